@@ -1,0 +1,89 @@
+/** Network addresses as text: one spelling for each, so that lists, limits and logs agree on what a client is. */
+import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net';
+
+/** One end of a connection. Unix sockets have `port` 0 and an address of `unix`. */
+export type Address = { readonly address: string; readonly port: number };
+
+/**
+ * IPv4 within IPv6 (`::ffff:10.0.0.1`, also in hex) becomes IPv4; a zone (`%eth0`) is cut; IPv6 becomes lower case
+ * in its shortest form. Anything else is returned as it is.
+ */
+export function normalizeAddress(address: string): string {
+  if (isIPv4(address)) return address;
+  const bare = address.includes('%') ? address.slice(0, address.indexOf('%')) : address;
+  if (!isIPv6(bare)) return address;
+  if (bare.startsWith('::ffff:') && isIPv4(bare.slice(7))) return bare.slice(7);
+  const groups = ipv6Groups(bare);
+  if (groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff) {
+    const [high = 0, low = 0] = groups.slice(6);
+    return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
+  }
+  return new URL(`http://[${bare}]`).hostname.slice(1, -1);
+}
+
+/** What per-address limits count by: an IPv4 address, or the /64 of an IPv6 one. Takes a normalized address. */
+export function limitKey(address: string): string {
+  if (!address.includes(':')) return address;
+  return `${ipv6Groups(address)
+    .slice(0, 4)
+    .map((group) => group.toString(16))
+    .join(':')}::/64`;
+}
+
+/** Whether a normalized address is within the list; never for a unix socket. */
+export function inBlockList(list: BlockList, address: string): boolean {
+  const version = isIP(address);
+  return version !== 0 && list.check(address, version === 4 ? 'ipv4' : 'ipv6');
+}
+
+/**
+ * A BlockList of addresses and CIDRs (`10.0.0.0/8`, `2001:db8::/32`, `192.0.2.1`). An IPv4-mapped CIDR counts as IPv4.
+ * Throws a RangeError that names the entry if one is neither.
+ */
+export function blockList(cidrs: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const cidr of cidrs) {
+    const { address, prefix, version } = parseCidr(cidr);
+    list.addSubnet(address, prefix, version === 4 ? 'ipv4' : 'ipv6');
+  }
+  return list;
+}
+
+/** The parts of a CIDR or of a single address; throws a RangeError that names it. */
+export function parseCidr(cidr: string): { address: string; prefix: number; version: 4 | 6 } {
+  const [text = '', length, ...rest] = cidr.split('/');
+  const version = isIP(text);
+  const bits = version === 4 ? 32 : 128;
+  const prefix = length === undefined ? bits : /^\d{1,3}$/.test(length) ? Number(length) : -1;
+  if (version === 0 || rest.length > 0 || prefix < 0 || prefix > bits || text.includes('%')) {
+    throw new RangeError(`"${cidr}" is neither an address nor a CIDR`);
+  }
+  const address = normalizeAddress(text);
+  if (version === 6 && isIPv4(address)) {
+    if (prefix < 96) throw new RangeError(`"${cidr}" mixes IPv4-mapped and IPv6 addresses`);
+    return { address, prefix: prefix - 96, version: 4 };
+  }
+  return { address, prefix, version: version as 4 | 6 };
+}
+
+/** `10.0.0.1:5432`, `[2001:db8::1]:5432`, or `unix`. */
+export function formatAddress({ address, port }: Address): string {
+  if (port === 0 && isIP(address) === 0) return address;
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+function ipv6Groups(address: string): number[] {
+  const [head = '', tail] = address.split('::') as [string, string?];
+  const groups = (part: string): number[] =>
+    part === ''
+      ? []
+      : part.split(':').flatMap((group) => {
+          if (!group.includes('.')) return [Number.parseInt(group, 16)];
+          const [a = 0, b = 0, c = 0, d = 0] = group.split('.').map(Number);
+          return [(a << 8) | b, (c << 8) | d];
+        });
+  const left = groups(head);
+  if (tail === undefined) return left;
+  const right = groups(tail);
+  return [...left, ...new Array<number>(8 - left.length - right.length).fill(0), ...right];
+}

@@ -1,0 +1,445 @@
+/**
+ * The configuration file: the one source of its types, defaults, descriptions, JSON Schema and documentation.
+ * After parsing, durations are milliseconds, sizes bytes, and `off` is Infinity; nothing further in checks them again.
+ */
+import { z } from 'zod';
+import { parseCidr } from '../address.ts';
+
+const secondsIn = { ms: 1e-3, s: 1, m: 60, h: 3600, d: 86400 } as const;
+const bytesIn = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
+
+const off = z.union([z.literal('off'), z.literal(false)]).transform(() => Number.POSITIVE_INFINITY);
+
+const duration = z
+  .string()
+  .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, 'expected a duration such as 250ms, 5s, 10m or 1h')
+  .transform((text) => {
+    const unit = /[a-z]+$/.exec(text)?.[0] as keyof typeof secondsIn;
+    return Math.round(Number.parseFloat(text) * secondsIn[unit] * 1000);
+  })
+  // setTimeout counts in 31 bits.
+  .refine((ms) => ms >= 1 && ms <= 2 ** 31 - 1, 'expected between 1ms and 24d');
+const durationOrOff = z.union([off, duration], 'expected a duration such as 250ms, 5s, 10m or 1h, or off');
+
+export const size = z
+  .string()
+  .regex(/^\d+(B|KiB|MiB|GiB)$/, 'expected a size such as 64KiB or 1MiB')
+  .transform((text) => {
+    const unit = /[A-Za-z]+$/.exec(text)?.[0] as keyof typeof bytesIn;
+    return Number.parseInt(text, 10) * bytesIn[unit];
+  });
+
+const countOrOff = z.union([off, z.int().min(1)], 'expected a whole number of 1 or more, or off');
+const rateOrOff = z
+  .union(
+    [
+      off,
+      z
+        .string()
+        .regex(/^\d+\/(s|m|h)$/)
+        .transform((text) => {
+          const [count = '', unit = 's'] = text.split('/');
+          return Number(count) / secondsIn[unit as keyof typeof secondsIn];
+        }),
+    ],
+    'expected a rate such as 50/s or 600/m, or off',
+  )
+  .refine((rate) => rate > 0, 'expected a rate above zero, or off');
+
+const cidr = z.string().refine((text) => {
+  try {
+    parseCidr(text);
+    return true;
+  } catch {
+    return false;
+  }
+}, 'expected an address or a CIDR such as 10.0.0.0/8 or 2001:db8::/32');
+
+/** One or a list in the file, always a list after parsing; an empty list is an error. */
+function oneOrMore<T extends z.ZodType>(item: T) {
+  return z
+    .union([z.array(item).min(1, 'expected at least one entry'), item.transform((value) => [value])])
+    .transform((value) => value as z.output<T>[]);
+}
+
+const name = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/,
+    'expected a name of letters, digits, "-", "_" and ".", at most 63',
+  );
+const path = z.string().min(1, 'expected a path');
+
+/** `host:port`, `[v6]:port`, `:port` or `unix:/path`, parsed. `host` is undefined for all interfaces. */
+export type Endpoint =
+  | { readonly host: string | undefined; readonly port: number }
+  | { readonly path: string };
+
+const addressPattern = /^(?:unix:(?<path>.+)|(?:\[(?<v6>[^\]]*)\]|(?<host>[^:[\]]*)):(?<port>\d{1,5}))$/;
+
+/** Parses an address of the configuration; undefined if it is none. Port 0 is for tests: any free port. */
+export function parseEndpoint(text: string): Endpoint | undefined {
+  const parts = addressPattern.exec(text)?.groups;
+  if (!parts) return undefined;
+  if (parts['path'] !== undefined) return { path: parts['path'] };
+  const port = Number(parts['port']);
+  return port > 65535 ? undefined : { host: parts['v6'] || parts['host'] || undefined, port };
+}
+
+const bindAddress = z
+  .string()
+  .refine((text) => parseEndpoint(text) !== undefined, 'expected host:port, [v6]:port, :port or unix:/path');
+
+const dialAddress = z.string().refine((text) => {
+  const endpoint = parseEndpoint(text);
+  return endpoint !== undefined && ('path' in endpoint || (endpoint.host !== undefined && endpoint.port > 0));
+}, 'expected host:port, [v6]:port or unix:/path');
+
+const serverName = z
+  .string()
+  .max(253)
+  .transform((text) => text.toLowerCase().replace(/\.$/, ''))
+  .refine(
+    (text) => /^(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?$/.test(text),
+    'expected a host name such as db.example.com or *.example.com',
+  );
+
+const pin = z
+  .string()
+  .regex(
+    /^sha256:[A-Za-z0-9+/]{43}=$/,
+    'expected sha256: and the base64 of a SHA-256 (penstock prints it: `penstock check`)',
+  );
+
+const version = z
+  .union([z.literal('1.2'), z.literal('1.3'), z.literal(1.2), z.literal(1.3)], 'expected "1.2" or "1.3"')
+  .transform((value) => `TLSv${value}` as 'TLSv1.2' | 'TLSv1.3');
+
+const alpnName = z.string().min(1).max(255);
+const ciphers = oneOrMore(z.string().min(1)).describe(
+  "OpenSSL names of TLS 1.2 cipher suites, and TLS 1.3 suites by their own names; default: Mozilla's intermediate list.",
+);
+const groups = oneOrMore(z.string().min(1)).describe(
+  'Key-exchange groups, best first, such as X25519MLKEM768, X25519 or P-256.',
+);
+
+const clientRule = z
+  .strictObject({
+    uri: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('A URI SAN; `*` stays within a path segment, `/**` at the end is any below.'),
+    dns: z.string().min(1).optional().describe('A DNS SAN; `*` is one whole label.'),
+    email: z.string().min(1).optional().describe('An e-mail SAN, whole.'),
+    cn: z.string().min(1).optional().describe("The subject's common name, whole."),
+    ou: z.string().min(1).optional().describe("One of the subject's organizational units, whole."),
+    spki: pin.optional().describe('The SHA-256 of the SubjectPublicKeyInfo.'),
+  })
+  .refine((rule) => Object.keys(rule).length > 0, 'expected at least one of uri, dns, email, cn, ou, spki');
+
+const clientAuth = z
+  .strictObject({
+    mode: z
+      .enum(['require', 'request', 'none'])
+      .default('require')
+      .describe('`require`: a valid certificate or refused. `request`: a client without one is let in.'),
+    authority: name.optional().describe('PKI: the certificate must chain to this authority.'),
+    pins: z
+      .array(pin)
+      .min(1)
+      .optional()
+      .describe('Self-signed: SHA-256 of the SubjectPublicKeyInfo, one of these.'),
+    allow: z
+      .array(clientRule)
+      .min(1, 'an empty list would let nobody in; leave `allow` out to let in any valid certificate')
+      .optional()
+      .describe('Any one entry lets the client in; within an entry all must hold.'),
+    authorize: path.optional().describe("A module with a check of the user's own; see docs/security.md."),
+  })
+  .describe('Client authentication (mutual TLS).');
+
+const terminate = z
+  .strictObject({
+    certificates: oneOrMore(name).describe('What we present, by name.'),
+    alpn: oneOrMore(alpnName)
+      .optional()
+      .describe(
+        'Protocols we speak, best first. Default: none, but `postgresql` behind `starttls: postgres`.',
+      ),
+    min_version: version.default('TLSv1.2').describe('The lowest TLS version.'),
+    max_version: version.default('TLSv1.3').describe('The highest TLS version.'),
+    ciphers: ciphers.optional(),
+    groups: groups.optional(),
+    session_tickets: z.boolean().default(true).describe('Let clients resume sessions.'),
+    client_auth: clientAuth.optional(),
+  })
+  .describe('Terminate TLS here.');
+
+const route = z.strictObject({
+  name: name.optional().describe('For logs and `explain`. Default: its index.'),
+  sni: oneOrMore(serverName)
+    .optional()
+    .describe(
+      'Server names: `name`, or `*.name` for one label or more before it. Absent: any name, or none.',
+    ),
+  alpn: oneOrMore(alpnName).optional().describe('The client offers one of these protocols.'),
+  from: oneOrMore(cidr).optional().describe('Client addresses.'),
+  ja4: oneOrMore(z.string().regex(/^[A-Za-z0-9_*]+$/, 'expected a JA4 fingerprint; `*` stands for any run'))
+    .optional()
+    .describe('JA4 fingerprints; `*` stands for any run of characters.'),
+  deny: z.literal(true).optional().describe('Refuse such clients with the alert access_denied.'),
+  tls: z
+    .union([
+      z.literal('passthrough'),
+      z.union([z.literal('off'), z.literal(false)]).transform(() => 'off' as const),
+      terminate,
+    ])
+    .optional()
+    .describe(
+      'An object: terminate. `passthrough`: the client’s own handshake reaches the upstream. `off`: plain clients.',
+    ),
+  upstream: name.optional().describe('Where the bytes go, by name.'),
+});
+
+const balance = z.enum(['round_robin', 'least_connections', 'random_two', 'hash']);
+
+const listenerLimits = z
+  .strictObject({
+    connections: countOrOff.prefault(20000).describe('Open connections of this listener.'),
+    connections_per_ip: countOrOff
+      .prefault('off')
+      .describe('Open connections of one client address (IPv6: of a /64).'),
+    rate_per_ip: rateOrOff
+      .prefault('off')
+      .describe('New connections of one client address, such as `50/s`; bursts of one second.'),
+    handshakes: countOrOff
+      .prefault(1000)
+      .describe('TLS handshakes in progress; more wait, within their deadline.'),
+  })
+  .prefault({});
+
+const listenerTimeouts = z
+  .strictObject({
+    client_hello: durationOrOff.prefault('5s').describe('From accept to the whole ClientHello.'),
+    handshake: durationOrOff.prefault('10s').describe('From accept to the end of the handshake.'),
+    idle: durationOrOff.prefault('1h').describe('Silence of both sides.'),
+    half_close: durationOrOff.prefault('60s').describe('Silence after one side ended.'),
+    keepalive: durationOrOff
+      .prefault('60s')
+      .describe('Idle time before the first TCP keepalive probe, on both sides.'),
+  })
+  .prefault({});
+
+const listener = z.strictObject({
+  bind: oneOrMore(bindAddress).describe('Addresses: `host:port`, `[v6]:port`, `:port`, `unix:/path`.'),
+  starttls: z.enum(['postgres']).optional().describe('What precedes the ClientHello. Absent: nothing.'),
+  accept_proxy_protocol: z
+    .strictObject({
+      from: oneOrMore(z.union([z.literal('unix'), cidr])).describe(
+        'Peers that must send a PROXY header; `unix` stands for peers on a unix socket. All others are refused.',
+      ),
+    })
+    .optional()
+    .describe('PROXY protocol v1 or v2, required of these peers.'),
+  allow: oneOrMore(cidr).optional().describe('Client addresses let in. Absent: all.'),
+  deny: oneOrMore(cidr).optional().describe('Client addresses refused; wins over `allow`.'),
+  limits: listenerLimits.describe('Admission limits.'),
+  timeouts: listenerTimeouts.describe('Time-outs.'),
+  close_on_change: z
+    .boolean()
+    .default(false)
+    .describe('A reload ends connections that it would no longer let in.'),
+  routes: z
+    .array(route)
+    .min(1, 'expected at least one route')
+    .describe('What to do with a client, by what it says.'),
+});
+
+const upstreamTls = z
+  .strictObject({
+    starttls: z.enum(['postgres']).optional().describe('Absent: TLS from the first byte.'),
+    server_name: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('The name sent and verified. Default: the endpoint’s host; `{sni}` is the client’s.'),
+    authority: name.default('system').describe('Whom we trust.'),
+    certificate: name.optional().describe('What we present: mutual TLS.'),
+    pins: z.array(pin).min(1).optional().describe('Besides the authority, or alone with `verify: pin`.'),
+    verify: z
+      .enum(['full', 'ca', 'pin', 'none'])
+      .default('full')
+      .describe(
+        '`full`: chain and name. `ca`: chain only. `pin`: the key only. `none`: warned about at start.',
+      ),
+    alpn: oneOrMore(alpnName).optional().describe('Protocols offered.'),
+    min_version: version.default('TLSv1.2').describe('The lowest TLS version.'),
+    max_version: version.default('TLSv1.3').describe('The highest TLS version.'),
+    ciphers: ciphers.optional(),
+    groups: groups.optional(),
+  })
+  .describe('TLS towards the upstream.');
+
+const tlv = z.enum(['authority', 'alpn', 'ssl', 'unique_id', 'crc32c']);
+const proxyVersion = z.union([
+  z.enum(['v1', 'v2']).transform((value) => ({ version: value, tlvs: [] as z.output<typeof tlv>[] })),
+  z.strictObject({ version: z.enum(['v1', 'v2']), tlvs: z.array(tlv).default([]) }),
+]);
+
+const endpoint = z.union([
+  dialAddress.transform((address) => ({ address, weight: 1, priority: 0 })),
+  z.strictObject({
+    address: dialAddress.describe('`host:port`, `[v6]:port`, `unix:/path`, or a template of the SNI.'),
+    weight: z.int().min(1).max(1000).default(1).describe('Its share among the endpoints of its priority.'),
+    priority: z.int().min(0).max(100).default(0).describe('Used when no endpoint of a lower number is up.'),
+  }),
+]);
+
+const upstream = z.strictObject({
+  endpoints: z
+    .array(endpoint)
+    .min(1, 'expected at least one endpoint')
+    .describe('Addresses, with weight and priority.'),
+  allow_addresses: oneOrMore(cidr)
+    .optional()
+    .describe('What templates may resolve to; required with templates.'),
+  resolve: z
+    .strictObject({
+      ttl: durationOrOff.prefault('10s').describe('How long an answer is used.'),
+      each_address: z.boolean().default(false).describe('Every address of a name is an endpoint of its own.'),
+    })
+    .prefault({})
+    .describe('How names are resolved.'),
+  balance: balance.default('round_robin').describe('How an endpoint is chosen.'),
+  hash_on: z.enum(['client_ip', 'sni']).default('client_ip').describe('With `balance: hash`.'),
+  slow_start: durationOrOff
+    .prefault('off')
+    .describe('An endpoint that comes back gets its full share after this time.'),
+  tls: upstreamTls.optional(),
+  send_proxy_protocol: proxyVersion.optional().describe('PROXY header sent ahead: v1, v2, or v2 with TLVs.'),
+  timeouts: z
+    .strictObject({
+      connect: durationOrOff.prefault('3s').describe('One attempt: name, TCP, STARTTLS and TLS together.'),
+    })
+    .prefault({})
+    .describe('Time-outs.'),
+  retries: z.int().min(0).max(20).default(2).describe('Further endpoints tried when a dial fails.'),
+  dial: z
+    .enum(['after_handshake', 'early'])
+    .default('after_handshake')
+    .describe('`early`: TCP to the upstream while the client’s handshake runs (never with client_auth).'),
+  limits: z
+    .strictObject({
+      connections: countOrOff.prefault('off').describe('Open connections to this upstream.'),
+      queue: z
+        .strictObject({
+          max: z.int().min(1).default(100).describe('Waiting clients.'),
+          timeout: durationOrOff.prefault('5s').describe('How long they wait.'),
+        })
+        .optional()
+        .describe('Clients above the limit wait here. Absent: they are refused.'),
+    })
+    .prefault({})
+    .describe('Limits.'),
+  health_check: z
+    .strictObject({
+      type: z.enum(['tcp', 'tls', 'postgres', 'expect']),
+      interval: duration.prefault('5s'),
+      timeout: duration.prefault('2s'),
+      healthy_after: z.int().min(1).default(2),
+      unhealthy_after: z.int().min(1).default(3),
+      send: z.string().optional(),
+      expect: z.string().optional(),
+    })
+    .optional()
+    .describe('Active health check.'),
+  outlier: z
+    .strictObject({ failures: z.int().min(1).default(5), eject_for: duration.prefault('30s') })
+    .optional()
+    .describe('Passive health check: failed dials in a row, and how long the endpoint then rests.'),
+  on_down: z.enum(['keep', 'close']).default('keep').describe('Open connections to an endpoint found down.'),
+  all_down: z.enum(['fail', 'try_anyway']).default('fail').describe('When every endpoint is down.'),
+});
+
+const certificatePair = {
+  cert: path.describe('PEM: the certificate, then its chain.'),
+  key: path.describe('PEM key.'),
+};
+const certificate = z.union([
+  z.strictObject({
+    pairs: z
+      .array(
+        z.strictObject({ ...certificatePair, key_passphrase_file: path.optional(), ocsp: path.optional() }),
+      )
+      .min(1),
+  }),
+  z
+    .strictObject({
+      ...certificatePair,
+      key_passphrase_file: path.optional().describe('The passphrase of an encrypted key, on the first line.'),
+      ocsp: path.optional().describe('A DER OCSP response, stapled.'),
+    })
+    .transform((pair) => ({ pairs: [pair] })),
+]);
+
+const authority = z.strictObject({
+  ca: oneOrMore(path).describe(
+    'CA certificates, PEM: the roots, and intermediates where clients do not send them.',
+  ),
+  crl: oneOrMore(path).optional().describe('Revocation lists, PEM; then every CA of a chain needs one.'),
+});
+
+export const configSchema = z
+  .strictObject({
+    workers: z
+      .union([z.literal('auto'), z.int().min(1).max(512)], 'expected auto or a number of processes')
+      .default('auto')
+      .describe('Processes that share the listeners; `auto`: one per CPU core.'),
+    log: z
+      .strictObject({
+        level: z
+          .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+          .default('info')
+          .describe('The least severe level written.'),
+        destination: z
+          .string()
+          .min(1)
+          .default('stdout')
+          .describe('`stdout`, `stderr`, or a file (reopened on SIGUSR1).'),
+        access: z.boolean().default(true).describe('One line per closed connection.'),
+        access_open: z.boolean().default(false).describe('One also when it is established.'),
+      })
+      .prefault({})
+      .describe('Logs: one JSON object a line; pretty on a terminal.'),
+    admin: z
+      .strictObject({ bind: bindAddress.describe('`host:port` or `unix:/path`.') })
+      .optional()
+      .describe('The admin endpoint. Absent: none.'),
+    shutdown: z
+      .strictObject({
+        grace: durationOrOff.prefault('25s').describe('Open connections get this long on SIGTERM.'),
+        upgrade_grace: durationOrOff.prefault('1h').describe('And this long in workers that were replaced.'),
+      })
+      .prefault({})
+      .describe('Draining.'),
+    certificates: z.record(name, certificate).default({}).describe('What we present, by name.'),
+    authorities: z
+      .record(name, authority)
+      .default({})
+      .describe('Whom we trust, by name; `system` is predefined (the system’s roots).'),
+    listeners: z.record(name, listener).describe('Bound addresses with their rules, by name.'),
+    upstreams: z.record(name, upstream).default({}).describe('Groups of endpoints, by name.'),
+  })
+  .describe('penstock configuration');
+
+export type Config = z.output<typeof configSchema>;
+export type ListenerConfig = Config['listeners'][string];
+export type RouteConfig = ListenerConfig['routes'][number];
+export type TerminateConfig = Exclude<NonNullable<RouteConfig['tls']>, string>;
+export type ClientAuthConfig = NonNullable<TerminateConfig['client_auth']>;
+export type ClientRule = NonNullable<ClientAuthConfig['allow']>[number];
+export type UpstreamConfig = Config['upstreams'][string];
+export type UpstreamTlsConfig = NonNullable<UpstreamConfig['tls']>;
+export type EndpointConfig = UpstreamConfig['endpoints'][number];
+export type ProxyProtocolOut = NonNullable<UpstreamConfig['send_proxy_protocol']>;

@@ -1,0 +1,53 @@
+/** One side of a connection once it is established, and the only ways in which penstock ends a socket. */
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+
+/**
+ * `stream` carries the payload. `raw` is the TCP or unix socket under it: the same object when there is no TLS. It is
+ * kept because only it can send a reset.
+ */
+export type Stream = { readonly stream: Socket | TLSSocket; readonly raw: Socket };
+
+/**
+ * Ends both at once; the peer sees a reset. Never destroy the TLS socket after its raw socket: that crashes the
+ * process (Node 22 to 26). Here only the raw one is touched, and the TLS socket closes with it.
+ */
+export function abort({ raw }: Pick<Stream, 'raw'>): void {
+  if (raw.destroyed) return;
+  // Unix sockets have no reset; `resetAndDestroy` throws on a handle that is not TCP.
+  if (raw.remoteAddress === undefined) raw.destroy();
+  else raw.resetAndDestroy();
+}
+
+/**
+ * Sends the last bytes (a TLS alert, an ErrorResponse) and closes such that the peer can read them: half-close, swallow
+ * what still arrives, close on the peer's FIN or after a second. A plain close with unread bytes would send a reset,
+ * which overtakes the bytes.
+ */
+export function closeWith(raw: Socket, bytes: Buffer | undefined): void {
+  if (raw.destroyed) return;
+  raw.removeAllListeners('data');
+  raw.on('error', () => raw.destroy());
+  const timer = setTimeout(() => raw.destroy(), 1000);
+  raw.once('end', () => raw.destroy());
+  raw.once('close', () => clearTimeout(timer));
+  raw.end(bytes ?? Buffer.alloc(0));
+  raw.resume();
+}
+
+/** A fatal TLS alert in the clear, as sent before any handshake (RFC 8446 §6). */
+export function tlsAlert(description: keyof typeof alerts): Buffer {
+  // struct { ContentType type = 21; ProtocolVersion = 0x0303; uint16 length = 2; AlertLevel fatal = 2; AlertDescription }
+  return Buffer.from([21, 3, 3, 0, 2, 2, alerts[description]]);
+}
+
+const alerts = {
+  unexpected_message: 10,
+  handshake_failure: 40,
+  illegal_parameter: 47,
+  access_denied: 49,
+  decode_error: 50,
+  protocol_version: 70,
+  internal_error: 80,
+  unrecognized_name: 112,
+} as const;
