@@ -1,0 +1,56 @@
+/** Certificates for tests, made in milliseconds, and temporary files to hold them. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import {
+  type CaOptions,
+  type Credential,
+  createCa,
+  createCrl,
+  issue,
+  type LeafOptions,
+} from '../../src/pki/issue.ts';
+
+export { type Credential, pinOf, selfSigned } from '../../src/pki/issue.ts';
+
+/** A CA that issues and revokes. */
+export type Authority = Credential & {
+  /** A leaf; its SANs, subject, usage, dates and key type as asked for. */
+  issue(options?: LeafOptions): Promise<Credential>;
+  /** A CRL (PEM) with these serials; with a `nextUpdate` in the past, an expired one. */
+  crl(serials: readonly string[], options?: { thisUpdate?: Date; nextUpdate?: Date }): Promise<string>;
+};
+
+/** A root CA, or with `parent` (another authority) an intermediate. */
+export async function createAuthority(
+  options: Omit<CaOptions, 'cn'> & { name?: string } = {},
+): Promise<Authority> {
+  const { name = 'Test CA', ...rest } = options;
+  const ca = await createCa({ ...rest, cn: name });
+  return {
+    ...ca,
+    issue: (leaf) => issue(ca, leaf),
+    crl: (revoked, dates) => createCrl(ca, { revoked, ...dates }),
+  };
+}
+
+/** Writes each text under its name into the directory; returns the full paths by name. */
+export function writeFiles<Name extends string>(
+  directory: string,
+  files: Readonly<Record<Name, string>>,
+): Record<Name, string> {
+  const paths = Object.entries<string>(files).map(([name, text]) => {
+    const path = join(directory, name);
+    writeFileSync(path, text, { mode: 0o600 });
+    return [name, path];
+  });
+  return Object.fromEntries(paths);
+}
+
+/** A new directory that is removed after the test. */
+export function temporaryDirectory(t: Pick<TestContext, 'after'>): string {
+  const directory = mkdtempSync(join(tmpdir(), 'penstock-'));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
