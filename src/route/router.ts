@@ -1,0 +1,207 @@
+/**
+ * Which route a client takes, by what it says. Exact name, then the longest wildcard, then routes without a name; among
+ * the routes of that one name the first, in file order, whose other conditions hold. There is no way back from a name to
+ * a less specific one: a client refused on `orders.example.com` must not slip in by `*.example.com`.
+ */
+import type { BlockList } from 'node:net';
+import { blockList, inBlockList } from '../address.ts';
+import type { RouteConfig } from '../config/schema.ts';
+import { isLabels, normalizeServerName, wildcardSuffix } from './server-name.ts';
+
+/** What is known of a client once its ClientHello was read. */
+export type RouteQuery = {
+  readonly sni: string | undefined;
+  readonly alpn: readonly string[];
+  /** Its normalized address, or `unix`. */
+  readonly client: string;
+  readonly ja4: string;
+  /** It speaks no TLS: `tls: off` routes are for such clients and for no others. */
+  readonly plain: boolean;
+};
+
+/** `index` is the route's place in the list. `wildcardLabel` is what `*` stood for (`a` or `a.b`), if it was a `*`. */
+export type Match = { readonly index: number; readonly wildcardLabel: string | undefined };
+
+export type Router = { match(query: RouteQuery): Match | undefined };
+
+/**
+ * Why a route is not taken: it is for the other kind of client (`tls`), its names are not the client's (`sni`), a route
+ * has a more specific name (`specificity`), a condition fails, or a route before it was taken (`order`).
+ */
+export type Failure = 'tls' | 'sni' | 'specificity' | 'alpn' | 'from' | 'ja4' | 'order';
+
+/** One route's verdict on a client; `failed` is undefined for the route that is taken. */
+export type Verdict = { readonly index: number; readonly failed: Failure | undefined };
+
+/** Prepares look-ups whose cost does not grow with the number of names. Pure: a route is returned by its index. */
+export function buildRouter(routes: readonly RouteConfig[]): Router {
+  const table = buildTable(compile(routes));
+  return {
+    match(query) {
+      const { rules, wildcardLabel } = mostSpecific(table, query);
+      for (const rule of rules) {
+        if (failedCondition(rule, query) === undefined) return { index: rule.index, wildcardLabel };
+      }
+      return undefined;
+    },
+  };
+}
+
+/**
+ * Every route in order of precedence for this client, those that have its name first, each with the first thing that
+ * failed. For people (`explain`): it takes time in proportion to the routes.
+ */
+export function considerAll(routes: readonly RouteConfig[], query: RouteQuery): Verdict[] {
+  const all = compile(routes);
+  const chosen = mostSpecific(buildTable(all), query).specificity;
+  const taken = buildRouter(routes).match(query)?.index;
+  const judge = (rule: Rule, specificity: number): Failure | undefined => {
+    if (!isFor(rule.route, query.plain)) return 'tls';
+    if (specificity === notNamed) return 'sni';
+    if (specificity < chosen) return 'specificity';
+    return failedCondition(rule, query) ?? (rule.index === taken ? undefined : 'order');
+  };
+  return all
+    .map((rule) => ({ rule, specificity: specificityAlone(rule, query) }))
+    .sort((a, b) => b.specificity - a.specificity || a.rule.index - b.rule.index)
+    .map(({ rule, specificity }) => ({ index: rule.index, failed: judge(rule, specificity) }));
+}
+
+/** A route with its conditions made ready. */
+type Rule = {
+  readonly index: number;
+  readonly route: RouteConfig;
+  readonly from: BlockList | undefined;
+  /** Each pattern split at its `*`. */
+  readonly ja4: readonly (readonly string[])[] | undefined;
+};
+
+type Table = {
+  readonly exact: ReadonlyMap<string, readonly Rule[]>;
+  /** By what follows `*.`. */
+  readonly wildcard: ReadonlyMap<string, readonly Rule[]>;
+  /** Which lengths the suffixes have, so that a name of many labels is not cut at every dot. */
+  readonly suffixLengths: ReadonlySet<number>;
+  readonly unnamed: readonly Rule[];
+  readonly plain: readonly Rule[];
+};
+
+/** The rules that have the most specific name, and how specific that is: its length, or one of the three words below. */
+type Candidates = {
+  readonly rules: readonly Rule[];
+  readonly wildcardLabel: string | undefined;
+  readonly specificity: number;
+};
+const exactly = Number.MAX_SAFE_INTEGER;
+const anyName = 0;
+const notNamed = -1;
+
+function compile(routes: readonly RouteConfig[]): Rule[] {
+  // Thousands of routes tend to share a few lists of addresses, and a BlockList is dear.
+  const lists = new Map<string, BlockList>();
+  const listOf = (cidrs: readonly string[]): BlockList => {
+    const key = cidrs.join();
+    const list = lists.get(key) ?? blockList(cidrs);
+    lists.set(key, list);
+    return list;
+  };
+  return routes.map((route, index) => ({
+    index,
+    route,
+    from: route.from && listOf(route.from),
+    ja4: route.ja4?.map((pattern) => pattern.split('*')),
+  }));
+}
+
+function buildTable(rules: readonly Rule[]): Table {
+  const exact = new Map<string, Rule[]>();
+  const wildcard = new Map<string, Rule[]>();
+  for (const rule of rules) {
+    if (!isFor(rule.route, false)) continue;
+    const alone = [rule];
+    for (const pattern of rule.route.sni ?? []) {
+      const name = normalizeServerName(pattern);
+      const suffix = wildcardSuffix(name);
+      if (suffix === undefined) addRule(exact, name, alone);
+      else addRule(wildcard, suffix, alone);
+    }
+  }
+  return {
+    exact,
+    wildcard,
+    suffixLengths: new Set([...wildcard.keys()].map((suffix) => suffix.length)),
+    unnamed: rules.filter(({ route }) => route.sni === undefined && isFor(route, false)),
+    plain: rules.filter(({ route }) => isFor(route, true)),
+  };
+}
+
+/** Names of one route share its list of one; a second route under a name makes a list of that name's own. */
+function addRule(table: Map<string, Rule[]>, name: string, alone: Rule[]): void {
+  const rules = table.get(name);
+  if (rules === undefined) table.set(name, alone);
+  else if (rules.at(-1) === alone[0]) return;
+  else if (rules.length === 1) table.set(name, [...rules, ...alone]);
+  else rules.push(...alone);
+}
+
+/** Whether a route is for clients that speak no TLS, or for those that do. */
+function isFor({ tls, deny, sni, alpn, ja4 }: RouteConfig, plain: boolean): boolean {
+  if (tls === 'off') return plain;
+  // What a plain client cannot say, it cannot be refused for.
+  return !plain || (deny === true && sni === undefined && alpn === undefined && ja4 === undefined);
+}
+
+function mostSpecific(table: Table, { sni, plain }: RouteQuery): Candidates {
+  if (plain) return unnamed(table.plain);
+  if (sni === undefined) return unnamed(table.unnamed);
+  const name = normalizeServerName(sni);
+  const rules = table.exact.get(name);
+  if (rules) return { rules, wildcardLabel: undefined, specificity: exactly };
+  return longestWildcard(table, name) ?? unnamed(table.unnamed);
+}
+
+function unnamed(rules: readonly Rule[]): Candidates {
+  return { rules, wildcardLabel: undefined, specificity: rules.length > 0 ? anyName : notNamed };
+}
+
+function longestWildcard({ wildcard, suffixLengths }: Table, name: string): Candidates | undefined {
+  for (let dot = name.indexOf('.'); dot !== -1; dot = name.indexOf('.', dot + 1)) {
+    const length = name.length - dot - 1;
+    if (!suffixLengths.has(length)) continue;
+    const rules = wildcard.get(name.slice(dot + 1));
+    if (rules === undefined) continue;
+    const wildcardLabel = name.slice(0, dot);
+    // A name with an empty label (`a..example.com`) is none, and a less specific route is not for it either.
+    return { rules: isLabels(wildcardLabel) ? rules : [], wildcardLabel, specificity: length };
+  }
+  return undefined;
+}
+
+function specificityAlone(rule: Rule, query: RouteQuery): number {
+  return mostSpecific(buildTable([rule]), query).specificity;
+}
+
+function failedCondition({ route, from, ja4 }: Rule, query: RouteQuery): Failure | undefined {
+  if (route.alpn && !route.alpn.some((name) => query.alpn.includes(name))) return 'alpn';
+  if (from && !inBlockList(from, query.client)) return 'from';
+  if (ja4 && !ja4.some((parts) => matchesPattern(parts, query.ja4))) return 'ja4';
+  return undefined;
+}
+
+/** Whether the text is the parts with any run of characters between them. Takes each part as early as it can: linear. */
+function matchesPattern(parts: readonly string[], text: string): boolean {
+  const first = parts[0] ?? '';
+  if (parts.length === 1) return text === first;
+  const last = parts.at(-1) ?? '';
+  if (text.length < first.length + last.length || !text.startsWith(first) || !text.endsWith(last))
+    return false;
+  const end = text.length - last.length;
+  let at = first.length;
+  for (let index = 1; index < parts.length - 1; index++) {
+    const part = parts[index] ?? '';
+    const found = text.indexOf(part, at);
+    if (found === -1 || found + part.length > end) return false;
+    at = found + part.length;
+  }
+  return true;
+}

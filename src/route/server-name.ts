@@ -1,0 +1,17 @@
+/** Server names as routes and clients write them. */
+
+/** The spelling that names are compared in: lower case, without the trailing dot of an absolute name. */
+export function normalizeServerName(name: string): string {
+  const lower = name.toLowerCase();
+  return lower.endsWith('.') ? lower.slice(0, -1) : lower;
+}
+
+/** `example.com` for the pattern `*.example.com`; undefined for a plain name. */
+export function wildcardSuffix(pattern: string): string | undefined {
+  return pattern.startsWith('*.') ? pattern.slice(2) : undefined;
+}
+
+/** Whether a text is one label or more with nothing empty among them: what the `*` of a pattern can stand for. */
+export function isLabels(text: string): boolean {
+  return text !== '' && !text.startsWith('.') && !text.endsWith('.') && !text.includes('..');
+}
