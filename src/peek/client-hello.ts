@@ -1,0 +1,305 @@
+/** Reads a ClientHello, strictly: what is routed on must be what every TLS stack behind would read (RFC 8446 §4.1.2). */
+import { ProxyError } from '../errors.ts';
+
+/** What a ClientHello says. Numbers are as on the wire, in the client's order, GREASE (RFC 8701) included. */
+export type ClientHello = {
+  /** The server_name (with ECH the outer one): lower case, without a trailing dot, [a-z0-9._-]; may be an IPv4 address. */
+  readonly sni: string | undefined;
+  /** The protocols offered, the preferred one first, each byte a character (latin1). [] when the extension is absent. */
+  readonly alpn: readonly string[];
+  readonly legacyVersion: number;
+  /** supported_versions, or [] when absent. */
+  readonly versions: readonly number[];
+  readonly ciphers: readonly number[];
+  /** The types of all extensions. */
+  readonly extensions: readonly number[];
+  /** supported_groups, or [] when absent. */
+  readonly groups: readonly number[];
+  /** signature_algorithms, or [] when absent. */
+  readonly signatureAlgorithms: readonly number[];
+  /** Whether encrypted_client_hello is present. Browsers send one without meaning, too (GREASE ECH). */
+  readonly hasEch: boolean;
+};
+
+/** A whole hello. `message` is the handshake message with its header; it may share memory with the bytes read. */
+export type ReadHello = { readonly hello: ClientHello; readonly message: Buffer };
+
+/** The most that a hello may take on the wire, record headers included. */
+export const maxHelloBytes = 65_536;
+
+/**
+ * Makes a reader for one connection. Call it whenever bytes have arrived, with all of them since the first; it answers
+ * undefined until the hello is whole. Linear in total, however bytes drip and records are cut; what follows the hello's
+ * last record is not looked at. Throws as early as it can tell: ERR_NOT_TLS (another protocol, or SSLv2),
+ * ERR_CLIENT_HELLO_TOO_LARGE (over 64 KiB), ERR_CLIENT_HELLO_INVALID (against RFC 8446 §§4.1.2, 4.2, 5.1, RFC 6066 §3
+ * or RFC 7301 §3.1); all name the client's side.
+ */
+export function createHelloReader(): (bytes: Buffer) => ReadHello | undefined {
+  const progress: Progress = { recordStart: 0, received: 0, headerBytes: 0, header: 0 };
+  return (bytes) => {
+    const length = findMessage(progress, bytes);
+    if (length === undefined) return undefined;
+    const message = reassemble(bytes, length);
+    return { hello: parseClientHello(message), message };
+  };
+}
+
+type Progress = {
+  /** Where in the bytes the header of the current record is. */
+  recordStart: number;
+  /** Handshake bytes in the records before it. */
+  received: number;
+  /** How many of the handshake message's first four bytes are known, and those bytes as one number. */
+  headerBytes: number;
+  header: number;
+};
+
+/** The handshake message's length once its last record is here; undefined before. */
+function findMessage(progress: Progress, bytes: Buffer): number | undefined {
+  while (checkRecordHeader(bytes, progress.recordStart)) {
+    const start = progress.recordStart + 5;
+    const end = start + bytes.readUInt16BE(start - 2);
+    takeHandshakeHeader(progress, bytes, start, end);
+    if (progress.headerBytes === 4) {
+      const length = 4 + (progress.header & 0xff_ff_ff);
+      const messageEnd = start + length - progress.received;
+      if (messageEnd > maxHelloBytes) throw tooLarge(length);
+      // RFC 8446 §5.1: nothing may share a record with it, since the keys (or the server's turn) come next.
+      if (end > messageEnd) throw invalid(`${end - messageEnd} handshake bytes follow it in its record`);
+      if (end === messageEnd) return bytes.length < end ? undefined : length;
+    }
+    if (bytes.length < end) return undefined;
+    progress.received += end - start;
+    progress.recordStart = end;
+  }
+  return undefined;
+}
+
+/** Whether the header of the record at `at` is whole; refuses it as soon as a byte of it is wrong. */
+function checkRecordHeader(bytes: Buffer, at: number): boolean {
+  // struct { ContentType type = 22; ProtocolVersion legacy_record_version = 3.x; uint16 length<1..2^14>; … } TLSPlaintext
+  const available = bytes.length - at;
+  if (available > 0 && bytes[at] !== 22) {
+    throw at === 0 ? notTls(bytes) : invalid(`a record of type ${bytes[at]} stands within it`);
+  }
+  if (available > 1 && bytes[at + 1] !== 3) {
+    throw at === 0 ? notTls(bytes) : invalid(`a record of version ${bytes[at + 1]}.x stands within it`);
+  }
+  if (available < 5) return false;
+  const length = bytes.readUInt16BE(at + 3);
+  if (length === 0 || length > 16_384) throw invalid(`a record of ${length} bytes`);
+  return true;
+}
+
+/** Takes what the record from `start` to `end` holds of the message's header; it may come a byte a record. */
+function takeHandshakeHeader(progress: Progress, bytes: Buffer, start: number, end: number): void {
+  // struct { HandshakeType msg_type = 1; uint24 length; … } Handshake
+  const available = Math.min(end, bytes.length);
+  while (progress.headerBytes < 4) {
+    const at = start + progress.headerBytes - progress.received;
+    if (at >= available) return;
+    progress.header = progress.header * 256 + bytes[at]!;
+    progress.headerBytes += 1;
+    if (progress.headerBytes === 1 && progress.header !== 1) {
+      throw invalid(`the first handshake message is of type ${progress.header}, not 1`);
+    }
+  }
+}
+
+/** The handshake message out of its records, copied only if there are several. */
+function reassemble(bytes: Buffer, length: number): Buffer {
+  if (bytes.readUInt16BE(3) === length) return bytes.subarray(5, 5 + length);
+  const message = Buffer.allocUnsafe(length);
+  for (let at = 0, record = 0; at < length; ) {
+    const end = record + 5 + bytes.readUInt16BE(record + 3);
+    at += bytes.copy(message, at, record + 5, end);
+    record = end;
+  }
+  return message;
+}
+
+type Draft = { -readonly [Field in keyof ClientHello]: ClientHello[Field] };
+
+function parseClientHello(message: Buffer): ClientHello {
+  // struct {
+  //   ProtocolVersion legacy_version; Random random[32]; opaque legacy_session_id<0..32>;
+  //   CipherSuite cipher_suites<2..2^16-2>; opaque legacy_compression_methods<1..2^8-1>; Extension extensions<0..2^16-1>;
+  // } ClientHello;   after the 4 bytes of the handshake header
+  const sessionId = 4 + 2 + 32;
+  const sessionIdEnd = vectorEnd(message, sessionId, 1, message.length, 'session_id');
+  if (sessionIdEnd - sessionId > 1 + 32) throw invalid('session_id is longer than 32 bytes');
+  const ciphersEnd = vectorEnd(message, sessionIdEnd, 2, message.length, 'cipher_suites');
+  const compressionsEnd = vectorEnd(message, ciphersEnd, 1, message.length, 'compression_methods');
+  if (!message.subarray(ciphersEnd + 1, compressionsEnd).includes(0)) {
+    throw invalid('compression_methods lacks the null method');
+  }
+  const hello: Draft = {
+    sni: undefined,
+    alpn: [],
+    legacyVersion: uint16(message, 4),
+    versions: [],
+    ciphers: uint16List(message, sessionIdEnd + 2, ciphersEnd, 'cipher_suites'),
+    extensions: [],
+    groups: [],
+    signatureAlgorithms: [],
+    hasEch: false,
+  };
+  // Before TLS 1.3 a hello may end here (RFC 5246 §7.4.1.2).
+  if (compressionsEnd < message.length) readExtensions(message, compressionsEnd, hello);
+  return hello;
+}
+
+function readExtensions(message: Buffer, start: number, hello: Draft): void {
+  // struct { ExtensionType extension_type; opaque extension_data<0..2^16-1>; } Extension;
+  const end = wholeVector(message, start, 2, message.length, 'extensions');
+  const types: number[] = [];
+  for (let at = start + 2; at < end; ) {
+    if (at + 2 > end) throw invalid('extensions is cut short');
+    const type = uint16(message, at);
+    const dataEnd = vectorEnd(message, at + 2, 2, end, `extension ${type}`);
+    // Its binders sign all that precedes them (RFC 8446 §4.2.11).
+    if (type === preSharedKey && dataEnd !== end) throw invalid('pre_shared_key is not the last extension');
+    readExtension(message, type, at + 4, dataEnd, hello);
+    types.push(type);
+    at = dataEnd;
+  }
+  if (new Set(types).size !== types.length) {
+    throw invalid(`extension ${types.find((type, index) => types.indexOf(type) !== index)} is repeated`);
+  }
+  hello.extensions = types;
+}
+
+const preSharedKey = 41;
+
+/** Parses those that OpenSSL parses and that decide something here; any other content, GREASE too, is left alone. */
+function readExtension(message: Buffer, type: number, start: number, end: number, hello: Draft): void {
+  switch (type) {
+    case 0:
+      hello.sni = readServerName(message, start, end);
+      return;
+    case 10:
+      wholeVector(message, start, 2, end, 'supported_groups');
+      hello.groups = uint16List(message, start + 2, end, 'supported_groups');
+      return;
+    case 13:
+      wholeVector(message, start, 2, end, 'signature_algorithms');
+      hello.signatureAlgorithms = uint16List(message, start + 2, end, 'signature_algorithms');
+      return;
+    case 16:
+      hello.alpn = readProtocols(message, start, end);
+      return;
+    case 43:
+      wholeVector(message, start, 1, end, 'supported_versions');
+      hello.versions = uint16List(message, start + 1, end, 'supported_versions');
+      return;
+    case 0xfe0d:
+      hello.hasEch = true;
+  }
+}
+
+function readServerName(message: Buffer, start: number, end: number): string {
+  // struct { NameType name_type = host_name(0); opaque HostName<1..2^16-1>; } ServerName server_name_list<1..2^16-1>;
+  wholeVector(message, start, 2, end, 'server_name');
+  const name = start + 2;
+  if (name === end) throw invalid('server_name is empty');
+  if (message[name] !== 0) throw invalid(`server_name holds a name of type ${message[name]}`);
+  const nameEnd = vectorEnd(message, name + 1, 2, end, 'server_name');
+  // Stacks differ in which of several they take, so none is right.
+  if (nameEnd !== end) throw invalid('server_name holds more than one name');
+  return readHostName(message, name + 3, nameEnd);
+}
+
+const dot = 0x2e;
+
+function readHostName(message: Buffer, start: number, withDotEnd: number): string {
+  const end = message[withDotEnd - 1] === dot ? withDotEnd - 1 : withDotEnd;
+  if (end <= start) throw invalid('server_name is an empty name');
+  if (end - start > 253) throw invalid(`server_name is a name of ${end - start} bytes`);
+  let previous = dot;
+  for (let at = start; at < end; at++) {
+    const byte = message[at]!;
+    if (!isNameByte(byte))
+      throw invalid(`server_name holds the byte 0x${byte.toString(16).padStart(2, '0')}`);
+    if (byte === dot && previous === dot) throw invalid('server_name has an empty label');
+    previous = byte;
+  }
+  if (previous === dot) throw invalid('server_name has an empty label');
+  return message.toString('latin1', start, end).toLowerCase();
+}
+
+/** Letters, digits, dot, hyphen, underscore: no NUL or slash that a stack, a log or a path could end or split at. */
+function isNameByte(byte: number): boolean {
+  const lower = byte | 0x20;
+  return (
+    (lower >= 0x61 && lower <= 0x7a) ||
+    (byte >= 0x30 && byte <= 0x39) ||
+    byte === dot ||
+    byte === 0x2d ||
+    byte === 0x5f
+  );
+}
+
+function readProtocols(message: Buffer, start: number, end: number): string[] {
+  // opaque ProtocolName<1..2^8-1>; ProtocolName protocol_name_list<2..2^16-1>;
+  wholeVector(message, start, 2, end, 'ALPN');
+  if (start + 2 === end) throw invalid('ALPN is empty');
+  const protocols: string[] = [];
+  for (let at = start + 2; at < end; ) {
+    const nameEnd = vectorEnd(message, at, 1, end, 'ALPN');
+    if (nameEnd === at + 1) throw invalid('ALPN holds an empty name');
+    protocols.push(message.toString('latin1', at + 1, nameEnd));
+    at = nameEnd;
+  }
+  return protocols;
+}
+
+/** Where the vector at `start`, whose length takes `size` bytes, ends: not past `end`. */
+function vectorEnd(message: Buffer, start: number, size: 1 | 2, end: number, name: string): number {
+  const data = start + size;
+  if (data > end) throw invalid(`${name} is cut short`);
+  const vector = data + (size === 1 ? message[start]! : uint16(message, start));
+  if (vector > end) throw invalid(`${name} is longer than what holds it`);
+  return vector;
+}
+
+/** The same for a vector that must fill all that is there. */
+function wholeVector(message: Buffer, start: number, size: 1 | 2, end: number, name: string): number {
+  if (vectorEnd(message, start, size, end, name) !== end) throw invalid(`${name} is followed by stray bytes`);
+  return end;
+}
+
+function uint16List(message: Buffer, start: number, end: number, name: string): number[] {
+  if (start === end) throw invalid(`${name} is empty`);
+  if ((end - start) % 2 !== 0) throw invalid(`${name} has an odd length`);
+  const values: number[] = [];
+  for (let at = start; at < end; at += 2) values.push(uint16(message, at));
+  return values;
+}
+
+function uint16(bytes: Buffer, at: number): number {
+  return (bytes[at]! << 8) | bytes[at + 1]!;
+}
+
+function notTls(bytes: Buffer): ProxyError {
+  // An SSLv2 hello: uint16 length with the high bit set, uint8 msg_type = 1 (RFC 6101 appendix E). Never spoken here.
+  const ssl2 = bytes[0]! >= 0x80 && (bytes.length < 3 || bytes[2] === 1);
+  const start = bytes.toString('hex', 0, 2);
+  const message = ssl2
+    ? `the client sent an SSLv2 ClientHello (it starts with 0x${start})`
+    : `the client does not speak TLS (it starts with 0x${start})`;
+  return new ProxyError('ERR_NOT_TLS', { side: 'client', message });
+}
+
+function tooLarge(length: number): ProxyError {
+  return new ProxyError('ERR_CLIENT_HELLO_TOO_LARGE', {
+    side: 'client',
+    message: `a ClientHello of ${length} bytes does not fit in ${maxHelloBytes} bytes of records`,
+  });
+}
+
+function invalid(what: string): ProxyError {
+  return new ProxyError('ERR_CLIENT_HELLO_INVALID', {
+    side: 'client',
+    message: `malformed ClientHello: ${what}`,
+  });
+}

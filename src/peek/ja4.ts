@@ -1,0 +1,82 @@
+/** JA4, the fingerprint of a TLS client, as FoxIO published it (technical_details/JA4.md; BSD 3-Clause, no patent). */
+import { hash } from 'node:crypto';
+import type { ClientHello } from './client-hello.ts';
+
+/**
+ * The JA4 of a hello that came over TCP, such as `t13d1516h2_8daaf6152771_e5627efa2ab1`. GREASE is ignored wherever it
+ * may stand, in the signature algorithms too (Chrome sends it there since version 152).
+ */
+export function ja4(hello: ClientHello): string {
+  const ciphers = sortedWithoutGrease(hello.ciphers);
+  const extensions = sortedWithoutGrease(hello.extensions);
+  const domain = extensions[0] === serverName ? 'd' : 'i';
+  const shape = `t${version(hello)}${domain}${count(ciphers)}${count(extensions)}${protocol(hello.alpn[0])}`;
+  return `${shape}_${digest(hexList(ciphers))}_${digest(extensionText(extensions, hello.signatureAlgorithms))}`;
+}
+
+const serverName = 0;
+const alpn = 16;
+
+/** Wire versions and their two characters; DTLS is listed too, since the specification has one table for all. */
+const versionNames: Readonly<Record<number, string>> = {
+  772: '13',
+  771: '12',
+  770: '11',
+  769: '10',
+  768: 's3',
+  2: 's2',
+  65279: 'd1',
+  65277: 'd2',
+  65276: 'd3',
+};
+
+/** The highest of supported_versions, which the server goes by where it is present; else the legacy version. */
+function version({ versions, legacyVersion }: ClientHello): string {
+  let highest = versions.length === 0 ? legacyVersion : 0;
+  for (const candidate of versions) {
+    if (candidate > highest && !isGrease(candidate)) highest = candidate;
+  }
+  return versionNames[highest] ?? '00';
+}
+
+function count(values: readonly number[]): string {
+  return values.length < 10 ? `0${values.length}` : String(Math.min(values.length, 99));
+}
+
+/** The first and last characters of the first protocol or, if one of them isn't alphanumeric, of its hex. */
+function protocol(name: string | undefined): string {
+  if (name === undefined) return '00';
+  const first = name.charCodeAt(0);
+  const last = name.charCodeAt(name.length - 1);
+  if (isAlphanumeric(first) && isAlphanumeric(last)) return String.fromCharCode(first, last);
+  return (first >> 4).toString(16) + (last & 15).toString(16);
+}
+
+function isAlphanumeric(byte: number): boolean {
+  const lower = byte | 0x20;
+  return (byte >= 0x30 && byte <= 0x39) || (lower >= 0x61 && lower <= 0x7a);
+}
+
+/** SNI and ALPN are left out: one application has one text whatever name it dials. Algorithms keep their order. */
+function extensionText(extensions: readonly number[], algorithms: readonly number[]): string {
+  const types = hexList(extensions.filter((type) => type !== serverName && type !== alpn));
+  const rest = algorithms.filter((algorithm) => !isGrease(algorithm));
+  return rest.length === 0 ? types : `${types}_${hexList(rest)}`;
+}
+
+function digest(text: string): string {
+  return text === '' ? '000000000000' : hash('sha256', text, 'hex').slice(0, 12);
+}
+
+function hexList(values: readonly number[]): string {
+  return values.map((value) => value.toString(16).padStart(4, '0')).join(',');
+}
+
+function sortedWithoutGrease(values: readonly number[]): number[] {
+  return values.filter((value) => !isGrease(value)).sort((a, b) => a - b);
+}
+
+/** 0x0a0a, 0x1a1a, … 0xfafa (RFC 8701): values without meaning that keep servers tolerant. */
+function isGrease(value: number): boolean {
+  return (value & 0x0f0f) === 0x0a0a && value >> 8 === (value & 0xff);
+}
