@@ -1,0 +1,178 @@
+/**
+ * Reads the PROXY header, v1 or v2, that a trusted peer sends ahead of the client's bytes. "The specification" is
+ * HAProxy's doc/proxy-protocol.txt.
+ *
+ * proxy-protocol-js turns the bytes of v2 addresses into values. Nothing else is left to it: it reads beyond the
+ * header's end (all that follows the addresses is data to it), has no bounds, passes any text as a v1 address and any
+ * number as a port, and throws things that are no Error.
+ */
+import { isIPv4, isIPv6 } from 'node:net';
+import { IPv4ProxyAddress, IPv6ProxyAddress } from 'proxy-protocol-js';
+import { type Address, normalizeAddress } from '../address.ts';
+import { ProxyError } from '../errors.ts';
+import { crc32c } from './crc32c.ts';
+
+/**
+ * `client` is undefined where the header names none (v1 UNKNOWN; v2 LOCAL, AF_UNSPEC): the peer itself is the client
+ * then. `length` is how many bytes the header took; what follows is the client's.
+ */
+export type ProxyHeader = { readonly client: Address | undefined; readonly length: number };
+
+/** The longest v2 header taken, TLVs and all. Senders aim at 536 bytes; a client certificate in a TLV is the exception. */
+export const maxProxyHeaderLength = 4096;
+
+/**
+ * Frames exactly one header at the start of `bytes`, which is all that has arrived so far; undefined: more is needed.
+ * Throws ERR_PROXY_HEADER_INVALID as soon as the fixed words and fields, or the bytes that a line may hold, rule a
+ * header out; addresses and TLVs are judged once the header is whole, as the specification wants it. TLVs are skipped,
+ * but must add up to the end exactly, and a CRC32C among them must be right (§2.2.3).
+ */
+export function decodeProxyHeader(bytes: Buffer): ProxyHeader | undefined {
+  switch (bytes[0]) {
+    case undefined:
+      return undefined;
+    case 0x50: // 'P'
+      return decodeV1(bytes);
+    case 0x0d:
+      return decodeV2(bytes);
+    default:
+      throw invalid('the peer did not begin with a PROXY header');
+  }
+}
+
+// Version 1, one line: PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n
+
+const maxLine = 107;
+// Four ways to begin. After UNKNOWN the rest of the line may be anything, or nothing.
+const openings = ['PROXY TCP4 ', 'PROXY TCP6 ', 'PROXY UNKNOWN\r\n', 'PROXY UNKNOWN '];
+
+function decodeV1(bytes: Buffer): ProxyHeader | undefined {
+  const text = bytes.toString('latin1', 0, Math.min(bytes.length, maxLine));
+  const opening = openings.find((words) => text.startsWith(words) || words.startsWith(text));
+  if (opening === undefined) throw invalid('the v1 header names neither TCP4, TCP6 nor UNKNOWN');
+  const end = endOfLine(text);
+  const known = opening.startsWith('PROXY TCP');
+  if (known && !/^[0-9A-Fa-f:. ]*$/.test(text.slice(opening.length, end))) {
+    throw invalid('the v1 header holds bytes that no address or port has');
+  }
+  if (end === undefined || end + 2 > text.length) return undefined;
+  const client = known ? readLine(text.slice(opening.length, end), opening) : undefined;
+  return { client, length: end + 2 };
+}
+
+/** Where the line's CR is, perhaps still without its LF; undefined if neither has come. Either one alone is an error. */
+function endOfLine(text: string): number | undefined {
+  const cr = text.indexOf('\r');
+  const lf = text.indexOf('\n');
+  const crIsLast = cr !== -1 && cr === text.length - 1;
+  if ((lf === -1 && cr !== -1 && !crIsLast) || (lf !== -1 && lf !== cr + 1)) {
+    throw invalid('the v1 header ends in a CR or an LF alone');
+  }
+  // The last byte of the longest line must be the LF, the one before it the CR.
+  if (lf === -1 && text.length >= (crIsLast ? maxLine : maxLine - 1)) {
+    throw invalid(`the v1 header is longer than ${maxLine} bytes`);
+  }
+  return cr === -1 ? undefined : cr;
+}
+
+function readLine(fields: string, opening: string): Address {
+  const [source = '', destination = '', sourcePort = '', destinationPort = '', ...rest] = fields.split(' ');
+  if (rest.length > 0) throw invalid('the v1 header has more than two addresses and two ports');
+  const isAddress = opening === 'PROXY TCP4 ' ? isIPv4 : isIPv6;
+  if (!isAddress(source) || !isAddress(destination)) {
+    throw invalid('the v1 header has an address that is not of its family');
+  }
+  if (!isPort(sourcePort) || !isPort(destinationPort)) throw invalid('the v1 header has a port that is none');
+  return { address: normalizeAddress(source), port: Number(sourcePort) };
+}
+
+/** 0 to 65535, without leading zeros. */
+function isPort(text: string): boolean {
+  return /^(0|[1-9]\d{0,4})$/.test(text) && Number(text) <= 65535;
+}
+
+// Version 2:
+// struct { uint8 sig[12]; uint4 version; uint4 command; uint4 family; uint4 protocol; uint16 len;
+//          <source, destination, their ports>; struct { uint8 type; uint16 length; uint8 value[length]; } tlvs[]; }
+
+const signature = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
+const fixedLength = 16;
+/** By family: AF_UNSPEC, AF_INET, AF_INET6, AF_UNIX. */
+const addressLengths = [0, 12, 36, 216];
+
+function decodeV2(bytes: Buffer): ProxyHeader | undefined {
+  const seen = Math.min(bytes.length, signature.length);
+  if (signature.compare(bytes, 0, seen, 0, seen) !== 0) throw invalid('the v2 header has a wrong signature');
+  const [versionAndCommand, familyAndProtocol] = [bytes[12], bytes[13]];
+  if (versionAndCommand === undefined) return undefined;
+  if (versionAndCommand !== 0x20 && versionAndCommand !== 0x21) {
+    throw invalid('the v2 header has a version other than 2 or a command other than LOCAL and PROXY');
+  }
+  if (familyAndProtocol === undefined) return undefined;
+  const local = versionAndCommand === 0x20;
+  const family = familyAndProtocol >> 4;
+  const protocol = familyAndProtocol & 0x0f;
+  const addressLength = addressLengths[family];
+  // With LOCAL the family is ignored, whatever it says (§2.2).
+  if (!local && (addressLength === undefined || protocol > 2)) {
+    throw invalid('the v2 header has an address family or a protocol that does not exist');
+  }
+  if (bytes.length < fixedLength) return undefined;
+  const length = fixedLength + bytes.readUInt16BE(14);
+  if (length > maxProxyHeaderLength) {
+    throw invalid(`the v2 header is longer than ${maxProxyHeaderLength} bytes`);
+  }
+  // Where no family or no protocol is given, nobody can tell addresses from TLVs: skipped unread.
+  const unspecified = local || addressLength === undefined || family === 0 || protocol === 0;
+  if (!unspecified && length < fixedLength + addressLength) {
+    throw invalid('the v2 header is shorter than the addresses of its family');
+  }
+  if (bytes.length < length) return undefined;
+  if (unspecified) return { client: undefined, length };
+  const header = bytes.subarray(0, length);
+  checkTlvs(header, fixedLength + addressLength);
+  return { client: readSource(header.subarray(fixedLength), family), length };
+}
+
+/** The source of an address block that is known to be whole. */
+function readSource(block: Buffer, family: number): Address {
+  if (family === 3) return { address: 'unix', port: 0 };
+  if (family === 1) {
+    const { sourceAddress, sourcePort } = IPv4ProxyAddress.from(block);
+    return { address: sourceAddress.address.join('.'), port: sourcePort };
+  }
+  const { sourceAddress, sourcePort } = IPv6ProxyAddress.from(block);
+  const { address } = sourceAddress;
+  let text = '';
+  for (let i = 0; i < 16; i += 2) {
+    text += `${i === 0 ? '' : ':'}${((address[i]! << 8) | address[i + 1]!).toString(16)}`; // a tuple of 16
+  }
+  return { address: normalizeAddress(text), port: sourcePort };
+}
+
+const crc32cType = 0x03;
+const zeros = Buffer.alloc(4);
+
+function checkTlvs(header: Buffer, start: number): void {
+  let at = start;
+  while (at < header.length) {
+    const value = at + 3;
+    const next = value <= header.length ? value + header.readUInt16BE(at + 1) : Number.POSITIVE_INFINITY;
+    if (next > header.length) throw invalid('the v2 header has a TLV that reaches beyond its end');
+    if (header[at] === crc32cType) {
+      if (next - value !== 4) throw invalid('the v2 header has a CRC32C that is not of 4 bytes');
+      const before = crc32c(header.subarray(0, value));
+      const sum = crc32c(header.subarray(next), crc32c(zeros, before));
+      if (sum !== header.readUInt32BE(value)) throw invalid('the v2 header does not match its CRC32C');
+    }
+    at = next;
+  }
+}
+
+function invalid(message: string): ProxyError {
+  return new ProxyError('ERR_PROXY_HEADER_INVALID', {
+    side: 'client',
+    message,
+    hint: 'let the peer send PROXY protocol v1 or v2, or take it out of accept_proxy_protocol.from',
+  });
+}
