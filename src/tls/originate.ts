@@ -1,0 +1,200 @@
+/** TLS towards an upstream: the handshake as a client, and the sessions that save the next one. */
+import { constants } from 'node:crypto';
+import { isIP, type Socket } from 'node:net';
+import {
+  type ConnectionOptions,
+  connect,
+  createSecureContext,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls';
+import { LRUCache } from 'lru-cache';
+import { normalizeAddress } from '../address.ts';
+import type { UpstreamTlsConfig } from '../config/schema.ts';
+import { ProxyError } from '../errors.ts';
+import { abort } from '../stream.ts';
+import { defaultCiphers } from './ciphers.ts';
+import { handshakeError } from './handshake-error.ts';
+import { upstreamFault } from './verify-upstream.ts';
+
+/** What is presented and whom is trusted; texts are PEM. Without an authority nobody is trusted by a chain. */
+export type OriginatorCredentials = {
+  readonly certificate:
+    | {
+        readonly pairs: readonly {
+          readonly cert: string;
+          readonly key: string;
+          readonly passphrase?: string;
+        }[];
+      }
+    | undefined;
+  readonly authority: { readonly ca: readonly string[]; readonly crl: readonly string[] } | undefined;
+};
+
+/** One connection's part. */
+export type OriginateRequest = {
+  /** The endpoint's name or address; undefined for a unix socket. */
+  readonly host: string | undefined;
+  /** Its label: for messages, and to find its sessions. */
+  readonly endpoint: string;
+  /** The client's server name, for `server_name: "{sni}"`. */
+  readonly sni: string | undefined;
+  readonly signal: AbortSignal;
+};
+
+export type Originated = {
+  readonly stream: TLSSocket;
+  readonly info: { readonly version: string; readonly cipher: string; readonly resumed: boolean };
+  /** What the upstream selected, if anything. */
+  readonly alpn: string | undefined;
+};
+
+export type Originator = {
+  /**
+   * The handshake over a connected socket. When it resolves, the upstream is the one that was meant, on a resumed session
+   * too, and no payload was written before. The stream does not flow, so what came already is still to be read, and it
+   * has an 'error' listener that stays and does nothing: the caller attaches its own, and looks at `errored`,
+   * `readableEnded` and `destroyed` if it let time pass. (Under TLS 1.3 an upstream refuses our certificate only then.)
+   * `raw` needs an 'error' listener of the caller's, stays the caller's, and is to be ended by `abort` on failure.
+   *
+   * Throws ERR_UPSTREAM_TLS, ERR_UPSTREAM_CERT_UNTRUSTED, _NAME, _NOT_PINNED, or the signal's reason.
+   */
+  connect(raw: Socket, request: OriginateRequest): Promise<Originated>;
+};
+
+/** The TLS client of the upstream `name`. Its sessions are its own: another policy's never serve it. */
+export function createOriginator(
+  name: string,
+  config: UpstreamTlsConfig,
+  credentials: OriginatorCredentials,
+): Originator {
+  const setting = `upstreams.${name}.tls`;
+  // A session carries the verdict of its first handshake, so it is not used for ever: a CA or CRL may have run out.
+  const sessions = new LRUCache<string, Buffer>({ max: 1000, ttl: 60 * 60 * 1000 });
+  let context: SecureContext | undefined;
+
+  return {
+    async connect(raw, { host, endpoint, sni, signal }) {
+      signal.throwIfAborted();
+      const serverName = serverNameFor(config, setting, host, sni);
+      // Takes milliseconds where the system's roots are read, so it is made once, and on first use.
+      context ??= createContext(config, credentials);
+      const key = `${endpoint} ${serverName}`;
+      const stream = connect({
+        ...decidedHere,
+        socket: raw,
+        secureContext: context,
+        // SNI has no addresses (RFC 6066 §3).
+        servername: serverName !== undefined && isIP(serverName) === 0 ? serverName : undefined,
+        session: sessions.get(key),
+        ALPNProtocols: config.alpn,
+      });
+      await secured(stream, raw, endpoint, signal, () => {
+        const fault = upstreamFault(stream, { config, name: serverName, endpoint, setting });
+        // Node gives the session right after 'secureConnect', and those of TLS 1.3 later still.
+        if (!fault) stream.on('session', (session) => sessions.set(key, session));
+        return fault;
+      }).catch((error) => {
+        // Should the session be what the upstream stumbled on, the next handshake is a full one.
+        if (!signal.aborted) sessions.delete(key);
+        throw error;
+      });
+      return { stream, info: infoOf(stream), alpn: stream.alpnProtocol || undefined };
+    },
+  };
+}
+
+/** The verdict is `upstreamFault`'s: a rejection of Node's own loses the certificate, and skips resumed sessions. */
+const decidedHere: ConnectionOptions = {
+  rejectUnauthorized: false,
+  checkServerIdentity: () => undefined,
+  minDHSize: 2048,
+};
+
+/** Resolves when the handshake is done and `judge`, asked in that very moment, has found no fault. */
+function secured(
+  stream: TLSSocket,
+  raw: Socket,
+  endpoint: string,
+  signal: AbortSignal,
+  judge: () => ProxyError | undefined,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (outcome: unknown) => {
+      signal.removeEventListener('abort', onAbort);
+      stream.off('error', onError).off('close', onClose).off('secureConnect', onSecure);
+      if (outcome === undefined) resolve();
+      else reject(outcome);
+    };
+    const onSecure = () => settle(judge());
+    const onError = (error: Error) => settle(handshakeError(endpoint, error));
+    const onClose = () => settle(handshakeError(endpoint, undefined));
+    const onAbort = () => {
+      settle(signal.reason);
+      abort({ raw });
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    // The one that stays.
+    stream.on('error', () => {});
+    stream.on('error', onError).on('close', onClose).on('secureConnect', onSecure);
+  });
+}
+
+function createContext(
+  { min_version, max_version, ciphers, groups }: UpstreamTlsConfig,
+  { certificate, authority }: OriginatorCredentials,
+): SecureContext {
+  return createSecureContext({
+    cert: certificate?.pairs.map(({ cert }) => cert),
+    key: certificate?.pairs.map(({ key, passphrase }) => ({ pem: key, passphrase })),
+    // Without a list Node would trust the public roots.
+    ca: authority ? [...authority.ca] : [],
+    crl: authority && authority.crl.length > 0 ? [...authority.crl] : undefined,
+    minVersion: min_version,
+    maxVersion: max_version,
+    ciphers: ciphers?.join(':') ?? defaultCiphers,
+    ecdhCurve: groups?.join(':'),
+    // On by default, and of use to nobody but attackers.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+  });
+}
+
+/** The name that is sent and verified, or the address that is only verified; undefined where neither is needed. */
+function serverNameFor(
+  { server_name, verify }: UpstreamTlsConfig,
+  setting: string,
+  host: string | undefined,
+  sni: string | undefined,
+): string | undefined {
+  const name = server_name ?? host;
+  if (name === undefined) {
+    if (verify !== 'full') return undefined;
+    throw fault('proxy', 'a unix socket has no name to verify', `set ${setting}.server_name, or verify: ca`);
+  }
+  if (!name.includes('{sni}')) return plainName(name);
+  if (sni !== undefined) return plainName(name.replaceAll('{sni}', sni));
+  const message = `${setting}.server_name is ${name}, and the client sent no server name`;
+  throw fault(
+    'client',
+    message,
+    'let only named clients in: give the route an sni, or set a fixed server_name',
+  );
+}
+
+/** In lower case, without the dot of an absolute name; addresses in their one spelling, without a zone. */
+function plainName(name: string): string {
+  const lower = name.toLowerCase();
+  return normalizeAddress(lower.endsWith('.') ? lower.slice(0, -1) : lower);
+}
+
+function infoOf(stream: TLSSocket): Originated['info'] {
+  return {
+    version: stream.getProtocol() ?? 'unknown',
+    cipher: stream.getCipher().name,
+    resumed: stream.isSessionReused(),
+  };
+}
+
+function fault(side: 'client' | 'proxy', message: string, hint: string): ProxyError {
+  return new ProxyError('ERR_UPSTREAM_TLS', { side, message, hint });
+}

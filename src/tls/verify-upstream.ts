@@ -1,0 +1,127 @@
+/** Whether the certificate that an upstream presented is the one that was meant. */
+import { createHash, type X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { UpstreamTlsConfig } from '../config/schema.ts';
+import { type Code, ProxyError } from '../errors.ts';
+
+/** What is asked of the certificate, and the words to refuse it with. */
+export type Expectation = {
+  readonly config: Pick<UpstreamTlsConfig, 'verify' | 'pins' | 'authority'>;
+  /** A name or address, to be among the certificate's with `verify: full`. */
+  readonly name: string | undefined;
+  /** For messages: the endpoint, and where its settings are (`upstreams.orders.tls`). */
+  readonly endpoint: string;
+  readonly setting: string;
+};
+
+/**
+ * The reason not to send payload to this upstream, or undefined if it is the one that was meant. To be asked in
+ * 'secureConnect', and on each connection: of a resumed session Node checks neither name nor dates, and `authorized`
+ * is the verdict of its first handshake. ERR_UPSTREAM_CERT_UNTRUSTED, _NAME or _NOT_PINNED.
+ */
+export function upstreamFault(stream: TLSSocket, expectation: Expectation): ProxyError | undefined {
+  const { verify, pins } = expectation.config;
+  if (verify === 'none' && !pins) return undefined;
+  const certificate = stream.getPeerX509Certificate();
+  if (!certificate) return untrusted(expectation, 'NO_CERTIFICATE', undefined);
+  if (verify === 'full' || verify === 'ca') {
+    const fault = chainFault(stream, certificate);
+    if (fault) return untrusted(expectation, fault, certificate);
+  }
+  if (verify === 'full' && !isNamed(certificate, expectation.name)) return misnamed(expectation, certificate);
+  // `verify: pin` without pins trusts nobody.
+  if (pins || verify === 'pin') return pinFault(certificate, expectation);
+  return undefined;
+}
+
+/** OpenSSL's word for what is wrong with the chain, if anything is. */
+function chainFault(stream: TLSSocket, certificate: X509Certificate): string | undefined {
+  // Typed as an Error, but Node stores the code.
+  if (!stream.authorized) return String(stream.authorizationError ?? 'UNSPECIFIED');
+  if (!stream.isSessionReused()) return undefined;
+  const now = Date.now();
+  if (now > Date.parse(certificate.validTo)) return 'CERT_HAS_EXPIRED';
+  return now < Date.parse(certificate.validFrom) ? 'CERT_NOT_YET_VALID' : undefined;
+}
+
+/** By the SANs alone, a wildcard for one whole label (RFC 9525 §6). By default Node would fall back to the CN. */
+function isNamed(certificate: X509Certificate, name: string | undefined): boolean {
+  if (name === undefined) return false;
+  if (isIP(name) !== 0) return certificate.checkIP(name) !== undefined;
+  return certificate.checkHost(name, { subject: 'never', partialWildcards: false }) !== undefined;
+}
+
+function pinFault(
+  certificate: X509Certificate,
+  { config, endpoint, setting }: Expectation,
+): ProxyError | undefined {
+  const spki = certificate.publicKey.export({ type: 'spki', format: 'der' });
+  const seen = `sha256:${createHash('sha256').update(spki).digest('base64')}`;
+  if (config.pins?.includes(seen)) return undefined;
+  return refusal(
+    'ERR_UPSTREAM_CERT_NOT_PINNED',
+    `${endpoint} has a key that is not pinned: ${seen}`,
+    `if that key is the right one, add it to ${setting}.pins`,
+  );
+}
+
+function misnamed({ name, endpoint, setting }: Expectation, { subjectAltName }: X509Certificate): ProxyError {
+  const has = subjectAltName ? `it is for ${shortened(subjectAltName)}` : 'it has no subjectAltName at all';
+  return refusal(
+    'ERR_UPSTREAM_CERT_NAME',
+    `the certificate of ${endpoint} is not for ${name}: ${has}`,
+    `set ${setting}.server_name to a name that it has, or have it issued for ${name} (a CN does not count)`,
+  );
+}
+
+function untrusted(
+  { config, endpoint, setting }: Expectation,
+  reason: string,
+  certificate: X509Certificate | undefined,
+): ProxyError {
+  const words = reasons[reason];
+  const issuer = certificate
+    ? `, issued by ${shortened(certificate.issuer.replaceAll('\n', ', ')) || 'nobody'}`
+    : '';
+  return refusal(
+    'ERR_UPSTREAM_CERT_UNTRUSTED',
+    `the certificate of ${endpoint} is not trusted: ${words?.what ?? 'its chain is not valid'} (${reason})${issuer}`,
+    words?.hint ?? `check that ${setting}.authority (${config.authority}) has the root that issued it`,
+  );
+}
+
+const reasons: Readonly<Record<string, { what: string; hint?: string } | undefined>> = {
+  NO_CERTIFICATE: { what: 'it sent none', hint: 'give the upstream a certificate' },
+  CERT_HAS_EXPIRED: { what: 'it, or one of its chain, has expired', hint: 'renew it' },
+  CERT_NOT_YET_VALID: {
+    what: 'it, or one of its chain, is not valid yet',
+    hint: 'compare the clocks of both machines',
+  },
+  CERT_REVOKED: { what: 'it was revoked', hint: 'issue a new one' },
+  CRL_HAS_EXPIRED: { what: 'the revocation list has expired', hint: "renew the authority's crl" },
+  UNABLE_TO_GET_CRL: {
+    what: 'there is no revocation list of its issuer',
+    hint: "with a crl, every CA of the chain needs one: complete the authority's crl",
+  },
+  INVALID_PURPOSE: { what: 'it is not for servers', hint: 'issue it with the extended key usage serverAuth' },
+  DEPTH_ZERO_SELF_SIGNED_CERT: {
+    what: 'it is self-signed',
+    hint: 'pin its key (verify: pin, with pins), or have it issued by a CA',
+  },
+  SELF_SIGNED_CERT_IN_CHAIN: { what: 'its root is not in the authority' },
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: { what: 'its issuer is not in the authority' },
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: {
+    what: 'its issuer is not in the authority',
+    hint: 'let the upstream send its intermediate certificates, or put the root into the authority',
+  },
+};
+
+function refusal(code: Code, message: string, hint: string): ProxyError {
+  return new ProxyError(code, { side: 'upstream', message, hint });
+}
+
+/** An upstream may present any number of names. */
+function shortened(text: string): string {
+  return text.length > 300 ? `${text.slice(0, 300)}…` : text;
+}

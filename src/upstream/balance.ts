@@ -1,0 +1,153 @@
+/** Which endpoint a connection takes. Pure but for the turn that round robin remembers. */
+import type { UpstreamConfig } from '../config/schema.ts';
+
+/** What is asked of an endpoint: `label` tells it from the others, `active` is how many connections it has. */
+export type Candidate = {
+  readonly label: string;
+  readonly weight: number;
+  readonly priority: number;
+  readonly active: number;
+};
+
+/**
+ * One of the candidates of the lowest priority number among those given, or undefined if none is given. Whoever retries
+ * leaves out what was tried. `key` is what `hash` goes by.
+ */
+export type Balancer<T extends Candidate> = (candidates: readonly T[], key: string) => T | undefined;
+
+/** `random` is a number from 0 up to 1, as from Math.random. */
+export function createBalancer<T extends Candidate>(
+  kind: UpstreamConfig['balance'],
+  random: () => number = Math.random,
+): Balancer<T> {
+  const choose = chooser<T>(kind, random);
+  return (candidates, key) => {
+    const first = firstPriority(candidates);
+    return first.length < 2 ? first[0] : choose(first, key);
+  };
+}
+
+function chooser<T extends Candidate>(kind: UpstreamConfig['balance'], random: () => number): Balancer<T> {
+  switch (kind) {
+    case 'round_robin':
+      return roundRobin();
+    case 'least_connections':
+      return leastConnections();
+    case 'random_two':
+      return (candidates) => randomTwo(candidates, random);
+    case 'hash':
+      return rendezvous;
+  }
+}
+
+function firstPriority<T extends Candidate>(candidates: readonly T[]): readonly T[] {
+  let lowest = Number.POSITIVE_INFINITY;
+  let mixed = false;
+  for (const { priority } of candidates) {
+    mixed ||= lowest !== Number.POSITIVE_INFINITY && priority !== lowest;
+    lowest = Math.min(lowest, priority);
+  }
+  return mixed ? candidates.filter(({ priority }) => priority === lowest) : candidates;
+}
+
+/**
+ * nginx's smooth weighted round robin: weights 5, 1, 1 give a a b a c a a rather than a a a a a b c. Everyone gains its
+ * weight, the richest is taken and pays the sum.
+ */
+function roundRobin<T extends Candidate>(): Balancer<T> {
+  const credit = new WeakMap<T, number>();
+  return (candidates) => {
+    let total = 0;
+    let best: T | undefined;
+    let most = Number.NEGATIVE_INFINITY;
+    for (const candidate of candidates) {
+      const has = (credit.get(candidate) ?? 0) + candidate.weight;
+      credit.set(candidate, has);
+      total += candidate.weight;
+      if (has > most) {
+        most = has;
+        best = candidate;
+      }
+    }
+    if (best) credit.set(best, most - total);
+    return best;
+  };
+}
+
+/** Fewest connections for its weight; equals take turns, so that an idle upstream does not always use its first. */
+function leastConnections<T extends Candidate>(): Balancer<T> {
+  const takeTurns = roundRobin<T>();
+  return (candidates, key) => {
+    let least = Number.POSITIVE_INFINITY;
+    for (const candidate of candidates) least = Math.min(least, load(candidate));
+    return takeTurns(
+      candidates.filter((candidate) => load(candidate) === least),
+      key,
+    );
+  };
+}
+
+/** The less loaded of two at random, each drawn by weight: nearly as even as the least of all, without the herd. */
+function randomTwo<T extends Candidate>(candidates: readonly T[], random: () => number): T | undefined {
+  const one = draw(candidates, undefined, random);
+  const other = draw(candidates, one, random);
+  if (!one || !other) return one ?? other;
+  return load(other) < load(one) ? other : one;
+}
+
+function draw<T extends Candidate>(
+  candidates: readonly T[],
+  except: T | undefined,
+  random: () => number,
+): T | undefined {
+  let total = 0;
+  for (const candidate of candidates) if (candidate !== except) total += candidate.weight;
+  let left = random() * total;
+  let last: T | undefined;
+  for (const candidate of candidates) {
+    if (candidate === except) continue;
+    last = candidate;
+    left -= candidate.weight;
+    if (left < 0) break;
+  }
+  return last;
+}
+
+/**
+ * Weighted rendezvous hashing (Thaler and Ravishankar; weights by -w / ln u): every endpoint draws a number for the key,
+ * the highest wins. One of N that goes moves only its own keys, about 1/N. The same in every worker and on every machine.
+ */
+function rendezvous<T extends Candidate>(candidates: readonly T[], key: string): T | undefined {
+  const keyHash = fnv1a(key);
+  let best: T | undefined;
+  let highest = Number.NEGATIVE_INFINITY;
+  for (const candidate of candidates) {
+    const drawn = mix(Math.imul(keyHash, 0x9e3779b1) ^ fnv1a(candidate.label));
+    const score = -candidate.weight / Math.log((drawn + 0.5) / 2 ** 32);
+    if (score > highest) {
+      highest = score;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+function load({ active, weight }: Candidate): number {
+  return active / weight;
+}
+
+function fnv1a(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let index = 0; index < text.length; index++) {
+    hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
+  }
+  return hash >>> 0;
+}
+
+/** The finalizer of MurmurHash3: every bit of the input moves every bit of the outcome. */
+function mix(value: number): number {
+  let hash = value;
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}

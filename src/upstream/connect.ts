@@ -1,0 +1,135 @@
+/** One TCP or unix connection, raced over the addresses of a name. */
+import { type NetConnectOpts, connect as open, type Socket } from 'node:net';
+import { formatAddress } from '../address.ts';
+import { ProxyError, systemCode } from '../errors.ts';
+
+/** `addresses` are tried in their order, the families in turns; at least one. */
+export type Destination =
+  | { readonly label: string; readonly path: string }
+  | { readonly label: string; readonly addresses: readonly string[]; readonly port: number };
+
+/**
+ * A connected socket, half-open allowed, with no delay and with TCP keepalive after `keepAliveMs` (Infinity: none). It
+ * is not flowing, and has an 'error' listener so that nothing can crash before the caller attaches its own; the caller
+ * owns it from then on. Exactly the addresses given are dialled.
+ *
+ * Happy eyeballs (RFC 8305): the next address is tried when one fails, or after 250 ms beside it, and the first to connect
+ * wins. Node's own (autoSelectFamily) gives up an address after those 250 ms, so that of an upstream farther away than
+ * that only the last address would ever be reached.
+ *
+ * Throws ERR_UPSTREAM_CONNECT, ERR_UPSTREAM_CONNECT_TIMEOUT (the system's own time-out), ERR_DESCRIPTORS_EXHAUSTED, or
+ * the signal's reason.
+ */
+export function connect(
+  destination: Destination,
+  { keepAliveMs, signal }: { keepAliveMs: number; signal: AbortSignal },
+): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const attempts = attemptsFor(destination, keepAliveMs);
+    const connecting = new Set<Socket>();
+    let next = 0;
+    let stagger: NodeJS.Timeout | undefined;
+
+    const finish = () => {
+      clearTimeout(stagger);
+      signal.removeEventListener('abort', onAbort);
+      for (const socket of connecting) socket.destroy();
+    };
+    const onAbort = () => {
+      finish();
+      reject(signal.reason);
+    };
+    const tryNext = () => {
+      const options = attempts[next++];
+      if (!options) return;
+      const socket = open(options);
+      connecting.add(socket);
+      socket.once('connect', () => {
+        connecting.delete(socket);
+        finish();
+        resolve(socket);
+      });
+      // Stays for good: after the connect it only keeps the process alive, and 'close' tells the rest.
+      socket.on('error', (error) => {
+        if (!connecting.delete(socket)) return;
+        clearTimeout(stagger);
+        if (next < attempts.length) return tryNext();
+        if (connecting.size > 0) return;
+        finish();
+        reject(connectError(destination, options, error));
+      });
+      if (next < attempts.length) stagger = setTimeout(tryNext, staggerMs);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    tryNext();
+  });
+}
+
+const staggerMs = 250;
+
+function attemptsFor(destination: Destination, keepAliveMs: number): NetConnectOpts[] {
+  if ('path' in destination) return [{ path: destination.path, allowHalfOpen: true }];
+  const { addresses, port } = destination;
+  const keepAlive = keepAliveMs !== Number.POSITIVE_INFINITY;
+  return inTurns(addresses).map((host) => ({
+    host,
+    port,
+    allowHalfOpen: true,
+    noDelay: true,
+    keepAlive,
+    keepAliveInitialDelay: keepAlive ? keepAliveMs : 0,
+  }));
+}
+
+/** IPv6 and IPv4 in turns, beginning with the family of the first (RFC 8305 §4). */
+function inTurns(addresses: readonly string[]): readonly string[] {
+  if (addresses.length < 2) return addresses;
+  const startsV6 = addresses[0]?.includes(':');
+  const first = addresses.filter((address) => address.includes(':') === startsV6);
+  const second = addresses.filter((address) => address.includes(':') !== startsV6);
+  const rounds = Array.from({ length: Math.max(first.length, second.length) });
+  return rounds.flatMap((_, index) => [...first.slice(index, index + 1), ...second.slice(index, index + 1)]);
+}
+
+function connectError(destination: Destination, options: NetConnectOpts, error: Error): ProxyError {
+  const code = systemCode(error);
+  const where =
+    'path' in options ? destination.label : placeOf(destination.label, options.host, options.port);
+  if (code === 'EMFILE' || code === 'ENFILE') {
+    return new ProxyError('ERR_DESCRIPTORS_EXHAUSTED', {
+      side: 'proxy',
+      message: `no descriptor was left to connect to ${where} (${code})`,
+      hint: 'raise the limit of open files (LimitNOFILE, ulimit -n)',
+      cause: error,
+    });
+  }
+  const { what, hint } = failures[code] ?? { what: 'could not be connected to', hint: undefined };
+  return new ProxyError(code === 'ETIMEDOUT' ? 'ERR_UPSTREAM_CONNECT_TIMEOUT' : 'ERR_UPSTREAM_CONNECT', {
+    side: 'upstream',
+    message: `${where} ${what} (${code})`,
+    hint,
+    cause: error,
+  });
+}
+
+const failures: Readonly<Record<string, { what: string; hint: string } | undefined>> = {
+  ECONNREFUSED: { what: 'refused the connection', hint: 'check that the service runs and listens there' },
+  ECONNRESET: { what: 'reset the connection', hint: 'check the service, and firewalls on the way' },
+  ETIMEDOUT: { what: 'did not answer', hint: 'check the address and the firewall' },
+  EHOSTUNREACH: { what: 'cannot be reached', hint: 'check the address, the route and the firewall' },
+  ENETUNREACH: { what: 'cannot be reached', hint: 'this machine has no route to that network' },
+  EADDRNOTAVAIL: {
+    what: 'could not be connected to',
+    hint: 'local ports may be used up: see net.ipv4.ip_local_port_range',
+  },
+  ENOENT: { what: 'does not exist', hint: 'check the path, and that the service runs' },
+  EACCES: { what: 'may not be used by this user', hint: "check the socket's mode and group" },
+  EAGAIN: { what: 'takes no more connections', hint: "the service's backlog is full" },
+};
+
+/** The label, with the address that it meant this time where that says more. */
+function placeOf(label: string, host: string | undefined, port: number): string {
+  const address = formatAddress({ address: host ?? '', port });
+  return address === label ? label : `${label} (${host})`;
+}

@@ -1,0 +1,63 @@
+/** How long one attempt may take, and waiting no longer than that. */
+
+/** `signal` aborts when the time is over, or with the parent's own reason when the parent aborts. */
+export type Deadline = {
+  readonly signal: AbortSignal;
+  /** Stops the clock: what is waited for now is not the upstream. */
+  pause(): void;
+  /** Lets it run on from where it stopped. */
+  resume(): void;
+  /** Ends it; the signal then never aborts. To be called once, always. */
+  stop(): void;
+};
+
+/** A deadline in `ms` (Infinity: none) under `parent`; `expired` makes the reason that the signal aborts with. */
+export function startDeadline(ms: number, parent: AbortSignal, expired: () => Error): Deadline {
+  const controller = new AbortController();
+  const follow = () => controller.abort(parent.reason);
+  let remaining = ms;
+  let startedAt = 0;
+  let timer: NodeJS.Timeout | undefined;
+  const resume = () => {
+    if (remaining === Number.POSITIVE_INFINITY) return;
+    startedAt = performance.now();
+    timer = setTimeout(() => controller.abort(expired()), remaining);
+  };
+  if (parent.aborted) follow();
+  else {
+    parent.addEventListener('abort', follow, { once: true });
+    resume();
+  }
+  return {
+    signal: controller.signal,
+    resume,
+    pause() {
+      clearTimeout(timer);
+      remaining = Math.max(0, remaining - (performance.now() - startedAt));
+    },
+    stop() {
+      clearTimeout(timer);
+      parent.removeEventListener('abort', follow);
+    },
+  };
+}
+
+/** The promise's outcome, or a rejection with the signal's reason if that comes first. The work itself goes on. */
+export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+    const settled = () => signal.removeEventListener('abort', onAbort);
+    promise.then(
+      (value) => {
+        settled();
+        resolve(value);
+      },
+      (error) => {
+        settled();
+        reject(error);
+      },
+    );
+  });
+}

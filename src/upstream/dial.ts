@@ -1,0 +1,159 @@
+/** From an upstream to a connection that is ready for payload: attempt after attempt, each on another endpoint. */
+import type { Socket } from 'node:net';
+import { ProxyError } from '../errors.ts';
+import { abort } from '../stream.ts';
+import { connect } from './connect.ts';
+import { type Deadline, startDeadline, untilAborted } from './deadline.ts';
+import type { Endpoint, UpstreamClient } from './endpoint.ts';
+import type { Upstream } from './upstream.ts';
+
+export type DialRequest<Prepared> = {
+  readonly client: UpstreamClient;
+  /**
+   * What the upstream's protocol needs before payload: PROXY header, STARTTLS, TLS. It must not destroy the socket; `dial`
+   * does when this throws or the signal aborts.
+   */
+  readonly prepare: (raw: Socket, endpoint: Endpoint, signal: AbortSignal) => Promise<Prepared>;
+  /** Infinity: no TCP keepalive. */
+  readonly keepAliveMs: number;
+  /** The client has gone, or the proxy ends: the dial stops and rejects with its reason. */
+  readonly signal: AbortSignal;
+  /**
+   * For `dial: early`: TCP connects at once, `prepare` waits for this, and the upstream's clock stands still meanwhile. A
+   * failure of the client is to abort `signal` too.
+   */
+  readonly clientReady?: Promise<unknown>;
+  /** Told of each endpoint that failed, before the next is tried. */
+  readonly onAttemptFailed?: (endpoint: Endpoint, error: unknown) => void;
+};
+
+export type Dialled<Prepared> = {
+  readonly endpoint: Endpoint;
+  readonly prepared: Prepared;
+  readonly raw: Socket;
+  /** How many endpoints were tried, this one included. */
+  readonly tried: number;
+  /** To be called when the connection is over; the endpoint then counts one less. Calling it again does nothing. */
+  readonly release: () => void;
+};
+
+/**
+ * Connects to one of the upstream's endpoints and prepares the connection. One attempt (name, TCP, `prepare`) may take
+ * `timeouts.connect`; when it fails, another endpoint is tried, up to `retries` more and never the same twice. Owns the
+ * sockets until it returns: those of failed attempts are destroyed, the one returned is the caller's.
+ *
+ * Throws the last attempt's error (with the number of endpoints tried, if several), what `upstream.pick` throws, or the
+ * signal's reason. Whoever does not await it at once (`dial: early`) must attach a `catch` at once.
+ */
+export async function dial<Prepared>(
+  upstream: Upstream,
+  request: DialRequest<Prepared>,
+): Promise<Dialled<Prepared>> {
+  const tried: Endpoint[] = [];
+  let failure: unknown = nothingUp(upstream);
+  while (tried.length <= upstream.config.retries) {
+    let endpoint: Endpoint | undefined;
+    const progress: Progress = { waitingFor: `the names of upstream ${upstream.name} did not resolve` };
+    const deadline = startDeadline(upstream.config.timeouts.connect, request.signal, () =>
+      timedOut(upstream, progress),
+    );
+    try {
+      endpoint = await upstream.pick(request.client, tried, deadline.signal);
+      if (!endpoint) break;
+      tried.push(endpoint);
+      const connection = await attempt(upstream, endpoint, request, deadline, progress);
+      return { endpoint, ...connection, tried: tried.length, release: releaseOnce(endpoint) };
+    } catch (error) {
+      if (endpoint) endpoint.active--;
+      request.signal.throwIfAborted();
+      if (endpoint || tried.length === 0) failure = error;
+      // Where none could be picked, another try would pick none either.
+      if (!endpoint) break;
+      request.onAttemptFailed?.(endpoint, error);
+    } finally {
+      deadline.stop();
+    }
+  }
+  throw withCount(failure, tried.length);
+}
+
+/** What the clock runs for, so that a time-out can say what did not happen. */
+type Progress = { waitingFor: string };
+
+/** One attempt on one endpoint; leaves no socket behind when it throws. */
+async function attempt<Prepared>(
+  upstream: Upstream,
+  endpoint: Endpoint,
+  { prepare, keepAliveMs, clientReady }: DialRequest<Prepared>,
+  deadline: Deadline,
+  progress: Progress,
+): Promise<{ raw: Socket; prepared: Prepared }> {
+  const { signal } = deadline;
+  const { label, target } = endpoint;
+  progress.waitingFor = `${label} did not resolve`;
+  const addresses = await upstream.addresses(endpoint, signal);
+  progress.waitingFor = `${label} did not answer`;
+  const destination =
+    'path' in target
+      ? { label, path: target.path }
+      : { label, addresses: addresses ?? [], port: target.port };
+  const raw = await connect(destination, { keepAliveMs, signal });
+  try {
+    if (clientReady) await waitForClient(raw, label, clientReady, deadline);
+    progress.waitingFor = `${label} accepted the connection, but was not ready for payload`;
+    return { raw, prepared: await untilAborted(prepare(raw, endpoint, signal), signal) };
+  } catch (error) {
+    abort({ raw });
+    throw error;
+  }
+}
+
+/** The upstream's clock stands still; an upstream that leaves meanwhile has failed, and another one is to be tried. */
+async function waitForClient(
+  raw: Socket,
+  label: string,
+  clientReady: Promise<unknown>,
+  deadline: Deadline,
+): Promise<void> {
+  deadline.pause();
+  await untilAborted(clientReady, deadline.signal);
+  if (raw.destroyed || raw.readableEnded) {
+    throw new ProxyError('ERR_UPSTREAM_CONNECT', {
+      side: 'upstream',
+      message: `${label} closed the connection while the client's handshake ran`,
+      hint: 'if it does not wait for silent clients, use dial: after_handshake',
+    });
+  }
+  deadline.resume();
+}
+
+function releaseOnce(endpoint: Endpoint): () => void {
+  let released = false;
+  return () => {
+    if (released) return;
+    released = true;
+    endpoint.active--;
+  };
+}
+
+function timedOut({ name, config }: Upstream, { waitingFor }: Progress): ProxyError {
+  return new ProxyError('ERR_UPSTREAM_CONNECT_TIMEOUT', {
+    side: 'upstream',
+    message: `${waitingFor} within ${config.timeouts.connect} ms`,
+    hint: `check the address and the firewall, or raise upstreams.${name}.timeouts.connect`,
+  });
+}
+
+function nothingUp({ name }: Upstream): ProxyError {
+  return new ProxyError('ERR_UPSTREAM_CONNECT', {
+    side: 'upstream',
+    message: `upstream ${name} has no endpoint to connect to`,
+  });
+}
+
+function withCount(failure: unknown, tried: number): unknown {
+  if (tried < 2 || !(failure instanceof ProxyError)) return failure;
+  const { code, side, message, hint } = failure;
+  const counted = `${message}; ${tried} endpoints were tried`;
+  return new ProxyError(code, { side, message: counted, hint, cause: failure });
+}

@@ -1,0 +1,128 @@
+/** Endpoints as the configuration writes them: `host:port`, `unix:/path`, or a template of the client's server name. */
+import { type BlockList, isIP } from 'node:net';
+import { formatAddress, inBlockList, normalizeAddress } from '../address.ts';
+import { ProxyError } from '../errors.ts';
+import { looksLikeAddress } from './resolve.ts';
+
+/** What an upstream may know of a client when it chooses. */
+export type UpstreamClient = {
+  /** In lower case, without a trailing dot. */
+  readonly sni: string | undefined;
+  /** What the `*` of the route's `sni` stood for: `a`, or `a.b`; undefined if it was no wildcard. */
+  readonly wildcardLabel: string | undefined;
+  /** Normalized, or `unix`. */
+  readonly clientAddress: string;
+};
+
+/** Where to connect. `address`: the one address, when it is known without a look-up. */
+export type Target =
+  | { readonly path: string }
+  | { readonly host: string; readonly port: number; readonly address: string | undefined };
+
+/** One address that connections go to, with the state that balancing needs. */
+export type Endpoint = {
+  /** `10.0.0.5:5432`, `db.internal:5432` or `unix:/path`; for logs. */
+  readonly label: string;
+  /** The name or address that TLS verifies by default; undefined for a unix socket. */
+  readonly host: string | undefined;
+  readonly target: Target;
+  readonly weight: number;
+  readonly priority: number;
+  /** Connections that were dialled, or are being dialled, and not yet released. */
+  active: number;
+};
+
+/** The parts of a configured address, already checked; the host of a template still has its braces. */
+export function parseTarget(address: string): Target {
+  if (address.startsWith('unix:')) return { path: address.slice(5) };
+  const colon = address.lastIndexOf(':');
+  const port = Number(address.slice(colon + 1));
+  const text = address.slice(0, colon);
+  return hostTarget(text.startsWith('[') ? text.slice(1, -1) : text, port);
+}
+
+/** A target by name, or by address if the host is one. */
+export function hostTarget(host: string, port: number): Exclude<Target, { readonly path: string }> {
+  // A zone (`fe80::1%eth0`) is no part of an address to compare, but the system needs it to connect.
+  const address = isIP(host) === 0 ? undefined : host.includes('%') ? host : normalizeAddress(host);
+  return { host, port, address };
+}
+
+/** A new endpoint, with no connections yet. */
+export function createEndpoint(
+  target: Target,
+  { weight, priority }: { weight: number; priority: number },
+): Endpoint {
+  const host = 'path' in target ? undefined : target.host;
+  return { label: labelOf(target), host, target, weight, priority, active: 0 };
+}
+
+/** Whether a host has a part that each client fills in. */
+export function isTemplate(host: string): boolean {
+  return host.includes('{sni');
+}
+
+/**
+ * The host that a template means for this client: `{sni}` is its whole server name, `{sni.1}` the one label that `*` stood
+ * for. Throws ERR_UPSTREAM_TEMPLATE if the client sent no name, if `*` stood for more than one label, or if the outcome
+ * is no host name: the system would take one that ends in a number for an address.
+ */
+export function expandTemplate(template: string, client: UpstreamClient): string {
+  if (client.sni === undefined) {
+    throw unfit(template, 'needs a server name, and the client sent none', 'let only named clients in: sni');
+  }
+  if (template.includes('{sni.1}') && !isOneLabel(client.wildcardLabel)) {
+    const found = client.wildcardLabel === undefined ? 'no wildcard' : 'more than one label';
+    throw unfit(template, `needs one label for the * of the route's sni; ${client.sni} has ${found}`);
+  }
+  const host = template.replaceAll('{sni.1}', client.wildcardLabel ?? '').replaceAll('{sni}', client.sni);
+  if (isIP(host) !== 0 || looksLikeAddress(host)) {
+    throw unfit(template, `gives ${host} for ${client.sni}, which would be taken for an address`);
+  }
+  if (host.length > 253 || !hostName.test(host)) {
+    throw unfit(template, `gives no valid host name for ${client.sni}`);
+  }
+  return host;
+}
+
+/**
+ * The addresses that are within the list, in their order; all of them if there is no list. IPv4 within IPv6 counts as
+ * IPv4, which is what the kernel connects to. Other embeddings (64:ff9b::/96, 6to4, Teredo) stay IPv6, so that they must
+ * be allowed as such: a translator on the way is nothing that an IPv4 entry speaks of.
+ * Throws ERR_UPSTREAM_ADDRESS_FORBIDDEN if none is left.
+ */
+export function allowedAddresses(
+  addresses: readonly string[],
+  allow: BlockList | undefined,
+  host: string,
+): readonly string[] {
+  if (!allow) return addresses;
+  const allowed = addresses.filter((address) => inBlockList(allow, normalizeAddress(address)));
+  if (allowed.length > 0) return allowed;
+  throw new ProxyError('ERR_UPSTREAM_ADDRESS_FORBIDDEN', {
+    side: 'upstream',
+    message: `${host} is ${addresses.join(', ')}, which allow_addresses does not have`,
+    hint: 'if the name may be there, add its network to allow_addresses of the upstream',
+  });
+}
+
+const hostName =
+  /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.?$/i;
+
+/** `10.0.0.5:5432`, `db.internal:5432` or `unix:/path`; the address rather than the name if it is known. */
+function labelOf(target: Target): string {
+  if ('path' in target) return `unix:${target.path}`;
+  return formatAddress({ address: target.address ?? target.host, port: target.port });
+}
+
+function isOneLabel(label: string | undefined): boolean {
+  return label !== undefined && label !== '' && !label.includes('.');
+}
+
+function unfit(template: string, why: string, hint?: string): ProxyError {
+  return new ProxyError('ERR_UPSTREAM_TEMPLATE', {
+    side: 'client',
+    message: `the endpoint ${template} ${why}`,
+    hint,
+  });
+}

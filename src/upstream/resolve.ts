@@ -1,0 +1,171 @@
+/** Names to addresses, as the system does it (hosts file, search domains), remembered for a while. */
+import { lookup as systemLookup } from 'node:dns';
+import { isIP } from 'node:net';
+import { LRUCache } from 'lru-cache';
+import { normalizeAddress } from '../address.ts';
+import { ProxyError, systemCode } from '../errors.ts';
+import { untilAborted } from './deadline.ts';
+
+export type Resolver = {
+  /**
+   * The addresses of a name, normalized, in the system's order, at least one. An answer is used for `ttlMs`; then the
+   * next caller asks again and waits, but if there is an older good answer, for a second at most: it is given too when
+   * the new look-up fails. A failure is remembered for a second. Addresses are returned as they are.
+   * Throws ERR_UPSTREAM_RESOLVE, or the signal's reason; the look-up itself cannot be stopped and serves later callers.
+   */
+  resolve(host: string, ttlMs: number, signal?: AbortSignal): Promise<readonly string[]>;
+};
+
+/** The part of `dns.lookup` that is used. It calls back later, never at once. */
+export type Lookup = (
+  host: string,
+  options: { all: true; order: 'verbatim' },
+  callback: (error: NodeJS.ErrnoException | null, answers: readonly { address: string }[]) => void,
+) => void;
+
+/** What is known of a name: its last good answer, and the failure since, if there was one. */
+type Known = {
+  readonly addresses: readonly string[] | undefined;
+  readonly answeredAt: number;
+  readonly failure: ProxyError | undefined;
+  readonly failedAt: number;
+};
+
+const maxNames = 10_000;
+const failureTtlMs = 1000;
+const patienceMs = 1000;
+// `getaddrinfo` runs on the thread pool, which serves files too; libuv itself gives it only half of the pool's threads (2
+// of 4). More at once would wait there, out of sight and without a bound.
+const maxRunning = 4;
+// With templates clients choose the names, so what waits is bounded, and known names go ahead of new ones.
+const maxWaiting = 1000;
+
+/** A resolver with its own memory, bounded by the least recently used name. `lookup` is the system's unless given. */
+export function createResolver({ lookup = systemLookup }: { lookup?: Lookup } = {}): Resolver {
+  const names = new LRUCache<string, Known>({ max: maxNames });
+  const underway = new Map<string, Promise<readonly string[]>>();
+  const queue = createQueue();
+
+  /** One look-up of a name, shared by all who ask meanwhile. */
+  function ask(name: string, known: Known | undefined): Promise<readonly string[]> {
+    const older = known?.addresses;
+    const answer = new Promise<readonly string[]>((resolve, reject) => {
+      const patience = older && setTimeout(() => resolve(older), patienceMs);
+      const settle = (outcome: Known) => {
+        clearTimeout(patience);
+        underway.delete(name);
+        names.set(name, outcome);
+        if (outcome.addresses) resolve(outcome.addresses);
+        else reject(outcome.failure);
+      };
+      const task = (done: () => void) =>
+        lookup(name, { all: true, order: 'verbatim' }, (error, answers) => {
+          done();
+          settle(judge(name, known, error, answers));
+        });
+      queue.run(task, older !== undefined);
+    });
+    underway.set(name, answer);
+    // Everyone who waits may have gone by the time it fails.
+    answer.catch(() => {});
+    return answer;
+  }
+
+  return {
+    async resolve(host, ttlMs, signal) {
+      if (isIP(host) !== 0) return [host.includes('%') ? host : normalizeAddress(host)];
+      if (looksLikeAddress(host)) throw unresolvable(host, 'is neither a name nor an address', undefined);
+      const name = host.toLowerCase();
+      const known = names.get(name);
+      const settled = known && withoutAsking(known, ttlMs);
+      if (settled) return settled;
+      const shared = underway.get(name);
+      if (!shared && queue.isFull()) return known?.addresses ?? tooMany(name);
+      const answer = shared ?? ask(name, known);
+      return signal ? untilAborted(answer, signal) : answer;
+    },
+  };
+}
+
+/**
+ * Whether `getaddrinfo` would take a host for an IPv4 address in one of its older spellings (`10.1`, `0x7f000001`): a
+ * last label that is a number (WHATWG URL, "ends in a number"). Also true of a proper dotted quad.
+ */
+export function looksLikeAddress(host: string): boolean {
+  const bare = host.endsWith('.') ? host.slice(0, -1) : host;
+  return /^(\d+|0x[0-9a-f]*)$/i.test(bare.slice(bare.lastIndexOf('.') + 1));
+}
+
+type Task = (done: () => void) => void;
+
+/** Runs tasks, few at a time; `urgent` ones are next. Nothing may be run while it is full. */
+function createQueue(): { isFull(): boolean; run(task: Task, urgent: boolean): void } {
+  const waiting: Task[] = [];
+  let running = 0;
+  const start = (task: Task) => {
+    running++;
+    task(next);
+  };
+  const next = () => {
+    running--;
+    const task = waiting.shift();
+    if (task) start(task);
+  };
+  return {
+    isFull: () => waiting.length >= maxWaiting,
+    run(task, urgent) {
+      if (running < maxRunning) start(task);
+      else if (urgent) waiting.unshift(task);
+      else waiting.push(task);
+    },
+  };
+}
+
+/** The answer, if none need be waited for; throws if the name failed just now and there is no older answer. */
+function withoutAsking(known: Known, ttlMs: number): readonly string[] | undefined {
+  const now = performance.now();
+  if (known.addresses && now - known.answeredAt < ttlMs) return known.addresses;
+  if (!known.failure || now - known.failedAt >= failureTtlMs) return undefined;
+  if (!known.addresses) throw known.failure;
+  return known.addresses;
+}
+
+function judge(
+  name: string,
+  known: Known | undefined,
+  error: NodeJS.ErrnoException | null,
+  answers: readonly { address: string }[],
+): Known {
+  if (error) {
+    return failed(known, unresolvable(name, `does not resolve (${systemCode(error)})`, error));
+  }
+  const addresses = [...new Set(answers.map(({ address }) => normalizeAddress(address)))].filter(isIP);
+  if (addresses.length === 0) return failed(known, unresolvable(name, 'has no address', undefined));
+  return { addresses, answeredAt: performance.now(), failure: undefined, failedAt: 0 };
+}
+
+function failed(known: Known | undefined, failure: ProxyError): Known {
+  return {
+    addresses: known?.addresses,
+    answeredAt: known?.answeredAt ?? 0,
+    failure,
+    failedAt: performance.now(),
+  };
+}
+
+function unresolvable(name: string, what: string, cause: unknown): ProxyError {
+  return new ProxyError('ERR_UPSTREAM_RESOLVE', {
+    side: 'upstream',
+    message: `the name ${name} ${what}`,
+    hint: `check the name, and what \`getent hosts ${name}\` says on this machine`,
+    cause,
+  });
+}
+
+function tooMany(name: string): never {
+  throw new ProxyError('ERR_UPSTREAM_RESOLVE', {
+    side: 'proxy',
+    message: `${name} was not looked up: ${maxWaiting} other names wait for the system's answer`,
+    hint: 'check that the name server answers quickly; a local cache (nscd, systemd-resolved, unbound) helps',
+  });
+}
