@@ -1,0 +1,44 @@
+/** What a configuration says by its context: defaults that depend on other keys, and paths relative to the file. */
+import { resolve } from 'node:path';
+import type { Config } from './schema.ts';
+
+/** Direct PostgreSQL connections demand ALPN, so it is spoken behind `starttls: postgres` unless the file says else. */
+export function applyContext(config: Config): void {
+  for (const { starttls, routes } of Object.values(config.listeners)) {
+    if (starttls !== 'postgres') continue;
+    for (const { tls } of routes) if (typeof tls === 'object') tls.alpn ??= ['postgresql'];
+  }
+}
+
+/** Makes every path in the configuration absolute; in place. */
+export function resolvePaths(config: Config, directory: string): void {
+  const absolute = (path: string) => resolve(directory, path);
+  const address = (text: string) => (text.startsWith('unix:') ? `unix:${absolute(text.slice(5))}` : text);
+  if (!['stdout', 'stderr'].includes(config.log.destination)) {
+    config.log.destination = absolute(config.log.destination);
+  }
+  if (config.admin) config.admin.bind = address(config.admin.bind);
+  for (const { pairs } of Object.values(config.certificates)) {
+    for (const pair of pairs) {
+      pair.cert = absolute(pair.cert);
+      pair.key = absolute(pair.key);
+      pair.key_passphrase_file &&= absolute(pair.key_passphrase_file);
+      pair.ocsp &&= absolute(pair.ocsp);
+    }
+  }
+  for (const authority of Object.values(config.authorities)) {
+    authority.ca = authority.ca.map(absolute);
+    authority.crl &&= authority.crl.map(absolute);
+  }
+  for (const listener of Object.values(config.listeners)) {
+    listener.bind = listener.bind.map(address);
+    for (const { tls } of listener.routes) {
+      if (typeof tls === 'object' && tls.client_auth?.authorize !== undefined) {
+        tls.client_auth.authorize = absolute(tls.client_auth.authorize);
+      }
+    }
+  }
+  for (const { endpoints } of Object.values(config.upstreams)) {
+    for (const endpoint of endpoints) endpoint.address = address(endpoint.address);
+  }
+}

@@ -1,0 +1,41 @@
+/** The files that a configuration names, each read once. */
+import { readFile, stat } from 'node:fs/promises';
+import type { Path, Report } from './finding.ts';
+
+export type Files = {
+  /** The contents, or undefined after reporting a fault at `path`. */
+  read(file: string, path: Path, report: Report): Promise<Buffer | undefined>;
+  /** Every file that was asked for, in that order. */
+  all(): string[];
+};
+
+export function createFiles(): Files {
+  const contents = new Map<string, Buffer | NodeJS.ErrnoException>();
+  return {
+    async read(file, path, report) {
+      const content =
+        contents.get(file) ?? (await readFile(file).catch((error: NodeJS.ErrnoException) => error));
+      contents.set(file, content);
+      if (Buffer.isBuffer(content)) return content;
+      report.fault(path, `${file} ${reasons[content.code ?? ''] ?? `cannot be read (${content.code})`}`);
+      return undefined;
+    },
+    all: () => [...contents.keys()],
+  };
+}
+
+/** Whether users other than the owner and the group may read it. */
+export async function isReadableByOthers(file: string): Promise<boolean> {
+  return ((await stat(file)).mode & 0o004) !== 0;
+}
+
+/** The PEM blocks of one label, each as a text of its own. */
+export function pemBlocks(text: string, label: 'CERTIFICATE' | 'X509 CRL'): string[] {
+  return text.match(new RegExp(`-----BEGIN ${label}-----[^-]*-----END ${label}-----`, 'g')) ?? [];
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: 'does not exist',
+  EACCES: 'may not be read by this user',
+  EISDIR: 'is a directory',
+};

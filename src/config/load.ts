@@ -1,0 +1,198 @@
+/** From a file to a configuration that can be served: parsed, checked, every file it names read. */
+import { access, readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { type LoadedAuthority, loadAuthorities } from './authorities.ts';
+import { type LoadedCertificate, loadCertificates } from './certificates.ts';
+import { applyContext, resolvePaths } from './context.ts';
+import { checkCoverage } from './coverage.ts';
+import { createFiles, type Files } from './files.ts';
+import { ConfigError, type Finding, formatPath, type Path, type Report } from './finding.ts';
+import { explainIssues } from './issues.ts';
+import { warnOfNotYet } from './not-yet.ts';
+import { checkReferences, type Names } from './references.ts';
+import { checkListeners } from './rules-listeners.ts';
+import { checkUpstreams } from './rules-upstreams.ts';
+import { salvage } from './salvage.ts';
+import { type Config, configSchema } from './schema.ts';
+import { warnOfUnreachable } from './unreachable.ts';
+import { type ParsedYaml, parseYaml } from './yaml.ts';
+
+export type { LoadedAuthority } from './authorities.ts';
+export type { LoadedCertificate, LoadedPair } from './certificates.ts';
+export { ConfigError, type Finding, formatFinding } from './finding.ts';
+
+/** What `run` serves. Frozen; all paths in `config` are absolute. */
+export type LoadedConfig = {
+  /** Absolute. */
+  readonly file: string;
+  /** What its relative paths are relative to. */
+  readonly directory: string;
+  readonly config: Config;
+  readonly certificates: ReadonlyMap<string, LoadedCertificate>;
+  /** With `system`, which is made when it is first looked at: it is large. */
+  readonly authorities: ReadonlyMap<string, LoadedAuthority>;
+  readonly warnings: readonly Finding[];
+  /** Every file that was read, absolute: what to watch. */
+  readonly files: readonly string[];
+};
+
+/**
+ * Reads and checks a configuration and everything it names. Throws a ConfigError with all faults, sorted by position;
+ * findings name `file` as it was given.
+ */
+export async function loadConfig(
+  file: string,
+  environment: NodeJS.ProcessEnv = process.env,
+): Promise<LoadedConfig> {
+  const absolute = resolve(file);
+  const directory = dirname(absolute);
+  const yaml = parseYaml(await readText(file, absolute), environment);
+  const findings = createFindings(file, yaml);
+  for (const { line, column, path, message, hint } of yaml.faults) {
+    findings.faults.push({ file, line, column, path: formatPath(path), message, ...(hint && { hint }) });
+  }
+  // Names are known even where what they name is faulty.
+  const names = namesIn(yaml.raw);
+  const config = parse(yaml, findings);
+  if (config === undefined) throw new ConfigError(sorted(findings.faults));
+  applyContext(config);
+  checkReferences(config, names, findings.report);
+  checkListeners(config, findings.report);
+  checkUpstreams(config, findings.report);
+  resolvePaths(config, directory);
+  const files = createFiles();
+  await checkModules(config, files, findings.report);
+  const certificates = await loadCertificates(config, files, findings.report);
+  const authorities = await loadAuthorities(config, files, findings.report);
+  if (findings.faults.length > 0) throw new ConfigError(sorted(findings.faults));
+  checkCoverage(config, certificates, findings.report);
+  warnOfUnreachable(config, findings.report);
+  warnOfNotYet(yaml.raw, findings.report);
+  freeze(config);
+  const warnings = sorted(findings.warnings);
+  return {
+    file: absolute,
+    directory,
+    config,
+    certificates,
+    authorities,
+    warnings,
+    files: [absolute, ...files.all()],
+  };
+}
+
+/** The file that `-c` names; without it `./penstock.yaml`, then `/etc/penstock/penstock.yaml`. */
+export async function findConfigFile(option?: string): Promise<string> {
+  if (option !== undefined) return option;
+  const candidates = ['penstock.yaml', '/etc/penstock/penstock.yaml'];
+  for (const candidate of candidates) {
+    if (
+      await access(candidate).then(
+        () => true,
+        () => false,
+      )
+    )
+      return candidate;
+  }
+  const message = `there is neither ${resolve('penstock.yaml')} nor ${candidates[1]}`;
+  throw new ConfigError([wholeFile('penstock.yaml', message, 'name the configuration with -c FILE')]);
+}
+
+async function readText(file: string, absolute: string): Promise<string> {
+  try {
+    return await readFile(absolute, 'utf8');
+  } catch (cause) {
+    const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
+    throw new ConfigError([
+      wholeFile(file, `${absolute} cannot be read (${code})`, 'name the configuration with -c FILE'),
+    ]);
+  }
+}
+
+function wholeFile(file: string, message: string, hint: string): Finding {
+  return { file, line: 0, column: 0, path: '', message, hint };
+}
+
+type Findings = {
+  readonly file: string;
+  readonly faults: Finding[];
+  readonly warnings: Finding[];
+  readonly report: Report;
+  /** How to speak of what is left once faulty parts were cut out. */
+  translate: { written: (path: Path) => Path; wasCut: (path: Path) => boolean };
+};
+
+function createFindings(file: string, yaml: ParsedYaml): Findings {
+  const finding = (path: Path, message: string, hint?: string): Finding => {
+    const place = yaml.locate(findings.translate.written(path));
+    const { line, column } = place;
+    return { file, line, column, path: formatPath(place.path), message, ...(hint && { hint }) };
+  };
+  const findings: Findings = {
+    file,
+    faults: [],
+    warnings: [],
+    translate: { written: (path) => path, wasCut: () => false },
+    report: {
+      fault: (...found) => findings.faults.push(finding(...found)),
+      lack(...found) {
+        if (!findings.translate.wasCut(found[0])) findings.faults.push(finding(...found));
+      },
+      warn: (...found) => findings.warnings.push(finding(...found)),
+    },
+  };
+  return findings;
+}
+
+/** The configuration, or with faults what can be kept of it, so that the rest is checked too. */
+function parse(yaml: ParsedYaml, findings: Findings): Config | undefined {
+  if (yaml.raw === undefined) return undefined;
+  const parsed = configSchema.safeParse(yaml.raw);
+  if (parsed.success) return parsed.data;
+  const faults = explainIssues(parsed.error.issues, yaml.raw);
+  for (const { path, at, message, hint } of faults) {
+    const { line, column, path: written } = yaml.locate(path, at);
+    const { file } = findings;
+    findings.faults.push({ file, line, column, path: formatPath(written), message, ...(hint && { hint }) });
+  }
+  const { config, ...translate } = salvage(
+    yaml.raw,
+    faults.map(({ remove }) => remove),
+  );
+  findings.translate = translate;
+  return config;
+}
+
+/** The names of each section as they are written. */
+function namesIn(raw: unknown): Names {
+  const keys = (section: string): string[] => {
+    const value = (raw as Record<string, unknown> | undefined)?.[section];
+    return typeof value === 'object' && value !== null ? Object.keys(value) : [];
+  };
+  return {
+    certificates: keys('certificates'),
+    authorities: ['system', ...keys('authorities')],
+    upstreams: keys('upstreams'),
+  };
+}
+
+async function checkModules(config: Config, files: Files, report: Report): Promise<void> {
+  for (const [name, { routes }] of Object.entries(config.listeners)) {
+    for (const [index, { tls }] of routes.entries()) {
+      const module = typeof tls === 'object' ? tls.client_auth?.authorize : undefined;
+      const path = ['listeners', name, 'routes', index, 'tls', 'client_auth', 'authorize'];
+      if (module !== undefined) await files.read(module, path, report);
+    }
+  }
+}
+
+function sorted(findings: Finding[]): Finding[] {
+  const unique = new Map(findings.map((finding) => [JSON.stringify(finding), finding]));
+  return [...unique.values()].sort((a, b) => a.line - b.line || a.column - b.column);
+}
+
+function freeze(value: unknown): void {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return;
+  Object.freeze(value);
+  for (const inner of Object.values(value)) freeze(inner);
+}

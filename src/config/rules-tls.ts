@@ -1,0 +1,55 @@
+/** Versions, ciphers and groups, which only OpenSSL can judge. */
+import { createSecureContext } from 'node:tls';
+import type { Path, Report } from './finding.ts';
+import type { TerminateConfig, UpstreamTlsConfig } from './schema.ts';
+
+/** Reports versions in the wrong order, and names that OpenSSL does not know. */
+export function checkTlsParameters(
+  tls: Pick<
+    TerminateConfig | UpstreamTlsConfig,
+    'min_version' | 'max_version' | 'ciphers' | 'groups' | 'alpn'
+  >,
+  path: Path,
+  report: Report,
+): void {
+  if (tls.min_version > tls.max_version) {
+    const [min, max] = [tls.min_version.slice(4), tls.max_version.slice(4)];
+    report.fault([...path, 'min_version'], `\`min_version\` ${min} is above \`max_version\` ${max}`);
+  }
+  tls.ciphers?.forEach((cipher, index) => {
+    if (!isKnown('cipher', cipher))
+      report.fault([...path, 'ciphers', index], `OpenSSL knows no cipher "${cipher}"`);
+  });
+  tls.groups?.forEach((group, index) => {
+    if (!isKnown('group', group))
+      report.fault([...path, 'groups', index], `OpenSSL knows no group "${group}"`);
+  });
+  tls.alpn?.forEach((name, index) => {
+    // The length is one byte (RFC 7301 §3.1).
+    if (Buffer.byteLength(name) > 255) report.fault([...path, 'alpn', index], 'expected at most 255 bytes');
+  });
+}
+
+/** Each name alone: in a list OpenSSL quietly drops the ciphers it does not know. Thousands of routes share a few. */
+function isKnown(kind: 'cipher' | 'group', name: string): boolean {
+  // Operators of OpenSSL's cipher strings, which mean nothing alone (`!aNULL`, `@SECLEVEL=1`).
+  if (kind === 'cipher' && /^[!+\-@]/.test(name)) return true;
+  const key = `${kind} ${name}`;
+  let known = verdicts.get(key);
+  if (known === undefined) {
+    known = accepts(kind === 'cipher' ? { ciphers: name } : { ecdhCurve: name });
+    verdicts.set(key, known);
+  }
+  return known;
+}
+
+const verdicts = new Map<string, boolean>();
+
+function accepts(options: { ciphers: string } | { ecdhCurve: string }): boolean {
+  try {
+    createSecureContext(options);
+    return true;
+  } catch {
+    return false;
+  }
+}

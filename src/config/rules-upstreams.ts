@@ -1,0 +1,89 @@
+/** What an upstream may not say together, though each key by itself is fine. */
+import type { Path, Report } from './finding.ts';
+import { checkTlsParameters } from './rules-tls.ts';
+import { type Config, parseEndpoint, type UpstreamConfig, type UpstreamTlsConfig } from './schema.ts';
+
+/** Reports contradictions, and what is missing, in upstreams. */
+export function checkUpstreams(config: Config, report: Report): void {
+  for (const [name, upstream] of Object.entries(config.upstreams)) {
+    const path = ['upstreams', name];
+    checkEndpoints(upstream, path, report);
+    if (upstream.tls) checkTls(upstream.tls, upstream, [...path, 'tls'], report);
+    checkOptions(upstream, path, report);
+  }
+}
+
+/** What stands in braces: `{sni.1}` for `{sni.1}.tenants.svc:5432`. */
+export function placeholders(text: string): string[] {
+  return text.includes('{') || text.includes('}') ? (text.match(/\{[^{}]*\}|[{}]/g) ?? []) : [];
+}
+
+function checkEndpoints({ endpoints, allow_addresses }: UpstreamConfig, path: Path, report: Report): void {
+  let templates = 0;
+  for (const [index, { address }] of endpoints.entries()) {
+    const place = [...path, 'endpoints', index, 'address'];
+    const used = placeholders(address);
+    if (used.length === 0) continue;
+    templates += 1;
+    const unknown = used.find((placeholder) => placeholder !== '{sni}' && placeholder !== '{sni.1}');
+    if (unknown !== undefined) {
+      report.fault(
+        place,
+        `"${unknown}" is no placeholder`,
+        'there are {sni}, the whole name, and {sni.1}, the label that `*` stood for',
+      );
+    } else if (address.startsWith('unix:')) {
+      report.fault(
+        place,
+        'a unix socket cannot be a template',
+        'templates are names that resolve to addresses',
+      );
+    }
+  }
+  if (templates > 0 && allow_addresses === undefined) {
+    report.lack(path, 'a template needs `allow_addresses`', 'say what it may resolve to, such as 10.0.0.0/8');
+  }
+}
+
+function checkTls(tls: UpstreamTlsConfig, { endpoints }: UpstreamConfig, path: Path, report: Report): void {
+  checkTlsParameters(tls, path, report);
+  const { verify, pins, server_name } = tls;
+  if (verify === 'pin' && pins === undefined) {
+    report.lack([...path, 'verify'], '`verify: pin` needs `pins`', 'give sha256:… of the upstream’s key');
+  }
+  if (verify === 'none') {
+    if (pins !== undefined) {
+      report.fault([...path, 'pins'], '`verify: none` would not look at `pins`', 'write `verify: pin`');
+    }
+    report.warn(
+      [...path, 'verify'],
+      'anyone can pass for this upstream',
+      'verify by `authority`, or by `pins` with `verify: pin`',
+    );
+  }
+  const unknown = placeholders(server_name ?? '').find((placeholder) => placeholder !== '{sni}');
+  if (unknown !== undefined) {
+    report.fault(
+      [...path, 'server_name'],
+      `"${unknown}" is no placeholder here`,
+      'there is {sni}, the client’s name',
+    );
+  }
+  const isUnix = endpoints.some(({ address }) => 'path' in (parseEndpoint(address) ?? {}));
+  if (verify === 'full' && server_name === undefined && isUnix) {
+    report.lack(path, 'a unix socket has no host name to verify', 'give `server_name`');
+  }
+}
+
+function checkOptions(
+  { send_proxy_protocol, health_check }: UpstreamConfig,
+  path: Path,
+  report: Report,
+): void {
+  if (send_proxy_protocol?.version === 'v1' && send_proxy_protocol.tlvs.length > 0) {
+    report.fault([...path, 'send_proxy_protocol', 'tlvs'], 'version v1 has no TLVs', 'write `version: v2`');
+  }
+  if (health_check?.type === 'expect' && health_check.expect === undefined) {
+    report.lack([...path, 'health_check'], '`type: expect` needs `expect`', 'say what the upstream answers');
+  }
+}
