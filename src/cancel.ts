@@ -1,0 +1,108 @@
+/**
+ * PostgreSQL's CancelRequest: a connection of its own, which names the session to cancel by a key that only the server
+ * knows. It is forwarded to the endpoints where this client has sessions, and to no others.
+ */
+import type { Connection } from './connection-state.ts';
+import { ProxyError } from './errors.ts';
+import { createTokenBuckets } from './listen/admission.ts';
+import { atEndpoint, dialFor, type Outbound } from './outbound.ts';
+import type { Endpoint } from './upstream/endpoint.ts';
+
+/** The established sessions of a listener, by client address. Its size is that of the open connections. */
+export type CancelRegistry = {
+  /** Notes a session; the function returned forgets it. */
+  readonly add: (session: Omit<Session, 'count'>, client: string) => () => void;
+  readonly find: (client: string) => readonly Session[];
+  /** Whether this client may send another request now. */
+  readonly mayCancel: (client: string) => boolean;
+};
+
+type Session = {
+  readonly outbound: Outbound;
+  readonly endpoint: Endpoint;
+  /** The name that the session was opened with: its CancelRequest, being plain, has none. */
+  readonly sni: string | undefined;
+  count: number;
+};
+
+/** Requests a second from one address: a person's Ctrl-C and a pool's time-outs, but no way to multiply traffic. */
+const cancelsPerSecond = 10;
+/** How long a server may take to act on a request and close. */
+const closeWithin = 5000;
+
+export function createCancelRegistry(): CancelRegistry {
+  const sessions = new Map<string, Map<Endpoint, Session>>();
+  return {
+    add(opened, client) {
+      const ofClient = sessions.get(client) ?? new Map<Endpoint, Session>();
+      sessions.set(client, ofClient);
+      const session = ofClient.get(opened.endpoint) ?? { ...opened, count: 0 };
+      ofClient.set(opened.endpoint, session);
+      session.count += 1;
+      return () => {
+        session.count -= 1;
+        if (session.count === 0) ofClient.delete(opened.endpoint);
+        if (ofClient.size === 0) sessions.delete(client);
+      };
+    },
+    find: (client) => [...(sessions.get(client)?.values() ?? [])],
+    mayCancel: createTokenBuckets(cancelsPerSecond),
+  };
+}
+
+/**
+ * Sends the request wherever this client has a session, over TLS where the upstream has it, and waits until the servers
+ * have closed: libpq takes our close for "done". Throws ERR_CANCEL_REFUSED for a client without a session.
+ */
+export async function forwardCancel(connection: Connection, message: Buffer): Promise<void> {
+  const { record, listener } = connection;
+  const client = record.client.address;
+  const sessions = listener.cancels.find(client);
+  if (sessions.length === 0 || !listener.cancels.mayCancel(client)) {
+    throw new ProxyError('ERR_CANCEL_REFUSED', {
+      side: 'client',
+      message:
+        sessions.length === 0
+          ? `a CancelRequest from ${client}, which has no session here`
+          : `more than ${cancelsPerSecond} CancelRequests a second from ${client}`,
+    });
+  }
+  record.phase = 'connect';
+  const gone = new AbortController();
+  const bytes = Buffer.from(message);
+  const outcomes = await Promise.allSettled(
+    sessions.map((session) => deliver(connection, session, bytes, gone.signal)),
+  );
+  listener.logger.info(
+    { conn: record.conn, client, endpoints: sessions.map(({ endpoint }) => endpoint.label) },
+    'cancel request forwarded',
+  );
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (failed && outcomes.every((outcome) => outcome.status === 'rejected')) throw failed.reason;
+}
+
+async function deliver(
+  connection: Connection,
+  session: Session,
+  message: Buffer,
+  signal: AbortSignal,
+): Promise<void> {
+  const { prepared, release } = await dialFor(connection, atEndpoint(session.outbound, session.endpoint), {
+    sni: session.sni,
+    passthrough: false,
+    wildcardLabel: undefined,
+    signal,
+  });
+  const { stream } = prepared.stream;
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(() => stream.destroy(), closeWithin);
+    stream.on('error', () => stream.destroy());
+    stream.once('close', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    stream.end(message);
+    stream.resume();
+  });
+  release();
+}

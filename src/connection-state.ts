@@ -1,0 +1,124 @@
+/** One connection while it is served: what its steps know and share. */
+import type { Socket } from 'node:net';
+import { type Address, normalizeAddress } from './address.ts';
+import { type ConnectionCode, type Phase, ProxyError } from './errors.ts';
+import type { AccessRecord } from './observe/access-log.ts';
+import type { ClientHello } from './peek/client-hello.ts';
+import type { Listener } from './service.ts';
+import type { Splice } from './splice/splice.ts';
+import { abort, type Stream } from './stream.ts';
+import type { ClientCert } from './tls/client-auth.ts';
+
+export type Connection = {
+  readonly raw: Socket;
+  readonly listener: Listener;
+  readonly record: AccessRecord;
+  /** Where the client reached us; raw sockets forget it once they are closed. */
+  readonly local: Address;
+  hello: ClientHello | undefined;
+  clientCert: ClientCert | undefined;
+  /** The terminated stream, once there is one: what a refused client is told goes through it. */
+  stream: Stream | undefined;
+  /** The client asked for TLS in PostgreSQL's way, or speaks PostgreSQL in plain text: it understands an ErrorResponse. */
+  speaksPostgres: boolean;
+  /** Bytes were seen from the client: otherwise it is a probe. */
+  heard: boolean;
+  splice: Splice | undefined;
+  /** The deadline that was missed; it outranks whatever error the closing of the socket brought up. */
+  missed: ProxyError | undefined;
+  timer: NodeJS.Timeout | undefined;
+  /** To be undone when it ends: counts in limits. */
+  readonly undo: (() => void)[];
+};
+
+/** Identifies a connection in logs and PROXY headers, across processes and restarts. */
+const instance = Math.floor(Math.random() * 36 ** 6)
+  .toString(36)
+  .padStart(6, '0');
+let count = 0;
+
+export function createConnection(raw: Socket, listener: Listener): Connection {
+  const client = peerOf(raw);
+  count += 1;
+  return {
+    raw,
+    listener,
+    record: {
+      conn: `${instance}-${count.toString(36)}`,
+      listener: listener.name,
+      startedAt: performance.now(),
+      client,
+      bytes: { in: 0, out: 0 },
+      phase: 'admit',
+      side: 'proxy',
+      route: undefined,
+      peer: undefined,
+      sni: undefined,
+      alpn: undefined,
+      ja4: undefined,
+      tls: undefined,
+      clientCert: undefined,
+      upstream: undefined,
+      endpoint: undefined,
+      upstreamTls: undefined,
+      handshakeMs: undefined,
+      connectMs: undefined,
+      code: undefined,
+      error: undefined,
+      hint: undefined,
+    },
+    local: raw.localAddress
+      ? { address: normalizeAddress(raw.localAddress), port: raw.localPort ?? 0 }
+      : unixAddress,
+    hello: undefined,
+    clientCert: undefined,
+    stream: undefined,
+    speaksPostgres: false,
+    heard: false,
+    splice: undefined,
+    missed: undefined,
+    timer: undefined,
+    undo: [],
+  };
+}
+
+const timeoutCodes: Partial<Record<Phase, ConnectionCode>> = {
+  proxy_header: 'ERR_PROXY_HEADER_TIMEOUT',
+  starttls: 'ERR_STARTTLS_TIMEOUT',
+  peek: 'ERR_CLIENT_HELLO_TIMEOUT',
+};
+
+/**
+ * Ends the connection when `ms` have passed since accept, with the code of the phase it is in by then. A later call
+ * replaces an earlier one. `option` is the time-out's name, for the hint.
+ */
+export function setDeadline(connection: Connection, ms: number, option: 'client_hello' | 'handshake'): void {
+  clearTimeout(connection.timer);
+  connection.timer = undefined;
+  if (ms === Number.POSITIVE_INFINITY) return;
+  const left = connection.record.startedAt + ms - performance.now();
+  connection.timer = setTimeout(miss, Math.max(1, left), connection, ms, option);
+}
+
+export function clearDeadline(connection: Connection): void {
+  clearTimeout(connection.timer);
+  connection.timer = undefined;
+}
+
+function miss(connection: Connection, ms: number, option: string): void {
+  const code = timeoutCodes[connection.record.phase] ?? 'ERR_TLS_HANDSHAKE_TIMEOUT';
+  connection.missed = new ProxyError(code, {
+    side: 'client',
+    message: `the client was not done within ${ms} ms of connecting`,
+    hint: `a slow or silent client; see listeners.${connection.listener.name}.timeouts.${option}`,
+  });
+  abort(connection);
+}
+
+const unixAddress: Address = { address: 'unix', port: 0 };
+
+function peerOf(raw: Socket): Address {
+  return raw.remoteAddress
+    ? { address: normalizeAddress(raw.remoteAddress), port: raw.remotePort ?? 0 }
+    : unixAddress;
+}

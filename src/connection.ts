@@ -1,0 +1,315 @@
+/** One connection, accept to close. It reads top to bottom and fails in one place. */
+import type { Socket } from 'node:net';
+import { forwardCancel } from './cancel.ts';
+import { type Connection, clearDeadline, createConnection, setDeadline } from './connection-state.ts';
+import { type ConnectionCode, ProxyError } from './errors.ts';
+import { turnAway } from './farewell.ts';
+import { logClosed, logOpened, milliseconds } from './observe/access-log.ts';
+import { dialFor } from './outbound.ts';
+import { createHelloReader } from './peek/client-hello.ts';
+import { ja4 } from './peek/ja4.ts';
+import { Peek } from './peek/peek.ts';
+import { readOpening, readProxyHeader } from './preamble.ts';
+import type { Listener, Route } from './service.ts';
+import { Splice, type SpliceEnd } from './splice/splice.ts';
+import { readPreamble } from './starttls/postgres.ts';
+import { abort, closeWith, type Stream } from './stream.ts';
+import type { ClientIdentity } from './tls/authorize.ts';
+
+type TerminateRoute = Extract<Route, { kind: 'terminate' }>;
+type ServedRoute = Exclude<Route, { kind: 'deny' }>;
+
+/** Serves one client. Steps throw; only this function catches. It never rejects, and owns both sockets. */
+export async function serveConnection(raw: Socket, listener: Listener): Promise<void> {
+  const connection = createConnection(raw, listener);
+  listener.open.add(connection);
+  try {
+    enter(connection);
+    const peek = new Peek(raw);
+    setDeadline(connection, listener.config.timeouts.client_hello, 'client_hello');
+    if (listener.trustedPeers) await readProxyHeader(connection, peek);
+    admit(connection);
+    const opening = await readOpening(connection, peek);
+    if (opening.kind === 'cancel') {
+      await cancel(connection, raw, opening.message);
+      return;
+    }
+    if (opening.kind === 'tls') await peekHello(connection, peek);
+    const { route, wildcardLabel } = chooseRoute(connection);
+    await serveRoute(connection, route, wildcardLabel, peek);
+  } catch (error) {
+    fail(connection, error);
+  } finally {
+    close(connection);
+  }
+}
+
+/** Ends a connection from outside, with this code: a drain whose grace is over. */
+export function endConnection(connection: Connection, code: ConnectionCode, message: string): void {
+  if (connection.splice) {
+    connection.splice.end({ side: 'proxy', code, error: message });
+    return;
+  }
+  connection.missed ??= new ProxyError(code, { side: 'proxy', message });
+  abort(connection);
+}
+
+function enter(connection: Connection): void {
+  const { admission, descriptors, name } = connection.listener;
+  // A socket that fails while no step listens to it must not end the process; every step looks for itself.
+  connection.raw.on('error', ignore);
+  if (descriptors.open >= descriptors.capacity) {
+    throw new ProxyError('ERR_DESCRIPTORS_EXHAUSTED', {
+      side: 'proxy',
+      message: `all ${descriptors.capacity} connections that the limit of open files allows are in use`,
+      hint: `raise \`ulimit -n\` (LimitNOFILE=), or lower listeners.${name}.limits.connections`,
+    });
+  }
+  admission.enter();
+  descriptors.open += 1;
+  connection.undo.push(() => {
+    admission.leave();
+    descriptors.open -= 1;
+  });
+}
+
+function admit(connection: Connection): void {
+  const leave = connection.listener.admission.admit(connection.record.client.address);
+  if (leave) connection.undo.push(leave);
+}
+
+async function peekHello(connection: Connection, peek: Peek): Promise<void> {
+  const { record } = connection;
+  record.phase = 'peek';
+  const read = createHelloReader();
+  const { hello } = await peek.read((bytes) => {
+    connection.heard = true;
+    return read(bytes);
+  });
+  connection.hello = hello;
+  record.sni = hello.sni;
+  record.ja4 = ja4(hello);
+}
+
+function chooseRoute(connection: Connection): { route: ServedRoute; wildcardLabel: string | undefined } {
+  const { record, listener, hello } = connection;
+  record.phase = 'route';
+  const match = listener.router.match({
+    sni: record.sni,
+    alpn: hello?.alpn ?? [],
+    client: record.client.address,
+    ja4: record.ja4 ?? '',
+    plain: hello === undefined,
+  });
+  const route = match && listener.routes[match.index];
+  if (route === undefined) {
+    throw new ProxyError('ERR_NO_ROUTE', {
+      side: 'client',
+      message: `no route of ${listener.name} takes ${describeClient(connection)}`,
+      hint: record.sni === undefined && hello ? 'the client sent no server name (SNI)' : undefined,
+    });
+  }
+  record.route = route.label;
+  if (route.kind === 'deny') {
+    throw new ProxyError('ERR_ROUTE_DENIED', {
+      side: 'client',
+      message: `route ${route.label} denies ${describeClient(connection)}`,
+    });
+  }
+  return { route, wildcardLabel: match?.wildcardLabel };
+}
+
+function describeClient({ record, hello }: Connection): string {
+  if (hello === undefined) return 'plain clients';
+  return record.sni === undefined ? 'clients without a server name' : `the server name ${record.sni}`;
+}
+
+/** From the route to the end: the client's side, the upstream's, and the bytes between them. */
+async function serveRoute(
+  connection: Connection,
+  route: ServedRoute,
+  wildcardLabel: string | undefined,
+  peek: Peek,
+): Promise<void> {
+  const { record, raw } = connection;
+  const gone = new AbortController();
+  raw.once('close', () => gone.abort(connection.missed ?? clientGone()));
+  const opened = openClient(connection, route, peek);
+  const options = {
+    sni: record.sni,
+    passthrough: route.kind === 'passthrough',
+    wildcardLabel,
+    signal: gone.signal,
+  };
+  let dialling =
+    route.kind === 'terminate' && route.outbound.early
+      ? dialFor(connection, route.outbound, { ...options, clientReady: opened })
+      : undefined;
+  // A client that fails ends the dial too; whoever is told first is told below.
+  dialling?.catch(ignore);
+  const client = await opened.catch((error) => {
+    gone.abort(error);
+    throw error;
+  });
+  if (client === undefined) {
+    gone.abort(clientGone());
+    return;
+  }
+  record.phase = 'connect';
+  const startedAt = performance.now();
+  dialling ??= dialFor(connection, route.outbound, options);
+  const dialled = await dialling;
+  connection.undo.push(dialled.release);
+  record.connectMs = milliseconds(performance.now() - startedAt);
+  record.upstreamTls = dialled.prepared.tls;
+  if (connection.listener.config.starttls === 'postgres') {
+    const session = { outbound: route.outbound, endpoint: dialled.endpoint, sni: record.sni };
+    connection.undo.push(connection.listener.cancels.add(session, record.client.address));
+  }
+  await copy(connection, client, dialled.prepared.stream);
+}
+
+/** The client's side, ready for payload; undefined if it was a CancelRequest after all. */
+async function openClient(
+  connection: Connection,
+  route: ServedRoute,
+  peek: Peek,
+): Promise<Stream | undefined> {
+  const { raw, listener } = connection;
+  peek.release();
+  if (route.kind !== 'terminate') {
+    clearDeadline(connection);
+    raw.allowHalfOpen = true;
+    return { stream: raw, raw };
+  }
+  setDeadline(connection, listener.config.timeouts.handshake, 'handshake');
+  const client = await terminate(connection, route);
+  const isCancel = listener.config.starttls === 'postgres' && (await cancelWithinTls(connection, client));
+  clearDeadline(connection);
+  return isCancel ? undefined : client;
+}
+
+async function terminate(connection: Connection, route: TerminateRoute): Promise<Stream> {
+  const { record, raw, listener, hello } = connection;
+  record.phase = 'handshake';
+  await enterGate(connection);
+  const startedAt = performance.now();
+  const done = await route.policy
+    .handshake(raw, hello ?? { sni: undefined, alpn: [] })
+    .finally(() => listener.handshakes.leave());
+  record.handshakeMs = milliseconds(performance.now() - startedAt);
+  record.tls = { version: done.version, cipher: done.cipher, resumed: done.resumed };
+  record.alpn = done.alpn;
+  connection.clientCert = done.clientCert;
+  record.clientCert = done.clientCert;
+  connection.stream = { stream: done.stream, raw };
+  record.phase = 'authorize';
+  if (done.refusal) throw done.refusal;
+  if (route.authorizer) await route.authorizer.check(identityOf(connection));
+  if (done.stream.destroyed) throw clientGone();
+  return connection.stream;
+}
+
+/** Waits for a turn; the deadline runs on. A client that goes meanwhile is passed over. */
+async function enterGate({ raw, listener }: Connection): Promise<void> {
+  const turn = listener.handshakes.enter(() => raw.destroyed);
+  if (turn === undefined) return;
+  await new Promise<void>((resolve, reject) => {
+    const onClose = () => reject(clientGone());
+    raw.once('close', onClose);
+    turn.then(() => {
+      raw.off('close', onClose);
+      resolve();
+    });
+  });
+}
+
+/** libpq 17 sends its CancelRequest within TLS. Anything else is the session's StartupMessage, left unread. */
+async function cancelWithinTls(connection: Connection, client: Stream): Promise<boolean> {
+  const peek = new Peek(client.stream);
+  const preamble = await peek.read(readPreamble);
+  if (preamble.kind === 'cancel') {
+    await cancel(connection, client.stream, preamble.message);
+    return true;
+  }
+  if (preamble.kind !== 'startup') {
+    throw new ProxyError('ERR_STARTTLS_INVALID', { side: 'client', message: 'a request for TLS within TLS' });
+  }
+  peek.release();
+  return false;
+}
+
+/** Forwards it, then closes: that is how a client learns that the server has it. */
+async function cancel(connection: Connection, stream: Socket, message: Buffer): Promise<void> {
+  clearDeadline(connection);
+  await forwardCancel(connection, message);
+  closeWith(stream, undefined);
+}
+
+async function copy(connection: Connection, client: Stream, upstream: Stream): Promise<void> {
+  const { record, listener } = connection;
+  const { idle, half_close: halfClose } = listener.config.timeouts;
+  record.phase = 'splice';
+  if (listener.accessLog.opened) logOpened(listener.logger, record);
+  connection.splice = new Splice(client, upstream, record.bytes, { idle, halfClose });
+  const end: SpliceEnd = await connection.splice.done;
+  record.side = end.side;
+  record.code = end.code;
+  record.error = end.error;
+}
+
+/** The one place where a connection fails: notes why and tells the client. */
+function fail(connection: Connection, thrown: unknown): void {
+  const { record, listener } = connection;
+  const error = connection.missed ?? thrown;
+  if (error instanceof ProxyError) {
+    record.side = error.side;
+    record.code = error.code as ConnectionCode; // the others are thrown before anything is served
+    record.error = error.message;
+    record.hint = error.hint;
+  } else {
+    record.code = 'ERR_INTERNAL';
+    record.error = error instanceof Error ? error.message : String(error);
+    listener.logger.error({ conn: record.conn, err: error }, 'internal error: please report it');
+  }
+  turnAway(connection, error);
+}
+
+/** Counts it out once its socket has closed, and writes its line. */
+function close(connection: Connection): void {
+  const { raw, listener, record } = connection;
+  clearDeadline(connection);
+  listener.open.delete(connection);
+  if (raw.closed) leave(connection);
+  else raw.once('close', () => leave(connection));
+  if (!listener.accessLog.closed) return;
+  const probe =
+    !connection.heard && (record.code === 'ERR_CLIENT_CLOSED' || record.code === 'ERR_CLIENT_RESET');
+  logClosed(listener.logger, record, probe);
+}
+
+function leave({ undo }: Connection): void {
+  for (const step of undo) step();
+}
+
+function clientGone(): ProxyError {
+  return new ProxyError('ERR_CLIENT_CLOSED', {
+    side: 'client',
+    message: 'the client closed the connection before it was established',
+  });
+}
+
+function ignore(): void {}
+
+/** What a check of the user's own is told. Names are those that an authority vouches for: a pinned certificate has none. */
+function identityOf({ record, clientCert, listener }: Connection): ClientIdentity {
+  return {
+    listener: listener.name,
+    route: record.route ?? '',
+    sni: record.sni,
+    alpn: record.alpn,
+    ja4: record.ja4,
+    client: record.client,
+    certificate: clientCert,
+  };
+}

@@ -1,0 +1,68 @@
+/** What a client is told when it is turned away, in the words of the protocol it speaks by then. */
+import type { Connection } from './connection-state.ts';
+import { type Code, ProxyError } from './errors.ts';
+import { errorResponse } from './starttls/postgres.ts';
+import { abort, closeWith, tlsAlert } from './stream.ts';
+
+/** Ends a connection that was not established, so that the client can read why: an alert, or a PostgreSQL error. */
+export function turnAway(connection: Connection, error: unknown): void {
+  const { record, raw, stream } = connection;
+  const code = error instanceof ProxyError ? error.code : 'ERR_INTERNAL';
+  // Before anything was read there is nobody to talk to; a deadline missed has had its reset.
+  if (record.phase === 'admit' || record.phase === 'proxy_header' || raw.destroyed) {
+    abort(connection);
+    return;
+  }
+  if (stream !== undefined) {
+    closeWith(
+      stream.stream,
+      connection.listener.config.starttls === 'postgres' ? sqlError(connection, code) : undefined,
+    );
+  } else if (record.phase === 'starttls') {
+    closeWith(raw, sqlError(connection, code));
+  } else if (connection.hello !== undefined || code in alerts) {
+    closeWith(raw, tlsAlert(alerts[code] ?? 'internal_error'));
+  } else if (connection.speaksPostgres) {
+    closeWith(raw, sqlError(connection, code));
+  } else if (record.phase === 'connect') {
+    abort(connection);
+  } else {
+    closeWith(raw, undefined);
+  }
+}
+
+const alerts: Partial<Record<Code, Parameters<typeof tlsAlert>[0]>> = {
+  ERR_NO_ROUTE: 'unrecognized_name',
+  ERR_ROUTE_DENIED: 'access_denied',
+  ERR_CLIENT_HELLO_INVALID: 'decode_error',
+  ERR_CLIENT_HELLO_TOO_LARGE: 'decode_error',
+};
+
+/** SQLSTATE, message and hint for PostgreSQL clients; the log has the rest, under the same `conn`. */
+function sqlError({ record }: Connection, code: Code): Buffer | undefined {
+  const told = sqlErrors[code] ?? (record.phase === 'connect' ? unreachable : refused[record.phase]);
+  if (told === undefined) return undefined;
+  const [state, message, hint] = told;
+  return errorResponse(state, `${message} (connection ${record.conn})`, hint);
+}
+
+type SqlError = readonly [state: string, message: string, hint?: string];
+
+const unreachable: SqlError = ['08006', 'the server behind this proxy cannot be reached'];
+const refused: Partial<Record<string, SqlError>> = {
+  authorize: ['28000', 'the client certificate is refused'],
+  starttls: ['08P01', 'this is not how a PostgreSQL connection starts'],
+};
+const sqlErrors: Partial<Record<Code, SqlError>> = {
+  ERR_STARTTLS_REQUIRED: [
+    '28000',
+    'this server takes TLS connections only',
+    'Connect with sslmode=require or stronger.',
+  ],
+  ERR_CLIENT_CERT_REQUIRED: ['28000', 'a client certificate is required', 'Set sslcert and sslkey.'],
+  ERR_NO_ROUTE: [
+    '28000',
+    'no plain-text connections are taken here',
+    'Connect with sslmode=require or stronger.',
+  ],
+};

@@ -1,0 +1,95 @@
+/** The access log: what is known of a connection, and its one line. */
+import type { Logger } from 'pino';
+import { type Address, formatAddress } from '../address.ts';
+import type { ConnectionCode, Phase, Side } from '../errors.ts';
+
+/** How a TLS session came out: version and cipher as OpenSSL names them. */
+export type TlsInfo = { readonly version: string; readonly cipher: string; readonly resumed: boolean };
+
+/** What the log tells of a client's certificate. Subject and SANs only when an authority vouches for them. */
+export type ClientCertInfo = {
+  readonly subject?: string | undefined;
+  readonly sans?: readonly string[] | undefined;
+  readonly fingerprint: string;
+  readonly spki?: string | undefined;
+};
+
+/** Everything that a line of the access log says; filled in while the connection lives. Bytes are payload. */
+export type AccessRecord = {
+  readonly conn: string;
+  readonly listener: string;
+  readonly startedAt: number;
+  route: string | number | undefined;
+  client: Address;
+  /** The TCP peer, when a PROXY header named another client. */
+  peer: Address | undefined;
+  sni: string | undefined;
+  alpn: string | undefined;
+  ja4: string | undefined;
+  tls: TlsInfo | undefined;
+  clientCert: ClientCertInfo | undefined;
+  upstream: string | undefined;
+  endpoint: string | undefined;
+  upstreamTls: TlsInfo | undefined;
+  readonly bytes: { in: number; out: number };
+  handshakeMs: number | undefined;
+  connectMs: number | undefined;
+  phase: Phase;
+  side: Side;
+  code: ConnectionCode | undefined;
+  error: string | undefined;
+  hint: string | undefined;
+};
+
+/** Writes the line of a closed connection. `quiet` ones, probes that sent nothing, are told at debug only. */
+export function logClosed(logger: Logger, record: AccessRecord, quiet: boolean): void {
+  const level = record.code === 'ERR_INTERNAL' ? 'error' : record.phase === 'connect' ? 'warn' : 'info';
+  logger[quiet ? 'debug' : level](
+    {
+      ...identity(record),
+      upstream_tls: record.upstreamTls,
+      bytes_in: record.bytes.in,
+      bytes_out: record.bytes.out,
+      duration_ms: milliseconds(performance.now() - record.startedAt),
+      handshake_ms: record.handshakeMs,
+      connect_ms: record.connectMs,
+      phase: record.phase,
+      side: record.side,
+      code: record.code,
+      error: record.error,
+      hint: record.hint,
+    },
+    'connection',
+  );
+}
+
+/** Writes the line of a connection that was just established (`log.access_open`). */
+export function logOpened(logger: Logger, record: AccessRecord): void {
+  logger.info({ ...identity(record), upstream_tls: record.upstreamTls }, 'connection open');
+}
+
+/** Milliseconds to a tenth: enough to compare, short to read. */
+export function milliseconds(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}
+
+function identity(record: AccessRecord) {
+  return {
+    conn: record.conn,
+    listener: record.listener,
+    route: record.route,
+    client: formatAddress(record.client),
+    peer: record.peer && formatAddress(record.peer),
+    sni: record.sni,
+    alpn: record.alpn,
+    ja4: record.ja4,
+    tls: record.tls,
+    client_cert: record.clientCert && describeCert(record.clientCert),
+    upstream: record.upstream,
+    endpoint: record.endpoint,
+  };
+}
+
+function describeCert({ subject, sans, fingerprint, spki }: ClientCertInfo): ClientCertInfo {
+  return { subject, sans, fingerprint, spki };
+}

@@ -1,0 +1,161 @@
+/** The way to an upstream: an endpoint, TCP, then PROXY header, STARTTLS and TLS as the configuration has them. */
+import type { Socket } from 'node:net';
+import type { LoadedConfig } from './config/load.ts';
+import type { ProxyProtocolOut, UpstreamConfig, UpstreamTlsConfig } from './config/schema.ts';
+import type { Connection } from './connection-state.ts';
+import type { TlsInfo } from './observe/access-log.ts';
+import { Peek } from './peek/peek.ts';
+import { encodeProxyHeader } from './proxy-protocol/encode.ts';
+import { readSslAnswer, sslRequest } from './starttls/postgres.ts';
+import type { Stream } from './stream.ts';
+import { createOriginator, type Originator } from './tls/originate.ts';
+import { type Dialled, type DialRequest, dial } from './upstream/dial.ts';
+import type { Endpoint } from './upstream/endpoint.ts';
+import type { Resolver } from './upstream/resolve.ts';
+import { createUpstream, type Upstream } from './upstream/upstream.ts';
+
+/** An upstream with what it takes to speak to it. */
+export type Outbound = {
+  readonly upstream: Upstream;
+  readonly originator: Originator | undefined;
+  readonly sendProxyProtocol: ProxyProtocolOut | undefined;
+  readonly early: boolean;
+};
+
+/** The upstream side, ready for payload: paused and half-open. */
+export type Prepared = { readonly stream: Stream; readonly tls: TlsInfo | undefined };
+
+export function createOutbound(
+  name: string,
+  config: UpstreamConfig,
+  loaded: LoadedConfig,
+  resolver: Resolver,
+): Outbound {
+  return {
+    upstream: createUpstream(name, config, resolver),
+    originator:
+      config.tls &&
+      createOriginator(name, config.tls, {
+        certificate: config.tls.certificate ? loaded.certificates.get(config.tls.certificate) : undefined,
+        // `system` is large, and made only where it is looked at.
+        authority: trustsByChain(config.tls) ? loaded.authorities.get(config.tls.authority) : undefined,
+      }),
+    sendProxyProtocol: config.send_proxy_protocol,
+    early: config.dial === 'early',
+  };
+}
+
+function trustsByChain({ verify }: UpstreamTlsConfig): boolean {
+  return verify === 'full' || verify === 'ca';
+}
+
+type Options = {
+  /** The server name that the client asked for. */
+  readonly sni: string | undefined;
+  /** The client's own handshake goes to the upstream: behind `starttls: postgres` it is announced as its protocol wants. */
+  readonly passthrough: boolean;
+  readonly wildcardLabel: string | undefined;
+  readonly signal: AbortSignal;
+  readonly clientReady?: Promise<unknown>;
+};
+
+/** Dials for a connection; see `dial` for what it throws and who owns the socket. */
+export function dialFor(
+  connection: Connection,
+  outbound: Outbound,
+  options: Options,
+): Promise<Dialled<Prepared>> {
+  const { record, listener } = connection;
+  record.upstream = outbound.upstream.name;
+  const request: DialRequest<Prepared> = {
+    client: { sni: options.sni, wildcardLabel: options.wildcardLabel, clientAddress: record.client.address },
+    keepAliveMs: listener.config.timeouts.keepalive,
+    signal: options.signal,
+    clientReady: options.clientReady,
+    prepare(raw, endpoint, signal) {
+      record.endpoint = endpoint.label;
+      return prepare(connection, outbound, { raw, endpoint, signal, options });
+    },
+    onAttemptFailed(endpoint, error) {
+      record.endpoint = endpoint.label;
+      listener.logger.debug(
+        { conn: record.conn, upstream: outbound.upstream.name, endpoint: endpoint.label, err: error },
+        'dial failed',
+      );
+    },
+  };
+  return dial(outbound.upstream, request);
+}
+
+/** The same upstream with one endpoint only: where a session is, its CancelRequest has to go. */
+export function atEndpoint(outbound: Outbound, endpoint: Endpoint): Outbound {
+  const { upstream } = outbound;
+  return {
+    ...outbound,
+    upstream: {
+      ...upstream,
+      async pick(_client, tried) {
+        if (tried.length > 0) return undefined;
+        endpoint.active += 1;
+        return endpoint;
+      },
+    },
+  };
+}
+
+type Attempt = {
+  readonly raw: Socket;
+  readonly endpoint: Endpoint;
+  readonly signal: AbortSignal;
+  readonly options: Options;
+};
+
+async function prepare(connection: Connection, outbound: Outbound, attempt: Attempt): Promise<Prepared> {
+  const { raw, endpoint, signal } = attempt;
+  if (outbound.sendProxyProtocol) {
+    raw.write(encodeProxyHeader(outbound.sendProxyProtocol, proxyFacts(connection, attempt.options.sni)));
+  }
+  const { originator } = outbound;
+  const announced = attempt.options.passthrough
+    ? connection.listener.config.starttls
+    : outbound.upstream.config.tls?.starttls;
+  if (announced === 'postgres') await askForTls(raw);
+  if (originator === undefined) return { stream: { stream: raw, raw }, tls: undefined };
+  const { stream, info } = await originator.connect(raw, {
+    host: endpoint.host,
+    endpoint: endpoint.label,
+    sni: attempt.options.sni,
+    signal,
+  });
+  return { stream: { stream, raw }, tls: info };
+}
+
+/** SSLRequest, and exactly one byte of answer: anything more would be plain text taken for protected. */
+async function askForTls(raw: Socket): Promise<void> {
+  const peek = new Peek(raw, 'upstream');
+  raw.write(sslRequest);
+  await peek.read(readSslAnswer);
+  peek.drop(1);
+  peek.release();
+}
+
+function proxyFacts(
+  { record, local, clientCert }: Connection,
+  sni: string | undefined,
+): Parameters<typeof encodeProxyHeader>[1] {
+  return {
+    client: record.client,
+    local,
+    sni,
+    alpn: record.alpn,
+    uniqueId: record.conn,
+    tls: record.tls && {
+      ...record.tls,
+      // Of a pinned certificate the names are its own claims, and are not there.
+      clientCert: clientCert && {
+        cn: clientCert.names?.cn[0],
+        verified: clientCert.verifiedBy === 'authority',
+      },
+    },
+  };
+}

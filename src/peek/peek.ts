@@ -1,0 +1,148 @@
+/** Reads the beginning of a stream without consuming it: whoever takes the stream over sees every byte that was not dropped. */
+import type { Socket } from 'node:net';
+import { ProxyError, systemCode } from '../errors.ts';
+
+/**
+ * Collects what a socket receives and offers it, from the first byte, to one parser after another. A parser gets all the
+ * bytes so far; it answers `undefined` when it needs more and throws when they can never become what it expects, which
+ * also bounds what is held here. One parser at a time.
+ *
+ * Between `read`s nothing is read. After `release` the socket is paused, has its bytes back, and no listener of ours.
+ */
+export class Peek {
+  readonly #socket: Socket;
+  readonly #side: 'client' | 'upstream';
+  /** Holds `#length` bytes from `#start`; grows by doubling, so that dripped bytes cost linear time. */
+  #buffer: Buffer = empty;
+  #start = 0;
+  #length = 0;
+  #parse: ((bytes: Buffer) => unknown) | undefined;
+  #resolve: ((value: never) => void) | undefined;
+  #reject: ((error: unknown) => void) | undefined;
+  #ended: ProxyError | undefined;
+
+  constructor(socket: Socket, side: 'client' | 'upstream' = 'client') {
+    this.#socket = socket;
+    this.#side = side;
+    socket.on('data', this.#onData);
+    socket.on('end', this.#onEnd);
+    socket.on('error', this.#onError);
+    socket.on('close', this.#onEnd);
+    socket.pause();
+  }
+
+  /** Resolves with the first answer of `parse`; rejects with what it throws, or when the client closes or resets first. */
+  read<T>(parse: (bytes: Buffer) => T | undefined): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#parse = parse;
+      this.#resolve = resolve;
+      this.#reject = reject;
+      if (this.#length > 0) this.#offer();
+      if (this.#reject === undefined) return;
+      if (this.#ended) this.#settle()?.(this.#ended);
+      else this.#socket.resume();
+    });
+  }
+
+  /** Forgets the first bytes: whoever comes next does not see them. */
+  drop(bytes: number): void {
+    this.#start += bytes;
+    this.#length -= bytes;
+  }
+
+  /** How many bytes have arrived and were not dropped. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Gives the socket back, paused, the bytes in front. Throws if it has ended meanwhile. */
+  release(): void {
+    const socket = this.#socket;
+    socket.pause();
+    this.detach();
+    if (this.#ended || socket.destroyed || socket.readableEnded) {
+      throw this.#ended ?? closedEarly(this.#side);
+    }
+    if (this.#length > 0) socket.unshift(this.#bytes());
+  }
+
+  /** Removes our listeners; the bytes are lost. For sockets that are given up. */
+  detach(): void {
+    const socket = this.#socket;
+    socket.off('data', this.#onData);
+    socket.off('end', this.#onEnd);
+    socket.off('error', this.#onError);
+    socket.off('close', this.#onEnd);
+  }
+
+  #bytes(): Buffer {
+    return this.#buffer.subarray(this.#start, this.#start + this.#length);
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    if (this.#length === 0) {
+      this.#buffer = chunk;
+      this.#start = 0;
+    } else {
+      const end = this.#start + this.#length;
+      if (end + chunk.length > this.#buffer.length) {
+        const grown = Buffer.allocUnsafe(2 * (this.#length + chunk.length));
+        this.#buffer.copy(grown, 0, this.#start, end);
+        this.#buffer = grown;
+        this.#start = 0;
+      }
+      chunk.copy(this.#buffer, this.#start + this.#length);
+    }
+    this.#length += chunk.length;
+    this.#offer();
+  };
+
+  #offer(): void {
+    if (this.#parse === undefined) return;
+    let value: unknown;
+    try {
+      value = this.#parse(this.#bytes());
+    } catch (error) {
+      this.#settle()?.(error);
+      return;
+    }
+    if (value === undefined) return;
+    const resolve = this.#resolve;
+    this.#settle();
+    resolve?.(value as never);
+  }
+
+  /** Ends the current read; at once, so that a FIN behind the bytes is not read before somebody expects it. */
+  #settle(): ((error: unknown) => void) | undefined {
+    const reject = this.#reject;
+    this.#parse = undefined;
+    this.#resolve = undefined;
+    this.#reject = undefined;
+    this.#socket.pause();
+    return reject;
+  }
+
+  readonly #onEnd = (): void => {
+    this.#ended ??= closedEarly(this.#side);
+    this.#settle()?.(this.#ended);
+  };
+
+  readonly #onError = (error: Error): void => {
+    const side = this.#side;
+    this.#ended ??= new ProxyError(side === 'client' ? 'ERR_CLIENT_RESET' : 'ERR_UPSTREAM_CONNECT', {
+      side,
+      message: `the connection of the ${side} failed (${systemCode(error)})`,
+      cause: error,
+    });
+    this.#settle()?.(this.#ended);
+  };
+}
+
+const empty = Buffer.alloc(0);
+
+function closedEarly(side: 'client' | 'upstream'): ProxyError {
+  return new ProxyError(side === 'client' ? 'ERR_CLIENT_CLOSED' : 'ERR_UPSTREAM_CONNECT', {
+    side,
+    message: `the ${side} closed the connection before it was established`,
+  });
+}

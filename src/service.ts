@@ -1,0 +1,177 @@
+/** What a configuration becomes in a process: the objects that connections are served with. */
+import type { BlockList } from 'node:net';
+import type { Logger } from 'pino';
+import { blockList } from './address.ts';
+import { type CancelRegistry, createCancelRegistry } from './cancel.ts';
+import type { LoadedAuthority, LoadedCertificate, LoadedConfig } from './config/load.ts';
+import type { ListenerConfig, RouteConfig, TerminateConfig } from './config/schema.ts';
+import type { Connection } from './connection-state.ts';
+import { type Admission, createAdmission } from './listen/admission.ts';
+import type { DescriptorBudget } from './listen/descriptors.ts';
+import { createGate, type Gate } from './listen/gate.ts';
+import { createOutbound, type Outbound } from './outbound.ts';
+import { buildRouter, type Router } from './route/router.ts';
+import { type Authorizer, createAuthorizer } from './tls/authorize.ts';
+import { createTlsPolicy, type TlsPolicy } from './tls/terminate.ts';
+import { createResolver } from './upstream/resolve.ts';
+
+/** A listener's rules, ready to serve. */
+export type Listener = {
+  readonly name: string;
+  readonly config: ListenerConfig;
+  readonly logger: Logger;
+  readonly accessLog: { readonly closed: boolean; readonly opened: boolean };
+  readonly trustedPeers: BlockList | undefined;
+  readonly trustsUnix: boolean;
+  readonly admission: Admission;
+  readonly handshakes: Gate;
+  readonly router: Router;
+  readonly routes: readonly Route[];
+  /** Which kinds of client its routes are for. With plain ones only, nothing is peeked at. */
+  readonly takesPlain: boolean;
+  readonly takesTls: boolean;
+  readonly cancels: CancelRegistry;
+  readonly descriptors: DescriptorBudget;
+  /** Connections being served, for a drain. */
+  readonly open: Set<Connection>;
+};
+
+/** What a route does with its clients. */
+export type Route = { readonly label: string | number } & (
+  | { readonly kind: 'deny' }
+  | {
+      readonly kind: 'terminate';
+      readonly policy: TlsPolicy;
+      readonly authorizer: Authorizer | undefined;
+      readonly authenticates: boolean;
+      readonly outbound: Outbound;
+    }
+  | { readonly kind: 'passthrough'; readonly outbound: Outbound }
+  | { readonly kind: 'off'; readonly outbound: Outbound }
+);
+
+export type Service = {
+  readonly listeners: readonly Listener[];
+  /** Starts and ends what lives beside connections: the threads of `authorize`. */
+  readonly ready: () => Promise<void>;
+  readonly close: () => Promise<void>;
+};
+
+/** What outlives a configuration. The ticket master is shared by all processes that serve it. */
+export type Surroundings = {
+  readonly logger: Logger;
+  readonly ticketMaster: Buffer;
+  readonly descriptors: DescriptorBudget;
+};
+
+/** Builds the service of a loaded configuration. */
+export function buildService(
+  loaded: LoadedConfig,
+  { logger, ticketMaster, descriptors }: Surroundings,
+): Service {
+  const resolver = createResolver();
+  const outbounds = new Map<string, Outbound>();
+  for (const [name, config] of Object.entries(loaded.config.upstreams)) {
+    outbounds.set(name, createOutbound(name, config, loaded, resolver));
+  }
+  const authorizers = new Map<string, Authorizer>();
+  const shared: Shared = {
+    outbound: (name) => known(outbounds, name),
+    logger,
+    descriptors,
+    accessLog: { closed: loaded.config.log.access, opened: loaded.config.log.access_open },
+    policy: sharedPolicies(loaded, ticketMaster),
+    authorizer(path) {
+      let authorizer = authorizers.get(path);
+      if (authorizer === undefined) {
+        authorizer = createAuthorizer(path);
+        authorizers.set(path, authorizer);
+      }
+      return authorizer;
+    },
+  };
+  return {
+    listeners: Object.entries(loaded.config.listeners).map(([name, config]) =>
+      buildListener(name, config, shared),
+    ),
+    async ready() {
+      await Promise.all([...authorizers.values()].map((authorizer) => authorizer.ready()));
+    },
+    async close() {
+      await Promise.all([...authorizers.values()].map((authorizer) => authorizer.close()));
+    },
+  };
+}
+
+type Shared = Pick<Listener, 'logger' | 'descriptors' | 'accessLog'> & {
+  readonly outbound: (name: string | undefined) => Outbound;
+  readonly policy: (config: TerminateConfig) => TlsPolicy;
+  readonly authorizer: (path: string) => Authorizer;
+};
+
+function buildListener(name: string, config: ListenerConfig, shared: Shared): Listener {
+  const from = config.accept_proxy_protocol?.from;
+  const routes = config.routes.map((route, index) => buildRoute(route, index, shared));
+  return {
+    name,
+    config,
+    logger: shared.logger,
+    accessLog: shared.accessLog,
+    descriptors: shared.descriptors,
+    trustedPeers: from && blockList(from.filter((entry) => entry !== 'unix')),
+    trustsUnix: from?.includes('unix') ?? false,
+    admission: createAdmission(config),
+    handshakes: createGate(config.limits.handshakes),
+    router: buildRouter(config.routes),
+    routes,
+    takesPlain: routes.some((route) => route.kind === 'off'),
+    takesTls: routes.some((route) => route.kind !== 'off'),
+    cancels: createCancelRegistry(),
+    open: new Set(),
+  };
+}
+
+function buildRoute(config: RouteConfig, index: number, shared: Shared): Route {
+  const label = config.name ?? index;
+  if (config.deny) return { label, kind: 'deny' };
+  const outbound = shared.outbound(config.upstream);
+  if (config.tls === 'passthrough' || config.tls === 'off') return { label, kind: config.tls, outbound };
+  if (config.tls === undefined) throw new TypeError(`route ${label} has no tls`); // loading refuses it
+  const auth = config.tls.client_auth;
+  return {
+    label,
+    kind: 'terminate',
+    policy: shared.policy(config.tls),
+    authorizer: auth?.authorize === undefined ? undefined : shared.authorizer(auth.authorize),
+    authenticates: auth !== undefined && auth.mode !== 'none',
+    outbound,
+  };
+}
+
+/** Routes with the same TLS block share one policy: a hundred thousand names need only a few. */
+function sharedPolicies(loaded: LoadedConfig, ticketMaster: Buffer): (config: TerminateConfig) => TlsPolicy {
+  const policies = new Map<string, TlsPolicy>();
+  return (config) => {
+    const key = JSON.stringify(config);
+    let policy = policies.get(key);
+    if (policy === undefined) {
+      const authority = config.client_auth?.authority;
+      policy = createTlsPolicy({
+        config,
+        certificates: config.certificates.map((name) => known<LoadedCertificate>(loaded.certificates, name)),
+        authority:
+          authority === undefined ? undefined : known<LoadedAuthority>(loaded.authorities, authority),
+        ticketMaster,
+      });
+      policies.set(key, policy);
+    }
+    return policy;
+  };
+}
+
+/** References were checked when the configuration was loaded. */
+function known<T>(map: ReadonlyMap<string, T>, name: string | undefined): T {
+  const value = name === undefined ? undefined : map.get(name);
+  if (value === undefined) throw new TypeError(`nothing is called ${name}`);
+  return value;
+}

@@ -1,0 +1,149 @@
+/** Copies both ways until both sides have ended: backpressure, half-close, time-outs and resets are passed on. */
+import { type ConnectionCode, type Side, systemCode } from '../errors.ts';
+import { abort, type Stream } from '../stream.ts';
+
+/** Payload so far, counted while it moves: `in` from the client, `out` to the client. */
+export type Bytes = { in: number; out: number };
+
+/** How it ended: by whom, and with which code; without one it ended well. */
+export type SpliceEnd = { readonly side: Side; readonly code?: ConnectionCode; readonly error?: string };
+
+export type SpliceLimits = {
+  /** Silence of both sides, in ms; Infinity is never. */
+  readonly idle: number;
+  /** Silence after one side has ended, in ms. */
+  readonly halfClose: number;
+};
+
+type Direction = {
+  readonly from: Stream;
+  readonly to: Stream;
+  readonly side: 'client' | 'upstream';
+  ended: boolean;
+};
+
+/**
+ * A running splice. It owns both sides; both are closed when `done` resolves, which never rejects. A side's FIN is
+ * passed on once its bytes are written, a reset as a reset.
+ */
+export class Splice {
+  readonly done: Promise<SpliceEnd>;
+  readonly #up: Direction;
+  readonly #down: Direction;
+  readonly #bytes: Bytes;
+  readonly #limits: SpliceLimits;
+  #resolve!: (end: SpliceEnd) => void; // set by the promise's executor, which runs at once
+  #result: SpliceEnd | undefined;
+  #open = 2;
+  #lastActive = Date.now();
+  #timer: NodeJS.Timeout | undefined;
+
+  /** Both streams are paused and half-open; reading starts here. */
+  constructor(client: Stream, upstream: Stream, bytes: Bytes, limits: SpliceLimits) {
+    this.#up = { from: client, to: upstream, side: 'client', ended: false };
+    this.#down = { from: upstream, to: client, side: 'upstream', ended: false };
+    this.#bytes = bytes;
+    this.#limits = limits;
+    this.done = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+    this.#attach(this.#up);
+    this.#attach(this.#down);
+    this.#watch();
+    client.stream.resume();
+    upstream.stream.resume();
+  }
+
+  /** Ends both with a reset, for this reason unless there is one already. */
+  end(end: SpliceEnd): void {
+    this.#result ??= end;
+    abort(this.#up.from);
+    abort(this.#down.from);
+  }
+
+  #attach(direction: Direction): void {
+    const { stream } = direction.from;
+    stream.on('data', (chunk: Buffer) => this.#onData(direction, chunk));
+    stream.on('end', () => this.#onEnd(direction));
+    stream.on('error', (error: Error) => this.#onGone(direction, error));
+    stream.on('close', () => this.#onClose(direction));
+    direction.to.stream.on('drain', () => stream.resume());
+    // It went between the dial and here: its 'close' will not come again.
+    if (stream.closed) setImmediate(() => this.#onClose(direction));
+  }
+
+  #onData(direction: Direction, chunk: Buffer): void {
+    this.#lastActive = Date.now();
+    if (direction === this.#up) this.#bytes.in += chunk.length;
+    else this.#bytes.out += chunk.length;
+    if (!direction.to.stream.write(chunk)) direction.from.stream.pause();
+  }
+
+  #onEnd(direction: Direction): void {
+    direction.ended = true;
+    this.#lastActive = Date.now();
+    // Who ended first ended the connection.
+    if (this.#up.ended && this.#down.ended) {
+      this.#result ??= { side: direction === this.#up ? 'upstream' : 'client' };
+    }
+    direction.to.stream.end();
+    this.#watch();
+  }
+
+  /** A side failed. What was read of it is still delivered, then the other side is reset too. */
+  #onGone(direction: Direction, error: Error | undefined): void {
+    if (this.#result !== undefined) return;
+    this.#result = describeFailure(direction.side, error);
+    direction.ended = true;
+    this.#lastActive = Date.now();
+    const other = direction.to;
+    if (other.stream.writableLength === 0 || other.stream.destroyed) abort(other);
+    else {
+      other.stream.once('drain', () => abort(other));
+      this.#watch();
+    }
+  }
+
+  #onClose(direction: Direction): void {
+    if (!direction.ended) this.#onGone(direction, direction.from.stream.errored ?? undefined);
+    this.#open -= 1;
+    if (this.#open > 0) return;
+    clearTimeout(this.#timer);
+    this.#resolve(this.#result ?? { side: 'proxy' });
+  }
+
+  /** Ends the splice when neither side has moved a byte for too long; looks again when that can be so at the earliest. */
+  #watch(): void {
+    clearTimeout(this.#timer);
+    const half = this.#up.ended || this.#down.ended;
+    const silence = half ? this.#limits.halfClose : this.#limits.idle;
+    const ms = this.#lastActive + silence - Date.now();
+    if (ms === Number.POSITIVE_INFINITY) return;
+    if (ms > 0) {
+      this.#timer = setTimeout(onTimer, ms, this);
+      return;
+    }
+    this.end({
+      side: 'proxy',
+      code: half ? 'ERR_HALF_CLOSE_TIMEOUT' : 'ERR_IDLE_TIMEOUT',
+      error: `no byte either way for ${silence} ms${half ? ' after one side had ended' : ''}`,
+    });
+  }
+
+  static watch(splice: Splice): void {
+    splice.#watch();
+  }
+}
+
+const onTimer = (splice: Splice): void => Splice.watch(splice);
+
+function describeFailure(side: 'client' | 'upstream', error: Error | undefined): SpliceEnd {
+  const cause = systemCode(error);
+  const who = side === 'client' ? 'the client' : 'the upstream';
+  if (cause.startsWith('ERR_SSL_') || cause.startsWith('ERR_TLS_')) {
+    const code = side === 'client' ? 'ERR_CLIENT_TLS' : 'ERR_UPSTREAM_TLS';
+    return { side, code, error: `TLS with ${who} failed: ${error?.message} (${cause})` };
+  }
+  const code = side === 'client' ? 'ERR_CLIENT_RESET' : 'ERR_UPSTREAM_RESET';
+  return { side, code, error: `${who} reset the connection${cause === '' ? '' : ` (${cause})`}` };
+}

@@ -1,0 +1,260 @@
+/** The client's TLS handshake under one policy. */
+import { constants, X509Certificate } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
+import type { LoadedAuthority, LoadedCertificate } from '../config/load.ts';
+import type { TerminateConfig } from '../config/schema.ts';
+import { type ConnectionCode, ProxyError, systemCode } from '../errors.ts';
+import { createCertificateChooser } from './certificates.ts';
+import { defaultCiphers } from './ciphers.ts';
+import { type ClientAuth, type ClientCert, createClientAuth, type PeerFacts } from './client-auth.ts';
+import { policyDigest, ticketKeys } from './tickets.ts';
+
+/** What the peeked ClientHello said; the handshake has to agree with it. */
+export type Announced = { readonly sni: string | undefined; readonly alpn: readonly string[] };
+
+/** The outcome of a handshake. `refusal` is set, and the stream still open, if the client's certificate was refused. */
+export type Terminated = {
+  readonly stream: TLSSocket;
+  readonly version: string;
+  readonly cipher: string;
+  readonly resumed: boolean;
+  readonly alpn: string | undefined;
+  readonly clientCert: ClientCert | undefined;
+  readonly refusal: ProxyError | undefined;
+};
+
+/** All that decides how clients of a route are served TLS. Sessions are resumed within one policy only. */
+export type TlsPolicy = {
+  /**
+   * Runs the handshake on a paused socket that has the ClientHello in front. Resolves with a paused, half-open stream.
+   * Rejects with the reason when the handshake fails; the socket is then closed. The caller ends it at its deadline by
+   * aborting the raw socket.
+   */
+  readonly handshake: (raw: Socket, hello: Announced) => Promise<Terminated>;
+};
+
+export type PolicyParts = {
+  readonly config: TerminateConfig;
+  readonly certificates: readonly LoadedCertificate[];
+  readonly authority: LoadedAuthority | undefined;
+  readonly ticketMaster: Buffer;
+};
+
+/** Makes a policy. Secure contexts are made on first use: one costs 270 µs and 50 KB. */
+export function createTlsPolicy(parts: PolicyParts): TlsPolicy {
+  const clientAuthConfig = parts.config.client_auth;
+  const clientAuth =
+    clientAuthConfig && clientAuthConfig.mode !== 'none'
+      ? createClientAuth(clientAuthConfig, parts.authority)
+      : undefined;
+  const choose = createCertificateChooser(parts.certificates);
+  const servers = new Map<LoadedCertificate, Server>();
+  return {
+    handshake(raw, hello) {
+      const certificate = choose(hello.sni);
+      let server = servers.get(certificate);
+      if (server === undefined) {
+        server = createPolicyServer(parts, certificate);
+        servers.set(certificate, server);
+      }
+      return handshake(server, raw, hello, clientAuth, clientAuthConfig?.mode === 'require');
+    },
+  };
+}
+
+/** A tls.Server that never listens: it is handed sockets one by one, and enforces what a bare TLSSocket would not. */
+function createPolicyServer(parts: PolicyParts, certificate: LoadedCertificate): Server {
+  const { config, authority } = parts;
+  const auth = config.client_auth;
+  const digest = policyDigest([
+    config,
+    certificate.pairs.map(({ cert }) => cert),
+    authority?.ca ?? [],
+    authority?.crl ?? [],
+  ]);
+  const options: TlsOptions = {
+    cert: certificate.pairs.map(({ cert }) => cert),
+    key: certificate.pairs.map(({ key, passphrase }) => ({ pem: key, passphrase })),
+    minVersion: config.min_version,
+    maxVersion: config.max_version,
+    ciphers: config.ciphers?.join(':') ?? defaultCiphers,
+    honorCipherOrder: true,
+    ecdhCurve: config.groups?.join(':'),
+    ALPNProtocols: config.alpn,
+    // Renegotiation is on by default and Node's limit does not stop it.
+    secureOptions:
+      constants.SSL_OP_NO_RENEGOTIATION | (config.session_tickets ? 0 : constants.SSL_OP_NO_TICKET),
+    // Without keys and a context of its own, a session of one policy would resume under another.
+    ticketKeys: ticketKeys(parts.ticketMaster, digest),
+    sessionIdContext: digest.toString('hex').slice(0, 32),
+    requestCert: auth !== undefined && auth.mode !== 'none',
+    rejectUnauthorized: auth?.mode === 'require',
+    // Without a list Node would trust the public roots, for clients too.
+    ca: authority ? [...authority.ca] : [],
+    crl: authority && authority.crl.length > 0 ? [...authority.crl] : undefined,
+  };
+  const server = createServer(options);
+  // Makes Node tell of the TLS socket while the handshake runs; see `letUsDecide`.
+  if (auth?.mode === 'require') server.on('keylog', () => {});
+  return server;
+}
+
+/**
+ * Each socket gets a facade of its policy's server with its own `emit`: the only way to learn which raw socket a
+ * 'secureConnection' or 'tlsClientError' belongs to, refused ones included, without touching Node's internals.
+ */
+function handshake(
+  server: Server,
+  raw: Socket,
+  hello: Announced,
+  clientAuth: ClientAuth | undefined,
+  required: boolean,
+): Promise<Terminated> {
+  return new Promise((resolve, reject) => {
+    const facade: Server = Object.create(server);
+    facade.emit = (event: string, ...args: unknown[]): boolean => {
+      if (event === 'secureConnection') {
+        const stream = args[0] as TLSSocket;
+        try {
+          resolve(conclude(raw, stream, hello, clientAuth));
+        } catch (error) {
+          stream.destroy();
+          reject(error);
+        }
+      } else if (event === 'tlsClientError') {
+        const stream = args[1] as TLSSocket;
+        // Node leaves it open after some errors.
+        stream.destroy();
+        reject(handshakeError(args[0] as Error));
+      } else if (event === 'keylog' && required) {
+        letUsDecide(args[1] as TLSSocket);
+      }
+      return true;
+    };
+    server.emit.call(facade, 'connection', raw);
+  });
+}
+
+/**
+ * With `rejectUnauthorized` OpenSSL itself answers a client without a certificate (alert certificate_required), but Node
+ * destroys a client with a bad one before anyone can read which it was. OpenSSL has been told by now; this takes Node's
+ * own part back. Should a later Node not look here any more, it goes on destroying: safe, only less told.
+ */
+function letUsDecide(stream: TLSSocket): void {
+  (stream as unknown as { _rejectUnauthorized: boolean })._rejectUnauthorized = false;
+}
+
+/** Decides at once, in the event itself: nothing that the client sent has been read, nothing is half decided. */
+function conclude(
+  raw: Socket,
+  stream: TLSSocket,
+  hello: Announced,
+  clientAuth: ClientAuth | undefined,
+): Terminated {
+  stream.pause();
+  // Until the splice listens: a reset in between shows there as a stream that has closed.
+  stream.on('error', () => {});
+  // From here on a FIN of the client ends its own direction only.
+  raw.allowHalfOpen = true;
+  stream.allowHalfOpen = true;
+  const version = stream.getProtocol() ?? 'unknown';
+  const resumed = stream.isSessionReused();
+  const alpn = stream.alpnProtocol || undefined;
+  checkAnnounced(stream, hello, alpn, resumed && version === 'TLSv1.2');
+  const verdict = clientAuth?.verify(peerFacts(stream, resumed), Date.now());
+  return {
+    stream,
+    version,
+    cipher: stream.getCipher().name,
+    resumed,
+    alpn,
+    clientCert: verdict?.cert,
+    refusal: verdict?.ok === false ? verdict.error : undefined,
+  };
+}
+
+function peerFacts(stream: TLSSocket, resumed: boolean): PeerFacts {
+  return {
+    certificate: stream.getPeerX509Certificate(),
+    chainError: stream.authorized ? undefined : String(stream.authorizationError),
+    resumed,
+    chain: () => sentChain(stream),
+  };
+}
+
+/** The certificates that the client sent beyond its own. Slow (110 µs): for chains that need a look. */
+function sentChain(stream: TLSSocket): X509Certificate[] {
+  const chain: X509Certificate[] = [];
+  let { issuerCertificate: next } = stream.getPeerCertificate(true);
+  // A root is its own issuer.
+  while (next?.raw && next.issuerCertificate !== next) {
+    chain.push(new X509Certificate(next.raw));
+    next = next.issuerCertificate;
+  }
+  return chain;
+}
+
+/** After a HelloRetryRequest the client sends a second ClientHello, which nobody peeked at: it must say the same. */
+function checkAnnounced(
+  stream: TLSSocket,
+  hello: Announced,
+  alpn: string | undefined,
+  noName: boolean,
+): void {
+  const name = (stream as unknown as { servername: string | false | null }).servername;
+  const sni = typeof name === 'string' && name !== '' ? name.toLowerCase().replace(/\.$/, '') : undefined;
+  // OpenSSL reports no name on TLS 1.2 resumption; TLS 1.2 has no second ClientHello.
+  const sameName = sni === hello.sni || (noName && sni === undefined);
+  if (sameName && (alpn === undefined || hello.alpn.includes(alpn))) return;
+  throw new ProxyError('ERR_TLS_SNI_CHANGED', {
+    side: 'client',
+    message:
+      'the second ClientHello, after a HelloRetryRequest, named another server or protocol than the first',
+  });
+}
+
+const codes: Record<string, ConnectionCode> = {
+  ERR_SSL_NO_APPLICATION_PROTOCOL: 'ERR_TLS_ALPN_MISMATCH',
+  ERR_SSL_UNSUPPORTED_PROTOCOL: 'ERR_TLS_VERSION_MISMATCH',
+  ERR_SSL_NO_SHARED_CIPHER: 'ERR_TLS_CIPHER_MISMATCH',
+  ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM: 'ERR_TLS_CIPHER_MISMATCH',
+  ERR_SSL_NO_SUITABLE_KEY_SHARE: 'ERR_TLS_CIPHER_MISMATCH',
+  ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE: 'ERR_CLIENT_CERT_REQUIRED',
+  ERR_TLS_HANDSHAKE_TIMEOUT: 'ERR_TLS_HANDSHAKE_TIMEOUT',
+  ECONNRESET: 'ERR_CLIENT_CLOSED',
+  EPIPE: 'ERR_CLIENT_CLOSED',
+};
+
+const messages: Partial<Record<ConnectionCode, [message: string, hint: string]>> = {
+  ERR_TLS_ALPN_MISMATCH: [
+    'none of the protocols that the client offers is in tls.alpn',
+    'see `alpn` of this route',
+  ],
+  ERR_TLS_VERSION_MISMATCH: [
+    'the client speaks none of the allowed TLS versions',
+    'see min_version and max_version',
+  ],
+  ERR_TLS_CIPHER_MISMATCH: [
+    'client and proxy have no cipher, group or key type in common',
+    'see ciphers and groups',
+  ],
+  ERR_CLIENT_CERT_REQUIRED: ['the client presented no certificate', 'this route requires one: client_auth'],
+  ERR_CLIENT_CLOSED: [
+    'the client closed the connection during the handshake',
+    'it may not trust our certificate',
+  ],
+};
+
+function handshakeError(error: Error): ProxyError {
+  const cause = systemCode(error);
+  const code = codes[cause] ?? 'ERR_TLS_HANDSHAKE';
+  const [message, hint] = messages[code] ?? [describeAlert(error, cause), undefined];
+  return new ProxyError(code, { side: 'client', message, hint, cause: error });
+}
+
+function describeAlert(error: Error, cause: string): string {
+  const alert = /ALERT_(\w+)$/.exec(cause)?.[1]?.toLowerCase();
+  if (alert) return `the client ended the handshake with the alert ${alert}`;
+  return `the TLS handshake failed: ${error.message.split(':').slice(-3, -1).join(':') || error.message} (${cause})`;
+}
