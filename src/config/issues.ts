@@ -39,7 +39,7 @@ function explain(issue: Issue, base: Path, raw: unknown): Explained[] {
   }
   const expected = hasOwnWords(issue)
     ? issue.message
-    : `expected ${[...new Set(expectations(issue))].join(' or ')}`;
+    : `expected ${enumerate([...new Set(expectations(issue))])}`;
   const found = expected.startsWith('expected') ? ` (found ${describe(value)})` : '';
   return [fault(path, expected + found, 'value', hintFor(issue, value))];
 }
@@ -111,14 +111,19 @@ const typeNames: Readonly<Record<string, string>> = {
   object: 'a mapping',
   record: 'a mapping',
   int: 'a whole number',
-  number: 'a number',
+  number: 'a whole number',
   boolean: 'true or false',
 };
+
+function enumerate(words: readonly string[]): string {
+  return words.length < 3 ? words.join(' or ') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
+}
 
 function hintFor(issue: Issue, value: unknown): string | undefined {
   if (value === null) return 'give it a value, or remove the key';
   const expected = expectations(issue);
-  if (typeof value === 'number' && expected.includes('text')) return 'put it in quotes';
+  if (typeof value === 'number' && expected.includes('text') && !hasOwnWords(issue))
+    return 'put it in quotes';
   if (typeof value !== 'string') return undefined;
   if (/number/.test(`${expected}`) && /^\d+$/.test(value)) return 'remove the quotes';
   const near = nearest(

@@ -121,7 +121,7 @@ function checkUpstreamOf(route: RouteConfig, config: Config, path: Path, report:
   const name = route.upstream;
   const upstream =
     name !== undefined && Object.hasOwn(config.upstreams, name) ? config.upstreams[name] : undefined;
-  if (upstream === undefined) return;
+  if (upstream === undefined || route.deny) return;
   if (route.tls === 'passthrough' && upstream.tls) {
     const message = `\`passthrough\` cannot go to upstream "${name}", which has \`tls\``;
     report.fault([...path, 'tls'], message, 'terminate TLS here, or name an upstream without `tls`');

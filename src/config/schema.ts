@@ -18,8 +18,11 @@ const duration = z
     return Math.round(Number.parseFloat(text) * secondsIn[unit] * 1000);
   })
   // setTimeout counts in 31 bits.
-  .refine((ms) => ms >= 1 && ms <= 2 ** 31 - 1, 'expected between 1ms and 24d');
-const durationOrOff = z.union([off, duration], 'expected a duration such as 250ms, 5s, 10m or 1h, or off');
+  .refine((ms) => ms >= 1 && ms <= 2 ** 31 - 1, 'expected between 1ms and 24d')
+  .meta({ title: 'duration' });
+const durationOrOff = z
+  .union([off, duration], 'expected a duration such as 250ms, 5s, 10m or 1h, or off')
+  .meta({ title: 'duration or `off`' });
 
 export const size = z
   .string()
@@ -29,7 +32,9 @@ export const size = z
     return Number.parseInt(text, 10) * bytesIn[unit];
   });
 
-const countOrOff = z.union([off, z.int().min(1)], 'expected a whole number of 1 or more, or off');
+const countOrOff = z
+  .union([off, z.int().min(1)], 'expected a whole number of 1 or more, or off')
+  .meta({ title: 'whole number or `off`' });
 const rateOrOff = z
   .union(
     [
@@ -44,16 +49,20 @@ const rateOrOff = z
     ],
     'expected a rate such as 50/s or 600/m, or off',
   )
-  .refine((rate) => rate > 0, 'expected a rate above zero, or off');
+  .refine((rate) => rate > 0, 'expected a rate above zero, or off')
+  .meta({ title: 'rate or `off`' });
 
-const cidr = z.string().refine((text) => {
-  try {
-    parseCidr(text);
-    return true;
-  } catch {
-    return false;
-  }
-}, 'expected an address or a CIDR such as 10.0.0.0/8 or 2001:db8::/32');
+const cidr = z
+  .string()
+  .refine((text) => {
+    try {
+      parseCidr(text);
+      return true;
+    } catch {
+      return false;
+    }
+  }, 'expected an address or a CIDR such as 10.0.0.0/8 or 2001:db8::/32')
+  .meta({ title: 'address or CIDR' });
 
 /** One or a list in the file, always a list after parsing; an empty list is an error. */
 function oneOrMore<T extends z.ZodType>(item: T) {
@@ -67,8 +76,9 @@ const name = z
   .regex(
     /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/,
     'expected a name of letters, digits, "-", "_" and ".", at most 63',
-  );
-const path = z.string().min(1, 'expected a path');
+  )
+  .meta({ title: 'name' });
+const path = z.string().min(1, 'expected a path').meta({ title: 'path' });
 
 /** `host:port`, `[v6]:port`, `:port` or `unix:/path`, parsed. `host` is undefined for all interfaces. */
 export type Endpoint =
@@ -88,12 +98,18 @@ export function parseEndpoint(text: string): Endpoint | undefined {
 
 const bindAddress = z
   .string()
-  .refine((text) => parseEndpoint(text) !== undefined, 'expected host:port, [v6]:port, :port or unix:/path');
+  .refine((text) => parseEndpoint(text) !== undefined, 'expected host:port, [v6]:port, :port or unix:/path')
+  .meta({ title: 'address' });
 
-const dialAddress = z.string().refine((text) => {
-  const endpoint = parseEndpoint(text);
-  return endpoint !== undefined && ('path' in endpoint || (endpoint.host !== undefined && endpoint.port > 0));
-}, 'expected host:port, [v6]:port or unix:/path');
+const dialAddress = z
+  .string()
+  .refine((text) => {
+    const endpoint = parseEndpoint(text);
+    return (
+      endpoint !== undefined && ('path' in endpoint || (endpoint.host !== undefined && endpoint.port > 0))
+    );
+  }, 'expected host:port, [v6]:port or unix:/path')
+  .meta({ title: 'address' });
 
 const serverName = z
   .string()
@@ -102,20 +118,23 @@ const serverName = z
   .refine(
     (text) => /^(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?$/.test(text),
     'expected a host name such as db.example.com or *.example.com',
-  );
+  )
+  .meta({ title: 'server name' });
 
 const pin = z
   .string()
   .regex(
     /^sha256:[A-Za-z0-9+/]{43}=$/,
     'expected sha256: and the base64 of a SHA-256 (penstock prints it: `penstock check`)',
-  );
+  )
+  .meta({ title: 'pin' });
 
 const version = z
   .union([z.literal('1.2'), z.literal('1.3'), z.literal(1.2), z.literal(1.3)], 'expected "1.2" or "1.3"')
-  .transform((value) => `TLSv${value}` as 'TLSv1.2' | 'TLSv1.3');
+  .transform((value) => `TLSv${value}` as 'TLSv1.2' | 'TLSv1.3')
+  .meta({ title: '`"1.2"` or `"1.3"`' });
 
-const alpnName = z.string().min(1).max(255);
+const alpnName = z.string().min(1).max(255).meta({ title: 'protocol name' });
 const ciphers = oneOrMore(z.string().min(1)).describe(
   "OpenSSL names of TLS 1.2 cipher suites, and TLS 1.3 suites by their own names; default: Mozilla's intermediate list.",
 );
@@ -167,8 +186,8 @@ const terminate = z
       .describe(
         'Protocols we speak, best first. Default: none, but `postgresql` behind `starttls: postgres`.',
       ),
-    min_version: version.default('TLSv1.2').describe('The lowest TLS version.'),
-    max_version: version.default('TLSv1.3').describe('The highest TLS version.'),
+    min_version: version.prefault('1.2').describe('The lowest TLS version.'),
+    max_version: version.prefault('1.3').describe('The highest TLS version.'),
     ciphers: ciphers.optional(),
     groups: groups.optional(),
     session_tickets: z.boolean().default(true).describe('Let clients resume sessions.'),
@@ -274,8 +293,8 @@ const upstreamTls = z
         '`full`: chain and name. `ca`: chain only. `pin`: the key only. `none`: warned about at start.',
       ),
     alpn: oneOrMore(alpnName).optional().describe('Protocols offered.'),
-    min_version: version.default('TLSv1.2').describe('The lowest TLS version.'),
-    max_version: version.default('TLSv1.3').describe('The highest TLS version.'),
+    min_version: version.prefault('1.2').describe('The lowest TLS version.'),
+    max_version: version.prefault('1.3').describe('The highest TLS version.'),
     ciphers: ciphers.optional(),
     groups: groups.optional(),
   })
@@ -284,7 +303,10 @@ const upstreamTls = z
 const tlv = z.enum(['authority', 'alpn', 'ssl', 'unique_id', 'crc32c']);
 const proxyVersion = z.union([
   z.enum(['v1', 'v2']).transform((value) => ({ version: value, tlvs: [] as z.output<typeof tlv>[] })),
-  z.strictObject({ version: z.enum(['v1', 'v2']), tlvs: z.array(tlv).default([]) }),
+  z.strictObject({
+    version: z.enum(['v1', 'v2']).describe('v1 is text, v2 binary.'),
+    tlvs: z.array(tlv).default([]).describe('With v2: what is told besides addresses.'),
+  }),
 ]);
 
 const endpoint = z.union([
@@ -334,7 +356,7 @@ const upstream = z.strictObject({
       connections: countOrOff.prefault('off').describe('Open connections to this upstream.'),
       queue: z
         .strictObject({
-          max: z.int().min(1).default(100).describe('Waiting clients.'),
+          max: countOrOff.prefault(100).describe('Waiting clients.'),
           timeout: durationOrOff.prefault('5s').describe('How long they wait.'),
         })
         .optional()
@@ -344,43 +366,43 @@ const upstream = z.strictObject({
     .describe('Limits.'),
   health_check: z
     .strictObject({
-      type: z.enum(['tcp', 'tls', 'postgres', 'expect']),
-      interval: duration.prefault('5s'),
-      timeout: duration.prefault('2s'),
-      healthy_after: z.int().min(1).default(2),
-      unhealthy_after: z.int().min(1).default(3),
-      send: z.string().optional(),
-      expect: z.string().optional(),
+      type: z
+        .enum(['tcp', 'tls', 'postgres', 'expect'])
+        .describe('`expect`: sends `send` and looks for `expect` in the answer.'),
+      interval: duration.prefault('5s').describe('From one check to the next.'),
+      timeout: durationOrOff.prefault('2s').describe('An endpoint that has not answered by then failed.'),
+      healthy_after: z.int().min(1).default(2).describe('Successes in a row after which it is up.'),
+      unhealthy_after: z.int().min(1).default(3).describe('Failures in a row after which it is down.'),
+      send: z.string().optional().describe('With `type: expect`: what is sent.'),
+      expect: z.string().optional().describe('With `type: expect`: what the answer holds.'),
     })
     .optional()
     .describe('Active health check.'),
   outlier: z
-    .strictObject({ failures: z.int().min(1).default(5), eject_for: duration.prefault('30s') })
+    .strictObject({
+      failures: z.int().min(1).default(5).describe('Failed dials in a row.'),
+      eject_for: duration.prefault('30s').describe('How long the endpoint then rests.'),
+    })
     .optional()
     .describe('Passive health check: failed dials in a row, and how long the endpoint then rests.'),
   on_down: z.enum(['keep', 'close']).default('keep').describe('Open connections to an endpoint found down.'),
   all_down: z.enum(['fail', 'try_anyway']).default('fail').describe('When every endpoint is down.'),
 });
 
-const certificatePair = {
+const certificatePair = z.strictObject({
   cert: path.describe('PEM: the certificate, then its chain.'),
-  key: path.describe('PEM key.'),
-};
+  key: path.describe('Its key, PEM.'),
+  key_passphrase_file: path.optional().describe('The passphrase of an encrypted key, on the first line.'),
+  ocsp: path.optional().describe('A DER OCSP response, stapled.'),
+});
 const certificate = z.union([
+  certificatePair.transform((pair) => ({ pairs: [pair] })),
   z.strictObject({
     pairs: z
-      .array(
-        z.strictObject({ ...certificatePair, key_passphrase_file: path.optional(), ocsp: path.optional() }),
-      )
-      .min(1),
+      .array(certificatePair)
+      .min(1, 'expected at least one pair')
+      .describe('In place of the above: one pair for each type of key, for the same names.'),
   }),
-  z
-    .strictObject({
-      ...certificatePair,
-      key_passphrase_file: path.optional().describe('The passphrase of an encrypted key, on the first line.'),
-      ocsp: path.optional().describe('A DER OCSP response, stapled.'),
-    })
-    .transform((pair) => ({ pairs: [pair] })),
 ]);
 
 const authority = z.strictObject({
@@ -431,7 +453,7 @@ export const configSchema = z
     listeners: z.record(name, listener).describe('Bound addresses with their rules, by name.'),
     upstreams: z.record(name, upstream).default({}).describe('Groups of endpoints, by name.'),
   })
-  .describe('penstock configuration');
+  .meta({ title: 'penstock configuration' });
 
 export type Config = z.output<typeof configSchema>;
 export type ListenerConfig = Config['listeners'][string];

@@ -1,0 +1,224 @@
+/** `penstock check`: is this configuration right, and what does it say? */
+import { createHash, type X509Certificate } from 'node:crypto';
+import { daysLeft, nameOf } from '../config/describe.ts';
+import {
+  ConfigError,
+  type Finding,
+  findConfigFile,
+  formatFinding,
+  type LoadedConfig,
+  loadConfig,
+} from '../config/load.ts';
+import type { ListenerConfig, RouteConfig, UpstreamConfig } from '../config/schema.ts';
+import { formatTable } from './table.ts';
+
+/**
+ * Prints tables of what a configuration holds (stdout), its warnings and faults (stderr); with `json` one object
+ * (stdout) instead. Returns the exit code: 0, or 2 if there are faults.
+ */
+export async function check(options: { config?: string; json?: boolean }): Promise<number> {
+  let loaded: LoadedConfig;
+  let file = options.config ?? '';
+  try {
+    file = await findConfigFile(options.config);
+    loaded = await loadConfig(file);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    if (options.json) printJson({ ok: false, file, faults: error.findings, warnings: [] });
+    else printFindings(error.findings);
+    return 2;
+  }
+  const warnings = loaded.warnings;
+  if (options.json) {
+    printJson({ ok: true, file, faults: [], warnings, ...summarize(loaded) });
+    return 0;
+  }
+  printFindings(warnings.map((warning) => ({ ...warning, message: `warning: ${warning.message}` })));
+  process.stdout.write(`${tables(loaded).join('\n')}\n${file} is valid${count(warnings.length)}\n`);
+  return 0;
+}
+
+function printFindings(findings: readonly Finding[]): void {
+  for (const finding of findings) process.stderr.write(`${formatFinding(finding)}\n`);
+}
+
+function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+function count(warnings: number): string {
+  return warnings === 0 ? '' : `, with ${warnings} warning${warnings === 1 ? '' : 's'}`;
+}
+
+type Summary = ReturnType<typeof summarize>;
+
+/** The configuration in plain values, for `--json` and for the tables. */
+function summarize({ config, certificates, authorities }: LoadedConfig) {
+  return {
+    listeners: Object.entries(config.listeners).map(summarizeListener),
+    upstreams: Object.entries(config.upstreams).map(summarizeUpstream),
+    certificates: [...certificates.values()].flatMap(({ name, pairs }) =>
+      pairs.map(({ leaf, keyType }) => ({
+        name,
+        key_type: keyType,
+        ...summarizeCertificate(leaf),
+        pin: pinOf(leaf),
+      })),
+    ),
+    authorities: [...authorities.values()]
+      // The system's roots are many, and not the user's to renew.
+      .filter(({ name }) => name !== 'system')
+      .map(({ name, certificates, crlNextUpdates }) => ({
+        name,
+        certificates: certificates.map(summarizeCertificate),
+        crls: crlNextUpdates.map((date) => ({
+          next_update: date?.toISOString() ?? null,
+          days_left: date ? daysLeft(date) : null,
+        })),
+      })),
+  };
+}
+
+function summarizeListener([name, { bind, starttls, routes }]: [string, ListenerConfig]) {
+  return { name, bind, starttls: starttls ?? null, routes: routes.map(summarizeRoute) };
+}
+
+function summarizeRoute(route: RouteConfig, index: number) {
+  const { name, sni, alpn, from, ja4, deny, tls, upstream } = route;
+  const terminate = typeof tls === 'object' ? tls : undefined;
+  return {
+    index,
+    name: name ?? null,
+    sni: sni ?? null,
+    alpn: alpn ?? null,
+    from: from ?? null,
+    ja4: ja4 ?? null,
+    action: deny ? 'deny' : typeof tls === 'string' ? tls : 'terminate',
+    certificates: terminate?.certificates ?? null,
+    client_auth: terminate?.client_auth?.mode ?? null,
+    upstream: upstream ?? null,
+  };
+}
+
+function summarizeUpstream([name, { endpoints, balance, tls }]: [string, UpstreamConfig]) {
+  return {
+    name,
+    endpoints,
+    balance,
+    tls: tls
+      ? {
+          verify: tls.verify,
+          authority: tls.authority,
+          certificate: tls.certificate ?? null,
+          starttls: tls.starttls ?? null,
+        }
+      : null,
+  };
+}
+
+function summarizeCertificate(certificate: X509Certificate) {
+  const expires = new Date(certificate.validTo);
+  return {
+    subject: nameOf(certificate),
+    sans: certificate.subjectAltName ?? null,
+    expires: expires.toISOString(),
+    days_left: daysLeft(expires),
+  };
+}
+
+/** What `pins` take: the SHA-256 of the SubjectPublicKeyInfo. */
+function pinOf({ publicKey }: X509Certificate): string {
+  const spki = publicKey.export({ type: 'spki', format: 'der' });
+  return `sha256:${createHash('sha256').update(spki).digest('base64')}`;
+}
+
+function tables(loaded: LoadedConfig): string[] {
+  const { listeners, upstreams, certificates, authorities } = summarize(loaded);
+  return [
+    formatTable(
+      ['LISTENER', 'ROUTE', 'NAMES', 'CONDITIONS', 'TLS', 'UPSTREAM'],
+      listeners.flatMap(listenerRows),
+    ),
+    formatTable(
+      ['UPSTREAM', 'ENDPOINTS', 'TLS'],
+      upstreams.map(({ name, endpoints, tls }) => [
+        name,
+        endpoints.map(({ address }) => address).join(', '),
+        tls === null ? '-' : upstreamTls(tls),
+      ]),
+    ),
+    formatTable(
+      ['CERTIFICATE', 'KEY', 'EXPIRES', 'DAYS', 'PIN'],
+      certificates.map(({ name, key_type, expires, days_left, pin }) => [
+        name,
+        key_type,
+        day(expires),
+        `${days_left}`,
+        pin,
+      ]),
+      ['PIN'],
+    ),
+    formatTable(['AUTHORITY', 'HOLDS', 'EXPIRES', 'DAYS'], authorities.flatMap(authorityRows)),
+  ].filter((table) => table !== '');
+}
+
+function listenerRows({ name, bind, starttls, routes }: Summary['listeners'][number]): string[][] {
+  const head = [name, '', bind.join(', '), starttls ? `starttls: ${starttls}` : '', '', ''];
+  return [
+    head,
+    ...routes.map((route) => [
+      '',
+      route.name ?? `${route.index}`,
+      route.sni?.join(', ') ?? 'any',
+      conditions(route),
+      routeTls(route),
+      route.upstream ?? '-',
+    ]),
+  ];
+}
+
+function conditions({ alpn, from, ja4 }: Summary['listeners'][number]['routes'][number]): string {
+  return Object.entries({ alpn, from, ja4 })
+    .filter(([, values]) => values !== null)
+    .map(([key, values]) => `${key} ${values?.join('|')}`)
+    .join(' ');
+}
+
+function routeTls({
+  action,
+  certificates,
+  client_auth,
+}: Summary['listeners'][number]['routes'][number]): string {
+  if (certificates === null) return action;
+  return `${certificates.join(', ')}${client_auth === null ? '' : `, client ${client_auth}`}`;
+}
+
+function upstreamTls({
+  verify,
+  authority,
+  certificate,
+  starttls,
+}: NonNullable<Summary['upstreams'][number]['tls']>): string {
+  const trust = verify === 'full' || verify === 'ca' ? `${verify} by ${authority}` : verify;
+  return [starttls, `verify ${trust}`, certificate && `as ${certificate}`].filter(Boolean).join(', ');
+}
+
+function authorityRows({ name, certificates, crls }: Summary['authorities'][number]): string[][] {
+  const cas = certificates.map(({ subject, expires, days_left }) => [
+    name,
+    subject,
+    day(expires),
+    `${days_left}`,
+  ]);
+  const lists = crls.map(({ next_update, days_left }) => [
+    name,
+    'revocation list',
+    next_update === null ? 'never' : day(next_update),
+    days_left === null ? '-' : `${days_left}`,
+  ]);
+  return [...cas, ...lists];
+}
+
+function day(date: string): string {
+  return date.slice(0, 10);
+}
