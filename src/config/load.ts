@@ -56,10 +56,10 @@ export async function loadConfig(
   const config = parse(yaml, findings);
   if (config === undefined) throw new ConfigError(sorted(findings.faults));
   applyContext(config);
+  resolvePaths(config, directory);
   checkReferences(config, names, findings.report);
   checkListeners(config, findings.report);
   checkUpstreams(config, findings.report);
-  resolvePaths(config, directory);
   const files = createFiles();
   await checkModules(config, files, findings.report);
   const certificates = await loadCertificates(config, files, findings.report);

@@ -144,7 +144,7 @@ function checkUpstreamOf(route: RouteConfig, config: Config, path: Path, report:
     report.fault(
       [...path, 'sni', plain],
       `${reason}, so every \`sni\` must be a wildcard`,
-      'such as *.example.com',
+      'write them like *.example.com',
     );
   }
 }
@@ -191,7 +191,7 @@ function checkRule({ uri, dns, cn, ou, email }: ClientRule, path: Path, report: 
     report.fault(
       [...path, 'dns'],
       `"${dns}" can match nothing: \`*\` is one whole label`,
-      'such as *.example.com',
+      'write them like *.example.com',
     );
   }
   if (uri?.replace(/\/\*\*$/, '').includes('**')) {

@@ -216,7 +216,7 @@ const route = z.strictObject({
     ])
     .optional()
     .describe(
-      'An object: terminate. `passthrough`: the client’s own handshake reaches the upstream. `off`: plain clients.',
+      'A mapping: terminate. `passthrough`: the client’s own handshake reaches the upstream. `off`: plain clients.',
     ),
   upstream: name.optional().describe('Where the bytes go, by name.'),
 });

@@ -88,11 +88,13 @@ function substituteAll(
     Pair(_, { key }) {
       if (!isScalar(key) || key.value === null) {
         complain(key as Node, 'a key must be a plain name', 'was a value meant, or quotes?');
-        return;
+        return undefined;
       }
       key.value = uncover(String(key.value));
       // As a property of a plain object it would set the prototype rather than a key.
-      if (key.value === '__proto__') complain(key, 'unknown key "__proto__"', 'remove it');
+      if (key.value !== '__proto__') return undefined;
+      complain(key, 'unknown key "__proto__"', 'remove it');
+      return visit.REMOVE;
     },
     Scalar(key, scalar) {
       if (key === 'key' || typeof scalar.value !== 'string' || !scalar.value.includes('$')) return;
@@ -131,7 +133,10 @@ function findPlace(document: Document, lines: LineCounter, path: Path, at: 'key'
   for (const step of path) {
     if (isAlias(node)) node = node.resolve(document);
     if (isMap(node)) {
-      const pair = node.items.find((item) => isScalar(item.key) && String(item.key.value) === String(step));
+      // Of a key that is written twice, the last is the one that counts.
+      const pair = node.items.findLast(
+        (item) => isScalar(item.key) && String(item.key.value) === String(step),
+      );
       if (pair === undefined) continue;
       key = pair.key as Scalar;
       node = (pair.value ?? undefined) as Node | undefined;
