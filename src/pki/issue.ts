@@ -59,9 +59,12 @@ export type LeafOptions = KeyOptions &
     readonly usage?: Usage;
   };
 
+/** A certificate that is revoked: its serial in hex, and since when. */
+export type Revocation = { readonly serial: string; readonly date: Date };
+
 export type CrlOptions = {
-  /** Serials, hex. */
-  readonly revoked: readonly string[];
+  /** Serials in hex, or with their dates; without one, the date is `thisUpdate`. */
+  readonly revoked: readonly (string | Revocation)[];
   /** Default: five minutes ago. */
   readonly thisUpdate?: Date;
   /** Default: in 30 days. */
@@ -98,9 +101,9 @@ export async function createCrl(ca: Pick<Issuer, 'cert' | 'key'>, options: CrlOp
     issuer: issuer.subjectName,
     thisUpdate,
     nextUpdate: options.nextUpdate ?? daysFromNow(30),
-    entries: options.revoked.map((serialNumber) => ({
-      serialNumber,
-      revocationDate: thisUpdate,
+    entries: options.revoked.map((entry) => ({
+      serialNumber: typeof entry === 'string' ? entry : entry.serial,
+      revocationDate: typeof entry === 'string' ? thisUpdate : entry.date,
       // Never without an extension: the library would write an empty list, which RFC 5280 §5.1 does not allow.
       reason: x509.X509CrlReason.cessationOfOperation,
     })),
@@ -109,6 +112,14 @@ export async function createCrl(ca: Pick<Issuer, 'cert' | 'key'>, options: CrlOp
     signingKey,
   });
   return pem('X509 CRL', crl.rawData);
+}
+
+/** What a revocation list in PEM revokes. */
+export function revocationsIn(crlPem: string): Revocation[] {
+  return new x509.X509Crl(crlPem).entries.map(({ serialNumber, revocationDate }) => ({
+    serial: serialNumber.toUpperCase(),
+    date: revocationDate,
+  }));
 }
 
 /** The pin of a certificate in PEM, as `pins` in the configuration takes it. */
@@ -185,12 +196,13 @@ async function certify(
   };
 }
 
-function nameOf({ o, ou, cn }: Subject): { [attribute: string]: string[] }[] {
-  const units = ou === undefined ? [] : typeof ou === 'string' ? [ou] : ou;
+// As `utf8String`: in plain strings the library takes quotes and `#` for syntax, and would drop parts of the name.
+function nameOf({ o, ou = [], cn }: Subject): { [attribute: string]: { utf8String: string }[] }[] {
+  const units = typeof ou === 'string' ? [ou] : ou;
   return [
-    ...(o === undefined ? [] : [{ O: [o] }]),
-    ...units.map((unit) => ({ OU: [unit] })),
-    ...(cn === undefined ? [] : [{ CN: [cn] }]),
+    ...(o === undefined ? [] : [{ O: [{ utf8String: o }] }]),
+    ...units.map((unit) => ({ OU: [{ utf8String: unit }] })),
+    ...(cn === undefined ? [] : [{ CN: [{ utf8String: cn }] }]),
   ];
 }
 
