@@ -1,0 +1,60 @@
+/** The programs that the tests against real services need: where they are, and how to get them. */
+import { accessSync, constants, readdirSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** Debian's packages with all of them. */
+const packages =
+  'postgresql redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl';
+
+/** How to install them. */
+export const installHint = `apt-get install ${packages}`;
+
+const postgres = ['initdb', 'postgres', 'psql'];
+
+/** What each test file needs. */
+export const neededBy: Readonly<Record<string, readonly string[]>> = {
+  'psql-works-in-three-modes': postgres,
+  'ctrl-c-cancels-the-query': postgres,
+  'a-copy-arrives-whole': postgres,
+  'pg-connects-by-request-and-directly': postgres,
+  'redis-works-over-mutual-tls': ['redis-server', 'redis-cli'],
+  'mosquitto-works-over-mutual-tls': ['mosquitto', 'mosquitto_pub', 'mosquitto_sub'],
+  'proxy-headers-are-those-of-haproxy-and-nginx': ['haproxy', 'nginx', 'ngx_stream_module.so', 'openssl'],
+  'clients-are-told-why': ['openssl', 'gnutls-cli', 'curl'],
+};
+
+/** The path of a program or module; undefined if it isn't installed. */
+export function find(name: string): string | undefined {
+  return directories()
+    .map((directory) => join(directory, name))
+    .find(isReadable);
+}
+
+/** The path of a program that has to be there. */
+export function program(name: string): string {
+  const path = find(name);
+  if (path === undefined) throw new Error(`${name} is not installed: ${installHint}`);
+  return path;
+}
+
+/** Debian keeps servers where ordinary users don't look for them, and PostgreSQL's by version. */
+function directories(): string[] {
+  const path = (process.env['PATH'] ?? '').split(delimiter).filter((directory) => directory !== '');
+  return [...path, '/usr/sbin', ...postgresDirectories(), '/usr/lib/nginx/modules'];
+}
+
+function postgresDirectories(): string[] {
+  const root = '/usr/lib/postgresql';
+  if (!isReadable(root)) return [];
+  const newestFirst = readdirSync(root).sort((a, b) => Number(b) - Number(a));
+  return newestFirst.map((version) => join(root, version, 'bin'));
+}
+
+function isReadable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
