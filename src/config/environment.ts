@@ -15,7 +15,7 @@ export type Substituted = {
  */
 export function cover(text: string): string {
   if (!text.includes('${')) return text;
-  return text.replace(/\$\{[^}\n]*\}/g, (reference) =>
+  return text.replace(/\$\{(?:[^{}\n]|\$\{[^{}\n]*\})*\}/g, (reference) =>
     reference.replace(/[{}[\]:#,]/g, (structure) =>
       String.fromCharCode(structure.charCodeAt(0) + privateUse),
     ),
@@ -24,7 +24,7 @@ export function cover(text: string): string {
 
 /** Takes back what `cover` did to a scalar. */
 export function uncover(text: string): string {
-  return text.replace(/\$\uE07B[^\uE07D]*\uE07D/g, (reference) =>
+  return text.replace(/\$\uE07B(?:[^\uE07B\uE07D]|\uE07B[^\uE07D]*\uE07D)*\uE07D/g, (reference) =>
     reference.replace(/[\uE000-\uE0FF]/g, (hidden) => String.fromCharCode(hidden.charCodeAt(0) - privateUse)),
   );
 }

@@ -15,7 +15,7 @@ import { checkUpstreams } from './rules-upstreams.ts';
 import { salvage } from './salvage.ts';
 import { type Config, configSchema } from './schema.ts';
 import { warnOfUnreachable } from './unreachable.ts';
-import { type ParsedYaml, parseYaml } from './yaml.ts';
+import { type ParsedYaml, type Place, parseYaml } from './yaml.ts';
 
 export type { LoadedAuthority } from './authorities.ts';
 export type { LoadedCertificate, LoadedPair } from './certificates.ts';
@@ -48,9 +48,6 @@ export async function loadConfig(
   const directory = dirname(absolute);
   const yaml = parseYaml(await readText(file, absolute), environment);
   const findings = createFindings(file, yaml);
-  for (const { line, column, path, message, hint } of yaml.faults) {
-    findings.faults.push({ file, line, column, path: formatPath(path), message, ...(hint && { hint }) });
-  }
   // Names are known even where what they name is faulty.
   const names = namesIn(yaml.raw);
   const config = parse(yaml, findings);
@@ -114,33 +111,39 @@ function wholeFile(file: string, message: string, hint: string): Finding {
 }
 
 type Findings = {
-  readonly file: string;
   readonly faults: Finding[];
   readonly warnings: Finding[];
+  readonly faultAt: (place: Place, message: string, hint: string | undefined) => void;
   readonly report: Report;
   /** How to speak of what is left once faulty parts were cut out. */
   translate: { written: (path: Path) => Path; wasCut: (path: Path) => boolean };
 };
 
 function createFindings(file: string, yaml: ParsedYaml): Findings {
-  const finding = (path: Path, message: string, hint?: string): Finding => {
-    const place = yaml.locate(findings.translate.written(path));
-    const { line, column } = place;
-    return { file, line, column, path: formatPath(place.path), message, ...(hint && { hint }) };
+  const found = ({ line, column, path }: Place, message: string, hint: string | undefined): Finding => {
+    return { file, line, column, path: formatPath(path), message, ...(hint && { hint }) };
   };
+  const faults = yaml.faults.map((fault) => found(fault, fault.message, fault.hint));
+  const faultAt = (place: Place, message: string, hint: string | undefined) => {
+    // Of a value whose variable is not there, no more can be said.
+    const isKnown = yaml.faults.some(({ line, column }) => line === place.line && column === place.column);
+    if (!isKnown) faults.push(found(place, message, hint));
+  };
+  const warnings: Finding[] = [];
   const findings: Findings = {
-    file,
-    faults: [],
-    warnings: [],
+    faults,
+    warnings,
+    faultAt,
     translate: { written: (path) => path, wasCut: () => false },
     report: {
-      fault: (...found) => findings.faults.push(finding(...found)),
-      lack(...found) {
-        if (!findings.translate.wasCut(found[0])) findings.faults.push(finding(...found));
+      fault: (path, message, hint) => faultAt(place(path), message, hint),
+      lack(path, message, hint) {
+        if (!findings.translate.wasCut(path)) faultAt(place(path), message, hint);
       },
-      warn: (...found) => findings.warnings.push(finding(...found)),
+      warn: (path, message, hint) => warnings.push(found(place(path), message, hint)),
     },
   };
+  const place = (path: Path) => yaml.locate(findings.translate.written(path));
   return findings;
 }
 
@@ -150,11 +153,7 @@ function parse(yaml: ParsedYaml, findings: Findings): Config | undefined {
   const parsed = configSchema.safeParse(yaml.raw);
   if (parsed.success) return parsed.data;
   const faults = explainIssues(parsed.error.issues, yaml.raw);
-  for (const { path, at, message, hint } of faults) {
-    const { line, column, path: written } = yaml.locate(path, at);
-    const { file } = findings;
-    findings.faults.push({ file, line, column, path: formatPath(written), message, ...(hint && { hint }) });
-  }
+  for (const { path, at, message, hint } of faults) findings.faultAt(yaml.locate(path, at), message, hint);
   const { config, ...translate } = salvage(
     yaml.raw,
     faults.map(({ remove }) => remove),

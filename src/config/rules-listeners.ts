@@ -105,13 +105,21 @@ function checkRoute(route: RouteConfig, path: Path, report: Report): void {
   if (tls.client_auth) checkClientAuth(tls.client_auth, [...path, 'tls', 'client_auth'], report);
 }
 
-function checkPlainRoute(route: RouteConfig, path: Path, report: Report): void {
-  for (const key of ['sni', 'alpn', 'ja4'] as const) {
-    if (route[key] === undefined) continue;
+/** Plain clients say nothing of themselves. */
+function checkPlainRoute({ sni, alpn, ja4 }: RouteConfig, path: Path, report: Report): void {
+  if (sni !== undefined) {
+    report.warn(
+      [...path, 'sni'],
+      'plain clients send no name, so with `tls: off` it has no effect',
+      'remove it',
+    );
+  }
+  for (const [key, value] of Object.entries({ alpn, ja4 })) {
+    if (value === undefined) continue;
     report.warn(
       [...path, key],
-      'plain clients say nothing of the kind',
-      `it has no effect with \`tls: off\`: remove it`,
+      'plain clients have none, so with `tls: off` this route takes nobody',
+      'remove it',
     );
   }
 }
