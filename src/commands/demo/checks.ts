@@ -1,0 +1,92 @@
+/** Whether a first connection went as it should. */
+import { type Attempt, type Outcome, patienceMs, sayHello } from './client.ts';
+import type { Listeners } from './config.ts';
+import type { DemoLog } from './log.ts';
+import type { DemoPki } from './pki.ts';
+import type { Upstreams } from './upstreams.ts';
+
+/** Everything that a mode's connections need. */
+export type Surroundings = {
+  readonly listeners: Listeners;
+  readonly upstreams: Upstreams;
+  readonly pki: DemoPki;
+  readonly log: DemoLog;
+};
+
+/** One thing that was tried; `text` says what happened, in a line or more. */
+export type Check = { readonly ok: boolean; readonly text: string };
+
+/** Whether the upstream was reached: its certificate or penstock's, and its words, are as expected. */
+export async function welcomed(
+  around: Surroundings,
+  attempt: Attempt,
+  subject: string,
+  says: string,
+): Promise<Check[]> {
+  const outcome = await sayHello(attempt);
+  const heard = outcome.answer.endsWith('you said: hello\n');
+  return judge(around, heard ? outcome : { ...outcome, answer: '' }, subject, says);
+}
+
+/** The same of what came back from any upstream. The log has to agree. */
+export async function judge(
+  { log }: Surroundings,
+  { client, version, certificate, answer, error }: Outcome,
+  subject: string,
+  says: string,
+): Promise<Check[]> {
+  if (certificate === undefined) return [{ ok: false, text: `no connection: ${error}` }];
+  const line = await log.lineOf(client, patienceMs);
+  const code = line ? line.code : 'no line in the log';
+  return [
+    {
+      ok: certificate.subject === subject,
+      text: `${version}, certificate ${certificate.subject} of ${certificate.issuer}`,
+    },
+    answer.includes(says) && code === undefined
+      ? { ok: true, text: `upstream: ${answer.trimEnd().replaceAll('\n', '\n          ')}` }
+      : { ok: false, text: `not the answer expected: ${code ?? error ?? answer}` },
+  ];
+}
+
+/** penstock let nothing through, and the log says why. */
+export async function refused(
+  around: Surroundings,
+  who: string,
+  attempt: Attempt,
+  code: string,
+): Promise<Check> {
+  const outcome = await sayHello(attempt);
+  if (outcome.answer !== '') return { ok: false, text: `${who}: let in` };
+  return withCode(around, outcome, who, code);
+}
+
+/** The same for a client that is told so in its own protocol. */
+export async function explained(
+  around: Surroundings,
+  who: string,
+  outcome: Outcome,
+  words: string,
+  code: string,
+): Promise<Check> {
+  if (!outcome.answer.includes(words)) {
+    return { ok: false, text: `${who}: ${outcome.error ?? outcome.answer}` };
+  }
+  return withCode(around, outcome, who, code);
+}
+
+async function withCode(
+  { log }: Surroundings,
+  { client }: Outcome,
+  who: string,
+  code: string,
+): Promise<Check> {
+  const line = await log.lineOf(client, patienceMs);
+  return { ok: line?.code === code, text: `${who}: refused, ${line?.code ?? 'without a code'}` };
+}
+
+/** The upstream itself refused; penstock and its log have no part in it. */
+export function refusedByUpstream({ answer, error }: Outcome, who: string): Check {
+  const ok = answer === '' && error?.includes('certificate required') === true;
+  return { ok, text: `${who}: ${ok ? 'refused by the upstream' : (error ?? answer)}` };
+}

@@ -1,0 +1,66 @@
+/** What the demo prints: 80 columns, colours on a terminal only. */
+import { styleText } from 'node:util';
+import type { Check } from './checks.ts';
+import type { Mode } from './modes.ts';
+
+/** Before the first connection. `moved` are the ports that others have. */
+export function opening(directory: string, reused: boolean, moved: readonly number[]): void {
+  print(paint('bold', 'penstock demo'));
+  print(`six listeners and four upstreams on 127.0.0.1; PKI ${reused ? 'found' : 'made'} in ${directory}/`);
+  if (moved.length > 0)
+    print(paint('yellow', `taken by another process: ${moved.join(', ')}; others are used instead`));
+}
+
+/** A mode: what it shows, what happened, and what to paste. */
+export function modeTried(
+  index: number,
+  mode: Mode,
+  port: number,
+  checks: readonly Check[],
+  command: string,
+): void {
+  const address = `127.0.0.1:${port}`;
+  const title = `${index}. ${mode.title}`;
+  print('');
+  print(`${paint('bold', title)}${address.padStart(78 - title.length)}`);
+  print(indent(mode.what, 3));
+  for (const { ok, text } of checks) {
+    print(`   ${ok ? paint('green', '✓') : paint('red', '✗')} ${indent(text, 5).trimStart()}`);
+  }
+  print('');
+  print(paint('cyan', indent(command, 3)));
+  print(paint('dim', indent(`shows ${mode.shows}`, 3)));
+}
+
+/** After the last one. */
+export function conclusion(ok: boolean, directory: string, exiting: boolean): void {
+  const log = `${directory}/access.log`;
+  print('');
+  print(ok ? paint('green', '✓ All six modes work.') : paint('red', `✗ Not all of it worked; see ${log}`));
+  if (exiting) return;
+  print(`
+Paste the commands into another terminal, in this directory. To look further:
+  tail -f ${log}
+  less ${directory}/penstock.yaml
+  ${checkCommand()} -c ${directory}/penstock.yaml
+(\`run\` would take that file too, but the upstreams in it end with this demo.)
+
+Serving until Ctrl-C.`);
+}
+
+/** As it is started here: in the checkout through npm, which brings its own Node. */
+function checkCommand(): string {
+  return process.argv[1]?.endsWith('.ts') ? 'npm run -s penstock -- check' : 'penstock check';
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+function paint(style: Parameters<typeof styleText>[0], text: string): string {
+  return process.stdout.isTTY && process.stdout.hasColors() ? styleText(style, text) : text;
+}
+
+function indent(text: string, by: number): string {
+  return text.replace(/^/gm, ' '.repeat(by));
+}
