@@ -1,6 +1,6 @@
 /** The authorities that a configuration trusts: CA certificates and revocation lists, read and checked. */
 import { X509Certificate } from 'node:crypto';
-import { createSecureContext, getCACertificates, rootCertificates } from 'node:tls';
+import tls from 'node:tls';
 import { type CrlFields, readCrl, readSubject } from './der.ts';
 import { describeDates, nameOf, reasonOf, warnOfDates } from './describe.ts';
 import { type Files, pemBlocks } from './files.ts';
@@ -48,9 +48,9 @@ function systemAuthority(): LoadedAuthority {
   let ca: readonly string[] | undefined;
   let certificates: readonly X509Certificate[] | undefined;
   const roots = () => {
-    // Since Node 22.15; before it, the roots that come with Node are all there is.
-    const installed = typeof getCACertificates === 'function' ? getCACertificates('system') : [];
-    return installed.length > 0 ? installed : rootCertificates;
+    // Since Node 22.15; before it (hence no named import), the roots that come with Node are all there is.
+    const installed = typeof tls.getCACertificates === 'function' ? tls.getCACertificates('system') : [];
+    return installed.length > 0 ? installed : tls.rootCertificates;
   };
   return {
     name: 'system',
@@ -140,7 +140,7 @@ async function readLists(
 
 function openSslTakes(crl: string): boolean {
   try {
-    createSecureContext({ crl });
+    tls.createSecureContext({ crl });
     return true;
   } catch {
     return false;

@@ -1,6 +1,6 @@
 /** Routes that no client can take, because another takes every such client before them. */
 import { parseCidr } from '../address.ts';
-import type { Report } from './finding.ts';
+import type { Path, Report } from './finding.ts';
 import type { Config, RouteConfig } from './schema.ts';
 
 /**
@@ -9,25 +9,17 @@ import type { Config, RouteConfig } from './schema.ts';
  */
 export function warnOfUnreachable(config: Config, report: Report): void {
   for (const [listener, { routes }] of Object.entries(config.listeners)) {
-    const rules = routes.map(compile);
-    const earlier = new Map<string, Rule[]>();
-    for (const rule of rules) {
-      const hidden = rule.keys.map((key) => earlier.get(key)?.find((other) => includes(other, rule)));
-      const hiders = hidden.filter((other) => other !== undefined);
-      const [first] = hiders;
-      const path = ['listeners', listener, 'routes', rule.index];
-      if (first && hiders.length === rule.keys.length) {
-        report.warn(path, `no client takes this route: ${labelOf(first)} comes first and takes them all`);
-      } else if (first) {
-        const names = rule.keys.filter((_, index) => hidden[index]).map(nameOf);
-        const more = names.length > 1 ? ` and ${names.length - 1} more` : '';
-        report.warn(
-          [...path, 'sni'],
-          `no client takes this route for ${names[0]}${more}: ${labelOf(first)} comes first`,
-        );
-      }
-      // After it was looked at, so that a name written twice does not hide its own route.
-      for (const key of new Set(rule.keys)) add(earlier, key, rule);
+    // By name; '' stands for any name, or none.
+    const tls = new Map<string, Rule[]>();
+    const plain = new Map<string, Rule[]>();
+    for (const [index, route] of routes.entries()) {
+      const rule: Rule = { index, route, from: route.from?.map(network) };
+      const names = route.sni ?? anyName;
+      const hiding = [
+        ...(route.tls === 'off' ? [] : enter(tls, names, rule)),
+        ...(takesPlain(route) ? enter(plain, anyName, rule) : []),
+      ];
+      if (hiding.length > 0) warn(rule, hiding, ['listeners', listener, 'routes', index], report);
     }
   }
 }
@@ -35,37 +27,57 @@ export function warnOfUnreachable(config: Config, report: Report): void {
 type Rule = {
   readonly index: number;
   readonly route: RouteConfig;
-  /** One for each name and kind of client: `tls db.example.com`, `tls ` for any or none, `plain `. */
-  readonly keys: readonly string[];
   readonly from: readonly Network[] | undefined;
 };
 
+/** For which name a rule is hidden, and by which. */
+type Hiding = { readonly name: string; readonly by: Rule };
+
+const anyName = [''];
+
+/** A denial that asks for nothing of TLS refuses plain clients, too. */
+function takesPlain({ tls, deny, sni, alpn, ja4 }: RouteConfig): boolean {
+  return tls === 'off' || (deny === true && !sni && !alpn && !ja4);
+}
+
+/** Adds a rule under its names (perhaps 100,000 of them) and returns where an earlier one hides it. */
+function enter(rules: Map<string, Rule[]>, names: readonly string[], rule: Rule): Hiding[] {
+  const hiding: Hiding[] = [];
+  const alone = [rule];
+  for (const name of names) {
+    const earlier = rules.get(name);
+    if (earlier === undefined) {
+      rules.set(name, alone);
+      continue;
+    }
+    // A name that is written twice does not hide its own route.
+    if (earlier.at(-1) === rule) continue;
+    const by = earlier.find((other) => includes(other, rule));
+    if (by) hiding.push({ name, by });
+    rules.set(name, [...earlier, rule]);
+  }
+  return hiding;
+}
+
+function warn({ route }: Rule, hiding: readonly Hiding[], path: Path, report: Report): void {
+  const [first] = hiding;
+  if (first === undefined) return;
+  const hider = first.by.route.name === undefined ? '' : ` "${first.by.route.name}"`;
+  const label = `routes[${first.by.index}]${hider}`;
+  const classes =
+    (route.tls === 'off' ? 0 : new Set(route.sni ?? anyName).size) + (takesPlain(route) ? 1 : 0);
+  if (hiding.length >= classes) {
+    report.warn(path, `no client takes this route: ${label} comes first and takes them all`);
+  } else if (route.sni) {
+    const more = hiding.length > 1 ? ` and ${hiding.length - 1} more` : '';
+    report.warn(
+      [...path, 'sni'],
+      `no client takes this route for ${first.name}${more}: ${label} comes first`,
+    );
+  }
+}
+
 type Network = { readonly bits: string; readonly version: 4 | 6 };
-
-function compile(route: RouteConfig, index: number): Rule {
-  return { index, route, keys: keysOf(route), from: route.from?.map(network) };
-}
-
-function keysOf({ tls, deny, sni, alpn, ja4 }: RouteConfig): string[] {
-  if (tls === 'off') return ['plain '];
-  const keys = [...new Set(sni ?? [''])].map((name) => `tls ${name}`);
-  // A denial that asks for nothing of TLS refuses plain clients, too.
-  return deny && !sni && !alpn && !ja4 ? [...keys, 'plain '] : keys;
-}
-
-function nameOf(key: string): string {
-  return key === 'plain ' ? 'plain clients' : key.slice(4) || 'any name';
-}
-
-function labelOf({ index, route }: Rule): string {
-  return route.name === undefined ? `routes[${index}]` : `routes[${index}] "${route.name}"`;
-}
-
-function add(rules: Map<string, Rule[]>, key: string, rule: Rule): void {
-  const list = rules.get(key);
-  if (list) list.push(rule);
-  else rules.set(key, [rule]);
-}
 
 /** Whether every client that `narrow` takes, of a name that both have, is taken by `wide`. */
 function includes(wide: Rule, narrow: Rule): boolean {
