@@ -7,6 +7,7 @@ import { hash, X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
 import type { ClientAuthConfig } from '../src/config/schema.ts';
 import type { ConnectionCode } from '../src/errors.ts';
+import { describeForAuthorize } from '../src/tls/authorize.ts';
 import { createClientAuth, type Verdict } from '../src/tls/client-auth.ts';
 import { type Credential, createAuthority, selfSigned } from './support/certificates.ts';
 import { askForCertificates } from './support/peer-facts.ts';
@@ -152,7 +153,7 @@ test('a pinned key is let in whoever signed it, and nobody believes its names', 
   const auth = createClientAuth({ mode: 'require', pins: [mine.pin] }, undefined);
   const verdict = auth.verify((await server.connect({ credential: mine })).facts, Date.now());
   assert.ok(verdict.ok);
-  assert.deepEqual(Object.keys(verdict.cert ?? {}).sort(), ['fingerprint', 'spki', 'verifiedBy']);
+  assert.deepEqual(Object.keys(verdict.cert ?? {}).sort(), ['der', 'fingerprint', 'spki', 'verifiedBy']);
   assert.equal(verdict.cert?.verifiedBy, 'pin');
   // A certificate of the authority is no more than any other here.
   const { error } = refusal(
@@ -160,6 +161,36 @@ test('a pinned key is let in whoever signed it, and nobody believes its names', 
     'ERR_CLIENT_CERT_NOT_PINNED',
   );
   assert.ok(error.message.includes(good.pin));
+});
+
+test('authorize is told the names that an authority vouches for, and none of a pinned certificate', async (t) => {
+  const server = await askForCertificates(t, own, { ca: [ca.cert] });
+  const { facts } = await server.connect({ credential: good });
+  const fingerprint = hash('sha256', new X509Certificate(good.cert).raw, 'hex');
+  const told = (config: ClientAuthConfig) => {
+    const { cert } = createClientAuth(config, config.pins ? undefined : authority(ca)).verify(
+      facts,
+      Date.now(),
+    );
+    assert.ok(cert);
+    const { pem, ...rest } = describeForAuthorize(cert);
+    assert.deepEqual(new X509Certificate(pem).raw, new X509Certificate(good.cert).raw);
+    assert.equal(pem, new X509Certificate(good.cert).toString());
+    return rest;
+  };
+  assert.deepEqual(told(byAuthority), {
+    fingerprint,
+    spki: good.pin,
+    verifiedBy: 'authority',
+    subject: 'CN=orders-app,OU=payments',
+    cn: ['orders-app'],
+    ou: ['payments'],
+    uris: [],
+    dns: ['a.orders.example.com'],
+    emails: [],
+  });
+  const pinned = { fingerprint, spki: good.pin, verifiedBy: 'pin' };
+  assert.deepEqual(told({ mode: 'require', pins: [good.pin] }), pinned);
 });
 
 test('a pinned certificate has its dates', async (t) => {

@@ -2,7 +2,6 @@
  * The user's own check of a client. It runs in a thread of its own, so that a check that never comes back holds up
  * nobody but its own client: the thread is ended and started anew, and those who waited behind it are asked about again.
  */
-import type { X509Certificate } from 'node:crypto';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { type ConnectionCode, ProxyError } from '../errors.ts';
@@ -52,9 +51,10 @@ export function createAuthorizer(modulePath: string, options: AuthorizerOptions 
 }
 
 /** What `authorize` may know of a certificate that was let in: names only if an authority vouches for them. */
-export function describeForAuthorize(cert: ClientCert, certificate: X509Certificate): ClientCertificate {
-  const { fingerprint, spki = '', verifiedBy = 'pin', subject, names } = cert;
-  const pem = certificate.toString();
+export function describeForAuthorize({ fingerprint, spki = '', ...cert }: ClientCert): ClientCertificate {
+  const { verifiedBy = 'pin', subject, names } = cert;
+  const base64 = cert.der.toString('base64').replace(/.{64}(?=.)/g, '$&\n');
+  const pem = `-----BEGIN CERTIFICATE-----\n${base64}\n-----END CERTIFICATE-----\n`;
   if (!names) return { fingerprint, spki, verifiedBy, pem };
   const { cn, ou, uris, dns, emails } = names;
   return { fingerprint, spki, verifiedBy, subject, cn, ou, uris, dns, emails, pem };
@@ -218,7 +218,9 @@ function halfTime(checker: Checker, request: Request): void {
 
 /** A thread that answers others is only slow with this one. A silent one is stuck, with whose check it is in. */
 function timeOut(checker: Checker, request: Request, thread: Thread | undefined, seen?: number): void {
-  const error = refusal(checker, 'ERR_AUTHORIZE_TIMEOUT', `did not answer within ${checker.timeoutMs} ms`);
+  const hint = 'see what the module waits for: a check has one second';
+  const what = `did not answer within ${checker.timeoutMs} ms`;
+  const error = refusal(checker, 'ERR_AUTHORIZE_TIMEOUT', what, hint);
   if (!thread || !isCurrent(checker, thread) || Atomics.load(thread.progress, 1) !== seen) {
     settle(checker, request, error);
     return;

@@ -29,6 +29,7 @@ export type ClientCert = {
   readonly spki?: string;
   /** By what it was let in; undefined: it was refused, and all of this is its own claim. */
   readonly verifiedBy: 'authority' | 'pin' | undefined;
+  readonly der: Buffer;
   /** The names are absent when a pin let it in: nobody vouches for them. */
   readonly subject?: string;
   readonly sans?: readonly string[];
@@ -96,9 +97,10 @@ type Identity = {
 const clientPurposes = ['1.3.6.1.5.5.7.3.2', '2.5.29.37.0'];
 
 function identify(certificate: X509Certificate, fingerprint: string, policy: Policy): Identity {
-  const names = readCertificate(certificate.raw);
+  const der = certificate.raw;
+  const names = readCertificate(der);
   if (!names) {
-    const claimed = { fingerprint, verifiedBy: undefined };
+    const claimed = { fingerprint, verifiedBy: undefined, der };
     return { names, isForClients: false, isPinned: false, isAllowed: false, claimed, accepted: claimed };
   }
   const spki = `sha256:${hash('sha256', names.spkiDer, 'base64')}`;
@@ -108,10 +110,10 @@ function identify(certificate: X509Certificate, fingerprint: string, policy: Pol
     isForClients: extendedKeyUsage?.some((purpose) => clientPurposes.includes(purpose)) ?? true,
     isPinned: policy.pins?.has(spki) ?? false,
     isAllowed: policy.allows?.(names, spki) ?? true,
-    claimed: { fingerprint, spki, verifiedBy: undefined, subject, sans },
+    claimed: { fingerprint, spki, verifiedBy: undefined, der, subject, sans },
     accepted: policy.pins
-      ? { fingerprint, spki, verifiedBy: 'pin' }
-      : { fingerprint, spki, verifiedBy: 'authority', subject, sans, names },
+      ? { fingerprint, spki, verifiedBy: 'pin', der }
+      : { fingerprint, spki, verifiedBy: 'authority', der, subject, sans, names },
   };
 }
 

@@ -2,8 +2,7 @@
  * How long a client's chain is good for. A resumed session carries the verdict of its full handshake and the client's
  * own certificate, but not the CA certificates above it, so their dates and those of the CRLs are looked at again here.
  */
-import { X509Certificate } from 'node:crypto';
-import type { DetailedPeerCertificate, TLSSocket } from 'node:tls';
+import type { X509Certificate } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { type CertificateNames, readCertificate } from './certificate-names.ts';
 import { DerError, readChildren, readElement, readTime, tags, whole } from './der.ts';
@@ -33,24 +32,6 @@ export type Issuers = {
     now: number,
   ) => void;
 };
-
-/**
- * The CA certificates that link a client's certificate to the authority, for `learn`; empty on a resumed session.
- * (`X509Certificate.issuerCertificate` knows only the first of them.)
- */
-export function peerChain(stream: TLSSocket): X509Certificate[] {
-  const chain: X509Certificate[] = [];
-  // Without a certificate this is an empty object, which its type does not say.
-  let above: Partial<DetailedPeerCertificate> | undefined = stream.getPeerCertificate(true);
-  while (chain.length < limits.sent) {
-    const next: Partial<DetailedPeerCertificate> | undefined = above?.issuerCertificate;
-    // A root is its own issuer.
-    if (!next?.raw || next === above) break;
-    chain.push(new X509Certificate(next.raw));
-    above = next;
-  }
-  return chain;
-}
 
 type Link = { readonly certificate: X509Certificate; readonly names: CertificateNames };
 /** `name` is its subject as a key; a root has signed itself. */

@@ -1,10 +1,17 @@
 /** Real handshakes, and what the server's TLS socket says of the client afterwards. */
+import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
-import { connect, createServer, type SecureVersion, type TLSSocket, type TlsOptions } from 'node:tls';
+import {
+  connect,
+  createServer,
+  type DetailedPeerCertificate,
+  type SecureVersion,
+  type TLSSocket,
+  type TlsOptions,
+} from 'node:tls';
 import type { PeerFacts } from '../../src/tls/client-auth.ts';
-import { peerChain } from '../../src/tls/issuers.ts';
 import type { Credential } from './certificates.ts';
 
 export type Handshakes = {
@@ -61,11 +68,23 @@ export async function askForCertificates(
 }
 
 function factsOf(stream: TLSSocket): PeerFacts {
-  const chain = peerChain(stream);
+  const chain = chainOf(stream);
   return {
     certificate: stream.getPeerX509Certificate(),
     chainError: stream.authorized ? undefined : String(stream.authorizationError),
     resumed: stream.isSessionReused(),
     chain: () => chain,
   };
+}
+
+/** What the client sent above its own certificate; there is nothing of it on a resumed session. */
+function chainOf(stream: TLSSocket): X509Certificate[] {
+  const chain: X509Certificate[] = [];
+  let above: Partial<DetailedPeerCertificate> | undefined = stream.getPeerCertificate(true);
+  // A root is its own issuer.
+  while (above?.issuerCertificate?.raw && above.issuerCertificate !== above) {
+    above = above.issuerCertificate;
+    chain.push(new X509Certificate(above.raw!));
+  }
+  return chain;
 }
