@@ -14,9 +14,11 @@ import type { Listener, Route } from './service.ts';
 import { Splice, type SpliceEnd } from './splice/splice.ts';
 import { readPreamble } from './starttls/postgres.ts';
 import { abort, closeWith, type Stream } from './stream.ts';
-import type { ClientIdentity } from './tls/authorize.ts';
+import { describeForAuthorize } from './tls/authorize.ts';
+import type { ClientIdentity } from './tls/client-identity.ts';
 
 type TerminateRoute = Extract<Route, { kind: 'terminate' }>;
+type Sides = { readonly client: Stream; readonly upstream: Stream };
 type ServedRoute = Exclude<Route, { kind: 'deny' }>;
 
 /** Serves one client. Steps throw; only this function catches. It never rejects, and owns both sockets. */
@@ -24,24 +26,31 @@ export async function serveConnection(raw: Socket, listener: Listener): Promise<
   const connection = createConnection(raw, listener);
   listener.open.add(connection);
   try {
-    enter(connection);
-    const peek = new Peek(raw);
-    setDeadline(connection, listener.config.timeouts.client_hello, 'client_hello');
-    if (listener.trustedPeers) await readProxyHeader(connection, peek);
-    admit(connection);
-    const opening = await readOpening(connection, peek);
-    if (opening.kind === 'cancel') {
-      await cancel(connection, raw, opening.message);
-      return;
-    }
-    if (opening.kind === 'tls') await peekHello(connection, peek);
-    const { route, wildcardLabel } = chooseRoute(connection);
-    await serveRoute(connection, route, wildcardLabel, peek);
+    const sides = await establish(connection);
+    if (sides) await copy(connection, sides);
   } catch (error) {
     fail(connection, error);
   } finally {
     close(connection);
   }
+}
+
+/** Everything up to the payload; undefined if it was a CancelRequest, which has none. What it needed is free after it. */
+async function establish(connection: Connection): Promise<Sides | undefined> {
+  const { raw, listener } = connection;
+  enter(connection);
+  const peek = new Peek(raw);
+  setDeadline(connection, listener.config.timeouts.client_hello, 'client_hello');
+  if (listener.trustedPeers) await readProxyHeader(connection, peek);
+  admit(connection);
+  const opening = await readOpening(connection, peek);
+  if (opening.kind === 'cancel') {
+    await cancel(connection, raw, opening.message);
+    return undefined;
+  }
+  if (opening.kind === 'tls') await peekHello(connection, peek);
+  const { route, wildcardLabel } = chooseRoute(connection);
+  return connectSides(connection, route, wildcardLabel, peek);
 }
 
 /** Ends a connection from outside, with this code: a drain whose grace is over. */
@@ -124,16 +133,17 @@ function describeClient({ record, hello }: Connection): string {
   return record.sni === undefined ? 'clients without a server name' : `the server name ${record.sni}`;
 }
 
-/** From the route to the end: the client's side, the upstream's, and the bytes between them. */
-async function serveRoute(
+/** The client's side and the upstream's, both ready for payload. */
+async function connectSides(
   connection: Connection,
   route: ServedRoute,
   wildcardLabel: string | undefined,
   peek: Peek,
-): Promise<void> {
+): Promise<Sides | undefined> {
   const { record, raw } = connection;
   const gone = new AbortController();
-  raw.once('close', () => gone.abort(connection.missed ?? clientGone()));
+  const onClose = () => gone.abort(connection.missed ?? clientGone());
+  raw.once('close', onClose);
   const opened = openClient(connection, route, peek);
   const options = {
     sni: record.sni,
@@ -153,20 +163,21 @@ async function serveRoute(
   });
   if (client === undefined) {
     gone.abort(clientGone());
-    return;
+    return undefined;
   }
   record.phase = 'connect';
   const startedAt = performance.now();
   dialling ??= dialFor(connection, route.outbound, options);
   const dialled = await dialling;
-  connection.undo.push(dialled.release);
+  raw.off('close', onClose);
   record.connectMs = milliseconds(performance.now() - startedAt);
   record.upstreamTls = dialled.prepared.tls;
+  connection.undo.push(dialled.release);
   if (connection.listener.config.starttls === 'postgres') {
     const session = { outbound: route.outbound, endpoint: dialled.endpoint, sni: record.sni };
     connection.undo.push(connection.listener.cancels.add(session, record.client.address));
   }
-  await copy(connection, client, dialled.prepared.stream);
+  return { client, upstream: dialled.prepared.stream };
 }
 
 /** The client's side, ready for payload; undefined if it was a CancelRequest after all. */
@@ -246,10 +257,12 @@ async function cancel(connection: Connection, stream: Socket, message: Buffer): 
   closeWith(stream, undefined);
 }
 
-async function copy(connection: Connection, client: Stream, upstream: Stream): Promise<void> {
+async function copy(connection: Connection, { client, upstream }: Sides): Promise<void> {
   const { record, listener } = connection;
   const { idle, half_close: halfClose } = listener.config.timeouts;
   record.phase = 'splice';
+  // Idle connections are many: what has been decided need not be remembered.
+  connection.hello = undefined;
   if (listener.accessLog.opened) logOpened(listener.logger, record);
   connection.splice = new Splice(client, upstream, record.bytes, { idle, halfClose });
   const end: SpliceEnd = await connection.splice.done;
@@ -310,6 +323,6 @@ function identityOf({ record, clientCert, listener }: Connection): ClientIdentit
     alpn: record.alpn,
     ja4: record.ja4,
     client: record.client,
-    certificate: clientCert,
+    certificate: clientCert && describeForAuthorize(clientCert),
   };
 }

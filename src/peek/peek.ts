@@ -64,6 +64,8 @@ export class Peek {
       throw this.#ended ?? closedEarly(this.#side);
     }
     if (this.#length > 0) socket.unshift(this.#bytes());
+    this.#buffer = empty;
+    this.#length = 0;
   }
 
   /** Removes our listeners; the bytes are lost. For sockets that are given up. */

@@ -114,6 +114,12 @@ function handshake(
   return new Promise((resolve, reject) => {
     const facade: Server = Object.create(server);
     facade.emit = (event: string, ...args: unknown[]): boolean => {
+      if (event === 'keylog') {
+        if (required) letUsDecide(args[1] as TLSSocket);
+        return true;
+      }
+      // The socket keeps its facade for life; it need not keep the handshake's memory too.
+      facade.emit = ignore;
       if (event === 'secureConnection') {
         const stream = args[0] as TLSSocket;
         try {
@@ -127,8 +133,6 @@ function handshake(
         // Node leaves it open after some errors.
         stream.destroy();
         reject(handshakeError(args[0] as Error));
-      } else if (event === 'keylog' && required) {
-        letUsDecide(args[1] as TLSSocket);
       }
       return true;
     };
@@ -154,7 +158,7 @@ function conclude(
 ): Terminated {
   stream.pause();
   // Until the splice listens: a reset in between shows there as a stream that has closed.
-  stream.on('error', () => {});
+  stream.on('error', ignore);
   // From here on a FIN of the client ends its own direction only.
   raw.allowHalfOpen = true;
   stream.allowHalfOpen = true;
@@ -257,4 +261,8 @@ function describeAlert(error: Error, cause: string): string {
   const alert = /ALERT_(\w+)$/.exec(cause)?.[1]?.toLowerCase();
   if (alert) return `the client ended the handshake with the alert ${alert}`;
   return `the TLS handshake failed: ${error.message.split(':').slice(-3, -1).join(':') || error.message} (${cause})`;
+}
+
+function ignore(): boolean {
+  return true;
 }
