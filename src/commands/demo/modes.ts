@@ -42,7 +42,7 @@ export const modes: readonly Mode[] = [
     ],
     command: ({ listeners }, directory) =>
       openssl(listeners.terminate, 'echo.demo.test', `${directory}/ca.crt`),
-    shows: 'the chain, verified (`verify return:1`), then what the upstream knows of you.',
+    shows: 'the chain, verified (`verify return:1`), then what the upstream knows.',
   },
   {
     listener: 'mutual_tls',
@@ -97,7 +97,7 @@ export const modes: readonly Mode[] = [
     },
     command: ({ listeners }, directory) =>
       openssl(listeners.pinned, 'echo.demo.test', `${directory}/ca.crt`, `${directory}/sensor`),
-    shows: 'the greeting. With stranger.crt and stranger.key, which claim the same name:\nrefused.',
+    shows: 'the greeting. With stranger.crt and stranger.key, which claim the same\nname: refused.',
   },
   {
     listener: 'passthrough',
@@ -138,7 +138,7 @@ export const modes: readonly Mode[] = [
   {
     listener: 'postgres',
     title: 'PostgreSQL',
-    what: 'psql asks for TLS in the way of its protocol, and penstock answers. The server\nbehind, a toy here, knows nothing of TLS.',
+    what: 'psql asks for TLS in the way of its protocol, and penstock answers. The\nserver behind, a toy here, knows nothing of TLS.',
     check: async (around) => {
       const attempt = { port: around.listeners.postgres, name: 'db.demo.test', ca: around.pki.ca.cert };
       const plain = await logInPlainly(attempt.port);
