@@ -153,7 +153,7 @@ function proxyFacts(
       ...record.tls,
       // Of a pinned certificate the names are its own claims, and are not there.
       clientCert: clientCert && {
-        cn: clientCert.names?.cn[0],
+        cn: clientCert.names?.cn.at(-1),
         verified: clientCert.verifiedBy === 'authority',
       },
     },

@@ -45,20 +45,23 @@ export function connect(
       if (!options) return;
       const socket = open(options);
       connecting.add(socket);
-      socket.once('connect', () => {
-        connecting.delete(socket);
-        finish();
-        resolve(socket);
-      });
-      // Stays for good: after the connect it only keeps the process alive, and 'close' tells the rest.
-      socket.on('error', (error) => {
+      const onError = (error: Error) => {
         if (!connecting.delete(socket)) return;
         clearTimeout(stagger);
         if (next < attempts.length) return tryNext();
         if (connecting.size > 0) return;
         finish();
         reject(connectError(destination, options, error));
+      };
+      socket.once('connect', () => {
+        connecting.delete(socket);
+        finish();
+        // Holds nothing of the race, and stays for good: it keeps the process alive, and 'close' tells the rest.
+        socket.on('error', ignore);
+        socket.off('error', onError);
+        resolve(socket);
       });
+      socket.on('error', onError);
       if (next < attempts.length) stagger = setTimeout(tryNext, staggerMs);
     };
     signal.addEventListener('abort', onAbort, { once: true });
@@ -67,6 +70,8 @@ export function connect(
 }
 
 const staggerMs = 250;
+
+function ignore(): void {}
 
 function attemptsFor(destination: Destination, keepAliveMs: number): NetConnectOpts[] {
   if ('path' in destination) return [{ path: destination.path, allowHalfOpen: true }];
