@@ -51,7 +51,7 @@ const notTls = new Set([
 
 /** The alert that was received: OpenSSL's codes put where it was first defined before its name, and most say ALERT. */
 function alertIn(code: string): string | undefined {
-  const [, name] = /^ERR_SSL_(?:SSLV3|TLSV1|TLSV13)_(?:ALERT_)?(\w+)$/.exec(code) ?? [];
+  const [, name] = /^ERR_SSL_(?:SSLV3|TLSV1|TLSV13|SSL\/TLS)_(?:ALERT_)?(\w+)$/.exec(code) ?? [];
   return name?.toLowerCase();
 }
 

@@ -15,7 +15,7 @@ import { ProxyError } from '../errors.ts';
 import { abort } from '../stream.ts';
 import { defaultCiphers } from './ciphers.ts';
 import { handshakeError } from './handshake-error.ts';
-import { upstreamFault } from './verify-upstream.ts';
+import { type UpstreamPeer, upstreamFault } from './verify-upstream.ts';
 
 /** What is presented and whom is trusted; texts are PEM. Without an authority nobody is trusted by a chain. */
 export type OriginatorCredentials = {
@@ -52,9 +52,9 @@ export type Originated = {
 export type Originator = {
   /**
    * The handshake over a connected socket. When it resolves, the upstream is the one that was meant, on a resumed session
-   * too, and no payload was written before. The stream does not flow, so what came already is still to be read, and it
-   * has an 'error' listener that stays and does nothing: the caller attaches its own, and looks at `errored`,
-   * `readableEnded` and `destroyed` if it let time pass. (Under TLS 1.3 an upstream refuses our certificate only then.)
+   * too, and no payload was written before. The stream does not flow: what came already is still to be read. An error
+   * that comes before the caller has attached its own 'error' listener ends the socket, so whoever let time pass looks at
+   * `destroyed` and `readableEnded`. (Under TLS 1.3 an upstream refuses our certificate only after the handshake.)
    * `raw` needs an 'error' listener of the caller's, stays the caller's, and is to be ended by `abort` on failure.
    *
    * Throws ERR_UPSTREAM_TLS, ERR_UPSTREAM_CERT_UNTRUSTED, _NAME, _NOT_PINNED, or the signal's reason.
@@ -70,7 +70,7 @@ export function createOriginator(
 ): Originator {
   const setting = `upstreams.${name}.tls`;
   // A session carries the verdict of its first handshake, so it is not used for ever: a CA or CRL may have run out.
-  const sessions = new LRUCache<string, Buffer>({ max: 1000, ttl: 60 * 60 * 1000 });
+  const sessions = new LRUCache<string, Session>({ max: 1000, ttl: 60 * 60 * 1000 });
   let context: SecureContext | undefined;
 
   return {
@@ -80,29 +80,40 @@ export function createOriginator(
       // Takes milliseconds where the system's roots are read, so it is made once, and on first use.
       context ??= createContext(config, credentials);
       const key = `${endpoint} ${serverName}`;
+      const offered = sessions.get(key);
       const stream = connect({
         ...decidedHere,
         socket: raw,
         secureContext: context,
         // SNI has no addresses (RFC 6066 §3).
         servername: serverName !== undefined && isIP(serverName) === 0 ? serverName : undefined,
-        session: sessions.get(key),
+        session: offered?.session,
         ALPNProtocols: config.alpn,
       });
-      await secured(stream, raw, endpoint, signal, () => {
-        const fault = upstreamFault(stream, { config, name: serverName, endpoint, setting });
-        // Node gives the session right after 'secureConnect', and those of TLS 1.3 later still.
-        if (!fault) stream.on('session', (session) => sessions.set(key, session));
-        return fault;
-      }).catch((error) => {
+      let verified: UpstreamPeer | undefined;
+      // Attached before the handshake, or TLS 1.2 gives no session at all.
+      stream.on('session', (session) => {
+        if (verified) sessions.set(key, { session, peer: verified });
+      });
+      try {
+        await secured(stream, raw, endpoint, signal, () => {
+          const peer = peerOf(stream, offered);
+          const fault = upstreamFault(peer, { config, name: serverName, endpoint, setting });
+          if (fault) throw fault;
+          verified = peer;
+        });
+      } catch (error) {
         // Should the session be what the upstream stumbled on, the next handshake is a full one.
         if (!signal.aborted) sessions.delete(key);
         throw error;
-      });
+      }
       return { stream, info: infoOf(stream), alpn: stream.alpnProtocol || undefined };
     },
   };
 }
+
+/** A session and whom it was made with. */
+type Session = { readonly session: Buffer; readonly peer: UpstreamPeer };
 
 /** The verdict is `upstreamFault`'s: a rejection of Node's own loses the certificate, and skips resumed sessions. */
 const decidedHere: ConnectionOptions = {
@@ -111,31 +122,56 @@ const decidedHere: ConnectionOptions = {
   minDHSize: 2048,
 };
 
-/** Resolves when the handshake is done and `judge`, asked in that very moment, has found no fault. */
+/** On a resumed session of TLS 1.3 a client has no certificate of its peer any more: OpenSSL does not keep the chain. */
+function peerOf(stream: TLSSocket, offered: Session | undefined): UpstreamPeer {
+  if (offered && stream.isSessionReused()) return offered.peer;
+  return {
+    certificate: stream.getPeerX509Certificate(),
+    // Typed as an Error, but Node stores the code.
+    chainError: stream.authorized ? undefined : String(stream.authorizationError ?? 'UNSPECIFIED'),
+  };
+}
+
+/** Resolves when the handshake is done and `judge`, called in that very moment, has not thrown. */
 function secured(
   stream: TLSSocket,
   raw: Socket,
   endpoint: string,
   signal: AbortSignal,
-  judge: () => ProxyError | undefined,
+  judge: () => void,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const settle = (outcome: unknown) => {
+    let listeners = 0;
+    const settle = () => {
       signal.removeEventListener('abort', onAbort);
       stream.off('error', onError).off('close', onClose).off('secureConnect', onSecure);
-      if (outcome === undefined) resolve();
-      else reject(outcome);
+      listeners = stream.listenerCount('error');
     };
-    const onSecure = () => settle(judge());
-    const onError = (error: Error) => settle(handshakeError(endpoint, error));
-    const onClose = () => settle(handshakeError(endpoint, undefined));
+    const fail = (error: unknown) => {
+      settle();
+      reject(error);
+    };
+    const onSecure = () => {
+      // An exception in an event's listener would end the process.
+      try {
+        judge();
+      } catch (error) {
+        return fail(error);
+      }
+      settle();
+      resolve();
+    };
+    const onError = (error: Error) => fail(handshakeError(endpoint, error));
+    const onClose = () => fail(handshakeError(endpoint, undefined));
     const onAbort = () => {
-      settle(signal.reason);
+      fail(signal.reason);
       abort({ raw });
     };
     signal.addEventListener('abort', onAbort, { once: true });
-    // The one that stays.
-    stream.on('error', () => {});
+    // Stays. Node emits errors of an established stream without closing it, and would throw one that nobody hears.
+    stream.on('error', () => {
+      if (stream.listenerCount('error') <= listeners) abort({ raw });
+    });
     stream.on('error', onError).on('close', onClose).on('secureConnect', onSecure);
   });
 }

@@ -1,7 +1,6 @@
 /** Whether the certificate that an upstream presented is the one that was meant. */
 import { createHash, type X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
-import type { TLSSocket } from 'node:tls';
 import type { UpstreamTlsConfig } from '../config/schema.ts';
 import { type Code, ProxyError } from '../errors.ts';
 
@@ -15,19 +14,28 @@ export type Expectation = {
   readonly setting: string;
 };
 
+/** What is known of the peer: of a resumed session, what its full handshake showed. */
+export type UpstreamPeer = {
+  readonly certificate: X509Certificate | undefined;
+  /** OpenSSL's word for what was wrong with the chain in the full handshake; undefined if nothing was. */
+  readonly chainError: string | undefined;
+};
+
 /**
- * The reason not to send payload to this upstream, or undefined if it is the one that was meant. To be asked in
- * 'secureConnect', and on each connection: of a resumed session Node checks neither name nor dates, and `authorized`
- * is the verdict of its first handshake. ERR_UPSTREAM_CERT_UNTRUSTED, _NAME or _NOT_PINNED.
+ * The reason not to send payload to this upstream, or undefined if it is the one that was meant. To be asked on each
+ * connection: of a resumed session Node checks neither name nor dates, and the chain's verdict is that of its first
+ * handshake. ERR_UPSTREAM_CERT_UNTRUSTED, _NAME or _NOT_PINNED.
  */
-export function upstreamFault(stream: TLSSocket, expectation: Expectation): ProxyError | undefined {
+export function upstreamFault(
+  { certificate, chainError }: UpstreamPeer,
+  expectation: Expectation,
+): ProxyError | undefined {
   const { verify, pins } = expectation.config;
   if (verify === 'none' && !pins) return undefined;
-  const certificate = stream.getPeerX509Certificate();
   if (!certificate) return untrusted(expectation, 'NO_CERTIFICATE', undefined);
   if (verify === 'full' || verify === 'ca') {
-    const fault = chainFault(stream, certificate);
-    if (fault) return untrusted(expectation, fault, certificate);
+    const reason = chainError ?? dateError(certificate);
+    if (reason) return untrusted(expectation, reason, certificate);
   }
   if (verify === 'full' && !isNamed(certificate, expectation.name)) return misnamed(expectation, certificate);
   // `verify: pin` without pins trusts nobody.
@@ -35,11 +43,7 @@ export function upstreamFault(stream: TLSSocket, expectation: Expectation): Prox
   return undefined;
 }
 
-/** OpenSSL's word for what is wrong with the chain, if anything is. */
-function chainFault(stream: TLSSocket, certificate: X509Certificate): string | undefined {
-  // Typed as an Error, but Node stores the code.
-  if (!stream.authorized) return String(stream.authorizationError ?? 'UNSPECIFIED');
-  if (!stream.isSessionReused()) return undefined;
+function dateError(certificate: X509Certificate): string | undefined {
   const now = Date.now();
   if (now > Date.parse(certificate.validTo)) return 'CERT_HAS_EXPIRED';
   return now < Date.parse(certificate.validFrom) ? 'CERT_NOT_YET_VALID' : undefined;
@@ -81,12 +85,12 @@ function untrusted(
   certificate: X509Certificate | undefined,
 ): ProxyError {
   const words = reasons[reason];
-  const issuer = certificate
-    ? `, issued by ${shortened(certificate.issuer.replaceAll('\n', ', ')) || 'nobody'}`
-    : '';
+  // Typed as a string, but undefined for a certificate whose issuer is empty.
+  const issuer: string | undefined = certificate?.issuer;
+  const by = issuer ? `, issued by ${shortened(issuer.replaceAll('\n', ', '))}` : '';
   return refusal(
     'ERR_UPSTREAM_CERT_UNTRUSTED',
-    `the certificate of ${endpoint} is not trusted: ${words?.what ?? 'its chain is not valid'} (${reason})${issuer}`,
+    `the certificate of ${endpoint} is not trusted: ${words?.what ?? 'its chain is not valid'} (${reason})${by}`,
     words?.hint ?? `check that ${setting}.authority (${config.authority}) has the root that issued it`,
   );
 }

@@ -1,0 +1,71 @@
+/** Upstreams for tests: configurations by the schema, and servers on port 0 that are closed after the test. */
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import type { TestContext } from 'node:test';
+import { Worker } from 'node:worker_threads';
+import { configSchema, type UpstreamConfig } from '../../src/config/schema.ts';
+import type { UpstreamClient } from '../../src/upstream/endpoint.ts';
+
+/** The configuration of one upstream, with its defaults. */
+export function upstreamConfig(upstream: object): UpstreamConfig {
+  const { upstreams } = configSchema.parse({ listeners: {}, upstreams: { orders: upstream } });
+  return upstreams['orders'] as UpstreamConfig;
+}
+
+/** A client that an upstream is picked for. */
+export function clientOf(client: Partial<UpstreamClient> = {}): UpstreamClient {
+  return { sni: undefined, wildcardLabel: undefined, clientAddress: '192.0.2.1', ...client };
+}
+
+/** A TCP server; its connections are destroyed and it is closed after the test. Returns its port. */
+export async function tcpUpstream(
+  t: Pick<TestContext, 'after'>,
+  onConnection: (socket: Socket) => void = () => {},
+  options: { host?: string; port?: number } = {},
+): Promise<{ server: Server; port: number }> {
+  const sockets = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.on('close', () => sockets.delete(socket));
+    onConnection(socket);
+  });
+  server.listen(options.port ?? 0, options.host ?? '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return { server, port: (server.address() as AddressInfo).port };
+}
+
+/** A port on 127.0.0.1 at which nobody listens. */
+export async function closedPort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** A listening address whose queue is full and that never accepts: a connect gets no answer at all. Returns its port. */
+export async function blackHole(t: Pick<TestContext, 'after'>, host: string, port = 0): Promise<number> {
+  // A thread that listens and then stops for good; Linux keeps one connection more than the backlog.
+  const worker = new Worker(
+    `const { workerData, parentPort } = require('node:worker_threads');
+     const server = require('node:net').createServer().listen({ ...workerData, backlog: 1 }, () => {
+       parentPort.postMessage(server.address().port);
+       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+     });`,
+    { eval: true, workerData: { host, port } },
+  );
+  const [bound] = (await once(worker, 'message')) as [number];
+  const fillers = Array.from({ length: 8 }, () => connect(bound, host).on('error', () => {}));
+  t.after(async () => {
+    for (const filler of fillers) filler.destroy();
+    await worker.terminate();
+  });
+  await Promise.any(fillers.slice(1).map((filler) => once(filler, 'connect')));
+  return bound;
+}
