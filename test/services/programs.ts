@@ -19,7 +19,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'pg-connects-by-request-and-directly': postgres,
   'redis-works-over-mutual-tls': ['redis-server', 'redis-cli'],
   'mosquitto-works-over-mutual-tls': ['mosquitto', 'mosquitto_pub', 'mosquitto_sub'],
-  'proxy-headers-are-those-of-haproxy-and-nginx': ['haproxy', 'nginx', 'ngx_stream_module.so', 'openssl'],
+  'proxy-headers-are-those-of-haproxy-and-nginx': ['haproxy', 'nginx', 'ngx_stream_module.so'],
   'clients-are-told-why': ['openssl', 'gnutls-cli', 'curl'],
 };
 
