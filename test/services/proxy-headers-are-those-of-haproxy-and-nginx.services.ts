@@ -115,7 +115,7 @@ async function startPenstock(t: TestContext, ports: Ports) {
     'haproxy-v2': { endpoints: [haproxy], send_proxy_protocol: 'v2' },
     'haproxy-tlvs': { endpoints: [haproxy], send_proxy_protocol: { version: 'v2', tlvs } },
     'nginx-v1': { endpoints: [nginx], send_proxy_protocol: 'v1' },
-    // Before 1.23.2, nginx takes headers of 107 bytes at most: there is no room for TLVs.
+    // nginx 1.22 takes headers of 107 bytes at most, which is no room for TLVs.
     'nginx-v2': { endpoints: [nginx], send_proxy_protocol: 'v2' },
   };
   const outbound = Object.keys(upstreams).filter((name) => name !== 'echo');
