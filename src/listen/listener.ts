@@ -1,6 +1,8 @@
 /** Bound sockets: TCP and unix, several addresses for one listener. */
+import { existsSync } from 'node:fs';
 import { unlink } from 'node:fs/promises';
 import { createServer, connect as netConnect, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { parseEndpoint } from '../config/schema.ts';
 import { ProxyError, systemCode } from '../errors.ts';
 
@@ -81,7 +83,6 @@ const reasons: Record<string, string> = {
   EADDRINUSE: 'is already in use',
   EACCES: 'needs a privilege that this process lacks',
   EADDRNOTAVAIL: 'is not an address of this machine',
-  ENOENT: 'is in a directory that does not exist',
 };
 
 const hints: Record<string, string> = {
@@ -91,10 +92,20 @@ const hints: Record<string, string> = {
 
 function listenError(address: string, name: string, cause: unknown): ProxyError {
   const code = systemCode(cause);
+  const reason = socketFileReason(address, code) ?? reasons[code] ?? 'cannot be bound';
   return new ProxyError('ERR_LISTEN', {
     side: 'proxy',
-    message: `listeners.${name}.bind: ${address} ${reasons[code] ?? 'cannot be bound'} (${code})`,
-    hint: hints[code],
+    message: `listeners.${name}.bind: ${address} ${reason} (${code})`,
+    hint: address.startsWith('unix:') ? undefined : hints[code],
     cause,
   });
+}
+
+/** For unix sockets libuv says EACCES where the system said ENOENT. */
+function socketFileReason(address: string, code: string): string | undefined {
+  if (!address.startsWith('unix:') || code !== 'EACCES') return undefined;
+  const directory = dirname(address.slice('unix:'.length));
+  return existsSync(directory)
+    ? 'may not be made there by this user'
+    : 'is in a directory that does not exist';
 }
