@@ -14,6 +14,8 @@ export type LogLine = { readonly msg: string; readonly level: string; readonly [
 export type Proxy = {
   /** The port of a listener (of its first address). */
   readonly port: (listener?: string) => number;
+  /** All that a listener is bound to: `127.0.0.1:40001`, `unix:/path`. */
+  readonly addresses: (listener: string) => readonly string[];
   readonly directory: string;
   readonly log: readonly LogLine[];
   /** The access-log line that fits, waited for; by default the first one. */
@@ -43,6 +45,7 @@ export async function startProxy(
   return {
     directory,
     log,
+    addresses: (listener) => (worker.bound.get(listener) ?? []).map(({ address }) => address),
     port: (listener = Object.keys(listeners)[0] ?? '') => worker.bound.get(listener)?.[0]?.port ?? 0,
     drain: worker.drain,
     async connectionLine(fits = () => true) {
