@@ -18,33 +18,24 @@ import { createLogger } from '../src/observe/log.ts';
 import { buildService, type Listener } from '../src/service.ts';
 import { createTicketMaster } from '../src/tls/tickets.ts';
 import { createAuthority, temporaryDirectory, writeFiles } from './support/certificates.ts';
-import { type ClientOptions, echoUpstream, type Talk, tlsTalk } from './support/clients.ts';
+import { type ClientOptions, echoUpstream } from './support/clients.ts';
 import { eventually } from './support/eventually.ts';
 import type { LogLine } from './support/proxy.ts';
-import { type AuthorityParts, sceneConfig, startTerminating } from './support/terminating.ts';
+import {
+  type AuthorityParts,
+  sceneConfig,
+  startTerminating,
+  type Visit,
+  visit,
+} from './support/terminating.ts';
+
+type Logged = { readonly log: readonly LogLine[] };
 
 const versions = ['TLSv1.2', 'TLSv1.3'] as const;
 
 const alpha = await createAuthority({ name: 'Alpha' });
 const beta = await createAuthority({ name: 'Beta' });
 const client = await alpha.issue({ cn: 'client', dns: ['client.example'] });
-
-type Logged = { readonly log: readonly LogLine[] };
-type Outcome = { readonly talk: Talk; readonly line: LogLine };
-
-/** One connection, with what the client saw and what the proxy wrote of it. */
-async function visit(
-  { log }: Logged,
-  port: number,
-  options: ClientOptions,
-  payload?: string,
-): Promise<Outcome> {
-  const before = log.length;
-  const talk = await tlsTalk(port, options, payload);
-  const find = () => log.slice(before).find(({ msg }) => msg === 'connection');
-  await eventually(() => assert.ok(find()));
-  return { talk, line: find() as LogLine };
-}
 
 /** A session of this client that has been seen to resume. */
 async function provenSession(proxy: Logged, port: number, options: ClientOptions): Promise<Buffer> {
@@ -59,7 +50,7 @@ async function provenSession(proxy: Logged, port: number, options: ClientOptions
   return session;
 }
 
-function wasResumed({ talk, line }: Outcome): boolean {
+function wasResumed({ talk, line }: Visit): boolean {
   return talk.resumed || (line['tls'] as { resumed: boolean } | undefined)?.resumed === true;
 }
 

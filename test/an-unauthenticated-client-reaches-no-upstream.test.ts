@@ -6,9 +6,8 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
 import { type Credential, createAuthority, selfSigned } from './support/certificates.ts';
-import { type ClientOptions, type Talk, tlsTalk } from './support/clients.ts';
 import type { LogLine } from './support/proxy.ts';
-import { type Scene, startTerminating, type Terminating } from './support/terminating.ts';
+import { type Scene, startTerminating, visit } from './support/terminating.ts';
 
 const hour = 3_600_000;
 const fromNow = (hours: number): Date => new Date(Date.now() + hours * hour);
@@ -92,11 +91,7 @@ const cases: Case[] = [
   ['denied by a check', 'denies', good, 'ERR_AUTHORIZE_DENIED'],
 ];
 
-async function visit(proxy: Terminating, options: ClientOptions): Promise<{ talk: Talk; line: LogLine }> {
-  const before = new Set(proxy.log);
-  const talk = await tlsTalk(proxy.port(), options, 'early words');
-  return { talk, line: await proxy.connectionLine((line) => !before.has(line)) };
-}
+const early = 'early words';
 
 /** How a client that presents nothing learns of it: certificate_required, which TLS 1.2 has not, or handshake_failure. */
 const alerts = { 'TLSv1.3': 'ALERT 116', 'TLSv1.2': 'ALERT 40' } as const;
@@ -105,7 +100,12 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
   test(`${version}: refused, told, and kept from the upstream`, async (t) => {
     const proxy = await startTerminating(t, scene);
     for (const [what, sni, credential, code] of cases) {
-      const { talk, line } = await visit(proxy, { servername: `${sni}.example`, credential, version });
+      const { talk, line } = await visit(
+        proxy,
+        proxy.port(),
+        { servername: `${sni}.example`, credential, version },
+        early,
+      );
       assert.equal(line['code'], code, what);
       assert.equal(talk.text, '', what);
       assert.equal(line['upstream'], undefined, what);
@@ -114,16 +114,21 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
       else if (!sni.startsWith('asked')) assert.equal(talk.error, alerts[version], what);
     }
     // Connections are accepted in order: one that was dialled for any of them would have been counted before this.
-    const { talk } = await visit(proxy, { servername: 'pki.example', credential: good, version });
-    assert.equal(talk.text, 'early words');
-    assert.deepEqual({ ...proxy.upstream, port: 0 }, { port: 0, accepted: 1, received: 'early words' });
+    const { talk } = await visit(
+      proxy,
+      proxy.port(),
+      { servername: 'pki.example', credential: good, version },
+      early,
+    );
+    assert.equal(talk.text, early);
+    assert.deepEqual({ ...proxy.upstream, port: 0 }, { port: 0, accepted: 1, received: early });
   });
 
   test(`${version}: with request, a client without a certificate is let in, and has no name`, async (t) => {
     const proxy = await startTerminating(t, scene);
     for (const servername of ['asked.example', 'asked-pins.example']) {
-      const { talk, line } = await visit(proxy, { servername, version });
-      assert.equal(talk.text, 'early words');
+      const { talk, line } = await visit(proxy, proxy.port(), { servername, version }, early);
+      assert.equal(talk.text, early);
       assert.equal(line['code'], undefined);
       assert.equal(line['client_cert'], undefined);
     }

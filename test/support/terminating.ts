@@ -1,8 +1,10 @@
 /** A proxy that terminates TLS before one counting upstream, told only what a test is about. */
+import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { type Authority, type Credential, createAuthority } from './certificates.ts';
-import { type EchoUpstream, echoUpstream } from './clients.ts';
-import { startProxy } from './proxy.ts';
+import { type ClientOptions, type EchoUpstream, echoUpstream, type Talk, tlsTalk } from './clients.ts';
+import { eventually } from './eventually.ts';
+import { type LogLine, startProxy } from './proxy.ts';
 
 /** The CA of what the proxy presents, and a certificate for every `*.example`. */
 export const serverAuthority: Authority = await createAuthority({ name: 'Server CA' });
@@ -72,4 +74,20 @@ export function sceneConfig(scene: Scene, upstreamPort: number) {
 function routeOf({ tls, ...route }: RouteParts): object {
   if (route['deny']) return route;
   return { ...route, tls: { certificates: ['own'], ...tls }, upstream: 'echo' };
+}
+
+/** One connection: what the client saw, and what the proxy wrote of it. One at a time. */
+export type Visit = { readonly talk: Talk; readonly line: LogLine };
+
+export async function visit(
+  { log }: { readonly log: readonly LogLine[] },
+  port: number,
+  options: ClientOptions = {},
+  payload?: string,
+): Promise<Visit> {
+  const before = log.length;
+  const talk = await tlsTalk(port, options, payload);
+  const find = () => log.slice(before).find(({ msg }) => msg === 'connection');
+  await eventually(() => assert.ok(find(), `no new line in ${JSON.stringify(log, null, 1)}`));
+  return { talk, line: find() as LogLine };
 }
