@@ -222,16 +222,30 @@ async function terminate(connection: Connection, route: TerminateRoute): Promise
 }
 
 /** Waits for a turn; the deadline runs on. A client that goes meanwhile is passed over. */
-async function enterGate({ raw, listener }: Connection): Promise<void> {
+async function enterGate(connection: Connection): Promise<void> {
+  const { raw, listener } = connection;
   const turn = listener.handshakes.enter(() => raw.destroyed);
   if (turn === undefined) return;
   await new Promise<void>((resolve, reject) => {
-    const onClose = () => reject(clientGone());
+    const onClose = () => {
+      // Not the client was slow then.
+      if (connection.missed) connection.missed = noTurn(listener);
+      reject(clientGone());
+    };
     raw.once('close', onClose);
     turn.then(() => {
       raw.off('close', onClose);
       resolve();
     });
+  });
+}
+
+function noTurn({ name, config }: Listener): ProxyError {
+  const { handshakes } = config.limits;
+  return new ProxyError('ERR_HANDSHAKE_LIMIT', {
+    side: 'proxy',
+    message: `${handshakes} handshakes were in progress, and none ended in time for this one`,
+    hint: `raise listeners.${name}.limits.handshakes, or see who stalls them`,
   });
 }
 
