@@ -76,6 +76,7 @@ test('it is told who the client is, on a resumed connection too', async (t) => {
   assert.equal(first.talk.text, 'ping');
   assert.equal(second.talk.text, 'ping');
   assert.equal(second.talk.resumed, true);
+  assert.equal(asked(proxy.directory).length, 2);
   for (const [index, it] of asked(proxy.directory).entries()) {
     const { line } = [first, second][index] ?? first;
     const told = line['client_cert'] as { fingerprint: string };
