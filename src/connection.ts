@@ -228,8 +228,8 @@ async function enterGate(connection: Connection): Promise<void> {
   if (turn === undefined) return;
   await new Promise<void>((resolve, reject) => {
     const onClose = () => {
-      // Not the client was slow then.
-      if (connection.missed) connection.missed = noTurn(listener);
+      // It was not the client that was slow.
+      if (connection.missed?.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') connection.missed = noTurn(listener);
       reject(clientGone());
     };
     raw.once('close', onClose);
