@@ -141,13 +141,12 @@ function secured(
   judge: () => void,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    let listeners = 0;
     const settle = () => {
       signal.removeEventListener('abort', onAbort);
       stream.off('error', onError).off('close', onClose).off('secureConnect', onSecure);
-      listeners = stream.listenerCount('error');
     };
     const fail = (error: unknown) => {
+      stream.on('error', ignore);
       settle();
       reject(error);
     };
@@ -159,6 +158,7 @@ function secured(
         return fail(error);
       }
       settle();
+      endOnUnheardError(stream, raw);
       resolve();
     };
     const onError = (error: Error) => fail(handshakeError(endpoint, error));
@@ -168,13 +168,19 @@ function secured(
       abort({ raw });
     };
     signal.addEventListener('abort', onAbort, { once: true });
-    // Stays. Node emits errors of an established stream without closing it, and would throw one that nobody hears.
-    stream.on('error', () => {
-      if (stream.listenerCount('error') <= listeners) abort({ raw });
-    });
     stream.on('error', onError).on('close', onClose).on('secureConnect', onSecure);
   });
 }
+
+/** Node emits the errors of an established stream without closing it. Whoever listens decides; if nobody does, it ends. */
+function endOnUnheardError(stream: TLSSocket, raw: Socket): void {
+  const own = stream.listenerCount('error') + 1;
+  stream.on('error', () => {
+    if (stream.listenerCount('error') <= own) abort({ raw });
+  });
+}
+
+function ignore(): void {}
 
 function createContext(
   { min_version, max_version, ciphers, groups }: UpstreamTlsConfig,

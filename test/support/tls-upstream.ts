@@ -72,7 +72,7 @@ export async function originate(
   const label = request.endpoint ?? `127.0.0.1:${port}`;
   const destination = { label, addresses: ['127.0.0.1'], port };
   const raw = await connect(destination, { keepAliveMs: Number.POSITIVE_INFINITY, signal });
-  t.after(() => abort({ raw }));
+  t.after(() => raw.destroy());
   try {
     return await client.connect(raw, {
       host: 'db.test',
