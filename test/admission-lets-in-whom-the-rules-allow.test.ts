@@ -9,11 +9,11 @@ import { createAuthority } from './support/certificates.ts';
 import { capturedHello } from './support/client-hellos.ts';
 import { echoUpstream, tlsTalk } from './support/clients.ts';
 import { eventually } from './support/eventually.ts';
-import { type Proxy, startProxy } from './support/proxy.ts';
+import { type RunningProxy, startProxy } from './support/proxy.ts';
 import { type RawClient, rawClient, unixClient } from './support/raw-client.ts';
 
 /** An echo behind a plain listener with these rules. */
-async function plainProxy(t: TestContext, rules: object): Promise<Proxy> {
+async function plainProxy(t: TestContext, rules: object): Promise<RunningProxy> {
   const { port } = await echoUpstream(t);
   return startProxy(t, {
     listeners: { plain: { ...rules, routes: [{ tls: 'off', upstream: 'echo' }] } },
@@ -182,7 +182,7 @@ describe('per-address limits', () => {
 });
 
 describe('handshakes in progress', () => {
-  async function gatedProxy(t: TestContext, listener: object): Promise<Proxy> {
+  async function gatedProxy(t: TestContext, listener: object): Promise<RunningProxy> {
     const authority = await createAuthority();
     const { chain, key } = await authority.issue({ dns: ['a.example'] });
     const { port } = await echoUpstream(t);

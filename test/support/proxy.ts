@@ -11,7 +11,7 @@ import { eventually } from './eventually.ts';
 /** A line of the log, parsed. */
 export type LogLine = { readonly msg: string; readonly level: string; readonly [field: string]: unknown };
 
-export type Proxy = {
+export type RunningProxy = {
   /** The port of a listener (of its first address). */
   readonly port: (listener?: string) => number;
   /** All that a listener is bound to: `127.0.0.1:40001`, `unix:/path`. */
@@ -31,7 +31,7 @@ export async function startProxy(
   t: Pick<TestContext, 'after'>,
   config: { listeners: Record<string, object>; [section: string]: unknown },
   files: Readonly<Record<string, string>> = {},
-): Promise<Proxy> {
+): Promise<RunningProxy> {
   const directory = temporaryDirectory(t);
   const listeners = Object.fromEntries(
     Object.entries(config.listeners).map(([name, listener]) => [name, { bind: '127.0.0.1:0', ...listener }]),

@@ -1,0 +1,98 @@
+/** `penstock run` in a process of its own: for signals, exit codes, and what it writes where. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { resolve } from 'node:path';
+import type { TestContext } from 'node:test';
+import { stringify } from 'yaml';
+import { temporaryDirectory, writeFiles } from './certificates.ts';
+import type { LogLine } from './proxy.ts';
+
+export type Penstock = {
+  readonly child: ChildProcess;
+  readonly directory: string;
+  /** The port of a listener's first address, from the `ready` line. */
+  readonly port: (listener: string) => number;
+  readonly stdout: () => string;
+  readonly stderr: () => string;
+  /** What it has logged to stdout so far. */
+  readonly log: () => LogLine[];
+  /** Its exit code, or the signal that ended it. */
+  readonly exited: Promise<number | NodeJS.Signals | null>;
+};
+
+export type PenstockOptions = {
+  /** Written beside the configuration. */
+  readonly files?: Readonly<Record<string, string>>;
+  /** `ulimit -n`. */
+  readonly openFiles?: number;
+};
+
+/** Starts it and waits until it is ready. It is killed after the test. */
+export async function startPenstock(
+  t: Pick<TestContext, 'after'>,
+  config: object,
+  options: PenstockOptions = {},
+): Promise<Penstock> {
+  const penstock = spawnPenstock(t, config, options);
+  await isReady(penstock);
+  return penstock;
+}
+
+/** Starts it; what becomes of it is for the test to see. */
+export function spawnPenstock(
+  t: Pick<TestContext, 'after'>,
+  config: object | string,
+  { files = {}, openFiles }: PenstockOptions = {},
+): Penstock {
+  const directory = temporaryDirectory(t);
+  writeFiles(directory, {
+    ...files,
+    'penstock.yaml': typeof config === 'string' ? config : stringify(config),
+  });
+  const command = [process.execPath, main, 'run', '-c', `${directory}/penstock.yaml`];
+  const child =
+    openFiles === undefined
+      ? spawn(command[0] ?? '', command.slice(1))
+      : spawn('/bin/sh', ['-c', `ulimit -n ${openFiles}; exec "$@"`, 'sh', ...command]);
+  t.after(() => child.kill('SIGKILL'));
+  let [stdout, stderr] = ['', ''];
+  child.stdout.on('data', (chunk) => {
+    stdout += chunk;
+  });
+  child.stderr.on('data', (chunk) => {
+    stderr += chunk;
+  });
+  const log = () =>
+    stdout
+      .split('\n')
+      .slice(0, -1)
+      .map((line): LogLine => JSON.parse(line));
+  return {
+    child,
+    directory,
+    log,
+    stdout: () => stdout,
+    stderr: () => stderr,
+    // 'close' comes when all that it wrote was read.
+    exited: once(child, 'close').then(([code, signal]) => code ?? signal),
+    port(listener) {
+      const ready = log().find(({ msg }) => msg === 'ready');
+      const bound = (ready?.['listeners'] as Record<string, string[]> | undefined)?.[listener]?.[0];
+      return Number(bound?.split(':').at(-1));
+    },
+  };
+}
+
+/** Waits for its `ready` line; rejects, with what it said, if it ends instead. */
+export async function isReady(penstock: Penstock): Promise<void> {
+  let over = false;
+  void penstock.exited.then(() => {
+    over = true;
+  });
+  while (!penstock.stdout().includes('"msg":"ready"')) {
+    if (over) throw new Error(`it ended: ${penstock.stdout()}${penstock.stderr()}`);
+    await Promise.race([penstock.exited, once(penstock.child.stdout!, 'data')]); // piped, so it is there
+  }
+}
+
+const main = resolve(import.meta.dirname, '../../src/main.ts');
