@@ -84,7 +84,10 @@ export function buildService(
     authorizer(path) {
       let authorizer = authorizers.get(path);
       if (authorizer === undefined) {
-        authorizer = createAuthorizer(path);
+        authorizer = createAuthorizer(path, {
+          onOutput: (text) =>
+            logger.info({ module: path, text: text.slice(0, 2000) }, 'authorize module wrote'),
+        });
         authorizers.set(path, authorizer);
       }
       return authorizer;

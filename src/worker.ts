@@ -69,11 +69,16 @@ async function drain(service: Service, bound: Worker['bound'], graceMs: number):
     }
   };
   const timer = graceMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(endAll, graceMs);
-  // A server has closed when its last connection has.
+  // A server has closed when its last client has; the upstream's side, and so the line in the log, may take longer.
   await closed;
+  while (service.listeners.some(({ open }) => open.size > 0)) await nextTurn();
   clearTimeout(timer);
   await service.close();
   return cut;
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 10));
 }
 
 /** The faults that kept a worker from starting, one a line. */
