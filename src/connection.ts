@@ -83,7 +83,10 @@ function enter(connection: Connection): void {
 }
 
 function admit(connection: Connection): void {
-  const leave = connection.listener.admission.admit(connection.record.client.address);
+  const { record, listener } = connection;
+  // Again: the client's address may have come by a header.
+  record.phase = 'admit';
+  const leave = listener.admission.admit(record.client.address);
   if (leave) connection.undo.push(leave);
 }
 
