@@ -1,6 +1,7 @@
 /** A client that speaks bytes: what it sends and when is up to the test. */
 import { once } from 'node:events';
 import { connect, type Socket, type TcpNetConnectOpts } from 'node:net';
+import { Duplex } from 'node:stream';
 import type { TestContext } from 'node:test';
 import { systemCode } from '../../src/errors.ts';
 
@@ -37,6 +38,24 @@ export async function sendInPieces(socket: Socket, bytes: Buffer, size: number):
     await new Promise<void>((resolve) => socket.write(bytes.subarray(at, at + size), () => resolve()));
     await new Promise(setImmediate);
   }
+}
+
+/** The socket as a stream for `tls.connect`, with these bytes in the same write as the first that TLS sends. */
+export function withPrefix(socket: Socket, prefix: Buffer): Duplex {
+  let ahead = prefix;
+  const stream = new Duplex({
+    read() {},
+    write(chunk: Buffer, _encoding, done) {
+      socket.write(Buffer.concat([ahead, chunk]), done);
+      ahead = Buffer.alloc(0);
+    },
+    final(done) {
+      socket.end(done);
+    },
+  });
+  socket.on('data', (chunk) => stream.push(chunk));
+  socket.on('end', () => stream.push(null));
+  return stream;
 }
 
 function watch(t: Pick<TestContext, 'after'>, socket: Socket): RawClient {
