@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { type Authority, type Credential, createAuthority, selfSigned } from './support/certificates.ts';
 import { echo, originate, originator, tlsUpstream } from './support/tls-upstream.ts';
 
@@ -14,7 +15,6 @@ let otherCa: Authority;
 let good: Credential;
 
 before(async () => {
-  process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0';
   ca = await createAuthority();
   otherCa = await createAuthority({ name: 'Other CA' });
   good = await ca.issue({ dns: ['db.test', '*.tenants.test'], ip: ['127.0.0.1', '::1'] });
@@ -115,9 +115,24 @@ test('full and ca: chains that are not trusted', async (t) => {
   }
 });
 
-test('without an authority nobody is trusted: the public roots are not a default', async (t) => {
+test('without an authority nobody is trusted: roots that Node knows are not a default', async (t) => {
+  const known = getCACertificates('default');
+  setDefaultCACertificates([ca.cert]);
+  t.after(() => setDefaultCACertificates(known));
   const { port } = await tlsUpstream(t, good);
   await assert.rejects(originate(t, originator({}), port), { code: 'ERR_UPSTREAM_CERT_UNTRUSTED' });
+});
+
+test('NODE_TLS_REJECT_UNAUTHORIZED neither lets in nor keeps out', async (t) => {
+  t.after(() => delete process.env['NODE_TLS_REJECT_UNAUTHORIZED']);
+  const { port } = await tlsUpstream(t, await selfSigned({ dns: ['db.test'] }));
+  for (const value of ['0', '1']) {
+    process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = value;
+    await originate(t, originator({ verify: 'none' }), port);
+    await assert.rejects(originate(t, originator({}, { trusts: [ca] }), port), {
+      code: 'ERR_UPSTREAM_CERT_UNTRUSTED',
+    });
+  }
 });
 
 test('a revoked certificate', async (t) => {

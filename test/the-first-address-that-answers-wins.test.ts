@@ -92,5 +92,5 @@ test('a unix socket is connected to by its path, and a missing one is named', as
 
 /** How many TCP connects of this process have had no answer yet. */
 function connecting(): number {
-  return process.getActiveResourcesInfo().filter((name) => name === 'TCPConnectWrap').length;
+  return process.getActiveResourcesInfo().filter((name) => name === 'ConnectWrap').length;
 }

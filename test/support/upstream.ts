@@ -1,10 +1,12 @@
 /** Upstreams for tests: configurations by the schema, and servers on port 0 that are closed after the test. */
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { configSchema, type UpstreamConfig } from '../../src/config/schema.ts';
 import type { UpstreamClient } from '../../src/upstream/endpoint.ts';
+import { eventually } from './eventually.ts';
 
 /** The configuration of one upstream, with its defaults. */
 export function upstreamConfig(upstream: object): UpstreamConfig {
@@ -66,6 +68,8 @@ export async function blackHole(t: Pick<TestContext, 'after'>, host: string, por
     for (const filler of fillers) filler.destroy();
     await worker.terminate();
   });
-  await Promise.any(fillers.slice(1).map((filler) => once(filler, 'connect')));
+  let connected = 0;
+  for (const filler of fillers) filler.on('connect', () => connected++);
+  await eventually(() => assert.equal(connected, 2));
   return bound;
 }
