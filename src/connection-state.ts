@@ -19,7 +19,7 @@ export type Connection = {
   clientCert: ClientCert | undefined;
   /** The terminated stream, once there is one: what a refused client is told goes through it. */
   stream: Stream | undefined;
-  /** The client asked for TLS in PostgreSQL's way, or speaks PostgreSQL in plain text: it understands an ErrorResponse. */
+  /** The client speaks PostgreSQL in plain text: it understands an ErrorResponse. */
   speaksPostgres: boolean;
   /** Bytes were seen from the client: otherwise it is a probe. */
   heard: boolean;

@@ -254,6 +254,7 @@ function noTurn({ name, config }: Listener): ProxyError {
 
 /** libpq 17 sends its CancelRequest within TLS. Anything else is the session's StartupMessage, left unread. */
 async function cancelWithinTls(connection: Connection, client: Stream): Promise<boolean> {
+  connection.record.phase = 'starttls';
   const peek = new Peek(client.stream);
   const preamble = await peek.read(readPreamble);
   if (preamble.kind === 'cancel') {

@@ -18,12 +18,10 @@ export function turnAway(connection: Connection, error: unknown): void {
       stream.stream,
       connection.listener.config.starttls === 'postgres' ? sqlError(connection, code) : undefined,
     );
-  } else if (record.phase === 'starttls') {
+  } else if (record.phase === 'starttls' || connection.speaksPostgres) {
     closeWith(raw, sqlError(connection, code));
-  } else if (connection.hello !== undefined || code in alerts) {
+  } else if (connection.hello !== undefined || (record.phase === 'peek' && code in alerts)) {
     closeWith(raw, tlsAlert(alerts[code] ?? 'internal_error'));
-  } else if (connection.speaksPostgres) {
-    closeWith(raw, sqlError(connection, code));
   } else if (record.phase === 'connect') {
     abort(connection);
   } else {
@@ -40,6 +38,8 @@ const alerts: Partial<Record<Code, Parameters<typeof tlsAlert>[0]>> = {
 
 /** SQLSTATE, message and hint for PostgreSQL clients; the log has the rest, under the same `conn`. */
 function sqlError({ record }: Connection, code: Code): Buffer | undefined {
+  // Servers never answer those.
+  if (code === 'ERR_CANCEL_REFUSED') return undefined;
   const told = sqlErrors[code] ?? (record.phase === 'connect' ? unreachable : refused[record.phase]);
   if (told === undefined) return undefined;
   const [state, message, hint] = told;
