@@ -65,7 +65,7 @@ async function recorder(t: TestContext): Promise<{ port: number; bytes: () => Bu
   let chunks: Buffer[] = [];
   const { port } = await tcpUpstream(t, (socket) => {
     chunks = [];
-    socket.on('data', (chunk) => chunks.push(chunk));
+    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
     socket.on('end', () => socket.end('done'));
   });
   return { port, bytes: () => Buffer.concat(chunks) };
