@@ -1,6 +1,6 @@
 /**
  * `node .ci/smoke.mjs DIRECTORY`: the package that is installed there, on whatever Node this is, checks a configuration, serves
- * one TLS connection and ends on SIGTERM with code 0.
+ * one TLS connection that a check of the user's own lets in, and ends on SIGTERM with code 0.
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
@@ -20,7 +20,7 @@ const [cert, key, config] = ['server.crt', 'server.key', 'penstock.yaml'].map((n
 const upstream = createServer((socket) => socket.pipe(socket)).listen(0, '127.0.0.1');
 await once(upstream, 'listening');
 execFileSync('openssl', [
-  ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'],
+  ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '60'],
   ...['-subj', '/CN=smoke', '-addext', 'subjectAltName=DNS:smoke.example.test', '-keyout', key, '-out', cert],
 ]);
 writeFileSync(
@@ -28,12 +28,24 @@ writeFileSync(
   `
 workers: 1
 certificates: { server: { cert: server.crt, key: server.key } }
+authorities: { clients: { ca: server.crt } }
 listeners:
   echo:
     bind: 127.0.0.1:0
-    routes: [{ sni: smoke.example.test, tls: { certificates: server }, upstream: echo }]
+    routes:
+      - sni: smoke.example.test
+        tls:
+          certificates: server
+          client_auth: { mode: request, authority: clients, authorize: ./authorize.mjs }
+        upstream: echo
 upstreams: { echo: { endpoints: ["127.0.0.1:${upstream.address().port}"] } }
 `,
+);
+
+// Runs in a thread of its own, from a file that has to be in the package.
+writeFileSync(
+  join(directory, 'authorize.mjs'),
+  'export default ({ sni }) => sni === "smoke.example.test" || { deny: sni };',
 );
 
 process.stdout.write(execFileSync(penstock, ['check', '-c', config]));
