@@ -65,7 +65,11 @@ export class Splice {
     const { stream } = direction.from;
     stream.on('data', (chunk: Buffer) => this.#onData(direction, chunk));
     stream.on('end', () => this.#onEnd(direction));
-    stream.on('error', (error: Error) => this.#onGone(direction, error));
+    stream.on('error', (error: Error) => {
+      // After a bad record or a refused renegotiation Node leaves the TLS socket open. (Never destroy it after its raw one.)
+      if (!direction.from.raw.destroyed) stream.destroy();
+      this.#onGone(direction, error);
+    });
     stream.on('close', () => this.#onClose(direction));
     direction.to.stream.on('drain', () => stream.resume());
     // It went between the dial and here: its 'close' will not come again.
@@ -142,7 +146,8 @@ function describeFailure(side: 'client' | 'upstream', error: Error | undefined):
   const who = side === 'client' ? 'the client' : 'the upstream';
   if (cause.startsWith('ERR_SSL_') || cause.startsWith('ERR_TLS_')) {
     const code = side === 'client' ? 'ERR_CLIENT_TLS' : 'ERR_UPSTREAM_TLS';
-    return { side, code, error: `TLS with ${who} failed: ${error?.message} (${cause})` };
+    const reason = (error as { reason?: unknown } | undefined)?.reason ?? error?.message;
+    return { side, code, error: `TLS with ${who} failed: ${reason} (${cause})` };
   }
   const code = side === 'client' ? 'ERR_CLIENT_RESET' : 'ERR_UPSTREAM_RESET';
   return { side, code, error: `${who} reset the connection${cause === '' ? '' : ` (${cause})`}` };

@@ -157,8 +157,10 @@ function conclude(
   clientAuth: ClientAuth | undefined,
 ): Terminated {
   stream.pause();
-  // Until the splice listens: a reset in between shows there as a stream that has closed.
-  stream.on('error', ignore);
+  // Until the splice listens, a failure shows as a stream that has closed; after a bad record Node does not close it.
+  stream.on('error', () => {
+    if (!raw.destroyed) stream.destroy();
+  });
   // From here on a FIN of the client ends its own direction only.
   raw.allowHalfOpen = true;
   stream.allowHalfOpen = true;
