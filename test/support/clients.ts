@@ -102,6 +102,8 @@ async function listen(socket: TLSSocket): Promise<Talk> {
   socket.on('error', (thrown) => {
     const alert = /SSL alert number (\d+)/.exec(thrown.message)?.[1];
     error ??= alert === undefined ? systemCode(thrown) || thrown.message : `ALERT ${alert}`;
+    // Node leaves it open after some errors.
+    socket.destroy();
   });
   socket.on('session', (received) => {
     session = unbound(received);
