@@ -2,10 +2,11 @@
  * PostgreSQL's CancelRequest: a connection of its own, which names the session to cancel by a key that only the server
  * knows. It is forwarded to the endpoints where this client has sessions, and to no others.
  */
+import type { Address } from './address.ts';
 import type { Connection } from './connection-state.ts';
 import { ProxyError } from './errors.ts';
-import { createTokenBuckets } from './listen/admission.ts';
-import { atEndpoint, dialFor, type Outbound } from './outbound.ts';
+import { createTokenBuckets } from './listen/address-limits.ts';
+import { atEndpoint, type Caller, dialFor, type Outbound } from './outbound.ts';
 import type { Endpoint } from './upstream/endpoint.ts';
 
 /** The established sessions of a listener, by client address. Its size is that of the open connections. */
@@ -15,6 +16,8 @@ export type CancelRegistry = {
   readonly find: (client: string) => readonly Session[];
   /** Whether this client may send another request now. */
   readonly mayCancel: (client: string) => boolean;
+  /** Has the other processes forward it; resolves with the number of sessions found there. */
+  readonly elsewhere: (conn: string, client: Address, message: Buffer) => Promise<number>;
 };
 
 type Session = {
@@ -30,7 +33,7 @@ const cancelsPerSecond = 10;
 /** How long a server may take to act on a request and close. */
 const closeWithin = 5000;
 
-export function createCancelRegistry(): CancelRegistry {
+export function createCancelRegistry(elsewhere: CancelRegistry['elsewhere']): CancelRegistry {
   const sessions = new Map<string, Map<Endpoint, Session>>();
   return {
     add(opened, client) {
@@ -47,51 +50,58 @@ export function createCancelRegistry(): CancelRegistry {
     },
     find: (client) => [...(sessions.get(client)?.values() ?? [])],
     mayCancel: createTokenBuckets(cancelsPerSecond),
+    elsewhere,
   };
 }
 
 /**
- * Sends the request wherever this client has a session, over TLS where the upstream has it, and waits until the servers
- * have closed: libpq takes our close for "done". Throws ERR_CANCEL_REFUSED for a client without a session.
+ * Sends the request wherever this client has a session, in other processes too, over TLS where the upstream has it, and
+ * waits until the servers have closed: libpq takes our close for "done". Throws ERR_CANCEL_REFUSED for a client without a
+ * session, or one that asks too often.
  */
 export async function forwardCancel(connection: Connection, message: Buffer): Promise<void> {
   const { record, listener } = connection;
   const client = record.client.address;
-  const sessions = listener.cancels.find(client);
-  if (sessions.length === 0 || !listener.cancels.mayCancel(client)) {
-    throw new ProxyError('ERR_CANCEL_REFUSED', {
-      side: 'client',
-      message:
-        sessions.length === 0
-          ? `a CancelRequest from ${client}, which has no session here`
-          : `more than ${cancelsPerSecond} CancelRequests a second from ${client}`,
-    });
+  if (!listener.cancels.mayCancel(client)) {
+    throw refusal(`more than ${cancelsPerSecond} CancelRequests a second from ${client}`);
   }
   record.phase = 'connect';
-  const gone = new AbortController();
+  const [here, elsewhere] = await Promise.all([
+    deliverAll(connection, message),
+    listener.cancels.elsewhere(record.conn, record.client, message),
+  ]);
+  if (here + elsewhere === 0) {
+    record.phase = 'starttls';
+    throw refusal(`a CancelRequest from ${client}, which has no session here`);
+  }
+}
+
+/**
+ * Sends it to the sessions that the client has in this process. Resolves with their number, once the servers have closed;
+ * rejects if none of them could be reached.
+ */
+export async function deliverAll(caller: Caller, message: Buffer): Promise<number> {
+  const { record, listener } = caller;
+  const sessions = listener.cancels.find(record.client.address);
+  if (sessions.length === 0) return 0;
   const bytes = Buffer.from(message);
-  const outcomes = await Promise.allSettled(
-    sessions.map((session) => deliver(connection, session, bytes, gone.signal)),
-  );
+  const outcomes = await Promise.allSettled(sessions.map((session) => deliver(caller, session, bytes)));
   listener.logger.info(
-    { conn: record.conn, client, endpoints: sessions.map(({ endpoint }) => endpoint.label) },
+    { conn: record.conn, client: record.client.address, endpoints: sessions.map((it) => it.endpoint.label) },
     'cancel request forwarded',
   );
   const failed = outcomes.find((outcome) => outcome.status === 'rejected');
   if (failed && outcomes.every((outcome) => outcome.status === 'rejected')) throw failed.reason;
+  return sessions.length;
 }
 
-async function deliver(
-  connection: Connection,
-  session: Session,
-  message: Buffer,
-  signal: AbortSignal,
-): Promise<void> {
-  const { prepared, release } = await dialFor(connection, atEndpoint(session.outbound, session.endpoint), {
+async function deliver(caller: Caller, session: Session, message: Buffer): Promise<void> {
+  const { prepared, release } = await dialFor(caller, atEndpoint(session.outbound, session.endpoint), {
     sni: session.sni,
     passthrough: false,
     wildcardLabel: undefined,
-    signal,
+    // Whoever asked may have gone by now, and wants it cancelled all the same.
+    signal: new AbortController().signal,
   });
   const { stream } = prepared.stream;
   await new Promise<void>((resolve) => {
@@ -105,4 +115,8 @@ async function deliver(
     stream.resume();
   });
   release();
+}
+
+function refusal(message: string): ProxyError {
+  return new ProxyError('ERR_CANCEL_REFUSED', { side: 'client', message });
 }

@@ -43,30 +43,7 @@ export function createConnection(raw: Socket, listener: Listener): Connection {
   return {
     raw,
     listener,
-    record: {
-      conn: `${instance}-${count.toString(36)}`,
-      listener: listener.name,
-      startedAt: performance.now(),
-      client,
-      bytes: { in: 0, out: 0 },
-      phase: 'admit',
-      side: 'proxy',
-      route: undefined,
-      peer: undefined,
-      sni: undefined,
-      alpn: undefined,
-      ja4: undefined,
-      tls: undefined,
-      clientCert: undefined,
-      upstream: undefined,
-      endpoint: undefined,
-      upstreamTls: undefined,
-      handshakeMs: undefined,
-      connectMs: undefined,
-      code: undefined,
-      error: undefined,
-      hint: undefined,
-    },
+    record: createRecord(listener.name, `${instance}-${count.toString(36)}`, client),
     local: raw.localAddress
       ? { address: normalizeAddress(raw.localAddress), port: raw.localPort ?? 0 }
       : unixAddress,
@@ -79,6 +56,34 @@ export function createConnection(raw: Socket, listener: Listener): Connection {
     missed: undefined,
     timer: undefined,
     undo: [],
+  };
+}
+
+/** What is known of a connection when it begins. */
+export function createRecord(listener: string, conn: string, client: Address): AccessRecord {
+  return {
+    conn,
+    listener,
+    startedAt: performance.now(),
+    client,
+    bytes: { in: 0, out: 0 },
+    phase: 'admit',
+    side: 'proxy',
+    route: undefined,
+    peer: undefined,
+    sni: undefined,
+    alpn: undefined,
+    ja4: undefined,
+    tls: undefined,
+    clientCert: undefined,
+    upstream: undefined,
+    endpoint: undefined,
+    upstreamTls: undefined,
+    handshakeMs: undefined,
+    connectMs: undefined,
+    code: undefined,
+    error: undefined,
+    hint: undefined,
   };
 }
 
@@ -112,7 +117,7 @@ function miss(connection: Connection, ms: number, option: string): void {
     message: `the client was not done within ${ms} ms of connecting`,
     hint: `a slow or silent client; see listeners.${connection.listener.name}.timeouts.${option}`,
   });
-  abort(connection);
+  abort(connection.stream ?? { raw: connection.raw });
 }
 
 const unixAddress: Address = { address: 'unix', port: 0 };

@@ -38,11 +38,11 @@ export async function serveConnection(raw: Socket, listener: Listener): Promise<
 /** Everything up to the payload; undefined if it was a CancelRequest, which has none. What it needed is free after it. */
 async function establish(connection: Connection): Promise<Sides | undefined> {
   const { raw, listener } = connection;
-  enter(connection);
-  const peek = new Peek(raw);
   setDeadline(connection, listener.config.timeouts.client_hello, 'client_hello');
+  await enter(connection);
+  const peek = new Peek(raw);
   if (listener.trustedPeers) await readProxyHeader(connection, peek);
-  admit(connection);
+  await admit(connection);
   const opening = await readOpening(connection, peek);
   if (opening.kind === 'cancel') {
     await cancel(connection, raw, opening.message);
@@ -60,13 +60,15 @@ export function endConnection(connection: Connection, code: ConnectionCode, mess
     return;
   }
   connection.missed ??= new ProxyError(code, { side: 'proxy', message });
-  abort(connection);
+  abort(connection.stream ?? { raw: connection.raw });
 }
 
-function enter(connection: Connection): void {
+async function enter(connection: Connection): Promise<void> {
   const { admission, descriptors, name } = connection.listener;
   // A socket that fails while no step listens to it must not end the process; every step looks for itself.
   connection.raw.on('error', ignore);
+  const { keepalive } = connection.listener.config.timeouts;
+  if (keepalive !== Number.POSITIVE_INFINITY) connection.raw.setKeepAlive(true, keepalive);
   if (descriptors.open >= descriptors.capacity) {
     throw new ProxyError('ERR_DESCRIPTORS_EXHAUSTED', {
       side: 'proxy',
@@ -74,7 +76,8 @@ function enter(connection: Connection): void {
       hint: `raise \`ulimit -n\` (LimitNOFILE=), or lower listeners.${name}.limits.connections`,
     });
   }
-  admission.enter();
+  const entered = admission.enter();
+  if (entered) await entered;
   descriptors.open += 1;
   connection.undo.push(() => {
     admission.leave();
@@ -82,11 +85,12 @@ function enter(connection: Connection): void {
   });
 }
 
-function admit(connection: Connection): void {
+async function admit(connection: Connection): Promise<void> {
   const { record, listener } = connection;
   // Again: the client's address may have come by a header.
   record.phase = 'admit';
-  const leave = listener.admission.admit(record.client.address);
+  const admitted = listener.admission.admit(record.client.address);
+  const leave = typeof admitted === 'object' ? await admitted : admitted;
   if (leave) connection.undo.push(leave);
 }
 

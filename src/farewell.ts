@@ -10,7 +10,7 @@ export function turnAway(connection: Connection, error: unknown): void {
   const code = error instanceof ProxyError ? error.code : 'ERR_INTERNAL';
   // Before anything was read there is nobody to talk to; a deadline missed has had its reset.
   if (record.phase === 'admit' || record.phase === 'proxy_header' || raw.destroyed) {
-    abort(connection);
+    abort(connection.stream ?? { raw: connection.raw });
     return;
   }
   if (stream !== undefined) {
@@ -23,7 +23,7 @@ export function turnAway(connection: Connection, error: unknown): void {
   } else if (connection.hello !== undefined || (record.phase === 'peek' && code in alerts)) {
     closeWith(raw, tlsAlert(alerts[code] ?? 'internal_error'));
   } else if (record.phase === 'connect') {
-    abort(connection);
+    abort(connection.stream ?? { raw: connection.raw });
   } else {
     closeWith(raw, undefined);
   }

@@ -49,6 +49,9 @@ function trustsByChain({ verify }: UpstreamTlsConfig): boolean {
   return verify === 'full' || verify === 'ca';
 }
 
+/** Whom a dial is for: a connection, or what is known of one in another process. */
+export type Caller = Pick<Connection, 'record' | 'listener' | 'local' | 'clientCert'>;
+
 type Options = {
   /** The server name that the client asked for. */
   readonly sni: string | undefined;
@@ -60,12 +63,8 @@ type Options = {
 };
 
 /** Dials for a connection; see `dial` for what it throws and who owns the socket. */
-export function dialFor(
-  connection: Connection,
-  outbound: Outbound,
-  options: Options,
-): Promise<Dialled<Prepared>> {
-  const { record, listener } = connection;
+export function dialFor(caller: Caller, outbound: Outbound, options: Options): Promise<Dialled<Prepared>> {
+  const { record, listener } = caller;
   record.upstream = outbound.upstream.name;
   const request: DialRequest<Prepared> = {
     client: { sni: options.sni, wildcardLabel: options.wildcardLabel, clientAddress: record.client.address },
@@ -74,7 +73,7 @@ export function dialFor(
     clientReady: options.clientReady,
     prepare(raw, endpoint, signal) {
       record.endpoint = endpoint.label;
-      return prepare(connection, outbound, { raw, endpoint, signal, options });
+      return prepare(caller, outbound, { raw, endpoint, signal, options });
     },
     onAttemptFailed(endpoint, error) {
       record.endpoint = endpoint.label;
@@ -110,14 +109,14 @@ type Attempt = {
   readonly options: Options;
 };
 
-async function prepare(connection: Connection, outbound: Outbound, attempt: Attempt): Promise<Prepared> {
+async function prepare(caller: Caller, outbound: Outbound, attempt: Attempt): Promise<Prepared> {
   const { raw, endpoint, signal } = attempt;
   if (outbound.sendProxyProtocol) {
-    raw.write(encodeProxyHeader(outbound.sendProxyProtocol, proxyFacts(connection, attempt.options.sni)));
+    raw.write(encodeProxyHeader(outbound.sendProxyProtocol, proxyFacts(caller, attempt.options.sni)));
   }
   const { originator } = outbound;
   const announced = attempt.options.passthrough
-    ? connection.listener.config.starttls
+    ? caller.listener.config.starttls
     : outbound.upstream.config.tls?.starttls;
   if (announced === 'postgres') await askForTls(raw);
   if (originator === undefined) return { stream: { stream: raw, raw }, tls: undefined };
@@ -140,7 +139,7 @@ async function askForTls(raw: Socket): Promise<void> {
 }
 
 function proxyFacts(
-  { record, local, clientCert }: Connection,
+  { record, local, clientCert }: Caller,
   sni: string | undefined,
 ): Parameters<typeof encodeProxyHeader>[1] {
   return {

@@ -2,11 +2,11 @@
 import type { BlockList } from 'node:net';
 import type { Logger } from 'pino';
 import { blockList } from './address.ts';
-import { type CancelRegistry, createCancelRegistry } from './cancel.ts';
+import type { CancelRegistry } from './cancel.ts';
 import type { LoadedAuthority, LoadedCertificate, LoadedConfig } from './config/load.ts';
 import type { ListenerConfig, RouteConfig, TerminateConfig } from './config/schema.ts';
 import type { Connection } from './connection-state.ts';
-import { type Admission, createAdmission } from './listen/admission.ts';
+import { type Admission, type Counts, createAdmission } from './listen/admission.ts';
 import type { DescriptorBudget } from './listen/descriptors.ts';
 import { createGate, type Gate } from './listen/gate.ts';
 import { createOutbound, type Outbound } from './outbound.ts';
@@ -62,13 +62,15 @@ export type Surroundings = {
   readonly logger: Logger;
   readonly ticketMaster: Buffer;
   readonly descriptors: DescriptorBudget;
+  /** The counts of a listener's limits, which go on when its rules change. */
+  readonly countsOf: (listener: string, limits: ListenerConfig['limits']) => Counts;
+  /** The PostgreSQL sessions of a listener, which go on likewise. */
+  readonly cancelsOf: (listener: string) => CancelRegistry;
 };
 
 /** Builds the service of a loaded configuration. */
-export function buildService(
-  loaded: LoadedConfig,
-  { logger, ticketMaster, descriptors }: Surroundings,
-): Service {
+export function buildService(loaded: LoadedConfig, surroundings: Surroundings): Service {
+  const { logger, ticketMaster } = surroundings;
   const resolver = createResolver();
   const outbounds = new Map<string, Outbound>();
   for (const [name, config] of Object.entries(loaded.config.upstreams)) {
@@ -77,8 +79,7 @@ export function buildService(
   const authorizers = new Map<string, Authorizer>();
   const shared: Shared = {
     outbound: (name) => known(outbounds, name),
-    logger,
-    descriptors,
+    ...surroundings,
     accessLog: { closed: loaded.config.log.access, opened: loaded.config.log.access_open },
     policy: sharedPolicies(loaded, ticketMaster),
     authorizer(path) {
@@ -106,7 +107,8 @@ export function buildService(
   };
 }
 
-type Shared = Pick<Listener, 'logger' | 'descriptors' | 'accessLog'> & {
+type Shared = Surroundings & {
+  readonly accessLog: Listener['accessLog'];
   readonly outbound: (name: string | undefined) => Outbound;
   readonly policy: (config: TerminateConfig) => TlsPolicy;
   readonly authorizer: (path: string) => Authorizer;
@@ -123,13 +125,13 @@ function buildListener(name: string, config: ListenerConfig, shared: Shared): Li
     descriptors: shared.descriptors,
     trustedPeers: from && blockList(from.filter((entry) => entry !== 'unix')),
     trustsUnix: from?.includes('unix') ?? false,
-    admission: createAdmission(config),
+    admission: createAdmission(config, shared.countsOf(name, config.limits)),
     handshakes: createGate(config.limits.handshakes),
     router: buildRouter(config.routes),
     routes,
     takesPlain: routes.some((route) => route.kind === 'off'),
     takesTls: routes.some((route) => route.kind !== 'off'),
-    cancels: createCancelRegistry(),
+    cancels: shared.cancelsOf(name),
     open: new Set(),
   };
 }

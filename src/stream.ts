@@ -12,8 +12,23 @@ export type Stream = { readonly stream: Socket | TLSSocket; readonly raw: Socket
  * Ends both at once; the peer sees a reset. Never destroy the TLS socket after its raw socket: that crashes the
  * process (Node 22 to 26). Here only the raw one is touched, and the TLS socket closes with it.
  */
-export function abort({ raw }: Pick<Stream, 'raw'>): void {
+export function abort({
+  raw,
+  stream = raw,
+}: {
+  readonly raw: Socket;
+  readonly stream?: Socket | undefined;
+}): void {
   if (raw.destroyed) return;
+  // While a FIN is on its way libuv refuses a reset, and Node then forgets the descriptor without closing it.
+  if (stream.writableEnded && !stream.writableFinished && stream.writableLength === 0) {
+    stream.once('finish', () => reset(raw));
+  } else {
+    reset(raw);
+  }
+}
+
+function reset(raw: Socket): void {
   // Unix sockets have no reset; `resetAndDestroy` throws on a handle that is not TCP.
   if (raw.remoteAddress === undefined) raw.destroy();
   else raw.resetAndDestroy();

@@ -1,87 +1,200 @@
 /** One process's part of serving: it owns the listeners and the service that connections are handed to. */
-import type { Logger } from 'pino';
+import { type CancelRegistry, createCancelRegistry } from './cancel.ts';
 import type { LoadedConfig } from './config/load.ts';
+import type { ListenerConfig } from './config/schema.ts';
 import { endConnection, serveConnection } from './connection.ts';
+import type { Connection } from './connection-state.ts';
 import { ProxyError } from './errors.ts';
+import type { AddressLimits } from './listen/address-limits.ts';
 import { createDescriptorBudget } from './listen/descriptors.ts';
 import { type Bound, bind } from './listen/listener.ts';
-import { buildService, type Service } from './service.ts';
-import { createTicketMaster } from './tls/tickets.ts';
+import type { Quota } from './quota.ts';
+import { buildService, type Listener, type Service, type Surroundings } from './service.ts';
+
+/** What a worker needs of the world around it: alone, or one among several. */
+export type Around = Pick<Surroundings, 'logger' | 'ticketMaster'> & {
+  /** The count of a listener's connections; one for each name, for good. */
+  readonly connectionQuota: (listener: string, limit: number) => Quota;
+  readonly addressLimits: (listener: string, limits: ListenerConfig['limits']) => AddressLimits | undefined;
+  readonly cancelElsewhere: (
+    listener: string,
+    ...request: Parameters<CancelRegistry['elsewhere']>
+  ) => Promise<number>;
+};
 
 export type Worker = {
   /** What is bound, by listener: addresses as configured, with the ports that the system chose where 0 was asked for. */
-  readonly bound: ReadonlyMap<string, readonly Bound[]>;
+  readonly bound: () => ReadonlyMap<string, readonly Bound[]>;
+  /**
+   * Builds the service of a configuration and binds what is new; until `commit` nothing changes for clients. Throws an
+   * AggregateError of all faults (ERR_LISTEN, or a check of the user's that does not load), and then changed nothing.
+   */
+  readonly prepare: (loaded: LoadedConfig) => Promise<Prepared>;
+  readonly listener: (name: string) => Listener | undefined;
+  /** Everything being served, under former configurations too. */
+  readonly connections: () => Iterable<Connection>;
   /**
    * Takes no new connections, lets open ones end by themselves for at most `graceMs`, then ends them. Resolves with the
-   * number of those that were cut.
+   * number of those that were cut. Called again, it shortens the grace.
    */
   readonly drain: (graceMs: number) => Promise<number>;
 };
 
-/** Starts serving. Rejects with every listener's fault at once (ERR_LISTEN), or if a check of the user's does not load. */
-export async function startWorker(loaded: LoadedConfig, logger: Logger): Promise<Worker> {
-  const service = buildService(loaded, {
-    logger,
-    ticketMaster: createTicketMaster(),
+/** A configuration that is ready to be served, in place of the one before. */
+export type Prepared = { readonly commit: () => void; readonly abort: () => Promise<void> };
+
+type Socket = { readonly bound: Bound; listener: Listener };
+
+export function createWorker(around: Around): Worker {
+  const cancels = new Map<string, CancelRegistry>();
+  const surroundings: Surroundings = {
+    ...around,
     descriptors: createDescriptorBudget(),
-  });
-  try {
-    await service.ready();
-    const bound = await listenAll(service);
-    return { bound, drain: (graceMs) => drain(service, bound, graceMs) };
-  } catch (error) {
-    await service.close();
-    throw error;
-  }
-}
-
-async function listenAll(service: Service): Promise<Map<string, Bound[]>> {
-  const bound = new Map<string, Bound[]>();
-  const faults: unknown[] = [];
-  for (const listener of service.listeners) {
-    const { name, config } = listener;
-    const options = { name, keepalive: config.timeouts.keepalive };
-    const outcomes = await Promise.allSettled(
-      config.bind.map((address) =>
-        bind(address, options, (socket) => void serveConnection(socket, listener)),
-      ),
-    );
-    bound.set(
-      name,
-      outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : [])),
-    );
-    faults.push(...outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : [])));
-  }
-  if (faults.length === 0) return bound;
-  await Promise.all([...bound.values()].flat().map((it) => it.close()));
-  throw new AggregateError(faults, faults.map((fault) => (fault as Error).message).join('\n'));
-}
-
-async function drain(service: Service, bound: Worker['bound'], graceMs: number): Promise<number> {
-  const closed = Promise.all([...bound.values()].flat().map((it) => it.close()));
-  let cut = 0;
-  const endAll = () => {
-    for (const { open } of service.listeners) {
-      for (const connection of open) {
-        cut += 1;
-        endConnection(connection, 'ERR_SHUTDOWN', `the proxy is stopping; it waited ${graceMs} ms`);
-      }
-    }
+    countsOf: (listener, limits) => ({
+      connections: around.connectionQuota(listener, limits.connections),
+      byAddress: around.addressLimits(listener, limits),
+    }),
+    cancelsOf(listener) {
+      const registry =
+        cancels.get(listener) ??
+        createCancelRegistry((...request) => around.cancelElsewhere(listener, ...request));
+      cancels.set(listener, registry);
+      return registry;
+    },
   };
-  const timer = graceMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(endAll, graceMs);
-  // A server has closed when its last client has; the upstream's side, and so the line in the log, may take longer.
-  await closed;
-  while (service.listeners.some(({ open }) => open.size > 0)) await nextTurn();
-  clearTimeout(timer);
-  await service.close();
-  return cut;
+  /** By `keyOf`: an address stays bound while the configuration names it, whoever serves it. */
+  const sockets = new Map<string, Socket>();
+  let current: Service | undefined;
+  let former: Service[] = [];
+
+  function* connections(): Iterable<Connection> {
+    for (const service of current ? [...former, current] : former) {
+      for (const { open } of service.listeners) yield* open;
+    }
+  }
+
+  /** Services of the past that nobody uses any more. */
+  function sweep(): void {
+    const isIdle = (service: Service) => service.listeners.every(({ open }) => open.size === 0);
+    for (const service of former.filter(isIdle)) void service.close();
+    former = former.filter((service) => !isIdle(service));
+  }
+
+  return {
+    connections,
+    listener: (name) => current?.listeners.find((listener) => listener.name === name),
+    bound: () => boundByListener(current, sockets),
+    async prepare(loaded) {
+      const service = buildService(loaded, surroundings);
+      const added = new Map<string, Socket>();
+      try {
+        await service.ready();
+        await bindNew(service, sockets, added);
+      } catch (error) {
+        await Promise.all([...added.values()].map(({ bound }) => bound.close()));
+        await service.close();
+        throw error;
+      }
+      return {
+        commit() {
+          if (current) former.push(current);
+          current = service;
+          switchTo(service, sockets, added);
+          sweep();
+        },
+        async abort() {
+          await Promise.all([...added.values()].map(({ bound }) => bound.close()));
+          await service.close();
+        },
+      };
+    },
+    async drain(graceMs) {
+      const closed = Promise.all([...sockets.values()].map(({ bound }) => bound.close()));
+      const cut = await ended(connections, graceMs);
+      await closed;
+      await Promise.all([...former, ...(current ? [current] : [])].map((service) => service.close()));
+      return cut;
+    },
+  };
 }
 
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 10));
+/** Binds the addresses of a service that are not bound yet, all of them or none. */
+async function bindNew(
+  service: Service,
+  sockets: ReadonlyMap<string, Socket>,
+  added: Map<string, Socket>,
+): Promise<void> {
+  const wanted = service.listeners.flatMap((listener) =>
+    listener.config.bind
+      .filter((address) => !sockets.has(keyOf(address, listener)))
+      .map((address) => ({ address, listener })),
+  );
+  const outcomes = await Promise.allSettled(
+    wanted.map(async ({ address, listener }) => {
+      const socket: { bound?: Bound; listener: Listener } = { listener };
+      socket.bound = await bind(address, listener.name, (raw) => void serveConnection(raw, socket.listener));
+      added.set(keyOf(address, listener), socket as Socket);
+    }),
+  );
+  const faults = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
+  if (faults.length > 0) throw new AggregateError(faults, 'some addresses cannot be bound');
 }
 
-/** The faults that kept a worker from starting, one a line. */
+/** From one moment to the next: each socket serves its new listener, those that nobody names any more are closed. */
+function switchTo(service: Service, sockets: Map<string, Socket>, added: ReadonlyMap<string, Socket>): void {
+  for (const [key, socket] of added) sockets.set(key, socket);
+  const listeners = new Map(
+    service.listeners.flatMap((listener) =>
+      listener.config.bind.map((address) => [keyOf(address, listener), listener]),
+    ),
+  );
+  for (const [key, socket] of sockets) {
+    const listener = listeners.get(key);
+    if (listener) socket.listener = listener;
+    else {
+      sockets.delete(key);
+      void socket.bound.close();
+    }
+  }
+}
+
+/** Its address as written; with port 0, any free one, each listener has its own. */
+function keyOf(address: string, { name }: Listener): string {
+  return address.endsWith(':0') ? `${name} ${address}` : address;
+}
+
+/** In the order of the configuration. */
+function boundByListener(
+  service: Service | undefined,
+  sockets: ReadonlyMap<string, Socket>,
+): Map<string, Bound[]> {
+  const listeners = service?.listeners ?? [];
+  return new Map(
+    listeners.map((listener) => [
+      listener.name,
+      listener.config.bind.flatMap((address) => sockets.get(keyOf(address, listener))?.bound ?? []),
+    ]),
+  );
+}
+
+/** Resolves when no connection is left, with the number of those that had to be ended. */
+async function ended(connections: () => Iterable<Connection>, graceMs: number): Promise<number> {
+  const until = performance.now() + graceMs;
+  const cut = new Set<Connection>();
+  for (;;) {
+    let open = 0;
+    for (const connection of connections()) {
+      open += 1;
+      if (performance.now() < until || cut.has(connection)) continue;
+      cut.add(connection);
+      endConnection(connection, 'ERR_SHUTDOWN', `the proxy is stopping; it waited ${graceMs} ms`);
+    }
+    if (open === 0) return cut.size;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** The faults that kept a worker from serving, one a line. */
 export function describeStartFaults(error: unknown): string[] {
   const faults = error instanceof AggregateError ? error.errors : [error];
   return faults.map((fault) => {

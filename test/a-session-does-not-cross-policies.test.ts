@@ -6,17 +6,12 @@
  * Every offered session is first shown to resume where it should: a session that never resumes would prove nothing.
  */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import type { SecureVersion } from 'node:tls';
 import { stringify } from 'yaml';
 import { loadConfig } from '../src/config/load.ts';
-import { serveConnection } from '../src/connection.ts';
-import { createDescriptorBudget } from '../src/listen/descriptors.ts';
 import { createLogger } from '../src/observe/log.ts';
-import { buildService, type Listener } from '../src/service.ts';
-import { createTicketMaster } from '../src/tls/tickets.ts';
+import { type Standalone, startWorker } from '../src/standalone.ts';
 import { createAuthority, temporaryDirectory, writeFiles } from './support/certificates.ts';
 import { type ClientOptions, echoUpstream } from './support/clients.ts';
 import { eventually } from './support/eventually.ts';
@@ -228,12 +223,12 @@ test('a changed authority, CRL, pin or rule voids all sessions; an unchanged pol
     for (const [was, becomes, is, code] of changes) {
       await use(was, authority);
       const options = { version, credential: client };
-      const session = await provenSession({ log }, port, options);
+      const session = await provenSession({ log }, port(), options);
       // The same configuration, read again.
       await use(was, authority);
-      assert.equal(wasResumed(await visit({ log }, port, { ...options, session })), true);
+      assert.equal(wasResumed(await visit({ log }, port(), { ...options, session })), true);
       await use(becomes, is);
-      const outcome = await visit({ log }, port, { ...options, session });
+      const outcome = await visit({ log }, port(), { ...options, session });
       assert.equal(wasResumed(outcome), false, `${version} ${JSON.stringify(becomes)}`);
       assert.equal(outcome.line['code'], code);
       assert.equal(outcome.talk.text, code === undefined ? 'ping' : '');
@@ -243,29 +238,24 @@ test('a changed authority, CRL, pin or rule voids all sessions; an unchanged pol
 
 type Use = (clientAuth: object, authority: AuthorityParts) => Promise<void>;
 
-async function replaceable(t: TestContext): Promise<{ log: LogLine[]; port: number; use: Use }> {
+async function replaceable(t: TestContext): Promise<{ log: LogLine[]; port: () => number; use: Use }> {
   const upstream = await echoUpstream(t);
   const log: LogLine[] = [];
   const logger = createLogger('debug', { write: (line) => void log.push(JSON.parse(line)) });
-  const ticketMaster = createTicketMaster();
-  const descriptors = createDescriptorBudget();
-  let listener: Listener;
-  const server = createServer({ noDelay: true }, (socket) => void serveConnection(socket, listener));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.after(() => server.close());
+  let served: Standalone | undefined;
+  t.after(() => served?.drain(0));
   const directory = temporaryDirectory(t);
   return {
     log,
-    port: (server.address() as AddressInfo).port,
+    port: () => served?.bound.get('one')?.[0]?.port ?? 0,
     async use(client_auth, ca) {
       const scene = { listeners: { one: [{ tls: { client_auth } }] }, authorities: { ca } };
       const { config, files } = sceneConfig(scene, upstream.port);
       const one = { bind: '127.0.0.1:0', ...config.listeners['one'] };
       writeFiles(directory, { ...files, 'penstock.yaml': stringify({ ...config, listeners: { one } }) });
       const loaded = await loadConfig(`${directory}/penstock.yaml`);
-      const service = buildService(loaded, { logger, ticketMaster, descriptors });
-      listener = service.listeners[0] as Listener;
+      if (served) await served.reload(loaded);
+      else served = await startWorker(loaded, logger);
     },
   };
 }

@@ -4,7 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
-import { createAdmission, createTokenBuckets } from '../src/listen/admission.ts';
+import { createAddressLimits, createTokenBuckets } from '../src/listen/address-limits.ts';
+import { createAdmission } from '../src/listen/admission.ts';
+import { localQuota } from '../src/quota.ts';
 import { createAuthority } from './support/certificates.ts';
 import { capturedHello } from './support/client-hellos.ts';
 import { echoUpstream, tlsTalk } from './support/clients.ts';
@@ -165,16 +167,22 @@ describe('per-address limits', () => {
   const perIp = { code: 'ERR_CONNECTION_LIMIT_PER_IP' };
 
   it('count IPv6 clients by their /64', () => {
-    const admission = createAdmission(rules);
-    const leave = admission.admit('2001:db8:1:2::1');
+    const admission = createAdmission(rules, {
+      connections: localQuota(1),
+      byAddress: createAddressLimits(limits),
+    });
+    const leave = admission.admit('2001:db8:1:2::1') as () => void;
     assert.throws(() => admission.admit('2001:db8:1:2:ffff::9'), perIp);
     assert.ok(admission.admit('2001:db8:1:3::1'));
-    leave?.();
+    leave();
     assert.ok(admission.admit('2001:db8:1:2:ffff::9'));
   });
 
   it('count IPv4 clients by their address', () => {
-    const admission = createAdmission(rules);
+    const admission = createAdmission(rules, {
+      connections: localQuota(1),
+      byAddress: createAddressLimits(limits),
+    });
     admission.admit('192.0.2.1');
     assert.ok(admission.admit('192.0.2.2'));
     assert.throws(() => admission.admit('192.0.2.1'), perIp);

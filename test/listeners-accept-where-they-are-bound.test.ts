@@ -9,15 +9,16 @@ import { existsSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { configSchema } from '../src/config/schema.ts';
 import { ProxyError } from '../src/errors.ts';
-import { bind } from '../src/listen/listener.ts';
+import { bind, removeStaleSockets } from '../src/listen/listener.ts';
 import { temporaryDirectory } from './support/certificates.ts';
 import { echoUpstream } from './support/clients.ts';
 import { startProxy } from './support/proxy.ts';
 import { rawClient, unixClient } from './support/raw-client.ts';
 import { tcpUpstream } from './support/upstream.ts';
 
-const options = { name: 'plain', keepalive: 60_000 };
+const name = 'plain';
 
 function plainTo(port: number, bind: string | string[]) {
   return {
@@ -104,17 +105,19 @@ describe('the file of a unix socket', () => {
     ]);
     await once(child, 'exit');
     assert.ok(existsSync(path), 'the dead process left its file');
-    const bound = await bind(`unix:${path}`, options, greet('new'));
+    await removeStaleSockets(configSchema.parse(plainTo(1, `unix:${path}`)));
+    const bound = await bind(`unix:${path}`, name, greet('new'));
     t.after(bound.close);
     assert.equal(await greetingOf(t, path), 'new');
   });
 
   it('is left alone while somebody answers on it', async (t) => {
     const path = join(temporaryDirectory(t), 'live.sock');
-    const first = await bind(`unix:${path}`, options, greet('first'));
+    const first = await bind(`unix:${path}`, name, greet('first'));
     t.after(first.close);
+    await removeStaleSockets(configSchema.parse(plainTo(1, `unix:${path}`)));
     await assert.rejects(
-      bind(`unix:${path}`, options, greet('second')),
+      bind(`unix:${path}`, name, greet('second')),
       (error: ProxyError) =>
         error instanceof ProxyError && error.code === 'ERR_LISTEN' && /already in use/.test(error.message),
     );
@@ -124,7 +127,7 @@ describe('the file of a unix socket', () => {
   it('is told of when its directory does not exist', async (t) => {
     const path = join(temporaryDirectory(t), 'nowhere', 'in.sock');
     await assert.rejects(
-      bind(`unix:${path}`, options, greet('nobody')),
+      bind(`unix:${path}`, name, greet('nobody')),
       /listeners\.plain\.bind: unix:.*nowhere\/in\.sock is in a directory that does not exist/,
     );
   });

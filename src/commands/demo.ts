@@ -2,7 +2,8 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatFinding, loadConfig } from '../config/load.ts';
-import { describeStartFaults, startWorker, type Worker } from '../worker.ts';
+import { type Standalone, startWorker } from '../standalone.ts';
+import { describeStartFaults } from '../worker.ts';
 import type { Surroundings } from './demo/checks.ts';
 import { demoConfig, type Listeners } from './demo/config.ts';
 import { openDemoLog } from './demo/log.ts';
@@ -47,7 +48,7 @@ export async function demo(options: DemoOptions): Promise<number> {
   }
 }
 
-type Running = { readonly worker: Worker; readonly around: Surroundings; readonly graceMs: number };
+type Running = { readonly worker: Standalone; readonly around: Surroundings; readonly graceMs: number };
 
 /** What `run` does, with all that `run` is given by others. */
 async function start(): Promise<Running> {

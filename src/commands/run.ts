@@ -2,7 +2,8 @@
 import { ConfigError, findConfigFile, formatFinding, type LoadedConfig, loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { type Log, openLog } from '../observe/log.ts';
-import { describeStartFaults, startWorker, type Worker } from '../worker.ts';
+import { type Standalone, startWorker } from '../standalone.ts';
+import { describeStartFaults } from '../worker.ts';
 
 export type RunOptions = {
   readonly config?: string | undefined;
@@ -63,7 +64,7 @@ function listenForSignals(log: Log): Stop {
 }
 
 /** Drains on the first signal; a second one ends what is left at once. */
-async function stopOn(stop: Stop, worker: Worker, loaded: LoadedConfig, log: Log): Promise<number> {
+async function stopOn(stop: Stop, worker: Standalone, loaded: LoadedConfig, log: Log): Promise<number> {
   const signal = await stop.first;
   const { grace } = loaded.config.shutdown;
   log.logger.info({ signal, grace_ms: grace }, 'draining');
@@ -73,6 +74,6 @@ async function stopOn(stop: Stop, worker: Worker, loaded: LoadedConfig, log: Log
   return 0;
 }
 
-function describeBound(worker: Worker): Record<string, string[]> {
+function describeBound(worker: Standalone): Record<string, string[]> {
   return Object.fromEntries([...worker.bound].map(([name, bound]) => [name, bound.map((it) => it.address)]));
 }

@@ -44,7 +44,7 @@ export async function loadAuthorities(
 }
 
 /** The system's roots, or on a system that has none those that come with Node. Made when first asked for. */
-function systemAuthority(): LoadedAuthority {
+export function systemAuthority(): LoadedAuthority {
   let ca: readonly string[] | undefined;
   let certificates: readonly X509Certificate[] | undefined;
   const roots = () => {

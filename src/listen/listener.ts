@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { unlink } from 'node:fs/promises';
 import { createServer, connect as netConnect, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { parseEndpoint } from '../config/schema.ts';
+import { type Config, parseEndpoint } from '../config/schema.ts';
 import { ProxyError, systemCode } from '../errors.ts';
 
 export type Bound = {
@@ -15,31 +15,23 @@ export type Bound = {
 };
 
 /**
- * Binds one address. Sockets arrive as they should be for the peek: no delay, keepalive on, not half-open until they are
+ * Binds one address. Sockets arrive as they should be for the peek: no delay, not half-open until they are
  * established (a FIN in mid-handshake must end it). Throws ProxyError ERR_LISTEN.
  */
 export async function bind(
   address: string,
-  options: { readonly name: string; readonly keepalive: number },
+  name: string,
   onConnection: (socket: Socket) => void,
 ): Promise<Bound> {
   const endpoint = parseEndpoint(address);
   if (endpoint === undefined) throw new TypeError(`not an address: ${address}`);
-  const server = createServer(
-    {
-      noDelay: true,
-      keepAlive: options.keepalive !== Number.POSITIVE_INFINITY,
-      keepAliveInitialDelay: options.keepalive === Number.POSITIVE_INFINITY ? 0 : options.keepalive,
-    },
-    (socket) => {
-      // A TCP client that has gone already has no address any more, and must not pass for one on a unix socket.
-      if (!('path' in endpoint) && socket.remoteAddress === undefined) socket.destroy();
-      else onConnection(socket);
-    },
-  );
+  const server = createServer({ noDelay: true }, (socket) => {
+    // A TCP client that has gone already has no address any more, and must not pass for one on a unix socket.
+    if (!('path' in endpoint) && socket.remoteAddress === undefined) socket.destroy();
+    else onConnection(socket);
+  });
   try {
     if ('path' in endpoint) {
-      await removeStaleSocket(endpoint.path);
       await listen(server, { path: endpoint.path });
     } else {
       // `[::]:port` is IPv6 alone, so that it can stand beside 0.0.0.0; `:port` is both.
@@ -47,7 +39,7 @@ export async function bind(
       await listen(server, { host: endpoint.host, port: endpoint.port, ipv6Only, backlog: 4096 });
     }
   } catch (error) {
-    throw listenError(address, options.name, error);
+    throw listenError(address, name, error);
   }
   const bound = server.address();
   const port = typeof bound === 'object' && bound !== null ? bound.port : 0;
@@ -68,7 +60,16 @@ function listen(server: Server, options: Parameters<Server['listen']>[0] & objec
   });
 }
 
-/** A socket file that nobody answers on was left by a process that died. */
+/**
+ * Removes the socket files of a configuration that nobody answers on: they were left by a process that died. To be done by
+ * one process, before any binds: two that look at once would remove each other's.
+ */
+export async function removeStaleSockets({ listeners }: Pick<Config, 'listeners'>): Promise<void> {
+  const endpoints = Object.values(listeners).flatMap(({ bind }) => bind.map(parseEndpoint));
+  const paths = endpoints.flatMap((endpoint) => (endpoint && 'path' in endpoint ? [endpoint.path] : []));
+  await Promise.all(paths.map(removeStaleSocket));
+}
+
 async function removeStaleSocket(path: string): Promise<void> {
   const refused = await new Promise<boolean>((resolve) => {
     const probe = netConnect({ path });

@@ -39,6 +39,7 @@ export class Peek {
       this.#reject = reject;
       if (this.#length > 0) this.#offer();
       if (this.#reject === undefined) return;
+      if (this.#socket.destroyed) this.#ended ??= closedEarly(this.#side);
       if (this.#ended) this.#settle()?.(this.#ended);
       else this.#socket.resume();
     });

@@ -19,12 +19,13 @@ const rooms = [
   'config',
 ];
 /** Files that everything may import: they import nothing but each other. */
-const leaves = ['errors.ts', 'address.ts', 'stream.ts'];
+const leaves = ['errors.ts', 'address.ts', 'stream.ts', 'quota.ts', 'channel.ts'];
 /** From the top: a file may import files further down in this list, rooms, and leaves. */
 const layers = [
   ['main.ts'],
   ['commands'],
   ['supervisor.ts'],
+  ['standalone.ts'],
   ['worker.ts'],
   ['connection.ts'],
   // What a connection is made of; these know each other by type.

@@ -1,0 +1,83 @@
+/** Calls between two processes that exchange messages: by name, with an answer or without. */
+
+/** What one side offers. Arguments and answers go through structured clone. */
+// biome-ignore lint/suspicious/noExplicitAny: the arguments are typed by each method of a concrete interface.
+export type Methods = { readonly [name: string]: (...args: any[]) => unknown };
+
+export type Channel<Remote extends Methods> = {
+  /** Calls and resolves with the answer; rejects if the other side throws, does not know the method, or has gone. */
+  readonly call: <Name extends keyof Remote & string>(
+    name: Name,
+    ...args: Parameters<Remote[Name]>
+  ) => Promise<Awaited<ReturnType<Remote[Name]>>>;
+  /** Calls without waiting for anything; lost if the other side has gone. */
+  readonly tell: <Name extends keyof Remote & string>(name: Name, ...args: Parameters<Remote[Name]>) => void;
+  /** To be given every message that arrives. */
+  readonly receive: (message: unknown) => void;
+  /** The other side has gone: whoever waits for an answer is told. */
+  readonly close: () => void;
+};
+
+type Message =
+  | {
+      readonly kind: 'call';
+      readonly id: number | undefined;
+      readonly name: string;
+      readonly args: readonly unknown[];
+    }
+  | { readonly kind: 'answer'; readonly id: number; readonly value?: unknown; readonly error?: string };
+
+/** `send` may fail silently once the other side has gone. */
+export function createChannel<Remote extends Methods>(
+  send: (message: unknown) => void,
+  local: Methods,
+): Channel<Remote> {
+  const waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
+  let lastId = 0;
+  let closed = false;
+
+  async function serve(message: Extract<Message, { kind: 'call' }>): Promise<void> {
+    const { id, name, args } = message;
+    try {
+      const method = local[name];
+      if (method === undefined) throw new TypeError(`there is no ${name} here`);
+      const value = await method(...args);
+      if (id !== undefined && !closed) send({ kind: 'answer', id, value });
+    } catch (error) {
+      // A call without an answer has nobody else to tell.
+      if (id === undefined) throw error;
+      if (!closed)
+        send({ kind: 'answer', id, error: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  return {
+    call(name, ...args) {
+      if (closed) return Promise.reject(new Error('the other process has gone'));
+      lastId += 1;
+      const id = lastId;
+      return new Promise((resolve, reject) => {
+        waiting.set(id, { resolve, reject });
+        send({ kind: 'call', id, name, args });
+      });
+    },
+    tell(name, ...args) {
+      if (!closed) send({ kind: 'call', id: undefined, name, args });
+    },
+    receive(received) {
+      const message = received as Message;
+      if (message.kind === 'call') void serve(message);
+      else {
+        const asked = waiting.get(message.id);
+        waiting.delete(message.id);
+        if (message.error === undefined) asked?.resolve(message.value as never);
+        else asked?.reject(new Error(message.error));
+      }
+    },
+    close() {
+      closed = true;
+      for (const { reject } of waiting.values()) reject(new Error('the other process has gone'));
+      waiting.clear();
+    },
+  };
+}

@@ -1,0 +1,72 @@
+/** The supervisor's side of limits that workers share: who holds how much of what. */
+
+/** Asks a worker for what it does not use of a limit; resolves with the amount, 0 if it has gone. */
+export type Reclaim = (worker: number, name: string) => Promise<number>;
+
+export type LeaseOffice = {
+  /** Names the limits in force; those of a former configuration that are not named are forgotten. */
+  readonly setLimits: (limits: ReadonlyMap<string, number>) => void;
+  /** Grants up to `wanted` of a limit; first what is free, then what other workers do not use. */
+  readonly request: (worker: number, name: string, wanted: number) => Promise<number>;
+  readonly giveBack: (worker: number, name: string, amount: number) => void;
+  /** A worker died: what it held is free. */
+  readonly release: (worker: number) => void;
+};
+
+type Pool = { limit: number; readonly held: Map<number, number>; queue: Promise<unknown> };
+
+export function createLeaseOffice(reclaim: Reclaim): LeaseOffice {
+  const pools = new Map<string, Pool>();
+
+  const free = (pool: Pool): number => pool.limit - sum(pool.held.values());
+
+  async function grant(worker: number, name: string, pool: Pool, wanted: number): Promise<number> {
+    if (free(pool) <= 0) {
+      const others = [...pool.held.keys()].filter((other) => other !== worker);
+      await Promise.all(others.map(async (other) => lower(pool, other, await reclaim(other, name))));
+    }
+    // Not all of what is free goes to one: the others would have to ask for it back at once.
+    const share = Math.max(1, Math.ceil(free(pool) / 2));
+    const granted = Math.max(0, Math.min(wanted, share, free(pool)));
+    if (granted > 0) pool.held.set(worker, (pool.held.get(worker) ?? 0) + granted);
+    return granted;
+  }
+
+  return {
+    setLimits(limits) {
+      for (const name of pools.keys()) if (!limits.has(name)) pools.delete(name);
+      for (const [name, limit] of limits) {
+        const pool = pools.get(name);
+        if (pool) pool.limit = limit;
+        else pools.set(name, { limit, held: new Map(), queue: Promise.resolve() });
+      }
+    },
+    request(worker, name, wanted) {
+      const pool = pools.get(name);
+      if (pool === undefined) return Promise.resolve(0);
+      // One at a time: two workers that reclaim at once would each take what the other needs.
+      const turn = pool.queue.then(() => grant(worker, name, pool, wanted));
+      pool.queue = turn;
+      return turn;
+    },
+    giveBack(worker, name, amount) {
+      const pool = pools.get(name);
+      if (pool) lower(pool, worker, amount);
+    },
+    release(worker) {
+      for (const { held } of pools.values()) held.delete(worker);
+    },
+  };
+}
+
+function lower({ held }: Pool, worker: number, amount: number): void {
+  const left = (held.get(worker) ?? 0) - amount;
+  if (left > 0) held.set(worker, left);
+  else held.delete(worker);
+}
+
+function sum(values: Iterable<number>): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
+}

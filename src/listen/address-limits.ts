@@ -1,0 +1,76 @@
+/** Limits by client address: connections that are open, and new ones a second. IPv6 counts by /64. */
+import { LRUCache } from 'lru-cache';
+import type { ListenerConfig } from '../config/schema.ts';
+
+/** Addresses whose rate is remembered. One that is forgotten starts with a full bucket. */
+const rememberedAddresses = 100_000;
+
+/** Which limit a client has reached, if any. */
+export type AddressVerdict = 'in' | 'too_many' | 'too_often';
+
+export type AddressLimits = {
+  /** Counts a client in by its key (see `limitKey`), or says which limit it has reached. */
+  readonly enter: (key: string) => AddressVerdict | Promise<AddressVerdict>;
+  /** Counts out one that was let in. */
+  readonly leave: (key: string) => void;
+};
+
+type Limits = Pick<ListenerConfig['limits'], 'connections_per_ip' | 'rate_per_ip'>;
+
+/** Whether there is anything to count. */
+export function hasAddressLimits({ connections_per_ip, rate_per_ip }: Limits): boolean {
+  return connections_per_ip !== Number.POSITIVE_INFINITY || rate_per_ip !== Number.POSITIVE_INFINITY;
+}
+
+export type LocalAddressLimits = AddressLimits & {
+  readonly enter: (key: string) => AddressVerdict;
+  /** New limits; what is open stays counted. */
+  readonly setLimits: (limits: Limits) => void;
+};
+
+/** Counted in this process. */
+export function createAddressLimits(initial: Limits): LocalAddressLimits {
+  const open = new Map<string, number>();
+  let limits = initial;
+  let takeToken = createTokenBuckets(limits.rate_per_ip);
+  return {
+    enter(key) {
+      if (!takeToken(key)) return 'too_often';
+      const count = open.get(key) ?? 0;
+      if (count >= limits.connections_per_ip) return 'too_many';
+      open.set(key, count + 1);
+      return 'in';
+    },
+    leave(key) {
+      const left = (open.get(key) ?? 1) - 1;
+      if (left === 0) open.delete(key);
+      else open.set(key, left);
+    },
+    setLimits(next) {
+      if (next.rate_per_ip !== limits.rate_per_ip) takeToken = createTokenBuckets(next.rate_per_ip);
+      limits = next;
+    },
+  };
+}
+
+/**
+ * Token buckets by key: `rate` a second, bursts of one second's worth (one at least); Infinity: always. Memory is bounded;
+ * `now` is in ms.
+ */
+export function createTokenBuckets(rate: number): (key: string, now?: number) => boolean {
+  if (rate === Number.POSITIVE_INFINITY) return () => true;
+  const capacity = Math.max(1, rate);
+  const buckets = new LRUCache<string, { tokens: number; at: number }>({ max: rememberedAddresses });
+  return (key, now = performance.now()) => {
+    let bucket = buckets.get(key);
+    if (bucket === undefined) {
+      bucket = { tokens: capacity, at: now };
+      buckets.set(key, bucket);
+    }
+    bucket.tokens = Math.min(capacity, bucket.tokens + ((now - bucket.at) / 1000) * rate);
+    bucket.at = now;
+    if (bucket.tokens < 1) return false;
+    bucket.tokens -= 1;
+    return true;
+  };
+}
