@@ -9,6 +9,7 @@ import { connect as tlsConnect } from 'node:tls';
 import { createAuthority } from './support/certificates.ts';
 import { capturedHello } from './support/client-hellos.ts';
 import { type EchoUpstream, echoUpstream } from './support/clients.ts';
+import { eventually } from './support/eventually.ts';
 import { type RunningProxy, startProxy } from './support/proxy.ts';
 import { rawClient, sendInPieces, unixClient, withPrefix } from './support/raw-client.ts';
 
@@ -89,10 +90,14 @@ describe('the client that a header names', () => {
     for (const header of [Buffer.from('PROXY UNKNOWN\r\n'), local]) {
       assert.equal(await answerTo(t, behind, Buffer.concat([header, Buffer.from('x')])), 'x');
     }
-    for (const line of behind.proxy.log.filter(({ msg }) => msg === 'connection')) {
-      assert.match(String(line['client']), /^127\.0\.0\.1:\d+$/);
-      assert.equal(line['peer'], undefined);
-    }
+    await eventually(() => {
+      const lines = behind.proxy.log.filter(({ msg }) => msg === 'connection');
+      assert.equal(lines.length, 2);
+      for (const line of lines) {
+        assert.match(String(line['client']), /^127\.0\.0\.1:\d+$/);
+        assert.equal(line['peer'], undefined);
+      }
+    });
   });
 
   it('counts for allow, deny and the limits of an address', async (t) => {

@@ -8,6 +8,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { capturedHello } from './support/client-hellos.ts';
 import { type EchoUpstream, echoUpstream, tlsTalk } from './support/clients.ts';
+import { eventually } from './support/eventually.ts';
 import { type OwnCertificate, ownCertificate } from './support/own-certificate.ts';
 import { gssRequest, parseErrorResponse, sslRequest, startup } from './support/postgres.ts';
 import { type RunningProxy, startProxy } from './support/proxy.ts';
@@ -178,8 +179,10 @@ describe('a client in plain text', () => {
       client.socket.once('end', () => client.socket.end());
       await client.closed;
     }
-    const codes = proxy.log.filter(({ msg }) => msg === 'connection').map(({ code }) => code);
-    assert.deepEqual(codes, Array(3).fill('ERR_STARTTLS_INVALID'));
+    await eventually(() => {
+      const codes = proxy.log.filter(({ msg }) => msg === 'connection').map(({ code }) => code);
+      assert.deepEqual(codes, Array(3).fill('ERR_STARTTLS_INVALID'));
+    });
   });
 });
 
