@@ -16,6 +16,7 @@ import { readPreamble } from './starttls/postgres.ts';
 import { abort, closeWith, type Stream } from './stream.ts';
 import { describeForAuthorize } from './tls/authorize.ts';
 import type { ClientIdentity } from './tls/client-identity.ts';
+import { unannounced } from './tls/terminate.ts';
 
 type TerminateRoute = Extract<Route, { kind: 'terminate' }>;
 type Sides = { readonly client: Stream; readonly upstream: Stream };
@@ -213,7 +214,7 @@ async function terminate(connection: Connection, route: TerminateRoute): Promise
   await enterGate(connection);
   const startedAt = performance.now();
   const done = await route.policy
-    .handshake(raw, hello ?? { sni: undefined, alpn: [] })
+    .handshake(raw, hello ?? unannounced)
     .finally(() => listener.handshakes.leave());
   record.handshakeMs = milliseconds(performance.now() - startedAt);
   record.tls = { version: done.version, cipher: done.cipher, resumed: done.resumed };

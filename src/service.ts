@@ -13,6 +13,7 @@ import { createOutbound, type Outbound } from './outbound.ts';
 import { buildRouter, type Router } from './route/router.ts';
 import { type Authorizer, createAuthorizer } from './tls/authorize.ts';
 import { createTlsPolicy, type TlsPolicy } from './tls/terminate.ts';
+import type { TicketMasterSource } from './tls/ticket-masters.ts';
 import { createResolver } from './upstream/resolve.ts';
 
 /** A listener's rules, ready to serve. */
@@ -57,10 +58,11 @@ export type Service = {
   readonly close: () => Promise<void>;
 };
 
-/** What outlives a configuration. The ticket master is shared by all processes that serve it. */
+/** What outlives a configuration. The ticket masters are those of all processes that serve it. */
 export type Surroundings = {
   readonly logger: Logger;
-  readonly ticketMaster: Buffer;
+  /** Unless the configuration has masters of its own. */
+  readonly ticketMasters: TicketMasterSource;
   readonly descriptors: DescriptorBudget;
   /** The counts of a listener's limits, which go on when its rules change. */
   readonly countsOf: (listener: string, limits: ListenerConfig['limits']) => Counts;
@@ -70,7 +72,7 @@ export type Surroundings = {
 
 /** Builds the service of a loaded configuration. */
 export function buildService(loaded: LoadedConfig, surroundings: Surroundings): Service {
-  const { logger, ticketMaster } = surroundings;
+  const { logger, ticketMasters } = surroundings;
   const resolver = createResolver();
   const outbounds = new Map<string, Outbound>();
   for (const [name, config] of Object.entries(loaded.config.upstreams)) {
@@ -81,7 +83,7 @@ export function buildService(loaded: LoadedConfig, surroundings: Surroundings): 
     outbound: (name) => known(outbounds, name),
     ...surroundings,
     accessLog: { closed: loaded.config.log.access, opened: loaded.config.log.access_open },
-    policy: sharedPolicies(loaded, ticketMaster),
+    policy: sharedPolicies(loaded, ticketMasters),
     authorizer(path) {
       let authorizer = authorizers.get(path);
       if (authorizer === undefined) {
@@ -154,7 +156,10 @@ function buildRoute(config: RouteConfig, index: number, shared: Shared): Route {
 }
 
 /** Routes with the same TLS block share one policy: a hundred thousand names need only a few. */
-function sharedPolicies(loaded: LoadedConfig, ticketMaster: Buffer): (config: TerminateConfig) => TlsPolicy {
+function sharedPolicies(
+  loaded: LoadedConfig,
+  ticketMasters: TicketMasterSource,
+): (config: TerminateConfig) => TlsPolicy {
   const policies = new Map<string, TlsPolicy>();
   return (config) => {
     const key = JSON.stringify(config);
@@ -166,7 +171,7 @@ function sharedPolicies(loaded: LoadedConfig, ticketMaster: Buffer): (config: Te
         certificates: config.certificates.map((name) => known<LoadedCertificate>(loaded.certificates, name)),
         authority:
           authority === undefined ? undefined : known<LoadedAuthority>(loaded.authorities, authority),
-        ticketMaster,
+        masters: ticketMasters,
       });
       policies.set(key, policy);
     }

@@ -4,7 +4,7 @@ import type { LoadedConfig } from './config/load.ts';
 import { createAddressLimits, hasAddressLimits } from './listen/address-limits.ts';
 import { type Bound, removeStaleSockets } from './listen/listener.ts';
 import { localQuota } from './quota.ts';
-import { createTicketMaster } from './tls/tickets.ts';
+import { createTicketMasters } from './tls/ticket-masters.ts';
 import { createWorker, type Worker } from './worker.ts';
 
 export type Standalone = {
@@ -18,7 +18,7 @@ export type Standalone = {
 export async function startWorker(loaded: LoadedConfig, logger: Logger): Promise<Standalone> {
   const worker = createWorker({
     logger,
-    ticketMaster: createTicketMaster(),
+    ticketMasters: createTicketMasters(12 * 60 * 60 * 1000),
     connectionQuota: (_, limit) => localQuota(limit),
     addressLimits: (_, limits) => (hasAddressLimits(limits) ? createAddressLimits(limits) : undefined),
     cancelElsewhere: async () => 0,

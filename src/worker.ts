@@ -12,7 +12,7 @@ import type { Quota } from './quota.ts';
 import { buildService, type Listener, type Service, type Surroundings } from './service.ts';
 
 /** What a worker needs of the world around it: alone, or one among several. */
-export type Around = Pick<Surroundings, 'logger' | 'ticketMaster'> & {
+export type Around = Pick<Surroundings, 'logger' | 'ticketMasters'> & {
   /** The count of a listener's connections; one for each name, for good. */
   readonly connectionQuota: (listener: string, limit: number) => Quota;
   readonly addressLimits: (listener: string, limits: ListenerConfig['limits']) => AddressLimits | undefined;

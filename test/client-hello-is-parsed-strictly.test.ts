@@ -37,6 +37,7 @@ test('a hello without extensions is taken, as old clients send it', () => {
     extensions: [],
     groups: [],
     signatureAlgorithms: [],
+    ticketNames: [],
     hasEch: false,
   });
   assert.deepEqual(parse(inRecords(helloMessage({ extensions: [] })))?.extensions, []);
@@ -130,6 +131,22 @@ const malformed: Record<string, () => Buffer> = {
   'groups longer than their extension': () => hello({ extensions: [[10, uint16s([4, 0x1d])]] }),
   'no signature algorithms': () => hello({ extensions: [signatureAlgorithms()] }),
   'signature algorithms of an odd length': () => hello({ extensions: [[13, vector(2, Buffer.alloc(5))]] }),
+  'an empty pre_shared_key extension': () => hello({ extensions: [empty(41)] }),
+  'no pre-shared keys': () => hello({ extensions: [preSharedKeys([], [binder])] }),
+  'an empty pre-shared key': () => hello({ extensions: [preSharedKeys([none], [binder])] }),
+  'a pre-shared key without its age': () =>
+    hello({ extensions: [offered(vector(2, Buffer.alloc(20)), vector(1, binder))] }),
+  'a pre-shared key longer than the list': () =>
+    hello({ extensions: [offered(Buffer.from([0, 9, 1, 2, 3, 4, 5]), vector(1, binder))] }),
+  'no binders': () => hello({ extensions: [preSharedKeys([ticket('a')], [])] }),
+  'fewer binders than keys': () =>
+    hello({ extensions: [preSharedKeys([ticket('a'), ticket('b')], [binder])] }),
+  'more binders than keys': () => hello({ extensions: [preSharedKeys([ticket('a')], [binder, binder])] }),
+  'a binder of 31 bytes': () => hello({ extensions: [preSharedKeys([ticket('a')], [Buffer.alloc(31)])] }),
+  'a binder longer than the list': () =>
+    hello({ extensions: [offered(identity(ticket('a')), Buffer.concat([Buffer.from([40]), binder]))] }),
+  'binders shorter than the extension': () =>
+    hello({ extensions: [longer(preSharedKeys([ticket('a')], [binder]))] }),
 };
 
 const none = Buffer.alloc(0);
@@ -145,6 +162,25 @@ function hello(parts: Parameters<typeof helloMessage>[0]): Buffer {
 /** All before the ciphers. */
 function start(): Buffer {
   return helloMessage().subarray(4, 4 + 2 + 32 + 33);
+}
+
+const binder = Buffer.alloc(32, 0xbb);
+
+/** A ticket: the name of its key in 16 bytes, and what only the server can read. */
+function ticket(name: string): Buffer {
+  return Buffer.from(name.padEnd(100, name), 'latin1');
+}
+
+function identity(key: Buffer): Buffer {
+  return Buffer.concat([vector(2, key), Buffer.alloc(4, 0xcc)]);
+}
+
+function offered(identities: Buffer, binders: Buffer): Extension {
+  return [41, Buffer.concat([vector(2, identities), vector(2, binders)])];
+}
+
+function preSharedKeys(keys: readonly Buffer[], binders = keys.map(() => binder)): Extension {
+  return offered(Buffer.concat(keys.map(identity)), Buffer.concat(binders.map((it) => vector(1, it))));
 }
 
 function patched(messageOffset: number, value: number): Buffer {
@@ -228,6 +264,23 @@ test('with ECH the outer name counts, and it is told that there is an inner one'
   assert.equal(read.hasEch, true);
 });
 
+test('of tickets the names of their keys are read', () => {
+  const names = (...extensions: Extension[]) => parse(hello({ extensions }))?.ticketNames;
+  const [a, b, odd] = [ticket('a'), ticket('b'), Buffer.from([0, 255, ...Buffer.alloc(14, 128), 1])];
+  const nameOf = (key: Buffer) => key.toString('latin1', 0, 16);
+  assert.deepEqual(names([35, none]), []);
+  assert.deepEqual(names([35, a]), [nameOf(a)]);
+  assert.deepEqual(names([35, a.subarray(0, 16)]), [nameOf(a)]);
+  assert.deepEqual(names([35, a.subarray(0, 15)]), []);
+  assert.deepEqual(names(preSharedKeys([a])), [nameOf(a)]);
+  assert.deepEqual(names(preSharedKeys([a, b, odd])), [nameOf(a), nameOf(b), nameOf(odd)]);
+  assert.deepEqual(names([35, b], preSharedKeys([a])), [nameOf(b), nameOf(a)]);
+  // A key that was agreed on in advance may have a name of any length.
+  assert.deepEqual(names(preSharedKeys([Buffer.from('x'), b])), [nameOf(b)]);
+  const many = Array.from({ length: 300 }, (_, index) => ticket(`ticket ${index} `));
+  assert.deepEqual(names(preSharedKeys(many)), many.slice(0, 8).map(nameOf));
+});
+
 type Outcome = { code: string } | { hello: ClientHello | undefined };
 
 /** Anything thrown but a ProxyError fails the test. */
@@ -298,7 +351,7 @@ test('no single wrong byte makes a name of what is none', () => {
 test('a generated hello is read back as it was made', () => {
   const uint16 = fc.integer({ min: 0, max: 0xffff });
   const list = fc.array(uint16, { minLength: 1, maxLength: 60 });
-  const parsed = new Set([0, 10, 13, 16, 41, 43, 0xfe0d]);
+  const parsed = new Set([0, 10, 13, 16, 35, 41, 43, 0xfe0d]);
   const fields = fc.record({
     legacyVersion: uint16,
     sessionId: fc.uint8Array({ maxLength: 32 }),
@@ -309,6 +362,7 @@ test('a generated hello is read back as it was made', () => {
     versions: fc.array(uint16, { maxLength: 127 }),
     groups: fc.array(uint16, { maxLength: 20 }),
     algorithms: fc.array(uint16, { maxLength: 40 }),
+    ticket: fc.option(fc.uint8Array({ maxLength: 300 }), { nil: undefined }),
     hasEch: fc.boolean(),
     others: fc.uniqueArray(fc.tuple(uint16, fc.uint8Array({ maxLength: 300 })), {
       selector: ([type]) => type,
@@ -326,6 +380,7 @@ test('a generated hello is read back as it was made', () => {
       if (made.versions.length > 0) extensions.push(supportedVersions(...made.versions));
       if (made.groups.length > 0) extensions.push(supportedGroups(...made.groups));
       if (made.algorithms.length > 0) extensions.push(signatureAlgorithms(...made.algorithms));
+      if (made.ticket !== undefined) extensions.push([35, Buffer.from(made.ticket)]);
       if (made.hasEch) extensions.push([0xfe0d, none]);
       extensions.sort(() => (made.order.next().value % 2 === 0 ? 1 : -1));
       const message = helloMessage({
@@ -346,6 +401,8 @@ test('a generated hello is read back as it was made', () => {
         extensions: extensions.map(([type]) => type),
         groups: made.groups,
         signatureAlgorithms: made.algorithms,
+        ticketNames:
+          (made.ticket?.length ?? 0) < 16 ? [] : [Buffer.from(made.ticket!).toString('latin1', 0, 16)],
         hasEch: made.hasEch,
       });
     }),

@@ -9,7 +9,8 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { loadConfig } from '../src/config/load.ts';
-import { createTlsPolicy } from '../src/tls/terminate.ts';
+import { createTlsPolicy, unannounced } from '../src/tls/terminate.ts';
+import { createTicketMasters } from '../src/tls/ticket-masters.ts';
 import { createAuthority } from './support/certificates.ts';
 import { helloMessage, inRecords, serverName } from './support/client-hellos.ts';
 import { tlsTalk } from './support/clients.ts';
@@ -166,9 +167,9 @@ for (const version of versions) {
       config: { ...tls, alpn: ['a', 'b'] },
       certificates: [own],
       authority: undefined,
-      ticketMaster: Buffer.alloc(32),
+      masters: createTicketMasters(60_000),
     });
-    const said = { sni: 'open.example', alpn: ['a'] };
+    const said = { ...unannounced, sni: 'open.example', alpn: ['a'] };
     const table = [
       [said, undefined],
       [{ ...said, alpn: ['b', 'a'] }, undefined],

@@ -20,6 +20,7 @@ import { type ParsedYaml, type Place, parseYaml } from './yaml.ts';
 export type { LoadedAuthority } from './authorities.ts';
 export type { LoadedCertificate, LoadedPair } from './certificates.ts';
 export { ConfigError, type Finding, formatFinding } from './finding.ts';
+export type { TicketMasters } from './ticket-keys.ts';
 
 /** What `run` serves. Frozen; all paths in `config` are absolute. */
 export type LoadedConfig = {

@@ -17,6 +17,11 @@ export type ClientHello = {
   readonly groups: readonly number[];
   /** signature_algorithms, or [] when absent. */
   readonly signatureAlgorithms: readonly number[];
+  /**
+   * The first 16 bytes, each a character (latin1), of the session ticket and of the first eight pre-shared keys: of
+   * tickets it is the name of the key that they were made with. What is shorter is no ticket, and left out.
+   */
+  readonly ticketNames: readonly string[];
   /** Whether encrypted_client_hello is present. Browsers send one without meaning, too (GREASE ECH). */
   readonly hasEch: boolean;
 };
@@ -142,6 +147,7 @@ function parseClientHello(message: Buffer): ClientHello {
     extensions: [],
     groups: [],
     signatureAlgorithms: [],
+    ticketNames: [],
     hasEch: false,
   };
   // Before TLS 1.3 a hello may end here (RFC 5246 §7.4.1.2).
@@ -187,6 +193,14 @@ function readExtension(message: Buffer, type: number, start: number, end: number
       return;
     case 16:
       hello.alpn = readProtocols(message, start, end);
+      return;
+    case 35:
+      // opaque ticket<0..2^16-1>: the whole extension (RFC 5077 §3.2); empty it only asks for one.
+      if (start + ticketNameBytes <= end)
+        hello.ticketNames = [...hello.ticketNames, ticketName(message, start)];
+      return;
+    case preSharedKey:
+      hello.ticketNames = [...hello.ticketNames, ...readPreSharedKeys(message, start, end)];
       return;
     case 43:
       wholeVector(message, start, 1, end, 'supported_versions');
@@ -251,6 +265,37 @@ function readProtocols(message: Buffer, start: number, end: number): string[] {
     at = nameEnd;
   }
   return protocols;
+}
+
+const ticketNameBytes = 16;
+
+function ticketName(message: Buffer, start: number): string {
+  return message.toString('latin1', start, start + ticketNameBytes);
+}
+
+function readPreSharedKeys(message: Buffer, start: number, end: number): string[] {
+  // struct { opaque identity<1..2^16-1>; uint32 obfuscated_ticket_age; } PskIdentity; opaque PskBinderEntry<32..255>;
+  // struct { PskIdentity identities<7..2^16-1>; PskBinderEntry binders<33..2^16-1>; } OfferedPsks;   RFC 8446 §4.2.11
+  const identitiesEnd = vectorEnd(message, start, 2, end, 'pre_shared_key');
+  const names: string[] = [];
+  let identities = 0;
+  for (let at = start + 2; at < identitiesEnd; identities++) {
+    const identityEnd = vectorEnd(message, at, 2, identitiesEnd, 'pre_shared_key');
+    if (identityEnd === at + 2) throw invalid('pre_shared_key holds an empty identity');
+    if (identityEnd + 4 > identitiesEnd) throw invalid('pre_shared_key is cut short');
+    if (at + 2 + ticketNameBytes <= identityEnd && identities < 8) names.push(ticketName(message, at + 2));
+    at = identityEnd + 4;
+  }
+  if (identities === 0) throw invalid('pre_shared_key is empty');
+  wholeVector(message, identitiesEnd, 2, end, 'pre_shared_key');
+  let binders = 0;
+  for (let at = identitiesEnd + 2; at < end; binders++) {
+    const binderEnd = vectorEnd(message, at, 1, end, 'pre_shared_key');
+    if (binderEnd < at + 1 + 32) throw invalid('pre_shared_key holds a binder of less than 32 bytes');
+    at = binderEnd;
+  }
+  if (binders !== identities) throw invalid(`pre_shared_key has ${binders} binders for ${identities} keys`);
+  return names;
 }
 
 /** Where the vector at `start`, whose length takes `size` bytes, ends: not past `end`. */

@@ -1,17 +1,29 @@
 /** The client's TLS handshake under one policy. */
-import { constants, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
-import type { LoadedAuthority, LoadedCertificate } from '../config/load.ts';
-import type { TerminateConfig } from '../config/schema.ts';
+import type { Server, TLSSocket } from 'node:tls';
+import type { LoadedCertificate } from '../config/load.ts';
 import { type ConnectionCode, ProxyError, systemCode } from '../errors.ts';
 import { createCertificateChooser } from './certificates.ts';
-import { defaultCiphers } from './ciphers.ts';
 import { type ClientAuth, type ClientCert, createClientAuth, type PeerFacts } from './client-auth.ts';
-import { policyDigest, ticketKeys } from './tickets.ts';
+import { createPolicyServers, type Offer, type PolicyParts } from './policy-servers.ts';
 
 /** What the peeked ClientHello said; the handshake has to agree with it. */
-export type Announced = { readonly sni: string | undefined; readonly alpn: readonly string[] };
+export type Announced = Offer & {
+  readonly sni: string | undefined;
+  readonly alpn: readonly string[];
+};
+
+/** A client of which nothing is known. */
+export const unannounced: Announced = {
+  sni: undefined,
+  alpn: [],
+  ticketNames: [],
+  versions: [],
+  ciphers: [],
+  groups: [],
+  signatureAlgorithms: [],
+};
 
 /** The outcome of a handshake. `refusal` is set, and the stream still open, if the client's certificate was refused. */
 export type Terminated = {
@@ -34,70 +46,29 @@ export type TlsPolicy = {
   readonly handshake: (raw: Socket, hello: Announced) => Promise<Terminated>;
 };
 
-export type PolicyParts = {
-  readonly config: TerminateConfig;
-  readonly certificates: readonly LoadedCertificate[];
-  readonly authority: LoadedAuthority | undefined;
-  readonly ticketMaster: Buffer;
-};
-
 /** Makes a policy. Secure contexts are made on first use: one costs 270 µs and 50 KB. */
-export function createTlsPolicy(parts: PolicyParts): TlsPolicy {
+export function createTlsPolicy(
+  parts: PolicyParts & { readonly certificates: readonly LoadedCertificate[] },
+): TlsPolicy {
   const clientAuthConfig = parts.config.client_auth;
   const clientAuth =
     clientAuthConfig && clientAuthConfig.mode !== 'none'
       ? createClientAuth(clientAuthConfig, parts.authority)
       : undefined;
   const choose = createCertificateChooser(parts.certificates);
-  const servers = new Map<LoadedCertificate, Server>();
+  const servers = new Map<LoadedCertificate, (offer: Offer) => Server>();
   return {
     handshake(raw, hello) {
       const certificate = choose(hello.sni);
-      let server = servers.get(certificate);
-      if (server === undefined) {
-        server = createPolicyServer(parts, certificate);
-        servers.set(certificate, server);
+      let pick = servers.get(certificate);
+      if (pick === undefined) {
+        pick = createPolicyServers(parts, certificate);
+        servers.set(certificate, pick);
       }
+      const server = pick(hello);
       return handshake(server, raw, hello, clientAuth, clientAuthConfig?.mode === 'require');
     },
   };
-}
-
-/** A tls.Server that never listens: it is handed sockets one by one, and enforces what a bare TLSSocket would not. */
-function createPolicyServer(parts: PolicyParts, certificate: LoadedCertificate): Server {
-  const { config, authority } = parts;
-  const auth = config.client_auth;
-  const digest = policyDigest([
-    config,
-    certificate.pairs.map(({ cert }) => cert),
-    authority?.ca ?? [],
-    authority?.crl ?? [],
-  ]);
-  const options: TlsOptions = {
-    cert: certificate.pairs.map(({ cert }) => cert),
-    key: certificate.pairs.map(({ key, passphrase }) => ({ pem: key, passphrase })),
-    minVersion: config.min_version,
-    maxVersion: config.max_version,
-    ciphers: config.ciphers?.join(':') ?? defaultCiphers,
-    honorCipherOrder: true,
-    ecdhCurve: config.groups?.join(':'),
-    ALPNProtocols: config.alpn,
-    // Renegotiation is on by default and Node's limit does not stop it.
-    secureOptions:
-      constants.SSL_OP_NO_RENEGOTIATION | (config.session_tickets ? 0 : constants.SSL_OP_NO_TICKET),
-    // Without keys and a context of its own, a session of one policy would resume under another.
-    ticketKeys: ticketKeys(parts.ticketMaster, digest),
-    sessionIdContext: digest.toString('hex').slice(0, 32),
-    requestCert: auth !== undefined && auth.mode !== 'none',
-    rejectUnauthorized: auth?.mode === 'require',
-    // Without a list Node would trust the public roots, for clients too.
-    ca: authority ? [...authority.ca] : [],
-    crl: authority && authority.crl.length > 0 ? [...authority.crl] : undefined,
-  };
-  const server = createServer(options);
-  // Makes Node tell of the TLS socket while the handshake runs; see `letUsDecide`.
-  if (auth?.mode === 'require') server.on('keylog', () => {});
-  return server;
 }
 
 /**
