@@ -26,6 +26,8 @@ export type { TicketMasters } from './ticket-keys.ts';
 export type LoadedConfig = {
   /** Absolute. */
   readonly file: string;
+  /** What it says, so that the same configuration can be loaded again when only the files it names have changed. */
+  readonly text: string;
   /** What its relative paths are relative to. */
   readonly directory: string;
   readonly config: Config;
@@ -39,15 +41,17 @@ export type LoadedConfig = {
 
 /**
  * Reads and checks a configuration and everything it names. Throws a ConfigError with all faults, sorted by position;
- * findings name `file` as it was given.
+ * findings name `file` as it was given. With `text` the file itself is not read: only the files it names are.
  */
 export async function loadConfig(
   file: string,
   environment: NodeJS.ProcessEnv = process.env,
+  text?: string,
 ): Promise<LoadedConfig> {
   const absolute = resolve(file);
   const directory = dirname(absolute);
-  const yaml = parseYaml(await readText(file, absolute), environment);
+  const source = text ?? (await readText(file, absolute));
+  const yaml = parseYaml(source, environment);
   const findings = createFindings(file, yaml);
   // Names are known even where what they name is faulty.
   const names = namesIn(yaml.raw);
@@ -70,6 +74,7 @@ export async function loadConfig(
   const warnings = sorted(findings.warnings);
   return {
     file: absolute,
+    text: source,
     directory,
     config,
     certificates,

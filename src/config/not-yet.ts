@@ -3,9 +3,7 @@ import type { Path, Report } from './finding.ts';
 
 /** `*` is any key or index; a value of `inert` asks for nothing, so nothing is said of it. */
 const notYet: readonly { readonly option: string; readonly inert?: readonly unknown[] }[] = [
-  { option: 'workers', inert: ['auto', 1] },
   { option: 'admin' },
-  { option: 'shutdown.upgrade_grace' },
   { option: 'certificates.*.ocsp' },
   { option: 'certificates.*.pairs.*.ocsp' },
   { option: 'listeners.*.close_on_change', inert: [false] },

@@ -17,6 +17,8 @@ export type PackedConfig = Omit<LoadedConfig, 'certificates' | 'authorities'> & 
 export function packConfig(loaded: LoadedConfig): PackedConfig {
   return {
     ...loaded,
+    // Parsed already, and long where there are many names.
+    text: '',
     certificates: [...loaded.certificates.values()].map(({ name, pairs }) => ({
       name,
       pairs: pairs.map(({ leaf: _, ...pair }) => pair),

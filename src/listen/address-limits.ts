@@ -22,7 +22,7 @@ export function hasAddressLimits({ connections_per_ip, rate_per_ip }: Limits): b
   return connections_per_ip !== Number.POSITIVE_INFINITY || rate_per_ip !== Number.POSITIVE_INFINITY;
 }
 
-export type LocalAddressLimits = AddressLimits & {
+export type LocalAddressLimits = Omit<AddressLimits, 'enter'> & {
   readonly enter: (key: string) => AddressVerdict;
   /** New limits; what is open stays counted. */
   readonly setLimits: (limits: Limits) => void;

@@ -24,8 +24,11 @@ const leaves = ['errors.ts', 'address.ts', 'stream.ts', 'quota.ts', 'channel.ts'
 const layers = [
   ['main.ts'],
   ['commands'],
+  ['reload.ts'],
   ['supervisor.ts'],
-  ['standalone.ts'],
+  ['address-book.ts', 'lessor.ts', 'watch.ts'],
+  ['standalone.ts', 'worker-process.ts'],
+  ['processes.ts'],
   ['worker.ts'],
   ['connection.ts'],
   // What a connection is made of; these know each other by type.

@@ -1,0 +1,60 @@
+/** What supervisor and workers ask of each other. Everything goes through structured clone. */
+import type { Address } from './address.ts';
+import type { TicketMasters } from './config/load.ts';
+import type { Config } from './config/schema.ts';
+import type { PackedConfig } from './config/transfer.ts';
+import type { AddressVerdict } from './listen/address-limits.ts';
+
+/** What a worker is told before anything else. */
+export type WorkerSettings = {
+  readonly log: Pick<Config['log'], 'level' | 'destination'>;
+  readonly ticketMasters: TicketMasters;
+};
+
+/** A configuration was taken, or why not: one fault a line. */
+export type PrepareAnswer =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly faults: readonly string[] };
+
+/** Addresses as configured, with the ports that the system chose where 0 was asked for, by listener. */
+export type BoundAddresses = Readonly<Record<string, readonly string[]>>;
+
+/** What a supervisor may ask of a worker. */
+export type WorkerMethods = {
+  start: (settings: WorkerSettings) => Promise<void>;
+  /** Two steps, so that all workers take a configuration or none does. */
+  prepare: (packed: PackedConfig) => Promise<PrepareAnswer>;
+  commit: () => BoundAddresses;
+  abort: () => Promise<void>;
+  /** How much of a shared limit the worker does not use; it is given back by this. */
+  reclaim: (limit: string) => number;
+  /** Forwards a CancelRequest to the sessions that a client has in this worker; their number. */
+  cancel: (request: CancelErrand) => Promise<number>;
+  setTicketMasters: (masters: TicketMasters) => void;
+  reopenLog: () => void;
+  setLogLevel: (level: Config['log']['level']) => void;
+  /** Takes no new connections, and exits when the open ones have ended or been cut; the number of those cut. */
+  drain: (graceMs: number) => Promise<number>;
+};
+
+/** What a worker may ask of the supervisor. */
+export type SupervisorMethods = {
+  lease: (limit: string, wanted: number) => Promise<number>;
+  giveBack: (limit: string, amount: number) => void;
+  enterAddress: (listener: string, key: string) => AddressVerdict;
+  leaveAddress: (listener: string, key: string) => void;
+  /** Has the other workers forward it; the number of sessions found. */
+  cancelElsewhere: (request: CancelErrand) => Promise<number>;
+};
+
+export type CancelErrand = {
+  readonly conn: string;
+  readonly listener: string;
+  readonly client: Address;
+  readonly message: Uint8Array;
+};
+
+/** The name of a listener's limit of connections among the leases. */
+export function connectionLimit(listener: string): string {
+  return `connections of ${listener}`;
+}

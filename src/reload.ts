@@ -1,0 +1,115 @@
+/** Reloads: on demand with the configuration on disk, and by themselves when a certificate, key, CA or CRL file changes. */
+import type { Logger } from 'pino';
+import { ConfigError, formatFinding, type LoadedConfig, loadConfig } from './config/load.ts';
+import type { Supervisor } from './supervisor.ts';
+import { createWatcher } from './watch.ts';
+
+export type ReloadResult = { readonly ok: boolean; readonly faults: readonly string[] };
+
+export type Reloader = {
+  /** What is served now. */
+  readonly current: () => LoadedConfig;
+  /** Reads everything anew. On a fault the old configuration goes on, and the faults are logged and returned. */
+  readonly reload: (reason: string) => Promise<ReloadResult>;
+  /** For metrics and status. */
+  readonly history: () => ReloadHistory;
+  readonly close: () => void;
+};
+
+export type ReloadHistory = {
+  readonly succeeded: number;
+  readonly failed: number;
+  readonly lastSuccessAt: Date;
+  readonly last: (ReloadResult & { readonly at: Date; readonly reason: string }) | undefined;
+};
+
+/**
+ * Files are replaced one after the other: a certificate whose key has not arrived yet is waited for, this long at most
+ * before it counts as a fault.
+ */
+const pairMs = 10_000;
+const retryMs = 500;
+
+/** Begins to watch the files of what was loaded. `onApplied` is told of each configuration that is served from now on. */
+export async function createReloader(
+  initial: LoadedConfig,
+  supervisor: Supervisor,
+  logger: Logger,
+  onApplied: (loaded: LoadedConfig) => void = () => {},
+): Promise<Reloader> {
+  let current = initial;
+  let history: ReloadHistory = { succeeded: 0, failed: 0, lastSuccessAt: new Date(), last: undefined };
+  let turn: Promise<unknown> = Promise.resolve();
+  const watcher = createWatcher(() => void inTurn(() => onFilesChanged()));
+
+  function inTurn<T>(step: () => Promise<T>): Promise<T> {
+    const result = turn.then(step);
+    turn = result.catch((error) => logger.error({ err: error }, 'internal error in a reload'));
+    return result;
+  }
+
+  async function apply(loaded: LoadedConfig): Promise<ReloadResult> {
+    const outcome = await supervisor.apply(loaded);
+    if (!outcome.ok) return { ok: false, faults: outcome.faults };
+    current = loaded;
+    await watcher.setFiles(watchedFiles(loaded));
+    onApplied(loaded);
+    return { ok: true, faults: [] };
+  }
+
+  function record(reason: string, result: ReloadResult): ReloadResult {
+    const at = new Date();
+    history = {
+      succeeded: history.succeeded + (result.ok ? 1 : 0),
+      failed: history.failed + (result.ok ? 0 : 1),
+      lastSuccessAt: result.ok ? at : history.lastSuccessAt,
+      last: { ...result, at, reason },
+    };
+    if (result.ok) logger.info({ reason }, 'reloaded');
+    else logger.error({ reason, faults: result.faults }, 'reload failed: the old configuration goes on');
+    return result;
+  }
+
+  async function onFilesChanged(): Promise<void> {
+    const deadline = performance.now() + pairMs;
+    let loaded = await tryLoad(current.file, current.text);
+    while (isFaulty(loaded) && performance.now() < deadline) {
+      logger.debug({ faults: loaded }, 'files changed, but do not fit yet: waiting for the rest');
+      await new Promise((resolve) => setTimeout(resolve, retryMs));
+      loaded = await tryLoad(current.file, current.text);
+    }
+    const reason = 'files changed';
+    record(reason, isFaulty(loaded) ? { ok: false, faults: loaded } : await apply(loaded));
+  }
+
+  await watcher.setFiles(watchedFiles(initial));
+  return {
+    current: () => current,
+    history: () => history,
+    reload: (reason) =>
+      inTurn(async () => {
+        const loaded = await tryLoad(current.file);
+        return record(reason, isFaulty(loaded) ? { ok: false, faults: loaded } : await apply(loaded));
+      }),
+    close: watcher.close,
+  };
+}
+
+/** The configuration file itself is not watched: an editor saves it half done, SIGHUP says when it is meant. */
+function watchedFiles({ file, files }: LoadedConfig): string[] {
+  return files.filter((name) => name !== file);
+}
+
+/** What was loaded, or its faults, one a line. */
+async function tryLoad(file: string, text?: string): Promise<LoadedConfig | readonly string[]> {
+  try {
+    return await loadConfig(file, process.env, text);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.findings.map(formatFinding);
+    return [error instanceof Error ? error.message : String(error)];
+  }
+}
+
+function isFaulty(loaded: LoadedConfig | readonly string[]): loaded is readonly string[] {
+  return Array.isArray(loaded);
+}

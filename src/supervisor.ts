@@ -1,0 +1,310 @@
+/** The process that users start: it reads the configuration, keeps workers serving it, and tells them what to do. */
+import cluster, { type Worker as ClusterWorker } from 'node:cluster';
+import { availableParallelism } from 'node:os';
+import type { Logger } from 'pino';
+import { createAddressBook } from './address-book.ts';
+import { type Channel, createChannel } from './channel.ts';
+import type { LoadedConfig, TicketMasters } from './config/load.ts';
+import { packConfig } from './config/transfer.ts';
+import { createLeaseOffice } from './lessor.ts';
+import { removeStaleSockets } from './listen/listener.ts';
+import {
+  type BoundAddresses,
+  connectionLimit,
+  type SupervisorMethods,
+  type WorkerMethods,
+  type WorkerSettings,
+} from './processes.ts';
+
+/** A worker's life: it starts, serves, and drains; when it is gone it is forgotten. */
+type Phase = 'starting' | 'serving' | 'draining';
+type WorkerState = {
+  readonly id: number;
+  readonly process: ClusterWorker;
+  readonly channel: Channel<WorkerMethods>;
+  readonly startedAt: number;
+  readonly gone: Promise<void>;
+  phase: Phase;
+};
+
+export type SupervisorOptions = {
+  readonly logger: Logger;
+  readonly settings: WorkerSettings;
+  /** Overrides the configuration. */
+  readonly workers: number | 'auto' | undefined;
+};
+
+export type Supervisor = {
+  /** Starts the workers with their first configuration. Resolves with what is bound; throws StartError, and none is left. */
+  readonly start: (loaded: LoadedConfig) => Promise<BoundAddresses>;
+  /** Has all workers take a configuration, or none: the faults, one a line, if one of them could not. */
+  readonly apply: (
+    loaded: LoadedConfig,
+  ) => Promise<{ ok: true; bound: BoundAddresses } | { ok: false; faults: string[] }>;
+  /** Replaces the workers one by one with the code on disk; the old ones drain for `graceMs`. Faults if a new one fails. */
+  readonly upgrade: (graceMs: number) => Promise<{ ok: true } | { ok: false; faults: string[] }>;
+  /** Ends all workers, open connections after `graceMs`; resolves with the number of connections cut. */
+  readonly drain: (graceMs: number) => Promise<number>;
+  /** For new workers too. */
+  readonly setTicketMasters: (masters: TicketMasters) => void;
+  readonly reopenLogs: () => void;
+  readonly setLogLevel: (level: WorkerSettings['log']['level']) => void;
+  readonly workers: () => readonly { readonly id: number; readonly pid: number; readonly phase: Phase }[];
+};
+
+/** The faults that kept the first workers from serving, one a line. */
+export class StartError extends Error {
+  readonly faults: readonly string[];
+
+  constructor(faults: readonly string[]) {
+    super(faults.join('\n'));
+    this.name = 'StartError';
+    this.faults = faults;
+  }
+}
+
+/** A worker that lived longer than this is replaced at once when it dies. */
+const steadyMs = 10_000;
+const maxPauseMs = 30_000;
+
+export function createSupervisor({ logger, settings, workers: override }: SupervisorOptions): Supervisor {
+  const workers = new Map<number, WorkerState>();
+  const addresses = createAddressBook();
+  const leases = createLeaseOffice((worker, name) => {
+    const state = workers.get(worker);
+    return state ? state.channel.call('reclaim', name).catch(() => 0) : Promise.resolve(0);
+  });
+  let current: LoadedConfig | undefined;
+  let level = settings.log.level;
+  let ticketMasters = settings.ticketMasters;
+  let stopping = false;
+  let quickDeaths = 0;
+  /** Configurations and workers change one at a time, so that no worker is missed. */
+  let turn: Promise<unknown> = Promise.resolve();
+
+  function inTurn<T>(step: () => Promise<T>): Promise<T> {
+    const result = turn.then(step);
+    turn = result.catch(() => {});
+    return result;
+  }
+
+  function methodsFor(id: number): SupervisorMethods {
+    return {
+      lease: (name, wanted) => leases.request(id, name, wanted),
+      giveBack: (name, amount) => leases.giveBack(id, name, amount),
+      enterAddress: (listener, key) => addresses.enter(id, listener, key),
+      leaveAddress: (listener, key) => addresses.leave(id, listener, key),
+      async cancelElsewhere(request) {
+        const others = [...workers.values()].filter((worker) => worker.id !== id);
+        const found = await Promise.all(
+          others.map(({ channel }) => channel.call('cancel', request).catch(() => 0)),
+        );
+        return found.reduce((total, count) => total + count, 0);
+      },
+    };
+  }
+
+  function fork(): WorkerState {
+    const process = cluster.fork();
+    const channel = createChannel<WorkerMethods>((message) => {
+      if (process.isConnected()) process.send(message as object, () => {});
+    }, methodsFor(process.id));
+    process.on('message', channel.receive);
+    const gone = new Promise<void>((resolve) => process.once('exit', () => resolve()));
+    const state: WorkerState = {
+      id: process.id,
+      process,
+      channel,
+      startedAt: performance.now(),
+      gone,
+      phase: 'starting',
+    };
+    workers.set(state.id, state);
+    process.once('exit', (code, signal) => onExit(state, code, signal));
+    return state;
+  }
+
+  function onExit(state: WorkerState, code: number | null, signal: string | null): void {
+    workers.delete(state.id);
+    state.channel.close();
+    leases.release(state.id);
+    addresses.release(state.id);
+    if (state.phase !== 'serving' || stopping) return;
+    const lived = performance.now() - state.startedAt;
+    quickDeaths = lived < steadyMs ? quickDeaths + 1 : 0;
+    const pause = quickDeaths < 2 ? 0 : Math.min(maxPauseMs, 100 * 2 ** (quickDeaths - 2));
+    logger.error(
+      { worker: state.id, worker_pid: state.process.process.pid, code, signal, pause_ms: pause },
+      'worker died',
+    );
+    setTimeout(() => void inTurn(replace), pause);
+  }
+
+  async function replace(): Promise<void> {
+    if (stopping || current === undefined || serving().length >= wantedWorkers(current)) return;
+    const faults = await launch(current);
+    if (faults.length === 0) return;
+    logger.error({ faults }, 'a new worker could not start');
+    quickDeaths += 1;
+    setTimeout(() => void inTurn(replace), Math.min(maxPauseMs, 100 * 2 ** quickDeaths));
+  }
+
+  const serving = () => [...workers.values()].filter(({ phase }) => phase === 'serving');
+  const wantedWorkers = ({ config }: LoadedConfig): number => {
+    const wanted = override ?? config.workers;
+    return wanted === 'auto' ? availableParallelism() : wanted;
+  };
+
+  /** Starts one worker; its faults if it cannot serve, and then it is gone. */
+  async function launch(loaded: LoadedConfig): Promise<readonly string[]> {
+    const state = fork();
+    try {
+      await state.channel.call('start', { log: { ...settings.log, level }, ticketMasters });
+      const answer = await state.channel.call('prepare', packConfig(loaded));
+      if (!answer.ok) {
+        await kill(state);
+        return answer.faults;
+      }
+      bound = await state.channel.call('commit');
+      state.phase = 'serving';
+      return [];
+    } catch (error) {
+      await kill(state);
+      return [`a worker ended while it started: ${(error as Error).message}`];
+    }
+  }
+
+  let bound: BoundAddresses = {};
+
+  async function kill(state: WorkerState): Promise<void> {
+    state.phase = 'draining';
+    state.process.process.kill('SIGKILL');
+    await state.gone;
+  }
+
+  async function retire(state: WorkerState, graceMs: number): Promise<number> {
+    state.phase = 'draining';
+    try {
+      const cut = await state.channel.call('drain', graceMs);
+      state.process.disconnect();
+      await state.gone;
+      return cut;
+    } catch {
+      return 0; // it has gone already
+    }
+  }
+
+  function adopt(loaded: LoadedConfig): void {
+    current = loaded;
+    leases.setLimits(limitsOf(loaded));
+    addresses.setListeners(loaded.config.listeners);
+  }
+
+  async function adjustWorkers(loaded: LoadedConfig): Promise<readonly string[]> {
+    const wanted = wantedWorkers(loaded);
+    const missing = Math.max(0, wanted - serving().length);
+    const faults = await Promise.all(Array.from({ length: missing }, () => launch(loaded)));
+    for (const extra of serving().slice(wanted)) void retire(extra, loaded.config.shutdown.upgrade_grace);
+    return [...new Set(faults.flat())];
+  }
+
+  return {
+    start: (loaded) =>
+      inTurn(async () => {
+        setUpCluster();
+        adopt(loaded);
+        await removeStaleSockets(loaded.config);
+        const faults = await adjustWorkers(loaded);
+        if (faults.length === 0) return bound;
+        stopping = true;
+        await Promise.all([...workers.values()].map(kill));
+        throw new StartError(faults);
+      }),
+
+    apply: (loaded) =>
+      inTurn(async () => {
+        await removeStaleSockets(loaded.config);
+        const packed = packConfig(loaded);
+        const asked = serving();
+        const answers = await Promise.all(
+          // A worker that dies meanwhile takes part no more; the one that replaces it gets what is decided.
+          asked.map(({ channel }) => channel.call('prepare', packed).catch(() => ({ ok: true }) as const)),
+        );
+        const faults = [...new Set(answers.flatMap((answer) => (answer.ok ? [] : answer.faults)))];
+        if (faults.length > 0) {
+          await Promise.all(asked.map(({ channel }) => channel.call('abort').catch(() => {})));
+          return { ok: false, faults };
+        }
+        adopt(loaded);
+        const committed = await Promise.all(
+          asked.map(({ channel }) => channel.call('commit').catch(() => undefined)),
+        );
+        bound = committed.find((it) => it !== undefined) ?? bound;
+        await adjustWorkers(loaded);
+        return { ok: true, bound };
+      }),
+
+    upgrade: (graceMs) =>
+      inTurn(async () => {
+        const loaded = current;
+        if (loaded === undefined) return { ok: false, faults: ['nothing is served yet'] };
+        for (const old of serving()) {
+          const faults = await launch(loaded);
+          if (faults.length > 0) return { ok: false, faults: [...faults] };
+          void retire(old, graceMs).then((cut) => {
+            logger.info(
+              { worker: old.id, worker_pid: old.process.process.pid, cut },
+              'replaced worker ended',
+            );
+          });
+        }
+        return { ok: true };
+      }),
+
+    async drain(graceMs) {
+      stopping = true;
+      const cuts = await Promise.all([...workers.values()].map((state) => retire(state, graceMs)));
+      return cuts.reduce((total, cut) => total + cut, 0);
+    },
+
+    setTicketMasters(masters) {
+      ticketMasters = masters;
+      for (const { channel } of workers.values()) channel.tell('setTicketMasters', masters);
+    },
+
+    reopenLogs() {
+      for (const { channel } of workers.values()) channel.tell('reopenLog');
+    },
+
+    setLogLevel(next) {
+      level = next;
+      for (const { channel } of workers.values()) channel.tell('setLogLevel', next);
+    },
+
+    workers: () =>
+      [...workers.values()].map(({ id, process, phase }) => ({ id, pid: process.process.pid ?? 0, phase })),
+  };
+}
+
+/** Workers accept for themselves (`SCHED_NONE`): round robin through the supervisor costs half as much again. */
+function setUpCluster(): void {
+  const program = new URL(
+    `./worker-process.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`,
+    import.meta.url,
+  );
+  cluster.schedulingPolicy = cluster.SCHED_NONE;
+  cluster.setupPrimary({
+    exec: program.pathname,
+    args: [],
+    execArgv: process.allowedNodeEnvironmentFlags.has('--disable-sigusr1') ? ['--disable-sigusr1'] : [],
+    serialization: 'advanced',
+  });
+}
+
+function limitsOf({ config }: LoadedConfig): Map<string, number> {
+  const limits = new Map<string, number>();
+  for (const [name, { limits: own }] of Object.entries(config.listeners)) {
+    if (own.connections !== Number.POSITIVE_INFINITY) limits.set(connectionLimit(name), own.connections);
+  }
+  return limits;
+}

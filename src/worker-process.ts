@@ -1,0 +1,133 @@
+/** The program of a worker process: it does what the supervisor says, and drains by itself when the supervisor is gone. */
+import './guard.ts';
+import cluster from 'node:cluster';
+import { deliverAll } from './cancel.ts';
+import { createChannel } from './channel.ts';
+import { unpackConfig } from './config/transfer.ts';
+import { createRecord } from './connection-state.ts';
+import { hasAddressLimits } from './listen/address-limits.ts';
+import { type Log, openLog } from './observe/log.ts';
+import {
+  type BoundAddresses,
+  connectionLimit,
+  type SupervisorMethods,
+  type WorkerMethods,
+} from './processes.ts';
+import { type LeasedQuota, leasedQuota, localQuota } from './quota.ts';
+import { holdTicketMasters } from './tls/ticket-masters.ts';
+import { createWorker, describeStartFaults, type Prepared, type Worker } from './worker.ts';
+
+let log: Log | undefined;
+let worker: Worker | undefined;
+let prepared: Prepared | undefined;
+let tickets: ReturnType<typeof holdTicketMasters> | undefined;
+let graceMs = 25_000;
+let leaving = false;
+const quotas = new Map<string, LeasedQuota>();
+
+const methods: WorkerMethods = {
+  async start({ log: settings, ticketMasters }) {
+    log = await openLog(settings);
+    tickets = holdTicketMasters(ticketMasters);
+    worker = createWorker({
+      logger: log.logger,
+      ticketMasters: tickets,
+      connectionQuota: (listener, limit) =>
+        limit === Number.POSITIVE_INFINITY ? localQuota(limit) : leased(connectionLimit(listener)),
+      addressLimits: (listener, limits) =>
+        hasAddressLimits(limits)
+          ? {
+              enter: (key) => supervisor.call('enterAddress', listener, key),
+              leave: (key) => supervisor.tell('leaveAddress', listener, key),
+            }
+          : undefined,
+      cancelElsewhere: (listener, conn, client, message) =>
+        supervisor.call('cancelElsewhere', { conn, listener, client, message }),
+    });
+  },
+  async prepare(packed) {
+    try {
+      graceMs = packed.config.shutdown.grace;
+      prepared = await started().prepare(unpackConfig(packed));
+      return { ok: true };
+    } catch (error) {
+      return { ok: false, faults: describeStartFaults(error) };
+    }
+  },
+  commit(): BoundAddresses {
+    prepared?.commit();
+    prepared = undefined;
+    return Object.fromEntries(
+      [...started().bound()].map(([name, bound]) => [name, bound.map((it) => it.address)]),
+    );
+  },
+  async abort() {
+    await prepared?.abort();
+    prepared = undefined;
+  },
+  reclaim: (name) => quotas.get(name)?.reclaim() ?? 0,
+  async cancel({ conn, listener: name, client, message }) {
+    const listener = started().listener(name);
+    if (listener === undefined) return 0;
+    const record = createRecord(name, conn, client);
+    const local = { address: 'unix', port: 0 };
+    return deliverAll({ record, listener, local, clientCert: undefined }, Buffer.from(message));
+  },
+  setTicketMasters: (masters) => tickets?.replace(masters),
+  reopenLog: () => log?.reopen(),
+  setLogLevel(level) {
+    if (log) log.logger.level = level;
+  },
+  async drain(grace) {
+    leaving = true;
+    // The supervisor disconnects when it has the answer; then this process ends.
+    return started().drain(grace);
+  },
+};
+
+const supervisor = createChannel<SupervisorMethods>((message) => {
+  // The supervisor may be gone by now; 'disconnect' says what then.
+  if (process.connected) process.send?.(message, undefined, undefined, () => {});
+}, methods);
+process.on('message', supervisor.receive);
+
+process.on('disconnect', () => {
+  supervisor.close();
+  // Without this, Node ends a worker at once whose supervisor is gone, and its connections with it.
+  if (cluster.worker) cluster.worker.exitedAfterDisconnect = true;
+  if (leaving) return exit();
+  log?.logger.error({ grace_ms: graceMs }, 'the supervisor is gone: draining');
+  void drainAndExit();
+});
+// The supervisor says when to stop; a terminal's Ctrl-C reaches the whole process group.
+process.on('SIGINT', () => {});
+process.on('SIGHUP', () => {});
+process.on('SIGUSR2', () => {});
+process.on('SIGTERM', () => void drainAndExit());
+
+async function drainAndExit(): Promise<void> {
+  await worker?.drain(graceMs);
+  exit();
+}
+
+function exit(): void {
+  log?.flush();
+  process.exit(0);
+}
+
+function leased(name: string): LeasedQuota {
+  let quota = quotas.get(name);
+  if (quota === undefined) {
+    quota = leasedQuota({
+      request: (wanted) => supervisor.call('lease', name, wanted),
+      giveBack: (amount) => supervisor.tell('giveBack', name, amount),
+    });
+    quotas.set(name, quota);
+  }
+  return quota;
+}
+
+function started(): Worker {
+  if (worker === undefined) throw new Error('the worker was not started');
+  return worker;
+}
