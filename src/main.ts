@@ -2,12 +2,17 @@
 /** The command line. */
 import './guard.ts';
 import { readFileSync } from 'node:fs';
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { addPkiCommand } from './commands/pki.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
 
+const config = new Option(
+  '-c, --config <file>',
+  'the configuration (default: ./penstock.yaml, then /etc/penstock/penstock.yaml)',
+);
 const levels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
 
 const program = new Command('penstock')
@@ -19,10 +24,7 @@ const program = new Command('penstock')
 program
   .command('run')
   .description('serve')
-  .option(
-    '-c, --config <file>',
-    'the configuration (default: ./penstock.yaml, then /etc/penstock/penstock.yaml)',
-  )
+  .addOption(config)
   .option('--workers <n>', 'processes that share the listeners; overrides the file', parseWorkers)
   .option('--log-level <level>', `one of ${levels.join(', ')}; overrides the file`, parseLevel)
   .action((options) => finish(import('./commands/run.ts').then(({ run }) => run(options))));
@@ -30,18 +32,43 @@ program
 program
   .command('check')
   .description('validate a configuration with its certificates, keys and references')
-  .option(
-    '-c, --config <file>',
-    'the configuration (default: ./penstock.yaml, then /etc/penstock/penstock.yaml)',
-  )
+  .addOption(config)
   .option('--json', 'print JSON')
   .action((options) => finish(import('./commands/check.ts').then(({ check }) => check(options))));
+
+program
+  .command('explain')
+  .description('say which route a client takes, and what it and the upstream see')
+  .addOption(config)
+  .requiredOption('--listener <name>', 'where the client connects')
+  .option('--sni <name>', 'the server name that it asks for (default: none)')
+  .option('--alpn <names...>', 'the protocols that it offers')
+  .option('--from <address>', 'its address')
+  .option('--ja4 <fingerprint>', 'its fingerprint, as `penstock hello` or the log tells it')
+  .option('--plain', 'it speaks no TLS')
+  .option('--json', 'print JSON')
+  .action((options) => finish(import('./commands/explain.ts').then(({ explain }) => explain(options))));
 
 program
   .command('demo')
   .description('run a throw-away PKI, upstreams, and a listener for each mode; print what to try')
   .option('--exit', 'stop after the first connections, instead of serving on')
   .action((options) => finish(import('./commands/demo.ts').then(({ demo }) => demo(options))));
+
+addPkiCommand(program);
+
+program
+  .command('hello')
+  .description('decode a ClientHello: SNI, ALPN, versions, ciphers, groups, JA4')
+  .argument(
+    '[source]',
+    'a file with TLS records, hex or base64; - for standard input; or HOST:PORT to listen on',
+  )
+  .option('--once', 'listening: end after the first client')
+  .option('--json', 'print JSON')
+  .action((source, options) =>
+    finish(import('./commands/hello.ts').then(({ hello }) => hello(source, options))),
+  );
 
 async function finish(code: Promise<number>): Promise<void> {
   process.exit(await code);

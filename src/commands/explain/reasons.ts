@@ -1,0 +1,46 @@
+/** Why a route is not taken, in words. */
+import type { RouteConfig } from '../../config/schema.ts';
+import type { Failure } from '../../route/router.ts';
+import { some } from '../text.ts';
+import type { AssumedClient } from './explanation.ts';
+
+/** A route as logs call it: by its name, or else its index. */
+export function labelOf(routes: readonly RouteConfig[], index: number): string {
+  return routes[index]?.name ?? String(index);
+}
+
+/** The second half of "route orders: not taken, …". `better` is the route that comes before it. */
+export function whyNotTaken(
+  failed: Failure,
+  route: RouteConfig,
+  client: AssumedClient,
+  better: string | undefined,
+): string {
+  switch (failed) {
+    case 'tls':
+      return client.plain
+        ? 'the client speaks no TLS, the route is for clients that do'
+        : 'the client speaks TLS, the route is for plain clients';
+    case 'sni':
+      return unlike('sends no name', 'asks for', client.sni, route.sni);
+    case 'specificity':
+      return `${route.sni ? `its ${some(route.sni)}` : 'a route for any name'} is less specific than route ${better}`;
+    case 'alpn':
+      return unlike('offers no protocol', 'offers', client.alpn.join(', ') || undefined, route.alpn);
+    case 'from':
+      return unlike('has no known address (--from)', 'is', client.address, route.from);
+    case 'ja4':
+      return unlike('has no known fingerprint (--ja4)', 'is', client.ja4, route.ja4);
+    case 'order':
+      return `route ${better} comes before it`;
+  }
+}
+
+function unlike(
+  unsaid: string,
+  verb: string,
+  value: string | undefined,
+  wanted: readonly string[] = [],
+): string {
+  return `the client ${value === undefined ? unsaid : `${verb} ${value}`}, the route is for ${some(wanted)}`;
+}

@@ -1,0 +1,69 @@
+/** Listens for clients, to read the ClientHello of each. */
+import { createServer, type Server, type Socket } from 'node:net';
+import { formatAddress, normalizeAddress } from '../../address.ts';
+import type { Endpoint } from '../../config/schema.ts';
+import { ProxyError } from '../../errors.ts';
+import { createHelloReader, type ReadHello } from '../../peek/client-hello.ts';
+import { Peek } from '../../peek/peek.ts';
+import { acceptSsl, readPreamble, refuse } from '../../starttls/postgres.ts';
+import { closeWith, tlsAlert } from '../../stream.ts';
+
+/** Longer than any client takes that means it, shorter than anyone waits. */
+const patienceMs = 10_000;
+
+/** What one client sent: a hello, or bytes that are none. `closed` resolves when its socket has closed. */
+export type Heard = { readonly from: string; readonly closed: Promise<unknown> } & (
+  | { readonly read: ReadHello; readonly error?: undefined }
+  | { readonly read?: undefined; readonly error: ProxyError }
+);
+
+/**
+ * Binds the address; `hear` is called for each client, in the order in which their hellos are whole. Clients that
+ * leave without a byte are passed over. All are told by an alert that nobody serves here. Rejects with the system's error.
+ */
+export async function listenForHellos(endpoint: Endpoint, hear: (heard: Heard) => void): Promise<Server> {
+  const server = createServer({ noDelay: true }, (socket) => {
+    readFrom(socket).then((heard) => heard && hear(heard));
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen('path' in endpoint ? { path: endpoint.path } : endpoint, resolve);
+  });
+  return server;
+}
+
+async function readFrom(socket: Socket): Promise<Heard | undefined> {
+  const from = addressOf(socket);
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  const peek = new Peek(socket);
+  // A socket without an error is to Peek a client that left.
+  const timer = setTimeout(() => socket.destroy(), patienceMs);
+  try {
+    await answerPostgres(socket, peek);
+    const read = await peek.read(createHelloReader());
+    closeWith(socket, tlsAlert('access_denied'));
+    return { from, closed, read };
+  } catch (error) {
+    if (!(error instanceof ProxyError)) throw error;
+    closeWith(socket, error.code.startsWith('ERR_CLIENT_HELLO') ? tlsAlert('decode_error') : undefined);
+    return peek.length === 0 ? undefined : { from, closed, error };
+  } finally {
+    clearTimeout(timer);
+    peek.detach();
+  }
+}
+
+/** A PostgreSQL client asks first, for GSSAPI perhaps and for TLS; no ClientHello begins with 0 as its requests do. */
+async function answerPostgres(socket: Socket, peek: Peek): Promise<void> {
+  while ((await peek.read((bytes) => bytes[0])) === 0) {
+    const request = await peek.read(readPreamble);
+    if (request.kind !== 'ssl_request' && request.kind !== 'gss_request') return;
+    peek.drop(request.length);
+    socket.write(request.kind === 'ssl_request' ? acceptSsl : refuse);
+  }
+}
+
+function addressOf({ remoteAddress, remotePort = 0 }: Socket): string {
+  if (remoteAddress === undefined) return 'a unix socket';
+  return formatAddress({ address: normalizeAddress(remoteAddress), port: remotePort });
+}
