@@ -1,0 +1,78 @@
+/** The four ways through a proxy, each with an upstream and clients of its kind, for promises that hold in all of them. */
+import { once } from 'node:events';
+import { type AddressInfo, createServer, connect as netConnect, type Server, type Socket } from 'node:net';
+import type { TestContext } from 'node:test';
+import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
+import { ownCertificate } from './own-certificate.ts';
+import { type RunningProxy, startProxy } from './proxy.ts';
+
+/** plain: no TLS at all; terminate: TLS ends at the proxy; rewrap: there and begins anew; passthrough: it goes through. */
+export const modes = ['plain', 'terminate', 'rewrap', 'passthrough'] as const;
+export type Mode = (typeof modes)[number];
+
+export type Through = {
+  readonly proxy: RunningProxy;
+  /** A client that is connected (and has done its handshake). Half-open; destroyed after the test. */
+  readonly connect: () => Promise<Socket>;
+};
+
+const certificates = ownCertificate('a.example');
+
+/** Starts an upstream that does this with each connection, half-open, and a proxy of that mode before it. */
+export async function through(
+  t: Pick<TestContext, 'after'>,
+  mode: Mode,
+  onConnection: (socket: Socket) => void,
+  listener: object = {},
+): Promise<Through> {
+  const own = await certificates;
+  const port = await upstreamFor(t, mode, onConnection);
+  const tls = mode === 'rewrap' ? { authority: 'test', server_name: 'a.example' } : undefined;
+  const ways = { plain: 'off', passthrough: 'passthrough', terminate: undefined, rewrap: undefined };
+  const route = { tls: ways[mode] ?? { certificates: 'own' }, upstream: 'app' };
+  const proxy = await startProxy(
+    t,
+    {
+      ...own.sections,
+      listeners: { in: { ...listener, routes: [route] } },
+      upstreams: { app: { endpoints: [`127.0.0.1:${port}`], tls } },
+    },
+    own.files,
+  );
+  return { proxy, connect: () => connectTo(t, proxy.port(), mode !== 'plain') };
+}
+
+async function connectTo(t: Pick<TestContext, 'after'>, port: number, tls: boolean): Promise<Socket> {
+  const options = { port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true };
+  const socket = tls
+    ? tlsConnect({ ...options, servername: 'a.example', rejectUnauthorized: false })
+    : netConnect(options);
+  t.after(() => socket.destroy());
+  await once(socket, tls ? 'secureConnect' : 'connect');
+  return socket;
+}
+
+async function upstreamFor(
+  t: Pick<TestContext, 'after'>,
+  mode: Mode,
+  onConnection: (socket: Socket) => void,
+): Promise<number> {
+  const sockets = new Set<Socket>();
+  const accept = (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    onConnection(socket);
+  };
+  const { chain: cert, key } = (await certificates).credential;
+  const server: Server =
+    mode === 'plain' || mode === 'terminate'
+      ? createServer({ allowHalfOpen: true, noDelay: true }, accept)
+      : createTlsServer({ allowHalfOpen: true, noDelay: true, cert, key }, accept);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return (server.address() as AddressInfo).port;
+}
