@@ -13,7 +13,7 @@ import { createOutbound, type Outbound } from './outbound.ts';
 import { buildRouter, type Router } from './route/router.ts';
 import { type Authorizer, createAuthorizer } from './tls/authorize.ts';
 import { createTlsPolicy, type TlsPolicy } from './tls/terminate.ts';
-import type { TicketMasterSource } from './tls/ticket-masters.ts';
+import { holdTicketMasters, type TicketMasterSource } from './tls/ticket-masters.ts';
 import { createResolver } from './upstream/resolve.ts';
 
 /** A listener's rules, ready to serve. */
@@ -72,7 +72,7 @@ export type Surroundings = {
 
 /** Builds the service of a loaded configuration. */
 export function buildService(loaded: LoadedConfig, surroundings: Surroundings): Service {
-  const { logger, ticketMasters } = surroundings;
+  const { logger } = surroundings;
   const resolver = createResolver();
   const outbounds = new Map<string, Outbound>();
   for (const [name, config] of Object.entries(loaded.config.upstreams)) {
@@ -83,7 +83,7 @@ export function buildService(loaded: LoadedConfig, surroundings: Surroundings): 
     outbound: (name) => known(outbounds, name),
     ...surroundings,
     accessLog: { closed: loaded.config.log.access, opened: loaded.config.log.access_open },
-    policy: sharedPolicies(loaded, ticketMasters),
+    policy: sharedPolicies(loaded, surroundings.ticketMasters),
     authorizer(path) {
       let authorizer = authorizers.get(path);
       if (authorizer === undefined) {
@@ -160,6 +160,7 @@ function sharedPolicies(
   loaded: LoadedConfig,
   ticketMasters: TicketMasterSource,
 ): (config: TerminateConfig) => TlsPolicy {
+  const masters = loaded.ticketMasters ? holdTicketMasters(loaded.ticketMasters) : ticketMasters;
   const policies = new Map<string, TlsPolicy>();
   return (config) => {
     const key = JSON.stringify(config);
@@ -171,7 +172,7 @@ function sharedPolicies(
         certificates: config.certificates.map((name) => known<LoadedCertificate>(loaded.certificates, name)),
         authority:
           authority === undefined ? undefined : known<LoadedAuthority>(loaded.authorities, authority),
-        masters: ticketMasters,
+        masters,
       });
       policies.set(key, policy);
     }

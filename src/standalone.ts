@@ -16,9 +16,10 @@ export type Standalone = {
 
 /** Starts serving. Rejects with every listener's fault at once (ERR_LISTEN), or if a check of the user's does not load. */
 export async function startWorker(loaded: LoadedConfig, logger: Logger): Promise<Standalone> {
+  const ticketMasters = createTicketMasters(loaded.config.session_tickets.rotate);
   const worker = createWorker({
     logger,
-    ticketMasters: createTicketMasters(12 * 60 * 60 * 1000),
+    ticketMasters,
     connectionQuota: (_, limit) => localQuota(limit),
     addressLimits: (_, limits) => (hasAddressLimits(limits) ? createAddressLimits(limits) : undefined),
     cancelElsewhere: async () => 0,
@@ -27,6 +28,7 @@ export async function startWorker(loaded: LoadedConfig, logger: Logger): Promise
     await removeStaleSockets(next.config);
     const prepared = await worker.prepare(next);
     prepared.commit();
+    ticketMasters.rotateEvery(next.config.session_tickets.rotate);
   };
   await reload(loaded);
   return { bound: worker.bound(), drain: worker.drain, reload };

@@ -1,18 +1,22 @@
 /** The files that a configuration names, each read once. */
-import { readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import type { Path, Report } from './finding.ts';
 
 export type Files = {
   /** The contents, or undefined after reporting a fault at `path`. */
   read(file: string, path: Path, report: Report): Promise<Buffer | undefined>;
-  /** Every file that was asked for, in that order. */
+  /** The names in a directory; undefined if it is none. */
+  list(directory: string): Promise<string[] | undefined>;
+  /** Every file and directory that was asked for, in that order. */
   all(): string[];
 };
 
 export function createFiles(): Files {
   const contents = new Map<string, Buffer | NodeJS.ErrnoException>();
+  const asked = new Set<string>();
   return {
     async read(file, path, report) {
+      asked.add(file);
       const content =
         contents.get(file) ?? (await readFile(file).catch((error: NodeJS.ErrnoException) => error));
       contents.set(file, content);
@@ -20,7 +24,11 @@ export function createFiles(): Files {
       report.fault(path, `${file} ${reasons[content.code ?? ''] ?? `cannot be read (${content.code})`}`);
       return undefined;
     },
-    all: () => [...contents.keys()],
+    async list(directory) {
+      asked.add(directory);
+      return readdir(directory).catch(() => undefined);
+    },
+    all: () => [...asked],
   };
 }
 

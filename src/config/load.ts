@@ -14,6 +14,7 @@ import { checkListeners } from './rules-listeners.ts';
 import { checkUpstreams } from './rules-upstreams.ts';
 import { salvage } from './salvage.ts';
 import { type Config, configSchema } from './schema.ts';
+import { loadTicketKeys, type TicketMasters } from './ticket-keys.ts';
 import { warnOfUnreachable } from './unreachable.ts';
 import { type ParsedYaml, type Place, parseYaml } from './yaml.ts';
 
@@ -34,8 +35,10 @@ export type LoadedConfig = {
   readonly certificates: ReadonlyMap<string, LoadedCertificate>;
   /** With `system`, which is made when it is first looked at: it is large. */
   readonly authorities: ReadonlyMap<string, LoadedAuthority>;
+  /** Of `session_tickets.keys`; undefined: they are made at random. */
+  readonly ticketMasters: TicketMasters | undefined;
   readonly warnings: readonly Finding[];
-  /** Every file that was read, absolute: what to watch. */
+  /** Every file that was read, and directory that was looked into, absolute: what to watch. */
   readonly files: readonly string[];
 };
 
@@ -66,6 +69,7 @@ export async function loadConfig(
   await checkModules(config, files, findings.report);
   const certificates = await loadCertificates(config, files, findings.report);
   const authorities = await loadAuthorities(config, files, findings.report);
+  const ticketMasters = await loadTicketKeys(config, files, findings.report);
   if (findings.faults.length > 0) throw new ConfigError(sorted(findings.faults));
   checkCoverage(config, certificates, findings.report);
   warnOfUnreachable(config, findings.report);
@@ -79,6 +83,7 @@ export async function loadConfig(
     config,
     certificates,
     authorities,
+    ticketMasters,
     warnings,
     files: [absolute, ...files.all()],
   };

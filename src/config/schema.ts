@@ -405,6 +405,23 @@ const certificate = z.union([
   }),
 ]);
 
+const sessionTickets = z
+  .strictObject({
+    rotate: duration
+      .optional()
+      .describe('Random keys, replaced this often; those before are still accepted. Default: 12h.'),
+    keys: path
+      .optional()
+      .describe('In place of random keys, secrets that several machines share: a file or a directory.'),
+  })
+  .refine(({ rotate, keys }) => rotate === undefined || keys === undefined, {
+    path: ['rotate'],
+    error: 'with `keys` nothing is rotated here; remove one of the two',
+  })
+  .transform(({ rotate = 12 * 3600 * 1000, keys }) => ({ rotate, keys }))
+  .prefault({})
+  .describe('The keys of session tickets, which let clients resume.');
+
 const authority = z.strictObject({
   ca: oneOrMore(path).describe(
     'CA certificates, PEM: the roots, and intermediates where clients do not send them.',
@@ -445,6 +462,7 @@ export const configSchema = z
       })
       .prefault({})
       .describe('Draining.'),
+    session_tickets: sessionTickets,
     certificates: z.record(name, certificate).default({}).describe('What we present, by name.'),
     authorities: z
       .record(name, authority)
