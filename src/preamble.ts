@@ -24,8 +24,8 @@ export async function readProxyHeader(connection: Connection, peek: Peek): Promi
       hint: `if it is your load balancer, add it to listeners.${listener.name}.accept_proxy_protocol.from`,
     });
   }
+  // A header and nothing more is a load balancer's health check: still a probe.
   const header = await peek.read(decodeProxyHeader);
-  connection.heard = true;
   peek.drop(header.length);
   if (header.client === undefined) return;
   record.peer = record.client;
@@ -35,7 +35,10 @@ export async function readProxyHeader(connection: Connection, peek: Peek): Promi
 /** Finds out what the client speaks, answering what a PostgreSQL client asks before TLS. Leaves the ClientHello unread. */
 export async function readOpening(connection: Connection, peek: Peek): Promise<Opening> {
   const { listener } = connection;
-  if (!listener.takesTls) return { kind: 'plain' };
+  if (!listener.takesTls) {
+    connection.speaksPostgres = listener.config.starttls === 'postgres';
+    return { kind: 'plain' };
+  }
   if (listener.config.starttls === 'postgres') return readPostgresOpening(connection, peek);
   if (!listener.takesPlain) return { kind: 'tls' };
   connection.record.phase = 'peek';

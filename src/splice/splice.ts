@@ -20,6 +20,8 @@ type Direction = {
   readonly to: Stream;
   readonly side: 'client' | 'upstream';
   ended: boolean;
+  /** Bytes have come this way since the other direction ended. */
+  answered: boolean;
 };
 
 /**
@@ -40,8 +42,8 @@ export class Splice {
 
   /** Both streams are paused and half-open; reading starts here. */
   constructor(client: Stream, upstream: Stream, bytes: Bytes, limits: SpliceLimits) {
-    this.#up = { from: client, to: upstream, side: 'client', ended: false };
-    this.#down = { from: upstream, to: client, side: 'upstream', ended: false };
+    this.#up = { from: client, to: upstream, side: 'client', ended: false, answered: false };
+    this.#down = { from: upstream, to: client, side: 'upstream', ended: false, answered: false };
     this.#bytes = bytes;
     this.#limits = limits;
     this.done = new Promise((resolve) => {
@@ -72,14 +74,16 @@ export class Splice {
     });
     stream.on('close', () => this.#onClose(direction));
     direction.to.stream.on('drain', () => stream.resume());
-    // It went between the dial and here: its 'close' will not come again.
+    // What came between the dial and here is not told again. ('end' comes on paused streams too, if nothing is left to read.)
     if (stream.closed) setImmediate(() => this.#onClose(direction));
+    else if (stream.readableEnded) this.#onEnd(direction);
   }
 
   #onData(direction: Direction, chunk: Buffer): void {
     this.#lastActive = Date.now();
     if (direction === this.#up) this.#bytes.in += chunk.length;
     else this.#bytes.out += chunk.length;
+    if (this.#opposite(direction).ended) direction.answered = true;
     if (!direction.to.stream.write(chunk)) direction.from.stream.pause();
   }
 
@@ -97,7 +101,11 @@ export class Splice {
   /** A side failed. What was read of it is still delivered, then the other side is reset too. */
   #onGone(direction: Direction, error: Error | undefined): void {
     if (this.#result !== undefined) return;
-    this.#result = describeFailure(direction.side, error);
+    const opposite = this.#opposite(direction);
+    // PostgreSQL and others close without reading a close_notify, which makes their close a reset. Where the peer had ended
+    // and nothing more was said, that is how such a server takes its leave.
+    const isLeave = opposite.ended && !direction.answered;
+    this.#result = isLeave ? { side: opposite.side } : describeFailure(direction.side, error);
     direction.ended = true;
     this.#lastActive = Date.now();
     const other = direction.to;
@@ -106,6 +114,10 @@ export class Splice {
       other.stream.once('drain', () => abort(other));
       this.#watch();
     }
+  }
+
+  #opposite(direction: Direction): Direction {
+    return direction === this.#up ? this.#down : this.#up;
   }
 
   #onClose(direction: Direction): void {
