@@ -1,0 +1,254 @@
+/** The admin endpoint: HTTP for Prometheus, probes, scripts, and the live page. */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, ListenOptions } from 'node:net';
+import { formatAddress } from '../address.ts';
+import { parseEndpoint } from '../config/schema.ts';
+import { ProxyError, systemCode } from '../errors.ts';
+import { removeStaleSocket } from '../socket-file.ts';
+import { isLoopback, refusalOf } from './origin.ts';
+import { type Page, readPage } from './page.ts';
+import type { Status } from './status.ts';
+
+/** Whom the endpoint asks. A rejection is answered with 500. */
+export type AdminSource = {
+  /** Prometheus' text. */
+  readonly metrics: () => Promise<string>;
+  /** 503 tells an orchestrator to restart us. */
+  readonly healthy: () => boolean;
+  /** 503 tells load balancers to send nobody. */
+  readonly ready: () => boolean;
+  readonly status: () => Status | Promise<Status>;
+  readonly reload: () => Promise<ReloadResult>;
+  /** Told of what was answered with 500. */
+  readonly failed?: ((error: unknown) => void) | undefined;
+};
+
+export type ReloadResult = { readonly ok: boolean; readonly faults: readonly string[] };
+
+export type Admin = {
+  /** `127.0.0.1:9901` with the port that the system chose if 0 was asked for, or `unix:/path`. */
+  readonly address: string;
+  /** Ends open requests too. */
+  readonly close: () => Promise<void>;
+};
+
+/** In milliseconds: for the head of a request, and silence in the middle of anything. */
+export type AdminTimeouts = { readonly head: number; readonly silence: number };
+
+/**
+ * Serves `admin.bind`. Throws ProxyError ERR_LISTEN. On an address that is neither loopback nor a unix socket it gives only
+ * metrics and health: what else it knows, and the reload, are for those on this machine.
+ */
+export async function startAdmin(
+  bind: string,
+  source: AdminSource,
+  { head, silence }: AdminTimeouts = { head: 5_000, silence: 60_000 },
+): Promise<Admin> {
+  const endpoint = parseEndpoint(bind);
+  if (endpoint === undefined) throw new TypeError(`not an address: ${bind}`);
+  const context: Context = {
+    source,
+    page: readPage(),
+    boundHost: 'path' in endpoint ? undefined : endpoint.host,
+    reach: 'public',
+  };
+  const server = createServer(
+    {
+      headersTimeout: head,
+      requestTimeout: head,
+      keepAliveTimeout: silence,
+      connectionsCheckingInterval: Math.min(1_000, head),
+      maxHeaderSize: 8 * 1024,
+    },
+    (request, response) => void answer(request, response, context),
+  );
+  server.setTimeout(silence);
+  // Clients that do nothing keep neither memory nor descriptors from those that are served.
+  server.maxConnections = 200;
+  try {
+    if ('path' in endpoint) {
+      await removeStaleSocket(endpoint.path);
+      await listenPrivately(server, endpoint.path);
+    } else {
+      await listen(server, { host: endpoint.host, port: endpoint.port });
+    }
+  } catch (error) {
+    throw listenError(bind, error);
+  }
+  server.on('error', (error) => source.failed?.(error));
+  const bound = server.address() as AddressInfo | string;
+  context.reach = typeof bound === 'string' ? 'unix' : isLoopback(bound.address) ? 'loopback' : 'public';
+  return {
+    address: typeof bound === 'string' ? bind : formatAddress(bound),
+    async close() {
+      const closed = once(server, 'close');
+      server.close();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+type Context = {
+  readonly source: AdminSource;
+  readonly page: Page;
+  readonly boundHost: string | undefined;
+  reach: 'unix' | 'loopback' | 'public';
+};
+
+type Answer = {
+  readonly status: number;
+  readonly type: 'text/plain' | 'application/json' | 'text/html' | 'text/plain; version=0.0.4';
+  readonly body: string;
+  readonly headers?: Readonly<Record<string, string>>;
+};
+
+type Resource = {
+  readonly method: 'GET' | 'POST';
+  /** Given on every address. */
+  readonly isPublic: boolean;
+  readonly answer: (source: AdminSource, page: Page) => Answer | Promise<Answer>;
+};
+
+const resources = new Map<string, Resource>([
+  [
+    '/metrics',
+    {
+      method: 'GET',
+      isPublic: true,
+      answer: async (source) => ({
+        status: 200,
+        type: 'text/plain; version=0.0.4',
+        body: await source.metrics(),
+      }),
+    },
+  ],
+  ['/healthz', { method: 'GET', isPublic: true, answer: (source) => yesOrNo(source.healthy(), 'healthy') }],
+  ['/readyz', { method: 'GET', isPublic: true, answer: (source) => yesOrNo(source.ready(), 'ready') }],
+  ['/status', { method: 'GET', isPublic: false, answer: async (source) => json(200, await source.status()) }],
+  [
+    '/',
+    {
+      method: 'GET',
+      isPublic: false,
+      answer: (_, { html, policy }) => ({
+        status: 200,
+        type: 'text/html',
+        body: html,
+        headers: { 'Content-Security-Policy': policy },
+      }),
+    },
+  ],
+  [
+    '/reload',
+    {
+      method: 'POST',
+      isPublic: false,
+      async answer(source) {
+        const result = await source.reload();
+        return json(result.ok ? 200 : 422, result);
+      },
+    },
+  ],
+]);
+
+/** One request. It never rejects. */
+async function answer(request: IncomingMessage, response: ServerResponse, context: Context): Promise<void> {
+  try {
+    send(response, await answerOf(request, response, context));
+  } catch (error) {
+    context.source.failed?.(error);
+    send(response, text(500, 'this could not be answered; the log may say why'));
+  }
+}
+
+async function answerOf(
+  request: IncomingMessage,
+  response: ServerResponse,
+  context: Context,
+): Promise<Answer> {
+  const { method = '', url = '' } = request;
+  const refusal = refusalOf(request.headers, method, context);
+  if (refusal !== undefined) return text(403, refusal);
+  const resource = resources.get(url.split('?')[0] ?? '');
+  if (resource === undefined)
+    return text(404, 'there is nothing here; see /metrics, /healthz, /readyz, /status');
+  if (context.reach === 'public' && !resource.isPublic) {
+    return text(403, 'on an address that others can reach there are only /metrics, /healthz and /readyz');
+  }
+  if (method !== resource.method && !(method === 'HEAD' && resource.method === 'GET')) {
+    response.setHeader('Allow', resource.method === 'GET' ? 'GET, HEAD' : resource.method);
+    return text(405, `this takes ${resource.method}`);
+  }
+  if (hasBody(request)) return text(413, 'this takes no body');
+  // A reload takes the time it takes.
+  if (resource.method === 'POST') request.socket.setTimeout(0);
+  return resource.answer(context.source, context.page);
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+function send(response: ServerResponse, { status, type, body, headers: own }: Answer): void {
+  const bytes = Buffer.from(body);
+  response.writeHead(status, {
+    ...headers,
+    ...own,
+    'Content-Type': `${type}; charset=utf-8`,
+    'Content-Length': bytes.length,
+    // What is left of a request that was refused is not read.
+    ...(status >= 400 && status < 500 && { Connection: 'close' }),
+  });
+  response.end(bytes);
+}
+
+function yesOrNo(is: boolean, word: string): Answer {
+  return text(is ? 200 : 503, is ? word : `not ${word}`);
+}
+
+function text(status: number, line: string): Answer {
+  return { status, type: 'text/plain', body: `${line}\n` };
+}
+
+function json(status: number, value: unknown): Answer {
+  return { status, type: 'application/json', body: `${JSON.stringify(value)}\n` };
+}
+
+const headers = {
+  'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+  'X-Content-Type-Options': 'nosniff',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Referrer-Policy': 'no-referrer',
+  'Cache-Control': 'no-store',
+};
+
+/** The socket is made with the mode 0660, not given it afterwards. Binding is synchronous; so is what goes around it. */
+async function listenPrivately(server: Server, path: string): Promise<void> {
+  const umask = process.umask(0o117);
+  const listening = listen(server, { path });
+  process.umask(umask);
+  await listening;
+}
+
+function listen(server: Server, options: ListenOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+function listenError(bind: string, cause: unknown): ProxyError {
+  const code = systemCode(cause);
+  return new ProxyError('ERR_LISTEN', {
+    side: 'proxy',
+    message: `admin.bind: ${bind} ${code === 'EADDRINUSE' ? 'is already in use' : 'cannot be bound'} (${code})`,
+    hint: code === 'EADDRINUSE' ? 'find who holds it with `ss -lntxp`, or bind another address' : undefined,
+    cause,
+  });
+}

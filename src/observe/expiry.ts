@@ -1,0 +1,85 @@
+/** When what a configuration names expires: certificates, authorities, their CRLs. An expired CRL locks everyone out. */
+import { createHash, X509Certificate } from 'node:crypto';
+import type { LoadedConfig, LoadedPair } from '../config/load.ts';
+import type { SupervisorFacts } from './families.ts';
+import type { AuthorityStatus, CertificateStatus } from './status.ts';
+
+/** `system` is left out: its roots are many, and not the user's to renew. */
+export type Expiries = Pick<SupervisorFacts, 'certificates' | 'authorities' | 'crls'> & {
+  /** Not yet with the days they have left, which change: see `describeExpiries`. */
+  readonly pairs: readonly Omit<CertificateStatus, 'days_left'>[];
+};
+
+type Known = Pick<LoadedConfig, 'certificates' | 'authorities'>;
+
+/** To be read once for each configuration. */
+export function readExpiries({ certificates, authorities }: Known): Expiries {
+  const own = [...authorities.values()].filter(({ name }) => name !== 'system');
+  const pairs = [...certificates.values()].flatMap(({ name, pairs }) =>
+    pairs.map((pair) => ({
+      name,
+      key_type: pair.keyType,
+      names: namesOf(pair.leaf),
+      expires: firstExpiry(pair).toISOString(),
+      pin: pinOf(pair.leaf),
+    })),
+  );
+  return {
+    pairs,
+    certificates: pairs.map(({ name, expires }) => ({ name, notAfter: new Date(expires) })),
+    authorities: own.flatMap(({ name, certificates }) =>
+      certificates.map(({ validTo }) => ({ name, notAfter: new Date(validTo) })),
+    ),
+    crls: own.flatMap(({ name, crlNextUpdates }) =>
+      crlNextUpdates.flatMap((nextUpdate) => (nextUpdate ? [{ authority: name, nextUpdate }] : [])),
+    ),
+  };
+}
+
+/** The same for a Status, as of `now` (milliseconds since 1970). */
+export function describeExpiries(
+  { pairs, authorities, crls }: Expiries,
+  now = Date.now(),
+): { certificates: CertificateStatus[]; authorities: AuthorityStatus[] } {
+  const daysLeft = (date: Date): number => Math.floor((date.getTime() - now) / 86_400_000);
+  const names = [...new Set(authorities.map(({ name }) => name))];
+  return {
+    certificates: pairs.map((pair) => ({ ...pair, days_left: daysLeft(new Date(pair.expires)) })),
+    authorities: names.flatMap((name) => {
+      const expires = first(authorities.filter((one) => one.name === name).map(({ notAfter }) => notAfter));
+      const crl = first(crls.filter((one) => one.authority === name).map(({ nextUpdate }) => nextUpdate));
+      if (expires === undefined) return [];
+      return [
+        {
+          name,
+          expires: expires.toISOString(),
+          days_left: daysLeft(expires),
+          crl_next_update: crl?.toISOString() ?? null,
+          crl_days_left: crl ? daysLeft(crl) : null,
+        },
+      ];
+    }),
+  };
+}
+
+/** A chain ends with its first certificate that does. */
+function firstExpiry({ cert, leaf }: LoadedPair): Date {
+  const chain = cert.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  const dates = chain.map((pem) => new Date(new X509Certificate(pem).validTo));
+  return first(dates) ?? new Date(leaf.validTo);
+}
+
+function first(dates: readonly Date[]): Date | undefined {
+  return dates.reduce<Date | undefined>((a, b) => (a === undefined || b < a ? b : a), undefined);
+}
+
+/** `DNS:a.example, DNS:b.example` without the kinds, or the subject where there are no SANs. */
+function namesOf({ subjectAltName, subject }: X509Certificate): string[] {
+  if (subjectAltName === undefined) return subject ? [subject.replaceAll('\n', ', ')] : [];
+  return subjectAltName.split(', ').map((name) => name.replace(/^(DNS|URI|IP Address|email):/, ''));
+}
+
+function pinOf({ publicKey }: X509Certificate): string {
+  const spki = publicKey.export({ type: 'spki', format: 'der' });
+  return `sha256:${createHash('sha256').update(spki).digest('base64')}`;
+}

@@ -1,0 +1,188 @@
+/** The metrics of docs/operations.md: names, meaning, labels. No label holds what a client can choose. */
+import { counter, type Family, gauge, histogram, type Labels } from './exposition.ts';
+import type { ListenerCounts, ProcessUse, Totals } from './metrics.ts';
+
+/** What the supervisor knows besides the workers' counts. */
+export type SupervisorFacts = {
+  readonly ready: boolean;
+  /** Of the configuration: they are told of before their first client comes. */
+  readonly listeners: readonly string[];
+  /** Those of the configuration; not those that a template makes of clients' names. */
+  readonly endpoints: readonly {
+    readonly upstream: string;
+    readonly endpoint: string;
+    readonly up: boolean;
+  }[];
+  /** A name may come several times: the first to expire counts. So with authorities and their CRLs. */
+  readonly certificates: readonly { readonly name: string; readonly notAfter: Date }[];
+  readonly authorities: readonly { readonly name: string; readonly notAfter: Date }[];
+  readonly crls: readonly { readonly authority: string; readonly nextUpdate: Date }[];
+  readonly reloads: {
+    readonly success: number;
+    readonly failure: number;
+    /** The start counts as one. */
+    readonly lastSuccess: Date;
+    /** Whether what is served is what the last attempt read. */
+    readonly lastOk: boolean;
+  };
+  /** Workers that ended without having been told to. */
+  readonly workerCrashes: number;
+};
+
+/** What workers have counted. */
+export function connectionFamilies({ listeners, connects }: Totals): Family[] {
+  const each = <T>(make: (labels: { listener: string }, counts: ListenerCounts) => T[]): T[] =>
+    [...listeners].flatMap(([listener, counts]) => make({ listener }, counts));
+  return [
+    counter(
+      'penstock_connections_total',
+      'Connections that have ended, by route and by how: ok, error, or refused by a rule or a limit.',
+      each((labels, { outcomes }) =>
+        [...outcomes].flatMap(([route, counts]) =>
+          Object.entries(counts).map(([outcome, value]) => ({
+            labels: { ...labels, route: `${route}`, outcome },
+            value,
+          })),
+        ),
+      ),
+    ),
+    gauge(
+      'penstock_connections_active',
+      'Open connections.',
+      each((labels, { opened, closed }) => [{ labels, value: opened - closed }]),
+    ),
+    counter(
+      'penstock_bytes_total',
+      'Payload from (in) and to (out) clients, of open connections too.',
+      each((labels, { bytesIn, bytesOut }) => [
+        { labels: { ...labels, direction: 'in' }, value: bytesIn },
+        { labels: { ...labels, direction: 'out' }, value: bytesOut },
+      ]),
+    ),
+    counter(
+      'penstock_connection_errors_total',
+      'Connections that ended with a code, by the side that was at fault.',
+      each((labels, { errors }) =>
+        Object.entries(errors).flatMap(([side, codes]) =>
+          [...codes].map(([code, value]) => ({ labels: { ...labels, side, code }, value })),
+        ),
+      ),
+    ),
+    histogram(
+      'penstock_handshake_seconds',
+      'Completed TLS handshakes with clients.',
+      each((labels, { handshakes: { full, resumed } }) => [
+        { labels: { ...labels, resumed: 'false' }, histogram: full },
+        { labels: { ...labels, resumed: 'true' }, histogram: resumed },
+      ]),
+    ),
+    histogram(
+      'penstock_upstream_connect_seconds',
+      'Successful dials, from the choice of an endpoint until it is ready for payload, retries included.',
+      [...connects].map(([upstream, histogram]) => ({ labels: { upstream }, histogram })),
+    ),
+  ];
+}
+
+/** What the supervisor knows. */
+export function supervisorFamilies(facts: SupervisorFacts): Family[] {
+  const { reloads } = facts;
+  const one = (value: number) => [{ labels: {}, value }];
+  return [
+    gauge('penstock_ready', '1 while new connections are taken.', one(facts.ready ? 1 : 0)),
+    gauge(
+      'penstock_upstream_endpoint_up',
+      '1 if the endpoint takes connections, 0 if it is held to be down.',
+      facts.endpoints.map(({ upstream, endpoint, up }) => ({
+        labels: { upstream, endpoint },
+        value: up ? 1 : 0,
+      })),
+    ),
+    gauge(
+      'penstock_certificate_expiry_timestamp_seconds',
+      'When the certificate expires, or the first of its pairs and issuers.',
+      earliest(facts.certificates.map(({ name, notAfter }) => [{ certificate: name }, notAfter])),
+    ),
+    gauge(
+      'penstock_authority_expiry_timestamp_seconds',
+      'When the first CA certificate of the authority expires.',
+      earliest(facts.authorities.map(({ name, notAfter }) => [{ authority: name }, notAfter])),
+    ),
+    gauge(
+      'penstock_crl_expiry_timestamp_seconds',
+      'When the first CRL of the authority is out of date: from then on it lets nobody in.',
+      earliest(facts.crls.map(({ authority, nextUpdate }) => [{ authority }, nextUpdate])),
+    ),
+    counter('penstock_config_reloads_total', 'Reloads of the configuration, the start not counted.', [
+      { labels: { result: 'success' }, value: reloads.success },
+      { labels: { result: 'failure' }, value: reloads.failure },
+    ]),
+    gauge(
+      'penstock_config_last_reload_success_timestamp_seconds',
+      'When the configuration that is served was loaded.',
+      one(reloads.lastSuccess.getTime() / 1000),
+    ),
+    gauge(
+      'penstock_config_last_reload_successful',
+      '0 if the last reload failed: the files are not what is served.',
+      one(reloads.lastOk ? 1 : 0),
+    ),
+    counter(
+      'penstock_worker_crashes_total',
+      'Workers that ended without having been told to.',
+      one(facts.workerCrashes),
+    ),
+  ];
+}
+
+/** Process metrics under their usual names, by worker; the supervisor is one of them. */
+export function processFamilies(processes: ReadonlyMap<string, ProcessUse>): Family[] {
+  const each = (value: (use: ProcessUse) => number) =>
+    [...processes].map(([worker, use]) => ({ labels: { worker }, value: value(use) }));
+  return [
+    counter(
+      'process_cpu_seconds_total',
+      'CPU time, user and system.',
+      each((use) => use.cpuSeconds),
+    ),
+    gauge(
+      'process_resident_memory_bytes',
+      'Resident memory.',
+      each((use) => use.residentBytes),
+    ),
+    gauge(
+      'process_start_time_seconds',
+      'When the process started.',
+      each((use) => use.startedAt),
+    ),
+    gauge(
+      'nodejs_heap_size_used_bytes',
+      "Used bytes of V8's heap.",
+      each((use) => use.heapBytes),
+    ),
+    counter(
+      'penstock_worker_busy_seconds_total',
+      'Time in which the event loop had something to do: 1 a second is all that a process can.',
+      each((use) => use.busySeconds),
+    ),
+  ];
+}
+
+/** Which code runs. */
+export function buildFamily(version: string, node: string): Family {
+  return gauge('penstock_build_info', 'Always 1; the labels tell which version runs.', [
+    { labels: { version, node }, value: 1 },
+  ]);
+}
+
+/** One sample for each set of labels, of its first date. */
+function earliest(dates: readonly (readonly [Labels, Date])[]) {
+  const first = new Map<string, { labels: Labels; value: number }>();
+  for (const [labels, date] of dates) {
+    const key = Object.values(labels).join();
+    const value = date.getTime() / 1000;
+    const known = first.get(key);
+    if (known === undefined || value < known.value) first.set(key, { labels, value });
+  }
+  return [...first.values()];
+}

@@ -1,0 +1,150 @@
+/** The supervisor's side of the metrics: sums what workers count, keeps what dead ones counted, and tells it. */
+import { formatFamilies } from './exposition.ts';
+import {
+  buildFamily,
+  connectionFamilies,
+  processFamilies,
+  type SupervisorFacts,
+  supervisorFamilies,
+} from './families.ts';
+import {
+  addTotals,
+  countsOf,
+  emptyTotals,
+  type ListenerCounts,
+  type MetricsSnapshot,
+  type ProcessUse,
+  processUse,
+  type Totals,
+} from './metrics.ts';
+import type { ListenerStatus, Status, WorkerState, WorkerStatus } from './status.ts';
+
+export type MetricsHub = {
+  /** Takes a worker's counts in place of its last ones. Those of a worker that was retired just before still count. */
+  readonly update: (workerId: number, snapshot: MetricsSnapshot) => void;
+  /** A worker has ended: its totals stay, its open connections and its process are no more. */
+  readonly retire: (workerId: number) => void;
+  /** Prometheus' text. */
+  readonly render: (facts: SupervisorFacts) => Promise<string>;
+  /** The parts of a Status that come from metrics. */
+  readonly describe: (known: {
+    readonly listeners: readonly Pick<ListenerStatus, 'name' | 'addresses'>[];
+    readonly workers: readonly { readonly id: number; readonly pid: number; readonly state: WorkerState }[];
+  }) => Pick<Status, 'listeners' | 'workers'>;
+};
+
+/** How many ended workers' last counts may still be replaced by ones that were on their way. */
+const remembered = 64;
+
+export function createMetricsHub(options: { readonly version: string; readonly node?: string }): MetricsHub {
+  const living = new Map<number, MetricsSnapshot>();
+  /** In the order of their end; undefined for those that never told their counts. */
+  const ended = new Map<number, MetricsSnapshot | undefined>();
+  const past = emptyTotals();
+
+  function retire(workerId: number): void {
+    if (ended.has(workerId)) return;
+    ended.set(workerId, living.get(workerId));
+    living.delete(workerId);
+    const [oldest] = ended;
+    if (ended.size <= remembered || oldest === undefined) return;
+    const [id, snapshot] = oldest;
+    ended.delete(id);
+    if (snapshot) addTotals(past, asEnded(snapshot));
+  }
+
+  /** Of all workers, the dead ones' without open connections. */
+  function totals(): Totals {
+    const sum = emptyTotals();
+    addTotals(sum, past);
+    for (const snapshot of ended.values()) if (snapshot) addTotals(sum, asEnded(snapshot));
+    for (const snapshot of living.values()) addTotals(sum, snapshot);
+    return sum;
+  }
+
+  return {
+    update(workerId, snapshot) {
+      if (ended.has(workerId)) ended.set(workerId, snapshot);
+      else living.set(workerId, snapshot);
+    },
+    retire,
+    render(facts) {
+      const sum = totals();
+      for (const name of facts.listeners) countsOf(sum, name);
+      const processes = new Map<string, ProcessUse>([['supervisor', processUse()]]);
+      for (const [id, snapshot] of living) processes.set(`${id}`, snapshot.process);
+      return formatFamilies([
+        ...connectionFamilies(sum),
+        ...supervisorFamilies(facts),
+        ...processFamilies(processes),
+        buildFamily(options.version, options.node ?? process.version),
+      ]);
+    },
+    describe({ listeners, workers }) {
+      const sum = totals();
+      const configured = listeners.map(({ name, addresses }) =>
+        describeListener(name, addresses, countsOf(sum, name)),
+      );
+      const names = new Set(listeners.map(({ name }) => name));
+      const former = [...sum.listeners]
+        .filter(([name, { opened, closed }]) => !names.has(name) && opened > closed)
+        .map(([name, counts]) => describeListener(name, [], counts));
+      return {
+        listeners: [...configured, ...former],
+        workers: workers.map((worker) => describeWorker(worker, living.get(worker.id))),
+      };
+    },
+  };
+}
+
+/** Open connections ended with their worker; they are in no outcome, since none was told. */
+function asEnded({ listeners, connects }: MetricsSnapshot): Totals {
+  const settled = [...listeners].map(([name, counts]): [string, ListenerCounts] => [
+    name,
+    { ...counts, closed: counts.opened },
+  ]);
+  return { listeners: new Map(settled), connects };
+}
+
+function describeListener(
+  name: string,
+  addresses: readonly string[],
+  counts: ListenerCounts,
+): ListenerStatus {
+  const outcomes = { ok: 0, error: 0, refused: 0 };
+  for (const { ok, error, refused } of counts.outcomes.values()) {
+    outcomes.ok += ok;
+    outcomes.error += error;
+    outcomes.refused += refused;
+  }
+  const errors = (['client', 'upstream', 'proxy'] as const).flatMap((side) =>
+    [...counts.errors[side]].map(([code, count]) => ({ side, code, count })),
+  );
+  return {
+    name,
+    addresses,
+    active: counts.opened - counts.closed,
+    total: counts.opened,
+    outcomes,
+    errors: errors.sort((a, b) => b.count - a.count),
+    bytes: { in: counts.bytesIn, out: counts.bytesOut },
+  };
+}
+
+function describeWorker(
+  worker: Pick<WorkerStatus, 'id' | 'pid' | 'state'>,
+  snapshot: MetricsSnapshot | undefined,
+): WorkerStatus {
+  const { id, pid, state } = worker;
+  let connections = 0;
+  for (const { opened, closed } of snapshot?.listeners.values() ?? []) connections += opened - closed;
+  return {
+    id,
+    pid,
+    state,
+    connections,
+    rss: snapshot?.process.residentBytes ?? 0,
+    cpu_seconds: snapshot?.process.cpuSeconds ?? 0,
+    busy_seconds: snapshot?.process.busySeconds ?? 0,
+  };
+}

@@ -1,0 +1,224 @@
+/**
+ * What one worker counts. Plain numbers in maps, touched twice a connection; the supervisor sums them and makes Prometheus'
+ * text of them (hub.ts). Every key is a name of the configuration or a code: none that a client can choose.
+ */
+import type { ConnectionCode, Side } from '../errors.ts';
+import type { AccessRecord } from './access-log.ts';
+
+/** Upper bounds in seconds; above the last one there is one more bucket. */
+export const bucketBounds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+/** `counts[i]`: observations up to `bucketBounds[i]` and above the bound before it. `sum` is in seconds. */
+export type Histogram = { readonly counts: number[]; sum: number };
+
+/**
+ * How a connection ended. `ok`: without a code. `refused`: a rule or a limit turned the client away. `error`: with any other
+ * code, whoever's fault it was.
+ */
+export type Outcome = 'ok' | 'error' | 'refused';
+
+export type ListenerCounts = {
+  opened: number;
+  closed: number;
+  bytesIn: number;
+  bytesOut: number;
+  /** By the route's name or index; '' for connections that ended before they had one. */
+  readonly outcomes: Map<string | number, Record<Outcome, number>>;
+  readonly errors: Record<Side, Map<ConnectionCode, number>>;
+  readonly handshakes: { readonly full: Histogram; readonly resumed: Histogram };
+};
+
+/** Counts since the beginning. */
+export type Totals = {
+  readonly listeners: Map<string, ListenerCounts>;
+  /** How long dials took that succeeded, by upstream. */
+  readonly connects: Map<string, Histogram>;
+};
+
+/** What the process has used. */
+export type ProcessUse = {
+  /** Seconds since 1970. */
+  readonly startedAt: number;
+  readonly cpuSeconds: number;
+  /** Time in which the event loop had something to do. */
+  readonly busySeconds: number;
+  readonly residentBytes: number;
+  readonly heapBytes: number;
+};
+
+/** A worker's counts at one moment. Structured clone takes it (maps: not JSON). */
+export type MetricsSnapshot = Totals & { readonly process: ProcessUse };
+
+export type WorkerMetrics = {
+  /** A client was accepted. */
+  readonly opened: (listener: string) => void;
+  /** It has gone: once for each `opened`, when its record is final and no longer among the live ones. */
+  readonly closed: (record: AccessRecord) => void;
+  /**
+   * Everything since the worker began: of connections that have ended, and of the live ones what has happened so far. So
+   * bytes and handshakes move while connections live, and nothing goes backwards when they end.
+   */
+  readonly snapshot: (live: Iterable<AccessRecord>) => MetricsSnapshot;
+};
+
+export function createWorkerMetrics(): WorkerMetrics {
+  const totals = emptyTotals();
+  return {
+    opened(listener) {
+      countsOf(totals, listener).opened += 1;
+    },
+    closed(record) {
+      const counts = countsOf(totals, record.listener);
+      counts.closed += 1;
+      outcomesOf(counts, record.route ?? '')[outcomeOf(record.code)] += 1;
+      if (record.code !== undefined) {
+        const errors = counts.errors[record.side];
+        errors.set(record.code, (errors.get(record.code) ?? 0) + 1);
+      }
+      measure(totals, record);
+    },
+    snapshot(live) {
+      const sum = structuredClone(totals);
+      for (const record of live) measure(sum, record);
+      return { ...sum, process: processUse() };
+    },
+  };
+}
+
+export function emptyTotals(): Totals {
+  return { listeners: new Map(), connects: new Map() };
+}
+
+/** Adds the second one's counts to the first. */
+export function addTotals(to: Totals, from: Totals): void {
+  for (const [name, counts] of from.listeners) addCounts(countsOf(to, name), counts);
+  for (const [name, histogram] of from.connects) addHistogram(connectsOf(to, name), histogram);
+}
+
+/** The counts of a listener, from zero if there are none yet. */
+export function countsOf({ listeners }: Totals, name: string): ListenerCounts {
+  let counts = listeners.get(name);
+  if (counts === undefined) {
+    counts = {
+      opened: 0,
+      closed: 0,
+      bytesIn: 0,
+      bytesOut: 0,
+      outcomes: new Map(),
+      errors: { client: new Map(), upstream: new Map(), proxy: new Map() },
+      handshakes: { full: emptyHistogram(), resumed: emptyHistogram() },
+    };
+    listeners.set(name, counts);
+  }
+  return counts;
+}
+
+/** What this process has used until now. */
+export function processUse(): ProcessUse {
+  const { user, system } = process.cpuUsage();
+  const { rss, heapUsed } = process.memoryUsage();
+  return {
+    startedAt: (Date.now() - process.uptime() * 1000) / 1000,
+    cpuSeconds: (user + system) / 1e6,
+    busySeconds: performance.eventLoopUtilization().active / 1000,
+    residentBytes: rss,
+    heapBytes: heapUsed,
+  };
+}
+
+/** Codes of clients that a rule or a limit turned away: nothing broke. */
+const refusals: ReadonlySet<ConnectionCode> = new Set<ConnectionCode>([
+  'ERR_ADDRESS_DENIED',
+  'ERR_CONNECTION_LIMIT',
+  'ERR_CONNECTION_LIMIT_PER_IP',
+  'ERR_RATE_LIMIT_PER_IP',
+  'ERR_DESCRIPTORS_EXHAUSTED',
+  'ERR_PROXY_HEADER_UNTRUSTED',
+  'ERR_STARTTLS_REQUIRED',
+  'ERR_CANCEL_REFUSED',
+  'ERR_NO_ROUTE',
+  'ERR_ROUTE_DENIED',
+  'ERR_HANDSHAKE_LIMIT',
+  'ERR_CLIENT_CERT_REQUIRED',
+  'ERR_CLIENT_CERT_UNTRUSTED',
+  'ERR_CLIENT_CERT_EXPIRED',
+  'ERR_CLIENT_CERT_NOT_YET_VALID',
+  'ERR_CLIENT_CERT_REVOKED',
+  'ERR_CLIENT_CERT_PURPOSE',
+  'ERR_CLIENT_CERT_NOT_PINNED',
+  'ERR_CLIENT_CERT_NOT_ALLOWED',
+  'ERR_AUTHORIZE_DENIED',
+  'ERR_UPSTREAM_TEMPLATE',
+  'ERR_UPSTREAM_ADDRESS_FORBIDDEN',
+]);
+
+function outcomeOf(code: ConnectionCode | undefined): Outcome {
+  if (code === undefined) return 'ok';
+  return refusals.has(code) ? 'refused' : 'error';
+}
+
+/** What a connection adds whether or not it has ended. */
+function measure(totals: Totals, record: AccessRecord): void {
+  const { bytes, handshakeMs, connectMs, tls, upstream } = record;
+  const counts = countsOf(totals, record.listener);
+  counts.bytesIn += bytes.in;
+  counts.bytesOut += bytes.out;
+  if (handshakeMs !== undefined) {
+    observe(tls?.resumed ? counts.handshakes.resumed : counts.handshakes.full, handshakeMs / 1000);
+  }
+  if (connectMs !== undefined && upstream !== undefined) {
+    observe(connectsOf(totals, upstream), connectMs / 1000);
+  }
+}
+
+function outcomesOf({ outcomes }: ListenerCounts, route: string | number): Record<Outcome, number> {
+  let counts = outcomes.get(route);
+  if (counts === undefined) {
+    counts = { ok: 0, error: 0, refused: 0 };
+    outcomes.set(route, counts);
+  }
+  return counts;
+}
+
+function connectsOf({ connects }: Totals, upstream: string): Histogram {
+  let histogram = connects.get(upstream);
+  if (histogram === undefined) {
+    histogram = emptyHistogram();
+    connects.set(upstream, histogram);
+  }
+  return histogram;
+}
+
+function emptyHistogram(): Histogram {
+  return { counts: new Array<number>(bucketBounds.length + 1).fill(0), sum: 0 };
+}
+
+function observe(histogram: Histogram, seconds: number): void {
+  let bucket = 0;
+  while (bucket < bucketBounds.length && seconds > (bucketBounds[bucket] ?? 0)) bucket += 1;
+  histogram.counts[bucket] = (histogram.counts[bucket] ?? 0) + 1;
+  histogram.sum += seconds;
+}
+
+function addCounts(to: ListenerCounts, from: ListenerCounts): void {
+  to.opened += from.opened;
+  to.closed += from.closed;
+  to.bytesIn += from.bytesIn;
+  to.bytesOut += from.bytesOut;
+  for (const [route, outcomes] of from.outcomes) {
+    const sum = outcomesOf(to, route);
+    for (const outcome of ['ok', 'error', 'refused'] as const) sum[outcome] += outcomes[outcome];
+  }
+  for (const side of ['client', 'upstream', 'proxy'] as const) {
+    for (const [code, count] of from.errors[side]) {
+      to.errors[side].set(code, (to.errors[side].get(code) ?? 0) + count);
+    }
+  }
+  addHistogram(to.handshakes.full, from.handshakes.full);
+  addHistogram(to.handshakes.resumed, from.handshakes.resumed);
+}
+
+function addHistogram(to: Histogram, from: Histogram): void {
+  for (const [bucket, count] of from.counts.entries()) to.counts[bucket] = (to.counts[bucket] ?? 0) + count;
+  to.sum += from.sum;
+}

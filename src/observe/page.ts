@@ -1,0 +1,31 @@
+/** The live page, and what a browser may let it do. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+
+export type Page = {
+  readonly html: string;
+  /** Its Content-Security-Policy: the one style and the one script that it has, by their hashes, and its own `/status`. */
+  readonly policy: string;
+};
+
+/** Reads the page, which is beside this file. */
+export function readPage(): Page {
+  const html = readFileSync(new URL('./status.html', import.meta.url), 'utf8');
+  const policy = [
+    "default-src 'none'",
+    `style-src '${hashOf(html, 'style')}'`,
+    `script-src '${hashOf(html, 'script')}'`,
+    "connect-src 'self'",
+    'img-src data:',
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join('; ');
+  return { html, policy };
+}
+
+function hashOf(html: string, element: 'style' | 'script'): string {
+  const content = new RegExp(`<${element}>(.*?)</${element}>`, 's').exec(html)?.[1];
+  if (content === undefined) throw new TypeError(`status.html has no <${element}>`);
+  return `sha256-${createHash('sha256').update(content).digest('base64')}`;
+}
