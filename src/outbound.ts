@@ -11,6 +11,7 @@ import type { Stream } from './stream.ts';
 import { createOriginator, type Originator } from './tls/originate.ts';
 import { type Dialled, type DialRequest, dial } from './upstream/dial.ts';
 import type { Endpoint } from './upstream/endpoint.ts';
+import type { UpstreamState } from './upstream/registry.ts';
 import type { Resolver } from './upstream/resolve.ts';
 import { createUpstream, type Upstream } from './upstream/upstream.ts';
 
@@ -29,20 +30,23 @@ export function createOutbound(
   name: string,
   config: UpstreamConfig,
   loaded: LoadedConfig,
-  resolver: Resolver,
+  { resolver, state }: { resolver: Resolver; state: UpstreamState },
 ): Outbound {
   return {
-    upstream: createUpstream(name, config, resolver),
-    originator:
-      config.tls &&
-      createOriginator(name, config.tls, {
-        certificate: config.tls.certificate ? loaded.certificates.get(config.tls.certificate) : undefined,
-        // `system` is large, and made only where it is looked at.
-        authority: trustsByChain(config.tls) ? loaded.authorities.get(config.tls.authority) : undefined,
-      }),
+    upstream: createUpstream(name, config, resolver, state),
+    originator: config.tls && originatorFor(name, config.tls, loaded),
     sendProxyProtocol: config.send_proxy_protocol,
     early: config.dial === 'early',
   };
+}
+
+/** The TLS client of an upstream, with what the configuration names. */
+export function originatorFor(name: string, tls: UpstreamTlsConfig, loaded: LoadedConfig): Originator {
+  return createOriginator(name, tls, {
+    certificate: tls.certificate ? loaded.certificates.get(tls.certificate) : undefined,
+    // `system` is large, and made only where it is looked at.
+    authority: trustsByChain(tls) ? loaded.authorities.get(tls.authority) : undefined,
+  });
 }
 
 function trustsByChain({ verify }: UpstreamTlsConfig): boolean {
@@ -93,9 +97,11 @@ export function atEndpoint(outbound: Outbound, endpoint: Endpoint): Outbound {
     ...outbound,
     upstream: {
       ...upstream,
+      // Of use just when the upstream has all the connections it may have.
+      enter: () => undefined,
       async pick(_client, tried) {
         if (tried.length > 0) return undefined;
-        endpoint.active += 1;
+        endpoint.state.active += 1;
         return endpoint;
       },
     },
@@ -130,7 +136,7 @@ async function prepare(caller: Caller, outbound: Outbound, attempt: Attempt): Pr
 }
 
 /** SSLRequest, and exactly one byte of answer: anything more would be plain text taken for protected. */
-async function askForTls(raw: Socket): Promise<void> {
+export async function askForTls(raw: Socket): Promise<void> {
   const peek = new Peek(raw, 'upstream');
   raw.write(sslRequest);
   await peek.read(readSslAnswer);

@@ -11,10 +11,26 @@ export type Quota = {
 
 /** A limit of this process alone. */
 export function localQuota(limit: number): Quota {
+  return countUpTo(() => limit);
+}
+
+/** Limits of this process alone, by name; a name's count goes on when it is given another limit. */
+export function localQuotas(): (name: string, limit: number) => Quota {
+  const limits = new Map<string, number>();
+  const quotas = new Map<string, Quota>();
+  return (name, limit) => {
+    limits.set(name, limit);
+    const quota = quotas.get(name) ?? countUpTo(() => limits.get(name) ?? limit);
+    quotas.set(name, quota);
+    return quota;
+  };
+}
+
+function countUpTo(limit: () => number): Quota {
   let used = 0;
   return {
     take() {
-      if (used >= limit) return false;
+      if (used >= limit()) return false;
       used += 1;
       return true;
     },

@@ -14,6 +14,7 @@ import { buildRouter, type Router } from './route/router.ts';
 import { type Authorizer, createAuthorizer } from './tls/authorize.ts';
 import { createTlsPolicy, type TlsPolicy } from './tls/terminate.ts';
 import { holdTicketMasters, type TicketMasterSource } from './tls/ticket-masters.ts';
+import type { UpstreamRegistry } from './upstream/registry.ts';
 import { createResolver } from './upstream/resolve.ts';
 
 /** A listener's rules, ready to serve. */
@@ -66,17 +67,19 @@ export type Surroundings = {
   readonly descriptors: DescriptorBudget;
   /** The counts of a listener's limits, which go on when its rules change. */
   readonly countsOf: (listener: string, limits: ListenerConfig['limits']) => Counts;
+  /** The counts, health and queues of upstreams, which go on likewise. */
+  readonly upstreams: UpstreamRegistry;
   /** The PostgreSQL sessions of a listener, which go on likewise. */
   readonly cancelsOf: (listener: string) => CancelRegistry;
 };
 
 /** Builds the service of a loaded configuration. */
 export function buildService(loaded: LoadedConfig, surroundings: Surroundings): Service {
-  const { logger } = surroundings;
+  const { logger, upstreams } = surroundings;
   const resolver = createResolver();
   const outbounds = new Map<string, Outbound>();
   for (const [name, config] of Object.entries(loaded.config.upstreams)) {
-    outbounds.set(name, createOutbound(name, config, loaded, resolver));
+    outbounds.set(name, createOutbound(name, config, loaded, { resolver, state: upstreams.of(name) }));
   }
   const authorizers = new Map<string, Authorizer>();
   const shared: Shared = {

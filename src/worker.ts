@@ -10,9 +10,12 @@ import { createDescriptorBudget } from './listen/descriptors.ts';
 import { type Bound, bind } from './listen/listener.ts';
 import type { Quota } from './quota.ts';
 import { buildService, type Listener, type Service, type Surroundings } from './service.ts';
+import { createUpstreamRegistry, type UpstreamRegistry } from './upstream/registry.ts';
 
 /** What a worker needs of the world around it: alone, or one among several. */
 export type Around = Pick<Surroundings, 'logger' | 'ticketMasters'> & {
+  /** Absent: the health and limits of upstreams are this process's own affair. */
+  readonly upstreams?: UpstreamRegistry;
   /** The count of a listener's connections; one for each name, for good. */
   readonly connectionQuota: (listener: string, limit: number) => Quota;
   readonly addressLimits: (listener: string, limits: ListenerConfig['limits']) => AddressLimits | undefined;
@@ -49,6 +52,7 @@ export function createWorker(around: Around): Worker {
   const cancels = new Map<string, CancelRegistry>();
   const surroundings: Surroundings = {
     ...around,
+    upstreams: around.upstreams ?? createUpstreamRegistry({ logger: around.logger }),
     descriptors: createDescriptorBudget(),
     countsOf: (listener, limits) => ({
       connections: around.connectionQuota(listener, limits.connections),

@@ -38,17 +38,32 @@ export type Dialled<Prepared> = {
 };
 
 /**
- * Connects to one of the upstream's endpoints and prepares the connection. One attempt (name, TCP, `prepare`) may take
- * `timeouts.connect`; when it fails, another endpoint is tried, up to `retries` more and never the same twice. Owns the
- * sockets until it returns: those of failed attempts are destroyed, the one returned is the caller's.
+ * Connects to one of the upstream's endpoints and prepares the connection, once its limits let it in. One attempt (name,
+ * TCP, `prepare`) may take `timeouts.connect`; when it fails, another endpoint is tried, up to `retries` more and never the
+ * same twice. Owns the sockets until it returns: those of failed attempts are destroyed, the one returned is the caller's.
  *
- * Throws the last attempt's error (with the number of endpoints tried, if several), what `upstream.pick` throws, or the
- * signal's reason. Whoever does not await it at once (`dial: early`) must attach a `catch` at once.
+ * Throws the last attempt's error (with the number of endpoints tried, if several), what `upstream.enter` and
+ * `upstream.pick` throw, or the signal's reason. Whoever does not await it at once (`dial: early`) must attach a `catch` at once.
  */
 export async function dial<Prepared>(
   upstream: Upstream,
   request: DialRequest<Prepared>,
 ): Promise<Dialled<Prepared>> {
+  const entering = upstream.enter(request.signal);
+  const leave = entering && (await entering);
+  try {
+    const dialled = await dialInTurn(upstream, request);
+    return { ...dialled, release: releaseOnce(dialled.endpoint, leave) };
+  } catch (error) {
+    leave?.();
+    throw error;
+  }
+}
+
+async function dialInTurn<Prepared>(
+  upstream: Upstream,
+  request: DialRequest<Prepared>,
+): Promise<Omit<Dialled<Prepared>, 'release'>> {
   const tried: Endpoint[] = [];
   let failure: unknown = nothingUp(upstream);
   while (tried.length <= upstream.config.retries) {
@@ -62,13 +77,15 @@ export async function dial<Prepared>(
       if (!endpoint) break;
       tried.push(endpoint);
       const connection = await attempt(upstream, endpoint, request, deadline, progress);
-      return { endpoint, ...connection, tried: tried.length, release: releaseOnce(endpoint) };
+      upstream.succeeded(endpoint);
+      return { endpoint, ...connection, tried: tried.length };
     } catch (error) {
-      if (endpoint) endpoint.active--;
+      if (endpoint) endpoint.state.active--;
       request.signal.throwIfAborted();
       if (endpoint || tried.length === 0) failure = error;
       // Where none could be picked, another try would pick none either.
       if (!endpoint) break;
+      upstream.failed(endpoint, error);
       request.onAttemptFailed?.(endpoint, error);
     } finally {
       deadline.stop();
@@ -89,14 +106,10 @@ async function attempt<Prepared>(
   progress: Progress,
 ): Promise<{ raw: Socket; prepared: Prepared }> {
   const { signal } = deadline;
-  const { label, target } = endpoint;
+  const { label } = endpoint;
   progress.waitingFor = `${label} did not resolve`;
-  const addresses = await upstream.addresses(endpoint, signal);
+  const destination = await upstream.destination(endpoint, signal);
   progress.waitingFor = `${label} did not answer`;
-  const destination =
-    'path' in target
-      ? { label, path: target.path }
-      : { label, addresses: addresses ?? [], port: target.port };
   const raw = await connect(destination, { keepAliveMs, signal });
   try {
     if (clientReady) await waitForClient(raw, label, clientReady, deadline);
@@ -127,12 +140,13 @@ async function waitForClient(
   deadline.resume();
 }
 
-function releaseOnce(endpoint: Endpoint): () => void {
+function releaseOnce({ state }: Endpoint, leave: (() => void) | undefined): () => void {
   let released = false;
   return () => {
     if (released) return;
     released = true;
-    endpoint.active--;
+    state.active--;
+    leave?.();
   };
 }
 

@@ -2,6 +2,7 @@
 import { type BlockList, isIP } from 'node:net';
 import { formatAddress, inBlockList, normalizeAddress } from '../address.ts';
 import { ProxyError } from '../errors.ts';
+import { createEndpointState, type EndpointState } from './endpoint-state.ts';
 import { looksLikeAddress } from './resolve.ts';
 
 /** What an upstream may know of a client when it chooses. */
@@ -26,10 +27,14 @@ export type Endpoint = {
   /** The name or address that TLS verifies by default; undefined for a unix socket. */
   readonly host: string | undefined;
   readonly target: Target;
-  readonly weight: number;
+  readonly configuredWeight: number;
   readonly priority: number;
-  /** Connections that were dialled, or are being dialled, and not yet released. */
-  active: number;
+  /** The weight that counts now; less than configured for a while after it came back. */
+  weight: number;
+  /** Shared with other configurations that have it. */
+  readonly state: EndpointState;
+  /** Its connections, as `state` has them. */
+  readonly active: number;
 };
 
 /** The parts of a configured address, already checked; the host of a template still has its braces. */
@@ -48,13 +53,27 @@ export function hostTarget(host: string, port: number): Exclude<Target, { readon
   return { host, port, address };
 }
 
-/** A new endpoint, with no connections yet. */
+/** An endpoint with the state that `stateOf` has for its label; by default a new one. */
 export function createEndpoint(
   target: Target,
   { weight, priority }: { weight: number; priority: number },
+  stateOf: (label: string) => EndpointState = createEndpointState,
 ): Endpoint {
+  const label = labelOf(target);
   const host = 'path' in target ? undefined : target.host;
-  return { label: labelOf(target), host, target, weight, priority, active: 0 };
+  const state = stateOf(label);
+  return {
+    label,
+    host,
+    target,
+    configuredWeight: weight,
+    priority,
+    weight,
+    state,
+    get active() {
+      return state.active;
+    },
+  };
 }
 
 /** Whether a host has a part that each client fills in. */

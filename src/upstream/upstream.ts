@@ -2,7 +2,9 @@
 import { LRUCache } from 'lru-cache';
 import { blockList } from '../address.ts';
 import type { EndpointConfig, UpstreamConfig } from '../config/schema.ts';
+import { ProxyError } from '../errors.ts';
 import { createBalancer } from './balance.ts';
+import type { Destination } from './connect.ts';
 import {
   allowedAddresses,
   createEndpoint,
@@ -14,16 +16,21 @@ import {
   type Target,
   type UpstreamClient,
 } from './endpoint.ts';
+import { dialFailed, dialSucceeded, isUp, shareOf, whyDown } from './endpoint-state.ts';
+import { createUpstreamRegistry, type UpstreamState } from './registry.ts';
 import type { Resolver } from './resolve.ts';
+import type { Enter } from './slots.ts';
 
 export type Upstream = {
   readonly name: string;
   readonly config: UpstreamConfig;
+  /** Counts a connection in, under `limits`; to be called ahead of `pick`. */
+  readonly enter: Enter;
   /**
-   * An endpoint for this client that is not among `tried`, or undefined if there is none. It counts as a connection of
-   * that endpoint from here on: whoever picks takes one from `active` at the end. Looks names up where every address is
-   * an endpoint of its own. Throws ERR_UPSTREAM_TEMPLATE, ERR_UPSTREAM_RESOLVE, ERR_UPSTREAM_ADDRESS_FORBIDDEN, or the
-   * signal's reason.
+   * An endpoint for this client that is up and not among `tried`, or undefined if there is none. It counts as a connection
+   * of that endpoint from here on: whoever picks takes one from `state.active` at the end. Looks names up where every
+   * address is an endpoint of its own. Throws ERR_UPSTREAM_DOWN if none is up and `all_down` is `fail`,
+   * ERR_UPSTREAM_TEMPLATE, ERR_UPSTREAM_RESOLVE, ERR_UPSTREAM_ADDRESS_FORBIDDEN, or the signal's reason.
    */
   pick(
     client: UpstreamClient,
@@ -31,18 +38,28 @@ export type Upstream = {
     signal: AbortSignal,
   ): Promise<Endpoint | undefined>;
   /**
-   * The addresses to connect to, resolved and checked against `allow_addresses`, at least one; undefined for a unix
-   * socket. Throws ERR_UPSTREAM_RESOLVE, ERR_UPSTREAM_ADDRESS_FORBIDDEN, or the signal's reason.
+   * Where to connect: addresses are resolved and checked against `allow_addresses`. Throws ERR_UPSTREAM_RESOLVE,
+   * ERR_UPSTREAM_ADDRESS_FORBIDDEN, or the signal's reason.
    */
-  addresses(endpoint: Endpoint, signal: AbortSignal): Promise<readonly string[] | undefined>;
+  destination(endpoint: Endpoint, signal: AbortSignal): Promise<Destination>;
+  /** What became of a dial; too many failures in a row eject the endpoint, where `outlier` is configured. */
+  succeeded(endpoint: Endpoint): void;
+  failed(endpoint: Endpoint, error: unknown): void;
+  /** All endpoints but those that clients choose by templates. One whose name does not resolve is left out. */
+  listed(signal: AbortSignal): Promise<readonly Endpoint[]>;
 };
 
 /** Endpoints that come from names and templates are remembered, for their counts; clients can choose such names. */
 const maxFound = 10_000;
 
-/** An upstream with no connections yet. A new configuration gets a new one. */
-export function createUpstream(name: string, config: UpstreamConfig, resolver: Resolver): Upstream {
-  const sources = config.endpoints.map((entry) => createSource(entry, config.resolve.each_address));
+/** A new configuration gets a new one, with the state of the one before; without `state` it has none yet. */
+export function createUpstream(
+  name: string,
+  config: UpstreamConfig,
+  resolver: Resolver,
+  state: UpstreamState = createUpstreamRegistry().of(name),
+): Upstream {
+  const sources = config.endpoints.map((entry) => createSource(entry, config.resolve.each_address, state));
   // The configuration demands the list where there is a template; without one a template may go nowhere.
   const guarded = config.allow_addresses !== undefined || sources.some(isTemplateSource);
   const allow = guarded ? blockList(config.allow_addresses ?? []) : undefined;
@@ -52,9 +69,7 @@ export function createUpstream(name: string, config: UpstreamConfig, resolver: R
   const found = new LRUCache<string, Endpoint>({ max: maxFound });
   const balance = createBalancer<Endpoint>(config.balance);
 
-  async function addressesOf(target: Target, signal: AbortSignal): Promise<readonly string[] | undefined> {
-    if ('path' in target) return undefined;
-    const { host, address } = target;
+  async function addressesOf({ host, address }: HostTarget, signal: AbortSignal): Promise<readonly string[]> {
     const answers = address ? [address] : await resolver.resolve(host, config.resolve.ttl, signal);
     return allowedAddresses(answers, allow, host);
   }
@@ -62,7 +77,7 @@ export function createUpstream(name: string, config: UpstreamConfig, resolver: R
   /** The same endpoint for the same entry, name and address, so that its connections are counted together. */
   function keep(entry: EndpointConfig, target: HostTarget): Endpoint {
     const key = `${entry.address} ${target.host} ${target.address ?? ''}`;
-    const endpoint = found.get(key) ?? createEndpoint(target, entry);
+    const endpoint = found.get(key) ?? createEndpoint(target, entry, state.endpoint);
     found.set(key, endpoint);
     return endpoint;
   }
@@ -78,11 +93,11 @@ export function createUpstream(name: string, config: UpstreamConfig, resolver: R
       ? hostTarget(expandTemplate(target.host, client), target.port)
       : target;
     if (!config.resolve.each_address) return [keep(entry, expanded)];
-    const addresses = (await addressesOf(expanded, signal)) ?? [];
+    const addresses = await addressesOf(expanded, signal);
     return addresses.map((address) => keep(entry, { ...expanded, address }));
   }
 
-  /** All that this client may have now. Endpoints that are known to be down are to be left out here. */
+  /** All that this client may have, up or not. */
   async function candidates(client: UpstreamClient, signal: AbortSignal): Promise<readonly Endpoint[]> {
     if (fixed) return fixed;
     const outcomes = await Promise.allSettled(sources.map((source) => endpointsOf(source, client, signal)));
@@ -96,16 +111,55 @@ export function createUpstream(name: string, config: UpstreamConfig, resolver: R
   return {
     name,
     config,
-    addresses: ({ target }, signal) => addressesOf(target, signal),
+    enter: state.slots.under(config.limits),
+    async destination({ target, label }, signal) {
+      if ('path' in target) return { label, path: target.path };
+      return { label, addresses: await addressesOf(target, signal), port: target.port };
+    },
     async pick(client, tried, signal) {
-      const all = await candidates(client, signal);
-      const left = tried.length === 0 ? all : all.filter((endpoint) => !tried.includes(endpoint));
+      const usable = usableOf(await candidates(client, signal), name, config);
+      const left = tried.length === 0 ? usable : usable.filter((endpoint) => !tried.includes(endpoint));
+      for (const it of left) it.weight = it.configuredWeight * shareOf(it.state, config.slow_start);
       const endpoint = balance(left, hashKey(config, client));
       // Counted at once: many who dial in the same moment must see each other.
-      if (endpoint) endpoint.active++;
+      if (endpoint) endpoint.state.active++;
       return endpoint;
     },
+    succeeded: (endpoint) => dialSucceeded(endpoint.state),
+    failed(endpoint, error) {
+      const { outlier } = config;
+      // The client's and the proxy's own faults say nothing of the endpoint.
+      if (outlier === undefined || !(error instanceof ProxyError) || error.side !== 'upstream') return;
+      if (dialFailed(endpoint.state, outlier, error.message)) {
+        state.ejected(endpoint.state, outlier.eject_for, error.message);
+      }
+    },
+    async listed(signal) {
+      const fixedOnes = sources.filter((source) => !isTemplateSource(source));
+      const outcomes = await Promise.allSettled(
+        fixedOnes.map((source) => endpointsOf(source, nobody, signal)),
+      );
+      return outcomes.flatMap((it) => (it.status === 'fulfilled' ? it.value : []));
+    },
   };
+}
+
+/** For endpoints that are the same for every client. */
+const nobody: UpstreamClient = { sni: undefined, wildcardLabel: undefined, clientAddress: '' };
+
+/** Those that are up; the balancer takes the best priority among them. If none is, as `all_down` says. */
+function usableOf(all: readonly Endpoint[], name: string, { all_down }: UpstreamConfig): readonly Endpoint[] {
+  if (all.every(({ state }) => isUp(state))) return all;
+  const up = all.filter(({ state }) => isUp(state));
+  if (up.length > 0) return up;
+  if (all_down === 'try_anyway') return all;
+  const shown = all.slice(0, 4).map(({ label, state }) => `${label}: ${whyDown(state)}`);
+  const more = all.length > shown.length ? [`and ${all.length - shown.length} more`] : [];
+  throw new ProxyError('ERR_UPSTREAM_DOWN', {
+    side: 'upstream',
+    message: `no endpoint of upstream ${name} is up (${[...shown, ...more].join('; ')})`,
+    hint: `with upstreams.${name}.all_down: try_anyway they would be tried all the same`,
+  });
 }
 
 type HostTarget = Exclude<Target, { readonly path: string }>;
@@ -117,11 +171,11 @@ type Source = {
   readonly endpoint: Endpoint | undefined;
 };
 
-function createSource(entry: EndpointConfig, eachAddress: boolean): Source {
+function createSource(entry: EndpointConfig, eachAddress: boolean, state: UpstreamState): Source {
   const target = parseTarget(entry.address);
   const isFixed =
     'path' in target || target.address !== undefined || !(eachAddress || isTemplate(target.host));
-  return { entry, target, endpoint: isFixed ? createEndpoint(target, entry) : undefined };
+  return { entry, target, endpoint: isFixed ? createEndpoint(target, entry, state.endpoint) : undefined };
 }
 
 function isTemplateSource({ target }: Source): boolean {

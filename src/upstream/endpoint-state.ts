@@ -1,0 +1,116 @@
+/** What is known of an endpoint while configurations come and go: its connections, and whether it is up. */
+import type { UpstreamConfig } from '../config/schema.ts';
+
+/** Times are those of `performance.now()`. It changes in this file alone. */
+export type Health =
+  | { readonly kind: 'up' }
+  /** It was not up until `at`; with `slow_start` its share grows from there. */
+  | { readonly kind: 'returned'; readonly at: number }
+  /** Too many dials failed in a row: it rests. It is up again at `until`, without anybody looking. */
+  | { readonly kind: 'ejected'; readonly until: number; readonly reason: string }
+  /** The health checks say so, until they say otherwise. */
+  | { readonly kind: 'down'; readonly reason: string };
+
+export type EndpointState = {
+  readonly label: string;
+  /** Connections that were dialled, or are being dialled, and not yet released. */
+  active: number;
+  health: Health;
+  /** Failed dials in a row. */
+  failures: number;
+  /** Told why when it goes down; made for the first who wants to know. */
+  watchers: Set<(reason: string) => void> | undefined;
+};
+
+/** What health checks found of an endpoint, in plain data: from the process that checks to those that serve. */
+export type EndpointReport = {
+  readonly upstream: string;
+  /** Its label. */
+  readonly endpoint: string;
+  readonly up: boolean;
+  /** How long it has been so, in ms; Infinity: it was never otherwise. */
+  readonly forMs: number;
+  /** Why it is down, or why the last check failed if it is (still) up; undefined if that went well. */
+  readonly reason: string | undefined;
+  /** How long the last good check took, in ms. */
+  readonly checkMs: number | undefined;
+};
+
+/** An endpoint without connections, which is up unless a report says otherwise. */
+export function createEndpointState(label: string, report?: EndpointReport): EndpointState {
+  return { label, active: 0, health: healthOf(report), failures: 0, watchers: undefined };
+}
+
+/** Whether it may be used now. */
+export function isUp(state: EndpointState): boolean {
+  const { health } = state;
+  if (health.kind === 'ejected' && performance.now() >= health.until) {
+    state.health = { kind: 'returned', at: health.until };
+    return true;
+  }
+  return health.kind === 'up' || health.kind === 'returned';
+}
+
+/** The part of its weight that it has after coming back: grows evenly from 0.01 to 1 within `slowStartMs` (Infinity: off). */
+export function shareOf(state: EndpointState, slowStartMs: number): number {
+  const { health } = state;
+  if (health.kind !== 'returned') return 1;
+  const share = slowStartMs === Number.POSITIVE_INFINITY ? 1 : (performance.now() - health.at) / slowStartMs;
+  if (share >= 1) state.health = { kind: 'up' };
+  // Never nothing: it may be the only one.
+  return Math.min(1, Math.max(0.01, share));
+}
+
+/** Takes over what the checks found. Without a report nobody checks it: it is up. A rest after failed dials goes on. */
+export function applyReport(state: EndpointState, report: EndpointReport | undefined): void {
+  const wasDown = state.health.kind === 'down';
+  if (report === undefined || report.up) {
+    if (wasDown) state.health = { kind: 'returned', at: performance.now() };
+    return;
+  }
+  const reason = report.reason ?? 'its health check fails';
+  state.health = { kind: 'down', reason };
+  state.failures = 0;
+  if (!wasDown) for (const watcher of [...(state.watchers ?? [])]) watcher(reason);
+}
+
+export function dialSucceeded(state: EndpointState): void {
+  state.failures = 0;
+}
+
+/** Counts a failed dial; true: that was one too many, and the endpoint now rests. */
+export function dialFailed(
+  state: EndpointState,
+  { failures, eject_for }: NonNullable<UpstreamConfig['outlier']>,
+  reason: string,
+): boolean {
+  if (!isUp(state)) return false;
+  state.failures += 1;
+  return state.failures >= failures && eject(state, eject_for, reason);
+}
+
+/** Has an endpoint rest, if it is up: false if not. */
+export function eject(state: EndpointState, forMs: number, reason: string): boolean {
+  if (!isUp(state)) return false;
+  state.failures = 0;
+  state.health = { kind: 'ejected', until: performance.now() + forMs, reason };
+  return true;
+}
+
+/** Has `watcher` told when the checks find it down, until the function returned is called. */
+export function watchDown(state: EndpointState, watcher: (reason: string) => void): () => void {
+  state.watchers ??= new Set();
+  state.watchers.add(watcher);
+  return () => state.watchers?.delete(watcher);
+}
+
+/** Why it may not be used now; undefined if it may. */
+export function whyDown({ health }: EndpointState): string | undefined {
+  return health.kind === 'down' || health.kind === 'ejected' ? health.reason : undefined;
+}
+
+function healthOf(report: EndpointReport | undefined): Health {
+  if (report === undefined || report.forMs === Number.POSITIVE_INFINITY) return { kind: 'up' };
+  if (report.up) return { kind: 'returned', at: performance.now() - report.forMs };
+  return { kind: 'down', reason: report.reason ?? 'its health check fails' };
+}

@@ -1,0 +1,127 @@
+/** `limits` of an upstream: how many connections it may have, and the queue of those that wait for one to end. */
+import type { UpstreamConfig } from '../config/schema.ts';
+import { ProxyError } from '../errors.ts';
+import type { Quota } from '../quota.ts';
+
+/**
+ * Counts a connection in; what it resolves with counts it out, and is to be called once. Waits in the queue where there is
+ * one, behind those who came before; a client that goes (the signal) is passed over. undefined: there is no limit.
+ * Throws ERR_UPSTREAM_LIMIT, ERR_UPSTREAM_QUEUE_FULL, ERR_UPSTREAM_QUEUE_TIMEOUT, or the signal's reason.
+ */
+export type Enter = (signal: AbortSignal) => Promise<() => void> | undefined;
+
+/** The one queue of an upstream, which goes on when its limits change. */
+export type Slots = { readonly under: (limits: UpstreamConfig['limits']) => Enter };
+
+/** `quotaOf` gives the one count of this upstream, with its limit from now on. */
+export function createSlots(upstream: string, quotaOf: (limit: number) => Quota): Slots {
+  const waiting = new Set<() => void>();
+  let asking = false;
+  let retry: NodeJS.Timeout | undefined;
+
+  /** Lets in as many of those who wait as there is room for. */
+  function admit(quota: Quota): void {
+    while (!asking) {
+      const [first] = waiting;
+      if (first === undefined) return;
+      const taken = quota.take();
+      if (taken === false) return;
+      if (taken !== true) return void admitSlowly(quota, taken);
+      first();
+    }
+  }
+
+  /** Processes share the limit. When another one has something to give later, it does not tell: it is to be asked. */
+  async function admitSlowly(quota: Quota, asked: Promise<boolean>): Promise<void> {
+    asking = true;
+    const taken = await asked;
+    asking = false;
+    const [first] = waiting;
+    if (taken && first) first();
+    else if (taken) quota.give();
+    if (taken) return admit(quota);
+    clearTimeout(retry);
+    retry = setTimeout(admit, askAgainMs, quota);
+  }
+
+  function wait(limits: UpstreamConfig['limits'], quota: Quota, signal: AbortSignal): Promise<void> {
+    const { max, timeout } = limits.queue ?? { max: 0, timeout: 0 };
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        waiting.delete(enter);
+        clearTimeout(timer);
+        signal.removeEventListener('abort', onAbort);
+      };
+      const enter = () => {
+        leave();
+        resolve();
+      };
+      const onAbort = () => {
+        leave();
+        reject(signal.reason);
+      };
+      const timer =
+        timeout === Number.POSITIVE_INFINITY
+          ? undefined
+          : setTimeout(() => {
+              leave();
+              reject(waitedInVain(upstream, timeout));
+            }, timeout);
+      if (waiting.size >= max) {
+        clearTimeout(timer);
+        return reject(queueFull(upstream, max));
+      }
+      signal.addEventListener('abort', onAbort, { once: true });
+      waiting.add(enter);
+      admit(quota);
+    });
+  }
+
+  return {
+    under(limits) {
+      if (limits.connections === Number.POSITIVE_INFINITY) return () => undefined;
+      const quota = quotaOf(limits.connections);
+      const leave = () => {
+        quota.give();
+        admit(quota);
+      };
+      return async (signal) => {
+        signal.throwIfAborted();
+        const mayOvertake = limits.queue === undefined || waiting.size === 0;
+        if (!(mayOvertake && (await quota.take()))) {
+          if (limits.queue === undefined) throw limitReached(upstream, limits.connections);
+          await wait(limits, quota, signal);
+        }
+        if (signal.aborted) leave();
+        signal.throwIfAborted();
+        return leave;
+      };
+    },
+  };
+}
+
+const askAgainMs = 50;
+
+function limitReached(upstream: string, limit: number): ProxyError {
+  return new ProxyError('ERR_UPSTREAM_LIMIT', {
+    side: 'proxy',
+    message: `upstream ${upstream} has its ${limit} connections`,
+    hint: `raise upstreams.${upstream}.limits.connections, or let clients wait: limits.queue`,
+  });
+}
+
+function queueFull(upstream: string, max: number): ProxyError {
+  return new ProxyError('ERR_UPSTREAM_QUEUE_FULL', {
+    side: 'proxy',
+    message: `${max} clients wait for a connection to upstream ${upstream} already`,
+    hint: `raise upstreams.${upstream}.limits.connections or limits.queue.max`,
+  });
+}
+
+function waitedInVain(upstream: string, ms: number): ProxyError {
+  return new ProxyError('ERR_UPSTREAM_QUEUE_TIMEOUT', {
+    side: 'proxy',
+    message: `no connection to upstream ${upstream} became free within ${ms} ms`,
+    hint: `raise upstreams.${upstream}.limits.connections or limits.queue.timeout`,
+  });
+}
