@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { forwardCancel } from './cancel.ts';
 import { type Connection, clearDeadline, createConnection, setDeadline } from './connection-state.ts';
-import { type ConnectionCode, ProxyError } from './errors.ts';
+import { type ConnectionCode, ProxyError, type Side } from './errors.ts';
 import { turnAway } from './farewell.ts';
 import { logClosed, logOpened, milliseconds } from './observe/access-log.ts';
 import { dialFor } from './outbound.ts';
@@ -17,6 +17,8 @@ import { abort, closeWith, type Stream } from './stream.ts';
 import { describeForAuthorize } from './tls/authorize.ts';
 import type { ClientIdentity } from './tls/client-identity.ts';
 import { unannounced } from './tls/terminate.ts';
+import type { Endpoint } from './upstream/endpoint.ts';
+import { watchDown } from './upstream/endpoint-state.ts';
 
 type TerminateRoute = Extract<Route, { kind: 'terminate' }>;
 type Sides = { readonly client: Stream; readonly upstream: Stream };
@@ -54,13 +56,18 @@ async function establish(connection: Connection): Promise<Sides | undefined> {
   return connectSides(connection, route, wildcardLabel, peek);
 }
 
-/** Ends a connection from outside, with this code: a drain whose grace is over. */
-export function endConnection(connection: Connection, code: ConnectionCode, message: string): void {
+/** Ends a connection from outside, with this code: a drain whose grace is over, an endpoint that is down. */
+export function endConnection(
+  connection: Connection,
+  code: ConnectionCode,
+  message: string,
+  side: Side = 'proxy',
+): void {
   if (connection.splice) {
-    connection.splice.end({ side: 'proxy', code, error: message });
+    connection.splice.end({ side, code, error: message });
     return;
   }
-  connection.missed ??= new ProxyError(code, { side: 'proxy', message });
+  connection.missed ??= new ProxyError(code, { side, message });
   abort(connection.stream ?? { raw: connection.raw });
 }
 
@@ -181,11 +188,21 @@ async function connectSides(
   record.connectMs = milliseconds(performance.now() - startedAt);
   record.upstreamTls = dialled.prepared.tls;
   connection.undo.push(dialled.release);
+  if (route.outbound.upstream.config.on_down === 'close') {
+    connection.undo.push(closeWhenDown(connection, dialled.endpoint));
+  }
   if (connection.listener.config.starttls === 'postgres') {
     const session = { outbound: route.outbound, endpoint: dialled.endpoint, sni: record.sni };
     connection.undo.push(connection.listener.cancels.add(session, record.client.address));
   }
   return { client, upstream: dialled.prepared.stream };
+}
+
+/** With `on_down: close`: the function returned ends the watch. */
+function closeWhenDown(connection: Connection, { label, state }: Endpoint): () => void {
+  return watchDown(state, (reason) =>
+    endConnection(connection, 'ERR_UPSTREAM_DOWN', `${label} is down: ${reason}`, 'upstream'),
+  );
 }
 
 /** The client's side, ready for payload; undefined if it was a CancelRequest after all. */
