@@ -61,6 +61,17 @@ export function encodeProxyHeader(out: ProxyProtocolOut, facts: ProxyFacts): Buf
   return out.version === 'v1' ? encodeV1(family, ends) : encodeV2(family, ends, out.tlvs, facts);
 }
 
+/** A header for connections of our own, such as health checks: the specification's LOCAL (v2), or UNKNOWN (v1). */
+export function localHeader(version: ProxyProtocolOut['version']): Buffer {
+  if (version === 'v1') return Buffer.from('PROXY UNKNOWN\r\n', 'latin1');
+  const header = new V2ProxyProtocol(
+    Command.LOCAL,
+    TransportProtocol.UNSPEC,
+    new UnspecProxyAddress(),
+  ).build();
+  return Buffer.from(header);
+}
+
 type Ends = { source: string; sourcePort: number; destination: string; destinationPort: number };
 
 /** 0: one of them is not an IP address. */

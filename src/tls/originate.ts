@@ -39,6 +39,8 @@ export type OriginateRequest = {
   readonly endpoint: string;
   /** The client's server name, for `server_name: "{sni}"`. */
   readonly sni: string | undefined;
+  /** Offer no session: for a full handshake. */
+  readonly fresh?: boolean;
   readonly signal: AbortSignal;
 };
 
@@ -74,13 +76,13 @@ export function createOriginator(
   let context: SecureContext | undefined;
 
   return {
-    async connect(raw, { host, endpoint, sni, signal }) {
+    async connect(raw, { host, endpoint, sni, fresh, signal }) {
       signal.throwIfAborted();
       const serverName = serverNameFor(config, setting, host, sni);
       // Takes milliseconds where the system's roots are read, so it is made once, and on first use.
       context ??= createContext(config, credentials);
       const key = `${endpoint} ${serverName}`;
-      const offered = sessions.get(key);
+      const offered = fresh ? undefined : sessions.get(key);
       const stream = connect({
         ...decidedHere,
         socket: raw,

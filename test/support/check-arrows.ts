@@ -19,11 +19,20 @@ const rooms = [
   'config',
 ];
 /** Files that everything may import: they import nothing but each other. */
-const leaves = ['errors.ts', 'address.ts', 'stream.ts', 'quota.ts', 'channel.ts', 'socket-file.ts'];
+const leaves = [
+  'errors.ts',
+  'address.ts',
+  'stream.ts',
+  'quota.ts',
+  'channel.ts',
+  'socket-file.ts',
+  'version.ts',
+];
 /** From the top: a file may import files further down in this list, rooms, and leaves. */
 const layers = [
   ['main.ts'],
   ['commands'],
+  ['overview.ts'],
   ['reload.ts'],
   ['supervisor.ts'],
   ['address-book.ts', 'lessor.ts', 'watch.ts'],
@@ -32,7 +41,15 @@ const layers = [
   ['worker.ts'],
   ['connection.ts'],
   // What a connection is made of; these know each other by type.
-  ['preamble.ts', 'farewell.ts', 'cancel.ts', 'outbound.ts', 'connection-state.ts', 'service.ts'],
+  [
+    'preamble.ts',
+    'farewell.ts',
+    'cancel.ts',
+    'outbound.ts',
+    'health-probes.ts',
+    'connection-state.ts',
+    'service.ts',
+  ],
 ];
 
 type Import = { readonly from: string; readonly to: string; readonly typeOnly: boolean };

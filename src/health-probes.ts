@@ -1,0 +1,125 @@
+/** What a health check asks of an endpoint, by its type, and the checks of a whole configuration. */
+import type { Socket } from 'node:net';
+import type { Logger } from 'pino';
+import type { LoadedConfig } from './config/load.ts';
+import type { UpstreamConfig, UpstreamTlsConfig } from './config/schema.ts';
+import { ProxyError, systemCode } from './errors.ts';
+import { askForTls, originatorFor } from './outbound.ts';
+import { Peek } from './peek/peek.ts';
+import { localHeader } from './proxy-protocol/encode.ts';
+import type { EndpointReport } from './upstream/endpoint-state.ts';
+import { createHealthChecker, type Probe } from './upstream/health.ts';
+import { readStartupAnswer, startupMessage, terminate } from './upstream/postgres-answer.ts';
+import { createResolver } from './upstream/resolve.ts';
+import { createUpstream } from './upstream/upstream.ts';
+
+export type HealthChecks = {
+  /** Checks what this configuration asks for from now on. Endpoints that it has still keep what was found of them. */
+  readonly update: (loaded: LoadedConfig) => void;
+  /** What is known of every endpoint that is checked, in plain data. */
+  readonly states: () => EndpointReport[];
+  /** Ends all checks. */
+  readonly close: () => void;
+};
+
+/**
+ * The health checks of one configuration after another, to run in one process. `onChange` is given all that is known
+ * whenever it has changed: whoever serves takes it over by `UpstreamRegistry.applyHealth`.
+ */
+export function createHealthChecks(options: {
+  readonly logger: Logger;
+  readonly onChange: (states: EndpointReport[]) => void;
+}): HealthChecks {
+  const resolver = createResolver();
+  const checker = createHealthChecker(options);
+  return {
+    states: checker.states,
+    close: checker.close,
+    update(loaded) {
+      const checked = Object.entries(loaded.config.upstreams).filter(([, { health_check }]) => health_check);
+      checker.update(
+        checked.map(([name, config]) => ({
+          upstream: createUpstream(name, config, resolver),
+          probe: createProbe(name, config, loaded),
+        })),
+      );
+    },
+  };
+}
+
+type HealthCheck = NonNullable<UpstreamConfig['health_check']>;
+
+/**
+ * - `tcp`: it accepts connections.
+ * - `tls`: a full handshake, by the upstream's own settings. Where it has none (clients are passed through to it), any
+ *   certificate will do: that somebody speaks TLS is all that can be asked.
+ * - `postgres`: it answers a StartupMessage, see `readStartupAnswer`.
+ * - `expect`: its answer to `send`, or what it says of itself, holds `expect`.
+ *
+ * The last two go over TLS where the upstream has it. A PROXY header is sent ahead where clients' are: LOCAL, or UNKNOWN.
+ */
+function createProbe(name: string, config: UpstreamConfig, loaded: LoadedConfig): Probe {
+  const check = config.health_check as HealthCheck; // only such upstreams are checked
+  const tls = config.tls ?? (check.type === 'tls' ? unverified : undefined);
+  const originator = tls && check.type !== 'tcp' ? originatorFor(name, tls, loaded) : undefined;
+  return async (raw, endpoint, signal) => {
+    if (config.send_proxy_protocol) raw.write(localHeader(config.send_proxy_protocol.version));
+    if (check.type === 'tcp') return;
+    let stream = raw;
+    if (originator) {
+      if (tls?.starttls === 'postgres') await askForTls(raw);
+      const { label, host } = endpoint;
+      const request = { host, endpoint: label, sni: undefined, fresh: true, signal };
+      ({ stream } = await originator.connect(raw, request));
+    }
+    if (check.type === 'postgres') await askPostgres(stream);
+    if (check.type === 'expect') await expectAnswer(stream, check);
+  };
+}
+
+const unverified: UpstreamTlsConfig = {
+  authority: 'system',
+  verify: 'none',
+  min_version: 'TLSv1.2',
+  max_version: 'TLSv1.3',
+};
+
+async function askPostgres(stream: Socket): Promise<void> {
+  const peek = new Peek(stream, 'upstream');
+  stream.write(startupMessage);
+  await peek.read(readStartupAnswer);
+  stream.write(terminate);
+}
+
+const maxAnswer = 64 * 1024;
+
+async function expectAnswer(stream: Socket, { send, expect = '' }: HealthCheck): Promise<void> {
+  const peek = new Peek(stream, 'upstream');
+  if (send !== undefined) stream.write(bytesOf(send));
+  const expected = bytesOf(expect);
+  try {
+    await peek.read((answer) => {
+      if (answer.includes(expected)) return true;
+      if (answer.length > maxAnswer) throw unexpected(`${maxAnswer} bytes of answer do not hold`);
+      return undefined;
+    });
+  } catch (error) {
+    // What it did say is payload, and not for logs.
+    throw systemCode(error) === 'ERR_UPSTREAM_CONNECT'
+      ? unexpected('it closed, and had not said', error)
+      : error;
+  }
+}
+
+/** Of texts in which the schema has made each byte a character. */
+function bytesOf(text: string): Buffer {
+  return Buffer.from(text, 'latin1');
+}
+
+function unexpected(what: string, cause?: unknown): ProxyError {
+  return new ProxyError('ERR_UPSTREAM_DOWN', {
+    side: 'upstream',
+    message: `${what} what health_check.expect says`,
+    cause,
+  });
+}
