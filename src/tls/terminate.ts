@@ -129,8 +129,8 @@ function conclude(
 ): Terminated {
   stream.pause();
   // Until the splice listens, a failure shows as a stream that has closed; after a bad record Node does not close it.
-  stream.on('error', () => {
-    if (!raw.destroyed) stream.destroy();
+  stream.on('error', (error) => {
+    if (!raw.destroyed) stream.destroy(error);
   });
   // From here on a FIN of the client ends its own direction only.
   raw.allowHalfOpen = true;
