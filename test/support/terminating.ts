@@ -13,7 +13,7 @@ export const serverCredential: Credential = await serverAuthority.issue({
   usage: 'server',
 });
 
-/** A route; without `upstream`, `deny` or `tls` of its own it terminates with the certificate above. */
+/** A route; unless it says otherwise it terminates with the certificate above, before the echoing upstream. */
 export type RouteParts = { readonly sni?: string; readonly tls?: object; readonly [key: string]: unknown };
 
 /** Texts in PEM. */
@@ -27,7 +27,10 @@ export type Scene = {
   readonly authorities?: Readonly<Record<string, AuthorityParts>>;
   /** Besides `own`, the one above. */
   readonly certificates?: Readonly<Record<string, Credential | readonly Credential[]>>;
+  /** More of the upstream's configuration. */
   readonly upstream?: object;
+  /** More upstreams, for routes that name one. */
+  readonly upstreams?: Readonly<Record<string, object>>;
   /** More files, such as modules for `authorize`. */
   readonly files?: Readonly<Record<string, string>>;
 };
@@ -66,14 +69,14 @@ export function sceneConfig(scene: Scene, upstreamPort: number) {
     certificates: Object.fromEntries(certificates),
     authorities: Object.fromEntries(authorities),
     listeners: Object.fromEntries(listeners) as Record<string, object>,
-    upstreams: { echo: { endpoints: [`127.0.0.1:${upstreamPort}`], ...scene.upstream } },
+    upstreams: { echo: { endpoints: [`127.0.0.1:${upstreamPort}`], ...scene.upstream }, ...scene.upstreams },
   };
   return { config, files };
 }
 
 function routeOf({ tls, ...route }: RouteParts): object {
   if (route['deny']) return route;
-  return { ...route, tls: { certificates: ['own'], ...tls }, upstream: 'echo' };
+  return { upstream: 'echo', ...route, tls: { certificates: ['own'], ...tls } };
 }
 
 /** One connection: what the client saw, and what the proxy wrote of it. One at a time. */
