@@ -111,7 +111,7 @@ export class Splice {
     const other = direction.to;
     if (other.stream.writableLength === 0 || other.stream.destroyed) abort(other);
     else {
-      other.stream.once('drain', () => abort(other));
+      onceWritten(other.stream, () => abort(other));
       this.#watch();
     }
   }
@@ -152,6 +152,14 @@ export class Splice {
 }
 
 const onTimer = (splice: Splice): void => Splice.watch(splice);
+
+/** When all that was written is out. ('drain' would come only after a write that was too much, and never after an end.) */
+function onceWritten(stream: Stream['stream'], then: () => void): void {
+  if (stream.writableEnded) stream.once('finish', then);
+  else stream.write(nothing, then);
+}
+
+const nothing = Buffer.alloc(0);
 
 function describeFailure(side: 'client' | 'upstream', error: Error | undefined): SpliceEnd {
   const cause = systemCode(error);
