@@ -27,7 +27,7 @@ for (const mode of modes) {
         asked = (await readAll(socket)).toString();
         socket.end(megabyte);
       });
-      const client = await connect();
+      const { stream: client } = await connect();
       client.end('question');
       assert.ok((await readAll(client)).equals(megabyte));
       assert.equal(asked, 'question');
@@ -41,7 +41,7 @@ for (const mode of modes) {
         got = readAll(socket);
         socket.end('last words');
       });
-      const client = await connect();
+      const { stream: client } = await connect();
       assert.equal((await readAll(client)).toString(), 'last words');
       client.end(megabyte);
       assert.ok((await got)?.equals(megabyte));
@@ -53,7 +53,7 @@ for (const mode of modes) {
       const { connect, proxy } = await through(t, mode, async (socket) => {
         socket.end(await readAll(socket));
       });
-      const client = await connect();
+      const { stream: client } = await connect();
       client.end();
       assert.equal((await readAll(client)).length, 0);
       const line = await proxy.connectionLine();
@@ -67,7 +67,7 @@ for (const mode of modes) {
         socket.end();
         socket.resume();
       });
-      const client = await connect();
+      const { stream: client } = await connect();
       assert.equal((await readAll(client)).length, 0);
       client.end('too late');
       assert.equal((await proxy.connectionLine())['code'], undefined);

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, connect as netConnect, type Server, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
+import { abort, type Stream } from '../../src/stream.ts';
 import { ownCertificate } from './own-certificate.ts';
 import { type RunningProxy, startProxy } from './proxy.ts';
 
@@ -13,7 +14,7 @@ export type Mode = (typeof modes)[number];
 export type Through = {
   readonly proxy: RunningProxy;
   /** A client that is connected (and has done its handshake). Half-open; destroyed after the test. */
-  readonly connect: () => Promise<Socket>;
+  readonly connect: () => Promise<Stream>;
 };
 
 const certificates = ownCertificate('a.example');
@@ -22,7 +23,7 @@ const certificates = ownCertificate('a.example');
 export async function through(
   t: Pick<TestContext, 'after'>,
   mode: Mode,
-  onConnection: (socket: Socket) => void,
+  onConnection: (stream: Socket, raw: Socket) => void,
   listener: object = {},
 ): Promise<Through> {
   const own = await certificates;
@@ -42,36 +43,42 @@ export async function through(
   return { proxy, connect: () => connectTo(t, proxy.port(), mode !== 'plain') };
 }
 
-async function connectTo(t: Pick<TestContext, 'after'>, port: number, tls: boolean): Promise<Socket> {
-  const options = { port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true };
-  const socket = tls
-    ? tlsConnect({ ...options, servername: 'a.example', rejectUnauthorized: false })
-    : netConnect(options);
-  t.after(() => socket.destroy());
-  await once(socket, tls ? 'secureConnect' : 'connect');
-  return socket;
+async function connectTo(t: Pick<TestContext, 'after'>, port: number, tls: boolean): Promise<Stream> {
+  const raw = netConnect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
+  raw.on('error', () => {});
+  t.after(() => abort({ raw }));
+  await once(raw, 'connect');
+  if (!tls) return { stream: raw, raw };
+  const stream = tlsConnect({ socket: raw, servername: 'a.example', rejectUnauthorized: false });
+  await once(stream, 'secureConnect');
+  return { stream, raw };
 }
 
 async function upstreamFor(
   t: Pick<TestContext, 'after'>,
   mode: Mode,
-  onConnection: (socket: Socket) => void,
+  onConnection: (stream: Socket, raw: Socket) => void,
 ): Promise<number> {
   const sockets = new Set<Socket>();
-  const accept = (socket: Socket) => {
-    sockets.add(socket);
-    socket.on('error', () => {});
-    onConnection(socket);
-  };
+  const options = { allowHalfOpen: true, noDelay: true };
   const { chain: cert, key } = (await certificates).credential;
-  const server: Server =
-    mode === 'plain' || mode === 'terminate'
-      ? createServer({ allowHalfOpen: true, noDelay: true }, accept)
-      : createTlsServer({ allowHalfOpen: true, noDelay: true, cert, key }, accept);
+  const tls = mode === 'rewrap' || mode === 'passthrough';
+  const server: Server = tls ? createTlsServer({ ...options, cert, key }) : createServer(options);
+  let latest: Socket | undefined;
+  server.on('connection', (raw: Socket) => {
+    latest = raw.on('error', () => {});
+    sockets.add(raw);
+    if (!tls) onConnection(raw, raw);
+  });
+  server.on('secureConnection', (stream: Socket) => {
+    stream.on('error', () => {});
+    // Tests have one connection at a time.
+    onConnection(stream, latest ?? stream);
+  });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.after(() => {
-    for (const socket of sockets) socket.destroy();
+    for (const raw of sockets) abort({ raw });
     server.close();
   });
   return (server.address() as AddressInfo).port;
