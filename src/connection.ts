@@ -28,6 +28,7 @@ type ServedRoute = Exclude<Route, { kind: 'deny' }>;
 export async function serveConnection(raw: Socket, listener: Listener): Promise<void> {
   const connection = createConnection(raw, listener);
   listener.open.add(connection);
+  listener.metrics.opened(listener.name);
   try {
     const sides = await establish(connection);
     if (sides) await copy(connection, sides);
@@ -333,6 +334,7 @@ function close(connection: Connection): void {
   const { raw, listener, record } = connection;
   clearDeadline(connection);
   listener.open.delete(connection);
+  listener.metrics.closed(record);
   if (raw.closed) leave(connection);
   else raw.once('close', () => leave(connection));
   if (!listener.accessLog.closed) return;

@@ -1,13 +1,10 @@
 #!/usr/bin/env node
 /** The command line. */
 import './guard.ts';
-import { readFileSync } from 'node:fs';
+
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { addPkiCommand } from './commands/pki.ts';
-
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-  version: string;
-};
+import { version } from './version.ts';
 
 const config = new Option(
   '-c, --config <file>',

@@ -4,11 +4,14 @@ import type { TicketMasters } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import type { PackedConfig } from './config/transfer.ts';
 import type { AddressVerdict } from './listen/address-limits.ts';
+import type { MetricsSnapshot } from './observe/metrics.ts';
+import type { EndpointReport } from './upstream/endpoint-state.ts';
 
 /** What a worker is told before anything else. */
 export type WorkerSettings = {
   readonly log: Pick<Config['log'], 'level' | 'destination'>;
   readonly ticketMasters: TicketMasters;
+  readonly health: readonly EndpointReport[];
 };
 
 /** A configuration was taken, or why not: one fault a line. */
@@ -33,6 +36,10 @@ export type WorkerMethods = {
   setTicketMasters: (masters: TicketMasters) => void;
   reopenLog: () => void;
   setLogLevel: (level: Config['log']['level']) => void;
+  /** What the health checks found. */
+  applyHealth: (reports: readonly EndpointReport[]) => void;
+  /** Another worker ejected an endpoint. */
+  eject: (ejection: Ejection) => void;
   /** Takes no new connections, and exits when the open ones have ended or been cut; the number of those cut. */
   drain: (graceMs: number) => Promise<number>;
 };
@@ -43,8 +50,18 @@ export type SupervisorMethods = {
   giveBack: (limit: string, amount: number) => void;
   enterAddress: (listener: string, key: string) => AddressVerdict;
   leaveAddress: (listener: string, key: string) => void;
+  metrics: (snapshot: MetricsSnapshot) => void;
+  /** An endpoint failed too often here, and rests. */
+  ejected: (ejection: Ejection) => void;
   /** Has the other workers forward it; the number of sessions found. */
   cancelElsewhere: (request: CancelErrand) => Promise<number>;
+};
+
+export type Ejection = {
+  readonly upstream: string;
+  readonly endpoint: string;
+  readonly forMs: number;
+  readonly reason: string;
 };
 
 export type CancelErrand = {
@@ -54,7 +71,8 @@ export type CancelErrand = {
   readonly message: Uint8Array;
 };
 
-/** The name of a listener's limit of connections among the leases. */
-export function connectionLimit(listener: string): string {
-  return `connections of ${listener}`;
-}
+/** The names of limits among the leases: of a listener's connections, and of those to an upstream. */
+export const limitName = {
+  listener: (name: string): string => `connections of ${name}`,
+  upstream: (name: string): string => `connections to ${name}`,
+} as const;

@@ -9,6 +9,7 @@ import type { Connection } from './connection-state.ts';
 import { type Admission, type Counts, createAdmission } from './listen/admission.ts';
 import type { DescriptorBudget } from './listen/descriptors.ts';
 import { createGate, type Gate } from './listen/gate.ts';
+import type { WorkerMetrics } from './observe/metrics.ts';
 import { createOutbound, type Outbound } from './outbound.ts';
 import { buildRouter, type Router } from './route/router.ts';
 import { type Authorizer, createAuthorizer } from './tls/authorize.ts';
@@ -34,6 +35,7 @@ export type Listener = {
   readonly takesTls: boolean;
   readonly cancels: CancelRegistry;
   readonly descriptors: DescriptorBudget;
+  readonly metrics: WorkerMetrics;
   /** Connections being served, for a drain. */
   readonly open: Set<Connection>;
 };
@@ -65,6 +67,7 @@ export type Surroundings = {
   /** Unless the configuration has masters of its own. */
   readonly ticketMasters: TicketMasterSource;
   readonly descriptors: DescriptorBudget;
+  readonly metrics: WorkerMetrics;
   /** The counts of a listener's limits, which go on when its rules change. */
   readonly countsOf: (listener: string, limits: ListenerConfig['limits']) => Counts;
   /** The counts, health and queues of upstreams, which go on likewise. */
@@ -128,6 +131,7 @@ function buildListener(name: string, config: ListenerConfig, shared: Shared): Li
     logger: shared.logger,
     accessLog: shared.accessLog,
     descriptors: shared.descriptors,
+    metrics: shared.metrics,
     trustedPeers: from && blockList(from.filter((entry) => entry !== 'unix')),
     trustsUnix: from?.includes('unix') ?? false,
     admission: createAdmission(config, shared.countsOf(name, config.limits)),

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { LoadedConfig } from './config/load.ts';
 import { createAddressLimits, hasAddressLimits } from './listen/address-limits.ts';
 import { type Bound, removeStaleSockets } from './listen/listener.ts';
+import { createWorkerMetrics } from './observe/metrics.ts';
 import { localQuota } from './quota.ts';
 import { createTicketMasters } from './tls/ticket-masters.ts';
 import { createWorker, type Worker } from './worker.ts';
@@ -20,6 +21,7 @@ export async function startWorker(loaded: LoadedConfig, logger: Logger): Promise
   const worker = createWorker({
     logger,
     ticketMasters,
+    metrics: createWorkerMetrics(),
     connectionQuota: (_, limit) => localQuota(limit),
     addressLimits: (_, limits) => (hasAddressLimits(limits) ? createAddressLimits(limits) : undefined),
     cancelElsewhere: async () => 0,

@@ -8,13 +8,16 @@ import type { LoadedConfig, TicketMasters } from './config/load.ts';
 import { packConfig } from './config/transfer.ts';
 import { createLeaseOffice } from './lessor.ts';
 import { removeStaleSockets } from './listen/listener.ts';
+import type { MetricsSnapshot } from './observe/metrics.ts';
 import {
   type BoundAddresses,
-  connectionLimit,
+  type Ejection,
+  limitName,
   type SupervisorMethods,
   type WorkerMethods,
   type WorkerSettings,
 } from './processes.ts';
+import type { EndpointReport } from './upstream/endpoint-state.ts';
 
 /** A worker's life: it starts, serves, and drains; when it is gone it is forgotten. */
 type Phase = 'starting' | 'serving' | 'draining';
@@ -32,6 +35,15 @@ export type SupervisorOptions = {
   readonly settings: WorkerSettings;
   /** Overrides the configuration. */
   readonly workers: number | 'auto' | undefined;
+  readonly events?: SupervisorEvents;
+};
+
+/** What workers tell, and what becomes of them. */
+export type SupervisorEvents = {
+  readonly onMetrics?: (worker: number, snapshot: MetricsSnapshot) => void;
+  readonly onEjected?: (ejection: Ejection) => void;
+  /** `crashed`: nobody had told it to end. */
+  readonly onGone?: (worker: number, crashed: boolean) => void;
 };
 
 export type Supervisor = {
@@ -47,9 +59,12 @@ export type Supervisor = {
   readonly drain: (graceMs: number) => Promise<number>;
   /** For new workers too. */
   readonly setTicketMasters: (masters: TicketMasters) => void;
+  /** What the health checks found, for new workers too. */
+  readonly setHealth: (reports: readonly EndpointReport[]) => void;
   readonly reopenLogs: () => void;
   readonly setLogLevel: (level: WorkerSettings['log']['level']) => void;
   readonly workers: () => readonly { readonly id: number; readonly pid: number; readonly phase: Phase }[];
+  readonly bound: () => BoundAddresses;
 };
 
 /** The faults that kept the first workers from serving, one a line. */
@@ -67,7 +82,12 @@ export class StartError extends Error {
 const steadyMs = 10_000;
 const maxPauseMs = 30_000;
 
-export function createSupervisor({ logger, settings, workers: override }: SupervisorOptions): Supervisor {
+export function createSupervisor({
+  logger,
+  settings,
+  workers: override,
+  events = {},
+}: SupervisorOptions): Supervisor {
   const workers = new Map<number, WorkerState>();
   const addresses = createAddressBook();
   const leases = createLeaseOffice((worker, name) => {
@@ -77,6 +97,7 @@ export function createSupervisor({ logger, settings, workers: override }: Superv
   let current: LoadedConfig | undefined;
   let level = settings.log.level;
   let ticketMasters = settings.ticketMasters;
+  let health = settings.health;
   let stopping = false;
   let quickDeaths = 0;
   /** Configurations and workers change one at a time, so that no worker is missed. */
@@ -94,6 +115,11 @@ export function createSupervisor({ logger, settings, workers: override }: Superv
       giveBack: (name, amount) => leases.giveBack(id, name, amount),
       enterAddress: (listener, key) => addresses.enter(id, listener, key),
       leaveAddress: (listener, key) => addresses.leave(id, listener, key),
+      metrics: (snapshot) => events.onMetrics?.(id, snapshot),
+      ejected(ejection) {
+        events.onEjected?.(ejection);
+        for (const other of workers.values()) if (other.id !== id) other.channel.tell('eject', ejection);
+      },
       async cancelElsewhere(request) {
         const others = [...workers.values()].filter((worker) => worker.id !== id);
         const found = await Promise.all(
@@ -127,6 +153,7 @@ export function createSupervisor({ logger, settings, workers: override }: Superv
   function onExit(state: WorkerState, code: number | null, signal: string | null): void {
     workers.delete(state.id);
     state.channel.close();
+    events.onGone?.(state.id, state.phase === 'serving' && !stopping);
     leases.release(state.id);
     addresses.release(state.id);
     if (state.phase !== 'serving' || stopping) return;
@@ -159,7 +186,7 @@ export function createSupervisor({ logger, settings, workers: override }: Superv
   async function launch(loaded: LoadedConfig): Promise<readonly string[]> {
     const state = fork();
     try {
-      await state.channel.call('start', { log: { ...settings.log, level }, ticketMasters });
+      await state.channel.call('start', { log: { ...settings.log, level }, ticketMasters, health });
       const answer = await state.channel.call('prepare', packConfig(loaded));
       if (!answer.ok) {
         await kill(state);
@@ -272,6 +299,11 @@ export function createSupervisor({ logger, settings, workers: override }: Superv
       for (const { channel } of workers.values()) channel.tell('setTicketMasters', masters);
     },
 
+    setHealth(reports) {
+      health = reports;
+      for (const { channel } of workers.values()) channel.tell('applyHealth', reports);
+    },
+
     reopenLogs() {
       for (const { channel } of workers.values()) channel.tell('reopenLog');
     },
@@ -281,6 +313,7 @@ export function createSupervisor({ logger, settings, workers: override }: Superv
       for (const { channel } of workers.values()) channel.tell('setLogLevel', next);
     },
 
+    bound: () => bound,
     workers: () =>
       [...workers.values()].map(({ id, process, phase }) => ({ id, pid: process.process.pid ?? 0, phase })),
   };
@@ -304,7 +337,10 @@ function setUpCluster(): void {
 function limitsOf({ config }: LoadedConfig): Map<string, number> {
   const limits = new Map<string, number>();
   for (const [name, { limits: own }] of Object.entries(config.listeners)) {
-    if (own.connections !== Number.POSITIVE_INFINITY) limits.set(connectionLimit(name), own.connections);
+    if (own.connections !== Number.POSITIVE_INFINITY) limits.set(limitName.listener(name), own.connections);
+  }
+  for (const [name, { limits: own }] of Object.entries(config.upstreams)) {
+    if (own.connections !== Number.POSITIVE_INFINITY) limits.set(limitName.upstream(name), own.connections);
   }
   return limits;
 }

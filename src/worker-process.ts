@@ -6,15 +6,13 @@ import { createChannel } from './channel.ts';
 import { unpackConfig } from './config/transfer.ts';
 import { createRecord } from './connection-state.ts';
 import { hasAddressLimits } from './listen/address-limits.ts';
+import type { AccessRecord } from './observe/access-log.ts';
 import { type Log, openLog } from './observe/log.ts';
-import {
-  type BoundAddresses,
-  connectionLimit,
-  type SupervisorMethods,
-  type WorkerMethods,
-} from './processes.ts';
-import { type LeasedQuota, leasedQuota, localQuota } from './quota.ts';
+import { createWorkerMetrics } from './observe/metrics.ts';
+import { type BoundAddresses, limitName, type SupervisorMethods, type WorkerMethods } from './processes.ts';
+import { type LeasedQuota, leasedQuota, localQuota, type Quota } from './quota.ts';
 import { holdTicketMasters } from './tls/ticket-masters.ts';
+import { createUpstreamRegistry, type UpstreamRegistry } from './upstream/registry.ts';
 import { createWorker, describeStartFaults, type Prepared, type Worker } from './worker.ts';
 
 let log: Log | undefined;
@@ -24,16 +22,26 @@ let tickets: ReturnType<typeof holdTicketMasters> | undefined;
 let graceMs = 25_000;
 let leaving = false;
 const quotas = new Map<string, LeasedQuota>();
+const metrics = createWorkerMetrics();
+let upstreams: UpstreamRegistry | undefined;
 
 const methods: WorkerMethods = {
-  async start({ log: settings, ticketMasters }) {
+  async start({ log: settings, ticketMasters, health }) {
     log = await openLog(settings);
     tickets = holdTicketMasters(ticketMasters);
+    upstreams = createUpstreamRegistry({
+      logger: log.logger,
+      quota: (upstream, limit) => quotaFor(limitName.upstream(upstream), limit),
+      onEjected: (upstream, endpoint, forMs, reason) =>
+        supervisor.tell('ejected', { upstream, endpoint, forMs, reason }),
+    });
+    upstreams.applyHealth(health);
     worker = createWorker({
       logger: log.logger,
       ticketMasters: tickets,
-      connectionQuota: (listener, limit) =>
-        limit === Number.POSITIVE_INFINITY ? localQuota(limit) : leased(connectionLimit(listener)),
+      metrics,
+      upstreams,
+      connectionQuota: (listener, limit) => quotaFor(limitName.listener(listener), limit),
       addressLimits: (listener, limits) =>
         hasAddressLimits(limits)
           ? {
@@ -74,6 +82,8 @@ const methods: WorkerMethods = {
     return deliverAll({ record, listener, local, clientCert: undefined }, Buffer.from(message));
   },
   setTicketMasters: (masters) => tickets?.replace(masters),
+  applyHealth: (reports) => upstreams?.applyHealth(reports),
+  eject: ({ upstream, endpoint, forMs, reason }) => upstreams?.eject(upstream, endpoint, forMs, reason),
   reopenLog: () => log?.reopen(),
   setLogLevel(level) {
     if (log) log.logger.level = level;
@@ -81,7 +91,9 @@ const methods: WorkerMethods = {
   async drain(grace) {
     leaving = true;
     // The supervisor disconnects when it has the answer; then this process ends.
-    return started().drain(grace);
+    const cut = await started().drain(grace);
+    tellMetrics();
+    return cut;
   },
 };
 
@@ -105,6 +117,17 @@ process.on('SIGHUP', () => {});
 process.on('SIGUSR2', () => {});
 process.on('SIGTERM', () => void drainAndExit());
 
+/** Often enough for a page that refreshes; a scrape sees what was told last. */
+setInterval(tellMetrics, 500).unref();
+
+function tellMetrics(): void {
+  if (worker) supervisor.tell('metrics', metrics.snapshot(recordsOf(worker)));
+}
+
+function* recordsOf({ connections }: Worker): Iterable<AccessRecord> {
+  for (const { record } of connections()) yield record;
+}
+
 async function drainAndExit(): Promise<void> {
   await worker?.drain(graceMs);
   exit();
@@ -113,6 +136,10 @@ async function drainAndExit(): Promise<void> {
 function exit(): void {
   log?.flush();
   process.exit(0);
+}
+
+function quotaFor(name: string, limit: number): Quota {
+  return limit === Number.POSITIVE_INFINITY ? localQuota(limit) : leased(name);
 }
 
 function leased(name: string): LeasedQuota {

@@ -13,7 +13,7 @@ import { buildService, type Listener, type Service, type Surroundings } from './
 import { createUpstreamRegistry, type UpstreamRegistry } from './upstream/registry.ts';
 
 /** What a worker needs of the world around it: alone, or one among several. */
-export type Around = Pick<Surroundings, 'logger' | 'ticketMasters'> & {
+export type Around = Pick<Surroundings, 'logger' | 'ticketMasters' | 'metrics'> & {
   /** Absent: the health and limits of upstreams are this process's own affair. */
   readonly upstreams?: UpstreamRegistry;
   /** The count of a listener's connections; one for each name, for good. */

@@ -1,10 +1,15 @@
 /** `penstock run`: serves until it is told to stop. */
 import { ConfigError, findConfigFile, formatFinding, type LoadedConfig, loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
+import { type Admin, startAdmin } from '../observe/admin.ts';
+import { createMetricsHub } from '../observe/hub.ts';
 import { type Log, openLog } from '../observe/log.ts';
+import { createOverview, type Overview } from '../overview.ts';
 import { createReloader, type Reloader } from '../reload.ts';
 import { createSupervisor, StartError, type Supervisor } from '../supervisor.ts';
 import { createTicketMasters } from '../tls/ticket-masters.ts';
+import { version } from '../version.ts';
+import { describeStartFaults } from '../worker.ts';
 
 export type RunOptions = {
   readonly config?: string | undefined;
@@ -28,30 +33,76 @@ export async function run(options: RunOptions): Promise<number> {
   const signals = listenForSignals();
   const warn = createWarner(log);
   warn(loaded);
-  const tickets = createTicketMasters(12 * 60 * 60 * 1000, (masters) => supervisor.setTicketMasters(masters));
+  const tickets = createTicketMasters(loaded.config.session_tickets.rotate, (masters) =>
+    supervisor.setTicketMasters(masters),
+  );
+  const hub = createMetricsHub({ version });
+  let overview: Overview | undefined;
+  let draining = false;
   const supervisor = createSupervisor({
     logger: log.logger,
-    settings: { log: logSettings, ticketMasters: tickets.read() },
+    settings: { log: logSettings, ticketMasters: tickets.read(), health: [] },
     workers: options.workers,
+    events: {
+      onMetrics: hub.update,
+      onEjected: (ejection) => overview?.onEjected(ejection),
+      onGone(worker, crashed) {
+        hub.retire(worker);
+        if (crashed) overview?.onCrash();
+      },
+    },
   });
   try {
     const listeners = await supervisor.start(loaded);
     const reloader = await createReloader(loaded, supervisor, log.logger, (next) => {
       warn(next);
+      tickets.rotateEvery(next.config.session_tickets.rotate);
       const level = options.logLevel ?? next.config.log.level;
       log.logger.level = level;
       supervisor.setLogLevel(level);
     });
-    log.logger.info({ listeners, workers: supervisor.workers().length, file: loaded.file }, 'ready');
-    return await serve({ signals, supervisor, reloader, log });
+    overview = createOverview({
+      version,
+      supervisor,
+      reloader,
+      hub,
+      health: () => [],
+      isDraining: () => draining,
+    });
+    const admin = await openAdmin(loaded, overview, log);
+    log.logger.info(
+      { listeners, admin: admin?.address, workers: supervisor.workers().length, file: loaded.file },
+      'ready',
+    );
+    return await serve({
+      signals,
+      supervisor,
+      reloader,
+      log,
+      onDrain: () => {
+        draining = true;
+      },
+    });
   } catch (error) {
-    if (!(error instanceof StartError)) throw error;
-    for (const fault of error.faults) process.stderr.write(`penstock: ${fault}\n`);
-    log.logger.fatal({ faults: error.faults }, 'cannot start');
+    const faults = error instanceof StartError ? error.faults : describeStartFaults(error);
+    for (const fault of faults) process.stderr.write(`penstock: ${fault}\n`);
+    log.logger.fatal({ faults }, 'cannot start');
+    await supervisor.drain(0);
     return 1;
   } finally {
     log.flush();
   }
+}
+
+/** The admin endpoint, if there is one. It is not opened anew by a reload: that takes a restart. */
+async function openAdmin(
+  { config }: LoadedConfig,
+  source: Overview,
+  { logger }: Log,
+): Promise<Admin | undefined> {
+  if (config.admin === undefined) return undefined;
+  const failed = (error: unknown) => logger.error({ err: error }, 'the admin endpoint failed to answer');
+  return startAdmin(config.admin.bind, { ...source, failed });
 }
 
 /** Logs the warnings of a configuration that the one before did not have. */
@@ -82,10 +133,12 @@ type Serving = {
   readonly supervisor: Supervisor;
   readonly reloader: Reloader;
   readonly log: Log;
+  /** Told when it begins to drain. */
+  readonly onDrain: () => void;
 };
 
 /** Does what signals say, until one says to stop: drains on the first, ends what is left at once on a second. */
-async function serve({ signals, supervisor, reloader, log }: Serving): Promise<number> {
+async function serve({ signals, supervisor, reloader, log, onDrain }: Serving): Promise<number> {
   const { logger } = log;
   for (;;) {
     const signal = await signals.next();
@@ -104,6 +157,7 @@ async function serve({ signals, supervisor, reloader, log }: Serving): Promise<n
       default: {
         const { grace } = reloader.current().config.shutdown;
         logger.info({ signal, grace_ms: grace }, 'draining');
+        onDrain();
         reloader.close();
         const drained = supervisor.drain(grace);
         const cut = await Promise.race([drained, stopSignal(signals).then(() => supervisor.drain(0))]);

@@ -3,17 +3,9 @@ import type { Path, Report } from './finding.ts';
 
 /** `*` is any key or index; a value of `inert` asks for nothing, so nothing is said of it. */
 const notYet: readonly { readonly option: string; readonly inert?: readonly unknown[] }[] = [
-  { option: 'admin' },
   { option: 'certificates.*.ocsp' },
   { option: 'certificates.*.pairs.*.ocsp' },
   { option: 'listeners.*.close_on_change', inert: [false] },
-  { option: 'upstreams.*.slow_start', inert: ['off', false] },
-  { option: 'upstreams.*.limits.connections', inert: ['off', false] },
-  { option: 'upstreams.*.limits.queue' },
-  { option: 'upstreams.*.health_check' },
-  { option: 'upstreams.*.outlier' },
-  { option: 'upstreams.*.on_down', inert: ['keep'] },
-  { option: 'upstreams.*.all_down', inert: ['fail'] },
 ];
 
 /** Warns once of each such option that the file sets, at the first place. Takes the file's values as they are written. */
