@@ -297,6 +297,23 @@ const cases: readonly { readonly name: string; readonly text: string; readonly f
       ],
     },
     {
+      name: 'health checks',
+      text: [
+        'listeners: { a: { bind: ":1", routes: [{ deny: true }] } }',
+        'upstreams:',
+        '  a: { endpoints: ["h:1"], health_check: { type: expect } }',
+        '  b: { endpoints: ["h:1"], health_check: { type: expect, send: "", expect: "\\\\d" } }',
+        '  c: { endpoints: ["h:1"], tls: { server_name: "{sni}" }, health_check: { type: tls } }',
+        '  d: { endpoints: ["h:1"], tls: { server_name: "{sni}" }, health_check: { type: tcp } }',
+      ].join('\n'),
+      faults: [
+        'penstock.yaml:3:28 upstreams.a.health_check: `type: expect` needs `expect`; say what the upstream answers',
+        'penstock.yaml:4:58 upstreams.b.health_check.send: expected at least one character (found "")',
+        'penstock.yaml:4:76 upstreams.b.health_check.expect: after "\\" expected one of r, n, t, 0, xHH and "\\"',
+        'penstock.yaml:5:81 upstreams.c.health_check.type: a check has no client whose name `server_name` could be; write `type: tcp`, or a fixed `server_name`',
+      ],
+    },
+    {
       name: 'addresses bound twice',
       text: [
         'admin: { bind: "127.0.0.1:1" }',

@@ -4,31 +4,37 @@ import { test } from 'node:test';
 import { load } from './support/configuration.ts';
 
 test('options that are not acted on yet, once each, and only if they ask for something', async (t) => {
-  const text = `workers: 4
-admin: { bind: "unix:admin.sock" }
-shutdown: { grace: 1s, upgrade_grace: 1m }
-listeners:
+  const text = `listeners:
   a: { bind: ":1", close_on_change: false, routes: [{ deny: true }] }
   b: { bind: ":2", close_on_change: true, routes: [{ deny: true }] }
-upstreams:
-  a: { endpoints: ["h:1"], slow_start: off, limits: { connections: false }, on_down: keep, all_down: fail }
-  b: { endpoints: ["h:1"], slow_start: 5s, limits: { connections: 5, queue: {} }, on_down: close, all_down: try_anyway }
-  c: { endpoints: ["h:1"], slow_start: 5s, health_check: { type: tcp }, outlier: {}, balance: hash }
+  c: { bind: ":3", close_on_change: true, routes: [{ deny: true }] }
 `;
   const { warnings } = await load(t, text);
   const suffix = ': not acted on yet in this version';
+  assert.deepEqual(warnings, [`penstock.yaml:3:37 listeners.b.close_on_change${suffix}`]);
+});
+
+test('what an upstream says of endpoints that are down, when nothing finds them so, and of a queue for no limit', async (t) => {
+  const text = `listeners: { a: { bind: ":1", routes: [{ deny: true }] } }
+upstreams:
+  quiet: { endpoints: ["h:1"], slow_start: off, limits: { connections: false }, on_down: keep, all_down: fail }
+  checked: { endpoints: ["h:1"], slow_start: 5s, on_down: close, all_down: try_anyway, health_check: { type: tcp } }
+  passive: { endpoints: ["h:1"], slow_start: 5s, all_down: try_anyway, outlier: {} }
+  a: { endpoints: ["h:1"], on_down: close, outlier: {} }
+  b: { endpoints: ["h:1"], slow_start: 5s, all_down: try_anyway }
+  c: { endpoints: ["h:1"], limits: { queue: {} } }
+  d: { endpoints: ["h:1"], health_check: { type: tcp, send: x, expect: y } }
+  e: { endpoints: ["{sni}:1"], allow_addresses: 10.0.0.0/8, health_check: { type: tcp } }
+`;
+  const { warnings } = await load(t, text);
   assert.deepEqual(warnings, [
-    `penstock.yaml:1:10 workers${suffix}`,
-    `penstock.yaml:2:1 admin${suffix}`,
-    `penstock.yaml:3:39 shutdown.upgrade_grace${suffix}`,
-    `penstock.yaml:6:37 listeners.b.close_on_change${suffix}`,
-    `penstock.yaml:9:40 upstreams.b.slow_start${suffix}`,
-    `penstock.yaml:9:67 upstreams.b.limits.connections${suffix}`,
-    `penstock.yaml:9:70 upstreams.b.limits.queue${suffix}`,
-    `penstock.yaml:9:92 upstreams.b.on_down${suffix}`,
-    `penstock.yaml:9:109 upstreams.b.all_down${suffix}`,
-    `penstock.yaml:10:44 upstreams.c.health_check${suffix}`,
-    `penstock.yaml:10:73 upstreams.c.outlier${suffix}`,
+    'penstock.yaml:6:37 upstreams.a.on_down: without `health_check` no endpoint is found down',
+    'penstock.yaml:7:40 upstreams.b.slow_start: without `health_check` or `outlier` every endpoint counts as up',
+    'penstock.yaml:7:54 upstreams.b.all_down: without `health_check` or `outlier` every endpoint counts as up',
+    'penstock.yaml:8:38 upstreams.c.limits.queue: without `limits.connections` nobody has to wait',
+    'penstock.yaml:9:61 upstreams.d.health_check.send: `type: tcp` sends nothing of yours',
+    'penstock.yaml:9:72 upstreams.d.health_check.expect: `type: tcp` does not look for it',
+    'penstock.yaml:10:61 upstreams.e.health_check: all endpoints are templates, and those are not checked',
   ]);
 });
 

@@ -10,6 +10,8 @@ export function checkUpstreams(config: Config, report: Report): void {
     checkEndpoints(upstream, path, report);
     if (upstream.tls) checkTls(upstream.tls, upstream, [...path, 'tls'], report);
     checkOptions(upstream, path, report);
+    checkHealth(upstream, path, report);
+    warnOfNoEffect(upstream, path, report);
   }
 }
 
@@ -75,15 +77,47 @@ function checkTls(tls: UpstreamTlsConfig, { endpoints }: UpstreamConfig, path: P
   }
 }
 
-function checkOptions(
-  { send_proxy_protocol, health_check }: UpstreamConfig,
-  path: Path,
-  report: Report,
-): void {
+function checkOptions({ send_proxy_protocol }: UpstreamConfig, path: Path, report: Report): void {
   if (send_proxy_protocol?.version === 'v1' && send_proxy_protocol.tlvs.length > 0) {
     report.fault([...path, 'send_proxy_protocol', 'tlvs'], 'version v1 has no TLVs', 'write `version: v2`');
   }
-  if (health_check?.type === 'expect' && health_check.expect === undefined) {
-    report.lack([...path, 'health_check'], '`type: expect` needs `expect`', 'say what the upstream answers');
+}
+
+function checkHealth({ health_check, tls, endpoints }: UpstreamConfig, path: Path, report: Report): void {
+  if (health_check === undefined) return;
+  const { type, send, expect } = health_check;
+  const place = [...path, 'health_check'];
+  if (type === 'expect' && expect === undefined) {
+    report.lack(place, '`type: expect` needs `expect`', 'say what the upstream answers');
+  }
+  if (type !== 'expect') {
+    if (send !== undefined) report.warn([...place, 'send'], `\`type: ${type}\` sends nothing of yours`);
+    if (expect !== undefined) report.warn([...place, 'expect'], `\`type: ${type}\` does not look for it`);
+  }
+  if (type !== 'tcp' && tls?.server_name?.includes('{sni}')) {
+    report.fault(
+      [...place, 'type'],
+      'a check has no client whose name `server_name` could be',
+      'write `type: tcp`, or a fixed `server_name`',
+    );
+  }
+  if (endpoints.every(({ address }) => placeholders(address).length > 0)) {
+    report.warn(place, 'all endpoints are templates, and those are not checked');
+  }
+}
+
+function warnOfNoEffect(upstream: UpstreamConfig, path: Path, report: Report): void {
+  const { health_check, outlier, on_down, all_down, slow_start, limits } = upstream;
+  const warn = (option: readonly string[], why: string) => report.warn([...path, ...option], why);
+  if (on_down === 'close' && health_check === undefined) {
+    warn(['on_down'], 'without `health_check` no endpoint is found down');
+  }
+  if (health_check === undefined && outlier === undefined) {
+    const why = 'without `health_check` or `outlier` every endpoint counts as up';
+    if (all_down === 'try_anyway') warn(['all_down'], why);
+    if (slow_start !== Number.POSITIVE_INFINITY) warn(['slow_start'], why);
+  }
+  if (limits.queue !== undefined && limits.connections === Number.POSITIVE_INFINITY) {
+    warn(['limits', 'queue'], 'without `limits.connections` nobody has to wait');
   }
 }

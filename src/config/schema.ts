@@ -134,6 +134,24 @@ const version = z
   .transform((value) => `TLSv${value}` as 'TLSv1.2' | 'TLSv1.3')
   .meta({ title: '`"1.2"` or `"1.3"`' });
 
+/** After parsing each character is a byte. */
+const byteText = z
+  .string()
+  .min(1, 'expected at least one character')
+  .regex(/^(?:[^\\]|\\(?:[rnt0\\]|x[0-9a-fA-F]{2}))*$/, 'after "\\" expected one of r, n, t, 0, xHH and "\\"')
+  .transform((text) =>
+    Buffer.from(text)
+      .toString('latin1')
+      .replace(/\\(x..|.)/g, unescapeByte),
+  )
+  .meta({ title: 'text' });
+
+const namedBytes: Readonly<Record<string, string>> = { r: '\r', n: '\n', t: '\t', '0': '\0', '\\': '\\' };
+
+function unescapeByte(_: string, code: string): string {
+  return namedBytes[code] ?? String.fromCharCode(Number.parseInt(code.slice(1), 16));
+}
+
 const alpnName = z.string().min(1).max(255).meta({ title: 'protocol name' });
 const ciphers = oneOrMore(z.string().min(1)).describe(
   "OpenSSL names of TLS 1.2 cipher suites, and TLS 1.3 suites by their own names; default: Mozilla's intermediate list.",
@@ -337,7 +355,7 @@ const upstream = z.strictObject({
   hash_on: z.enum(['client_ip', 'sni']).default('client_ip').describe('With `balance: hash`.'),
   slow_start: durationOrOff
     .prefault('off')
-    .describe('An endpoint that comes back gets its full share after this time.'),
+    .describe('An endpoint that comes back (checked or ejected) has its full weight only after this time.'),
   tls: upstreamTls.optional(),
   send_proxy_protocol: proxyVersion.optional().describe('PROXY header sent ahead: v1, v2, or v2 with TLVs.'),
   timeouts: z
@@ -353,14 +371,18 @@ const upstream = z.strictObject({
     .describe('`early`: TCP to the upstream while the client’s handshake runs (never with client_auth).'),
   limits: z
     .strictObject({
-      connections: countOrOff.prefault('off').describe('Open connections to this upstream.'),
+      connections: countOrOff
+        .prefault('off')
+        .describe('Open connections to this upstream, those that are being dialled included.'),
       queue: z
         .strictObject({
-          max: countOrOff.prefault(100).describe('Waiting clients.'),
-          timeout: durationOrOff.prefault('5s').describe('How long they wait.'),
+          max: countOrOff.prefault(100).describe('Waiting clients, in each worker.'),
+          timeout: durationOrOff
+            .prefault('5s')
+            .describe('How long they wait; `timeouts.connect` begins after that.'),
         })
         .optional()
-        .describe('Clients above the limit wait here. Absent: they are refused.'),
+        .describe('Clients above the limit wait here, first come, first served. Absent: they are refused.'),
     })
     .prefault({})
     .describe('Limits.'),
@@ -368,25 +390,45 @@ const upstream = z.strictObject({
     .strictObject({
       type: z
         .enum(['tcp', 'tls', 'postgres', 'expect'])
-        .describe('`expect`: sends `send` and looks for `expect` in the answer.'),
+        .describe(
+          '`tcp`: it accepts connections. `tls`: a full handshake, as `tls` of the upstream has it. `postgres`: it answers a startup message, and is neither starting nor stopping. `expect`: it answers `send` with what holds `expect`. The last two go over TLS where the upstream has it.',
+        ),
       interval: duration.prefault('5s').describe('From one check to the next.'),
       timeout: durationOrOff.prefault('2s').describe('An endpoint that has not answered by then failed.'),
       healthy_after: z.int().min(1).default(2).describe('Successes in a row after which it is up.'),
       unhealthy_after: z.int().min(1).default(3).describe('Failures in a row after which it is down.'),
-      send: z.string().optional().describe('With `type: expect`: what is sent.'),
-      expect: z.string().optional().describe('With `type: expect`: what the answer holds.'),
+      send: byteText
+        .optional()
+        .describe(
+          'With `type: expect`: what is sent; absent: nothing. `\\r`, `\\n`, `\\t`, `\\0`, `\\xHH` stand for bytes, `\\\\` for itself.',
+        ),
+      expect: byteText
+        .optional()
+        .describe(
+          'With `type: expect`: what the answer holds, anywhere in its first 64 KiB; written as `send` is.',
+        ),
     })
     .optional()
-    .describe('Active health check.'),
+    .describe(
+      'Active health check, made by one process for all workers. An endpoint is up until proven otherwise. With `each_address` every address is checked; templates are not.',
+    ),
   outlier: z
     .strictObject({
       failures: z.int().min(1).default(5).describe('Failed dials in a row.'),
       eject_for: duration.prefault('30s').describe('How long the endpoint then rests.'),
     })
     .optional()
-    .describe('Passive health check: failed dials in a row, and how long the endpoint then rests.'),
-  on_down: z.enum(['keep', 'close']).default('keep').describe('Open connections to an endpoint found down.'),
-  all_down: z.enum(['fail', 'try_anyway']).default('fail').describe('When every endpoint is down.'),
+    .describe(
+      'Passive health check: each worker counts failed dials; the first that ejects an endpoint tells the others.',
+    ),
+  on_down: z
+    .enum(['keep', 'close'])
+    .default('keep')
+    .describe('Open connections to an endpoint that its health checks find down.'),
+  all_down: z
+    .enum(['fail', 'try_anyway'])
+    .default('fail')
+    .describe('When every endpoint is down or ejected: refuse clients, or use them as if all were up.'),
 });
 
 const certificatePair = z.strictObject({
