@@ -126,7 +126,9 @@ const faults: Readonly<Record<string, Fault>> = {
   'an upstream that breaks TLS': talks('breaks.example', wait, /^ERR_UPSTREAM_TLS$/, false),
 };
 
-test('a good connection lives through hundreds of bad ones, and they leave nothing behind', async (t) => {
+test('a good connection lives through hundreds of bad ones, and they leave nothing behind', {
+  timeout: 60_000,
+}, async (t) => {
   const resets = await tcpUpstream(t, (raw) => raw.once('data', () => raw.resetAndDestroy()));
   const breaks = await tcpUpstream(t, (raw) => {
     const { cert, key } = serverCredential;
