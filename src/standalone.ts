@@ -1,11 +1,13 @@
 /** Serves in this process alone, without a supervisor: for the demo and for tests. */
 import type { Logger } from 'pino';
 import type { LoadedConfig } from './config/load.ts';
+import { createHealthChecks } from './health-probes.ts';
 import { createAddressLimits, hasAddressLimits } from './listen/address-limits.ts';
 import { type Bound, removeStaleSockets } from './listen/listener.ts';
 import { createWorkerMetrics } from './observe/metrics.ts';
-import { localQuota } from './quota.ts';
+import { localQuotas } from './quota.ts';
 import { createTicketMasters } from './tls/ticket-masters.ts';
+import { createUpstreamRegistry } from './upstream/registry.ts';
 import { createWorker, type Worker } from './worker.ts';
 
 export type Standalone = {
@@ -18,11 +20,14 @@ export type Standalone = {
 /** Starts serving. Rejects with every listener's fault at once (ERR_LISTEN), or if a check of the user's does not load. */
 export async function startWorker(loaded: LoadedConfig, logger: Logger): Promise<Standalone> {
   const ticketMasters = createTicketMasters(loaded.config.session_tickets.rotate);
+  const upstreams = createUpstreamRegistry({ logger });
+  const health = createHealthChecks({ logger, onChange: upstreams.applyHealth });
   const worker = createWorker({
     logger,
     ticketMasters,
     metrics: createWorkerMetrics(),
-    connectionQuota: (_, limit) => localQuota(limit),
+    upstreams,
+    connectionQuota: localQuotas(),
     addressLimits: (_, limits) => (hasAddressLimits(limits) ? createAddressLimits(limits) : undefined),
     cancelElsewhere: async () => 0,
   });
@@ -30,8 +35,14 @@ export async function startWorker(loaded: LoadedConfig, logger: Logger): Promise
     await removeStaleSockets(next.config);
     const prepared = await worker.prepare(next);
     prepared.commit();
+    health.update(next);
     ticketMasters.rotateEvery(next.config.session_tickets.rotate);
   };
   await reload(loaded);
-  return { bound: worker.bound(), drain: worker.drain, reload };
+  const drain: Worker['drain'] = async (graceMs) => {
+    const cut = await worker.drain(graceMs);
+    health.close();
+    return cut;
+  };
+  return { bound: worker.bound(), drain, reload };
 }
