@@ -4,7 +4,7 @@ import { type Address, normalizeAddress } from './address.ts';
 import { type ConnectionCode, type Phase, ProxyError } from './errors.ts';
 import type { AccessRecord } from './observe/access-log.ts';
 import type { ClientHello } from './peek/client-hello.ts';
-import type { Listener } from './service.ts';
+import type { Listener, Route } from './service.ts';
 import type { Splice } from './splice/splice.ts';
 import { abort, type Stream } from './stream.ts';
 import type { ClientCert } from './tls/client-auth.ts';
@@ -16,6 +16,10 @@ export type Connection = {
   /** Where the client reached us; raw sockets forget it once they are closed. */
   readonly local: Address;
   hello: ClientHello | undefined;
+  /** The protocols that the client offered. */
+  offered: readonly string[];
+  /** The route that serves it, once one was chosen. */
+  route: Route | undefined;
   clientCert: ClientCert | undefined;
   /** The terminated stream, once there is one: what a refused client is told goes through it. */
   stream: Stream | undefined;
@@ -48,6 +52,8 @@ export function createConnection(raw: Socket, listener: Listener): Connection {
       ? { address: normalizeAddress(raw.localAddress), port: raw.localPort ?? 0 }
       : unixAddress,
     hello: undefined,
+    offered: none,
+    route: undefined,
     clientCert: undefined,
     stream: undefined,
     speaksPostgres: false,
@@ -120,6 +126,7 @@ function miss(connection: Connection, ms: number, option: string): void {
   abort(connection.stream ?? { raw: connection.raw });
 }
 
+const none: readonly string[] = [];
 const unixAddress: Address = { address: 'unix', port: 0 };
 
 function peerOf(raw: Socket): Address {

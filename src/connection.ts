@@ -4,6 +4,7 @@ import { forwardCancel } from './cancel.ts';
 import { type Connection, clearDeadline, createConnection, setDeadline } from './connection-state.ts';
 import { type ConnectionCode, ProxyError, type Side } from './errors.ts';
 import { turnAway } from './farewell.ts';
+import { identityOf } from './identity.ts';
 import { logClosed, logOpened, milliseconds } from './observe/access-log.ts';
 import { dialFor } from './outbound.ts';
 import { createHelloReader } from './peek/client-hello.ts';
@@ -14,8 +15,6 @@ import type { Listener, Route } from './service.ts';
 import { Splice, type SpliceEnd } from './splice/splice.ts';
 import { readPreamble } from './starttls/postgres.ts';
 import { abort, closeWith, type Stream } from './stream.ts';
-import { describeForAuthorize } from './tls/authorize.ts';
-import type { ClientIdentity } from './tls/client-identity.ts';
 import { unannounced } from './tls/terminate.ts';
 import type { Endpoint } from './upstream/endpoint.ts';
 import { watchDown } from './upstream/endpoint-state.ts';
@@ -112,6 +111,7 @@ async function peekHello(connection: Connection, peek: Peek): Promise<void> {
     return read(bytes);
   });
   connection.hello = hello;
+  connection.offered = hello.alpn;
   record.sni = hello.sni;
   record.ja4 = ja4(hello);
 }
@@ -135,6 +135,7 @@ function chooseRoute(connection: Connection): { route: ServedRoute; wildcardLabe
     });
   }
   record.route = route.label;
+  connection.route = route;
   if (route.kind === 'deny') {
     throw new ProxyError('ERR_ROUTE_DENIED', {
       side: 'client',
@@ -355,16 +356,3 @@ function clientGone(): ProxyError {
 }
 
 function ignore(): void {}
-
-/** What a check of the user's own is told. Names are those that an authority vouches for: a pinned certificate has none. */
-function identityOf({ record, clientCert, listener }: Connection): ClientIdentity {
-  return {
-    listener: listener.name,
-    route: record.route ?? '',
-    sni: record.sni,
-    alpn: record.alpn,
-    ja4: record.ja4,
-    client: record.client,
-    certificate: clientCert && describeForAuthorize(clientCert),
-  };
-}

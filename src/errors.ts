@@ -86,6 +86,7 @@ export const connectionCodes = [
   'ERR_IDLE_TIMEOUT',
   'ERR_HALF_CLOSE_TIMEOUT',
   'ERR_SHUTDOWN',
+  'ERR_CLOSED_ON_CHANGE',
   'ERR_INTERNAL',
 ] as const;
 

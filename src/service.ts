@@ -1,4 +1,5 @@
 /** What a configuration becomes in a process: the objects that connections are served with. */
+import { createHash } from 'node:crypto';
 import type { BlockList } from 'node:net';
 import type { Logger } from 'pino';
 import { blockList } from './address.ts';
@@ -56,6 +57,8 @@ export type Route = { readonly label: string | number } & (
 
 export type Service = {
   readonly listeners: readonly Listener[];
+  /** By all that each is made of. */
+  readonly policies: ReadonlyMap<string, TlsPolicy>;
   /** Starts and ends what lives beside connections: the threads of `authorize`. */
   readonly ready: () => Promise<void>;
   readonly close: () => Promise<void>;
@@ -76,8 +79,8 @@ export type Surroundings = {
   readonly cancelsOf: (listener: string) => CancelRegistry;
 };
 
-/** Builds the service of a loaded configuration. */
-export function buildService(loaded: LoadedConfig, surroundings: Surroundings): Service {
+/** Builds the service of a loaded configuration, which takes over from `former` what has not changed. */
+export function buildService(loaded: LoadedConfig, surroundings: Surroundings, former?: Service): Service {
   const { logger, upstreams } = surroundings;
   const resolver = createResolver();
   const outbounds = new Map<string, Outbound>();
@@ -85,11 +88,12 @@ export function buildService(loaded: LoadedConfig, surroundings: Surroundings): 
     outbounds.set(name, createOutbound(name, config, loaded, { resolver, state: upstreams.of(name) }));
   }
   const authorizers = new Map<string, Authorizer>();
+  const policies: Policies = new Map();
   const shared: Shared = {
     outbound: (name) => known(outbounds, name),
     ...surroundings,
     accessLog: { closed: loaded.config.log.access, opened: loaded.config.log.access_open },
-    policy: sharedPolicies(loaded, surroundings.ticketMasters),
+    policy: sharedPolicies(loaded, surroundings.ticketMasters, policies, former?.policies),
     authorizer(path) {
       let authorizer = authorizers.get(path);
       if (authorizer === undefined) {
@@ -106,6 +110,7 @@ export function buildService(loaded: LoadedConfig, surroundings: Surroundings): 
     listeners: Object.entries(loaded.config.listeners).map(([name, config]) =>
       buildListener(name, config, shared),
     ),
+    policies,
     async ready() {
       await Promise.all([...authorizers.values()].map((authorizer) => authorizer.ready()));
     },
@@ -162,29 +167,48 @@ function buildRoute(config: RouteConfig, index: number, shared: Shared): Route {
   };
 }
 
-/** Routes with the same TLS block share one policy: a hundred thousand names need only a few. */
+type Policies = Map<string, TlsPolicy>;
+
+/**
+ * Routes with the same TLS block share one policy: a hundred thousand names need only a few. One that has not changed in
+ * anything goes on from the former configuration, with its secure contexts and what it has learned of clients' chains.
+ */
 function sharedPolicies(
   loaded: LoadedConfig,
   ticketMasters: TicketMasterSource,
+  policies: Policies,
+  former: ReadonlyMap<string, TlsPolicy> | undefined,
 ): (config: TerminateConfig) => TlsPolicy {
   const masters = loaded.ticketMasters ? holdTicketMasters(loaded.ticketMasters) : ticketMasters;
-  const policies = new Map<string, TlsPolicy>();
+  const keys = new Map<string, string>();
   return (config) => {
-    const key = JSON.stringify(config);
-    let policy = policies.get(key);
-    if (policy === undefined) {
-      const authority = config.client_auth?.authority;
-      policy = createTlsPolicy({
-        config,
-        certificates: config.certificates.map((name) => known<LoadedCertificate>(loaded.certificates, name)),
-        authority:
-          authority === undefined ? undefined : known<LoadedAuthority>(loaded.authorities, authority),
-        masters,
-      });
-      policies.set(key, policy);
-    }
+    const text = JSON.stringify(config);
+    const parts = { config, ...credentialsOf(config, loaded), masters };
+    const key = keys.get(text) ?? keyOf(text, parts, loaded.ticketMasters);
+    keys.set(text, key);
+    const policy = policies.get(key) ?? former?.get(key) ?? createTlsPolicy(parts);
+    policies.set(key, policy);
     return policy;
   };
+}
+
+function credentialsOf({ certificates, client_auth }: TerminateConfig, loaded: LoadedConfig) {
+  const authority = client_auth?.authority;
+  return {
+    certificates: certificates.map((name) => known<LoadedCertificate>(loaded.certificates, name)),
+    authority: authority === undefined ? undefined : known<LoadedAuthority>(loaded.authorities, authority),
+  };
+}
+
+/** Everything that a policy is made of, and nothing that can be read back: it holds keys. */
+function keyOf(
+  config: string,
+  { certificates, authority }: ReturnType<typeof credentialsOf>,
+  ticketMasters: LoadedConfig['ticketMasters'],
+): string {
+  const pairs = certificates.map(({ pairs }) => pairs.map(({ leaf: _, ...pair }) => pair));
+  const parts = [config, pairs, authority?.ca, authority?.crl, ticketMasters];
+  return createHash('sha256').update(JSON.stringify(parts)).digest('base64');
 }
 
 /** References were checked when the configuration was loaded. */

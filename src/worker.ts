@@ -10,6 +10,7 @@ import { createDescriptorBudget } from './listen/descriptors.ts';
 import { type Bound, bind } from './listen/listener.ts';
 import type { Quota } from './quota.ts';
 import { buildService, type Listener, type Service, type Surroundings } from './service.ts';
+import { whyUnwelcome } from './still-welcome.ts';
 import { createUpstreamRegistry, type UpstreamRegistry } from './upstream/registry.ts';
 
 /** What a worker needs of the world around it: alone, or one among several. */
@@ -89,7 +90,7 @@ export function createWorker(around: Around): Worker {
     listener: (name) => current?.listeners.find((listener) => listener.name === name),
     bound: () => boundByListener(current, sockets),
     async prepare(loaded) {
-      const service = buildService(loaded, surroundings);
+      const service = buildService(loaded, surroundings, current);
       const added = new Map<string, Socket>();
       try {
         await service.ready();
@@ -101,10 +102,12 @@ export function createWorker(around: Around): Worker {
       }
       return {
         commit() {
+          const open = [...connections()];
           if (current) former.push(current);
           current = service;
           switchTo(service, sockets, added);
           sweep();
+          for (const connection of open) void endUnwelcome(connection, service);
         },
         async abort() {
           await Promise.all([...added.values()].map(({ bound }) => bound.close()));
@@ -165,6 +168,14 @@ function switchTo(service: Service, sockets: Map<string, Socket>, added: Readonl
 /** Its address as written; with port 0, any free one, each listener has its own. */
 function keyOf(address: string, { name }: Listener): string {
   return address.endsWith(':0') ? `${name} ${address}` : address;
+}
+
+/** With `close_on_change`: ends a connection that the new configuration would not let in. */
+async function endUnwelcome(connection: Connection, service: Service): Promise<void> {
+  const listener = service.listeners.find(({ name }) => name === connection.listener.name);
+  if (!(listener ?? connection.listener).config.close_on_change) return;
+  const reason = await whyUnwelcome(connection, listener);
+  if (reason !== undefined) endConnection(connection, 'ERR_CLOSED_ON_CHANGE', reason);
 }
 
 /** In the order of the configuration. */

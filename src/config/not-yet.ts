@@ -5,7 +5,6 @@ import type { Path, Report } from './finding.ts';
 const notYet: readonly { readonly option: string; readonly inert?: readonly unknown[] }[] = [
   { option: 'certificates.*.ocsp' },
   { option: 'certificates.*.pairs.*.ocsp' },
-  { option: 'listeners.*.close_on_change', inert: [false] },
 ];
 
 /** Warns once of each such option that the file sets, at the first place. Takes the file's values as they are written. */

@@ -10,6 +10,8 @@ export type Admission = {
   /** Counts a connection in, or throws ERR_CONNECTION_LIMIT. Each is counted out by `leave`. */
   readonly enter: () => Promise<void> | undefined;
   readonly leave: () => void;
+  /** Whether the lists let the client in. */
+  readonly allows: (client: string) => boolean;
   /**
    * Applies lists and per-address limits to the client's address, after a PROXY header if there is one. Answers with what
    * counts the client out again; throws ERR_ADDRESS_DENIED, ERR_CONNECTION_LIMIT_PER_IP or ERR_RATE_LIMIT_PER_IP.
@@ -36,14 +38,18 @@ export function createAdmission(
     );
   };
 
+  const allows = (client: string) =>
+    !(deny && inBlockList(deny, client)) && !(allow && !inBlockList(allow, client));
+
   return {
+    allows,
     enter() {
       const entered = connections.take();
       return typeof entered === 'boolean' ? checkEntered(entered) : entered.then(checkEntered);
     },
     leave: connections.give,
     admit(client) {
-      if ((deny && inBlockList(deny, client)) || (allow && !inBlockList(allow, client))) {
+      if (!allows(client)) {
         throw refusal('ERR_ADDRESS_DENIED', `${client} is not let in`, "see the listener's allow and deny");
       }
       if (byAddress === undefined) return undefined;

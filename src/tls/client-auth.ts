@@ -2,7 +2,7 @@
  * Client authentication: whether a handshake's client certificate is good enough, and which of its names may be believed.
  * Every connection is judged anew, resumed ones too: OpenSSL looks at neither dates nor CRLs when it resumes a session.
  */
-import { hash, type X509Certificate } from 'node:crypto';
+import { hash, X509Certificate } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { ClientAuthConfig } from '../config/schema.ts';
 import { ProxyError } from '../errors.ts';
@@ -45,6 +45,8 @@ export type Verdict =
 export type ClientAuth = {
   /** Judges a client at a time (ms). Synchronous: nothing of the client is read before it has an answer. */
   readonly verify: (peer: PeerFacts, now: number) => Verdict;
+  /** Judges again a client that was let in before, by its certificate alone: its chain was verified then. */
+  readonly recheck: (cert: ClientCert | undefined, now: number) => Verdict;
   /** What may be logged of a certificate that nobody has verified. */
   readonly describe: (certificate: X509Certificate) => ClientCert;
 };
@@ -60,7 +62,7 @@ export function createClientAuth(config: ClientAuthConfig, authority: Authority 
   };
   // Reading a certificate takes 30 µs, finding it again by its fingerprint 1 µs. Only those let in are kept.
   const known = new LRUCache<string, Identity>({ max: 1000 });
-  return {
+  const auth: ClientAuth = {
     verify(peer, now) {
       if (config.mode === 'none') return { ok: true, cert: undefined };
       if (peer.certificate === undefined) return withoutCertificate(config);
@@ -71,8 +73,15 @@ export function createClientAuth(config: ClientAuthConfig, authority: Authority 
       known.set(fingerprint, identity);
       return { ok: true, cert: identity.accepted };
     },
+    recheck(cert, now) {
+      const certificate = cert && new X509Certificate(cert.der);
+      // OpenSSL looks at no CRL where it makes no handshake.
+      const chainError = certificate && policy.issuers.isRevoked(certificate) ? 'CERT_REVOKED' : undefined;
+      return auth.verify({ certificate, chainError, resumed: true, chain: () => [] }, now);
+    },
     describe: (certificate) => identify(certificate, hash('sha256', certificate.raw, 'hex'), policy).claimed,
   };
+  return auth;
 }
 
 type Policy = {

@@ -5,7 +5,7 @@
 import type { X509Certificate } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { type CertificateNames, readCertificate } from './certificate-names.ts';
-import { DerError, readChildren, readElement, readTime, tags, whole } from './der.ts';
+import { contents, DerError, type Element, readChildren, readElement, readTime, tags, whole } from './der.ts';
 
 /** CA certificates, and revocation lists as PEM, one list a string; both as read from the files of an authority. */
 export type Authority = {
@@ -21,6 +21,8 @@ export type Issuers = {
   readonly has: (nameDer: Buffer) => boolean;
   /** The chain above a certificate that was verified in an earlier handshake, at this time (ms). */
   readonly check: (certificate: X509Certificate, names: CertificateNames, now: number) => ChainState;
+  /** Whether a CRL of its issuer names it. The lists are read when this is first asked. */
+  readonly isRevoked: (certificate: X509Certificate) => boolean;
   /**
    * After a full handshake that was verified: remembers the intermediates that the client sent, in as far as they link
    * its certificate to the authority. Bounded; `chain` is called only if they aren't known yet.
@@ -37,7 +39,7 @@ type Link = { readonly certificate: X509Certificate; readonly names: Certificate
 /** `name` is its subject as a key; a root has signed itself. */
 type Ca = Link & { readonly name: string; readonly isRoot: boolean };
 
-const limits = { sent: 10, learnedNames: 1000, learnedPerName: 4 } as const;
+const limits = { sent: 10, learnedNames: 1000, learnedPerName: 4, revoked: 1_000_000 } as const;
 
 /** Indexes an authority. CA certificates that are not strict DER, and CRLs that aren't, count as absent. */
 export function createIssuers({ certificates, crl }: Authority): Issuers {
@@ -47,6 +49,7 @@ export function createIssuers({ certificates, crl }: Authority): Issuers {
   }
   const learned = new LRUCache<string, readonly Ca[]>({ max: limits.learnedNames });
   const nextUpdates = readNextUpdates(crl);
+  let revoked: ReadonlySet<string> | undefined;
 
   function check(below: Link, now: number, seen: Set<Ca>): ChainState {
     const name = nameKey(below.names.issuerDer);
@@ -65,6 +68,11 @@ export function createIssuers({ certificates, crl }: Authority): Issuers {
   return {
     has: (nameDer) => trusted.has(nameKey(nameDer)),
     check: (certificate, names, now) => check({ certificate, names }, now, new Set()),
+    isRevoked(certificate) {
+      revoked ??= new Set(crl.flatMap((pem) => readRevoked(pem)));
+      const names = readCertificate(certificate.raw);
+      return names !== undefined && revoked.has(revokedKey(names.issuerDer, certificate.serialNumber));
+    },
     learn(certificate, names, chain, now) {
       if (check({ certificate, names }, now, new Set()) === 'valid') return;
       const usable = chain()
@@ -141,15 +149,46 @@ function readNextUpdates(crls: readonly string[]): Map<string, number> {
   return nextUpdates;
 }
 
+/** What a CRL revokes, as keys; a list that is not strict DER revokes nothing here. (OpenSSL refuses it at the start.) */
+function readRevoked(pem: string): string[] {
+  return (
+    decodeCrl(pem, (der) => {
+      const { issuer, rest } = readListFields(der);
+      // revokedCertificates SEQUENCE OF SEQUENCE { userCertificate INTEGER, revocationDate Time, … } OPTIONAL
+      const entries = rest.find(({ tag }) => tag === tags.sequence);
+      if (entries === undefined) return [];
+      return readChildren(der, entries, limits.revoked, tags.sequence).map((entry) => {
+        const serial = contents(der, readElement(der, entry.start, entry.end, tags.integer));
+        return revokedKey(whole(der, issuer), serial.toString('hex'));
+      });
+    }) ?? []
+  );
+}
+
+function revokedKey(issuerDer: Buffer, serialHex: string): string {
+  // Node drops the leading zeros of a serial number.
+  return `${nameKey(issuerDer)} ${serialHex.toUpperCase().replace(/^0+/, '')}`;
+}
+
 /**
  * Issuer and nextUpdate (ms; Infinity if there is none) of a CRL in PEM (RFC 5280 §5.1). Undefined if it is not one in
  * strict DER.
  */
 export function readCrl(pem: string): { issuerDer: Buffer; nextUpdate: number } | undefined {
+  return decodeCrl(pem, (der) => {
+    const { issuer, nextUpdate } = readListFields(der);
+    return {
+      issuerDer: whole(der, issuer),
+      nextUpdate: nextUpdate ? readTime(der, nextUpdate) : Number.POSITIVE_INFINITY,
+    };
+  });
+}
+
+function decodeCrl<T>(pem: string, read: (der: Buffer) => T): T | undefined {
   const base64 = /-----BEGIN X509 CRL-----([^-]+)-----END X509 CRL-----/.exec(pem)?.[1];
   if (base64 === undefined) return undefined;
   try {
-    return readCertificateList(Buffer.from(base64, 'base64'));
+    return read(Buffer.from(base64, 'base64'));
   } catch (error) {
     if (error instanceof DerError) return undefined;
     throw error;
@@ -158,14 +197,11 @@ export function readCrl(pem: string): { issuerDer: Buffer; nextUpdate: number } 
 
 // CertificateList ::= SEQUENCE { tbsCertList SEQUENCE { version INTEGER OPTIONAL, signature AlgorithmIdentifier,
 //   issuer Name, thisUpdate Time, nextUpdate Time OPTIONAL, revokedCertificates …, crlExtensions … }, … }
-function readCertificateList(der: Buffer): { issuerDer: Buffer; nextUpdate: number } {
+function readListFields(der: Buffer): { issuer: Element; nextUpdate: Element | undefined; rest: Element[] } {
   const list = readElement(der, 0, der.length, tags.sequence);
   const fields = readChildren(der, readElement(der, list.start, list.end, tags.sequence), 7);
-  const [, issuer, thisUpdate, next] = fields[0]?.tag === tags.integer ? fields.slice(1) : fields;
+  const [, issuer, thisUpdate, ...rest] = fields[0]?.tag === tags.integer ? fields.slice(1) : fields;
   if (issuer?.tag !== tags.sequence || !thisUpdate) throw new DerError('not a revocation list');
-  const isTime = next?.tag === tags.utcTime || next?.tag === tags.generalizedTime;
-  return {
-    issuerDer: whole(der, issuer),
-    nextUpdate: next && isTime ? readTime(der, next) : Number.POSITIVE_INFINITY,
-  };
+  const isTime = rest[0]?.tag === tags.utcTime || rest[0]?.tag === tags.generalizedTime;
+  return { issuer, nextUpdate: isTime ? rest[0] : undefined, rest };
 }

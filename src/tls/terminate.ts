@@ -5,7 +5,13 @@ import type { Server, TLSSocket } from 'node:tls';
 import type { LoadedCertificate } from '../config/load.ts';
 import { type ConnectionCode, ProxyError, systemCode } from '../errors.ts';
 import { createCertificateChooser } from './certificates.ts';
-import { type ClientAuth, type ClientCert, createClientAuth, type PeerFacts } from './client-auth.ts';
+import {
+  type ClientAuth,
+  type ClientCert,
+  createClientAuth,
+  type PeerFacts,
+  type Verdict,
+} from './client-auth.ts';
 import { createPolicyServers, type Offer, type PolicyParts } from './policy-servers.ts';
 
 /** What the peeked ClientHello said; the handshake has to agree with it. */
@@ -44,6 +50,8 @@ export type TlsPolicy = {
    * aborting the raw socket.
    */
   readonly handshake: (raw: Socket, hello: Announced) => Promise<Terminated>;
+  /** Whether a client that another policy let in, with this certificate or none, would be let in by this one now. */
+  readonly recheck: (cert: ClientCert | undefined) => Verdict;
 };
 
 /** Makes a policy. Secure contexts are made on first use: one costs 270 µs and 50 KB. */
@@ -58,6 +66,7 @@ export function createTlsPolicy(
   const choose = createCertificateChooser(parts.certificates);
   const servers = new Map<LoadedCertificate, (offer: Offer) => Server>();
   return {
+    recheck: (cert) => clientAuth?.recheck(cert, Date.now()) ?? { ok: true, cert },
     handshake(raw, hello) {
       const certificate = choose(hello.sni);
       let pick = servers.get(certificate);

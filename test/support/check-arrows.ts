@@ -33,7 +33,7 @@ const layers = [
   ['main.ts'],
   ['commands'],
   ['overview.ts'],
-  ['reload.ts'],
+  ['reload.ts', 'service-manager.ts'],
   ['supervisor.ts'],
   ['address-book.ts', 'lessor.ts', 'watch.ts'],
   ['standalone.ts', 'worker-process.ts'],

@@ -1,0 +1,17 @@
+/** A client as a check of the user's own is told of it. */
+import type { Connection } from './connection-state.ts';
+import { describeForAuthorize } from './tls/authorize.ts';
+import type { ClientIdentity } from './tls/client-identity.ts';
+
+/** Names are those that an authority vouches for: a pinned certificate has none. */
+export function identityOf({ record, clientCert, listener }: Connection): ClientIdentity {
+  return {
+    listener: listener.name,
+    route: record.route ?? '',
+    sni: record.sni,
+    alpn: record.alpn,
+    ja4: record.ja4,
+    client: record.client,
+    certificate: clientCert && describeForAuthorize(clientCert),
+  };
+}
