@@ -16,6 +16,14 @@ export type Reloader = {
   readonly close: () => void;
 };
 
+export type ReloadEvents = {
+  /** Files are being read and checked. */
+  readonly onBegin?: () => void;
+  /** The configuration that is served from now on. */
+  readonly onApplied?: (loaded: LoadedConfig) => void;
+  readonly onEnd?: (result: ReloadResult) => void;
+};
+
 export type ReloadHistory = {
   readonly succeeded: number;
   readonly failed: number;
@@ -30,12 +38,12 @@ export type ReloadHistory = {
 const pairMs = 10_000;
 const retryMs = 500;
 
-/** Begins to watch the files of what was loaded. `onApplied` is told of each configuration that is served from now on. */
+/** Begins to watch the files of what was loaded. */
 export async function createReloader(
   initial: LoadedConfig,
   supervisor: Supervisor,
   logger: Logger,
-  onApplied: (loaded: LoadedConfig) => void = () => {},
+  events: ReloadEvents = {},
 ): Promise<Reloader> {
   let current = initial;
   let history: ReloadHistory = { succeeded: 0, failed: 0, lastSuccessAt: new Date(), last: undefined };
@@ -53,7 +61,7 @@ export async function createReloader(
     if (!outcome.ok) return { ok: false, faults: outcome.faults };
     current = loaded;
     await watcher.setFiles(watchedFiles(loaded));
-    onApplied(loaded);
+    events.onApplied?.(loaded);
     return { ok: true, faults: [] };
   }
 
@@ -67,10 +75,12 @@ export async function createReloader(
     };
     if (result.ok) logger.info({ reason }, 'reloaded');
     else logger.error({ reason, faults: result.faults }, 'reload failed: the old configuration goes on');
+    events.onEnd?.(result);
     return result;
   }
 
   async function onFilesChanged(): Promise<void> {
+    events.onBegin?.();
     const deadline = performance.now() + pairMs;
     let loaded = await tryLoad(current.file, current.text);
     while (isFaulty(loaded) && performance.now() < deadline) {
@@ -88,6 +98,7 @@ export async function createReloader(
     history: () => history,
     reload: (reason) =>
       inTurn(async () => {
+        events.onBegin?.();
         const loaded = await tryLoad(current.file);
         return record(reason, isFaulty(loaded) ? { ok: false, faults: loaded } : await apply(loaded));
       }),

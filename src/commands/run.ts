@@ -6,6 +6,7 @@ import { createMetricsHub } from '../observe/hub.ts';
 import { type Log, openLog } from '../observe/log.ts';
 import { createOverview, type Overview } from '../overview.ts';
 import { createReloader, type Reloader } from '../reload.ts';
+import { createServiceManager, type ServiceManager } from '../service-manager.ts';
 import { createSupervisor, StartError, type Supervisor } from '../supervisor.ts';
 import { createTicketMasters } from '../tls/ticket-masters.ts';
 import { version } from '../version.ts';
@@ -39,12 +40,17 @@ export async function run(options: RunOptions): Promise<number> {
   const hub = createMetricsHub({ version });
   let overview: Overview | undefined;
   let draining = false;
+  let heardAt = performance.now();
+  const manager = createServiceManager(log.logger, () => performance.now() - heardAt < silenceMs);
   const supervisor = createSupervisor({
     logger: log.logger,
     settings: { log: logSettings, ticketMasters: tickets.read(), health: [] },
     workers: options.workers,
     events: {
-      onMetrics: hub.update,
+      onMetrics(worker, snapshot) {
+        heardAt = performance.now();
+        hub.update(worker, snapshot);
+      },
       onEjected: (ejection) => overview?.onEjected(ejection),
       onGone(worker, crashed) {
         hub.retire(worker);
@@ -54,12 +60,17 @@ export async function run(options: RunOptions): Promise<number> {
   });
   try {
     const listeners = await supervisor.start(loaded);
-    const reloader = await createReloader(loaded, supervisor, log.logger, (next) => {
-      warn(next);
-      tickets.rotateEvery(next.config.session_tickets.rotate);
-      const level = options.logLevel ?? next.config.log.level;
-      log.logger.level = level;
-      supervisor.setLogLevel(level);
+    const reloader = await createReloader(loaded, supervisor, log.logger, {
+      onBegin: manager.reloading,
+      onApplied(next) {
+        warn(next);
+        tickets.rotateEvery(next.config.session_tickets.rotate);
+        const level = options.logLevel ?? next.config.log.level;
+        log.logger.level = level;
+        supervisor.setLogLevel(level);
+      },
+      onEnd: ({ ok, faults }) =>
+        manager.ready(ok ? 'serving' : `serving; the last reload failed: ${faults[0]}`),
     });
     overview = createOverview({
       version,
@@ -74,10 +85,12 @@ export async function run(options: RunOptions): Promise<number> {
       { listeners, admin: admin?.address, workers: supervisor.workers().length, file: loaded.file },
       'ready',
     );
+    manager.ready('serving');
     return await serve({
       signals,
       supervisor,
       reloader,
+      manager,
       log,
       onDrain: () => {
         draining = true;
@@ -90,9 +103,13 @@ export async function run(options: RunOptions): Promise<number> {
     await supervisor.drain(0);
     return 1;
   } finally {
+    manager.close();
     log.flush();
   }
 }
+
+/** Workers tell their counts twice a second. When none has for so long, systemd's watchdog is not told that all is well. */
+const silenceMs = 10_000;
 
 /** The admin endpoint, if there is one. It is not opened anew by a reload: that takes a restart. */
 async function openAdmin(
@@ -132,13 +149,14 @@ type Serving = {
   readonly signals: Signals;
   readonly supervisor: Supervisor;
   readonly reloader: Reloader;
+  readonly manager: ServiceManager;
   readonly log: Log;
   /** Told when it begins to drain. */
   readonly onDrain: () => void;
 };
 
 /** Does what signals say, until one says to stop: drains on the first, ends what is left at once on a second. */
-async function serve({ signals, supervisor, reloader, log, onDrain }: Serving): Promise<number> {
+async function serve({ signals, supervisor, reloader, manager, log, onDrain }: Serving): Promise<number> {
   const { logger } = log;
   for (;;) {
     const signal = await signals.next();
@@ -158,6 +176,7 @@ async function serve({ signals, supervisor, reloader, log, onDrain }: Serving): 
         const { grace } = reloader.current().config.shutdown;
         logger.info({ signal, grace_ms: grace }, 'draining');
         onDrain();
+        manager.stopping(grace);
         reloader.close();
         const drained = supervisor.drain(grace);
         const cut = await Promise.race([drained, stopSignal(signals).then(() => supervisor.drain(0))]);

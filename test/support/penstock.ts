@@ -1,5 +1,5 @@
 /** `penstock run` in a process of its own: for signals, exit codes, and what it writes where. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { resolve } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -25,6 +25,10 @@ export type PenstockOptions = {
   readonly files?: Readonly<Record<string, string>>;
   /** `ulimit -n`. */
   readonly openFiles?: number;
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Listening sockets that it is handed as systemd would, by name. */
+  readonly sockets?: readonly { readonly name: string; readonly fd: number }[];
 };
 
 /** Starts it and waits until it is ready. It is killed after the test. */
@@ -42,18 +46,23 @@ export async function startPenstock(
 export function spawnPenstock(
   t: Pick<TestContext, 'after'>,
   config: object | string,
-  { files = {}, openFiles }: PenstockOptions = {},
+  { files = {}, openFiles, env, sockets = [] }: PenstockOptions = {},
 ): Penstock {
   const directory = temporaryDirectory(t);
   writeFiles(directory, {
     ...files,
     'penstock.yaml': typeof config === 'string' ? config : stringify(config),
   });
+  const limit = openFiles === undefined ? '' : `ulimit -n ${openFiles};`;
+  const activation = {
+    LISTEN_FDS: String(sockets.length),
+    LISTEN_FDNAMES: sockets.map(({ name }) => name).join(':'),
+  };
   const command = [process.execPath, main, 'run', '-c', `${directory}/penstock.yaml`];
-  const child =
-    openFiles === undefined
-      ? spawn(command[0] ?? '', command.slice(1))
-      : spawn('/bin/sh', ['-c', `ulimit -n ${openFiles}; exec "$@"`, 'sh', ...command]);
+  const child = spawn('/bin/sh', ['-c', `${limit} export LISTEN_PID=$$; exec "$@"`, 'sh', ...command], {
+    env: { ...process.env, ...env, ...(sockets.length > 0 ? activation : {}) },
+    stdio: ['pipe', 'pipe', 'pipe', ...sockets.map(({ fd }) => fd)],
+  }) as ChildProcessWithoutNullStreams;
   t.after(() => child.kill('SIGKILL'));
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (chunk) => {
