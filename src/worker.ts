@@ -69,6 +69,8 @@ export function createWorker(around: Around): Worker {
   };
   /** By `keyOf`: an address stays bound while the configuration names it, whoever serves it. */
   const sockets = new Map<string, Socket>();
+  /** By drains: two that overlap tell the same number. */
+  const cut = new Set<Connection>();
   let current: Service | undefined;
   let former: Service[] = [];
 
@@ -117,10 +119,10 @@ export function createWorker(around: Around): Worker {
     },
     async drain(graceMs) {
       const closed = Promise.all([...sockets.values()].map(({ bound }) => bound.close()));
-      const cut = await ended(connections, graceMs);
+      await ended(connections, graceMs, cut);
       await closed;
       await Promise.all([...former, ...(current ? [current] : [])].map((service) => service.close()));
-      return cut;
+      return cut.size;
     },
   };
 }
@@ -192,10 +194,13 @@ function boundByListener(
   );
 }
 
-/** Resolves when no connection is left, with the number of those that had to be ended. */
-async function ended(connections: () => Iterable<Connection>, graceMs: number): Promise<number> {
+/** Resolves when no connection is left; those that had to be ended are added to `cut`. */
+async function ended(
+  connections: () => Iterable<Connection>,
+  graceMs: number,
+  cut: Set<Connection>,
+): Promise<void> {
   const until = performance.now() + graceMs;
-  const cut = new Set<Connection>();
   for (;;) {
     let open = 0;
     for (const connection of connections()) {
@@ -204,7 +209,7 @@ async function ended(connections: () => Iterable<Connection>, graceMs: number): 
       cut.add(connection);
       endConnection(connection, 'ERR_SHUTDOWN', `the proxy is stopping; it waited ${graceMs} ms`);
     }
-    if (open === 0) return cut.size;
+    if (open === 0) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
