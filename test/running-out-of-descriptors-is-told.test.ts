@@ -14,6 +14,7 @@ it('a process that has used up its descriptors says so, keeps what it has, and r
   const penstock = await startPenstock(
     t,
     {
+      workers: 1,
       listeners: { plain: { bind: '127.0.0.1:0', routes: [{ tls: 'off', upstream: 'echo' }] } },
       upstreams: { echo: { endpoints: [`127.0.0.1:${port}`] } },
     },
