@@ -20,8 +20,12 @@ export type RunningProxy = {
   readonly log: readonly LogLine[];
   /** The access-log line that fits, waited for; by default the first one. */
   readonly connectionLine: (fits?: (line: LogLine) => boolean) => Promise<LogLine>;
+  /** Serves another configuration from now on, with the files of the one before. */
+  readonly reload: (config: ProxyConfig) => Promise<void>;
   readonly drain: (graceMs: number) => Promise<number>;
 };
+
+export type ProxyConfig = { listeners: Record<string, object>; [section: string]: unknown };
 
 /**
  * Starts a proxy that is stopped after the test. `files` are written beside the configuration, so that it can name them
@@ -29,14 +33,11 @@ export type RunningProxy = {
  */
 export async function startProxy(
   t: Pick<TestContext, 'after'>,
-  config: { listeners: Record<string, object>; [section: string]: unknown },
+  config: ProxyConfig,
   files: Readonly<Record<string, string>> = {},
 ): Promise<RunningProxy> {
   const directory = temporaryDirectory(t);
-  const listeners = Object.fromEntries(
-    Object.entries(config.listeners).map(([name, listener]) => [name, { bind: '127.0.0.1:0', ...listener }]),
-  );
-  writeFiles(directory, { ...files, 'penstock.yaml': stringify({ ...config, listeners }) });
+  writeFiles(directory, { ...files, 'penstock.yaml': textOf(config) });
   const log: LogLine[] = [];
   const logger = createLogger('debug', { write: (line) => void log.push(JSON.parse(line)) });
   const loaded = await loadConfig(`${directory}/penstock.yaml`);
@@ -46,8 +47,12 @@ export async function startProxy(
     directory,
     log,
     addresses: (listener) => (worker.bound.get(listener) ?? []).map(({ address }) => address),
-    port: (listener = Object.keys(listeners)[0] ?? '') => worker.bound.get(listener)?.[0]?.port ?? 0,
+    port: (listener = Object.keys(config.listeners)[0] ?? '') => worker.bound.get(listener)?.[0]?.port ?? 0,
     drain: worker.drain,
+    async reload(next) {
+      writeFiles(directory, { 'penstock.yaml': textOf(next) });
+      await worker.reload(await loadConfig(`${directory}/penstock.yaml`));
+    },
     async connectionLine(fits = () => true) {
       const find = () => log.find((line) => line.msg === 'connection' && fits(line));
       await eventually(() => {
@@ -56,6 +61,14 @@ export async function startProxy(
       return find() as LogLine;
     },
   };
+}
+
+function textOf(config: ProxyConfig): string {
+  const listeners = Object.entries(config.listeners).map(([name, listener]) => [
+    name,
+    { bind: '127.0.0.1:0', ...listener },
+  ]);
+  return stringify({ ...config, listeners: Object.fromEntries(listeners) });
 }
 
 /** Connects, sends, half-closes unless told otherwise, and returns all that comes back, and whether it ended by a reset. */
