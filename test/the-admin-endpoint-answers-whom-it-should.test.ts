@@ -3,8 +3,9 @@
  * for names that were made to resolve here; on an address that others can reach only metrics and health.
  */
 import assert from 'node:assert/strict';
-import { statSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { startAdmin } from '../src/observe/admin.ts';
 import { temporaryDirectory } from './support/certificates.ts';
@@ -191,13 +192,14 @@ test('a unix socket: for its owner and group, everything, whatever the Host', as
 test('a socket file that a dead process left is replaced; a living one, or another file, is not', async (t) => {
   const directory = temporaryDirectory(t);
   const path = `${directory}/admin.sock`;
-  const left = createServer().listen(path);
-  await new Promise((resolve) => left.once('listening', resolve));
+  const script = 'require("net").createServer().listen(process.argv[1], () => process.stdout.write("x"))';
+  const other = spawn(process.execPath, ['-e', script, path]);
+  await once(other.stdout, 'data');
   const inUse = { code: 'ERR_LISTEN', message: `admin.bind: unix:${path} is already in use (EADDRINUSE)` };
   await assert.rejects(startSampleAdmin(t, { bind: `unix:${path}` }), inUse);
-  // Closes without its file being removed, as when a process dies.
-  (left as unknown as { _handle: { close: () => void }; _pipeName: undefined })._pipeName = undefined;
-  await new Promise((resolve) => left.close(resolve));
+  other.kill('SIGKILL');
+  await once(other, 'exit');
+  assert.ok(existsSync(path));
   const admin = await startSampleAdmin(t, { bind: `unix:${path}` });
   assert.equal((await http(admin.address, '/healthz')).status, 200);
 
