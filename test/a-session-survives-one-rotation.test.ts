@@ -153,6 +153,10 @@ test('a second server is made only when a ticket of the generation before comes,
   assert.deepEqual([made, names], [1, [first]]);
   assert.equal(pick([first]), pick([]));
   assert.equal(pick(['a name of no key']), pick([]));
+  const other = createServersByTicket(masters, policyDigest(['other']), (ticketKeys) =>
+    createServer({ ticketKeys }),
+  );
+  assert.notDeepEqual(other([]).getTicketKeys(), pick([]).getTicketKeys());
   masters.rotate();
   const second = nameNow();
   assert.notEqual(second, first);
@@ -172,9 +176,10 @@ test('a second server is made only when a ticket of the generation before comes,
   assert.equal(made, 2);
 });
 
-test('random masters are replaced in time, the ones before still accepted', async () => {
+test('random masters are replaced in time, the ones before still accepted', async (t) => {
   let told: (masters: TicketMasters) => void = () => {};
   const masters = createTicketMasters(3_600_000, (changed) => told(changed));
+  t.after(masters.stop);
   const rotated = () =>
     new Promise<TicketMasters>((resolve) => {
       told = resolve;
@@ -188,6 +193,7 @@ test('random masters are replaced in time, the ones before still accepted', asyn
   masters.rotateEvery(1);
   // The timer keeps no process alive; this does.
   const alive = setInterval(() => {}, 1000);
+  t.after(() => clearInterval(alive));
   const second = await next;
   assert.equal(masters.read(), second);
   assert.deepEqual(second.accepted, [first.current]);
@@ -195,6 +201,4 @@ test('random masters are replaced in time, the ones before still accepted', asyn
   next = rotated();
   const third = await next;
   assert.deepEqual(third.accepted, [second.current]);
-  masters.stop();
-  clearInterval(alive);
 });

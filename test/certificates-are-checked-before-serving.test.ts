@@ -10,6 +10,7 @@ import { before, test } from 'node:test';
 import { loadConfig } from '../src/config/load.ts';
 import { type Authority, type Credential, createAuthority, selfSigned } from './support/certificates.ts';
 import { load } from './support/configuration.ts';
+import { ocspResponse } from './support/ocsp.ts';
 
 const day = 86_400_000;
 const inDays = (days: number) => new Date(Date.now() + days * day + 3_600_000);
@@ -32,6 +33,7 @@ const certificate = (text: string) => `${listener}\ncertificates: { db: ${text} 
 
 test('what was read is what there is to serve with', async (t) => {
   const crl = await ca.crl([], { nextUpdate: inDays(30) });
+  const staple = ocspResponse(ca, leaf);
   const text = `${listener}
 certificates:
   db: { pairs: [{ cert: tls/ec.crt, key: tls/ec.key, ocsp: tls/ec.ocsp }, { cert: tls/rsa.crt, key: tls/rsa.key }] }
@@ -42,7 +44,7 @@ log: { destination: log/penstock.log }
     files: {
       'tls/ec.crt': `a comment\n${leaf.chain}${ca.cert}`,
       'tls/ec.key': leaf.key,
-      'tls/ec.ocsp': '',
+      'tls/ec.ocsp': staple,
       'tls/rsa.crt': rsa.cert,
       'tls/rsa.key': rsa.key,
       'ca.crt': ca.cert,
@@ -54,7 +56,7 @@ log: { destination: log/penstock.log }
   assert.equal(first?.keyType, 'ec');
   assert.equal(first?.leaf.subject, 'CN=db');
   assert.equal(first?.cert.match(/BEGIN CERTIFICATE/g)?.length, 2);
-  assert.equal(first?.ocspFile, join(directory, 'tls/ec.ocsp'));
+  assert.deepEqual(first?.staple?.response, staple);
   assert.equal(second?.keyType, 'rsa');
   const clients = loaded.authorities.get('clients');
   assert.equal(clients?.certificates[0]?.subject, 'CN=Root');
@@ -78,9 +80,7 @@ log: { destination: log/penstock.log }
     loaded.files,
     names.map((name) => join(directory, name)),
   );
-  assert.deepEqual(warnings, [
-    'penstock.yaml:3:60 certificates.db.pairs[0].ocsp: not acted on yet in this version',
-  ]);
+  assert.deepEqual(warnings, []);
   assert.throws(() => Object.assign(loaded.config.log, { level: 'silent' }), TypeError);
 });
 

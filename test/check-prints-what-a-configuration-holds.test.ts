@@ -75,9 +75,13 @@ function directoryWith(t: Parameters<typeof temporaryDirectory>[0], yaml: string
 }
 
 test('tables that fit a terminal', async (t) => {
-  const { stdout, stderr, code } = await penstock(directoryWith(t, `${config}workers: 3\n`), 'check');
+  const { stdout, stderr, code } = await penstock(
+    directoryWith(t, `${config}session_tickets: { rotate: 1h }\n`),
+    'check',
+  );
   assert.equal(code, 0);
-  assert.equal(stderr, 'penstock.yaml:18:10 workers: warning: not acted on yet in this version\n');
+  const message = 'sessions could be resumed for 2 hours, and after two rotations no longer are';
+  assert.equal(stderr, `penstock.yaml:18:28 session_tickets.rotate: warning: ${message}\n`);
   const lines = stdout.split('\n');
   assert.deepEqual(
     lines.filter((line) => line.length > 100),

@@ -1,18 +1,7 @@
-/** What starts, but not as its author may think, is a warning: options not acted on yet, and those that cannot matter. */
+/** What starts, but not as its author may think, is a warning: options that cannot matter. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { load } from './support/configuration.ts';
-
-test('options that are not acted on yet, once each, and only if they ask for something', async (t) => {
-  const text = `listeners:
-  a: { bind: ":1", close_on_change: false, routes: [{ deny: true }] }
-  b: { bind: ":2", close_on_change: true, routes: [{ deny: true }] }
-  c: { bind: ":3", close_on_change: true, routes: [{ deny: true }] }
-`;
-  const { warnings } = await load(t, text);
-  const suffix = ': not acted on yet in this version';
-  assert.deepEqual(warnings, [`penstock.yaml:3:37 listeners.b.close_on_change${suffix}`]);
-});
 
 test('what an upstream says of endpoints that are down, when nothing finds them so, and of a queue for no limit', async (t) => {
   const text = `listeners: { a: { bind: ":1", routes: [{ deny: true }] } }

@@ -1,9 +1,10 @@
 /** The certificates and keys that a configuration names: read, parsed, and matched to each other. */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
-import { nameOf, reasonOf, warnOfDates } from './describe.ts';
+import { describeDates, nameOf, reasonOf, warnOfDates } from './describe.ts';
 import { type Files, isReadableByOthers, pemBlocks } from './files.ts';
 import type { Path, Report } from './finding.ts';
+import { readStaple, type Staple } from './ocsp.ts';
 import type { Config } from './schema.ts';
 
 /** A certificate and its key as `tls` takes them. */
@@ -16,8 +17,8 @@ export type LoadedPair = {
   readonly leaf: X509Certificate;
   /** `ec`, `rsa`, `ed25519`, … */
   readonly keyType: string;
-  /** Absolute. */
-  readonly ocspFile: string | undefined;
+  /** For clients that ask whether the certificate is revoked, and only while it is in date. */
+  readonly staple: Staple | undefined;
 };
 
 export type LoadedCertificate = { readonly name: string; readonly pairs: readonly LoadedPair[] };
@@ -58,7 +59,7 @@ async function loadPair(
   const cert = await files.read(pair.cert, [...path, 'cert'], report);
   const pem = await files.read(pair.key, [...path, 'key'], report);
   const passphrase = await readPassphrase(pair, path, files, report);
-  if (pair.ocsp !== undefined) await files.read(pair.ocsp, [...path, 'ocsp'], report);
+  const ocsp = pair.ocsp === undefined ? undefined : await files.read(pair.ocsp, [...path, 'ocsp'], report);
   const chain = cert && parseChain(cert.toString('latin1'), pair.cert, [...path, 'cert'], report);
   const key = pem && parseKey(pem.toString('latin1'), pair, passphrase, path, report);
   if (key && (await isReadableByOthers(pair.key))) {
@@ -78,9 +79,20 @@ async function loadPair(
     passphrase,
     leaf,
     keyType: leaf.publicKey.asymmetricKeyType ?? 'unknown',
-    ocspFile: pair.ocsp,
+    staple: ocsp && checkStaple(ocsp, leaf, [...path, 'ocsp'], report),
   };
   return openSslTakes(loaded, [...path, 'cert'], report) ? loaded : undefined;
+}
+
+/** Only ever warns: without a staple clients are served all the same. */
+function checkStaple(content: Buffer, leaf: X509Certificate, path: Path, report: Report): Staple | undefined {
+  const staple = readStaple(content, leaf);
+  const trouble =
+    typeof staple === 'string'
+      ? staple
+      : describeDates(new Date(staple.thisUpdate), new Date(staple.nextUpdate), 0);
+  if (trouble) report.warn(path, `the OCSP response ${trouble}, so it is not stapled`);
+  return typeof staple === 'string' ? undefined : staple;
 }
 
 async function readPassphrase(

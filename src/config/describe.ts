@@ -3,8 +3,6 @@ import type { X509Certificate } from 'node:crypto';
 import type { Path, Report } from './finding.ts';
 
 const day = 86_400_000;
-/** Time enough to renew by hand. */
-const soon = 21 * day;
 
 /** Warns of each certificate of the chain that is expired, about to be, or not valid yet. */
 export function warnOfDates(certificates: readonly X509Certificate[], path: Path, report: Report): void {
@@ -14,8 +12,12 @@ export function warnOfDates(certificates: readonly X509Certificate[], path: Path
   }
 }
 
-/** `expired 3 days ago`, `expires in 5 days`, `is not valid before 2030-01-01`; undefined if there is no cause to worry. */
-export function describeDates(from: Date, to: Date, now = Date.now()): string | undefined {
+/**
+ * `expired 3 days ago`, `expires in 5 days`, `is not valid before 2030-01-01`; undefined if there is no cause to worry.
+ * `soon` is time enough to renew: by hand, unless told otherwise.
+ */
+export function describeDates(from: Date, to: Date, soon = 21 * day): string | undefined {
+  const now = Date.now();
   if (to.getTime() < now) return `expired ${inDays(now - to.getTime())} ago`;
   if (from.getTime() > now)
     return `is not valid before ${from.toISOString().slice(0, 16).replace('T', ' ')} UTC`;

@@ -8,7 +8,6 @@ import { checkCoverage } from './coverage.ts';
 import { createFiles, type Files } from './files.ts';
 import { ConfigError, type Finding, formatPath, type Path, type Report } from './finding.ts';
 import { explainIssues } from './issues.ts';
-import { warnOfNotYet } from './not-yet.ts';
 import { checkReferences, type Names } from './references.ts';
 import { checkListeners } from './rules-listeners.ts';
 import { checkUpstreams } from './rules-upstreams.ts';
@@ -21,6 +20,7 @@ import { type ParsedYaml, type Place, parseYaml } from './yaml.ts';
 export type { LoadedAuthority } from './authorities.ts';
 export type { LoadedCertificate, LoadedPair } from './certificates.ts';
 export { ConfigError, type Finding, formatFinding } from './finding.ts';
+export type { Staple } from './ocsp.ts';
 export type { TicketMasters } from './ticket-keys.ts';
 
 /** What `run` serves. Frozen; all paths in `config` are absolute. */
@@ -73,7 +73,6 @@ export async function loadConfig(
   if (findings.faults.length > 0) throw new ConfigError(sorted(findings.faults));
   checkCoverage(config, certificates, findings.report);
   warnOfUnreachable(config, findings.report);
-  warnOfNotYet(yaml.raw, findings.report);
   freeze(config);
   const warnings = sorted(findings.warnings);
   return {

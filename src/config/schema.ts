@@ -435,7 +435,7 @@ const certificatePair = z.strictObject({
   cert: path.describe('PEM: the certificate, then its chain.'),
   key: path.describe('Its key, PEM.'),
   key_passphrase_file: path.optional().describe('The passphrase of an encrypted key, on the first line.'),
-  ocsp: path.optional().describe('A DER OCSP response, stapled.'),
+  ocsp: path.optional().describe('An OCSP response, DER: stapled while it is in date.'),
 });
 const certificate = z.union([
   certificatePair.transform((pair) => ({ pairs: [pair] })),

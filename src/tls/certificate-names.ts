@@ -14,7 +14,7 @@ import {
   readTime,
   tags,
   whole,
-} from './der.ts';
+} from '../der.ts';
 
 /**
  * Names for matching are whole and exact. If one name of a kind cannot be used (a NUL in it, bytes that are not of its

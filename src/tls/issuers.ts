@@ -4,8 +4,17 @@
  */
 import type { X509Certificate } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import {
+  contents,
+  DerError,
+  type Element,
+  readChildren,
+  readElement,
+  readTime,
+  tags,
+  whole,
+} from '../der.ts';
 import { type CertificateNames, readCertificate } from './certificate-names.ts';
-import { contents, DerError, type Element, readChildren, readElement, readTime, tags, whole } from './der.ts';
 
 /** CA certificates, and revocation lists as PEM, one list a string; both as read from the files of an authority. */
 export type Authority = {

@@ -1,9 +1,10 @@
 /** The servers that a policy hands its clients to. */
 import { constants } from 'node:crypto';
-import { createServer, type Server, type TlsOptions } from 'node:tls';
-import type { LoadedAuthority, LoadedCertificate } from '../config/load.ts';
+import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
+import type { LoadedAuthority, LoadedCertificate, LoadedPair, Staple } from '../config/load.ts';
 import type { TerminateConfig } from '../config/schema.ts';
 import { defaultCiphers } from './ciphers.ts';
+import { createPairChooser, type KeyOffer } from './pair-choice.ts';
 import type { TicketMasterSource } from './ticket-masters.ts';
 import { createServersByTicket, policyDigest } from './tickets.ts';
 
@@ -13,14 +14,10 @@ export type PolicyParts = {
   readonly masters: TicketMasterSource;
 };
 
-/** What of a ClientHello decides which server it is for; numbers as on the wire. */
-export type Offer = {
+/** What of a ClientHello decides which server it is for. */
+export type Offer = KeyOffer & {
   /** The names of the keys that the tickets it brings were made with. */
   readonly ticketNames: readonly string[];
-  readonly versions: readonly number[];
-  readonly ciphers: readonly number[];
-  readonly groups: readonly number[];
-  readonly signatureAlgorithms: readonly number[];
 };
 
 /** For one certificate of a policy: the server for a client. Servers are made when they are first needed. */
@@ -35,27 +32,38 @@ export function createPolicyServers(
     authority?.ca ?? [],
     authority?.crl ?? [],
   ]);
-  const pick = createServersByTicket(masters, digest, (ticketKeys) =>
-    createPolicyServer(parts, certificate, {
-      // Without keys and a context of its own, a session of one policy would resume under another.
-      ticketKeys,
-      sessionIdContext: digest.toString('hex').slice(0, 32),
-    }),
-  );
-  return ({ ticketNames }) => pick(ticketNames);
+  const present = (pairs: readonly LoadedPair[]) =>
+    createServersByTicket(masters, digest, (ticketKeys) =>
+      createPolicyServer(parts, pairs, {
+        // Without keys and a context of its own, a session of one policy would resume under another.
+        ticketKeys,
+        sessionIdContext: digest.toString('hex').slice(0, 32),
+      }),
+    );
+  const all = present(certificate.pairs);
+  if (certificate.pairs.length === 1 || !certificate.pairs.some(({ staple }) => staple)) {
+    return ({ ticketNames }) => all(ticketNames);
+  }
+  // Of several pairs Node does not tell which one a staple is wanted for.
+  const choose = createPairChooser(certificate.pairs, config);
+  const alone = new Map(certificate.pairs.map((pair) => [pair, present([pair])]));
+  return (offer) => {
+    const pair = choose(offer);
+    return ((pair && alone.get(pair)) ?? all)(offer.ticketNames);
+  };
 }
 
 /** A tls.Server that never listens: it is handed sockets one by one, and enforces what a bare TLSSocket would not. */
 function createPolicyServer(
   { config, authority }: PolicyParts,
-  certificate: LoadedCertificate,
+  pairs: readonly LoadedPair[],
   resumption: Pick<TlsOptions, 'ticketKeys' | 'sessionIdContext'>,
 ): Server {
   const auth = config.client_auth;
   const server = createServer({
     ...resumption,
-    cert: certificate.pairs.map(({ cert }) => cert),
-    key: certificate.pairs.map(({ key, passphrase }) => ({ pem: key, passphrase })),
+    cert: pairs.map(({ cert }) => cert),
+    key: pairs.map(({ key, passphrase }) => ({ pem: key, passphrase })),
     minVersion: config.min_version,
     maxVersion: config.max_version,
     ciphers: config.ciphers?.join(':') ?? defaultCiphers,
@@ -71,7 +79,26 @@ function createPolicyServer(
     ca: authority ? [...authority.ca] : [],
     crl: authority && authority.crl.length > 0 ? [...authority.crl] : undefined,
   });
-  // Makes Node tell of the TLS socket while the handshake runs; see `letUsDecide` in terminate.ts.
-  if (auth?.mode === 'require') server.on('keylog', () => {});
+  // Node tells of the TLS socket while the handshake runs by this event only.
+  if (auth?.mode === 'require') server.on('keylog', (_, stream) => letUsDecide(stream));
+  const [pair, another] = pairs;
+  if (pair?.staple && another === undefined) stapleTo(server, pair.staple);
   return server;
+}
+
+/**
+ * With `rejectUnauthorized` OpenSSL itself answers a client without a certificate (alert certificate_required), but Node
+ * destroys a client with a bad one before anyone can read which it was. OpenSSL has been told by now; this takes Node's
+ * own part back. Should a later Node not look here any more, it goes on destroying: safe, only less told.
+ */
+function letUsDecide(stream: TLSSocket): void {
+  (stream as unknown as { _rejectUnauthorized: boolean })._rejectUnauthorized = false;
+}
+
+/** The event costs each handshake 4%, so only servers with a staple have a listener. */
+function stapleTo(server: Server, { response, thisUpdate, nextUpdate }: Staple): void {
+  server.on('OCSPRequest', (_certificate, _issuer, answer) => {
+    const now = Date.now();
+    answer(null, now >= thisUpdate && now < nextUpdate ? Buffer.from(response) : null);
+  });
 }

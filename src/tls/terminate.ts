@@ -75,7 +75,7 @@ export function createTlsPolicy(
         servers.set(certificate, pick);
       }
       const server = pick(hello);
-      return handshake(server, raw, hello, clientAuth, clientAuthConfig?.mode === 'require');
+      return handshake(server, raw, hello, clientAuth);
     },
   };
 }
@@ -89,15 +89,12 @@ function handshake(
   raw: Socket,
   hello: Announced,
   clientAuth: ClientAuth | undefined,
-  required: boolean,
 ): Promise<Terminated> {
   return new Promise((resolve, reject) => {
     const facade: Server = Object.create(server);
     facade.emit = (event: string, ...args: unknown[]): boolean => {
-      if (event === 'keylog') {
-        if (required) letUsDecide(args[1] as TLSSocket);
-        return true;
-      }
+      // What is told while the handshake runs is for whoever asked for it.
+      if (event === 'keylog' || event === 'OCSPRequest') return server.emit(event, ...args);
       // The socket keeps its facade for life; it need not keep the handshake's memory too.
       facade.emit = ignore;
       if (event === 'secureConnection') {
@@ -118,15 +115,6 @@ function handshake(
     };
     server.emit.call(facade, 'connection', raw);
   });
-}
-
-/**
- * With `rejectUnauthorized` OpenSSL itself answers a client without a certificate (alert certificate_required), but Node
- * destroys a client with a bad one before anyone can read which it was. OpenSSL has been told by now; this takes Node's
- * own part back. Should a later Node not look here any more, it goes on destroying: safe, only less told.
- */
-function letUsDecide(stream: TLSSocket): void {
-  (stream as unknown as { _rejectUnauthorized: boolean })._rejectUnauthorized = false;
 }
 
 /** Decides at once, in the event itself: nothing that the client sent has been read, nothing is half decided. */

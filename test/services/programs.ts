@@ -20,6 +20,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'redis-works-over-mutual-tls': ['redis-server', 'redis-cli'],
   'mosquitto-works-over-mutual-tls': ['mosquitto', 'mosquitto_pub', 'mosquitto_sub'],
   'proxy-headers-are-those-of-haproxy-and-nginx': ['haproxy', 'nginx', 'ngx_stream_module.so'],
+  'openssl-takes-what-is-stapled': ['openssl'],
   'clients-are-told-why': ['openssl', 'gnutls-cli', 'curl'],
 };
 

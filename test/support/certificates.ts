@@ -35,12 +35,12 @@ export async function createAuthority(
   };
 }
 
-/** Writes each text under its name into the directory; returns the full paths by name. */
+/** Writes each content under its name into the directory; returns the full paths by name. */
 export function writeFiles<Name extends string>(
   directory: string,
-  files: Readonly<Record<Name, string>>,
+  files: Readonly<Record<Name, string | Buffer>>,
 ): Record<Name, string> {
-  const paths = Object.entries<string>(files).map(([name, text]) => {
+  const paths = Object.entries<string | Buffer>(files).map(([name, text]) => {
     const path = join(directory, name);
     writeFileSync(path, text, { mode: 0o600 });
     return [name, path];

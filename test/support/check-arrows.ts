@@ -23,6 +23,7 @@ const leaves = [
   'errors.ts',
   'address.ts',
   'stream.ts',
+  'der.ts',
   'quota.ts',
   'channel.ts',
   'socket-file.ts',

@@ -34,6 +34,10 @@ export type Talk = {
   readonly peerKey: string | undefined;
   /** The last session received, to be offered again. */
   readonly session: Buffer | undefined;
+  /** The OCSP response that came, if `requestOCSP` asked for one. */
+  readonly staple: Buffer | undefined;
+  /** The handshake's secrets as a key log has them, a line each. */
+  readonly secrets: readonly string[];
 };
 
 /** A connection that stays open. */
@@ -95,6 +99,8 @@ async function listen(socket: TLSSocket): Promise<Talk> {
   let text = '';
   let error: string | undefined;
   let session: Buffer | undefined;
+  let staple: Buffer | undefined;
+  const secrets: string[] = [];
   let secured = {};
   socket.on('data', (chunk) => {
     text += chunk;
@@ -108,6 +114,10 @@ async function listen(socket: TLSSocket): Promise<Talk> {
   socket.on('session', (received) => {
     session = unbound(received);
   });
+  socket.on('OCSPResponse', (response: Buffer | null) => {
+    staple = response ?? undefined;
+  });
+  socket.on('keylog', (line) => secrets.push(`${line}`.trim()));
   // A socket that has closed has forgotten all this.
   socket.once('secureConnect', () => {
     secured = {
@@ -122,7 +132,7 @@ async function listen(socket: TLSSocket): Promise<Talk> {
     };
   });
   await new Promise<void>((resolve) => socket.once('close', () => resolve()));
-  return { ...unsecured, ...secured, text, error, session };
+  return { ...unsecured, ...secured, text, error, session, staple, secrets };
 }
 
 /**

@@ -17,7 +17,10 @@ export type Outcome = {
 export async function load(
   t: Pick<TestContext, 'after'>,
   text: string,
-  { files = {}, environment = {} }: { files?: Record<string, string>; environment?: NodeJS.ProcessEnv } = {},
+  {
+    files = {},
+    environment = {},
+  }: { files?: Record<string, string | Buffer>; environment?: NodeJS.ProcessEnv } = {},
 ): Promise<Outcome> {
   const directory = temporaryDirectory(t);
   for (const [name, content] of Object.entries({ ...files, 'penstock.yaml': text })) {

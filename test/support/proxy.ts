@@ -34,7 +34,7 @@ export type ProxyConfig = { listeners: Record<string, object>; [section: string]
 export async function startProxy(
   t: Pick<TestContext, 'after'>,
   config: ProxyConfig,
-  files: Readonly<Record<string, string>> = {},
+  files: Readonly<Record<string, string | Buffer>> = {},
 ): Promise<RunningProxy> {
   const directory = temporaryDirectory(t);
   writeFiles(directory, { ...files, 'penstock.yaml': textOf(config) });
