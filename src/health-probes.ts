@@ -7,6 +7,7 @@ import { ProxyError, systemCode } from './errors.ts';
 import { askForTls, originatorFor } from './outbound.ts';
 import { Peek } from './peek/peek.ts';
 import { localHeader } from './proxy-protocol/encode.ts';
+import { closeWith } from './stream.ts';
 import type { EndpointReport } from './upstream/endpoint-state.ts';
 import { createHealthChecker, type Probe } from './upstream/health.ts';
 import { readStartupAnswer, startupMessage, terminate } from './upstream/postgres-answer.ts';
@@ -64,7 +65,6 @@ function createProbe(name: string, config: UpstreamConfig, loaded: LoadedConfig)
   const originator = tls && check.type !== 'tcp' ? originatorFor(name, tls, loaded) : undefined;
   return async (raw, endpoint, signal) => {
     if (config.send_proxy_protocol) raw.write(localHeader(config.send_proxy_protocol.version));
-    if (check.type === 'tcp') return;
     let stream = raw;
     if (originator) {
       if (tls?.starttls === 'postgres') await askForTls(raw);
@@ -74,6 +74,8 @@ function createProbe(name: string, config: UpstreamConfig, loaded: LoadedConfig)
     }
     if (check.type === 'postgres') await askPostgres(stream);
     if (check.type === 'expect') await expectAnswer(stream, check);
+    // A reset would be an error in the log of many a server, and a reason to lock us out for some.
+    closeWith(stream, check.type === 'postgres' ? terminate : undefined);
   };
 }
 
@@ -88,7 +90,6 @@ async function askPostgres(stream: Socket): Promise<void> {
   const peek = new Peek(stream, 'upstream');
   stream.write(startupMessage);
   await peek.read(readStartupAnswer);
-  stream.write(terminate);
 }
 
 const maxAnswer = 64 * 1024;

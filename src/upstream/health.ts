@@ -11,8 +11,8 @@ import type { Upstream } from './upstream.ts';
 import { firstVerdict, nextVerdict, type Outcome, type Verdict } from './verdict.ts';
 
 /**
- * What is asked of an endpoint over a connection that is there: resolves if it is healthy, throws why it is not. The
- * socket is closed by whoever called, also when the signal aborts.
+ * What is asked of an endpoint over a connection that is there. Resolves if it is healthy, and has then begun to close the
+ * connection in the way of its protocol; throws why it is not, and then the connection is the caller's to destroy.
  */
 export type Probe = (raw: Socket, endpoint: Endpoint, signal: AbortSignal) => Promise<void>;
 
@@ -197,10 +197,10 @@ async function check(
     await untilAborted(probe(raw, endpoint, deadline.signal), deadline.signal);
     return { ok: true, ms: performance.now() - startedAt };
   } catch (error) {
+    raw?.destroy();
     return { ok: false, error: error as Error };
   } finally {
     deadline.stop();
-    raw?.destroy();
   }
 }
 
