@@ -125,7 +125,10 @@ function refusal(code: Code, message: string, hint: string): ProxyError {
   return new ProxyError(code, { side: 'upstream', message, hint });
 }
 
-/** An upstream may present any number of names. */
+/** An upstream may present any number of names, of any characters: bounded, and in printable ASCII as RFC 4514 escapes it. */
 function shortened(text: string): string {
-  return text.length > 300 ? `${text.slice(0, 300)}…` : text;
+  const printable = text.replace(/[^\x20-\x7e]/gu, (character) =>
+    Buffer.from(character).toString('hex').toUpperCase().replace(/../g, '\\$&'),
+  );
+  return printable.length > 300 ? `${printable.slice(0, 300)}…` : printable;
 }
