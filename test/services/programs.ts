@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path';
 
 /** Debian's packages with all of them. */
 const packages =
-  'postgresql redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl';
+  'postgresql redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus';
 
 /** How to install them. */
 export const installHint = `apt-get install ${packages}`;
@@ -22,6 +22,8 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'proxy-headers-are-those-of-haproxy-and-nginx': ['haproxy', 'nginx', 'ngx_stream_module.so'],
   'openssl-takes-what-is-stapled': ['openssl'],
   'clients-are-told-why': ['openssl', 'gnutls-cli', 'curl'],
+  'the-live-page-shows-what-status-says': ['chromium'],
+  'alerts-fire-when-they-should': ['promtool'],
 };
 
 /** The path of a program or module; undefined if it isn't installed. */
