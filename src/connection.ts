@@ -84,13 +84,14 @@ async function enter(connection: Connection): Promise<void> {
       hint: `raise \`ulimit -n\` (LimitNOFILE=), or lower listeners.${name}.limits.connections`,
     });
   }
-  const entered = admission.enter();
-  if (entered) await entered;
+  // Before anything is waited for: whoever waits has its descriptor already.
   descriptors.open += 1;
   connection.undo.push(() => {
-    admission.leave();
     descriptors.open -= 1;
   });
+  const entered = admission.enter();
+  if (entered) await entered;
+  connection.undo.push(admission.leave);
 }
 
 async function admit(connection: Connection): Promise<void> {
