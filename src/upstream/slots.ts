@@ -81,6 +81,8 @@ export function createSlots(upstream: string, quotaOf: (limit: number) => Quota)
     under(limits) {
       if (limits.connections === Number.POSITIVE_INFINITY) return () => undefined;
       const quota = quotaOf(limits.connections);
+      // Those that wait since before a reload may have room now.
+      admit(quota);
       const leave = () => {
         quota.give();
         admit(quota);
