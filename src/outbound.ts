@@ -8,6 +8,7 @@ import { Peek } from './peek/peek.ts';
 import { encodeProxyHeader } from './proxy-protocol/encode.ts';
 import { readSslAnswer, sslRequest } from './starttls/postgres.ts';
 import type { Stream } from './stream.ts';
+import type { KeyLog } from './tls/key-log.ts';
 import { createOriginator, type Originator } from './tls/originate.ts';
 import { type Dialled, type DialRequest, dial } from './upstream/dial.ts';
 import type { Endpoint } from './upstream/endpoint.ts';
@@ -30,22 +31,28 @@ export function createOutbound(
   name: string,
   config: UpstreamConfig,
   loaded: LoadedConfig,
-  { resolver, state }: { resolver: Resolver; state: UpstreamState },
+  { resolver, state, keyLog }: { resolver: Resolver; state: UpstreamState; keyLog?: KeyLog | undefined },
 ): Outbound {
   return {
     upstream: createUpstream(name, config, resolver, state),
-    originator: config.tls && originatorFor(name, config.tls, loaded),
+    originator: config.tls && originatorFor(name, config.tls, loaded, keyLog),
     sendProxyProtocol: config.send_proxy_protocol,
     early: config.dial === 'early',
   };
 }
 
 /** The TLS client of an upstream, with what the configuration names. */
-export function originatorFor(name: string, tls: UpstreamTlsConfig, loaded: LoadedConfig): Originator {
+export function originatorFor(
+  name: string,
+  tls: UpstreamTlsConfig,
+  loaded: LoadedConfig,
+  keyLog?: KeyLog,
+): Originator {
   return createOriginator(name, tls, {
     certificate: tls.certificate ? loaded.certificates.get(tls.certificate) : undefined,
     // `system` is large, and made only where it is looked at.
     authority: trustsByChain(tls) ? loaded.authorities.get(tls.authority) : undefined,
+    keyLog,
   });
 }
 

@@ -14,6 +14,8 @@ import type { WorkerMetrics } from './observe/metrics.ts';
 import { createOutbound, type Outbound } from './outbound.ts';
 import { buildRouter, type Router } from './route/router.ts';
 import { type Authorizer, createAuthorizer } from './tls/authorize.ts';
+import { type KeyLog, openKeyLog } from './tls/key-log.ts';
+import type { PolicyParts } from './tls/policy-servers.ts';
 import { createTlsPolicy, type TlsPolicy } from './tls/terminate.ts';
 import { holdTicketMasters, type TicketMasterSource } from './tls/ticket-masters.ts';
 import type { UpstreamRegistry } from './upstream/registry.ts';
@@ -83,9 +85,13 @@ export type Surroundings = {
 export function buildService(loaded: LoadedConfig, surroundings: Surroundings, former?: Service): Service {
   const { logger, upstreams } = surroundings;
   const resolver = createResolver();
+  const keyLog = keyLogOf(loaded, logger);
   const outbounds = new Map<string, Outbound>();
   for (const [name, config] of Object.entries(loaded.config.upstreams)) {
-    outbounds.set(name, createOutbound(name, config, loaded, { resolver, state: upstreams.of(name) }));
+    outbounds.set(
+      name,
+      createOutbound(name, config, loaded, { resolver, state: upstreams.of(name), keyLog }),
+    );
   }
   const authorizers = new Map<string, Authorizer>();
   const policies: Policies = new Map();
@@ -93,7 +99,12 @@ export function buildService(loaded: LoadedConfig, surroundings: Surroundings, f
     outbound: (name) => known(outbounds, name),
     ...surroundings,
     accessLog: { closed: loaded.config.log.access, opened: loaded.config.log.access_open },
-    policy: sharedPolicies(loaded, surroundings.ticketMasters, policies, former?.policies),
+    policy: sharedPolicies(
+      loaded,
+      { masters: ticketMastersOf(loaded, surroundings), keyLog },
+      policies,
+      former?.policies,
+    ),
     authorizer(path) {
       let authorizer = authorizers.get(path);
       if (authorizer === undefined) {
@@ -167,6 +178,21 @@ function buildRoute(config: RouteConfig, index: number, shared: Shared): Route {
   };
 }
 
+function ticketMastersOf(loaded: LoadedConfig, surroundings: Surroundings): TicketMasterSource {
+  return loaded.ticketMasters ? holdTicketMasters(loaded.ticketMasters) : surroundings.ticketMasters;
+}
+
+/** Throws if the file cannot be written. */
+function keyLogOf({ config }: LoadedConfig, logger: Logger): KeyLog | undefined {
+  const file = config.log.tls_keys;
+  if (file === undefined) return undefined;
+  try {
+    return openKeyLog(file, (err) => logger.warn({ err }, 'log.tls_keys cannot be written any more'));
+  } catch (error) {
+    throw new Error(`log.tls_keys: ${(error as Error).message}`);
+  }
+}
+
 type Policies = Map<string, TlsPolicy>;
 
 /**
@@ -175,16 +201,15 @@ type Policies = Map<string, TlsPolicy>;
  */
 function sharedPolicies(
   loaded: LoadedConfig,
-  ticketMasters: TicketMasterSource,
+  common: Pick<PolicyParts, 'masters' | 'keyLog'>,
   policies: Policies,
   former: ReadonlyMap<string, TlsPolicy> | undefined,
 ): (config: TerminateConfig) => TlsPolicy {
-  const masters = loaded.ticketMasters ? holdTicketMasters(loaded.ticketMasters) : ticketMasters;
   const keys = new Map<string, string>();
   return (config) => {
     const text = JSON.stringify(config);
-    const parts = { config, ...credentialsOf(config, loaded), masters };
-    const key = keys.get(text) ?? keyOf(text, parts, loaded.ticketMasters);
+    const parts = { config, ...credentialsOf(config, loaded), ...common };
+    const key = keys.get(text) ?? keyOf(text, parts, loaded);
     keys.set(text, key);
     const policy = policies.get(key) ?? former?.get(key) ?? createTlsPolicy(parts);
     policies.set(key, policy);
@@ -204,10 +229,10 @@ function credentialsOf({ certificates, client_auth }: TerminateConfig, loaded: L
 function keyOf(
   config: string,
   { certificates, authority }: ReturnType<typeof credentialsOf>,
-  ticketMasters: LoadedConfig['ticketMasters'],
+  { ticketMasters, config: { log } }: LoadedConfig,
 ): string {
   const pairs = certificates.map(({ pairs }) => pairs.map(({ leaf: _, ...pair }) => pair));
-  const parts = [config, pairs, authority?.ca, authority?.crl, ticketMasters];
+  const parts = [config, pairs, authority?.ca, authority?.crl, ticketMasters, log.tls_keys];
   return createHash('sha256').update(JSON.stringify(parts)).digest('base64');
 }
 

@@ -17,6 +17,7 @@ export function resolvePaths(config: Config, directory: string): void {
   if (!['stdout', 'stderr'].includes(config.log.destination)) {
     config.log.destination = absolute(config.log.destination);
   }
+  config.log.tls_keys &&= absolute(config.log.tls_keys);
   config.session_tickets.keys &&= absolute(config.session_tickets.keys);
   if (config.admin) config.admin.bind = address(config.admin.bind);
   for (const { pairs } of Object.values(config.certificates)) {

@@ -10,6 +10,7 @@ import { ConfigError, type Finding, formatPath, type Path, type Report } from '.
 import { explainIssues } from './issues.ts';
 import { checkReferences, type Names } from './references.ts';
 import { checkListeners } from './rules-listeners.ts';
+import { warnOfKeyLog } from './rules-tls.ts';
 import { checkUpstreams } from './rules-upstreams.ts';
 import { salvage } from './salvage.ts';
 import { type Config, configSchema } from './schema.ts';
@@ -73,6 +74,7 @@ export async function loadConfig(
   if (findings.faults.length > 0) throw new ConfigError(sorted(findings.faults));
   checkCoverage(config, certificates, findings.report);
   warnOfUnreachable(config, findings.report);
+  warnOfKeyLog(config, findings.report);
   freeze(config);
   const warnings = sorted(findings.warnings);
   return {

@@ -1,7 +1,7 @@
 /** Versions, ciphers and groups, which only OpenSSL can judge. */
 import { createSecureContext } from 'node:tls';
 import type { Path, Report } from './finding.ts';
-import type { TerminateConfig, UpstreamTlsConfig } from './schema.ts';
+import type { Config, TerminateConfig, UpstreamTlsConfig } from './schema.ts';
 
 /** Reports versions in the wrong order, and names that OpenSSL does not know. */
 export function checkTlsParameters(
@@ -28,6 +28,13 @@ export function checkTlsParameters(
     // The length is one byte (RFC 7301 §3.1).
     if (Buffer.byteLength(name) > 255) report.fault([...path, 'alpn', index], 'expected at most 255 bytes');
   });
+}
+
+/** Nobody turns that on without being told, at every start. */
+export function warnOfKeyLog({ log }: Pick<Config, 'log'>, report: Report): void {
+  if (log.tls_keys === undefined) return;
+  const message = `DANGEROUS: whoever reads ${log.tls_keys} can read every TLS connection, and what was recorded of it`;
+  report.warn(['log', 'tls_keys'], message, 'remove it when you have found what you are looking for');
 }
 
 /** Each name alone: in a list OpenSSL quietly drops the ciphers it does not know. Thousands of routes share a few. */

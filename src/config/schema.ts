@@ -490,6 +490,11 @@ export const configSchema = z
           .describe('`stdout`, `stderr`, or a file (reopened on SIGUSR1).'),
         access: z.boolean().default(true).describe('One line per closed connection.'),
         access_open: z.boolean().default(false).describe('One also when it is established.'),
+        tls_keys: path
+          .optional()
+          .describe(
+            'DANGEROUS: the secrets of all TLS sessions go to this file, for Wireshark; never in production.',
+          ),
       })
       .prefault({})
       .describe('Logs: one JSON object a line; pretty on a terminal.'),

@@ -15,6 +15,7 @@ import { ProxyError } from '../errors.ts';
 import { abort } from '../stream.ts';
 import { defaultCiphers } from './ciphers.ts';
 import { handshakeError } from './handshake-error.ts';
+import type { KeyLog } from './key-log.ts';
 import { type UpstreamPeer, upstreamFault } from './verify-upstream.ts';
 
 /** What is presented and whom is trusted; texts are PEM. Without an authority nobody is trusted by a chain. */
@@ -29,6 +30,7 @@ export type OriginatorCredentials = {
       }
     | undefined;
   readonly authority: { readonly ca: readonly string[]; readonly crl: readonly string[] } | undefined;
+  readonly keyLog?: KeyLog | undefined;
 };
 
 /** One connection's part. */
@@ -92,6 +94,7 @@ export function createOriginator(
         session: offered?.session,
         ALPNProtocols: config.alpn,
       });
+      if (credentials.keyLog) stream.on('keylog', credentials.keyLog);
       let verified: UpstreamPeer | undefined;
       // Attached before the handshake, or TLS 1.2 gives no session at all.
       stream.on('session', (session) => {

@@ -4,6 +4,7 @@ import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node
 import type { LoadedAuthority, LoadedCertificate, LoadedPair, Staple } from '../config/load.ts';
 import type { TerminateConfig } from '../config/schema.ts';
 import { defaultCiphers } from './ciphers.ts';
+import type { KeyLog } from './key-log.ts';
 import { createPairChooser, type KeyOffer } from './pair-choice.ts';
 import type { TicketMasterSource } from './ticket-masters.ts';
 import { createServersByTicket, policyDigest } from './tickets.ts';
@@ -12,6 +13,7 @@ export type PolicyParts = {
   readonly config: TerminateConfig;
   readonly authority: LoadedAuthority | undefined;
   readonly masters: TicketMasterSource;
+  readonly keyLog?: KeyLog | undefined;
 };
 
 /** What of a ClientHello decides which server it is for. */
@@ -55,7 +57,7 @@ export function createPolicyServers(
 
 /** A tls.Server that never listens: it is handed sockets one by one, and enforces what a bare TLSSocket would not. */
 function createPolicyServer(
-  { config, authority }: PolicyParts,
+  { config, authority, keyLog }: PolicyParts,
   pairs: readonly LoadedPair[],
   resumption: Pick<TlsOptions, 'ticketKeys' | 'sessionIdContext'>,
 ): Server {
@@ -81,6 +83,7 @@ function createPolicyServer(
   });
   // Node tells of the TLS socket while the handshake runs by this event only.
   if (auth?.mode === 'require') server.on('keylog', (_, stream) => letUsDecide(stream));
+  if (keyLog) server.on('keylog', keyLog);
   const [pair, another] = pairs;
   if (pair?.staple && another === undefined) stapleTo(server, pair.staple);
   return server;

@@ -16,7 +16,8 @@ export function policyDigest(parts: readonly unknown[]): Buffer {
  * new keys void all older tickets. `createServer` gets the 48 bytes that Node takes as `ticketKeys`.
  *
  * The answer picks the server for a client by the names of the keys that its tickets were made with. The masters are
- * looked at then, so nothing has to happen when they change.
+ * looked at then, so nothing has to happen when they change. A client whose earlier ticket is too old to resume gets new
+ * ones of the same earlier keys, which go when those go.
  */
 export function createServersByTicket(
   source: TicketMasterSource,
