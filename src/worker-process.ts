@@ -103,9 +103,9 @@ const supervisor = createChannel<SupervisorMethods>((message) => {
 }, methods);
 process.on('message', supervisor.receive);
 
-process.on('disconnect', () => {
+// Before Node's own answer to it, which ends a worker at once whose supervisor is gone, and its connections with it.
+cluster.worker?.once('disconnect', () => {
   supervisor.close();
-  // Without this, Node ends a worker at once whose supervisor is gone, and its connections with it.
   if (cluster.worker) cluster.worker.exitedAfterDisconnect = true;
   if (leaving) return exit();
   log?.logger.error({ grace_ms: graceMs }, 'the supervisor is gone: draining');
