@@ -15,7 +15,9 @@ import { startWorker } from '../src/standalone.ts';
 import { createAuthority, temporaryDirectory, writeFiles } from './support/certificates.ts';
 import { type ClientOptions, echoUpstream, tlsTalk } from './support/clients.ts';
 import { load } from './support/configuration.ts';
-import { sceneConfig } from './support/terminating.ts';
+import { ocspResponse } from './support/ocsp.ts';
+import { startPenstock } from './support/penstock.ts';
+import { sceneConfig, serverAuthority, serverCredential } from './support/terminating.ts';
 
 const authority = await createAuthority({ name: 'Clients' });
 const credential = await authority.issue({ cn: 'client' });
@@ -93,6 +95,30 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
     }
   });
 }
+
+test('any worker of any of them, which staples, too, what the supervisor has read', async (t) => {
+  const upstream = await echoUpstream(t);
+  const { config, files } = sceneConfig({ listeners: { one: [{}] } }, upstream.port);
+  const pairs = [{ cert: 'own-0.crt', key: 'own-0.key', ocsp: 'own.ocsp' }];
+  const whole = {
+    ...config,
+    workers: 2,
+    certificates: { own: { pairs } },
+    listeners: { one: { bind: '127.0.0.1:0', ...config.listeners['one'] } },
+    session_tickets: { keys: 'tickets' },
+  };
+  const staple = ocspResponse(serverAuthority, serverCredential);
+  const all = { ...files, tickets: randomBytes(32).toString('hex'), 'own.ocsp': staple };
+  const machines = await Promise.all([1, 2].map(() => startPenstock(t, whole, { files: all })));
+  const ports = machines.map((machine) => machine.port('one'));
+  for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+    const first = await tlsTalk(ports[0] ?? 0, { version, requestOCSP: true });
+    assert.deepEqual(first.staple, staple);
+    for (let round = 0; round < 5; round++) {
+      for (const port of ports) assert.equal(await resumed(port, { version, session: first.session }), true);
+    }
+  }
+});
 
 const rest = 'listeners: { db: { bind: ":1", routes: [{ deny: true }] } }';
 const withKeys = (path: string) => `session_tickets: { keys: ${path} }\n${rest}\n`;

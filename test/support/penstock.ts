@@ -22,7 +22,7 @@ export type Penstock = {
 
 export type PenstockOptions = {
   /** Written beside the configuration. */
-  readonly files?: Readonly<Record<string, string>>;
+  readonly files?: Readonly<Record<string, string | Buffer>>;
   /** `ulimit -n`. */
   readonly openFiles?: number;
   /** Added to the environment. */
