@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path';
 
 /** Debian's packages with all of them. */
 const packages =
-  'postgresql redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus';
+  'postgresql redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils';
 
 /** How to install them. */
 export const installHint = `apt-get install ${packages}`;
@@ -25,6 +25,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'clients-are-told-why': ['openssl', 'gnutls-cli', 'curl'],
   'the-live-page-shows-what-status-says': ['chromium'],
   'alerts-fire-when-they-should': ['promtool'],
+  'top-redraws-in-a-terminal': ['script'],
 };
 
 /** The path of a program or module; undefined if it isn't installed. */
