@@ -67,6 +67,16 @@ program
     finish(import('./commands/hello.ts').then(({ hello }) => hello(source, options))),
   );
 
+program
+  .command('top')
+  .description('watch a running penstock: rates, endpoints, errors, what expires')
+  .option(
+    '--admin <address>',
+    'its admin endpoint: host:port or unix:/path (default: admin.bind of the configuration, or 127.0.0.1:9901)',
+  )
+  .option('--once', 'print once, without rates')
+  .action((options) => finish(import('./commands/top.ts').then(({ top }) => top(options))));
+
 async function finish(code: Promise<number>): Promise<void> {
   process.exit(await code);
 }
