@@ -7,6 +7,7 @@ import { type Channel, createChannel } from './channel.ts';
 import type { LoadedConfig, TicketMasters } from './config/load.ts';
 import { packConfig } from './config/transfer.ts';
 import { createLeaseOffice } from './lessor.ts';
+import { type HandOver, takeSockets } from './listen/inherited.ts';
 import { removeStaleSockets } from './listen/listener.ts';
 import type { MetricsSnapshot } from './observe/metrics.ts';
 import {
@@ -89,6 +90,7 @@ export function createSupervisor({
   events = {},
 }: SupervisorOptions): Supervisor {
   const workers = new Map<number, WorkerState>();
+  const handOver = takeSockets();
   const addresses = createAddressBook();
   const leases = createLeaseOffice((worker, name) => {
     const state = workers.get(worker);
@@ -131,7 +133,7 @@ export function createSupervisor({
   }
 
   function fork(): WorkerState {
-    const process = cluster.fork();
+    const process = cluster.fork(handOver.env);
     const channel = createChannel<WorkerMethods>((message) => {
       if (process.isConnected()) process.send(message as object, () => {});
     }, methodsFor(process.id));
@@ -238,7 +240,7 @@ export function createSupervisor({
   return {
     start: (loaded) =>
       inTurn(async () => {
-        setUpCluster();
+        setUpCluster(handOver);
         adopt(loaded);
         await removeStaleSockets(loaded.config);
         const faults = await adjustWorkers(loaded);
@@ -320,7 +322,7 @@ export function createSupervisor({
 }
 
 /** Workers accept for themselves (`SCHED_NONE`): round robin through the supervisor costs half as much again. */
-function setUpCluster(): void {
+function setUpCluster({ stdio }: HandOver): void {
   const program = new URL(
     `./worker-process.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`,
     import.meta.url,
@@ -331,6 +333,7 @@ function setUpCluster(): void {
     args: [],
     execArgv: process.allowedNodeEnvironmentFlags.has('--disable-sigusr1') ? ['--disable-sigusr1'] : [],
     serialization: 'advanced',
+    stdio: [...stdio],
   });
 }
 

@@ -47,7 +47,8 @@ export type Worker = {
 /** A configuration that is ready to be served, in place of the one before. */
 export type Prepared = { readonly commit: () => void; readonly abort: () => Promise<void> };
 
-type Socket = { readonly bound: Bound; listener: Listener };
+/** Without a listener it turns clients away. */
+type Socket = { readonly bound: Bound; listener: Listener | undefined };
 
 export function createWorker(around: Around): Worker {
   const cancels = new Map<string, CancelRegistry>();
@@ -98,7 +99,7 @@ export function createWorker(around: Around): Worker {
         await service.ready();
         await bindNew(service, sockets, added);
       } catch (error) {
-        await Promise.all([...added.values()].map(({ bound }) => bound.close()));
+        await dropAll(added, sockets);
         await service.close();
         throw error;
       }
@@ -112,7 +113,7 @@ export function createWorker(around: Around): Worker {
           for (const connection of open) void endUnwelcome(connection, service);
         },
         async abort() {
-          await Promise.all([...added.values()].map(({ bound }) => bound.close()));
+          await dropAll(added, sockets);
           await service.close();
         },
       };
@@ -140,8 +141,11 @@ async function bindNew(
   );
   const outcomes = await Promise.allSettled(
     wanted.map(async ({ address, listener }) => {
-      const socket: { bound?: Bound; listener: Listener } = { listener };
-      socket.bound = await bind(address, listener.name, (raw) => void serveConnection(raw, socket.listener));
+      const socket: { bound?: Bound; listener: Listener | undefined } = { listener };
+      socket.bound = await bind(address, listener.name, (raw) => {
+        if (socket.listener) void serveConnection(raw, socket.listener);
+        else raw.resetAndDestroy();
+      });
       added.set(keyOf(address, listener), socket as Socket);
     }),
   );
@@ -160,11 +164,23 @@ function switchTo(service: Service, sockets: Map<string, Socket>, added: Readonl
   for (const [key, socket] of sockets) {
     const listener = listeners.get(key);
     if (listener) socket.listener = listener;
-    else {
-      sockets.delete(key);
-      void socket.bound.close();
-    }
+    else void drop(key, socket, sockets);
   }
+}
+
+/** Nobody is served there any more. A socket that was handed over stays, as a later configuration could not have it again. */
+async function drop(key: string, socket: Socket, sockets: Map<string, Socket>): Promise<void> {
+  if (socket.bound.inherited) {
+    socket.listener = undefined;
+    sockets.set(key, socket);
+  } else {
+    sockets.delete(key);
+    await socket.bound.close();
+  }
+}
+
+async function dropAll(dropped: ReadonlyMap<string, Socket>, sockets: Map<string, Socket>): Promise<void> {
+  await Promise.all([...dropped].map(([key, socket]) => drop(key, socket, sockets)));
 }
 
 /** Its address as written; with port 0, any free one, each listener has its own. */

@@ -4,12 +4,12 @@ import type { Path, Report } from './finding.ts';
 import { checkTlsParameters } from './rules-tls.ts';
 import { placeholders } from './rules-upstreams.ts';
 import {
+  type Binding,
   type ClientAuthConfig,
   type ClientRule,
   type Config,
-  type Endpoint,
   type ListenerConfig,
-  parseEndpoint,
+  parseBinding,
   type RouteConfig,
 } from './schema.ts';
 
@@ -33,14 +33,14 @@ export function checkListeners(config: Config, report: Report): void {
 
 /** Every address that is bound, with its place; one that another has taken already is a fault. */
 function checkBinds(config: Config, report: Report): void {
-  const taken: { endpoint: Endpoint; owner: string }[] = [];
+  const taken: { binding: Binding; owner: string }[] = [];
   const claim = (text: string, owner: string, path: Path) => {
-    const endpoint = parseEndpoint(text);
-    if (endpoint === undefined) return;
-    const other = taken.find((earlier) => collide(earlier.endpoint, endpoint));
+    const binding = parseBinding(text);
+    if (binding === undefined) return;
+    const other = taken.find((earlier) => collide(earlier.binding, binding));
     if (other)
       report.fault(path, `${text} is taken by ${other.owner} already`, 'give each listener its own address');
-    taken.push({ endpoint, owner });
+    taken.push({ binding, owner });
   };
   for (const [name, { bind }] of Object.entries(config.listeners)) {
     bind.forEach((text, index) => {
@@ -51,7 +51,8 @@ function checkBinds(config: Config, report: Report): void {
 }
 
 /** Whether the system would refuse the second. Port 0 is any free one; `::` takes IPv4 as well. */
-function collide(a: Endpoint, b: Endpoint): boolean {
+function collide(a: Binding, b: Binding): boolean {
+  if ('systemd' in a || 'systemd' in b) return 'systemd' in a && 'systemd' in b && a.systemd === b.systemd;
   if ('path' in a || 'path' in b) return 'path' in a && 'path' in b && a.path === b.path;
   if (a.port !== b.port || a.port === 0) return false;
   const covers = (wide: string | undefined, other: string | undefined) =>

@@ -96,9 +96,28 @@ export function parseEndpoint(text: string): Endpoint | undefined {
   return port > 65535 ? undefined : { host: parts['v6'] || parts['host'] || undefined, port };
 }
 
+/** Where a listener gets its sockets: an address to bind, or the name by which systemd hands them over. */
+export type Binding = Endpoint | { readonly systemd: string };
+
+/** Parses an address of a listener; undefined if it is none. */
+export function parseBinding(text: string): Binding | undefined {
+  if (!text.startsWith('systemd:')) return parseEndpoint(text);
+  const systemd = text.slice('systemd:'.length);
+  // FileDescriptorName= of systemd.socket(5).
+  return /^[!-9;-~]{1,255}$/.test(systemd) ? { systemd } : undefined;
+}
+
 const bindAddress = z
   .string()
   .refine((text) => parseEndpoint(text) !== undefined, 'expected host:port, [v6]:port, :port or unix:/path')
+  .meta({ title: 'address' });
+
+const listenAddress = z
+  .string()
+  .refine(
+    (text) => parseBinding(text) !== undefined,
+    'expected host:port, [v6]:port, :port, unix:/path or systemd:NAME',
+  )
   .meta({ title: 'address' });
 
 const dialAddress = z
@@ -269,7 +288,9 @@ const listenerTimeouts = z
   .prefault({});
 
 const listener = z.strictObject({
-  bind: oneOrMore(bindAddress).describe('Addresses: `host:port`, `[v6]:port`, `:port`, `unix:/path`.'),
+  bind: oneOrMore(listenAddress).describe(
+    'Addresses: `host:port`, `[v6]:port`, `:port`, `unix:/path`, or `systemd:NAME` for a socket that systemd hands over.',
+  ),
   starttls: z.enum(['postgres']).optional().describe('What precedes the ClientHello. Absent: nothing.'),
   accept_proxy_protocol: z
     .strictObject({

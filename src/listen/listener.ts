@@ -1,18 +1,24 @@
-/** Bound sockets: TCP and unix, several addresses for one listener. */
+/** Bound sockets: TCP, unix, and those that systemd hands over; several addresses for one listener. */
 import { existsSync } from 'node:fs';
-import { unlink } from 'node:fs/promises';
-import { createServer, connect as netConnect, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type ListenOptions, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { type Config, parseEndpoint } from '../config/schema.ts';
+import { type Config, type Endpoint, parseBinding, parseEndpoint } from '../config/schema.ts';
 import { ProxyError, systemCode } from '../errors.ts';
+import { removeStaleSocket } from '../socket-file.ts';
+import { takeInherited } from './inherited.ts';
 
 export type Bound = {
-  /** `127.0.0.1:5432`, with the port that the system chose if 0 was asked for, or `unix:/path`. */
+  /** `127.0.0.1:5432`, with the port that the system chose if 0 was asked for, `unix:/path`, or `systemd:NAME`. */
   readonly address: string;
   readonly port: number;
+  /** systemd handed it over: once closed, it could not be had again. */
+  readonly inherited: boolean;
   /** Stops accepting; open connections go on. Resolves when the socket is closed. */
   readonly close: () => Promise<void>;
 };
+
+/** systemd's default too; the kernel cuts it to net.core.somaxconn. */
+const backlog = 4096;
 
 /**
  * Binds one address. Sockets arrive as they should be for the peek: no delay, not half-open until they are
@@ -23,37 +29,64 @@ export async function bind(
   name: string,
   onConnection: (socket: Socket) => void,
 ): Promise<Bound> {
-  const endpoint = parseEndpoint(address);
-  if (endpoint === undefined) throw new TypeError(`not an address: ${address}`);
-  const server = createServer({ noDelay: true }, (socket) => {
-    // A TCP client that has gone already has no address any more, and must not pass for one on a unix socket.
-    if (!('path' in endpoint) && socket.remoteAddress === undefined) socket.destroy();
-    else onConnection(socket);
-  });
+  const binding = parseBinding(address);
+  if (binding === undefined) throw new TypeError(`not an address: ${address}`);
+  const targets = 'systemd' in binding ? handedOver(binding.systemd, name) : [listenOptions(binding)];
+  const servers = targets.map(() =>
+    createServer({ noDelay: true }, (socket) => {
+      // A TCP client that has gone already has no address any more, and must not pass for one on a unix socket.
+      if (!('path' in binding) && socket.remoteAddress === undefined) socket.destroy();
+      else onConnection(socket);
+    }),
+  );
+  const close = async () => {
+    await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  };
   try {
-    if ('path' in endpoint) {
-      await listen(server, { path: endpoint.path });
-    } else {
-      // `[::]:port` is IPv6 alone, so that it can stand beside 0.0.0.0; `:port` is both.
-      const ipv6Only = endpoint.host?.includes(':') ?? false;
-      await listen(server, { host: endpoint.host, port: endpoint.port, ipv6Only, backlog: 4096 });
-    }
+    await Promise.all(servers.map((server, index) => listen(server, targets[index])));
   } catch (error) {
+    await close();
     throw listenError(address, name, error);
   }
-  const bound = server.address();
+  const bound = servers[0]?.address();
   const port = typeof bound === 'object' && bound !== null ? bound.port : 0;
   return {
-    address: port === 0 ? address : address.replace(/:\d+$/, `:${port}`),
+    address: 'port' in binding ? address.replace(/:\d+$/, `:${port}`) : address,
     port,
-    close: () => new Promise((resolve) => server.close(() => resolve())),
+    inherited: 'systemd' in binding,
+    close,
   };
 }
 
-function listen(server: Server, options: Parameters<Server['listen']>[0] & object): Promise<void> {
+function listenOptions(endpoint: Endpoint): ListenOptions {
+  if ('path' in endpoint) return { path: endpoint.path };
+  // `[::]:port` is IPv6 alone, so that it can stand beside 0.0.0.0; `:port` is both.
+  return { host: endpoint.host, port: endpoint.port, ipv6Only: endpoint.host?.includes(':') ?? false };
+}
+
+/** The sockets that systemd calls so. */
+function handedOver(socketName: string, name: string): readonly Socket[] {
+  const fault = (message: string, hint: string) =>
+    new ProxyError('ERR_LISTEN', {
+      side: 'proxy',
+      message: `listeners.${name}.bind: systemd:${socketName} ${message}`,
+      hint,
+    });
+  const sockets = takeInherited(socketName, (socket) => {
+    if ((socket.address() as Partial<AddressInfo>).port !== undefined) return;
+    throw fault('is no TCP socket', 'for a unix socket, bind unix:/path');
+  });
+  if (sockets.length > 0) return sockets;
+  throw fault(
+    'was not handed over by systemd',
+    `start penstock by a socket unit with FileDescriptorName=${socketName}, and no shell or npm in between`,
+  );
+}
+
+function listen(server: Server, target: ListenOptions | Socket | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(options, () => {
+    server.listen(target, backlog, () => {
       server.off('error', reject);
       resolve();
     });
@@ -68,16 +101,6 @@ export async function removeStaleSockets({ listeners }: Pick<Config, 'listeners'
   const endpoints = Object.values(listeners).flatMap(({ bind }) => bind.map(parseEndpoint));
   const paths = endpoints.flatMap((endpoint) => (endpoint && 'path' in endpoint ? [endpoint.path] : []));
   await Promise.all(paths.map(removeStaleSocket));
-}
-
-async function removeStaleSocket(path: string): Promise<void> {
-  const refused = await new Promise<boolean>((resolve) => {
-    const probe = netConnect({ path });
-    probe.once('connect', () => resolve(false));
-    probe.once('error', (error) => resolve(systemCode(error) === 'ECONNREFUSED'));
-    probe.once('connect', () => probe.destroy());
-  });
-  if (refused) await unlink(path);
 }
 
 const reasons: Record<string, string> = {
