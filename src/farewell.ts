@@ -49,11 +49,15 @@ function sqlError({ record }: Connection, code: Code): Buffer | undefined {
 type SqlError = readonly [state: string, message: string, hint?: string];
 
 const unreachable: SqlError = ['08006', 'the server behind this proxy cannot be reached'];
+const noRoom: SqlError = ['53300', 'too many connections to the server behind this proxy'];
 const refused: Partial<Record<string, SqlError>> = {
   authorize: ['28000', 'the client certificate is refused'],
   starttls: ['08P01', 'this is not how a PostgreSQL connection starts'],
 };
 const sqlErrors: Partial<Record<Code, SqlError>> = {
+  ERR_UPSTREAM_LIMIT: noRoom,
+  ERR_UPSTREAM_QUEUE_FULL: noRoom,
+  ERR_UPSTREAM_QUEUE_TIMEOUT: noRoom,
   ERR_STARTTLS_REQUIRED: [
     '28000',
     'this server takes TLS connections only',

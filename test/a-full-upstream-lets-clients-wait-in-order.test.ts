@@ -12,6 +12,8 @@ import { localQuotas, type Quota } from '../src/quota.ts';
 import { createSlots } from '../src/upstream/slots.ts';
 import { eventually } from './support/eventually.ts';
 import { type Mortal, mortalUpstream } from './support/mortal.ts';
+import { ownCertificate } from './support/own-certificate.ts';
+import { cancelRequest, parseErrorResponse, startup } from './support/postgres.ts';
 import { exchange, startProxy } from './support/proxy.ts';
 import { closedPort } from './support/upstream.ts';
 
@@ -105,6 +107,32 @@ test('dials that fail take no place for good', async (t) => {
   for (let turn = 0; turn < 3; turn++) await exchange(proxy.port(), 'ping');
   const codes = () => proxy.log.filter(({ msg }) => msg === 'connection').map((line) => line['code']);
   await eventually(() => assert.deepEqual(codes(), Array(3).fill('ERR_UPSTREAM_CONNECT')));
+});
+
+test('PostgreSQL clients are told in their own words, and a CancelRequest needs no place', async (t) => {
+  const { sections, files } = await ownCertificate('db.example');
+  const upstream = await mortalUpstream(t);
+  const routes = [
+    { sni: 'db.example', tls: { certificates: 'own' }, upstream: 'orders' },
+    { tls: 'off', upstream: 'orders' },
+  ];
+  const proxy = await startProxy(
+    t,
+    {
+      ...sections,
+      listeners: { db: { starttls: 'postgres', routes } },
+      upstreams: { orders: { endpoints: [upstream.address], limits: { connections: 1 } } },
+    },
+    files,
+  );
+  const session = connect(proxy.port(), '127.0.0.1').on('error', () => {});
+  t.after(() => session.destroy());
+  session.write(startup());
+  await once(session, 'data');
+  const refused = await exchange(proxy.port(), startup());
+  assert.equal(parseErrorResponse(refused.received).state, '53300');
+  await exchange(proxy.port(), cancelRequest(4711), { end: false });
+  assert.equal(upstream.accepted, 2);
 });
 
 test('a reload keeps the count and the queue, and may raise the limit', async (t) => {

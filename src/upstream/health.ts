@@ -8,7 +8,7 @@ import { startDeadline, untilAborted } from './deadline.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { EndpointReport } from './endpoint-state.ts';
 import type { Upstream } from './upstream.ts';
-import { firstVerdict, nextVerdict, type Outcome, type Verdict } from './verdict.ts';
+import { firstVerdict, nextVerdict, type Outcome, tellsNothing, type Verdict } from './verdict.ts';
 
 /**
  * What is asked of an endpoint over a connection that is there. Resolves if it is healthy, and has then begun to close the
@@ -38,12 +38,13 @@ export type HealthCheckerOptions = {
 };
 
 type Settings = NonNullable<UpstreamConfig['health_check']>;
-type Watched = { readonly endpoint: Endpoint; verdict: Verdict; stop: AbortController };
+type Watched = { endpoint: Endpoint; verdict: Verdict; stop: AbortController };
 type Watch = { subject: Subject; stop: AbortController; readonly endpoints: Map<string, Watched> };
 
 export function createHealthChecker({ logger, onChange }: HealthCheckerOptions): HealthChecker {
   const watches = new Map<string, Watch>();
   const turns = createTurns(maxRunning);
+  let blocked = false;
 
   /** Finds out, with `each_address` from time to time, which endpoints there are. */
   async function keepListed(watch: Watch): Promise<void> {
@@ -67,7 +68,9 @@ export function createHealthChecker({ logger, onChange }: HealthCheckerOptions):
       changed = watch.endpoints.delete(label);
     }
     for (const endpoint of endpoints) {
-      if (watch.endpoints.has(endpoint.label)) continue;
+      const known = watch.endpoints.get(endpoint.label);
+      if (known) known.endpoint = endpoint;
+      if (known) continue;
       const watched = { endpoint, verdict: firstVerdict, stop: new AbortController() };
       watch.endpoints.set(endpoint.label, watched);
       void keepChecked(watch, watched);
@@ -93,20 +96,20 @@ export function createHealthChecker({ logger, onChange }: HealthCheckerOptions):
 
   function conclude(watch: Watch, watched: Watched, outcome: Outcome): void {
     const about = { upstream: watch.subject.upstream.name, endpoint: watched.endpoint.label };
-    if (!outcome.ok) {
-      const { error } = outcome;
-      logger.debug({ ...about, code: systemCode(error), error: error.message }, 'health check failed');
-    }
+    const told = outcome.ok
+      ? about
+      : { ...about, code: systemCode(outcome.error), error: outcome.error.message };
+    const isOurFault = tellsNothing(outcome);
+    if (isOurFault && !blocked) logger.warn(told, 'health checks cannot be made');
+    else if (!outcome.ok) logger.debug(told, 'health check failed');
+    blocked = isOurFault;
     const before = watched.verdict;
     const now = performance.now();
     watched.verdict = nextVerdict(before, outcome, settingsOf(watch), now);
     if (watched.verdict.kind === before.kind) return;
     if (outcome.ok)
       logger.info({ ...about, down_ms: Math.round(now - before.since) }, 'endpoint is up again');
-    else {
-      const { error } = outcome;
-      logger.warn({ ...about, code: systemCode(error), error: error.message }, 'endpoint is down');
-    }
+    else logger.warn(told, 'endpoint is down');
     onChange(states());
   }
 

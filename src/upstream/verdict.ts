@@ -29,9 +29,14 @@ export const firstVerdict: Verdict = {
   checkMs: undefined,
 };
 
+/** Whether a check failed on our own side: no descriptor was left, say. */
+export function tellsNothing(outcome: Outcome): boolean {
+  return !outcome.ok && outcome.error instanceof ProxyError && outcome.error.side === 'proxy';
+}
+
 /**
- * `unhealthy_after` failures in a row make it down, `healthy_after` good checks in a row up again. A check that failed on
- * our own side (no descriptor left, say) tells nothing.
+ * `unhealthy_after` failures in a row make it down, `healthy_after` good checks in a row up again. A check that tells
+ * nothing changes nothing.
  */
 export function nextVerdict(
   verdict: Verdict,
@@ -39,7 +44,7 @@ export function nextVerdict(
   limits: Pick<NonNullable<UpstreamConfig['health_check']>, 'healthy_after' | 'unhealthy_after'>,
   now: number,
 ): Verdict {
-  const { kind, reason } = verdict;
+  const { kind } = verdict;
   if (outcome.ok) {
     const good = { checkMs: outcome.ms };
     if (kind === 'up') return { ...verdict, ...good, streak: 0, reason: undefined };
@@ -47,10 +52,10 @@ export function nextVerdict(
     if (streak < limits.healthy_after) return { ...verdict, ...good, streak };
     return { ...good, kind: 'up', since: now, streak: 0, reason: undefined };
   }
+  if (tellsNothing(outcome)) return verdict;
   const { error } = outcome;
-  if (error instanceof ProxyError && error.side === 'proxy') return verdict;
   if (kind === 'down') return { ...verdict, streak: 0, reason: error.message };
   const streak = verdict.streak + 1;
   if (streak < limits.unhealthy_after) return { ...verdict, streak, reason: error.message };
-  return { ...verdict, kind: 'down', since: now, streak: 0, reason: error.message ?? reason };
+  return { ...verdict, kind: 'down', since: now, streak: 0, reason: error.message };
 }
