@@ -33,7 +33,8 @@ const leaves = [
 const layers = [
   ['main.ts'],
   ['commands'],
-  ['overview.ts'],
+  ['operation.ts'],
+  ['overview.ts', 'service-manager.ts'],
   ['reload.ts', 'service-manager.ts'],
   ['supervisor.ts'],
   ['address-book.ts', 'lessor.ts', 'watch.ts'],
@@ -50,6 +51,8 @@ const layers = [
     'health-probes.ts',
     'connection-state.ts',
     'service.ts',
+    'identity.ts',
+    'still-welcome.ts',
   ],
 ];
 

@@ -1,0 +1,150 @@
+/** A running penstock as a whole: workers, reloads, health checks, ticket keys, admin endpoint and service manager. */
+import { formatFinding, type LoadedConfig } from './config/load.ts';
+import type { Config } from './config/schema.ts';
+import { createHealthChecks } from './health-probes.ts';
+import { startAdmin } from './observe/admin.ts';
+import { createMetricsHub } from './observe/hub.ts';
+import type { Log } from './observe/log.ts';
+import { createOverview, type Overview } from './overview.ts';
+import type { BoundAddresses } from './processes.ts';
+import { createReloader, type Reloader } from './reload.ts';
+import { createServiceManager } from './service-manager.ts';
+import { createSupervisor, type Supervisor } from './supervisor.ts';
+import { createTicketMasters } from './tls/ticket-masters.ts';
+import { version } from './version.ts';
+
+export type Operation = {
+  readonly listeners: BoundAddresses;
+  /** Where the admin endpoint is, if there is one. A reload does not move it: that takes a restart. */
+  readonly admin: string | undefined;
+  readonly supervisor: Supervisor;
+  readonly reload: Reloader['reload'];
+  /** New workers, with the code and the configuration that are on disk now. */
+  readonly upgrade: () => Promise<void>;
+  /** Not ready from now on; ends when the last connection has, or been cut. Resolves with the number of those cut. */
+  readonly drain: () => Promise<number>;
+};
+
+export type OperationOptions = {
+  readonly log: Log;
+  /** These override the configuration. */
+  readonly logLevel: Config['log']['level'] | undefined;
+  readonly workers: number | 'auto' | undefined;
+};
+
+/** Workers tell their counts twice a second. When none has for so long, systemd's watchdog is not told that all is well. */
+const silenceMs = 10_000;
+
+/** Starts it all. Rejects with StartError or a ProxyError (ERR_LISTEN) if it cannot serve; then nothing is left running. */
+export async function startOperation(loaded: LoadedConfig, options: OperationOptions): Promise<Operation> {
+  const { log } = options;
+  const { logger } = log;
+  const levelOf = ({ config }: LoadedConfig) => options.logLevel ?? config.log.level;
+  const warn = createWarner(log);
+  warn(loaded);
+
+  let heardAt = performance.now();
+  let draining = false;
+  let overview: Overview | undefined;
+  const hub = createMetricsHub({ version });
+  const manager = createServiceManager(logger, () => performance.now() - heardAt < silenceMs);
+  const tickets = createTicketMasters(loaded.config.session_tickets.rotate, (masters) =>
+    supervisor.setTicketMasters(masters),
+  );
+  const supervisor = createSupervisor({
+    logger,
+    settings: {
+      log: { ...loaded.config.log, level: levelOf(loaded) },
+      ticketMasters: tickets.read(),
+      health: [],
+    },
+    workers: options.workers,
+    events: {
+      onMetrics(worker, snapshot) {
+        heardAt = performance.now();
+        hub.update(worker, snapshot);
+      },
+      onEjected: (ejection) => overview?.onEjected(ejection),
+      onGone(worker, crashed) {
+        hub.retire(worker);
+        if (crashed) overview?.onCrash();
+      },
+    },
+  });
+  const health = createHealthChecks({ logger, onChange: supervisor.setHealth });
+
+  const listeners = await supervisor.start(loaded);
+  health.update(loaded);
+  const reloader = await createReloader(loaded, supervisor, logger, {
+    onBegin: manager.reloading,
+    onApplied(next) {
+      warn(next);
+      health.update(next);
+      tickets.rotateEvery(next.config.session_tickets.rotate);
+      logger.level = levelOf(next);
+      supervisor.setLogLevel(levelOf(next));
+    },
+    onEnd: ({ ok, faults }) =>
+      manager.ready(ok ? 'serving' : `serving; the last reload failed: ${faults[0]}`),
+  });
+  overview = createOverview({
+    version,
+    supervisor,
+    reloader,
+    hub,
+    health: health.states,
+    isDraining: () => draining,
+  });
+  const admin = await openAdmin(loaded, overview, log).catch(async (error) => {
+    await supervisor.drain(0);
+    throw error;
+  });
+  manager.ready('serving');
+
+  return {
+    listeners,
+    admin,
+    supervisor,
+    reload: reloader.reload,
+    async upgrade() {
+      const { ok } = await reloader.reload('SIGUSR2');
+      if (!ok) return;
+      const outcome = await supervisor.upgrade(reloader.current().config.shutdown.upgrade_grace);
+      if (outcome.ok) logger.info({ workers: supervisor.workers() }, 'workers replaced');
+      else logger.error({ faults: outcome.faults }, 'upgrade failed: the old workers go on');
+    },
+    async drain() {
+      const { grace } = reloader.current().config.shutdown;
+      draining = true;
+      logger.info({ grace_ms: grace }, 'draining');
+      manager.stopping(grace);
+      reloader.close();
+      health.close();
+      const cut = await supervisor.drain(grace);
+      manager.close();
+      return cut;
+    },
+  };
+}
+
+async function openAdmin(
+  { config }: LoadedConfig,
+  source: Overview,
+  { logger }: Log,
+): Promise<string | undefined> {
+  if (config.admin === undefined) return undefined;
+  const failed = (error: unknown) => logger.error({ err: error }, 'the admin endpoint failed to answer');
+  return (await startAdmin(config.admin.bind, { ...source, failed })).address;
+}
+
+/** Logs the warnings of a configuration that the one before did not have. */
+function createWarner({ logger }: Log): (loaded: LoadedConfig) => void {
+  let told = new Set<string>();
+  return ({ warnings }) => {
+    const keys = warnings.map(({ path, message }) => `${path} ${message}`);
+    for (const [index, warning] of warnings.entries()) {
+      if (!told.has(keys[index] ?? '')) logger.warn(formatFinding(warning));
+    }
+    told = new Set(keys);
+  };
+}
