@@ -1,5 +1,8 @@
 /** Metrics as Prometheus reads them, and the facts that a supervisor would add. */
+import { createRecord } from '../../src/connection-state.ts';
 import type { SupervisorFacts } from '../../src/observe/families.ts';
+import { createMetricsHub } from '../../src/observe/hub.ts';
+import { createWorkerMetrics } from '../../src/observe/metrics.ts';
 
 export type Sample = {
   readonly name: string;
@@ -37,4 +40,31 @@ export function factsOf(known: Partial<SupervisorFacts> = {}): SupervisorFacts {
     workerCrashes: 0,
     ...known,
   };
+}
+
+/** Metrics with a series of every kind, as Prometheus would be told them. */
+export function exampleMetrics(): Promise<string> {
+  const metrics = createWorkerMetrics();
+  const ended = createRecord('databases', 'c', { address: '192.0.2.1', port: 1024 });
+  ended.route = 'orders';
+  ended.tls = { version: 'TLSv1.3', cipher: 'TLS_AES_128_GCM_SHA256', resumed: true };
+  ended.handshakeMs = 2;
+  ended.connectMs = 1;
+  ended.upstream = 'orders';
+  ended.side = 'client';
+  ended.code = 'ERR_CLIENT_RESET';
+  metrics.opened('databases');
+  metrics.closed(ended);
+  const hub = createMetricsHub({ version: '1.2.3' });
+  hub.update(1, metrics.snapshot([]));
+  const date = new Date('2026-11-30T08:00:00Z');
+  return hub.render(
+    factsOf({
+      listeners: ['databases', 'cache'],
+      endpoints: [{ upstream: 'orders', endpoint: 'unix:/run/a "quoted"\\path\n.sock', up: true }],
+      certificates: [{ name: 'orders', notAfter: date }],
+      authorities: [{ name: 'clients', notAfter: date }],
+      crls: [{ authority: 'clients', nextUpdate: date }],
+    }),
+  );
 }
