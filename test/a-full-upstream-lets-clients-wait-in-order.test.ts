@@ -191,6 +191,27 @@ test('where processes share the limit, what another one gives back is found', as
   assert.equal(quota.used(), 0);
 });
 
+test('where processes share the limit, nobody overtakes', async () => {
+  let limit = 1;
+  const quota = shared(() => limit);
+  const limits = { connections: 100, queue: { max: 10, timeout: 5000 } };
+  const enter = createSlots('orders', () => quota).under(limits);
+  await enter(never);
+  const order: string[] = [];
+  const client = async (name: string) => {
+    await enter(never);
+    order.push(name);
+    // Room for the next one.
+    limit += 1;
+  };
+  const early = client('early');
+  // It waits by now, and asks again only after a while.
+  for (let turn = 0; turn < 5; turn++) await nextTurn();
+  limit = 2;
+  await Promise.all([early, client('late')]);
+  assert.deepEqual(order, ['early', 'late']);
+});
+
 test('a burst waits for the answer of another process, not in the queue', async () => {
   const quota = shared(() => 50);
   const limits = { connections: 50, queue: { max: 1, timeout: 5000 } };

@@ -266,12 +266,22 @@ test('no check leaves a socket behind, however it ends', async (t) => {
     endpoints: [silent.address, talkative.address, `127.0.0.1:${tls.port}`],
     health_check: { ...fast, type: 'tls', timeout: '40ms' },
   });
+  const asking = await checksOf(t, {
+    endpoints: [silent.address, talkative.address],
+    health_check: { ...fast, type: 'expect', send: 'ping', expect: 'pong', timeout: '40ms' },
+  });
+  const connecting = await checksOf(t, {
+    endpoints: [silent.address, talkative.address],
+    health_check: { ...fast, type: 'tcp' },
+  });
   await eventually(() => {
     assert.ok(silent.accepted > 10 && talkative.accepted > 10 && tls.seen.connections > 10);
-    assert.ok(silent.open.size + talkative.open.size <= 2);
+    assert.ok(silent.open.size + talkative.open.size <= 6);
   });
-  await checks.update({ endpoints: ['127.0.0.1:1'] });
-  assert.deepEqual(checks.states(), []);
+  for (const { update, states } of [checks, asking, connecting]) {
+    await update({ endpoints: ['127.0.0.1:1'] });
+    assert.deepEqual(states(), []);
+  }
   await eventually(() => assert.equal(silent.open.size + talkative.open.size, 0));
   const accepted = silent.accepted;
   await checksOf(t, { endpoints: [talkative.address], health_check: { ...fast, type: 'tcp' } }).then(
