@@ -79,14 +79,21 @@ export async function createReloader(
     return result;
   }
 
+  async function read(text?: string): Promise<LoadedConfig | readonly string[]> {
+    await watcher.mark();
+    return tryLoad(current.file, text);
+  }
+
   async function onFilesChanged(): Promise<void> {
+    // A reload that came before may have read them.
+    if (!(await watcher.hasChanged())) return;
     events.onBegin?.();
     const deadline = performance.now() + pairMs;
-    let loaded = await tryLoad(current.file, current.text);
+    let loaded = await read(current.text);
     while (isFaulty(loaded) && performance.now() < deadline) {
       logger.debug({ faults: loaded }, 'files changed, but do not fit yet: waiting for the rest');
       await new Promise((resolve) => setTimeout(resolve, retryMs));
-      loaded = await tryLoad(current.file, current.text);
+      loaded = await read(current.text);
     }
     const reason = 'files changed';
     record(reason, isFaulty(loaded) ? { ok: false, faults: loaded } : await apply(loaded));
@@ -99,7 +106,7 @@ export async function createReloader(
     reload: (reason) =>
       inTurn(async () => {
         events.onBegin?.();
-        const loaded = await tryLoad(current.file);
+        const loaded = await read();
         return record(reason, isFaulty(loaded) ? { ok: false, faults: loaded } : await apply(loaded));
       }),
     close: watcher.close,

@@ -4,8 +4,12 @@ import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 export type Watcher = {
-  /** Watches these files from now on, as they are now. */
+  /** Watches these files from now on. Those that were watched before are still compared with what they were at `mark`. */
   readonly setFiles: (files: readonly string[]) => Promise<void>;
+  /** To be called just before the files are read: what differs from now on is a change. */
+  readonly mark: () => Promise<void>;
+  /** Whether a file is another than at `mark`. */
+  readonly hasChanged: () => Promise<boolean>;
   readonly close: () => void;
 };
 
@@ -16,36 +20,44 @@ const pollMs = 5000;
 
 /**
  * Calls `onChange` when at least one of the files is another than before: its inode, size or modification time, following
- * symlinks, so that what they point at counts (Kubernetes swaps `..data`).
+ * symlinks, so that what they point at counts (Kubernetes swaps `..data`). It is called again until `mark` is.
  */
 export function createWatcher(onChange: () => void): Watcher {
   let files: readonly string[] = [];
-  let seen = '';
+  let seen = new Map<string, string>();
   let watchers: FSWatcher[] = [];
   let settling: NodeJS.Timeout | undefined;
   const poll = setInterval(() => void look(), pollMs).unref();
 
-  async function look(): Promise<void> {
-    const watched = files;
-    const now = await fingerprint(watched);
-    if (watched !== files || now === seen) return;
-    seen = now;
-    onChange();
+  async function hasChanged(): Promise<boolean> {
+    const [watched, before] = [files, seen];
+    const now = await fingerprints(watched);
+    return watched === files && before === seen && watched.some((file) => now.get(file) !== seen.get(file));
   }
 
-  const onEvent = () => {
+  async function look(): Promise<void> {
+    if (await hasChanged()) onChange();
+  }
+
+  const settle = () => {
     clearTimeout(settling);
     settling = setTimeout(() => void look(), settleMs);
   };
 
   return {
+    hasChanged,
+    async mark() {
+      seen = await fingerprints(files);
+    },
     async setFiles(next) {
+      seen = new Map([...(await fingerprints(next)), ...seen]);
       files = next;
-      seen = await fingerprint(next);
       for (const watcher of watchers) watcher.close();
       watchers = [...new Set(next.map((file) => dirname(file)))].flatMap((directory) =>
-        watchDirectory(directory, onEvent),
+        watchDirectory(directory, settle),
       );
+      // For what changed since they were read.
+      settle();
     },
     close() {
       clearInterval(poll);
@@ -67,14 +79,12 @@ function watchDirectory(directory: string, onEvent: () => void): FSWatcher[] {
   }
 }
 
-async function fingerprint(files: readonly string[]): Promise<string> {
-  const marks = await Promise.all(
-    files.map((file) =>
-      stat(file).then(
-        ({ ino, size, mtimeMs }) => `${ino} ${size} ${mtimeMs}`,
-        () => 'missing',
-      ),
+async function fingerprints(files: readonly string[]): Promise<Map<string, string>> {
+  const entries = files.map((file) =>
+    stat(file).then(
+      ({ ino, size, mtimeMs }): [string, string] => [file, `${ino} ${size} ${mtimeMs}`],
+      (): [string, string] => [file, 'missing'],
     ),
   );
-  return marks.join('\n');
+  return new Map(await Promise.all(entries));
 }
