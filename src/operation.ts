@@ -2,7 +2,7 @@
 import { formatFinding, type LoadedConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { createHealthChecks } from './health-probes.ts';
-import { startAdmin } from './observe/admin.ts';
+import { type Admin, startAdmin } from './observe/admin.ts';
 import { createMetricsHub } from './observe/hub.ts';
 import type { Log } from './observe/log.ts';
 import { createOverview, type Overview } from './overview.ts';
@@ -32,7 +32,7 @@ export type OperationOptions = {
   readonly workers: number | 'auto' | undefined;
 };
 
-/** Workers tell their counts twice a second. When none has for so long, systemd's watchdog is not told that all is well. */
+/** Workers tell their counts every two seconds. When none has for so long, systemd's watchdog is not told that all is well. */
 const silenceMs = 10_000;
 
 /** Starts it all. Rejects with StartError or a ProxyError (ERR_LISTEN) if it cannot serve; then nothing is left running. */
@@ -95,7 +95,7 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
     health: health.states,
     isDraining: () => draining,
   });
-  const admin = await openAdmin(loaded, overview, log).catch(async (error) => {
+  const admin = await openAdmin(loaded, overview, log).catch(async (error: unknown) => {
     await supervisor.drain(0);
     throw error;
   });
@@ -103,7 +103,7 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
 
   return {
     listeners,
-    admin,
+    admin: admin?.address,
     supervisor,
     reload: reloader.reload,
     async upgrade() {
@@ -121,6 +121,7 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
       reloader.close();
       health.close();
       const cut = await supervisor.drain(grace);
+      await admin?.close();
       manager.close();
       return cut;
     },
@@ -131,10 +132,10 @@ async function openAdmin(
   { config }: LoadedConfig,
   source: Overview,
   { logger }: Log,
-): Promise<string | undefined> {
+): Promise<Admin | undefined> {
   if (config.admin === undefined) return undefined;
   const failed = (error: unknown) => logger.error({ err: error }, 'the admin endpoint failed to answer');
-  return (await startAdmin(config.admin.bind, { ...source, failed })).address;
+  return startAdmin(config.admin.bind, { ...source, failed });
 }
 
 /** Logs the warnings of a configuration that the one before did not have. */

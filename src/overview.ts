@@ -48,7 +48,8 @@ export function createOverview(parts: OverviewParts): Overview {
     healthy: () => true,
     ready: isReady,
     reload: () => reloader.reload('POST /reload'),
-    metrics() {
+    async metrics() {
+      await supervisor.collect();
       const { succeeded, failed, lastSuccessAt, last } = reloader.history();
       return hub.render({
         ready: isReady(),
@@ -70,7 +71,8 @@ export function createOverview(parts: OverviewParts): Overview {
         workerCrashes: crashes,
       });
     },
-    status(): Status {
+    async status(): Promise<Status> {
+      await supervisor.collect();
       const { last } = reloader.history();
       return {
         version: parts.version,

@@ -36,6 +36,8 @@ export type WorkerMethods = {
   setTicketMasters: (masters: TicketMasters) => void;
   reopenLog: () => void;
   setLogLevel: (level: Config['log']['level']) => void;
+  /** Its counts as of now. */
+  snapshot: () => MetricsSnapshot;
   /** What the health checks found. */
   applyHealth: (reports: readonly EndpointReport[]) => void;
   /** Another worker ejected an endpoint. */

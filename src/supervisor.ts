@@ -66,6 +66,8 @@ export type Supervisor = {
   readonly setLogLevel: (level: WorkerSettings['log']['level']) => void;
   readonly workers: () => readonly { readonly id: number; readonly pid: number; readonly phase: Phase }[];
   readonly bound: () => BoundAddresses;
+  /** Has all workers tell their counts now (`onMetrics`); one that does not answer soon is not waited for. */
+  readonly collect: () => Promise<void>;
 };
 
 /** The faults that kept the first workers from serving, one a line. */
@@ -82,6 +84,7 @@ export class StartError extends Error {
 /** A worker that lived longer than this is replaced at once when it dies. */
 const steadyMs = 10_000;
 const maxPauseMs = 30_000;
+const collectMs = 1000;
 
 export function createSupervisor({
   logger,
@@ -172,7 +175,10 @@ export function createSupervisor({
   async function replace(): Promise<void> {
     if (stopping || current === undefined || serving().length >= wantedWorkers(current)) return;
     const faults = await launch(current);
-    if (faults.length === 0) return;
+    if (faults.length === 0) {
+      logger.info('worker replaced');
+      return;
+    }
     logger.error({ faults }, 'a new worker could not start');
     quickDeaths += 1;
     setTimeout(() => void inTurn(replace), Math.min(maxPauseMs, 100 * 2 ** quickDeaths));
@@ -316,6 +322,13 @@ export function createSupervisor({
     },
 
     bound: () => bound,
+    async collect() {
+      const asked = [...workers.values()].map(async ({ id, channel }) =>
+        events.onMetrics?.(id, await channel.call('snapshot')),
+      );
+      const late = new Promise((resolve) => setTimeout(resolve, collectMs).unref());
+      await Promise.race([Promise.allSettled(asked), late]);
+    },
     workers: () =>
       [...workers.values()].map(({ id, process, phase }) => ({ id, pid: process.process.pid ?? 0, phase })),
   };

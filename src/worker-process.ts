@@ -82,6 +82,7 @@ const methods: WorkerMethods = {
     return deliverAll({ record, listener, local, clientCert: undefined }, Buffer.from(message));
   },
   setTicketMasters: (masters) => tickets?.replace(masters),
+  snapshot: () => metrics.snapshot(recordsOf(started())),
   applyHealth: (reports) => upstreams?.applyHealth(reports),
   eject: ({ upstream, endpoint, forMs, reason }) => upstreams?.eject(upstream, endpoint, forMs, reason),
   reopenLog: () => log?.reopen(),
@@ -117,8 +118,8 @@ process.on('SIGHUP', () => {});
 process.on('SIGUSR2', () => {});
 process.on('SIGTERM', () => void drainAndExit());
 
-/** Often enough for a page that refreshes; a scrape sees what was told last. */
-setInterval(tellMetrics, 500).unref();
+/** For the case that it crashes: who asks gets the counts of that moment, and a crash loses those since the last time. */
+setInterval(tellMetrics, 2000).unref();
 
 function tellMetrics(): void {
   if (worker) supervisor.tell('metrics', metrics.snapshot(recordsOf(worker)));

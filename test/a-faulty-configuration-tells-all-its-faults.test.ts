@@ -87,7 +87,7 @@ const cases: readonly { readonly name: string; readonly text: string; readonly f
       text: `wrokers: 4\nlog: { colour: red }\n${valid}upstreams: { orders: { endpoints: ["h:1"] } }\n`,
       faults: [
         'penstock.yaml:1:1 wrokers: unknown key "wrokers"; did you mean "workers"?',
-        'penstock.yaml:2:8 log.colour: unknown key "colour"; the keys here are: level, destination, access, access_open',
+        'penstock.yaml:2:8 log.colour: unknown key "colour"; the keys here are: level, destination, access, access_open, tls_keys',
       ],
     },
     {
@@ -204,7 +204,7 @@ const cases: readonly { readonly name: string; readonly text: string; readonly f
         'upstreams: { orders: 7 }',
       ].join('\n'),
       faults: [
-        'penstock.yaml:3:12 listeners.db.bind[0]: expected host:port, [v6]:port, :port or unix:/path (found ":70000")',
+        'penstock.yaml:3:12 listeners.db.bind[0]: expected host:port, [v6]:port, :port, unix:/path or systemd:NAME (found ":70000")',
         'penstock.yaml:3:31 listeners.db.bind[2]: :5432 is taken by listeners.db already; give each listener its own address',
         'penstock.yaml:5:9 listeners.db.routes[0]: expected a mapping (found 5)',
         'penstock.yaml:7:31 listeners.db.routes[2].upstream: no upstream is called "order"; did you mean "orders"?',

@@ -135,8 +135,9 @@ function replacePair(
   }
 }
 
-/** Kills the oldest of the processes that this penstock started. */
-function killWorker({ child }: Penstock, kills: number[]): void {
+/** Kills the oldest of its workers, unless the one killed before has not been replaced yet: somebody has to serve. */
+function killWorker({ child, log }: Penstock, kills: number[]): void {
+  if (log().filter(({ msg }) => msg === 'worker replaced').length < kills.length) return;
   const [worker] = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' ');
   if (!worker) return;
   kills.push(performance.now());
