@@ -94,6 +94,7 @@ export function createRecord(listener: string, conn: string, client: Address): A
 }
 
 const timeoutCodes: Partial<Record<Phase, ConnectionCode>> = {
+  admit: 'ERR_CLIENT_HELLO_TIMEOUT',
   proxy_header: 'ERR_PROXY_HEADER_TIMEOUT',
   starttls: 'ERR_STARTTLS_TIMEOUT',
   peek: 'ERR_CLIENT_HELLO_TIMEOUT',

@@ -306,8 +306,8 @@ async function copy(connection: Connection, { client, upstream }: Sides): Promis
   record.phase = 'splice';
   // Idle connections are many: what has been decided need not be remembered.
   connection.hello = undefined;
-  if (listener.accessLog.opened) logOpened(listener.logger, record);
   connection.splice = new Splice(client, upstream, record.bytes, { idle, halfClose });
+  if (listener.accessLog.opened) logOpened(listener.logger, record);
   const end: SpliceEnd = await connection.splice.done;
   record.side = end.side;
   record.code = end.code;

@@ -48,6 +48,8 @@ export type WorkerMethods = {
 
 /** What a worker may ask of the supervisor. */
 export type SupervisorMethods = {
+  /** The worker listens: what was sent before may be lost (Node 20). */
+  hello: () => void;
   lease: (limit: string, wanted: number) => Promise<number>;
   giveBack: (limit: string, amount: number) => void;
   enterAddress: (listener: string, key: string) => AddressVerdict;

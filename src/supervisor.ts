@@ -27,6 +27,7 @@ type WorkerState = {
   readonly process: ClusterWorker;
   readonly channel: Channel<WorkerMethods>;
   readonly startedAt: number;
+  readonly listens: Promise<void>;
   readonly gone: Promise<void>;
   phase: Phase;
 };
@@ -114,8 +115,9 @@ export function createSupervisor({
     return result;
   }
 
-  function methodsFor(id: number): SupervisorMethods {
+  function methodsFor(id: number, hello: () => void): SupervisorMethods {
     return {
+      hello,
       lease: (name, wanted) => leases.request(id, name, wanted),
       giveBack: (name, amount) => leases.giveBack(id, name, amount),
       enterAddress: (listener, key) => addresses.enter(id, listener, key),
@@ -137,9 +139,16 @@ export function createSupervisor({
 
   function fork(): WorkerState {
     const process = cluster.fork(handOver.env);
-    const channel = createChannel<WorkerMethods>((message) => {
-      if (process.isConnected()) process.send(message as object, () => {});
-    }, methodsFor(process.id));
+    let hello = () => {};
+    const listens = new Promise<void>((resolve) => {
+      hello = resolve;
+    });
+    const channel = createChannel<WorkerMethods>(
+      (message) => {
+        if (process.isConnected()) process.send(message as object, () => {});
+      },
+      methodsFor(process.id, () => hello()),
+    );
     process.on('message', channel.receive);
     const gone = new Promise<void>((resolve) => process.once('exit', () => resolve()));
     const state: WorkerState = {
@@ -147,6 +156,7 @@ export function createSupervisor({
       process,
       channel,
       startedAt: performance.now(),
+      listens,
       gone,
       phase: 'starting',
     };
@@ -194,6 +204,7 @@ export function createSupervisor({
   async function launch(loaded: LoadedConfig): Promise<readonly string[]> {
     const state = fork();
     try {
+      await Promise.race([state.listens, state.gone]);
       await state.channel.call('start', { log: { ...settings.log, level }, ticketMasters, health });
       const answer = await state.channel.call('prepare', packConfig(loaded));
       if (!answer.ok) {
@@ -221,7 +232,8 @@ export function createSupervisor({
     state.phase = 'draining';
     try {
       const cut = await state.channel.call('drain', graceMs);
-      state.process.disconnect();
+      // A second, less patient drain may have been here first.
+      if (state.process.isConnected()) state.process.disconnect();
       await state.gone;
       return cut;
     } catch {

@@ -103,6 +103,7 @@ const supervisor = createChannel<SupervisorMethods>((message) => {
   if (process.connected) process.send?.(message, undefined, undefined, () => {});
 }, methods);
 process.on('message', supervisor.receive);
+supervisor.tell('hello');
 
 // Before Node's own answer to it, which ends a worker at once whose supervisor is gone, and its connections with it.
 cluster.worker?.once('disconnect', () => {

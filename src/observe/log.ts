@@ -30,6 +30,7 @@ export async function openLog(config: Pick<Config['log'], 'level' | 'destination
   const destination = pino.destination({
     dest: descriptor ?? config.destination,
     sync: false,
+    mode: 0o640,
     minLength: 4096,
     periodicFlush: 100,
     maxLength: maxBuffered,

@@ -20,8 +20,6 @@ type Direction = {
   readonly to: Stream;
   readonly side: 'client' | 'upstream';
   ended: boolean;
-  /** Bytes have come this way since the other direction ended. */
-  answered: boolean;
 };
 
 /**
@@ -36,14 +34,16 @@ export class Splice {
   readonly #limits: SpliceLimits;
   #resolve!: (end: SpliceEnd) => void; // set by the promise's executor, which runs at once
   #result: SpliceEnd | undefined;
+  /** Who ended first, and how many bytes had moved by then. */
+  #firstEnd: { readonly side: Side; readonly moved: number } | undefined;
   #open = 2;
   #lastActive = Date.now();
   #timer: NodeJS.Timeout | undefined;
 
   /** Both streams are paused and half-open; reading starts here. */
   constructor(client: Stream, upstream: Stream, bytes: Bytes, limits: SpliceLimits) {
-    this.#up = { from: client, to: upstream, side: 'client', ended: false, answered: false };
-    this.#down = { from: upstream, to: client, side: 'upstream', ended: false, answered: false };
+    this.#up = { from: client, to: upstream, side: 'client', ended: false };
+    this.#down = { from: upstream, to: client, side: 'upstream', ended: false };
     this.#bytes = bytes;
     this.#limits = limits;
     this.done = new Promise((resolve) => {
@@ -83,12 +83,12 @@ export class Splice {
     this.#lastActive = Date.now();
     if (direction === this.#up) this.#bytes.in += chunk.length;
     else this.#bytes.out += chunk.length;
-    if (this.#opposite(direction).ended) direction.answered = true;
     if (!direction.to.stream.write(chunk)) direction.from.stream.pause();
   }
 
   #onEnd(direction: Direction): void {
     direction.ended = true;
+    this.#firstEnd ??= { side: direction.side, moved: this.#moved() };
     this.#lastActive = Date.now();
     // Who ended first ended the connection.
     if (this.#up.ended && this.#down.ended) {
@@ -101,11 +101,11 @@ export class Splice {
   /** A side failed. What was read of it is still delivered, then the other side is reset too. */
   #onGone(direction: Direction, error: Error | undefined): void {
     if (this.#result !== undefined) return;
-    const opposite = this.#opposite(direction);
-    // PostgreSQL and others close without reading a close_notify, which makes their close a reset. Where the peer had ended
-    // and nothing more was said, that is how such a server takes its leave.
-    const isLeave = opposite.ended && !direction.answered;
-    this.#result = isLeave ? { side: opposite.side } : describeFailure(direction.side, error);
+    // PostgreSQL and its clients close without reading the other's close_notify, which makes their close a reset. Where one
+    // side had ended and hardly a byte was said since, that is how they take their leave.
+    const end = this.#firstEnd;
+    const isLeave = end !== undefined && this.#moved() - end.moved <= farewellBytes && !isTlsFault(error);
+    this.#result = isLeave ? { side: end.side } : describeFailure(direction.side, error);
     direction.ended = true;
     this.#lastActive = Date.now();
     const other = direction.to;
@@ -116,8 +116,8 @@ export class Splice {
     }
   }
 
-  #opposite(direction: Direction): Direction {
-    return direction === this.#up ? this.#down : this.#up;
+  #moved(): number {
+    return this.#bytes.in + this.#bytes.out;
   }
 
   #onClose(direction: Direction): void {
@@ -151,6 +151,9 @@ export class Splice {
   }
 }
 
+/** A close_notify of either version and any cipher fits; an answer hardly does. */
+const farewellBytes = 64;
+
 const onTimer = (splice: Splice): void => Splice.watch(splice);
 
 /** When all that was written is out. ('drain' would come only after a write that was too much, and never after an end.) */
@@ -161,10 +164,15 @@ function onceWritten(stream: Stream['stream'], then: () => void): void {
 
 const nothing = Buffer.alloc(0);
 
+function isTlsFault(error: Error | undefined): boolean {
+  const cause = systemCode(error);
+  return cause.startsWith('ERR_SSL_') || cause.startsWith('ERR_TLS_');
+}
+
 function describeFailure(side: 'client' | 'upstream', error: Error | undefined): SpliceEnd {
   const cause = systemCode(error);
   const who = side === 'client' ? 'the client' : 'the upstream';
-  if (cause.startsWith('ERR_SSL_') || cause.startsWith('ERR_TLS_')) {
+  if (isTlsFault(error)) {
     const code = side === 'client' ? 'ERR_CLIENT_TLS' : 'ERR_UPSTREAM_TLS';
     const reason = (error as { reason?: unknown } | undefined)?.reason ?? error?.message;
     return { side, code, error: `TLS with ${who} failed: ${reason} (${cause})` };
