@@ -150,6 +150,8 @@ export function createSupervisor({
       methodsFor(process.id, () => hello()),
     );
     process.on('message', channel.receive);
+    // A write to a worker that is just going, of ours or of cluster's own; 'exit' tells what there is to tell.
+    process.on('error', () => {});
     const gone = new Promise<void>((resolve) => process.once('exit', () => resolve()));
     const state: WorkerState = {
       id: process.id,
