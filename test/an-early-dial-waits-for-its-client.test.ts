@@ -142,6 +142,21 @@ describe('an early dial', () => {
     assert.equal((await proxy.connectionLine())['code'], undefined);
   });
 
+  it('counts no time that the client takes as the upstream’s', async (t) => {
+    const upstream = await watched(t);
+    const proxy = await earlyProxy(t, [upstream.port], { timeouts: { connect: '100ms' } });
+    const { stream, release } = heldClient(t, proxy.port());
+    await eventually(() => assert.equal(upstream.sockets.length, 1));
+    const later = performance.now() + 250;
+    await eventually(() => assert.ok(performance.now() > later));
+    release();
+    stream.end('payload');
+    let text = '';
+    for await (const chunk of stream) text += chunk;
+    assert.equal(text, 'payload');
+    assert.equal(upstream.sockets.length, 1);
+  });
+
   for (const how of ['resetAndDestroy', 'end'] as const) {
     it(`is made anew when the upstream leaves meanwhile (${how})`, async (t) => {
       const [first, second] = [await watched(t), await watched(t)];

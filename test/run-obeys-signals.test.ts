@@ -3,11 +3,13 @@
  * log on SIGUSR1 and opens no inspector by it, and tells what keeps it from serving on stderr, each fault once.
  */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { readFileSync, renameSync } from 'node:fs';
 import { describe, it, type TestContext } from 'node:test';
+import { capturedHello } from './support/client-hellos.ts';
 import { echoUpstream } from './support/clients.ts';
 import { eventually } from './support/eventually.ts';
-import { type Penstock, spawnPenstock, startPenstock } from './support/penstock.ts';
+import { type Penstock, penstockMain, spawnPenstock, startPenstock } from './support/penstock.ts';
 import type { LogLine } from './support/proxy.ts';
 import { type RawClient, rawClient, unixClient } from './support/raw-client.ts';
 import { tcpUpstream } from './support/upstream.ts';
@@ -74,7 +76,7 @@ describe('run', () => {
     penstock.child.kill('SIGINT');
     const { ended, error } = await client.closed;
     assert.deepEqual([ended, error], [false, 'ECONNRESET']);
-    assert.equal(await penstock.exited, 0);
+    assert.equal(await penstock.exited, 0, penstock.stderr() + penstock.stdout());
     assert.equal(said(penstock, 'connection')?.['code'], 'ERR_SHUTDOWN');
     assert.equal(said(penstock, 'stopped')?.['cut'], 1);
   });
@@ -142,6 +144,21 @@ describe('SIGUSR1', () => {
     penstock.child.kill('SIGTERM');
     assert.equal(await penstock.exited, 0);
     assert.doesNotMatch(penstock.stderr(), /[Dd]ebugger/);
+  });
+
+  it('opens the inspector of no other command', async (t) => {
+    const child = spawn(process.execPath, [penstockMain, 'hello', '127.0.0.1:0']);
+    t.after(() => child.kill('SIGKILL'));
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
+    await eventually(() => assert.notEqual(output, ''), 15_000);
+    child.kill('SIGUSR1');
+    const port = Number(/:(\d+)/.exec(output)?.[1]);
+    // It lives, and has had time to say what it did.
+    const client = rawClient(t, port);
+    client.socket.end(capturedHello('openssl-tls13'));
+    await eventually(() => assert.match(output, /orders\.example\.com/));
+    assert.doesNotMatch(output, /[Dd]ebugger/);
   });
 });
 

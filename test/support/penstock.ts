@@ -58,7 +58,7 @@ export function spawnPenstock(
     LISTEN_FDS: String(sockets.length),
     LISTEN_FDNAMES: sockets.map(({ name }) => name).join(':'),
   };
-  const command = [process.execPath, main, 'run', '-c', `${directory}/penstock.yaml`];
+  const command = [process.execPath, penstockMain, 'run', '-c', `${directory}/penstock.yaml`];
   const child = spawn('/bin/sh', ['-c', `${limit} export LISTEN_PID=$$; exec "$@"`, 'sh', ...command], {
     env: { ...process.env, ...env, ...(sockets.length > 0 ? activation : {}) },
     stdio: ['pipe', 'pipe', 'pipe', ...sockets.map(({ fd }) => fd)],
@@ -104,4 +104,5 @@ export async function isReady(penstock: Penstock): Promise<void> {
   }
 }
 
-const main = resolve(import.meta.dirname, '../../src/main.ts');
+/** The command line. */
+export const penstockMain: string = resolve(import.meta.dirname, '../../src/main.ts');
