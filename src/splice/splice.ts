@@ -37,7 +37,7 @@ export class Splice {
   /** Who ended first, and how many bytes had moved by then. */
   #firstEnd: { readonly side: Side; readonly moved: number } | undefined;
   #open = 2;
-  #lastActive = Date.now();
+  #lastActive = performance.now();
   #timer: NodeJS.Timeout | undefined;
 
   /** Both streams are paused and half-open; reading starts here. */
@@ -80,7 +80,7 @@ export class Splice {
   }
 
   #onData(direction: Direction, chunk: Buffer): void {
-    this.#lastActive = Date.now();
+    this.#lastActive = performance.now();
     if (direction === this.#up) this.#bytes.in += chunk.length;
     else this.#bytes.out += chunk.length;
     if (!direction.to.stream.write(chunk)) direction.from.stream.pause();
@@ -88,8 +88,12 @@ export class Splice {
 
   #onEnd(direction: Direction): void {
     direction.ended = true;
-    this.#firstEnd ??= { side: direction.side, moved: this.#moved() };
+<<<<<<< Updated upstream
+    this.#firstEnd ??= side: direction.side, moved: this.#moved() ;
     this.#lastActive = Date.now();
+=======
+    this.#lastActive = performance.now();
+>>>>>>> Stashed changes
     // Who ended first ended the connection.
     if (this.#up.ended && this.#down.ended) {
       this.#result ??= { side: direction === this.#up ? 'upstream' : 'client' };
@@ -107,7 +111,7 @@ export class Splice {
     const isLeave = end !== undefined && this.#moved() - end.moved <= farewellBytes && !isTlsFault(error);
     this.#result = isLeave ? { side: end.side } : describeFailure(direction.side, error);
     direction.ended = true;
-    this.#lastActive = Date.now();
+    this.#lastActive = performance.now();
     const other = direction.to;
     if (other.stream.writableLength === 0 || other.stream.destroyed) abort(other);
     else {
@@ -133,7 +137,7 @@ export class Splice {
     clearTimeout(this.#timer);
     const half = this.#up.ended || this.#down.ended;
     const silence = half ? this.#limits.halfClose : this.#limits.idle;
-    const ms = this.#lastActive + silence - Date.now();
+    const ms = this.#lastActive + silence - performance.now();
     if (ms === Number.POSITIVE_INFINITY) return;
     if (ms > 0) {
       this.#timer = setTimeout(onTimer, ms, this);
