@@ -88,12 +88,8 @@ export class Splice {
 
   #onEnd(direction: Direction): void {
     direction.ended = true;
-<<<<<<< Updated upstream
-    this.#firstEnd ??= side: direction.side, moved: this.#moved() ;
-    this.#lastActive = Date.now();
-=======
+    this.#firstEnd ??= { side: direction.side, moved: this.#moved() };
     this.#lastActive = performance.now();
->>>>>>> Stashed changes
     // Who ended first ended the connection.
     if (this.#up.ended && this.#down.ended) {
       this.#result ??= { side: direction === this.#up ? 'upstream' : 'client' };
