@@ -30,6 +30,8 @@ type WorkerState = {
   readonly listens: Promise<void>;
   readonly gone: Promise<void>;
   phase: Phase;
+  /** Connections that its drain had to cut. */
+  cut: number;
 };
 
 export type SupervisorOptions = {
@@ -161,6 +163,7 @@ export function createSupervisor({
       listens,
       gone,
       phase: 'starting',
+      cut: 0,
     };
     workers.set(state.id, state);
     process.once('exit', (code, signal) => onExit(state, code, signal));
@@ -233,14 +236,14 @@ export function createSupervisor({
   async function retire(state: WorkerState, graceMs: number): Promise<number> {
     state.phase = 'draining';
     try {
-      const cut = await state.channel.call('drain', graceMs);
+      state.cut = await state.channel.call('drain', graceMs);
       // A second, less patient drain may have been here first.
       if (state.process.isConnected()) state.process.disconnect();
-      await state.gone;
-      return cut;
     } catch {
-      return 0; // it has gone already
+      // It has gone already, or goes with the answer that the other drain has had.
     }
+    await state.gone;
+    return state.cut;
   }
 
   function adopt(loaded: LoadedConfig): void {
