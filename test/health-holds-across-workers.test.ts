@@ -78,22 +78,29 @@ test('what one worker ejects rests in the other', async (t) => {
 });
 
 test('an upstream has no more connections than its limit, over all workers, and who waits gets a place', async (t) => {
-  let most = 0;
-  const upstream: Mortal = await mortalUpstream(t, (socket) => {
-    most = Math.max(most, upstream.open.size);
-    socket.on('data', (chunk) => setTimeout(() => socket.write(chunk), 5));
-    socket.on('end', () => setTimeout(() => socket.end(), 10));
+  let [inside, most] = [0, 0];
+  const upstream = await mortalUpstream(t, (socket) => {
+    inside += 1;
+    most = Math.max(most, inside);
+    const end = () => {
+      // Before the FIN is on its way: nobody can know of the free place yet.
+      inside -= 1;
+      socket.end();
+    };
+    socket.on('data', (chunk) => socket.write(chunk));
+    socket.on('end', () => setTimeout(end, 10));
   });
   const limits = { connections: 4, queue: { max: 100, timeout: '20s' } };
   const penstock = await startTwo(t, [upstream], { limits });
-  const failures: string[] = [];
+  const answers: string[] = [];
   await eventually(async () => {
     const clients = Array.from({ length: 40 }, () => exchange(penstock.port('one'), 'ping'));
-    for (const { received } of await Promise.all(clients)) {
-      if (received.toString() !== 'ping') failures.push(received.toString());
-    }
+    for (const { received } of await Promise.all(clients)) answers.push(received.toString());
+    await eventually(() => assert.equal(linesOf(penstock, 'connection').length, answers.length));
     assert.equal(pidsOf(linesOf(penstock, 'connection')).size, 2, 'both workers have had a turn');
   }, 20_000);
-  assert.deepEqual(failures, []);
+  const refused = linesOf(penstock, 'connection').filter(({ code }) => code !== undefined);
+  assert.deepEqual(refused, []);
+  assert.ok(answers.every((answer) => answer === 'ping'));
   assert.ok(most <= 4, `${most} at a time`);
 });
