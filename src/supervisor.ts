@@ -190,6 +190,7 @@ export function createSupervisor({
   async function replace(): Promise<void> {
     if (stopping || current === undefined || serving().length >= wantedWorkers(current)) return;
     const faults = await launch(current);
+    if (stopping) return;
     if (faults.length === 0) {
       logger.info('worker replaced');
       return;
@@ -315,7 +316,14 @@ export function createSupervisor({
 
     async drain(graceMs) {
       stopping = true;
-      const cuts = await Promise.all([...workers.values()].map((state) => retire(state, graceMs)));
+      const cuts = await Promise.all(
+        [...workers.values()].map(async (state) => {
+          if (state.phase !== 'starting') return retire(state, graceMs);
+          // It serves nobody yet, and may not even hear what it is told.
+          await kill(state);
+          return 0;
+        }),
+      );
       return cuts.reduce((total, cut) => total + cut, 0);
     },
 
