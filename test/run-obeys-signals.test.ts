@@ -81,6 +81,20 @@ describe('run', () => {
     assert.equal(said(penstock, 'stopped')?.['cut'], 1);
   });
 
+  it('ends, too, when it is told to while a worker is being replaced', async (t) => {
+    const { port } = await echoUpstream(t);
+    const penstock = await startPenstock(t, plain(port));
+    const client = await openClient(t, penstock);
+    client.socket.end();
+    await client.closed;
+    await eventually(() => assert.ok(said(penstock, 'connection')));
+    process.kill(Number(said(penstock, 'connection')?.['pid']), 'SIGKILL');
+    await eventually(() => assert.ok(said(penstock, 'worker died')));
+    penstock.child.kill('SIGTERM');
+    assert.equal(await penstock.exited, 0);
+    assert.ok(said(penstock, 'stopped'));
+  });
+
   it('cuts what is open when the grace is over', async (t) => {
     const { port } = await echoUpstream(t);
     const penstock = await startPenstock(t, { ...plain(port), shutdown: { grace: '50ms' } });
