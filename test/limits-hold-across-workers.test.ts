@@ -17,7 +17,14 @@ test('connections of a listener', async (t) => {
   await refusals(penstock, 'ERR_CONNECTION_LIMIT', 30);
   // Whoever leaves makes room, wherever the next one comes in.
   for (const { socket } of clients.slice(0, 4)) socket.destroy();
-  await eventually(async () => assert.equal((await greeted(t, port, 4)).length, 4));
+  await eventually(() =>
+    assert.equal(
+      penstock.log().filter(({ phase }) => phase === 'splice').length,
+      4,
+      'they have been counted out',
+    ),
+  );
+  assert.equal((await greeted(t, port, 4)).length, 4);
 });
 
 test('connections of an address', async (t) => {
@@ -42,7 +49,8 @@ test('what a dead worker had is free again', async (t) => {
   const gone = () => clients.filter(({ socket }) => socket.destroyed || socket.readableEnded).length;
   await eventually(() => assert.ok(gone() > 0));
   const lost = gone();
-  await eventually(async () => assert.equal((await greeted(t, port, lost)).length, lost));
+  await eventually(() => assert.ok(penstock.log().some(({ msg }) => msg === 'worker replaced')));
+  assert.equal((await greeted(t, port, lost)).length, lost);
 });
 
 /** Two workers, a server-first upstream, and these limits. */
