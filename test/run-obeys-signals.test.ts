@@ -31,6 +31,18 @@ async function openClient(t: TestContext, penstock: Penstock): Promise<RawClient
   return client;
 }
 
+/** The workers of a supervisor, started ones and starting ones. */
+function childrenOf(pid: number): number[] {
+  const list = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  return list === '' ? [] : list.split(' ').map(Number);
+}
+
+/** Bit 9 of the mask, as SIGUSR1 is 10. */
+function catchesSigusr1(pid: number): boolean {
+  const mask = /SigCgt:\s+([0-9a-f]{16})/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  return (BigInt(`0x${mask}`) & 0x200n) !== 0n;
+}
+
 const said = (penstock: Penstock, msg: string): LogLine | undefined =>
   penstock.log().find((line) => line.msg === msg);
 
@@ -155,6 +167,25 @@ describe('SIGUSR1', () => {
       penstock.child.kill('SIGUSR1');
       await (await openClient(t, penstock)).socket.destroy();
     }
+    penstock.child.kill('SIGTERM');
+    assert.equal(await penstock.exited, 0);
+    assert.doesNotMatch(penstock.stderr(), /[Dd]ebugger/);
+  });
+
+  it('opens none in a worker that is only starting', async (t) => {
+    const { port } = await echoUpstream(t);
+    const penstock = await startPenstock(t, plain(port));
+    const supervisor = penstock.child.pid ?? 0;
+    const before = childrenOf(supervisor);
+    process.kill(before[0] ?? 0, 'SIGKILL');
+    let starting: number | undefined;
+    // Somebody catches it from here on: the worker's own code, or else Node, which would open its inspector.
+    while (starting === undefined || !catchesSigusr1(starting)) {
+      starting = childrenOf(supervisor).find((pid) => !before.includes(pid));
+      await new Promise(setImmediate);
+    }
+    process.kill(starting, 'SIGUSR1');
+    await eventually(() => assert.ok(said(penstock, 'worker replaced')), 15_000);
     penstock.child.kill('SIGTERM');
     assert.equal(await penstock.exited, 0);
     assert.doesNotMatch(penstock.stderr(), /[Dd]ebugger/);
