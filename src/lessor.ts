@@ -46,7 +46,8 @@ export function createLeaseOffice(reclaim: Reclaim): LeaseOffice {
       if (pool === undefined) return Promise.resolve(0);
       // One at a time: two workers that reclaim at once would each take what the other needs.
       const turn = pool.queue.then(() => grant(worker, name, pool, wanted));
-      pool.queue = turn;
+      // The answer has to be on its way before another is asked to give back: it would not know yet what it has.
+      pool.queue = turn.then(() => new Promise((resolve) => setImmediate(resolve)));
       return turn;
     },
     giveBack(worker, name, amount) {

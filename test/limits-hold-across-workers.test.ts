@@ -40,6 +40,14 @@ test('new connections of an address a second', async (t) => {
   await refusals(penstock, 'ERR_RATE_LIMIT_PER_IP', 19);
 });
 
+test('connections of a listener, time and again: nobody is refused while there is room', async (t) => {
+  for (let round = 0; round < 5; round += 1) {
+    const { penstock, port } = await limited(t, { connections: 10 });
+    assert.equal((await greeted(t, port, 10)).length, 10);
+    penstock.child.kill('SIGKILL');
+  }
+});
+
 test('what a dead worker had is free again', async (t) => {
   const { penstock, port } = await limited(t, { connections: 10, connections_per_ip: 10 });
   const clients = await greeted(t, port, 10);
