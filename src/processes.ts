@@ -30,7 +30,7 @@ export type WorkerMethods = {
   commit: () => BoundAddresses;
   abort: () => Promise<void>;
   /** How much of a shared limit the worker does not use; it is given back by this. */
-  reclaim: (limit: string) => number;
+  reclaim: (limit: string) => Promise<number>;
   /** Forwards a CancelRequest to the sessions that a client has in this worker; their number. */
   cancel: (request: CancelErrand) => Promise<number>;
   setTicketMasters: (masters: TicketMasters) => void;
