@@ -2,7 +2,7 @@
 import { createReadStream, existsSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { formatAddress } from '../address.ts';
-import { type Endpoint, parseEndpoint } from '../config/schema.ts';
+import { type Endpoint, parseEndpoint } from '../config/values.ts';
 import { ProxyError, systemCode } from '../errors.ts';
 import { createHelloReader, type ReadHello } from '../peek/client-hello.ts';
 import { readInput, recognizeBytes } from './hello/bytes.ts';

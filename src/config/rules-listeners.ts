@@ -3,15 +3,8 @@ import { isIPv4 } from 'node:net';
 import type { Path, Report } from './finding.ts';
 import { checkTlsParameters } from './rules-tls.ts';
 import { placeholders } from './rules-upstreams.ts';
-import {
-  type Binding,
-  type ClientAuthConfig,
-  type ClientRule,
-  type Config,
-  type ListenerConfig,
-  parseBinding,
-  type RouteConfig,
-} from './schema.ts';
+import type { ClientAuthConfig, ClientRule, Config, ListenerConfig, RouteConfig } from './schema.ts';
+import { type Binding, parseBinding } from './values.ts';
 
 /** Reports contradictions, and what is missing, in listeners and their routes. */
 export function checkListeners(config: Config, report: Report): void {

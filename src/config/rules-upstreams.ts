@@ -1,7 +1,8 @@
 /** What an upstream may not say together, though each key by itself is fine. */
 import type { Path, Report } from './finding.ts';
 import { checkTlsParameters } from './rules-tls.ts';
-import { type Config, parseEndpoint, type UpstreamConfig, type UpstreamTlsConfig } from './schema.ts';
+import type { Config, UpstreamConfig, UpstreamTlsConfig } from './schema.ts';
+import { parseEndpoint } from './values.ts';
 
 /** Reports contradictions, and what is missing, in upstreams. */
 export function checkUpstreams(config: Config, report: Report): void {

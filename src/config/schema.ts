@@ -3,173 +3,23 @@
  * After parsing, durations are milliseconds, sizes bytes, and `off` is Infinity; nothing further in checks them again.
  */
 import { z } from 'zod';
-import { parseCidr } from '../address.ts';
-
-const secondsIn = { ms: 1e-3, s: 1, m: 60, h: 3600, d: 86400 } as const;
-const bytesIn = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
-
-const off = z.union([z.literal('off'), z.literal(false)]).transform(() => Number.POSITIVE_INFINITY);
-
-const duration = z
-  .string()
-  .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, 'expected a duration such as 250ms, 5s, 10m or 1h')
-  .transform((text) => {
-    const unit = /[a-z]+$/.exec(text)?.[0] as keyof typeof secondsIn;
-    return Math.round(Number.parseFloat(text) * secondsIn[unit] * 1000);
-  })
-  // setTimeout counts in 31 bits.
-  .refine((ms) => ms >= 1 && ms <= 2 ** 31 - 1, 'expected between 1ms and 24d')
-  .meta({ title: 'duration' });
-const durationOrOff = z
-  .union([off, duration], 'expected a duration such as 250ms, 5s, 10m or 1h, or off')
-  .meta({ title: 'duration or `off`' });
-
-export const size = z
-  .string()
-  .regex(/^\d+(B|KiB|MiB|GiB)$/, 'expected a size such as 64KiB or 1MiB')
-  .transform((text) => {
-    const unit = /[A-Za-z]+$/.exec(text)?.[0] as keyof typeof bytesIn;
-    return Number.parseInt(text, 10) * bytesIn[unit];
-  });
-
-const countOrOff = z
-  .union([off, z.int().min(1)], 'expected a whole number of 1 or more, or off')
-  .meta({ title: 'whole number or `off`' });
-const rateOrOff = z
-  .union(
-    [
-      off,
-      z
-        .string()
-        .regex(/^\d+\/(s|m|h)$/)
-        .transform((text) => {
-          const [count = '', unit = 's'] = text.split('/');
-          return Number(count) / secondsIn[unit as keyof typeof secondsIn];
-        }),
-    ],
-    'expected a rate such as 50/s or 600/m, or off',
-  )
-  .refine((rate) => rate > 0, 'expected a rate above zero, or off')
-  .meta({ title: 'rate or `off`' });
-
-const cidr = z
-  .string()
-  .refine((text) => {
-    try {
-      parseCidr(text);
-      return true;
-    } catch {
-      return false;
-    }
-  }, 'expected an address or a CIDR such as 10.0.0.0/8 or 2001:db8::/32')
-  .meta({ title: 'address or CIDR' });
-
-/** One or a list in the file, always a list after parsing; an empty list is an error. */
-function oneOrMore<T extends z.ZodType>(item: T) {
-  return z
-    .union([z.array(item).min(1, 'expected at least one entry'), item.transform((value) => [value])])
-    .transform((value) => value as z.output<T>[]);
-}
-
-const name = z
-  .string()
-  .regex(
-    /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/,
-    'expected a name of letters, digits, "-", "_" and ".", at most 63',
-  )
-  .meta({ title: 'name' });
-const path = z.string().min(1, 'expected a path').meta({ title: 'path' });
-
-/** `host:port`, `[v6]:port`, `:port` or `unix:/path`, parsed. `host` is undefined for all interfaces. */
-export type Endpoint =
-  | { readonly host: string | undefined; readonly port: number }
-  | { readonly path: string };
-
-const addressPattern = /^(?:unix:(?<path>.+)|(?:\[(?<v6>[^\]]*)\]|(?<host>[^:[\]]*)):(?<port>\d{1,5}))$/;
-
-/** Parses an address of the configuration; undefined if it is none. Port 0 is for tests: any free port. */
-export function parseEndpoint(text: string): Endpoint | undefined {
-  const parts = addressPattern.exec(text)?.groups;
-  if (!parts) return undefined;
-  if (parts['path'] !== undefined) return { path: parts['path'] };
-  const port = Number(parts['port']);
-  return port > 65535 ? undefined : { host: parts['v6'] || parts['host'] || undefined, port };
-}
-
-/** Where a listener gets its sockets: an address to bind, or the name by which systemd hands them over. */
-export type Binding = Endpoint | { readonly systemd: string };
-
-/** Parses an address of a listener; undefined if it is none. */
-export function parseBinding(text: string): Binding | undefined {
-  if (!text.startsWith('systemd:')) return parseEndpoint(text);
-  const systemd = text.slice('systemd:'.length);
-  // FileDescriptorName= of systemd.socket(5).
-  return /^[!-9;-~]{1,255}$/.test(systemd) ? { systemd } : undefined;
-}
-
-const bindAddress = z
-  .string()
-  .refine((text) => parseEndpoint(text) !== undefined, 'expected host:port, [v6]:port, :port or unix:/path')
-  .meta({ title: 'address' });
-
-const listenAddress = z
-  .string()
-  .refine(
-    (text) => parseBinding(text) !== undefined,
-    'expected host:port, [v6]:port, :port, unix:/path or systemd:NAME',
-  )
-  .meta({ title: 'address' });
-
-const dialAddress = z
-  .string()
-  .refine((text) => {
-    const endpoint = parseEndpoint(text);
-    return (
-      endpoint !== undefined && ('path' in endpoint || (endpoint.host !== undefined && endpoint.port > 0))
-    );
-  }, 'expected host:port, [v6]:port or unix:/path')
-  .meta({ title: 'address' });
-
-const serverName = z
-  .string()
-  .max(253)
-  .transform((text) => text.toLowerCase().replace(/\.$/, ''))
-  .refine(
-    (text) => /^(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?$/.test(text),
-    'expected a host name such as db.example.com or *.example.com',
-  )
-  .meta({ title: 'server name' });
-
-const pin = z
-  .string()
-  .regex(
-    /^sha256:[A-Za-z0-9+/]{43}=$/,
-    'expected sha256: and the base64 of a SHA-256 (penstock prints it: `penstock check`)',
-  )
-  .meta({ title: 'pin' });
-
-const version = z
-  .union([z.literal('1.2'), z.literal('1.3'), z.literal(1.2), z.literal(1.3)], 'expected "1.2" or "1.3"')
-  .transform((value) => `TLSv${value}` as 'TLSv1.2' | 'TLSv1.3')
-  .meta({ title: '`"1.2"` or `"1.3"`' });
-
-/** After parsing each character is a byte. */
-const byteText = z
-  .string()
-  .min(1, 'expected at least one character')
-  .regex(/^(?:[^\\]|\\(?:[rnt0\\]|x[0-9a-fA-F]{2}))*$/, 'after "\\" expected one of r, n, t, 0, xHH and "\\"')
-  .transform((text) =>
-    Buffer.from(text)
-      .toString('latin1')
-      .replace(/\\(x..|.)/g, unescapeByte),
-  )
-  .meta({ title: 'text' });
-
-const namedBytes: Readonly<Record<string, string>> = { r: '\r', n: '\n', t: '\t', '0': '\0', '\\': '\\' };
-
-function unescapeByte(_: string, code: string): string {
-  return namedBytes[code] ?? String.fromCharCode(Number.parseInt(code.slice(1), 16));
-}
+import {
+  bindAddress,
+  byteText,
+  cidr,
+  countOrOff,
+  dialAddress,
+  duration,
+  durationOrOff,
+  listenAddress,
+  name,
+  oneOrMore,
+  path,
+  pin,
+  rateOrOff,
+  serverName,
+  version,
+} from './values.ts';
 
 const alpnName = z.string().min(1).max(255).meta({ title: 'protocol name' });
 const ciphers = oneOrMore(z.string().min(1)).describe(

@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs';
 import { type AddressInfo, createServer, type ListenOptions, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { type Config, type Endpoint, parseBinding, parseEndpoint } from '../config/schema.ts';
+import type { Config } from '../config/schema.ts';
+import { type Endpoint, parseBinding, parseEndpoint } from '../config/values.ts';
 import { ProxyError, systemCode } from '../errors.ts';
 import { removeStaleSocket } from '../socket-file.ts';
 import { takeInherited } from './inherited.ts';

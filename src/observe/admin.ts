@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, ListenOptions } from 'node:net';
 import { formatAddress } from '../address.ts';
-import { parseEndpoint } from '../config/schema.ts';
+import { parseEndpoint } from '../config/values.ts';
 import { ProxyError, systemCode } from '../errors.ts';
 import { removeStaleSocket } from '../socket-file.ts';
 import { isLoopback, refusalOf } from './origin.ts';

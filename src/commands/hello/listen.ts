@@ -1,7 +1,7 @@
 /** Listens for clients, to read the ClientHello of each. */
 import { createServer, type Server, type Socket } from 'node:net';
 import { formatAddress, normalizeAddress } from '../../address.ts';
-import type { Endpoint } from '../../config/schema.ts';
+import type { Endpoint } from '../../config/values.ts';
 import { ProxyError } from '../../errors.ts';
 import { createHelloReader, type ReadHello } from '../../peek/client-hello.ts';
 import { Peek } from '../../peek/peek.ts';

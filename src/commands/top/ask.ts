@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { dirname, resolve } from 'node:path';
 import { findConfigFile } from '../../config/load.ts';
-import { type Endpoint, parseEndpoint } from '../../config/schema.ts';
+import { type Endpoint, parseEndpoint } from '../../config/values.ts';
 import { parseYaml } from '../../config/yaml.ts';
 import { systemCode } from '../../errors.ts';
 import type { Status } from '../../observe/status.ts';
