@@ -219,7 +219,8 @@ test('no mutation of a response does worse than not being stapled', () => {
       const mutated = Buffer.from(good);
       mutated[at] = value;
       const read = readStaple(mutated, leaf);
-      if (typeof read === 'object') assert.ok(Number.isFinite(read.thisUpdate) && Number.isFinite(read.nextUpdate));
+      if (typeof read === 'object')
+        assert.ok(Number.isFinite(read.thisUpdate) && Number.isFinite(read.nextUpdate));
       else assert.match(read, /^(is|says|does not say|cannot be parsed) /);
       if (length < good.length) assert.equal(typeof readStaple(good.subarray(0, length), leaf), 'string');
     }),
