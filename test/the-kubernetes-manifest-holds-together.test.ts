@@ -51,7 +51,7 @@ const resources = new Map(documents.map((it) => it.toJS() as Resource).map((it) 
 const deployment = resources.get('Deployment')!.spec; // the first test says if it is missing
 const pod = deployment.template.spec;
 const [container] = pod.containers;
-const directory = temporaryDirectory({ after });
+const directory = temporaryDirectory({ after: (cleanup: () => void) => after(cleanup) });
 let loaded: LoadedConfig;
 
 before(async () => {

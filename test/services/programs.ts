@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path';
 
 /** Debian's packages with all of them. */
 const packages =
-  'postgresql redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils';
+  'postgresql redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl';
 
 /** How to install them. */
 export const installHint = `apt-get install ${packages}`;
@@ -26,6 +26,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'the-live-page-shows-what-status-says': ['chromium'],
   'alerts-fire-when-they-should': ['promtool'],
   'top-redraws-in-a-terminal': ['script'],
+  'systemd-understands-penstock': ['systemd-analyze', 'systemd-notify', 'systemd-socket-activate', 'perl'],
 };
 
 /** The path of a program or module; undefined if it isn't installed. */
