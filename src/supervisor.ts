@@ -191,10 +191,7 @@ export function createSupervisor({
     if (stopping || current === undefined || serving().length >= wantedWorkers(current)) return;
     const faults = await launch(current);
     if (stopping) return;
-    if (faults.length === 0) {
-      logger.info('worker replaced');
-      return;
-    }
+    if (faults.length === 0) return;
     logger.error({ faults }, 'a new worker could not start');
     quickDeaths += 1;
     setTimeout(() => void inTurn(replace), Math.min(maxPauseMs, 100 * 2 ** quickDeaths));
@@ -219,6 +216,7 @@ export function createSupervisor({
       }
       bound = await state.channel.call('commit');
       state.phase = 'serving';
+      logger.info({ worker: state.id, worker_pid: state.process.process.pid }, 'worker serving');
       return [];
     } catch (error) {
       await kill(state);

@@ -57,7 +57,9 @@ test('what a dead worker had is free again', async (t) => {
   const gone = () => clients.filter(({ socket }) => socket.destroyed || socket.readableEnded).length;
   await eventually(() => assert.ok(gone() > 0));
   const lost = gone();
-  await eventually(() => assert.ok(penstock.log().some(({ msg }) => msg === 'worker replaced')));
+  await eventually(() =>
+    assert.equal(penstock.log().filter(({ msg }) => msg === 'worker serving').length, 3),
+  );
   assert.equal((await greeted(t, port, lost)).length, lost);
 });
 

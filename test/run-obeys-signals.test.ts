@@ -185,7 +185,10 @@ describe('SIGUSR1', () => {
       await new Promise(setImmediate);
     }
     process.kill(starting, 'SIGUSR1');
-    await eventually(() => assert.ok(said(penstock, 'worker replaced')), 15_000);
+    await eventually(
+      () => assert.equal(penstock.log().filter(({ msg }) => msg === 'worker serving').length, 3),
+      15_000,
+    );
     penstock.child.kill('SIGTERM');
     assert.equal(await penstock.exited, 0);
     assert.doesNotMatch(penstock.stderr(), /[Dd]ebugger/);

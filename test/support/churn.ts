@@ -137,7 +137,7 @@ function replacePair(
 
 /** Kills the oldest of its workers, unless the one killed before has not been replaced yet: somebody has to serve. */
 function killWorker({ child, log }: Penstock, kills: number[]): void {
-  if (log().filter(({ msg }) => msg === 'worker replaced').length < kills.length) return;
+  if (log().filter(({ msg }) => msg === 'worker serving').length < 2 + kills.length) return;
   const [worker] = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' ');
   if (!worker) return;
   kills.push(performance.now());
