@@ -219,6 +219,8 @@ async function openClient(
   if (route.kind !== 'terminate') {
     clearDeadline(connection);
     raw.allowHalfOpen = true;
+    // Where nothing was peeked, nothing was read yet: a client that resets is to be noticed while the upstream is dialled.
+    raw.read(0);
     return { stream: raw, raw };
   }
   setDeadline(connection, listener.config.timeouts.handshake, 'handshake');

@@ -155,10 +155,15 @@ function buildListener(name: string, config: ListenerConfig, shared: Shared): Li
     router: buildRouter(config.routes),
     routes,
     takesPlain: routes.some((route) => route.kind === 'off'),
-    takesTls: routes.some((route) => route.kind !== 'off'),
+    takesTls: config.routes.some(looksAtHello) || !config.routes.some(({ tls }) => tls === 'off'),
     cancels: shared.cancelsOf(name),
     open: new Set(),
   };
+}
+
+/** A route that denies by address alone needs no hello to do it, and must not keep those waiting who send none. */
+function looksAtHello({ tls, deny, sni, alpn, ja4 }: RouteConfig): boolean {
+  return deny ? (sni ?? alpn ?? ja4) !== undefined : tls !== 'off';
 }
 
 function buildRoute(config: RouteConfig, index: number, shared: Shared): Route {

@@ -43,6 +43,15 @@ describe('a listener with `tls: off` routes alone', () => {
     assert.deepEqual([line['bytes_in'], line['bytes_out']], [4, greeting.length + 4]);
   });
 
+  it('does so beside a route that denies by address', async (t) => {
+    const denied = { from: '10.0.0.0/8', deny: true };
+    const { proxy } = await greeter(t, { timeouts: { client_hello: '1s' }, routes: [denied, off] });
+    const client = rawClient(t, proxy.port());
+    assert.equal((await client.until(greeting.length)).toString(), greeting);
+    client.socket.end();
+    await client.closed;
+  });
+
   it('has no deadline for a silent client: there is no hello to wait for', async (t) => {
     // Greets only when both deadlines have long passed.
     const { port } = await tcpUpstream(t, (socket) => {

@@ -34,7 +34,7 @@ export async function bind(
   if (binding === undefined) throw new TypeError(`not an address: ${address}`);
   const targets = 'systemd' in binding ? handedOver(binding.systemd, name) : [listenOptions(binding)];
   const servers = targets.map(() =>
-    createServer({ noDelay: true }, (socket) => {
+    createServer({ noDelay: true, pauseOnConnect: true }, (socket) => {
       // A TCP client that has gone already has no address any more, and must not pass for one on a unix socket.
       if (!('path' in binding) && socket.remoteAddress === undefined) socket.destroy();
       else onConnection(socket);

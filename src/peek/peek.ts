@@ -7,14 +7,14 @@ import { ProxyError, systemCode } from '../errors.ts';
  * bytes so far; it answers `undefined` when it needs more and throws when they can never become what it expects, which
  * also bounds what is held here. One parser at a time.
  *
- * Between `read`s nothing is read. After `release` the socket is paused, has its bytes back, and no listener of ours.
+ * Between `read`s the socket is paused and has all its bytes back: a FIN behind them is not an end before somebody has
+ * read them. After `release` it has no listener of ours either.
  */
 export class Peek {
   readonly #socket: Socket;
   readonly #side: 'client' | 'upstream';
-  /** Holds `#length` bytes from `#start`; grows by doubling, so that dripped bytes cost linear time. */
+  /** While a read is under way, holds `#length` bytes; grows by doubling, so that dripped bytes cost linear time. */
   #buffer: Buffer = empty;
-  #start = 0;
   #length = 0;
   #parse: ((bytes: Buffer) => unknown) | undefined;
   #resolve: ((value: never) => void) | undefined;
@@ -37,26 +37,23 @@ export class Peek {
       this.#parse = parse;
       this.#resolve = resolve;
       this.#reject = reject;
-      if (this.#length > 0) this.#offer();
-      if (this.#reject === undefined) return;
       if (this.#socket.destroyed) this.#ended ??= closedEarly(this.#side);
       if (this.#ended) this.#settle()?.(this.#ended);
       else this.#socket.resume();
     });
   }
 
-  /** Forgets the first bytes: whoever comes next does not see them. */
+  /** Forgets the first bytes of what the last read was given: whoever comes next does not see them. */
   drop(bytes: number): void {
-    this.#start += bytes;
-    this.#length -= bytes;
+    this.#socket.read(bytes);
   }
 
   /** How many bytes have arrived and were not dropped. */
   get length(): number {
-    return this.#length;
+    return this.#length + this.#socket.readableLength;
   }
 
-  /** Gives the socket back, paused, the bytes in front. Throws if it has ended meanwhile. */
+  /** Gives the socket back, paused. Throws if it has ended meanwhile. */
   release(): void {
     const socket = this.#socket;
     socket.pause();
@@ -64,9 +61,6 @@ export class Peek {
     if (this.#ended || socket.destroyed || socket.readableEnded) {
       throw this.#ended ?? closedEarly(this.#side);
     }
-    if (this.#length > 0) socket.unshift(this.#bytes());
-    this.#buffer = empty;
-    this.#length = 0;
   }
 
   /** Removes our listeners; the bytes are lost. For sockets that are given up. */
@@ -79,32 +73,31 @@ export class Peek {
   }
 
   #bytes(): Buffer {
-    return this.#buffer.subarray(this.#start, this.#start + this.#length);
+    return this.#buffer.subarray(0, this.#length);
   }
 
   readonly #onData = (chunk: Buffer): void => {
+    // What is dropped.
+    if (this.#parse === undefined) return;
     if (this.#length === 0) {
       this.#buffer = chunk;
-      this.#start = 0;
     } else {
-      const end = this.#start + this.#length;
+      const end = this.#length;
       if (end + chunk.length > this.#buffer.length) {
-        const grown = Buffer.allocUnsafe(2 * (this.#length + chunk.length));
-        this.#buffer.copy(grown, 0, this.#start, end);
+        const grown = Buffer.allocUnsafe(2 * (end + chunk.length));
+        this.#buffer.copy(grown, 0, 0, end);
         this.#buffer = grown;
-        this.#start = 0;
       }
-      chunk.copy(this.#buffer, this.#start + this.#length);
+      chunk.copy(this.#buffer, end);
     }
     this.#length += chunk.length;
-    this.#offer();
+    this.#offer(this.#parse);
   };
 
-  #offer(): void {
-    if (this.#parse === undefined) return;
+  #offer(parse: (bytes: Buffer) => unknown): void {
     let value: unknown;
     try {
-      value = this.#parse(this.#bytes());
+      value = parse(this.#bytes());
     } catch (error) {
       this.#settle()?.(error);
       return;
@@ -112,10 +105,13 @@ export class Peek {
     if (value === undefined) return;
     const resolve = this.#resolve;
     this.#settle();
+    this.#socket.unshift(this.#bytes());
+    this.#buffer = empty;
+    this.#length = 0;
     resolve?.(value as never);
   }
 
-  /** Ends the current read; at once, so that a FIN behind the bytes is not read before somebody expects it. */
+  /** Ends the current read. */
   #settle(): ((error: unknown) => void) | undefined {
     const reject = this.#reject;
     this.#parse = undefined;

@@ -1,0 +1,11 @@
+/** What the TLS of both segments has in common. */
+import { z } from 'zod';
+import { oneOrMore } from './values.ts';
+
+export const alpnName = z.string().min(1).max(255).meta({ title: 'protocol name' });
+export const ciphers = oneOrMore(z.string().min(1)).describe(
+  "OpenSSL names of TLS 1.2 cipher suites, and TLS 1.3 suites by their own names; default: Mozilla's intermediate list.",
+);
+export const groups = oneOrMore(z.string().min(1)).describe(
+  'Key-exchange groups, best first, such as X25519MLKEM768, X25519 or P-256.',
+);

@@ -1,0 +1,155 @@
+/** The `upstreams` of a configuration file. */
+import { z } from 'zod';
+import { alpnName, ciphers, groups } from './tls-schema.ts';
+import {
+  byteText,
+  cidr,
+  countOrOff,
+  dialAddress,
+  duration,
+  durationOrOff,
+  name,
+  oneOrMore,
+  pin,
+  version,
+} from './values.ts';
+
+const balance = z.enum(['round_robin', 'least_connections', 'random_two', 'hash']);
+
+const upstreamTls = z
+  .strictObject({
+    starttls: z.enum(['postgres']).optional().describe('Absent: TLS from the first byte.'),
+    server_name: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('The name sent and verified. Default: the endpoint’s host; `{sni}` is the client’s.'),
+    authority: name.default('system').describe('Whom we trust.'),
+    certificate: name.optional().describe('What we present: mutual TLS.'),
+    pins: z.array(pin).min(1).optional().describe('Besides the authority, or alone with `verify: pin`.'),
+    verify: z
+      .enum(['full', 'ca', 'pin', 'none'])
+      .default('full')
+      .describe(
+        '`full`: chain and name. `ca`: chain only. `pin`: the key only. `none`: warned about at start.',
+      ),
+    alpn: oneOrMore(alpnName).optional().describe('Protocols offered.'),
+    min_version: version.prefault('1.2').describe('The lowest TLS version.'),
+    max_version: version.prefault('1.3').describe('The highest TLS version.'),
+    ciphers: ciphers.optional(),
+    groups: groups.optional(),
+  })
+  .describe('TLS towards the upstream.');
+
+const tlv = z.enum(['authority', 'alpn', 'ssl', 'unique_id', 'crc32c']);
+const proxyVersion = z.union([
+  z.enum(['v1', 'v2']).transform((value) => ({ version: value, tlvs: [] as z.output<typeof tlv>[] })),
+  z.strictObject({
+    version: z.enum(['v1', 'v2']).describe('v1 is text, v2 binary.'),
+    tlvs: z.array(tlv).default([]).describe('With v2: what is told besides addresses.'),
+  }),
+]);
+
+const endpoint = z.union([
+  dialAddress.transform((address) => ({ address, weight: 1, priority: 0 })),
+  z.strictObject({
+    address: dialAddress.describe('`host:port`, `[v6]:port`, `unix:/path`, or a template of the SNI.'),
+    weight: z.int().min(1).max(1000).default(1).describe('Its share among the endpoints of its priority.'),
+    priority: z.int().min(0).max(100).default(0).describe('Used when no endpoint of a lower number is up.'),
+  }),
+]);
+
+export const upstream = z.strictObject({
+  endpoints: z
+    .array(endpoint)
+    .min(1, 'expected at least one endpoint')
+    .describe('Addresses, with weight and priority.'),
+  allow_addresses: oneOrMore(cidr)
+    .optional()
+    .describe('What templates may resolve to; required with templates.'),
+  resolve: z
+    .strictObject({
+      ttl: durationOrOff.prefault('10s').describe('How long an answer is used.'),
+      each_address: z.boolean().default(false).describe('Every address of a name is an endpoint of its own.'),
+    })
+    .prefault({})
+    .describe('How names are resolved.'),
+  balance: balance.default('round_robin').describe('How an endpoint is chosen.'),
+  hash_on: z.enum(['client_ip', 'sni']).default('client_ip').describe('With `balance: hash`.'),
+  slow_start: durationOrOff
+    .prefault('off')
+    .describe('An endpoint that comes back (checked or ejected) has its full weight only after this time.'),
+  tls: upstreamTls.optional(),
+  send_proxy_protocol: proxyVersion.optional().describe('PROXY header sent ahead: v1, v2, or v2 with TLVs.'),
+  timeouts: z
+    .strictObject({
+      connect: durationOrOff.prefault('3s').describe('One attempt: name, TCP, STARTTLS and TLS together.'),
+    })
+    .prefault({})
+    .describe('Time-outs.'),
+  retries: z.int().min(0).max(20).default(2).describe('Further endpoints tried when a dial fails.'),
+  dial: z
+    .enum(['after_handshake', 'early'])
+    .default('after_handshake')
+    .describe('`early`: TCP to the upstream while the client’s handshake runs (never with client_auth).'),
+  limits: z
+    .strictObject({
+      connections: countOrOff
+        .prefault('off')
+        .describe('Open connections to this upstream, those that are being dialled included.'),
+      queue: z
+        .strictObject({
+          max: countOrOff.prefault(100).describe('Waiting clients, in each worker.'),
+          timeout: durationOrOff
+            .prefault('5s')
+            .describe('How long they wait; `timeouts.connect` begins after that.'),
+        })
+        .optional()
+        .describe('Clients above the limit wait here, first come, first served. Absent: they are refused.'),
+    })
+    .prefault({})
+    .describe('Limits.'),
+  health_check: z
+    .strictObject({
+      type: z
+        .enum(['tcp', 'tls', 'postgres', 'expect'])
+        .describe(
+          '`tcp`: it accepts connections. `tls`: a full handshake, as `tls` of the upstream has it. `postgres`: it answers a startup message, and is neither starting nor stopping. `expect`: it answers `send` with what holds `expect`. The last two go over TLS where the upstream has it.',
+        ),
+      interval: duration.prefault('5s').describe('From one check to the next.'),
+      timeout: durationOrOff.prefault('2s').describe('An endpoint that has not answered by then failed.'),
+      healthy_after: z.int().min(1).default(2).describe('Successes in a row after which it is up.'),
+      unhealthy_after: z.int().min(1).default(3).describe('Failures in a row after which it is down.'),
+      send: byteText
+        .optional()
+        .describe(
+          'With `type: expect`: what is sent; absent: nothing. `\\r`, `\\n`, `\\t`, `\\0`, `\\xHH` stand for bytes, `\\\\` for itself.',
+        ),
+      expect: byteText
+        .optional()
+        .describe(
+          'With `type: expect`: what the answer holds, anywhere in its first 64 KiB; written as `send` is.',
+        ),
+    })
+    .optional()
+    .describe(
+      'Active health check, made by one process for all workers. An endpoint is up until proven otherwise. With `each_address` every address is checked; templates are not.',
+    ),
+  outlier: z
+    .strictObject({
+      failures: z.int().min(1).default(5).describe('Failed dials in a row.'),
+      eject_for: duration.prefault('30s').describe('How long the endpoint then rests.'),
+    })
+    .optional()
+    .describe(
+      'Passive health check: each worker counts failed dials; the first that ejects an endpoint tells the others.',
+    ),
+  on_down: z
+    .enum(['keep', 'close'])
+    .default('keep')
+    .describe('Open connections to an endpoint that its health checks find down.'),
+  all_down: z
+    .enum(['fail', 'try_anyway'])
+    .default('fail')
+    .describe('When every endpoint is down or ejected: refuse clients, or use them as if all were up.'),
+});
