@@ -84,8 +84,9 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
       logger.level = levelOf(next);
       supervisor.setLogLevel(levelOf(next));
     },
-    onEnd: ({ ok, faults }) =>
-      manager.ready(ok ? 'serving' : `serving; the last reload failed: ${faults[0]}`),
+    onEnd({ ok, faults }) {
+      if (!draining) manager.ready(ok ? 'serving' : `serving; the last reload failed: ${faults[0]}`);
+    },
   });
   overview = createOverview({
     version,
@@ -111,6 +112,7 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
       if (!ok) return;
       const outcome = await supervisor.upgrade(reloader.current().config.shutdown.upgrade_grace);
       if (outcome.ok) logger.info({ workers: supervisor.workers() }, 'workers replaced');
+      else if (draining) logger.warn('upgrade given up: penstock is stopping');
       else logger.error({ faults: outcome.faults }, 'upgrade failed: the old workers go on');
     },
     async drain() {

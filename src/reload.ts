@@ -13,6 +13,7 @@ export type Reloader = {
   readonly reload: (reason: string) => Promise<ReloadResult>;
   /** For metrics and status. */
   readonly history: () => ReloadHistory;
+  /** Penstock is stopping: nothing is reloaded from now on, and what is under way is given up. */
   readonly close: () => void;
 };
 
@@ -37,6 +38,7 @@ export type ReloadHistory = {
  */
 const pairMs = 10_000;
 const retryMs = 500;
+const givenUp: ReloadResult = { ok: false, faults: ['penstock is stopping'] };
 
 /** Begins to watch the files of what was loaded. */
 export async function createReloader(
@@ -48,6 +50,7 @@ export async function createReloader(
   let current = initial;
   let history: ReloadHistory = { succeeded: 0, failed: 0, lastSuccessAt: new Date(), last: undefined };
   let turn: Promise<unknown> = Promise.resolve();
+  let closed = false;
   const watcher = createWatcher(() => void inTurn(() => onFilesChanged()));
 
   function inTurn<T>(step: () => Promise<T>): Promise<T> {
@@ -57,6 +60,7 @@ export async function createReloader(
   }
 
   async function apply(loaded: LoadedConfig): Promise<ReloadResult> {
+    if (closed) return givenUp;
     const outcome = await supervisor.apply(loaded);
     if (!outcome.ok) return { ok: false, faults: outcome.faults };
     current = loaded;
@@ -66,6 +70,10 @@ export async function createReloader(
   }
 
   function record(reason: string, result: ReloadResult): ReloadResult {
+    if (closed && !result.ok) {
+      logger.warn({ reason }, 'reload given up: penstock is stopping');
+      return givenUp;
+    }
     const at = new Date();
     history = {
       succeeded: history.succeeded + (result.ok ? 1 : 0),
@@ -86,11 +94,11 @@ export async function createReloader(
 
   async function onFilesChanged(): Promise<void> {
     // A reload that came before may have read them.
-    if (!(await watcher.hasChanged())) return;
+    if (closed || !(await watcher.hasChanged())) return;
     events.onBegin?.();
     const deadline = performance.now() + pairMs;
     let loaded = await read(current.text);
-    while (isFaulty(loaded) && performance.now() < deadline) {
+    while (isFaulty(loaded) && !closed && performance.now() < deadline) {
       logger.debug({ faults: loaded }, 'files changed, but do not fit yet: waiting for the rest');
       await new Promise((resolve) => setTimeout(resolve, retryMs));
       loaded = await read(current.text);
@@ -105,11 +113,15 @@ export async function createReloader(
     history: () => history,
     reload: (reason) =>
       inTurn(async () => {
+        if (closed) return record(reason, givenUp);
         events.onBegin?.();
         const loaded = await read();
         return record(reason, isFaulty(loaded) ? { ok: false, faults: loaded } : await apply(loaded));
       }),
-    close: watcher.close,
+    close() {
+      closed = true;
+      watcher.close();
+    },
   };
 }
 

@@ -1,13 +1,11 @@
 /** The process that users start: it reads the configuration, keeps workers serving it, and tells them what to do. */
-import cluster, { type Worker as ClusterWorker } from 'node:cluster';
 import { availableParallelism } from 'node:os';
 import type { Logger } from 'pino';
 import { createAddressBook } from './address-book.ts';
-import { type Channel, createChannel } from './channel.ts';
 import type { LoadedConfig, TicketMasters } from './config/load.ts';
 import { packConfig } from './config/transfer.ts';
 import { createLeaseOffice } from './lessor.ts';
-import { type HandOver, takeSockets } from './listen/inherited.ts';
+import { takeSockets } from './listen/inherited.ts';
 import { removeStaleSockets } from './listen/listener.ts';
 import type { MetricsSnapshot } from './observe/metrics.ts';
 import {
@@ -15,24 +13,17 @@ import {
   type Ejection,
   limitName,
   type SupervisorMethods,
-  type WorkerMethods,
   type WorkerSettings,
 } from './processes.ts';
 import type { EndpointReport } from './upstream/endpoint-state.ts';
-
-/** A worker's life: it starts, serves, and drains; when it is gone it is forgotten. */
-type Phase = 'starting' | 'serving' | 'draining';
-type WorkerState = {
-  readonly id: number;
-  readonly process: ClusterWorker;
-  readonly channel: Channel<WorkerMethods>;
-  readonly startedAt: number;
-  readonly listens: Promise<void>;
-  readonly gone: Promise<void>;
-  phase: Phase;
-  /** Connections that its drain had to cut. */
-  cut: number;
-};
+import {
+  forkWorker,
+  killWorker,
+  type Phase,
+  retireWorker,
+  setUpCluster,
+  type WorkerHandle,
+} from './worker-handle.ts';
 
 export type SupervisorOptions = {
   readonly logger: Logger;
@@ -53,7 +44,10 @@ export type SupervisorEvents = {
 export type Supervisor = {
   /** Starts the workers with their first configuration. Resolves with what is bound; throws StartError, and none is left. */
   readonly start: (loaded: LoadedConfig) => Promise<BoundAddresses>;
-  /** Has all workers take a configuration, or none: the faults, one a line, if one of them could not. */
+  /**
+   * Has all workers take a configuration, or none: the faults, one a line, if one of them could not. Once `drain` was called
+   * nothing new is taken or started.
+   */
   readonly apply: (
     loaded: LoadedConfig,
   ) => Promise<{ ok: true; bound: BoundAddresses } | { ok: false; faults: string[] }>;
@@ -84,6 +78,8 @@ export class StartError extends Error {
   }
 }
 
+/** Why nothing new is begun. */
+const stoppingFault = 'penstock is stopping';
 /** A worker that lived longer than this is replaced at once when it dies. */
 const steadyMs = 10_000;
 const maxPauseMs = 30_000;
@@ -95,7 +91,7 @@ export function createSupervisor({
   workers: override,
   events = {},
 }: SupervisorOptions): Supervisor {
-  const workers = new Map<number, WorkerState>();
+  const workers = new Map<number, WorkerHandle>();
   const handOver = takeSockets();
   const addresses = createAddressBook();
   const leases = createLeaseOffice((worker, name) => {
@@ -117,9 +113,8 @@ export function createSupervisor({
     return result;
   }
 
-  function methodsFor(id: number, hello: () => void): SupervisorMethods {
+  function methodsFor(id: number): Omit<SupervisorMethods, 'hello'> {
     return {
-      hello,
       lease: (name, wanted) => leases.request(id, name, wanted),
       giveBack: (name, amount) => leases.giveBack(id, name, amount),
       enterAddress: (listener, key) => addresses.enter(id, listener, key),
@@ -139,38 +134,14 @@ export function createSupervisor({
     };
   }
 
-  function fork(): WorkerState {
-    const process = cluster.fork(handOver.env);
-    let hello = () => {};
-    const listens = new Promise<void>((resolve) => {
-      hello = resolve;
-    });
-    const channel = createChannel<WorkerMethods>(
-      (message) => {
-        if (process.isConnected()) process.send(message as object, () => {});
-      },
-      methodsFor(process.id, () => hello()),
-    );
-    process.on('message', channel.receive);
-    // A write to a worker that is just going, of ours or of cluster's own; 'exit' tells what there is to tell.
-    process.on('error', () => {});
-    const gone = new Promise<void>((resolve) => process.once('exit', () => resolve()));
-    const state: WorkerState = {
-      id: process.id,
-      process,
-      channel,
-      startedAt: performance.now(),
-      listens,
-      gone,
-      phase: 'starting',
-      cut: 0,
-    };
-    workers.set(state.id, state);
-    process.once('exit', (code, signal) => onExit(state, code, signal));
-    return state;
+  function fork(): WorkerHandle {
+    const worker = forkWorker(handOver, methodsFor);
+    workers.set(worker.id, worker);
+    worker.process.once('exit', (code, signal) => onExit(worker, code, signal));
+    return worker;
   }
 
-  function onExit(state: WorkerState, code: number | null, signal: string | null): void {
+  function onExit(state: WorkerHandle, code: number | null, signal: string | null): void {
     workers.delete(state.id);
     state.channel.close();
     events.onGone?.(state.id, state.phase === 'serving' && !stopping);
@@ -180,18 +151,18 @@ export function createSupervisor({
     const lived = performance.now() - state.startedAt;
     quickDeaths = lived < steadyMs ? quickDeaths + 1 : 0;
     const pause = quickDeaths < 2 ? 0 : Math.min(maxPauseMs, 100 * 2 ** (quickDeaths - 2));
-    logger.error(
-      { worker: state.id, worker_pid: state.process.process.pid, code, signal, pause_ms: pause },
-      'worker died',
-    );
+    logger.error({ worker: state.id, worker_pid: state.pid, code, signal, pause_ms: pause }, 'worker died');
     setTimeout(() => void inTurn(replace), pause);
   }
 
   async function replace(): Promise<void> {
     if (stopping || current === undefined || serving().length >= wantedWorkers(current)) return;
-    const faults = await launch(current);
-    if (stopping) return;
-    if (faults.length === 0) return;
+    tryAgain(await launch(current));
+  }
+
+  /** For workers that should be there and could not start. */
+  function tryAgain(faults: readonly string[]): void {
+    if (stopping || faults.length === 0) return;
     logger.error({ faults }, 'a new worker could not start');
     quickDeaths += 1;
     setTimeout(() => void inTurn(replace), Math.min(maxPauseMs, 100 * 2 ** quickDeaths));
@@ -203,47 +174,29 @@ export function createSupervisor({
     return wanted === 'auto' ? availableParallelism() : wanted;
   };
 
-  /** Starts one worker; its faults if it cannot serve, and then it is gone. */
+  /** Starts one worker; its faults if it cannot serve, and then it is gone. A drain ends it while it starts. */
   async function launch(loaded: LoadedConfig): Promise<readonly string[]> {
+    if (stopping) return [stoppingFault];
     const state = fork();
     try {
       await Promise.race([state.listens, state.gone]);
       await state.channel.call('start', { log: { ...settings.log, level }, ticketMasters, health });
       const answer = await state.channel.call('prepare', packConfig(loaded));
       if (!answer.ok) {
-        await kill(state);
+        await killWorker(state);
         return answer.faults;
       }
       bound = await state.channel.call('commit');
       state.phase = 'serving';
-      logger.info({ worker: state.id, worker_pid: state.process.process.pid }, 'worker serving');
+      logger.info({ worker: state.id, worker_pid: state.pid }, 'worker serving');
       return [];
     } catch (error) {
-      await kill(state);
+      await killWorker(state);
       return [`a worker ended while it started: ${(error as Error).message}`];
     }
   }
 
   let bound: BoundAddresses = {};
-
-  async function kill(state: WorkerState): Promise<void> {
-    state.phase = 'draining';
-    state.process.process.kill('SIGKILL');
-    await state.gone;
-  }
-
-  async function retire(state: WorkerState, graceMs: number): Promise<number> {
-    state.phase = 'draining';
-    try {
-      state.cut = await state.channel.call('drain', graceMs);
-      // A second, less patient drain may have been here first.
-      if (state.process.isConnected()) state.process.disconnect();
-    } catch {
-      // It has gone already, or goes with the answer that the other drain has had.
-    }
-    await state.gone;
-    return state.cut;
-  }
 
   function adopt(loaded: LoadedConfig): void {
     current = loaded;
@@ -255,7 +208,8 @@ export function createSupervisor({
     const wanted = wantedWorkers(loaded);
     const missing = Math.max(0, wanted - serving().length);
     const faults = await Promise.all(Array.from({ length: missing }, () => launch(loaded)));
-    for (const extra of serving().slice(wanted)) void retire(extra, loaded.config.shutdown.upgrade_grace);
+    for (const extra of serving().slice(wanted))
+      void retireWorker(extra, loaded.config.shutdown.upgrade_grace);
     return [...new Set(faults.flat())];
   }
 
@@ -268,7 +222,7 @@ export function createSupervisor({
         const faults = await adjustWorkers(loaded);
         if (faults.length === 0) return bound;
         stopping = true;
-        await Promise.all([...workers.values()].map(kill));
+        await Promise.all([...workers.values()].map(killWorker));
         throw new StartError(faults);
       }),
 
@@ -276,12 +230,15 @@ export function createSupervisor({
       inTurn(async () => {
         await removeStaleSockets(loaded.config);
         const packed = packConfig(loaded);
+        if (stopping) return { ok: false, faults: [stoppingFault] };
         const asked = serving();
         const answers = await Promise.all(
           // A worker that dies meanwhile takes part no more; the one that replaces it gets what is decided.
           asked.map(({ channel }) => channel.call('prepare', packed).catch(() => ({ ok: true }) as const)),
         );
-        const faults = [...new Set(answers.flatMap((answer) => (answer.ok ? [] : answer.faults)))];
+        const faults = stopping
+          ? [stoppingFault]
+          : [...new Set(answers.flatMap((answer) => (answer.ok ? [] : answer.faults)))];
         if (faults.length > 0) {
           await Promise.all(asked.map(({ channel }) => channel.call('abort').catch(() => {})));
           return { ok: false, faults };
@@ -291,8 +248,8 @@ export function createSupervisor({
           asked.map(({ channel }) => channel.call('commit').catch(() => undefined)),
         );
         bound = committed.find((it) => it !== undefined) ?? bound;
-        await adjustWorkers(loaded);
-        return { ok: true, bound };
+        tryAgain(await adjustWorkers(loaded));
+        return stopping ? { ok: false, faults: [stoppingFault] } : { ok: true, bound };
       }),
 
     upgrade: (graceMs) =>
@@ -302,11 +259,8 @@ export function createSupervisor({
         for (const old of serving()) {
           const faults = await launch(loaded);
           if (faults.length > 0) return { ok: false, faults: [...faults] };
-          void retire(old, graceMs).then((cut) => {
-            logger.info(
-              { worker: old.id, worker_pid: old.process.process.pid, cut },
-              'replaced worker ended',
-            );
+          void retireWorker(old, graceMs).then((cut) => {
+            logger.info({ worker: old.id, worker_pid: old.pid, cut }, 'replaced worker ended');
           });
         }
         return { ok: true };
@@ -316,9 +270,9 @@ export function createSupervisor({
       stopping = true;
       const cuts = await Promise.all(
         [...workers.values()].map(async (state) => {
-          if (state.phase !== 'starting') return retire(state, graceMs);
+          if (state.phase !== 'starting') return retireWorker(state, graceMs);
           // It serves nobody yet, and may not even hear what it is told.
-          await kill(state);
+          await killWorker(state);
           return 0;
         }),
       );
@@ -352,25 +306,8 @@ export function createSupervisor({
       const late = new Promise((resolve) => setTimeout(resolve, collectMs).unref());
       await Promise.race([Promise.allSettled(asked), late]);
     },
-    workers: () =>
-      [...workers.values()].map(({ id, process, phase }) => ({ id, pid: process.process.pid ?? 0, phase })),
+    workers: () => [...workers.values()].map(({ id, pid, phase }) => ({ id, pid, phase })),
   };
-}
-
-/** Workers accept for themselves (`SCHED_NONE`): round robin through the supervisor costs half as much again. */
-function setUpCluster({ stdio }: HandOver): void {
-  const program = new URL(
-    `./worker-process.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`,
-    import.meta.url,
-  );
-  cluster.schedulingPolicy = cluster.SCHED_NONE;
-  cluster.setupPrimary({
-    exec: program.pathname,
-    args: [],
-    execArgv: process.allowedNodeEnvironmentFlags.has('--disable-sigusr1') ? ['--disable-sigusr1'] : [],
-    serialization: 'advanced',
-    stdio: [...stdio],
-  });
 }
 
 function limitsOf({ config }: LoadedConfig): Map<string, number> {

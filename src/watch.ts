@@ -27,6 +27,7 @@ export function createWatcher(onChange: () => void): Watcher {
   let seen = new Map<string, string>();
   let watchers: FSWatcher[] = [];
   let settling: NodeJS.Timeout | undefined;
+  let closed = false;
   const poll = setInterval(() => void look(), pollMs).unref();
 
   async function hasChanged(): Promise<boolean> {
@@ -51,6 +52,7 @@ export function createWatcher(onChange: () => void): Watcher {
     },
     async setFiles(next) {
       seen = new Map([...(await fingerprints(next)), ...seen]);
+      if (closed) return;
       files = next;
       for (const watcher of watchers) watcher.close();
       watchers = [...new Set(next.map((file) => dirname(file)))].flatMap((directory) =>
@@ -60,6 +62,7 @@ export function createWatcher(onChange: () => void): Watcher {
       settle();
     },
     close() {
+      closed = true;
       clearInterval(poll);
       clearTimeout(settling);
       for (const watcher of watchers) watcher.close();

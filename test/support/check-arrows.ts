@@ -37,7 +37,7 @@ const layers = [
   ['overview.ts', 'service-manager.ts'],
   ['reload.ts', 'service-manager.ts'],
   ['supervisor.ts'],
-  ['address-book.ts', 'lessor.ts', 'watch.ts'],
+  ['address-book.ts', 'lessor.ts', 'watch.ts', 'worker-handle.ts'],
   ['standalone.ts', 'worker-process.ts'],
   ['processes.ts'],
   ['worker.ts'],

@@ -1,0 +1,91 @@
+/** A worker process as the supervisor has it: forked, spoken to, ended. */
+import cluster, { type Worker as ClusterWorker } from 'node:cluster';
+import { type Channel, createChannel } from './channel.ts';
+import type { HandOver } from './listen/inherited.ts';
+import type { SupervisorMethods, WorkerMethods } from './processes.ts';
+
+/** It starts, serves, and drains; when it is gone it is forgotten. */
+export type Phase = 'starting' | 'serving' | 'draining';
+
+export type WorkerHandle = {
+  readonly id: number;
+  readonly pid: number;
+  readonly process: ClusterWorker;
+  readonly channel: Channel<WorkerMethods>;
+  readonly startedAt: number;
+  /** It hears what it is told. */
+  readonly listens: Promise<void>;
+  readonly gone: Promise<void>;
+  phase: Phase;
+  /** Connections that its drain had to cut. */
+  cut: number;
+};
+
+/** Workers accept for themselves (`SCHED_NONE`): round robin through the supervisor costs half as much again. */
+export function setUpCluster({ stdio }: HandOver): void {
+  const program = new URL(
+    `./worker-process.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`,
+    import.meta.url,
+  );
+  cluster.schedulingPolicy = cluster.SCHED_NONE;
+  cluster.setupPrimary({
+    exec: program.pathname,
+    args: [],
+    execArgv: process.allowedNodeEnvironmentFlags.has('--disable-sigusr1') ? ['--disable-sigusr1'] : [],
+    serialization: 'advanced',
+    stdio: [...stdio],
+  });
+}
+
+/** Starts a worker; `methodsOf` is what it may ask of the supervisor, `hello` apart. */
+export function forkWorker(
+  { env }: HandOver,
+  methodsOf: (id: number) => Omit<SupervisorMethods, 'hello'>,
+): WorkerHandle {
+  const process = cluster.fork(env);
+  let hello = () => {};
+  const listens = new Promise<void>((resolve) => {
+    hello = resolve;
+  });
+  const channel = createChannel<WorkerMethods>(
+    (message) => {
+      if (process.isConnected()) process.send(message as object, () => {});
+    },
+    { ...methodsOf(process.id), hello: () => hello() },
+  );
+  process.on('message', channel.receive);
+  // A write to a worker that is just going, of ours or of cluster's own; 'exit' tells what there is to tell.
+  process.on('error', () => {});
+  return {
+    id: process.id,
+    pid: process.process.pid ?? 0,
+    process,
+    channel,
+    startedAt: performance.now(),
+    listens,
+    gone: new Promise<void>((resolve) => process.once('exit', () => resolve())),
+    phase: 'starting',
+    cut: 0,
+  };
+}
+
+/** Ends a worker that nobody needs, at once. */
+export async function killWorker(worker: WorkerHandle): Promise<void> {
+  worker.phase = 'draining';
+  worker.process.process.kill('SIGKILL');
+  await worker.gone;
+}
+
+/** Has a worker drain and end; resolves with the number of connections that were cut. */
+export async function retireWorker(worker: WorkerHandle, graceMs: number): Promise<number> {
+  worker.phase = 'draining';
+  try {
+    worker.cut = await worker.channel.call('drain', graceMs);
+    // A second, less patient drain may have been here first.
+    if (worker.process.isConnected()) worker.process.disconnect();
+  } catch {
+    // It has gone already, or goes with the answer that the other drain has had.
+  }
+  await worker.gone;
+  return worker.cut;
+}
