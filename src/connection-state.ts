@@ -13,7 +13,7 @@ export type Connection = {
   readonly raw: Socket;
   readonly listener: Listener;
   readonly record: AccessRecord;
-  /** Where the client reached us; raw sockets forget it once they are closed. */
+  /** Where the client reached us, while its socket is open. */
   readonly local: Address;
   hello: ClientHello | undefined;
   /** The protocols that the client offered. */
@@ -48,9 +48,12 @@ export function createConnection(raw: Socket, listener: Listener): Connection {
     raw,
     listener,
     record: createRecord(listener.name, `${instance}-${count.toString(36)}`, client),
-    local: raw.localAddress
-      ? { address: normalizeAddress(raw.localAddress), port: raw.localPort ?? 0 }
-      : unixAddress,
+    // A system call, of use only to those who send a PROXY header.
+    get local() {
+      return raw.localAddress
+        ? { address: normalizeAddress(raw.localAddress), port: raw.localPort ?? 0 }
+        : unixAddress;
+    },
     hello: undefined,
     offered: none,
     route: undefined,
@@ -107,7 +110,12 @@ const timeoutCodes: Partial<Record<Phase, ConnectionCode>> = {
 export function setDeadline(connection: Connection, ms: number, option: 'client_hello' | 'handshake'): void {
   clearTimeout(connection.timer);
   connection.timer = undefined;
-  if (ms === Number.POSITIVE_INFINITY) return;
+  if (ms === Number.POSITIVE_INFINITY) {
+    // Nothing else would notice a client that has vanished; once it is established, the splice sees to that.
+    const { keepalive } = connection.listener.config.timeouts;
+    if (keepalive !== Number.POSITIVE_INFINITY) connection.raw.setKeepAlive(true, keepalive);
+    return;
+  }
   const left = connection.record.startedAt + ms - performance.now();
   connection.timer = setTimeout(miss, Math.max(1, left), connection, ms, option);
 }

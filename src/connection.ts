@@ -75,8 +75,6 @@ async function enter(connection: Connection): Promise<void> {
   const { admission, descriptors, name } = connection.listener;
   // A socket that fails while no step listens to it must not end the process; every step looks for itself.
   connection.raw.on('error', ignore);
-  const { keepalive } = connection.listener.config.timeouts;
-  if (keepalive !== Number.POSITIVE_INFINITY) connection.raw.setKeepAlive(true, keepalive);
   if (descriptors.open >= descriptors.capacity) {
     throw new ProxyError('ERR_DESCRIPTORS_EXHAUSTED', {
       side: 'proxy',
@@ -304,11 +302,11 @@ async function cancel(connection: Connection, stream: Socket, message: Buffer): 
 
 async function copy(connection: Connection, { client, upstream }: Sides): Promise<void> {
   const { record, listener } = connection;
-  const { idle, half_close: halfClose } = listener.config.timeouts;
+  const { idle, half_close: halfClose, keepalive: keepAlive } = listener.config.timeouts;
   record.phase = 'splice';
   // Idle connections are many: what has been decided need not be remembered.
   connection.hello = undefined;
-  connection.splice = new Splice(client, upstream, record.bytes, { idle, halfClose });
+  connection.splice = new Splice(client, upstream, record.bytes, { idle, halfClose, keepAlive });
   if (listener.accessLog.opened) logOpened(listener.logger, record);
   const end: SpliceEnd = await connection.splice.done;
   record.side = end.side;

@@ -79,7 +79,6 @@ export function dialFor(caller: Caller, outbound: Outbound, options: Options): P
   record.upstream = outbound.upstream.name;
   const request: DialRequest<Prepared> = {
     client: { sni: options.sni, wildcardLabel: options.wildcardLabel, clientAddress: record.client.address },
-    keepAliveMs: listener.config.timeouts.keepalive,
     signal: options.signal,
     clientReady: options.clientReady,
     prepare(raw, endpoint, signal) {

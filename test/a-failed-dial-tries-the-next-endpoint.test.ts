@@ -23,7 +23,6 @@ function request(overrides: Partial<DialRequest<Socket>> = {}): DialRequest<Sock
   return {
     client: clientOf(),
     prepare: async (raw) => raw,
-    keepAliveMs: 60_000,
     signal: new AbortController().signal,
     ...overrides,
   };

@@ -108,11 +108,12 @@ describe('a splice whose upstream resets', () => {
     const client = await pair(t, 64 * 1024 * 1024);
     const upstream = await pair(t, 64 * 1024);
     const bytes = { in: 0, out: 0 };
+    const off = Number.POSITIVE_INFINITY;
     const splice = new Splice(
       { stream: client.near, raw: client.near },
       { stream: upstream.near, raw: upstream.near },
       bytes,
-      { idle: Number.POSITIVE_INFINITY, halfClose: Number.POSITIVE_INFINITY },
+      { idle: off, halfClose: off, keepAlive: off },
     );
     const megabyte = Buffer.alloc(1024 * 1024);
     for (let i = 0; i < 24; i += 1) upstream.far.write(megabyte);

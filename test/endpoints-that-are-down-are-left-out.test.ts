@@ -31,7 +31,7 @@ function setUp(config: object, options?: RegistryOptions) {
   return { registry, build, stateOf, upstream: build(config) };
 }
 
-const request = { client: clientOf(), keepAliveMs: Number.POSITIVE_INFINITY, signal: never };
+const request = { client: clientOf(), signal: never };
 const plain = { ...request, prepare: async () => undefined };
 
 test('the balancer sees those that are up, of the best priority that has one', async () => {

@@ -12,11 +12,11 @@ import { temporaryDirectory } from './support/certificates.ts';
 import { eventually } from './support/eventually.ts';
 import { blackHole, closedPort, tcpUpstream } from './support/upstream.ts';
 
-const options = { keepAliveMs: 60_000, signal: new AbortController().signal };
+const never = new AbortController().signal;
 
 test('[::1] is down, 127.0.0.1 is up', async (t) => {
   const { port } = await tcpUpstream(t);
-  const raw = await connect({ label: `db.test:${port}`, addresses: ['::1', '127.0.0.1'], port }, options);
+  const raw = await connect({ label: `db.test:${port}`, addresses: ['::1', '127.0.0.1'], port }, never);
   assert.equal(raw.remoteAddress, '127.0.0.1');
   assert.equal(raw.allowHalfOpen, true);
   raw.destroy();
@@ -25,7 +25,7 @@ test('[::1] is down, 127.0.0.1 is up', async (t) => {
 test('the families take turns: one dead family does not delay the other', async (t) => {
   const { port } = await tcpUpstream(t);
   const addresses = ['::1', '::2', '::3', '127.0.0.1'];
-  const raw = await connect({ label: `db.test:${port}`, addresses, port }, options);
+  const raw = await connect({ label: `db.test:${port}`, addresses, port }, never);
   assert.equal(raw.remoteAddress, '127.0.0.1');
   raw.destroy();
 });
@@ -35,7 +35,7 @@ test('a silent address does not hold up the next one', async (t) => {
   await blackHole(t, '127.0.0.2', port);
   const before = connecting();
   const addresses = ['127.0.0.2', '127.0.0.2', '127.0.0.1'];
-  const raw = await connect({ label: `db.test:${port}`, addresses, port }, options);
+  const raw = await connect({ label: `db.test:${port}`, addresses, port }, never);
   assert.equal(raw.remoteAddress, '127.0.0.1');
   await eventually(() => assert.equal(connecting(), before));
   raw.destroy();
@@ -43,13 +43,13 @@ test('a silent address does not hold up the next one', async (t) => {
 
 test('refused: the message names the address and what the system said', async () => {
   const port = await closedPort();
-  await assert.rejects(connect({ label: `127.0.0.1:${port}`, addresses: ['127.0.0.1'], port }, options), {
+  await assert.rejects(connect({ label: `127.0.0.1:${port}`, addresses: ['127.0.0.1'], port }, never), {
     code: 'ERR_UPSTREAM_CONNECT',
     side: 'upstream',
     message: `127.0.0.1:${port} refused the connection (ECONNREFUSED)`,
   });
   await assert.rejects(
-    connect({ label: `db.test:${port}`, addresses: ['127.0.0.1', '127.0.0.2'], port }, options),
+    connect({ label: `db.test:${port}`, addresses: ['127.0.0.1', '127.0.0.2'], port }, never),
     {
       code: 'ERR_UPSTREAM_CONNECT',
       message: `db.test:${port} (127.0.0.2) refused the connection (ECONNREFUSED)`,
@@ -63,13 +63,13 @@ test('aborted while nobody answers: the reason comes, and the attempts are close
   const controller = new AbortController();
   const waiting = connect(
     { label: 'db.test', addresses: ['127.0.0.2', '127.0.0.2'], port },
-    { ...options, signal: controller.signal },
+    controller.signal,
   );
   controller.abort(new Error('enough'));
   await assert.rejects(waiting, /enough/);
   await eventually(() => assert.equal(connecting(), before));
   await assert.rejects(
-    connect({ label: 'db.test', addresses: ['127.0.0.2'], port }, { ...options, signal: controller.signal }),
+    connect({ label: 'db.test', addresses: ['127.0.0.2'], port }, controller.signal),
     /enough/,
   );
 });
@@ -77,14 +77,14 @@ test('aborted while nobody answers: the reason comes, and the attempts are close
 test('a unix socket is connected to by its path, and a missing one is named', async (t) => {
   const path = join(temporaryDirectory(t), 'db.sock');
   const label = `unix:${path}`;
-  await assert.rejects(connect({ label, path }, options), {
+  await assert.rejects(connect({ label, path }, never), {
     code: 'ERR_UPSTREAM_CONNECT',
     message: `${label} does not exist (ENOENT)`,
   });
   const server = createServer((socket) => socket.end('hello')).listen(path);
   t.after(() => server.close());
   await once(server, 'listening');
-  const raw = await connect({ label, path }, options);
+  const raw = await connect({ label, path }, never);
   const [data] = await once(raw, 'data');
   assert.equal(String(data), 'hello');
   raw.destroy();

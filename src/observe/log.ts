@@ -31,7 +31,7 @@ export async function openLog(config: Pick<Config['log'], 'level' | 'destination
     dest: descriptor ?? config.destination,
     sync: false,
     mode: 0o640,
-    minLength: 4096,
+    minLength: 65_536,
     periodicFlush: 100,
     maxLength: maxBuffered,
   });

@@ -13,6 +13,8 @@ export type SpliceLimits = {
   readonly idle: number;
   /** Silence after one side has ended, in ms. */
   readonly halfClose: number;
+  /** Silence in ms after which TCP asks whether the other side is still there; Infinity is never. */
+  readonly keepAlive: number;
 };
 
 type Direction = {
@@ -39,6 +41,7 @@ export class Splice {
   #open = 2;
   #lastActive = performance.now();
   #timer: NodeJS.Timeout | undefined;
+  #isKeptAlive = false;
 
   /** Both streams are paused and half-open; reading starts here. */
   constructor(client: Stream, upstream: Stream, bytes: Bytes, limits: SpliceLimits) {
@@ -133,10 +136,10 @@ export class Splice {
     clearTimeout(this.#timer);
     const half = this.#up.ended || this.#down.ended;
     const silence = half ? this.#limits.halfClose : this.#limits.idle;
-    const ms = this.#lastActive + silence - performance.now();
-    if (ms === Number.POSITIVE_INFINITY) return;
-    if (ms > 0) {
-      this.#timer = setTimeout(onTimer, ms, this);
+    const left = this.#lastActive + silence - performance.now();
+    if (left > 0) {
+      const ms = this.#isKeptAlive ? left : Math.min(left, settledMs);
+      if (ms !== Number.POSITIVE_INFINITY) this.#timer = setTimeout(Splice.onTimer, ms, this);
       return;
     }
     this.end({
@@ -146,7 +149,18 @@ export class Splice {
     });
   }
 
-  static watch(splice: Splice): void {
+  /** TCP keepalive is four system calls a socket: those that are over soon need not pay them. */
+  #keepAlive(): void {
+    if (this.#isKeptAlive) return;
+    this.#isKeptAlive = true;
+    const { keepAlive } = this.#limits;
+    if (keepAlive === Number.POSITIVE_INFINITY) return;
+    this.#up.from.raw.setKeepAlive(true, keepAlive);
+    this.#down.from.raw.setKeepAlive(true, keepAlive);
+  }
+
+  static onTimer(splice: Splice): void {
+    splice.#keepAlive();
     splice.#watch();
   }
 }
@@ -154,7 +168,8 @@ export class Splice {
 /** A close_notify of either version and any cipher fits; an answer hardly does. */
 const farewellBytes = 64;
 
-const onTimer = (splice: Splice): void => Splice.watch(splice);
+/** From here on it is a connection that stays, in ms. */
+const settledMs = 1000;
 
 /** When all that was written is out. ('drain' would come only after a write that was too much, and never after an end.) */
 function onceWritten(stream: Stream['stream'], then: () => void): void {

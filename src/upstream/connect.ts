@@ -9,8 +9,7 @@ export type Destination =
   | { readonly label: string; readonly addresses: readonly string[]; readonly port: number };
 
 /**
- * A connected socket, half-open allowed, with no delay and with TCP keepalive after `keepAliveMs` (Infinity: none). It
- * is not flowing, and has an 'error' listener so that nothing can crash before the caller attaches its own; the caller
+ * A connected socket, half-open allowed, with no delay. It is not flowing, and has an 'error' listener so that nothing can crash before the caller attaches its own; the caller
  * owns it from then on. Exactly the addresses given are dialled.
  *
  * Happy eyeballs (RFC 8305): the next address is tried when one fails, or after 250 ms beside it, and the first to connect
@@ -20,13 +19,10 @@ export type Destination =
  * Throws ERR_UPSTREAM_CONNECT, ERR_UPSTREAM_CONNECT_TIMEOUT (the system's own time-out), ERR_DESCRIPTORS_EXHAUSTED, or
  * the signal's reason.
  */
-export function connect(
-  destination: Destination,
-  { keepAliveMs, signal }: { keepAliveMs: number; signal: AbortSignal },
-): Promise<Socket> {
+export function connect(destination: Destination, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
-    const attempts = attemptsFor(destination, keepAliveMs);
+    const attempts = attemptsFor(destination);
     const connecting = new Set<Socket>();
     let next = 0;
     let stagger: NodeJS.Timeout | undefined;
@@ -73,17 +69,14 @@ const staggerMs = 250;
 
 function ignore(): void {}
 
-function attemptsFor(destination: Destination, keepAliveMs: number): NetConnectOpts[] {
+function attemptsFor(destination: Destination): NetConnectOpts[] {
   if ('path' in destination) return [{ path: destination.path, allowHalfOpen: true }];
   const { addresses, port } = destination;
-  const keepAlive = keepAliveMs !== Number.POSITIVE_INFINITY;
   return inTurns(addresses).map((host) => ({
     host,
     port,
     allowHalfOpen: true,
     noDelay: true,
-    keepAlive,
-    keepAliveInitialDelay: keepAlive ? keepAliveMs : 0,
   }));
 }
 

@@ -14,8 +14,6 @@ export type DialRequest<Prepared> = {
    * does when this throws or the signal aborts.
    */
   readonly prepare: (raw: Socket, endpoint: Endpoint, signal: AbortSignal) => Promise<Prepared>;
-  /** Infinity: no TCP keepalive. */
-  readonly keepAliveMs: number;
   /** The client has gone, or the proxy ends: the dial stops and rejects with its reason. */
   readonly signal: AbortSignal;
   /**
@@ -65,7 +63,7 @@ async function dialInTurn<Prepared>(
   request: DialRequest<Prepared>,
 ): Promise<Omit<Dialled<Prepared>, 'release'>> {
   const tried: Endpoint[] = [];
-  let failure: unknown = nothingUp(upstream);
+  let failure: unknown;
   while (tried.length <= upstream.config.retries) {
     let endpoint: Endpoint | undefined;
     const progress: Progress = { waitingFor: `the names of upstream ${upstream.name} did not resolve` };
@@ -91,7 +89,7 @@ async function dialInTurn<Prepared>(
       deadline.stop();
     }
   }
-  throw withCount(failure, tried.length);
+  throw withCount(failure ?? nothingUp(upstream), tried.length);
 }
 
 /** What the clock runs for, so that a time-out can say what did not happen. */
@@ -101,7 +99,7 @@ type Progress = { waitingFor: string };
 async function attempt<Prepared>(
   upstream: Upstream,
   endpoint: Endpoint,
-  { prepare, keepAliveMs, clientReady }: DialRequest<Prepared>,
+  { prepare, clientReady }: DialRequest<Prepared>,
   deadline: Deadline,
   progress: Progress,
 ): Promise<{ raw: Socket; prepared: Prepared }> {
@@ -110,7 +108,7 @@ async function attempt<Prepared>(
   progress.waitingFor = `${label} did not resolve`;
   const destination = await upstream.destination(endpoint, signal);
   progress.waitingFor = `${label} did not answer`;
-  const raw = await connect(destination, { keepAliveMs, signal });
+  const raw = await connect(destination, signal);
   try {
     if (clientReady) await waitForClient(raw, label, clientReady, deadline);
     progress.waitingFor = `${label} accepted the connection, but was not ready for payload`;

@@ -195,7 +195,7 @@ async function check(
   try {
     const destination = await upstream.destination(endpoint, deadline.signal);
     waitingFor = `${label} did not answer`;
-    raw = await connect(destination, { keepAliveMs: Number.POSITIVE_INFINITY, signal: deadline.signal });
+    raw = await connect(destination, deadline.signal);
     waitingFor = `${label} accepted the connection, but did not answer the check`;
     await untilAborted(probe(raw, endpoint, deadline.signal), deadline.signal);
     return { ok: true, ms: performance.now() - startedAt };

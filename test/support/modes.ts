@@ -13,6 +13,7 @@ export type Mode = (typeof modes)[number];
 
 export type Through = {
   readonly proxy: RunningProxy;
+  readonly upstreamPort: number;
   /** A client that is connected (and has done its handshake). Half-open; destroyed after the test. */
   readonly connect: () => Promise<Stream>;
 };
@@ -40,7 +41,7 @@ export async function through(
     },
     own.files,
   );
-  return { proxy, connect: () => connectTo(t, proxy.port(), mode !== 'plain') };
+  return { proxy, upstreamPort: port, connect: () => connectTo(t, proxy.port(), mode !== 'plain') };
 }
 
 async function connectTo(t: Pick<TestContext, 'after'>, port: number, tls: boolean): Promise<Stream> {
