@@ -1,8 +1,8 @@
 /** A running penstock as a whole: workers, reloads, health checks, ticket keys, admin endpoint and service manager. */
+import { type AdminPlace, openAdminPlace } from './admin-place.ts';
 import { formatFinding, type LoadedConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { createHealthChecks } from './health-probes.ts';
-import { type Admin, startAdmin } from './observe/admin.ts';
 import { createMetricsHub } from './observe/hub.ts';
 import type { Log } from './observe/log.ts';
 import { createOverview, type Overview } from './overview.ts';
@@ -15,7 +15,7 @@ import { version } from './version.ts';
 
 export type Operation = {
   readonly listeners: BoundAddresses;
-  /** Where the admin endpoint is, if there is one. A reload does not move it: that takes a restart. */
+  /** Where the admin endpoint is at the start, if there is one. */
   readonly admin: string | undefined;
   readonly supervisor: Supervisor;
   readonly reload: Reloader['reload'];
@@ -46,6 +46,7 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
   let heardAt = performance.now();
   let draining = false;
   let overview: Overview | undefined;
+  let opened: Promise<AdminPlace> | undefined;
   const hub = createMetricsHub({ version });
   const manager = createServiceManager(logger, () => performance.now() - heardAt < silenceMs);
   const tickets = createTicketMasters(loaded.config.session_tickets.rotate, (masters) =>
@@ -76,12 +77,16 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
   const listeners = await supervisor.start(loaded);
   health.update(loaded);
   const reloader = await createReloader(loaded, supervisor, logger, {
+    prepare: async ({ config }) => (await opened)?.prepare(config.admin?.bind),
     onBegin: manager.reloading,
     onApplied(next) {
       warn(next);
       health.update(next);
       tickets.rotateEvery(next.config.session_tickets.rotate);
       logger.level = levelOf(next);
+      if (next.config.log.destination !== loaded.config.log.destination) {
+        logger.warn('log.destination is changed by a restart, not by a reload');
+      }
       supervisor.setLogLevel(levelOf(next));
     },
     onEnd({ ok, faults }) {
@@ -96,7 +101,8 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
     health: health.states,
     isDraining: () => draining,
   });
-  const admin = await openAdmin(loaded, overview, log).catch(async (error: unknown) => {
+  opened = openAdmin(loaded, overview, log);
+  const admin = await opened.catch(async (error: unknown) => {
     await supervisor.drain(0);
     throw error;
   });
@@ -104,7 +110,7 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
 
   return {
     listeners,
-    admin: admin?.address,
+    admin: admin.address(),
     supervisor,
     reload: reloader.reload,
     async upgrade() {
@@ -123,21 +129,17 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
       reloader.close();
       health.close();
       const cut = await supervisor.drain(grace);
-      await admin?.close();
+      await admin.close();
       manager.close();
       return cut;
     },
   };
 }
 
-async function openAdmin(
-  { config }: LoadedConfig,
-  source: Overview,
-  { logger }: Log,
-): Promise<Admin | undefined> {
-  if (config.admin === undefined) return undefined;
+async function openAdmin({ config }: LoadedConfig, source: Overview, { logger }: Log): Promise<AdminPlace> {
   const failed = (error: unknown) => logger.error({ err: error }, 'the admin endpoint failed to answer');
-  return startAdmin(config.admin.bind, { ...source, failed });
+  const onMoved = (admin: string | undefined) => logger.info({ admin }, 'admin endpoint moved');
+  return openAdminPlace(config.admin?.bind, { ...source, failed }, onMoved);
 }
 
 /** Logs the warnings of a configuration that the one before did not have. */

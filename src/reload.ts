@@ -1,8 +1,10 @@
 /** Reloads: on demand with the configuration on disk, and by themselves when a certificate, key, CA or CRL file changes. */
 import type { Logger } from 'pino';
+import type { Move } from './admin-place.ts';
 import { ConfigError, formatFinding, type LoadedConfig, loadConfig } from './config/load.ts';
 import type { Supervisor } from './supervisor.ts';
 import { createWatcher } from './watch.ts';
+import { describeStartFaults } from './worker.ts';
 
 export type ReloadResult = { readonly ok: boolean; readonly faults: readonly string[] };
 
@@ -18,6 +20,8 @@ export type Reloader = {
 };
 
 export type ReloadEvents = {
+  /** What is to change beside the workers: it rejects with a fault, and is committed if all workers take the configuration. */
+  readonly prepare?: (loaded: LoadedConfig) => Promise<Move | undefined>;
   /** Files are being read and checked. */
   readonly onBegin?: () => void;
   /** The configuration that is served from now on. */
@@ -61,8 +65,18 @@ export async function createReloader(
 
   async function apply(loaded: LoadedConfig): Promise<ReloadResult> {
     if (closed) return givenUp;
+    let move: Move | undefined;
+    try {
+      move = await events.prepare?.(loaded);
+    } catch (error) {
+      return { ok: false, faults: describeStartFaults(error) };
+    }
     const outcome = await supervisor.apply(loaded);
-    if (!outcome.ok) return { ok: false, faults: outcome.faults };
+    if (!outcome.ok) {
+      await move?.abort();
+      return { ok: false, faults: outcome.faults };
+    }
+    move?.commit();
     current = loaded;
     await watcher.setFiles(watchedFiles(loaded));
     events.onApplied?.(loaded);

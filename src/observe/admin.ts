@@ -29,6 +29,8 @@ export type ReloadResult = { readonly ok: boolean; readonly faults: readonly str
 export type Admin = {
   /** `127.0.0.1:9901` with the port that the system chose if 0 was asked for, or `unix:/path`. */
   readonly address: string;
+  /** Takes no new connections, and ends those that wait for a request; resolves when the last request was answered. */
+  readonly leave: () => Promise<void>;
   /** Ends open requests too. */
   readonly close: () => Promise<void>;
 };
@@ -52,6 +54,7 @@ export async function startAdmin(
     page: readPage(),
     boundHost: 'path' in endpoint ? undefined : endpoint.host,
     reach: 'public',
+    leaving: false,
   };
   const server = createServer(
     {
@@ -79,13 +82,19 @@ export async function startAdmin(
   server.on('error', (error) => source.failed?.(error));
   const bound = server.address() as AddressInfo | string;
   context.reach = typeof bound === 'string' ? 'unix' : isLoopback(bound.address) ? 'loopback' : 'public';
+  const closed = once(server, 'close').then(() => {});
   return {
     address: typeof bound === 'string' ? bind : formatAddress(bound),
-    async close() {
-      const closed = once(server, 'close');
+    leave() {
+      context.leaving = true;
+      server.close();
+      server.closeIdleConnections();
+      return closed;
+    },
+    close() {
       server.close();
       server.closeAllConnections();
-      await closed;
+      return closed;
     },
   };
 }
@@ -95,6 +104,8 @@ type Context = {
   readonly page: Page;
   readonly boundHost: string | undefined;
   reach: 'unix' | 'loopback' | 'public';
+  /** Each answer is its connection's last. */
+  leaving: boolean;
 };
 
 type Answer = {
@@ -156,7 +167,9 @@ const resources = new Map<string, Resource>([
 /** One request. It never rejects. */
 async function answer(request: IncomingMessage, response: ServerResponse, context: Context): Promise<void> {
   try {
-    send(response, await answerOf(request, response, context));
+    const given = await answerOf(request, response, context);
+    if (context.leaving) response.setHeader('Connection', 'close');
+    send(response, given);
   } catch (error) {
     context.source.failed?.(error);
     send(response, text(500, 'this could not be answered; the log may say why'));
