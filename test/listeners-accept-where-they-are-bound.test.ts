@@ -134,7 +134,11 @@ describe('the file of a unix socket', () => {
 });
 
 function greet(text: string): (socket: Socket) => void {
-  return (socket) => socket.on('error', () => {}).resume().end(text);
+  return (socket) =>
+    socket
+      .on('error', () => {})
+      .resume()
+      .end(text);
 }
 
 async function greetingOf(t: TestContext, path: string): Promise<string> {

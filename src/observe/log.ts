@@ -31,7 +31,9 @@ export async function openLog(config: Pick<Config['log'], 'level' | 'destination
     dest: descriptor ?? config.destination,
     sync: false,
     mode: 0o640,
-    minLength: 65_536,
+    // A busy worker writes a hundred lines at a time.
+    minLength: 65_535,
+    maxWrite: 65_536,
     periodicFlush: 100,
     maxLength: maxBuffered,
   });
