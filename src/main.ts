@@ -3,6 +3,7 @@
 import './guard.ts';
 
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { addLoadFlags } from './commands/load/flags.ts';
 import { addPkiCommand } from './commands/pki.ts';
 import { version } from './version.ts';
 
@@ -76,6 +77,10 @@ program
   )
   .option('--once', 'print once, without rates')
   .action((options) => finish(import('./commands/top.ts').then(({ top }) => top(options))));
+
+addLoadFlags(
+  program.command('load').description('load a TLS or TCP endpoint, and say how it bore it'),
+).action((target, options) => finish(import('./commands/load.ts').then(({ load }) => load(target, options))));
 
 async function finish(code: Promise<number>): Promise<void> {
   process.exit(await code);

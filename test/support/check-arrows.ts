@@ -16,6 +16,7 @@ const rooms = [
   'splice',
   'observe',
   'pki',
+  'load',
   'config',
 ];
 /** Files that everything may import: they import nothing but each other. */

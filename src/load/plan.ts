@@ -1,0 +1,63 @@
+/** What one process is to do: plain data, so that it can be sent to a process. Times are in milliseconds. */
+
+export type Plan = {
+  /** Resolved already: `host` is an IP address. */
+  readonly target: { readonly host: string; readonly port: number } | { readonly path: string };
+  /** Whichever comes first; Infinity: the other decides. Both count from the end of the warm-up. */
+  readonly connections: number;
+  readonly durationMs: number;
+  readonly warmupMs: number;
+  readonly pace: Pace;
+  /** Absent: plain TCP. */
+  readonly tls: TlsPlan | undefined;
+  readonly starttls: 'postgres' | undefined;
+  readonly proxyHeader: 'v1' | 'v2' | undefined;
+  readonly exchange: Exchange;
+  readonly holdMs: number;
+  readonly close: 'fin' | 'reset';
+  /** For each wait of a connection: until it is connected, has done its handshake, has its answer, moves on. */
+  readonly timeoutMs: number;
+};
+
+/** Closed: the next connection begins when one has ended. Open: they arrive by the clock, whatever becomes of them. */
+export type Pace =
+  | { readonly kind: 'closed'; readonly concurrency: number }
+  | {
+      readonly kind: 'open';
+      readonly perSecond: number;
+      /** The first arrival: processes take turns. */
+      readonly offsetMs: number;
+      readonly maxOpen: number;
+    };
+
+export type TlsPlan = {
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3' | undefined;
+  readonly maxVersion: 'TLSv1.2' | 'TLSv1.3' | undefined;
+  readonly ciphers: string | undefined;
+  readonly groups: string | undefined;
+  readonly sigalgs: string | undefined;
+  /** Server names, used in turn from `firstName` on; none: no SNI. */
+  readonly names: readonly string[];
+  readonly firstName: number;
+  readonly alpn: readonly string[];
+  /** PEM. */
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
+  /** PEM, or the roots that Node trusts; undefined: the server's certificate is not verified. */
+  readonly ca: string | 'system' | undefined;
+  /** Whom the certificate must name if there is no SNI. */
+  readonly host: string;
+  readonly resume: boolean;
+};
+
+export type Exchange =
+  | { readonly kind: 'none' }
+  | {
+      readonly kind: 'messages';
+      readonly rounds: number;
+      /** Random bytes, or these. */
+      readonly payload: { readonly size: number } | { readonly bytes: Uint8Array };
+      readonly answer: 'echo' | 'until_close' | { readonly size: number };
+    }
+  | { readonly kind: 'up'; readonly size: number }
+  | { readonly kind: 'down'; readonly size: number; readonly bytes: Uint8Array | undefined };

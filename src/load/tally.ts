@@ -1,0 +1,91 @@
+/** What is counted, in one process and added up over all. */
+import { createHistogram, type Histogram, merge } from './histogram.ts';
+
+/**
+ * `connect`: from the (intended) start to the TCP connection. `handshake`: from there, STARTTLS and TLS. `first_byte`: from the
+ * start to the first byte of the first answer. `message`: from sending a message to the last byte of its answer. `whole`: from the
+ * start until the connection is closed.
+ */
+export const stages = ['connect', 'handshake', 'first_byte', 'message', 'whole'] as const;
+export type Stage = (typeof stages)[number];
+
+/** Of the connections that began after the warm-up. Plain data: structured clone carries it. */
+export type Tally = {
+  /** Those that did all they were to do, and closed. */
+  connections: number;
+  /** Those that the end of the run cut short: neither good nor failed. */
+  unfinished: number;
+  /** Handshakes that offered a session, and those of them that the server resumed. */
+  offered: number;
+  resumed: number;
+  /** By kind; see docs/load.md. */
+  readonly errors: Map<string, number>;
+  /** What was negotiated: `TLSv1.3`, a cipher suite's name, a group's name. */
+  readonly versions: Map<string, number>;
+  readonly ciphers: Map<string, number>;
+  readonly groups: Map<string, number>;
+  readonly latency: Readonly<Record<Stage, Histogram>>;
+};
+
+/** What moved, whichever connection it was of: rates are the difference of two moments. Bytes are payload. */
+export type Flow = { connections: number; handshakes: number; messages: number; up: number; down: number };
+
+/** What one process has found out. */
+export type ProcessResult = {
+  readonly tally: Tally;
+  /** Within the time that was measured. */
+  readonly flow: Flow;
+  readonly windowMs: number;
+  /** Of the process, within that time. */
+  readonly cpuMs: number;
+  /** Key type of the server's certificate, such as `ec prime256v1`. */
+  readonly certificate: string | undefined;
+};
+
+export function createTally(): Tally {
+  const latency = Object.fromEntries(stages.map((stage) => [stage, createHistogram()]));
+  return {
+    connections: 0,
+    unfinished: 0,
+    offered: 0,
+    resumed: 0,
+    errors: new Map(),
+    versions: new Map(),
+    ciphers: new Map(),
+    groups: new Map(),
+    latency: latency as Record<Stage, Histogram>, // one of each stage
+  };
+}
+
+export function createFlow(): Flow {
+  return { connections: 0, handshakes: 0, messages: 0, up: 0, down: 0 };
+}
+
+export function count(counts: Map<string, number>, key: string, by = 1): void {
+  counts.set(key, (counts.get(key) ?? 0) + by);
+}
+
+/** All processes as one. They measure side by side, so the longest of their windows is that of all. */
+export function sumResults(results: readonly ProcessResult[]): ProcessResult {
+  const tally = createTally();
+  const flow = createFlow();
+  for (const result of results) {
+    addTally(tally, result.tally);
+    for (const key of Object.keys(flow) as (keyof Flow)[]) flow[key] += result.flow[key];
+  }
+  return {
+    tally,
+    flow,
+    windowMs: Math.max(...results.map(({ windowMs }) => windowMs)),
+    cpuMs: results.reduce((sum, { cpuMs }) => sum + cpuMs, 0),
+    certificate: results.find(({ certificate }) => certificate !== undefined)?.certificate,
+  };
+}
+
+function addTally(sum: Tally, tally: Tally): void {
+  for (const key of ['connections', 'unfinished', 'offered', 'resumed'] as const) sum[key] += tally[key];
+  for (const key of ['errors', 'versions', 'ciphers', 'groups'] as const) {
+    for (const [name, number] of tally[key]) count(sum[key], name, number);
+  }
+  for (const stage of stages) merge(sum.latency[stage], tally.latency[stage]);
+}
