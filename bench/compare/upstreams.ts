@@ -1,0 +1,101 @@
+/**
+ * The program behind all peers: `node upstreams.ts CONFIG`, a process of its own. On each address it has an echo, a sink,
+ * a source, and two echoes behind TLS. Prints `ready` when all of them listen.
+ */
+import { readFileSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
+import { ciphers12, ciphers13, clientGroups, type SiteFiles, type UpstreamKind } from './fronts.ts';
+
+/** What it is told, as JSON in the file that its argument names. */
+export type UpstreamsConfig = {
+  readonly addresses: readonly string[];
+  readonly ports: Readonly<Record<UpstreamKind, number>>;
+  readonly files: SiteFiles;
+  /** What a source sends to each client. */
+  readonly sourceBytes: number;
+};
+
+const config = JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as UpstreamsConfig;
+const chunk = Buffer.alloc(64 * 1024, 'x');
+
+for (const address of config.addresses) {
+  for (const [kind, port] of Object.entries(config.ports) as [UpstreamKind, number][]) {
+    await listening(serverOf(kind), port, address);
+  }
+}
+process.stdout.write('ready\n');
+
+function serverOf(kind: UpstreamKind): Server {
+  const plain = { noDelay: true, allowHalfOpen: true };
+  switch (kind) {
+    case 'echo':
+      return createServer(plain, echo);
+    case 'sink':
+      return createServer(plain, sink);
+    case 'source':
+      return createServer(plain, source);
+    case 'tls':
+      return tlsEcho({});
+    case 'mutual_tls':
+      return tlsEcho({ requestCert: true, rejectUnauthorized: true, ca: readFileSync(config.files.ca) });
+  }
+}
+
+function tlsEcho(options: TlsOptions): Server {
+  const { cert, key } = config.files.upstream;
+  return createTlsServer(
+    {
+      cert: readFileSync(cert),
+      key: readFileSync(key),
+      ciphers: [...ciphers13, ...ciphers12].join(':'),
+      ecdhCurve: clientGroups.join(':'),
+      allowHalfOpen: true,
+      noDelay: true,
+      ...options,
+    },
+    echo,
+  );
+}
+
+function echo(socket: Socket): void {
+  socket.on('error', () => socket.destroy());
+  socket.on('data', (data) => {
+    if (!socket.write(data)) socket.pause();
+  });
+  socket.on('drain', () => socket.resume());
+  socket.on('end', () => socket.end());
+}
+
+/** Reads everything, then ends. */
+function sink(socket: Socket): void {
+  socket.on('error', () => socket.destroy());
+  socket.on('end', () => socket.end());
+  socket.resume();
+}
+
+/** Sends its bytes, then ends. */
+function source(socket: Socket): void {
+  let left = config.sourceBytes;
+  const send = () => {
+    while (left > 0) {
+      const piece = left < chunk.length ? chunk.subarray(0, left) : chunk;
+      left -= piece.length;
+      if (!socket.write(piece)) return;
+    }
+    socket.end();
+  };
+  socket.on('error', () => socket.destroy());
+  socket.on('drain', send);
+  socket.resume();
+  send();
+}
+
+function listening(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    // A broken handshake ends its connection; the client tells.
+    server.on('tlsClientError', () => {});
+    server.listen({ port, host, backlog: 4096 }, resolve);
+  });
+}
