@@ -142,3 +142,26 @@ test('real clients have the fingerprints that others publish of them', () => {
   assert.equal(of('curl-7.88'), 't13d3112h2_e8f1e7e78f70_b26ce05bbdd6');
   assert.match(of('python-3.11'), /^t13d1811.*_d41ae481755e$/);
 });
+
+test('what is remembered of one client is not taken for another’s', () => {
+  const none = { alpn: [], legacyVersion: 0x0303, versions: [] };
+  const lists = (ciphers: number[], extensions: number[], signatureAlgorithms: number[]) =>
+    ja4({
+      ...createHelloReader()(inRecords(helloMessage({})))!.hello,
+      ...none,
+      ciphers,
+      extensions,
+      signatureAlgorithms,
+    });
+  const seen = [
+    lists([1, 2], [3], []),
+    lists([1], [2, 3], []),
+    lists([1], [2], [3]),
+    lists([], [1, 2, 3], []),
+  ];
+  assert.equal(new Set(seen).size, 4);
+  assert.deepEqual([lists([1, 2], [3], []), lists([1], [2, 3], [])], seen.slice(0, 2));
+  // More kinds of clients than are remembered.
+  for (let kind = 0; kind < 3000; kind += 1) lists([kind], [], []);
+  assert.equal(lists([1, 2], [3], []), seen[0]);
+});

@@ -46,12 +46,21 @@ export function createLogger(level: string, stream: DestinationStream): Logger {
     {
       level,
       base: { pid: process.pid },
-      timestamp: pino.stdTimeFunctions.isoTime,
+      timestamp,
       formatters: { level: (label) => ({ level: label }) },
     },
     stream,
   );
 }
+
+/** As pino's isoTime has it. A busy worker writes many lines in one millisecond, and the text is a third of a line's cost. */
+function timestamp(): string {
+  const now = Date.now();
+  if (now !== stamp.at) stamp = { at: now, text: `,"time":"${new Date(now).toISOString()}"` };
+  return stamp.text;
+}
+
+let stamp = { at: 0, text: '' };
 
 /** A full disk or a closed pipe is told once on stderr; lines are dropped until it takes them again. */
 function guard(
