@@ -57,7 +57,6 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
     settings: {
       log: { ...loaded.config.log, level: levelOf(loaded) },
       ticketMasters: tickets.read(),
-      health: [],
     },
     workers: options.workers,
     events: {
@@ -65,7 +64,6 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
         heardAt = performance.now();
         hub.update(worker, snapshot);
       },
-      onEjected: (ejection) => overview?.onEjected(ejection),
       onGone(worker, crashed) {
         hub.retire(worker);
         if (crashed) overview?.onCrash();

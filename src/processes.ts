@@ -6,12 +6,16 @@ import type { PackedConfig } from './config/transfer.ts';
 import type { AddressVerdict } from './listen/address-limits.ts';
 import type { MetricsSnapshot } from './observe/metrics.ts';
 import type { EndpointReport } from './upstream/endpoint-state.ts';
+import type { EndpointView } from './upstream/registry.ts';
+import type { Ejection } from './upstream/rests.ts';
 
 /** What a worker is told before anything else. */
 export type WorkerSettings = {
   readonly log: Pick<Config['log'], 'level' | 'destination'>;
   readonly ticketMasters: TicketMasters;
   readonly health: readonly EndpointReport[];
+  /** Endpoints that rest. */
+  readonly ejections: readonly Ejection[];
 };
 
 /** A configuration was taken, or why not: one fault a line. */
@@ -38,6 +42,8 @@ export type WorkerMethods = {
   setLogLevel: (level: Config['log']['level']) => void;
   /** Its counts as of now. */
   snapshot: () => MetricsSnapshot;
+  /** How it sees the endpoints of these upstreams. */
+  endpoints: (upstreams: readonly string[]) => EndpointView[];
   /** What the health checks found. */
   applyHealth: (reports: readonly EndpointReport[]) => void;
   /** Another worker ejected an endpoint. */
@@ -59,13 +65,6 @@ export type SupervisorMethods = {
   ejected: (ejection: Ejection) => void;
   /** Has the other workers forward it; the number of sessions found. */
   cancelElsewhere: (request: CancelErrand) => Promise<number>;
-};
-
-export type Ejection = {
-  readonly upstream: string;
-  readonly endpoint: string;
-  readonly forMs: number;
-  readonly reason: string;
 };
 
 export type CancelErrand = {

@@ -8,14 +8,10 @@ import { createLeaseOffice } from './lessor.ts';
 import { takeSockets } from './listen/inherited.ts';
 import { removeStaleSockets } from './listen/listener.ts';
 import type { MetricsSnapshot } from './observe/metrics.ts';
-import {
-  type BoundAddresses,
-  type Ejection,
-  limitName,
-  type SupervisorMethods,
-  type WorkerSettings,
-} from './processes.ts';
+import { type BoundAddresses, limitName, type SupervisorMethods, type WorkerSettings } from './processes.ts';
 import type { EndpointReport } from './upstream/endpoint-state.ts';
+import type { EndpointView } from './upstream/registry.ts';
+import { createRests } from './upstream/rests.ts';
 import {
   forkWorker,
   killWorker,
@@ -27,7 +23,7 @@ import {
 
 export type SupervisorOptions = {
   readonly logger: Logger;
-  readonly settings: WorkerSettings;
+  readonly settings: Pick<WorkerSettings, 'log' | 'ticketMasters'>;
   /** Overrides the configuration. */
   readonly workers: number | 'auto' | undefined;
   readonly events?: SupervisorEvents;
@@ -36,7 +32,6 @@ export type SupervisorOptions = {
 /** What workers tell, and what becomes of them. */
 export type SupervisorEvents = {
   readonly onMetrics?: (worker: number, snapshot: MetricsSnapshot) => void;
-  readonly onEjected?: (ejection: Ejection) => void;
   /** `crashed`: nobody had told it to end. */
   readonly onGone?: (worker: number, crashed: boolean) => void;
 };
@@ -65,6 +60,8 @@ export type Supervisor = {
   readonly bound: () => BoundAddresses;
   /** Has all workers tell their counts now (`onMetrics`); one that does not answer soon is not waited for. */
   readonly collect: () => Promise<void>;
+  /** How the workers see the endpoints of these upstreams, those of them that answer soon. */
+  readonly endpoints: (upstreams: readonly string[]) => Promise<EndpointView[]>;
 };
 
 /** The faults that kept the first workers from serving, one a line. */
@@ -101,7 +98,9 @@ export function createSupervisor({
   let current: LoadedConfig | undefined;
   let level = settings.log.level;
   let ticketMasters = settings.ticketMasters;
-  let health = settings.health;
+  let health: readonly EndpointReport[] = [];
+  let healthAt = performance.now();
+  const rests = createRests();
   let stopping = false;
   let quickDeaths = 0;
   /** Configurations and workers change one at a time, so that no worker is missed. */
@@ -121,7 +120,7 @@ export function createSupervisor({
       leaveAddress: (listener, key) => addresses.leave(id, listener, key),
       metrics: (snapshot) => events.onMetrics?.(id, snapshot),
       ejected(ejection) {
-        events.onEjected?.(ejection);
+        rests.add(ejection);
         for (const other of workers.values()) if (other.id !== id) other.channel.tell('eject', ejection);
       },
       async cancelElsewhere(request) {
@@ -174,13 +173,32 @@ export function createSupervisor({
     return wanted === 'auto' ? availableParallelism() : wanted;
   };
 
+  function healthNow(): EndpointReport[] {
+    const age = performance.now() - healthAt;
+    return health.map((report) => ({ ...report, forMs: report.forMs + age }));
+  }
+
+  /** Asks all workers; those that have not answered soon are left out. */
+  async function askAll<T>(ask: (worker: WorkerHandle) => Promise<T>): Promise<T[]> {
+    const answers: T[] = [];
+    const asked = [...workers.values()].map(async (worker) => void answers.push(await ask(worker)));
+    const late = new Promise((resolve) => setTimeout(resolve, collectMs).unref());
+    await Promise.race([Promise.allSettled(asked), late]);
+    return answers;
+  }
+
   /** Starts one worker; its faults if it cannot serve, and then it is gone. A drain ends it while it starts. */
   async function launch(loaded: LoadedConfig): Promise<readonly string[]> {
     if (stopping) return [stoppingFault];
     const state = fork();
     try {
       await Promise.race([state.listens, state.gone]);
-      await state.channel.call('start', { log: { ...settings.log, level }, ticketMasters, health });
+      await state.channel.call('start', {
+        log: { ...settings.log, level },
+        ticketMasters,
+        health: healthNow(),
+        ejections: rests.running(),
+      });
       const answer = await state.channel.call('prepare', packConfig(loaded));
       if (!answer.ok) {
         await killWorker(state);
@@ -286,6 +304,8 @@ export function createSupervisor({
 
     setHealth(reports) {
       health = reports;
+      healthAt = performance.now();
+      for (const { up, upstream, endpoint } of reports) if (!up) rests.end(upstream, endpoint);
       for (const { channel } of workers.values()) channel.tell('applyHealth', reports);
     },
 
@@ -300,12 +320,10 @@ export function createSupervisor({
 
     bound: () => bound,
     async collect() {
-      const asked = [...workers.values()].map(async ({ id, channel }) =>
-        events.onMetrics?.(id, await channel.call('snapshot')),
-      );
-      const late = new Promise((resolve) => setTimeout(resolve, collectMs).unref());
-      await Promise.race([Promise.allSettled(asked), late]);
+      await askAll(async ({ id, channel }) => events.onMetrics?.(id, await channel.call('snapshot')));
     },
+    endpoints: async (upstreams) =>
+      (await askAll(({ channel }) => channel.call('endpoints', upstreams))).flat(),
     workers: () => [...workers.values()].map(({ id, pid, phase }) => ({ id, pid, phase })),
   };
 }

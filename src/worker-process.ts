@@ -25,17 +25,23 @@ const quotas = new Map<string, LeasedQuota>();
 const metrics = createWorkerMetrics();
 let upstreams: UpstreamRegistry | undefined;
 
+/** What the supervisor tells all its workers may come while one of them starts. */
+let begin = () => {};
+const begun = new Promise<void>((resolve) => {
+  begin = resolve;
+});
+
 const methods: WorkerMethods = {
-  async start({ log: settings, ticketMasters, health }) {
+  async start({ log: settings, ticketMasters, health, ejections }) {
     log = await openLog(settings);
     tickets = holdTicketMasters(ticketMasters);
     upstreams = createUpstreamRegistry({
       logger: log.logger,
       quota: (upstream, limit) => quotaFor(limitName.upstream(upstream), limit),
-      onEjected: (upstream, endpoint, forMs, reason) =>
-        supervisor.tell('ejected', { upstream, endpoint, forMs, reason }),
+      onEjected: (ejection) => supervisor.tell('ejected', ejection),
     });
     upstreams.applyHealth(health);
+    for (const ejection of ejections) upstreams.eject(ejection);
     worker = createWorker({
       logger: log.logger,
       ticketMasters: tickets,
@@ -52,6 +58,7 @@ const methods: WorkerMethods = {
       cancelElsewhere: (listener, conn, client, message) =>
         supervisor.call('cancelElsewhere', { conn, listener, client, message }),
     });
+    begin();
   },
   async prepare(packed) {
     try {
@@ -85,14 +92,16 @@ const methods: WorkerMethods = {
     const local = { address: 'unix', port: 0 };
     return deliverAll({ record, listener, local, clientCert: undefined }, Buffer.from(message));
   },
-  setTicketMasters: (masters) => tickets?.replace(masters),
+  setTicketMasters: (masters) => void begun.then(() => tickets?.replace(masters)),
   snapshot: () => metrics.snapshot(recordsOf(started())),
-  applyHealth: (reports) => upstreams?.applyHealth(reports),
-  eject: ({ upstream, endpoint, forMs, reason }) => upstreams?.eject(upstream, endpoint, forMs, reason),
-  reopenLog: () => log?.reopen(),
-  setLogLevel(level) {
-    if (log) log.logger.level = level;
-  },
+  endpoints: (names) => upstreams?.endpoints(names) ?? [],
+  applyHealth: (reports) => void begun.then(() => upstreams?.applyHealth(reports)),
+  eject: (ejection) => void begun.then(() => upstreams?.eject(ejection)),
+  reopenLog: () => void begun.then(() => log?.reopen()),
+  setLogLevel: (level) =>
+    void begun.then(() => {
+      if (log) log.logger.level = level;
+    }),
   async drain(grace) {
     leaving = true;
     // The supervisor disconnects when it has the answer; then this process ends.

@@ -109,6 +109,6 @@ test('it starts when it is up again, after a check or a rest', async () => {
 
   const other = createUpstreamRegistry();
   const rested = createUpstream('orders', config, createResolver(), other.of('orders'));
-  other.eject('orders', returned, 0, 'failed elsewhere');
+  other.eject({ upstream: 'orders', endpoint: returned, forMs: 0, reason: 'failed elsewhere' });
   assert.ok((await taken(rested, 100)) <= 2);
 });

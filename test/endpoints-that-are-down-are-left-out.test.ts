@@ -90,7 +90,7 @@ test('outlier: failed dials in a row eject, a good one between starts the count 
   const outlier = { failures: 3, eject_for: '1h' };
   const { upstream, stateOf } = setUp(
     { endpoints: [server.address], outlier },
-    { onEjected: (...ejection) => ejected.push(ejection) },
+    { onEjected: (ejection) => ejected.push(ejection) },
   );
   const fail = () => assert.rejects(dial(upstream, plain), { code: 'ERR_UPSTREAM_CONNECT' });
   server.die();
@@ -105,7 +105,8 @@ test('outlier: failed dials in a row eject, a good one between starts the count 
   await fail();
   assert.equal(stateOf(server.address)?.state, 'ejected');
   const reason = `${server.address} refused the connection (ECONNREFUSED)`;
-  assert.deepEqual(ejected, [['orders', server.address, 60 * 60 * 1000, reason]]);
+  const ejection = { upstream: 'orders', endpoint: server.address, forMs: 60 * 60 * 1000, reason };
+  assert.deepEqual(ejected, [ejection]);
   await assert.rejects(dial(upstream, plain), {
     code: 'ERR_UPSTREAM_DOWN',
     message: `no endpoint of upstream orders is up (${server.address}: ${reason})`,
@@ -148,19 +149,28 @@ test('outlier: the faults of clients and of the proxy itself are not the endpoin
 });
 
 test('what another process ejects rests here too; checks that find it down have the last word', async () => {
-  const { registry, stateOf } = setUp({ endpoints: ['10.0.0.1:1'] });
-  registry.eject('orders', '10.0.0.1:1', 60_000, 'failed elsewhere');
-  registry.eject('orders', '10.0.0.2:1', 60_000, 'unknown');
-  registry.eject('others', '10.0.0.1:1', 60_000, 'unknown');
+  const { registry, build, stateOf } = setUp({ endpoints: ['10.0.0.1:1'] });
+  const eject = (upstream: string, endpoint: string) =>
+    registry.eject({ upstream, endpoint, forMs: 60_000, reason: 'failed elsewhere' });
+  eject('orders', '10.0.0.1:1');
+  eject('orders', '10.0.0.2:1');
+  eject('others', '10.0.0.1:1');
   assert.equal(stateOf('10.0.0.1:1')?.state, 'ejected');
   registry.applyHealth([]);
   assert.equal(stateOf('10.0.0.1:1')?.state, 'ejected', 'a check that passes does not end a rest');
   registry.applyHealth([down('10.0.0.1:1')]);
   assert.equal(stateOf('10.0.0.1:1')?.state, 'down');
-  registry.eject('orders', '10.0.0.1:1', 60_000, 'again');
+  eject('orders', '10.0.0.1:1');
   assert.equal(stateOf('10.0.0.1:1')?.state, 'down');
   registry.applyHealth([]);
   assert.equal(stateOf('10.0.0.1:1')?.state, 'returned');
+
+  // One that comes to be known only now.
+  const later = build({ endpoints: ['10.0.0.2:1', '10.0.0.3:1'] });
+  const rests = stateOf('10.0.0.2:1');
+  assert.equal(rests?.state, 'ejected');
+  assert.ok(rests.restMs && rests.restMs > 0 && rests.restMs <= 60_000);
+  assert.equal((await later.pick(clientOf(), [], never))?.label, '10.0.0.3:1');
 });
 
 test('a new configuration finds counts and health again, and a report that came before it', async () => {

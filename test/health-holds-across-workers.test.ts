@@ -1,7 +1,7 @@
 /**
  * What one process finds out about an endpoint holds in all: a health check is made once and known to every worker, to one
- * that replaces a dead one too; an endpoint that one worker ejects rests in the others; and an upstream's limit is one for
- * all of them, with queues that get what any of them gives back.
+ * that replaces a dead one too; an endpoint that one worker ejects rests in the others, new ones included, for the time that
+ * is left; and an upstream's limit is one for all of them, with queues that get what any of them gives back.
  */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
@@ -75,6 +75,11 @@ test('what one worker ejects rests in the other', async (t) => {
   assert.ok(failed.length >= 2 && failed.length < 20, `${failed.length}`);
   const later = await untilBothServed(penstock, (line) => line['endpoint'] === one.address);
   assert.ok(!later.some(({ msg }) => msg === 'dial failed'));
+
+  penstock.child.kill('SIGUSR2');
+  await eventually(() => assert.equal(linesOf(penstock, 'workers replaced').length, 1), 20_000);
+  const last = await untilBothServed(penstock, (line) => line['endpoint'] === one.address);
+  assert.ok(!last.some(({ msg }) => msg === 'dial failed'), 'new workers know who rests');
 });
 
 test('an upstream has no more connections than its limit, over all workers, and who waits gets a place', async (t) => {

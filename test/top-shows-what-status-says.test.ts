@@ -23,7 +23,7 @@ test('it prints what there is, once', async (t) => {
   assert.match(stdout, /^penstock 1\.2\.3, ready, up 26 h 0 min, process 4100, Node v26\.10\.0\n1,605 open /);
   for (const row of [
     /^databases {2,}1,580 .* 3,120 {2,}1,431 {2,}0\.0\.0\.0:5432, \[::\]:5432$/m,
-    /^orders {2,}10\.0\.9\.9:5432 {2,}down {2,}0 {2,}10\.0\.9\.9:5432 did not answer within 2000 ms$/m,
+    /^orders {2,}10\.0\.9\.9:5432 {2,}down {2,}2 h 5 min {2,}0 {2,}10\.0\.9\.9:5432 did not .*…$/m,
     /^ERR_CLIENT_CERT_NOT_ALLOWED {2,}1,431 .* databases {2,}client$/m,
     /^clients {2,}1 {2,}2026-11-05 {2,}revocation list$/m,
     /^wildcard {2,}12 {2,}2026-11-15 {2,}\*\.tenants\.example\.com, tenants\.example\.com$/m,
@@ -33,6 +33,19 @@ test('it prints what there is, once', async (t) => {
     assert.match(stdout, row);
   }
   assert.ok(!stdout.includes('\x1b'));
+});
+
+test('each endpoint with its state, for how long, and what there is to wait for', () => {
+  const shown = frameLines(sampleStatus(), undefined, wide).join('\n');
+  for (const row of [
+    /^orders {2,}10\.0\.1\.5:5432 {2,}up {2,}- {2,}1,201$/m,
+    /^orders {2,}10\.0\.1\.6:5432 {2,}slow start 40 % {2,}2 min {2,}380$/m,
+    /^orders {2,}10\.0\.9\.9:5432 {2,}down {2,}2 h 5 min {2,}0 {2,}10\.0\.9\.9:5432 did not answer within 2000 ms$/m,
+    /^cache .* unchecked {2,}- {2,}25 {2,}5 min ago: unix:\/run\/redis\/redis\.sock does not exist \(ENOENT\)$/m,
+    /^cache {2,}10\.0\.2\.2:6379 {2,}ejected, 20 min left {2,}10 min {2,}0 {2,}10 min ago: 10\.0\.2\.2:6379 refused/m,
+  ]) {
+    assert.match(shown, row);
+  }
 });
 
 test('the configuration says where to ask', async (t) => {

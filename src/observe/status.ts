@@ -54,8 +54,20 @@ export type EndpointStatus = {
   readonly label: string;
   /** `unchecked`: nothing looks after its health. `ejected`: it rests after failed dials. */
   readonly state: 'up' | 'slow_start' | 'unchecked' | 'ejected' | 'down';
-  readonly active?: number | undefined;
+  /** null: it was never otherwise. */
+  readonly since: string | null;
+  /** With `ejected`: when it takes connections again. */
+  readonly until?: string | undefined;
+  /** With `slow_start`: the part of its weight that it has by now, 0 to 1. */
+  readonly share?: number | undefined;
+  /** Connections, of all workers. */
+  readonly active: number;
+  /** How long the last good health check took. */
+  readonly check_ms?: number | undefined;
+  /** Why it is down or ejected, why its last check failed, or else why the last dial failed that did. */
   readonly last_error?: string | undefined;
+  /** When a dial failed so; absent if a health check says it. */
+  readonly last_error_at?: string | undefined;
 };
 
 /** One for each pair of a certificate. */

@@ -1,15 +1,16 @@
 /** What is known of an endpoint while configurations come and go: its connections, and whether it is up. */
 import type { UpstreamConfig } from '../config/schema.ts';
 
-/** Times are those of `performance.now()`. It changes in this file alone. */
-export type Health =
+/** Times are those of `performance.now()`; -Infinity: it was never otherwise. It changes in this file alone. */
+export type Health = { readonly since: number } & (
   | { readonly kind: 'up' }
-  /** It was not up until `at`; with `slow_start` its share grows from there. */
-  | { readonly kind: 'returned'; readonly at: number }
+  /** It was not up until `since`; with `slow_start` its share grows from there. */
+  | { readonly kind: 'returned' }
   /** Too many dials failed in a row: it rests. It is up again at `until`, without anybody looking. */
   | { readonly kind: 'ejected'; readonly until: number; readonly reason: string }
   /** The health checks say so, until they say otherwise. */
-  | { readonly kind: 'down'; readonly reason: string };
+  | { readonly kind: 'down'; readonly reason: string }
+);
 
 export type EndpointState = {
   readonly label: string;
@@ -18,6 +19,8 @@ export type EndpointState = {
   health: Health;
   /** Failed dials in a row. */
   failures: number;
+  /** The last dial that failed by its fault. */
+  lastFailure: { readonly at: number; readonly reason: string } | undefined;
   /** Told why when it goes down; made for the first who wants to know. */
   watchers: Set<(reason: string) => void> | undefined;
 };
@@ -36,16 +39,30 @@ export type EndpointReport = {
   readonly checkMs: number | undefined;
 };
 
-/** An endpoint without connections, which is up unless a report says otherwise. */
-export function createEndpointState(label: string, report?: EndpointReport): EndpointState {
-  return { label, active: 0, health: healthOf(report), failures: 0, watchers: undefined };
+/** An endpoint without connections, which is up unless a report says otherwise, or it rests. */
+export function createEndpointState(
+  label: string,
+  report?: EndpointReport,
+  rest?: { readonly forMs: number; readonly reason: string },
+): EndpointState {
+  const health = healthOf(report);
+  const state: EndpointState = {
+    label,
+    active: 0,
+    health,
+    failures: 0,
+    lastFailure: undefined,
+    watchers: undefined,
+  };
+  if (rest) eject(state, rest.forMs, rest.reason);
+  return state;
 }
 
 /** Whether it may be used now. */
 export function isUp(state: EndpointState): boolean {
   const { health } = state;
   if (health.kind === 'ejected' && performance.now() >= health.until) {
-    state.health = { kind: 'returned', at: health.until };
+    state.health = { kind: 'returned', since: health.until };
     return true;
   }
   return health.kind === 'up' || health.kind === 'returned';
@@ -55,21 +72,27 @@ export function isUp(state: EndpointState): boolean {
 export function shareOf(state: EndpointState, slowStartMs: number): number {
   const { health } = state;
   if (health.kind !== 'returned') return 1;
-  const share = slowStartMs === Number.POSITIVE_INFINITY ? 1 : (performance.now() - health.at) / slowStartMs;
-  if (share >= 1) state.health = { kind: 'up' };
+  const share = progressOf(performance.now() - health.since, slowStartMs);
+  if (share >= 1) state.health = { kind: 'up', since: health.since };
   // Never nothing: it may be the only one.
-  return Math.min(1, Math.max(0.01, share));
+  return Math.max(0.01, share);
+}
+
+/** How far a slow start has come, 0 to 1, in an endpoint that returned this long ago. */
+export function progressOf(forMs: number, slowStartMs: number): number {
+  return slowStartMs === Number.POSITIVE_INFINITY ? 1 : Math.min(1, forMs / slowStartMs);
 }
 
 /** Takes over what the checks found. Without a report nobody checks it: it is up. A rest after failed dials goes on. */
 export function applyReport(state: EndpointState, report: EndpointReport | undefined): void {
   const wasDown = state.health.kind === 'down';
   if (report === undefined || report.up) {
-    if (wasDown) state.health = { kind: 'returned', at: performance.now() };
+    if (wasDown) state.health = { kind: 'returned', since: performance.now() };
     return;
   }
   const reason = report.reason ?? 'its health check fails';
-  state.health = { kind: 'down', reason };
+  const since = wasDown ? state.health.since : performance.now();
+  state.health = { kind: 'down', since, reason };
   state.failures = 0;
   if (!wasDown) for (const watcher of [...(state.watchers ?? [])]) watcher(reason);
 }
@@ -78,22 +101,24 @@ export function dialSucceeded(state: EndpointState): void {
   state.failures = 0;
 }
 
-/** Counts a failed dial; true: that was one too many, and the endpoint now rests. */
+/** Counts a failed dial; true: with `outlier` that was one too many, and the endpoint now rests. */
 export function dialFailed(
   state: EndpointState,
-  { failures, eject_for }: NonNullable<UpstreamConfig['outlier']>,
+  outlier: UpstreamConfig['outlier'],
   reason: string,
 ): boolean {
-  if (!isUp(state)) return false;
+  state.lastFailure = { at: performance.now(), reason };
+  if (outlier === undefined || !isUp(state)) return false;
   state.failures += 1;
-  return state.failures >= failures && eject(state, eject_for, reason);
+  return state.failures >= outlier.failures && eject(state, outlier.eject_for, reason);
 }
 
 /** Has an endpoint rest, if it is up: false if not. */
 export function eject(state: EndpointState, forMs: number, reason: string): boolean {
   if (!isUp(state)) return false;
   state.failures = 0;
-  state.health = { kind: 'ejected', until: performance.now() + forMs, reason };
+  const now = performance.now();
+  state.health = { kind: 'ejected', since: now, until: now + forMs, reason };
   return true;
 }
 
@@ -110,7 +135,10 @@ export function whyDown({ health }: EndpointState): string | undefined {
 }
 
 function healthOf(report: EndpointReport | undefined): Health {
-  if (report === undefined || report.forMs === Number.POSITIVE_INFINITY) return { kind: 'up' };
-  if (report.up) return { kind: 'returned', at: performance.now() - report.forMs };
-  return { kind: 'down', reason: report.reason ?? 'its health check fails' };
+  if (report === undefined || report.forMs === Number.POSITIVE_INFINITY) {
+    return { kind: 'up', since: Number.NEGATIVE_INFINITY };
+  }
+  const since = performance.now() - report.forMs;
+  if (report.up) return { kind: 'returned', since };
+  return { kind: 'down', since, reason: report.reason ?? 'its health check fails' };
 }

@@ -9,6 +9,7 @@ import {
   eject,
   isUp,
 } from './endpoint-state.ts';
+import { createRests, type Ejection } from './rests.ts';
 import { createSlots, type Slots } from './slots.ts';
 
 /** One upstream, by its name. */
@@ -25,8 +26,14 @@ export type EndpointView = {
   readonly upstream: string;
   readonly endpoint: string;
   readonly state: 'up' | 'returned' | 'ejected' | 'down';
+  /** How long it has been so, in ms; Infinity: it was never otherwise. */
+  readonly forMs: number;
+  /** Until its rest is over, in ms. */
+  readonly restMs: number | undefined;
   /** Connections of this process. */
   readonly active: number;
+  /** The last dial of this process that failed by its fault, and how long ago. */
+  readonly lastFailure: { readonly agoMs: number; readonly reason: string } | undefined;
 };
 
 export type UpstreamRegistry = {
@@ -36,10 +43,13 @@ export type UpstreamRegistry = {
    * not checked, and up.
    */
   readonly applyHealth: (reports: readonly EndpointReport[]) => void;
-  /** Another process ejected an endpoint: it rests here too. Nothing happens where it is unknown. */
-  readonly eject: (upstream: string, endpoint: string, forMs: number, reason: string) => void;
-  /** Every endpoint that is known here: configured, or in use by a template or one address of a name. */
-  readonly endpoints: () => EndpointView[];
+  /** Another process ejected an endpoint: it rests here too, if only as soon as it is known here. */
+  readonly eject: (ejection: Ejection) => void;
+  /**
+   * Every endpoint that is known here: configured, or in use by a template or one address of a name. Of these upstreams
+   * only, if they are named.
+   */
+  readonly endpoints: (upstreams?: readonly string[]) => EndpointView[];
 };
 
 export type RegistryOptions = {
@@ -47,7 +57,7 @@ export type RegistryOptions = {
   /** The one count of an upstream's connections, for good, with its limit from now on. By default of this process alone. */
   readonly quota?: (upstream: string, limit: number) => Quota;
   /** Tells the other processes. */
-  readonly onEjected?: (upstream: string, endpoint: string, forMs: number, reason: string) => void;
+  readonly onEjected?: (ejection: Ejection) => void;
 };
 
 export function createUpstreamRegistry({
@@ -56,18 +66,23 @@ export function createUpstreamRegistry({
   onEjected,
 }: RegistryOptions = {}): UpstreamRegistry {
   const upstreams = new Map<string, Known>();
+  const rests = createRests();
   let reports = new Map<string, EndpointReport>();
 
   function of(name: string): Known {
     let known = upstreams.get(name);
     if (known === undefined) {
-      const holders = holdWeakly((label) => createEndpointState(label, reports.get(keyOf(name, label))));
+      const holders = holdWeakly((label) =>
+        createEndpointState(label, reports.get(keyOf(name, label)), rests.find(name, label)),
+      );
       known = {
         ...holders,
         slots: createSlots(name, (limit) => quota(name, limit)),
         ejected({ label }, forMs, reason) {
           logger?.warn({ upstream: name, endpoint: label, for_ms: forMs, reason }, 'endpoint ejected');
-          onEjected?.(name, label, forMs, reason);
+          const ejection = { upstream: name, endpoint: label, forMs, reason };
+          rests.add(ejection);
+          onEjected?.(ejection);
         },
       };
       upstreams.set(name, known);
@@ -79,24 +94,36 @@ export function createUpstreamRegistry({
     of,
     applyHealth(latest) {
       reports = new Map(latest.map((report) => [keyOf(report.upstream, report.endpoint), report]));
+      for (const { up, upstream, endpoint } of latest) if (!up) rests.end(upstream, endpoint);
       for (const [name, { all }] of upstreams) {
         for (const state of all()) applyReport(state, reports.get(keyOf(name, state.label)));
       }
     },
-    eject(upstream, endpoint, forMs, reason) {
+    eject(ejection) {
+      const { upstream, endpoint, forMs, reason } = ejection;
+      if (reports.get(keyOf(upstream, endpoint))?.up === false) return;
+      rests.add(ejection);
       const state = upstreams.get(upstream)?.find(endpoint);
       if (state) eject(state, forMs, reason);
     },
-    endpoints: () =>
-      [...upstreams].flatMap(([upstream, { all }]) =>
-        [...all()].map((state) => ({
-          upstream,
-          endpoint: state.label,
-          // An ejection ends when somebody looks.
-          state: isUp(state) && state.health.kind === 'ejected' ? 'returned' : state.health.kind,
-          active: state.active,
-        })),
-      ),
+    endpoints: (names = [...upstreams.keys()]) =>
+      names.flatMap((name) => [...(upstreams.get(name)?.all() ?? [])].map((state) => viewOf(name, state))),
+  };
+}
+
+function viewOf(upstream: string, state: EndpointState): EndpointView {
+  const now = performance.now();
+  // A rest ends when somebody looks.
+  isUp(state);
+  const { label, health, active, lastFailure } = state;
+  return {
+    upstream,
+    endpoint: label,
+    state: health.kind,
+    forMs: now - health.since,
+    restMs: health.kind === 'ejected' ? health.until - now : undefined,
+    active,
+    lastFailure: lastFailure && { agoMs: now - lastFailure.at, reason: lastFailure.reason },
   };
 }
 

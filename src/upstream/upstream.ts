@@ -129,8 +129,8 @@ export function createUpstream(
     failed(endpoint, error) {
       const { outlier } = config;
       // The client's and the proxy's own faults say nothing of the endpoint.
-      if (outlier === undefined || !(error instanceof ProxyError) || error.side !== 'upstream') return;
-      if (dialFailed(endpoint.state, outlier, error.message)) {
+      if (!(error instanceof ProxyError) || error.side !== 'upstream') return;
+      if (dialFailed(endpoint.state, outlier, error.message) && outlier) {
         state.ejected(endpoint.state, outlier.eject_for, error.message);
       }
     },

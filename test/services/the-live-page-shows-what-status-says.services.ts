@@ -38,10 +38,25 @@ test('the page shows what status says, and how fast counters grow', async (t) =>
   ]);
   assert.equal(cache?.[0], 'cache-in');
   assert.deepEqual(tables.get('Endpoints')?.slice(1), [
-    ['orders', '10.0.1.5:5432', 'up', '1,201', ''],
-    ['orders', '10.0.1.6:5432', 'slow start', '380', ''],
-    ['orders', '10.0.9.9:5432', 'down', '0', '10.0.9.9:5432 did not answer within 2000 ms'],
-    ['cache', 'unix:/run/redis/redis.sock', 'unchecked', '25', ''],
+    ['orders', '10.0.1.5:5432', 'up', '–', '1,201', ''],
+    ['orders', '10.0.1.6:5432', 'slow start 40 %', '2 min', '380', ''],
+    ['orders', '10.0.9.9:5432', 'down', '2 h 5 min', '0', '10.0.9.9:5432 did not answer within 2000 ms'],
+    [
+      'cache',
+      'unix:/run/redis/redis.sock',
+      'unchecked',
+      '–',
+      '25',
+      '5 min ago: unix:/run/redis/redis.sock does not exist (ENOENT)',
+    ],
+    [
+      'cache',
+      '10.0.2.2:6379',
+      'ejected, 20 min left',
+      '10 min',
+      '0',
+      '10 min ago: 10.0.2.2:6379 refused the connection (ECONNREFUSED)',
+    ],
   ]);
   assert.deepEqual(tables.get('Connections that ended with a code')?.[2], [
     'ERR_CLIENT_CERT_NOT_ALLOWED',
@@ -133,7 +148,7 @@ test('whatever stands in a status is text', async (t) => {
   ] as const) {
     assert.equal(tables.get(title)?.[1]?.[column], hostile, `${title} ${column}`);
   }
-  assert.equal(tables.get('Endpoints')?.[3]?.[4], hostile);
+  assert.equal(tables.get('Endpoints')?.[3]?.[5], hostile);
   assert.equal(tables.get('Listeners')?.[1]?.[1], `${hostile}, ${hostile}`);
   assert.ok(html.includes('<li>&lt;img src=x'), 'the fault of a reload');
 });

@@ -37,7 +37,7 @@ const layers = [
   ['operation.ts'],
   ['overview.ts', 'service-manager.ts'],
   ['reload.ts', 'service-manager.ts'],
-  ['supervisor.ts', 'admin-place.ts'],
+  ['supervisor.ts', 'admin-place.ts', 'endpoint-overview.ts'],
   ['address-book.ts', 'lessor.ts', 'watch.ts', 'worker-handle.ts'],
   ['standalone.ts', 'worker-process.ts'],
   ['processes.ts'],

@@ -7,6 +7,7 @@ import type { Status } from '../../src/observe/status.ts';
 export function sampleStatus(tick = 0): Status {
   const startedAt = Date.parse('2026-11-02T08:00:00Z');
   const wave = Math.round(40 * Math.sin(tick / 3));
+  const ago = (seconds: number) => new Date(startedAt + 93_600_000 + (tick - seconds) * 1000).toISOString();
   return {
     version: '1.2.3',
     node: 'v26.10.0',
@@ -51,17 +52,39 @@ export function sampleStatus(tick = 0): Status {
       {
         name: 'orders',
         endpoints: [
-          { label: '10.0.1.5:5432', state: 'up', active: 1201 },
-          { label: '10.0.1.6:5432', state: 'slow_start', active: 380 },
+          { label: '10.0.1.5:5432', state: 'up', since: null, active: 1201, check_ms: 1.4 },
+          { label: '10.0.1.6:5432', state: 'slow_start', since: ago(150), share: 0.4, active: 380 },
           {
             label: '10.0.9.9:5432',
             state: 'down',
+            since: ago(7_500),
             active: 0,
             last_error: '10.0.9.9:5432 did not answer within 2000 ms',
           },
         ],
       },
-      { name: 'cache', endpoints: [{ label: 'unix:/run/redis/redis.sock', state: 'unchecked', active: 25 }] },
+      {
+        name: 'cache',
+        endpoints: [
+          {
+            label: 'unix:/run/redis/redis.sock',
+            state: 'unchecked',
+            since: null,
+            active: 25,
+            last_error: 'unix:/run/redis/redis.sock does not exist (ENOENT)',
+            last_error_at: ago(330),
+          },
+          {
+            label: '10.0.2.2:6379',
+            state: 'ejected',
+            since: ago(630),
+            until: ago(-1230),
+            active: 0,
+            last_error: '10.0.2.2:6379 refused the connection (ECONNREFUSED)',
+            last_error_at: ago(630),
+          },
+        ],
+      },
     ],
     certificates: [
       certificate('orders', ['orders.db.example.com'], 64),

@@ -1,5 +1,5 @@
 /** A status as lines for a terminal. */
-import type { ListenerStatus, Status } from '../../observe/status.ts';
+import type { EndpointStatus, ListenerStatus, Status } from '../../observe/status.ts';
 import { formatTable } from '../table.ts';
 import { wrap } from '../text.ts';
 
@@ -84,20 +84,30 @@ function listeners(now: Status, before: Status | undefined, columns: number): Li
 
 function endpoints(now: Status, columns: number): Line[] {
   const rows = now.upstreams.flatMap(({ name, endpoints }) =>
-    endpoints.map(
-      ({ label, state, active, last_error }): Row => ({
+    endpoints.map((one): Row => {
+      const ago = (iso: string) => span(Date.parse(now.at) - Date.parse(iso));
+      const error = one.last_error ?? '';
+      return {
         cells: [
           name,
-          label,
-          state.replace('_', ' '),
-          active === undefined ? '' : count(active),
-          last_error ?? '',
+          one.label,
+          stateOf(one, now.at),
+          one.since === null ? '-' : ago(one.since),
+          count(one.active),
+          one.last_error_at === undefined ? error : `${ago(one.last_error_at)} ago: ${error}`,
         ],
-        tone: state === 'down' || state === 'ejected' ? 'bad' : 'plain',
-      }),
-    ),
+        tone: one.state === 'down' || one.state === 'ejected' ? 'bad' : 'plain',
+      };
+    }),
   );
-  return table(['UPSTREAM', 'ENDPOINT', 'STATE', 'OPEN', 'LAST ERROR'], rows, columns, [3]);
+  return table(['UPSTREAM', 'ENDPOINT', 'STATE', 'FOR', 'OPEN', 'LAST ERROR'], rows, columns, [4]);
+}
+
+/** With what there is to wait for. */
+function stateOf({ state, share, until }: EndpointStatus, at: string): string {
+  if (share !== undefined) return `slow start ${Math.floor(share * 100)} %`;
+  if (until !== undefined) return `ejected, ${span(Date.parse(until) - Date.parse(at))} left`;
+  return state;
 }
 
 /** The ten codes that most connections ended with. */
