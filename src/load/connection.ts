@@ -1,78 +1,21 @@
 /** One connection of the load, from its start to its close. */
-import { connect, type Socket } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
-import { systemCode } from '../errors.ts';
 import { abort } from '../stream.ts';
-import { Failure, kindOf } from './failure.ts';
+import { Failure } from './failure.ts';
 import { record } from './histogram.ts';
-import type { Plan } from './plan.ts';
-import { count, type Flow, type Tally } from './tally.ts';
-import type { TlsClient } from './tls.ts';
-
-/** What all connections of a process share. */
-export type Engine = {
-  readonly plan: Plan;
-  readonly preamble: Preamble;
-  readonly links: Set<Link>;
-  readonly flow: Flow;
-  /** Of those that begin now. */
-  tally: Tally;
-  /** Counts tenths of `timeoutMs`: a clock that costs nothing to look at. */
-  tick: number;
-  /** The time is over: connections end after what they are at. */
-  stopping: boolean;
-  /** Not through their handshake yet. */
-  settingUp: number;
-  readonly nextPayload: () => Buffer;
-  /** Absent: plain TCP. */
-  readonly tls: TlsClient | undefined;
-};
-
-/** What is sent before TLS; neither is this room's business. */
-export type Preamble = {
-  readonly proxyHeader: ((raw: Socket) => Buffer) | undefined;
-  readonly starttls:
-    | { readonly request: Buffer; readonly read: (answer: Buffer) => 'accepted' | undefined }
-    | undefined;
-};
-
-/** What a connection waits for. `drain`: room to write; `end`: the other side's. */
-type Wait =
-  | 'connect'
-  | 'starttls'
-  | 'handshake'
-  | 'answer'
-  | 'bytes'
-  | 'drain'
-  | 'end'
-  | 'hold'
-  | 'close'
-  | 'nothing';
-
-/** A connection in progress. */
-export type Link = {
-  readonly engine: Engine;
-  readonly tally: Tally;
-  /** When it was meant to begin: a generator that is late must not hide that the server made it late. */
-  readonly startedAt: number;
-  readonly raw: Socket;
-  stream: Socket;
-  wait: Wait;
-  /** When it last got further; Infinity while it may take its time. */
-  tick: number;
-  /** The other side has ended; the connection is gone. */
-  ended: boolean;
-  closed: boolean;
-  /** Through its handshake. */
-  ready: boolean;
-  failure: Failure | undefined;
-  resolve: (() => void) | undefined;
-  reject: ((failure: Failure) => void) | undefined;
-  received: number;
-  /** Bytes of the answer that are still to come, and what the answer must be. */
-  missing: number;
-  expected: Buffer | undefined;
-};
+import {
+  type Engine,
+  fail,
+  follow,
+  giveUp,
+  type Link,
+  openLink,
+  type Preamble,
+  pass,
+  release,
+  until,
+} from './link.ts';
+import { count } from './tally.ts';
 
 /**
  * Runs one connection of the plan and counts it; never rejects. Resolves with what kept it from connecting, if anything did.
@@ -111,42 +54,6 @@ export async function runConnection(engine: Engine, startedAt: number): Promise<
   }
 }
 
-/** Ends a connection for a reason that lies outside of it: a time-out, or the end of the run. */
-export function cutShort(link: Link, kind: string): void {
-  fail(link, kind);
-}
-
-/** Lets a connection that idles on purpose go on to its close. */
-export function release(link: Link): void {
-  if (link.wait === 'hold') pass(link);
-}
-
-function openLink(engine: Engine, startedAt: number): Link {
-  const raw = connect({ ...engine.plan.target, noDelay: true });
-  const link: Link = {
-    engine,
-    tally: engine.tally,
-    startedAt,
-    raw,
-    stream: raw,
-    wait: 'connect',
-    tick: engine.tick,
-    ended: false,
-    closed: false,
-    ready: false,
-    failure: undefined,
-    resolve: undefined,
-    reject: undefined,
-    received: 0,
-    missing: 0,
-    expected: undefined,
-  };
-  raw.on('connect', () => pass(link));
-  raw.on('error', (error) => onError(link, error));
-  if (!engine.plan.tls) follow(link, raw);
-  return link;
-}
-
 /** STARTTLS and TLS, as far as the plan has them. */
 async function secure(link: Link, connectedAt: number): Promise<void> {
   const { engine, raw, tally } = link;
@@ -179,16 +86,6 @@ async function startTls(link: Link, { request, read }: NonNullable<Preamble['sta
   await until(link, 'starttls');
   raw.pause();
   raw.off('data', onData).off('end', onEnd);
-}
-
-function follow(link: Link, stream: Socket): void {
-  stream.on('data', (chunk: Buffer) => onData(link, chunk));
-  stream.on('end', () => onEnd(link));
-  stream.on('drain', () => {
-    if (link.wait === 'drain') pass(link);
-  });
-  stream.on('error', (error) => onError(link, error));
-  stream.on('close', () => onClose(link));
 }
 
 async function exchange(link: Link): Promise<void> {
@@ -257,113 +154,4 @@ async function close(link: Link): Promise<void> {
   }
   link.stream.end();
   await until(link, 'close');
-}
-
-function giveUp(link: Link): void {
-  link.wait = 'nothing';
-  // A reset waits for the connection; a peer that never answers would keep the socket for minutes.
-  if (link.raw.connecting) link.raw.destroy();
-  else abort({ raw: link.raw, stream: link.stream });
-}
-
-/** The one place where a connection waits: an event passes or fails it. */
-function until(link: Link, wait: Wait): Promise<void> {
-  link.wait = wait;
-  if (link.ended && !link.failure && wait !== 'close' && wait !== 'end') {
-    link.failure = new Failure(endedIn[wait] ?? 'closed_early');
-  }
-  if (link.failure) return Promise.reject(link.failure);
-  if (link.closed || (link.ended && wait === 'end')) return Promise.resolve();
-  link.tick = link.engine.tick;
-  return new Promise((resolve, reject) => {
-    link.resolve = resolve;
-    link.reject = reject;
-  });
-}
-
-function pass(link: Link): void {
-  const { resolve } = link;
-  link.resolve = undefined;
-  link.reject = undefined;
-  resolve?.();
-}
-
-function fail(link: Link, kind: string): void {
-  if (link.failure || link.wait === 'nothing') return;
-  link.failure = new Failure(kind);
-  const { reject } = link;
-  link.resolve = undefined;
-  link.reject = undefined;
-  reject?.(link.failure);
-}
-
-function onData(link: Link, data: Buffer): void {
-  const { wait, engine } = link;
-  if (wait === 'nothing' || link.failure) return;
-  engine.flow.down += data.length;
-  if (link.tick !== Number.POSITIVE_INFINITY) link.tick = engine.tick;
-  if (link.received === 0) record(link.tally.latency.first_byte, performance.now() - link.startedAt);
-  link.received += data.length;
-  const what = engine.plan.exchange;
-  if (what.kind === 'messages' && what.answer !== 'until_close') onAnswer(link, data);
-  else if (what.kind === 'down') onBulk(link, what.size);
-}
-
-/** What comes while no answer is due, or beyond its end, is of no answer to what was asked. */
-function onAnswer(link: Link, data: Buffer): void {
-  const { expected } = link;
-  if (data.length > link.missing) {
-    fail(link, 'extra_bytes');
-    return;
-  }
-  if (expected) {
-    const at = expected.length - link.missing;
-    if (data.compare(expected, at, at + data.length) !== 0) {
-      fail(link, 'wrong_echo');
-      return;
-    }
-  }
-  link.missing -= data.length;
-  if (link.missing === 0) pass(link);
-}
-
-function onBulk(link: Link, size: number): void {
-  if (link.wait === 'bytes' && link.received >= size) pass(link);
-  // A source without an end would go on for ever.
-  else if (link.wait === 'close' && link.received > size) {
-    pass(link);
-    giveUp(link);
-  }
-}
-
-function onEnd(link: Link): void {
-  link.ended = true;
-  // Between two waits: what comes next will see it.
-  if (link.resolve === undefined) return;
-  const unanswered = link.engine.plan.exchange.kind === 'messages' && link.received === 0;
-  const kind = link.wait === 'end' && unanswered ? 'short_answer' : endedIn[link.wait];
-  if (kind) fail(link, kind);
-  else if (link.wait === 'end') pass(link);
-}
-
-/** What it is when the other side ends while this is awaited. */
-const endedIn: Partial<Record<Wait, string>> = {
-  handshake: 'closed_in_handshake',
-  answer: 'short_answer',
-  bytes: 'short_answer',
-  drain: 'closed_early',
-  hold: 'closed_while_idle',
-};
-
-function onError(link: Link, error: Error): void {
-  // All was said and done: how the other side closes then is its own affair. Without an answer it may be a refusal.
-  const code = systemCode(error);
-  const late = link.wait === 'close' && link.received > 0 && (code === 'ECONNRESET' || code === 'EPIPE');
-  if (!late) fail(link, kindOf(error));
-}
-
-function onClose(link: Link): void {
-  link.closed = true;
-  if (link.wait === 'close') pass(link);
-  else fail(link, endedIn[link.wait] ?? 'closed_early');
 }

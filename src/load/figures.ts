@@ -8,6 +8,7 @@ export type Latency = {
   readonly mean: number | null;
   readonly p50: number | null;
   readonly p90: number | null;
+  readonly p95: number | null;
   readonly p99: number | null;
   readonly 'p99.9': number | null;
   readonly max: number | null;
@@ -56,7 +57,7 @@ export type Figures = {
 const busy = 0.9;
 
 export function figuresOf(results: readonly ProcessResult[]): Figures {
-  const { tally, flow, windowMs, cpuMs, certificate } = sumResults(results);
+  const { tally, flow, total, windowMs, cpuMs, certificate } = sumResults(results);
   const perSecond = (number: number) => (windowMs > 0 ? number / (windowMs / 1000) : 0);
   const handshakes = [...tally.versions.values()].reduce((sum, one) => sum + one, 0);
   const busiest = Math.max(...results.map((result) => result.cpuMs / Math.max(1, result.windowMs)));
@@ -72,9 +73,9 @@ export function figuresOf(results: readonly ProcessResult[]): Figures {
     bytes_up_per_s: perSecond(flow.up),
     bytes_down_per_s: perSecond(flow.down),
     handshakes,
-    messages: flow.messages,
-    bytes_up: flow.up,
-    bytes_down: flow.down,
+    messages: total.messages,
+    bytes_up: total.up,
+    bytes_down: total.down,
     resumed: {
       offered: tally.offered,
       resumed: tally.resumed,
@@ -107,6 +108,7 @@ function latencyOf(histogram: Histogram): Latency {
     mean: histogram.count > 0 ? histogram.sum / histogram.count / 1000 : null,
     p50: at(50),
     p90: at(90),
+    p95: at(95),
     p99: at(99),
     'p99.9': at(99.9),
     max: histogram.count > 0 ? histogram.max / 1000 : null,

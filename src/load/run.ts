@@ -1,6 +1,7 @@
 /** The load of one process: warm-up, then connections by concurrency or by the clock, then an end. */
 import { randomBytes } from 'node:crypto';
-import { cutShort, type Engine, type Link, type Preamble, release, runConnection } from './connection.ts';
+import { runConnection } from './connection.ts';
+import { type Engine, fail, type Link, type Preamble, release } from './link.ts';
 import type { Exchange, Pace, Plan } from './plan.ts';
 import { count, createFlow, createTally, type Flow, type ProcessResult } from './tally.ts';
 import { createTlsClient, type TlsClient } from './tls.ts';
@@ -65,7 +66,7 @@ async function measure(engine: Engine, limits: Limits, interrupted: Promise<'int
   wrapUp(engine, how === 'interrupted');
   void interrupted.then(() => wrapUp(engine, true));
   await running;
-  return { tally, ...window };
+  return { tally, ...window, total: since(begin, engine).flow };
 }
 
 /** Each slot has one connection after another. */
@@ -121,7 +122,7 @@ function wrapUp(engine: Engine, all: boolean): void {
   engine.stopping = true;
   const { kind } = engine.plan.exchange;
   for (const link of engine.links) {
-    if (all || kind === 'up' || kind === 'down') cutShort(link, 'unfinished');
+    if (all || kind === 'up' || kind === 'down') fail(link, 'unfinished');
     else release(link);
   }
 }
@@ -180,7 +181,7 @@ function sweepTimeouts(engine: Engine): NodeJS.Timeout {
     () => {
       engine.tick++;
       for (const link of engine.links) {
-        if (engine.tick - link.tick > ticksOfTimeout) cutShort(link, 'timeout');
+        if (engine.tick - link.tick > ticksOfTimeout) fail(link, 'timeout');
       }
     },
     Math.max(1, engine.plan.timeoutMs / ticksOfTimeout),

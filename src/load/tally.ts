@@ -33,8 +33,9 @@ export type Flow = { connections: number; handshakes: number; messages: number; 
 /** What one process has found out. */
 export type ProcessResult = {
   readonly tally: Tally;
-  /** Within the time that was measured. */
+  /** Within the time that was measured, for rates; and until the last connection had closed. */
   readonly flow: Flow;
+  readonly total: Flow;
   readonly windowMs: number;
   /** Of the process, within that time. */
   readonly cpuMs: number;
@@ -68,18 +69,23 @@ export function count(counts: Map<string, number>, key: string, by = 1): void {
 /** All processes as one. They measure side by side, so the longest of their windows is that of all. */
 export function sumResults(results: readonly ProcessResult[]): ProcessResult {
   const tally = createTally();
-  const flow = createFlow();
-  for (const result of results) {
-    addTally(tally, result.tally);
-    for (const key of Object.keys(flow) as (keyof Flow)[]) flow[key] += result.flow[key];
-  }
+  for (const result of results) addTally(tally, result.tally);
   return {
     tally,
-    flow,
+    flow: sumFlows(results.map(({ flow }) => flow)),
+    total: sumFlows(results.map(({ total }) => total)),
     windowMs: Math.max(...results.map(({ windowMs }) => windowMs)),
     cpuMs: results.reduce((sum, { cpuMs }) => sum + cpuMs, 0),
     certificate: results.find(({ certificate }) => certificate !== undefined)?.certificate,
   };
+}
+
+function sumFlows(flows: readonly Flow[]): Flow {
+  const sum = createFlow();
+  for (const flow of flows) {
+    for (const key of Object.keys(sum) as (keyof Flow)[]) sum[key] += flow[key];
+  }
+  return sum;
 }
 
 function addTally(sum: Tally, tally: Tally): void {

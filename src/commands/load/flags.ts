@@ -7,7 +7,7 @@ export type LoadFlags = {
   readonly warmup: number;
   readonly concurrency?: number;
   readonly rate?: number;
-  readonly maxOpen: number;
+  readonly maxOpen?: number;
   readonly processes: number;
   readonly plain?: boolean;
   readonly tls?: '1.2' | '1.3';
@@ -50,9 +50,9 @@ export function addLoadFlags(command: Command): Command {
     option('--rate <n>', 'this many new ones a second, in all, however long they take', positive),
     option(
       '--max-open <n>',
-      'with --rate: this many open at once; more are errors',
+      'with --rate: this many open at once, more are errors (default: 5000)',
       whole(1, 1_000_000),
-    ).default(5000),
+    ),
     option('--processes <n>', 'that share the work', whole(1, 64)).default(1),
     option('--plain', 'no TLS'),
     option('--tls <version>', 'exactly this version (default: what is negotiated)').choices(['1.2', '1.3']),

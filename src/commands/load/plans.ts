@@ -1,14 +1,18 @@
 /** From the flags to what each process does. */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
+import { createSecureContext } from 'node:tls';
 import { byteText, serverName } from '../../config/values.ts';
 import type { Exchange, Pace, Plan, TlsPlan } from '../../load/plan.ts';
+import { descriptorsForConnections } from './descriptors.ts';
 import type { LoadFlags } from './flags.ts';
 import type { Target } from './target.ts';
 import { UsageError } from './usage.ts';
 
 const defaultDurationMs = 10_000;
 const defaultConcurrency = 10;
+const defaultMaxOpen = 5000;
 const maxNames = 1_000_000;
 /** Each is kept, and each is made in a handshake of its own before the start. */
 const maxResumedNames = 10_000;
@@ -22,7 +26,9 @@ export function makePlans(flags: LoadFlags, target: Target): Plan[] {
     flags.connections ?? Number.POSITIVE_INFINITY,
     flags.rate === undefined ? concurrency : Number.POSITIVE_INFINITY,
   );
+  const maxOpen = refuseTooMany(flags, concurrency, processes);
   const tls = tlsPlan(flags, target);
+  if (tls) tryTls(tls);
   const exchange = exchangeOf(flags);
   const limited = flags.connections !== undefined;
   return Array.from({ length: processes }, (_, index) => ({
@@ -30,7 +36,7 @@ export function makePlans(flags: LoadFlags, target: Target): Plan[] {
     connections: limited ? share(flags.connections, processes, index) : Number.POSITIVE_INFINITY,
     durationMs: flags.duration ?? (limited ? Number.POSITIVE_INFINITY : defaultDurationMs),
     warmupMs: flags.warmup,
-    pace: paceOf(flags, concurrency, processes, index),
+    pace: paceOf(flags.rate, { concurrency, maxOpen }, processes, index),
     tls: tls && { ...tls, firstName: Math.floor((index * tls.names.length) / processes) },
     starttls: flags.starttls,
     proxyHeader: flags.proxyHeader,
@@ -45,7 +51,12 @@ function share(all = 0, processes: number, index: number): number {
   return Math.floor(all / processes) + (index < all % processes ? 1 : 0);
 }
 
-function paceOf({ rate, maxOpen }: LoadFlags, concurrency: number, processes: number, index: number): Pace {
+function paceOf(
+  rate: number | undefined,
+  { concurrency, maxOpen }: { readonly concurrency: number; readonly maxOpen: number },
+  processes: number,
+  index: number,
+): Pace {
   if (rate === undefined) return { kind: 'closed', concurrency: share(concurrency, processes, index) };
   return {
     kind: 'open',
@@ -53,6 +64,42 @@ function paceOf({ rate, maxOpen }: LoadFlags, concurrency: number, processes: nu
     offsetMs: (index * 1000) / rate,
     maxOpen: Math.max(1, share(maxOpen, processes, index)),
   };
+}
+
+/** Returns how many may be open at once with --rate. */
+function refuseTooMany({ rate, maxOpen }: LoadFlags, concurrency: number, processes: number): number {
+  const room = descriptorsForConnections() * processes;
+  if (rate !== undefined && maxOpen === undefined) return Math.min(defaultMaxOpen, room);
+  const [flag, wanted] = rate === undefined ? ['--concurrency', concurrency] : ['--max-open', maxOpen ?? 0];
+  if (wanted > room) {
+    throw new UsageError(
+      `${flag} ${wanted}: there are file descriptors for ${room} connections; raise ulimit -n, or use more --processes`,
+    );
+  }
+  return wanted;
+}
+
+/** Finds faults of files and lists before anything is connected: one by one, since OpenSSL does not tell which it was. */
+function tryTls({ cert, key, ca, ciphers, groups, sigalgs }: TlsPlan): void {
+  const trials: readonly (readonly [flag: string, trial: () => unknown])[] = [
+    ['--cert', () => cert && new X509Certificate(cert)],
+    ['--key', () => key && createPrivateKey(key)],
+    ['--ca', () => ca && ca !== 'system' && new X509Certificate(ca)],
+    ['--ciphers', () => ciphers && createSecureContext({ ciphers })],
+    ['--groups', () => groups && createSecureContext({ ecdhCurve: groups })],
+    ['--sigalgs', () => sigalgs && createSecureContext({ sigalgs })],
+  ];
+  for (const [flag, trial] of trials) {
+    try {
+      trial();
+    } catch (error) {
+      throw new UsageError(`${flag}: OpenSSL does not take it (${(error as Error).message})`);
+    }
+  }
+  // With keys of two types Node would quietly present no certificate.
+  if (cert && key && !new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
+    throw new UsageError('--key is not the key of --cert');
+  }
 }
 
 function refuseContradictions(flags: LoadFlags): void {
@@ -73,6 +120,7 @@ function refuseContradictions(flags: LoadFlags): void {
   const ofTls = ['tls', 'resume', 'sni', 'alpn', 'cert', 'ca', 'ciphers', 'groups', 'sigalgs', 'starttls'];
   exclude('plain', ofTls as (keyof LoadFlags)[]);
   exclude('rate', ['concurrency']);
+  need('maxOpen', 'rate');
   exclude('up', ['down', 'messages', 'size', 'send', 'expectBytes', 'untilClose']);
   exclude('down', ['messages', 'size', 'expectBytes', 'untilClose']);
   exclude('send', ['size']);

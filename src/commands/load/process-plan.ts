@@ -1,6 +1,6 @@
 /** A run with what it sends before TLS: composed here, because rooms do not know each other. */
 import type { Socket } from 'node:net';
-import type { Preamble } from '../../load/connection.ts';
+import type { Preamble } from '../../load/link.ts';
 import type { Plan } from '../../load/plan.ts';
 import { createRun, type Run } from '../../load/run.ts';
 import { encodeProxyHeader } from '../../proxy-protocol/encode.ts';
