@@ -91,7 +91,7 @@ export const connectionCodes = [
 ] as const;
 
 /** Codes of faults outside any connection. */
-export const processCodes = ['ERR_CONFIG', 'ERR_LISTEN'] as const;
+export const processCodes = ['ERR_CONFIG', 'ERR_LISTEN', 'ERR_WORKER_HANGS'] as const;
 
 export type ConnectionCode = (typeof connectionCodes)[number];
 export type Code = ConnectionCode | (typeof processCodes)[number];

@@ -15,7 +15,11 @@ export type LeaseOffice = {
 
 type Pool = { limit: number; readonly held: Map<number, number>; queue: Promise<unknown> };
 
-export function createLeaseOffice(reclaim: Reclaim): LeaseOffice {
+/** A worker that does not answer must not have all others wait: what it has is in use. */
+const patienceMs = 1000;
+
+/** A worker is waited for `patience` ms; what it gives back later is booked then. */
+export function createLeaseOffice(reclaim: Reclaim, patience: number = patienceMs): LeaseOffice {
   const pools = new Map<string, Pool>();
 
   const free = (pool: Pool): number => pool.limit - sum(pool.held.values());
@@ -23,7 +27,8 @@ export function createLeaseOffice(reclaim: Reclaim): LeaseOffice {
   async function grant(worker: number, name: string, pool: Pool, wanted: number): Promise<number> {
     if (free(pool) <= 0) {
       const others = [...pool.held.keys()].filter((other) => other !== worker);
-      await Promise.all(others.map(async (other) => lower(pool, other, await reclaim(other, name))));
+      const given = others.map(async (other) => lower(pool, other, await reclaim(other, name)));
+      await atMost(patience, Promise.all(given));
     }
     // Not all of what is free goes to one: the others would have to ask for it back at once.
     const share = Math.max(1, Math.ceil(free(pool) / 2));
@@ -64,6 +69,15 @@ function lower({ held }: Pool, worker: number, amount: number): void {
   const left = (held.get(worker) ?? 0) - amount;
   if (left > 0) held.set(worker, left);
   else held.delete(worker);
+}
+
+async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([work, late]);
+  clearTimeout(timer);
 }
 
 function sum(values: Iterable<number>): number {

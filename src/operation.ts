@@ -32,9 +32,6 @@ export type OperationOptions = {
   readonly workers: number | 'auto' | undefined;
 };
 
-/** Workers tell their counts every two seconds. When none has for so long, systemd's watchdog is not told that all is well. */
-const silenceMs = 10_000;
-
 /** Starts it all. Rejects with StartError or a ProxyError (ERR_LISTEN) if it cannot serve; then nothing is left running. */
 export async function startOperation(loaded: LoadedConfig, options: OperationOptions): Promise<Operation> {
   const { log } = options;
@@ -43,12 +40,11 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
   const warn = createWarner(log);
   warn(loaded);
 
-  let heardAt = performance.now();
   let draining = false;
   let overview: Overview | undefined;
   let opened: Promise<AdminPlace> | undefined;
   const hub = createMetricsHub({ version });
-  const manager = createServiceManager(logger, () => performance.now() - heardAt < silenceMs);
+  const manager = createServiceManager(logger, () => supervisor.isHeard());
   const tickets = createTicketMasters(loaded.config.session_tickets.rotate, (masters) =>
     supervisor.setTicketMasters(masters),
   );
@@ -60,10 +56,7 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
     },
     workers: options.workers,
     events: {
-      onMetrics(worker, snapshot) {
-        heardAt = performance.now();
-        hub.update(worker, snapshot);
-      },
+      onMetrics: hub.update,
       onGone(worker, crashed) {
         hub.retire(worker);
         if (crashed) overview?.onCrash();

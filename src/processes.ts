@@ -40,6 +40,8 @@ export type WorkerMethods = {
   setTicketMasters: (masters: TicketMasters) => void;
   reopenLog: () => void;
   setLogLevel: (level: Config['log']['level']) => void;
+  /** It answers: its event loop runs. */
+  ping: () => void;
   /** Its counts as of now. */
   snapshot: () => MetricsSnapshot;
   /** How it sees the endpoints of these upstreams. */

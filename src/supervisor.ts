@@ -4,6 +4,8 @@ import type { Logger } from 'pino';
 import { createAddressBook } from './address-book.ts';
 import type { LoadedConfig, TicketMasters } from './config/load.ts';
 import { packConfig } from './config/transfer.ts';
+import type { Code } from './errors.ts';
+import { type HeartbeatTimes, startHeartbeat } from './heartbeat.ts';
 import { createLeaseOffice } from './lessor.ts';
 import { takeSockets } from './listen/inherited.ts';
 import { removeStaleSockets } from './listen/listener.ts';
@@ -27,6 +29,7 @@ export type SupervisorOptions = {
   /** Overrides the configuration. */
   readonly workers: number | 'auto' | undefined;
   readonly events?: SupervisorEvents;
+  readonly heartbeat?: HeartbeatTimes;
 };
 
 /** What workers tell, and what becomes of them. */
@@ -58,6 +61,8 @@ export type Supervisor = {
   readonly setLogLevel: (level: WorkerSettings['log']['level']) => void;
   readonly workers: () => readonly { readonly id: number; readonly pid: number; readonly phase: Phase }[];
   readonly bound: () => BoundAddresses;
+  /** Whether some worker has answered lately: if none has, nobody is served. */
+  readonly isHeard: () => boolean;
   /** Has all workers tell their counts now (`onMetrics`); one that does not answer soon is not waited for. */
   readonly collect: () => Promise<void>;
   /** How the workers see the endpoints of these upstreams, those of them that answer soon. */
@@ -87,6 +92,7 @@ export function createSupervisor({
   settings,
   workers: override,
   events = {},
+  heartbeat: heartbeatTimes,
 }: SupervisorOptions): Supervisor {
   const workers = new Map<number, WorkerHandle>();
   const handOver = takeSockets();
@@ -105,6 +111,21 @@ export function createSupervisor({
   let quickDeaths = 0;
   /** Configurations and workers change one at a time, so that no worker is missed. */
   let turn: Promise<unknown> = Promise.resolve();
+
+  const heartbeat = startHeartbeat(
+    // One that starts has much to do, and serves nobody yet.
+    () => [...workers.values()].filter(({ phase }) => phase !== 'starting'),
+    ({ channel }) => channel.call('ping'),
+    {
+      onSilent: (worker, ticks) => logger.warn(hanging(worker, ticks), 'a worker does not answer'),
+      onBack: (worker, ticks) => logger.info(hanging(worker, ticks), 'the worker answers again'),
+      onLost(worker, ticks) {
+        logger.error(hanging(worker, ticks), 'killing a worker that does not answer');
+        worker.process.process.kill('SIGKILL');
+      },
+    },
+    heartbeatTimes,
+  );
 
   function inTurn<T>(step: () => Promise<T>): Promise<T> {
     const result = turn.then(step);
@@ -294,6 +315,7 @@ export function createSupervisor({
           return 0;
         }),
       );
+      heartbeat.close();
       return cuts.reduce((total, cut) => total + cut, 0);
     },
 
@@ -319,6 +341,7 @@ export function createSupervisor({
     },
 
     bound: () => bound,
+    isHeard: heartbeat.isHeard,
     async collect() {
       await askAll(async ({ id, channel }) => events.onMetrics?.(id, await channel.call('snapshot')));
     },
@@ -326,6 +349,10 @@ export function createSupervisor({
       (await askAll(({ channel }) => channel.call('endpoints', upstreams))).flat(),
     workers: () => [...workers.values()].map(({ id, pid, phase }) => ({ id, pid, phase })),
   };
+}
+
+function hanging({ id, pid }: WorkerHandle, ticks: number) {
+  return { worker: id, worker_pid: pid, code: 'ERR_WORKER_HANGS' satisfies Code, ticks };
 }
 
 function limitsOf({ config }: LoadedConfig): Map<string, number> {

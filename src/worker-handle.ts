@@ -76,9 +76,17 @@ export async function killWorker(worker: WorkerHandle): Promise<void> {
   await worker.gone;
 }
 
-/** Has a worker drain and end; resolves with the number of connections that were cut. */
+/** Within the time that the service manager gives the whole process beyond the grace. */
+const lateMs = 4000;
+const maxTimerMs = 2 ** 31 - 1;
+
+/** Has a worker drain and end; resolves with the number of connections that were cut. One that hangs is killed. */
 export async function retireWorker(worker: WorkerHandle, graceMs: number): Promise<number> {
   worker.phase = 'draining';
+  const kill = () => worker.process.process.kill('SIGKILL');
+  const patience = Number.isFinite(graceMs)
+    ? setTimeout(kill, Math.min(graceMs + lateMs, maxTimerMs))
+    : undefined;
   try {
     worker.cut = await worker.channel.call('drain', graceMs);
     // A second, less patient drain may have been here first.
@@ -87,5 +95,6 @@ export async function retireWorker(worker: WorkerHandle, graceMs: number): Promi
     // It has gone already, or goes with the answer that the other drain has had.
   }
   await worker.gone;
+  clearTimeout(patience);
   return worker.cut;
 }

@@ -93,6 +93,7 @@ const methods: WorkerMethods = {
     return deliverAll({ record, listener, local, clientCert: undefined }, Buffer.from(message));
   },
   setTicketMasters: (masters) => void begun.then(() => tickets?.replace(masters)),
+  ping() {},
   snapshot: () => metrics.snapshot(recordsOf(started())),
   endpoints: (names) => upstreams?.endpoints(names) ?? [],
   applyHealth: (reports) => void begun.then(() => upstreams?.applyHealth(reports)),
