@@ -7,7 +7,7 @@ import type { TlsInfo } from './observe/access-log.ts';
 import { Peek } from './peek/peek.ts';
 import { encodeProxyHeader } from './proxy-protocol/encode.ts';
 import { readSslAnswer, sslRequest } from './starttls/postgres.ts';
-import type { Stream } from './stream.ts';
+import { createReader, type Reader, type Stream } from './stream.ts';
 import type { KeyLog } from './tls/key-log.ts';
 import { createOriginator, type Originator } from './tls/originate.ts';
 import { type Dialled, type DialRequest, dial } from './upstream/dial.ts';
@@ -77,13 +77,18 @@ type Options = {
 export function dialFor(caller: Caller, outbound: Outbound, options: Options): Promise<Dialled<Prepared>> {
   const { record, listener } = caller;
   record.upstream = outbound.upstream.name;
+  const announced = announcedBy(caller, outbound, options);
+  // What `prepare` reads, it reads as a stream; and who dials early wants to be told of an upstream that leaves.
+  const isDirect = outbound.originator === undefined && announced === undefined && !outbound.early;
+  const reader = isDirect ? createReader() : undefined;
   const request: DialRequest<Prepared> = {
     client: { sni: options.sni, wildcardLabel: options.wildcardLabel, clientAddress: record.client.address },
     signal: options.signal,
     clientReady: options.clientReady,
+    reader,
     prepare(raw, endpoint, signal) {
       record.endpoint = endpoint.label;
-      return prepare(caller, outbound, { raw, endpoint, signal, options });
+      return prepare(caller, outbound, { raw, endpoint, signal, options, announced, reader });
     },
     onAttemptFailed(endpoint, error) {
       record.endpoint = endpoint.label;
@@ -119,19 +124,27 @@ type Attempt = {
   readonly endpoint: Endpoint;
   readonly signal: AbortSignal;
   readonly options: Options;
+  readonly announced: 'postgres' | undefined;
+  readonly reader: Reader | undefined;
 };
 
+/** The protocol in which the upstream is asked for TLS, if it is. */
+function announcedBy(
+  { listener }: Caller,
+  { upstream }: Outbound,
+  { passthrough }: Options,
+): Attempt['announced'] {
+  return passthrough ? listener.config.starttls : upstream.config.tls?.starttls;
+}
+
 async function prepare(caller: Caller, outbound: Outbound, attempt: Attempt): Promise<Prepared> {
-  const { raw, endpoint, signal } = attempt;
+  const { raw, endpoint, signal, reader } = attempt;
   if (outbound.sendProxyProtocol) {
     raw.write(encodeProxyHeader(outbound.sendProxyProtocol, proxyFacts(caller, attempt.options.sni)));
   }
   const { originator } = outbound;
-  const announced = attempt.options.passthrough
-    ? caller.listener.config.starttls
-    : outbound.upstream.config.tls?.starttls;
-  if (announced === 'postgres') await askForTls(raw);
-  if (originator === undefined) return { stream: { stream: raw, raw }, tls: undefined };
+  if (attempt.announced === 'postgres') await askForTls(raw);
+  if (originator === undefined) return { stream: { stream: raw, raw, reader }, tls: undefined };
   const { stream, info } = await originator.connect(raw, {
     host: endpoint.host,
     endpoint: endpoint.label,

@@ -67,8 +67,10 @@ export class Splice {
   }
 
   #attach(direction: Direction): void {
-    const { stream } = direction.from;
-    stream.on('data', (chunk: Buffer) => this.#onData(direction, chunk));
+    const { stream, reader } = direction.from;
+    const onData = (chunk: Buffer) => this.#onData(direction, chunk);
+    if (reader) reader.deliver = onData;
+    else stream.on('data', onData);
     stream.on('end', () => this.#onEnd(direction));
     stream.on('error', (error: Error) => {
       // After a bad record or a refused renegotiation Node leaves the TLS socket open. (Never destroy it after its raw one.)

@@ -2,6 +2,7 @@
 import { type NetConnectOpts, connect as open, type Socket } from 'node:net';
 import { formatAddress } from '../address.ts';
 import { ProxyError, systemCode } from '../errors.ts';
+import type { Reader } from '../stream.ts';
 
 /** `addresses` are tried in their order, the families in turns; at least one. */
 export type Destination =
@@ -19,10 +20,10 @@ export type Destination =
  * Throws ERR_UPSTREAM_CONNECT, ERR_UPSTREAM_CONNECT_TIMEOUT (the system's own time-out), ERR_DESCRIPTORS_EXHAUSTED, or
  * the signal's reason.
  */
-export function connect(destination: Destination, signal: AbortSignal): Promise<Socket> {
+export function connect(destination: Destination, signal: AbortSignal, reader?: Reader): Promise<Socket> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
-    const attempts = attemptsFor(destination);
+    const attempts = attemptsFor(destination, reader);
     const connecting = new Set<Socket>();
     let next = 0;
     let stagger: NodeJS.Timeout | undefined;
@@ -40,6 +41,7 @@ export function connect(destination: Destination, signal: AbortSignal): Promise<
       const options = attempts[next++];
       if (!options) return;
       const socket = open(options);
+      if (reader) socket.pause();
       connecting.add(socket);
       const onError = (error: Error) => {
         if (!connecting.delete(socket)) return;
@@ -69,13 +71,14 @@ const staggerMs = 250;
 
 function ignore(): void {}
 
-function attemptsFor(destination: Destination): NetConnectOpts[] {
-  if ('path' in destination) return [{ path: destination.path, allowHalfOpen: true }];
+function attemptsFor(destination: Destination, reader: Reader | undefined): NetConnectOpts[] {
+  const common = { allowHalfOpen: true, onread: reader?.onread };
+  if ('path' in destination) return [{ ...common, path: destination.path }];
   const { addresses, port } = destination;
   return inTurns(addresses).map((host) => ({
+    ...common,
     host,
     port,
-    allowHalfOpen: true,
     noDelay: true,
   }));
 }

@@ -1,7 +1,7 @@
 /** From an upstream to a connection that is ready for payload: attempt after attempt, each on another endpoint. */
 import type { Socket } from 'node:net';
 import { ProxyError } from '../errors.ts';
-import { abort } from '../stream.ts';
+import { abort, type Reader } from '../stream.ts';
 import { connect } from './connect.ts';
 import { type Deadline, startDeadline, untilAborted } from './deadline.ts';
 import type { Endpoint, UpstreamClient } from './endpoint.ts';
@@ -21,6 +21,8 @@ export type DialRequest<Prepared> = {
    * failure of the client is to abort `signal` too.
    */
   readonly clientReady?: Promise<unknown>;
+  /** Reads what the upstream sends, where `prepare` does not. */
+  readonly reader?: Reader | undefined;
   /** Told of each endpoint that failed, before the next is tried. */
   readonly onAttemptFailed?: (endpoint: Endpoint, error: unknown) => void;
 };
@@ -99,7 +101,7 @@ type Progress = { waitingFor: string };
 async function attempt<Prepared>(
   upstream: Upstream,
   endpoint: Endpoint,
-  { prepare, clientReady }: DialRequest<Prepared>,
+  { prepare, clientReady, reader }: DialRequest<Prepared>,
   deadline: Deadline,
   progress: Progress,
 ): Promise<{ raw: Socket; prepared: Prepared }> {
@@ -108,7 +110,7 @@ async function attempt<Prepared>(
   progress.waitingFor = `${label} did not resolve`;
   const destination = await upstream.destination(endpoint, signal);
   progress.waitingFor = `${label} did not answer`;
-  const raw = await connect(destination, signal);
+  const raw = await connect(destination, signal, reader);
   try {
     if (clientReady) await waitForClient(raw, label, clientReady, deadline);
     progress.waitingFor = `${label} accepted the connection, but was not ready for payload`;
