@@ -10,7 +10,7 @@ import { type Options, parseOptions, usage } from './options.ts';
 import { checkout, findPeer } from './peers.ts';
 import { type Missing, type PeerRecord, type Results, type Row, rowOf } from './results.ts';
 import { measureScaling } from './scaling.ts';
-import { type Cores, prepareGround, type RunningPeer, startPeer } from './site.ts';
+import { type Cores, type Ground, prepareGround, type RunningPeer, startPeer } from './site.ts';
 import { connectionsOf, type Workload } from './workloads.ts';
 
 const results = join(checkout, 'bench/results');
@@ -35,7 +35,9 @@ async function main(): Promise<number> {
   mkdirSync(results, { recursive: true });
   const cores = chooseCores(options.pin);
   if (options.scaling) {
-    save('scaling.md', await measureScaling(options, cores, tell));
+    const table = await measureScaling(options, cores, tell);
+    save(options.share === 1 ? 'scaling.md' : 'partial.scaling.md', table);
+    process.stdout.write(table);
     return 0;
   }
   return report(await compare(options, cores), options);
@@ -43,31 +45,29 @@ async function main(): Promise<number> {
 
 async function compare(options: Options, cores: Cores): Promise<Results> {
   const missing: Missing[] = [];
+  const leaveOut = (name: string, error: unknown): [] => {
+    const reason = (error as Error).message;
+    missing.push({ name, reason });
+    tell(`${name} is left out: ${reason}\n`);
+    return [];
+  };
   const peers = options.peers.flatMap((spec) => {
     try {
       return [findPeer(spec)];
     } catch (error) {
-      return leftOut(missing, spec.name, error);
+      return leaveOut(spec.name, error);
     }
   });
   const names = peers.map(({ name }) => name);
   const ground = await prepareGround([...names, ...names.map(aloneAs)], cores);
   const running: RunningPeer[] = [];
   for (const peer of peers) {
-    try {
-      running.push(await startPeer(peer, ground));
-    } catch (error) {
-      leftOut(missing, peer.name, error);
-    }
+    await startPeer(peer, ground).then(
+      (one) => running.push(one),
+      (error) => leaveOut(peer.name, error),
+    );
   }
-  const rows: Row[] = [];
-  for (const workload of options.workloads) {
-    tell(`${workload.title}\n`);
-    const onSample = (name: string, sample: Sample | string) =>
-      tell(`  ${name.padEnd(12)} ${progress(workload, sample)}\n`);
-    const outcomes = await measureWorkload(workload, running, { ...options, ground, onSample });
-    rows.push(rowOf(workload, connectionsOf(workload, options.share), outcomes, options.baseline));
-  }
+  const rows = await measureRows(running, ground, options);
   return {
     date: new Date().toISOString(),
     machine: describeMachine(),
@@ -79,6 +79,24 @@ async function compare(options: Options, cores: Cores): Promise<Results> {
     missing,
     rows,
   };
+}
+
+async function measureRows(
+  running: readonly RunningPeer[],
+  ground: Ground,
+  options: Options,
+): Promise<Row[]> {
+  const kind = running.find(({ peer }) => peer.name === options.baseline)?.peer.kind;
+  const rows: Row[] = [];
+  for (const workload of options.workloads) {
+    tell(`${workload.title}\n`);
+    const onSample = (name: string, sample: Sample | string) =>
+      tell(`  ${name.padEnd(12)} ${progress(workload, sample)}\n`);
+    const outcomes = await measureWorkload(workload, running, { ...options, ground, onSample });
+    const connections = connectionsOf(workload, options.share);
+    rows.push(rowOf(workload, connections, outcomes, { name: options.baseline, kind }));
+  }
+  return rows;
 }
 
 /** Writes the files and, if asked to, the README's table. A run that is not whole never replaces the latest results. */
@@ -99,13 +117,6 @@ function report(outcome: Results, { whole, writeReadme }: Options): number {
   const readme = join(checkout, 'README.md');
   writeFileSync(readme, betweenMarkers(readFileSync(readme, 'utf8'), renderReadme(outcome)));
   return 0;
-}
-
-function leftOut(missing: Missing[], name: string, error: unknown): [] {
-  const reason = (error as Error).message;
-  missing.push({ name, reason });
-  tell(`${name} is left out: ${reason}\n`);
-  return [];
 }
 
 function recordOf({ peer, prepared }: RunningPeer): PeerRecord {

@@ -20,7 +20,7 @@ export function renderMarkdown(results: Results): string {
     ratioTable(results),
     '\n![The ratios as a chart](latest.svg)\n',
     '## CPU (memory), as measured\n',
-    'Median of the rounds, with the lowest and the highest: microseconds a connection or message, milliseconds a MiB, KiB an idle connection.\n',
+    'Median of the rounds, with the lowest and the highest: microseconds a connection, message or MiB, KiB an idle connection.\n',
     table(
       ['work', ...names(peers)],
       results.rows.map((row) => [
@@ -151,7 +151,7 @@ function names(peers: readonly PeerRecord[]): string[] {
   return peers.map(({ name }) => name);
 }
 
-function machineLine({ machine }: Results): string {
+export function machineLine({ machine }: Pick<Results, 'machine'>): string {
   const { cpu, cores, memoryGiB, kernel, virtual } = machine;
   return `${cpu}, ${cores} cores (virtual: ${virtual}), ${memoryGiB} GiB, Linux ${kernel}`;
 }
@@ -164,6 +164,6 @@ function missingLine({ missing }: Results): string {
   return missing.length === 0 ? '' : ` Left out: ${missing.map(({ name }) => name).join(', ')}.`;
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   return [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 }

@@ -137,7 +137,7 @@ async function settledCpu({ pids, prepared }: RunningPeer): Promise<number> {
 }
 
 /** Memory when it has stopped changing: collectors and allocators give back late. At most 15 seconds. */
-async function settledMemory({ pids }: RunningPeer): Promise<number> {
+export async function settledMemory({ pids }: Pick<RunningPeer, 'pids'>): Promise<number> {
   const seen: number[] = [];
   for (let turn = 0; turn < 15; turn++) {
     await sleep(1000);

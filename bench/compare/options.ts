@@ -13,7 +13,7 @@ export type Options = {
   readonly pin: boolean;
   readonly scaling: boolean;
   readonly writeReadme: boolean;
-  /** All peers that are known, all workloads, nothing shortened: it may replace the latest results. */
+  /** All known peers beside HAProxy, all workloads, nothing shortened: it may replace the latest results. */
   readonly whole: boolean;
 };
 
@@ -42,7 +42,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
       peers: { type: 'string' },
       peer: { type: 'string', multiple: true, default: [] },
       penstock: { type: 'string' },
-      baseline: { type: 'string', default: 'haproxy' },
+      baseline: { type: 'string' },
       rounds: { type: 'string' },
       quick: { type: 'boolean', default: false },
       'no-pin': { type: 'boolean', default: false },
@@ -54,16 +54,26 @@ export function parseOptions(args: readonly string[]): Options | undefined {
   if (values.help) return undefined;
   const rounds = Number(values.rounds ?? (values.quick ? 1 : 7));
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > 100) throw new Error('--rounds takes 1 to 100');
+  const peers = choosePeers(values.peers?.split(','), values.peer.map(parsePeer), values.penstock);
+  const baseline = values.baseline ?? 'haproxy';
+  if (values.baseline !== undefined && !peers.some(({ name }) => name === baseline)) {
+    throw new Error(
+      `the baseline "${baseline}" is none of the peers: ${peers.map(({ name }) => name).join(', ')}`,
+    );
+  }
   return {
-    peers: choosePeers(values.peers?.split(','), values.peer.map(parsePeer), values.penstock),
-    baseline: values.baseline,
+    peers,
+    baseline,
     workloads: chooseWorkloads(values.only?.split(',')),
     rounds,
     share: values.quick ? 0.03 : 1,
     pin: !values['no-pin'],
     scaling: values.scaling,
     writeReadme: values['write-readme'],
-    whole: values.only === undefined && values.peers === undefined && !values.quick && rounds >= 5,
+    whole:
+      [values.only, values.peers, values.baseline].every((value) => value === undefined) &&
+      !values.quick &&
+      rounds >= 5,
   };
 }
 

@@ -1,7 +1,7 @@
 /** The results of a comparison, as latest.json has them. */
 import type { Machine } from './machine.ts';
 import type { Outcome } from './measure.ts';
-import type { Peer } from './peers.ts';
+import type { Kind, Peer } from './peers.ts';
 import { pairedRatios, type Summary, summarise } from './statistics.ts';
 import type { Workload } from './workloads.ts';
 
@@ -47,11 +47,20 @@ export function rowOf(
   { id, title, unit, target }: Workload,
   connections: number,
   outcomes: ReadonlyMap<string, Outcome>,
-  baseline: string,
+  baseline: { readonly name: string; readonly kind?: Kind | undefined },
 ): Row {
-  const base = figuresOf(outcomes.get(baseline));
+  const base = figuresOf(outcomes.get(baseline.name));
+  // Targets are ratios to HAProxy; beside another baseline only that of memory means something.
+  const judged = baseline.kind === 'haproxy' || unit === 'idle connection';
   const cells = [...outcomes].map(([name, outcome]): [string, Cell] => [name, cellOf(outcome, base)]);
-  return { id, title, unit, target, connections, cells: Object.fromEntries(cells) };
+  return {
+    id,
+    title,
+    unit,
+    target: judged ? target : undefined,
+    connections,
+    cells: Object.fromEntries(cells),
+  };
 }
 
 /**

@@ -146,7 +146,7 @@ async function freePorts(count: number): Promise<number[]> {
 }
 
 async function accepting(host: string, port: number, started: readonly Started[]): Promise<void> {
-  const until = Date.now() + 30_000;
+  const until = Date.now() + 180_000;
   while (!(await accepts(host, port))) {
     const end = started.map(endOf).find((reason) => reason !== undefined);
     if (end !== undefined) throw new Error(end);
