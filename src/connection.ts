@@ -15,7 +15,7 @@ import type { Listener, Route } from './service.ts';
 import { Splice, type SpliceEnd } from './splice/splice.ts';
 import { readPreamble } from './starttls/postgres.ts';
 import { abort, closeWith, type Stream } from './stream.ts';
-import { unannounced } from './tls/terminate.ts';
+import { type Terminated, unannounced } from './tls/terminate.ts';
 import type { Endpoint } from './upstream/endpoint.ts';
 import { watchDown } from './upstream/endpoint-state.ts';
 
@@ -233,9 +233,12 @@ async function terminate(connection: Connection, route: TerminateRoute): Promise
   record.phase = 'handshake';
   await enterGate(connection);
   const startedAt = performance.now();
-  const done = await route.policy
-    .handshake(raw, hello ?? unannounced)
-    .finally(() => listener.handshakes.leave());
+  let done: Terminated;
+  try {
+    done = await route.policy.handshake(raw, hello ?? unannounced);
+  } finally {
+    listener.handshakes.leave();
+  }
   record.handshakeMs = milliseconds(performance.now() - startedAt);
   record.tls = { version: done.version, cipher: done.cipher, resumed: done.resumed };
   record.alpn = done.alpn;
