@@ -89,6 +89,7 @@ export function createRecord(listener: string, conn: string, client: Address): A
     endpoint: undefined,
     upstreamTls: undefined,
     handshakeMs: undefined,
+    queueMs: undefined,
     connectMs: undefined,
     code: undefined,
     error: undefined,

@@ -182,11 +182,10 @@ async function connectSides(
     return undefined;
   }
   record.phase = 'connect';
-  const startedAt = performance.now();
   dialling ??= dialFor(connection, route.outbound, options);
   const dialled = await dialling;
   raw.off('close', onClose);
-  record.connectMs = milliseconds(performance.now() - startedAt);
+  record.connectMs = milliseconds(dialled.connectMs);
   record.upstreamTls = dialled.prepared.tls;
   connection.undo.push(dialled.release);
   if (route.outbound.upstream.config.on_down === 'close') {

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { LoadedConfig } from './config/load.ts';
 import type { ProxyProtocolOut, UpstreamConfig, UpstreamTlsConfig } from './config/schema.ts';
 import type { Connection } from './connection-state.ts';
-import type { TlsInfo } from './observe/access-log.ts';
+import { milliseconds, type TlsInfo } from './observe/access-log.ts';
 import { Peek } from './peek/peek.ts';
 import { encodeProxyHeader } from './proxy-protocol/encode.ts';
 import { readSslAnswer, sslRequest } from './starttls/postgres.ts';
@@ -89,6 +89,9 @@ export function dialFor(caller: Caller, outbound: Outbound, options: Options): P
     prepare(raw, endpoint, signal) {
       record.endpoint = endpoint.label;
       return prepare(caller, outbound, { raw, endpoint, signal, options, announced, reader });
+    },
+    onQueued(ms) {
+      record.queueMs = milliseconds(ms);
     },
     onAttemptFailed(endpoint, error) {
       record.endpoint = endpoint.label;

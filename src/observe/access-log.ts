@@ -33,6 +33,8 @@ export type AccessRecord = {
   upstreamTls: TlsInfo | undefined;
   readonly bytes: { in: number; out: number };
   handshakeMs: number | undefined;
+  /** In the upstream's queue; undefined if it was not in it. */
+  queueMs: number | undefined;
   connectMs: number | undefined;
   phase: Phase;
   side: Side;
@@ -52,6 +54,7 @@ export function logClosed(logger: Logger, record: AccessRecord, quiet: boolean):
       bytes_out: record.bytes.out,
       duration_ms: milliseconds(performance.now() - record.startedAt),
       handshake_ms: record.handshakeMs,
+      queue_ms: record.queueMs,
       connect_ms: record.connectMs,
       phase: record.phase,
       side: record.side,

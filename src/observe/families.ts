@@ -30,7 +30,7 @@ export type SupervisorFacts = {
 };
 
 /** What workers have counted. */
-export function connectionFamilies({ listeners, connects }: Totals): Family[] {
+export function connectionFamilies({ listeners, connects, queues }: Totals): Family[] {
   const each = <T>(make: (labels: { listener: string }, counts: ListenerCounts) => T[]): T[] =>
     [...listeners].flatMap(([listener, counts]) => make({ listener }, counts));
   return [
@@ -80,6 +80,11 @@ export function connectionFamilies({ listeners, connects }: Totals): Family[] {
       'penstock_upstream_connect_seconds',
       'Successful dials, from the choice of an endpoint until it is ready for payload, retries included.',
       [...connects].map(([upstream, histogram]) => ({ labels: { upstream }, histogram })),
+    ),
+    histogram(
+      'penstock_upstream_queue_seconds',
+      'Waits for a connection to a full upstream, of those clients that had to wait, whatever came of it.',
+      [...queues].map(([upstream, histogram]) => ({ labels: { upstream }, histogram })),
     ),
   ];
 }

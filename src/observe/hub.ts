@@ -98,12 +98,12 @@ export function createMetricsHub(options: { readonly version: string; readonly n
 }
 
 /** Open connections ended with their worker; they are in no outcome, since none was told. */
-function asEnded({ listeners, connects }: MetricsSnapshot): Totals {
+function asEnded({ listeners, connects, queues }: MetricsSnapshot): Totals {
   const settled = [...listeners].map(([name, counts]): [string, ListenerCounts] => [
     name,
     { ...counts, closed: counts.opened },
   ]);
-  return { listeners: new Map(settled), connects };
+  return { listeners: new Map(settled), connects, queues };
 }
 
 function describeListener(

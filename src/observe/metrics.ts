@@ -33,6 +33,8 @@ export type Totals = {
   readonly listeners: Map<string, ListenerCounts>;
   /** How long dials took that succeeded, by upstream. */
   readonly connects: Map<string, Histogram>;
+  /** How long those were in an upstream's queue that were in it, whatever came of it. */
+  readonly queues: Map<string, Histogram>;
 };
 
 /** What the process has used. */
@@ -86,13 +88,15 @@ export function createWorkerMetrics(): WorkerMetrics {
 }
 
 export function emptyTotals(): Totals {
-  return { listeners: new Map(), connects: new Map() };
+  return { listeners: new Map(), connects: new Map(), queues: new Map() };
 }
 
 /** Adds the second one's counts to the first. */
 export function addTotals(to: Totals, from: Totals): void {
   for (const [name, counts] of from.listeners) addCounts(countsOf(to, name), counts);
-  for (const [name, histogram] of from.connects) addHistogram(connectsOf(to, name), histogram);
+  for (const kind of ['connects', 'queues'] as const) {
+    for (const [name, histogram] of from[kind]) addHistogram(histogramOf(to[kind], name), histogram);
+  }
 }
 
 /** The counts of a listener, from zero if there are none yet. */
@@ -159,16 +163,16 @@ function outcomeOf(code: ConnectionCode | undefined): Outcome {
 
 /** What a connection adds whether or not it has ended. */
 function measure(totals: Totals, record: AccessRecord): void {
-  const { bytes, handshakeMs, connectMs, tls, upstream } = record;
+  const { bytes, handshakeMs, queueMs, connectMs, tls, upstream } = record;
   const counts = countsOf(totals, record.listener);
   counts.bytesIn += bytes.in;
   counts.bytesOut += bytes.out;
   if (handshakeMs !== undefined) {
     observe(tls?.resumed ? counts.handshakes.resumed : counts.handshakes.full, handshakeMs / 1000);
   }
-  if (connectMs !== undefined && upstream !== undefined) {
-    observe(connectsOf(totals, upstream), connectMs / 1000);
-  }
+  if (upstream === undefined) return;
+  if (connectMs !== undefined) observe(histogramOf(totals.connects, upstream), connectMs / 1000);
+  if (queueMs !== undefined) observe(histogramOf(totals.queues, upstream), queueMs / 1000);
 }
 
 function outcomesOf({ outcomes }: ListenerCounts, route: string | number): Record<Outcome, number> {
@@ -180,11 +184,11 @@ function outcomesOf({ outcomes }: ListenerCounts, route: string | number): Recor
   return counts;
 }
 
-function connectsOf({ connects }: Totals, upstream: string): Histogram {
-  let histogram = connects.get(upstream);
+function histogramOf(histograms: Map<string, Histogram>, upstream: string): Histogram {
+  let histogram = histograms.get(upstream);
   if (histogram === undefined) {
     histogram = emptyHistogram();
-    connects.set(upstream, histogram);
+    histograms.set(upstream, histogram);
   }
   return histogram;
 }

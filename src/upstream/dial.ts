@@ -23,6 +23,8 @@ export type DialRequest<Prepared> = {
   readonly clientReady?: Promise<unknown>;
   /** Reads what the upstream sends, where `prepare` does not. */
   readonly reader?: Reader | undefined;
+  /** Told how long it was in the upstream's queue, if it was. */
+  readonly onQueued?: (ms: number) => void;
   /** Told of each endpoint that failed, before the next is tried. */
   readonly onAttemptFailed?: (endpoint: Endpoint, error: unknown) => void;
 };
@@ -33,6 +35,8 @@ export type Dialled<Prepared> = {
   readonly raw: Socket;
   /** How many endpoints were tried, this one included. */
   readonly tried: number;
+  /** How long that took, failed attempts included; neither the queue nor what the client took. */
+  readonly connectMs: number;
   /** To be called when the connection is over; the endpoint then counts one less. Calling it again does nothing. */
   readonly release: () => void;
 };
@@ -49,11 +53,13 @@ export async function dial<Prepared>(
   upstream: Upstream,
   request: DialRequest<Prepared>,
 ): Promise<Dialled<Prepared>> {
-  const entering = upstream.enter(request.signal);
+  const entering = upstream.enter(request.signal, request.onQueued);
   const leave = entering && (await entering);
+  const startedAt = performance.now();
   try {
-    const dialled = await dialInTurn(upstream, request);
-    return { ...dialled, release: releaseOnce(dialled.endpoint, leave) };
+    const { clientMs, ...dialled } = await dialInTurn(upstream, request);
+    const connectMs = performance.now() - startedAt - clientMs;
+    return { ...dialled, connectMs, release: releaseOnce(dialled.endpoint, leave) };
   } catch (error) {
     leave?.();
     throw error;
@@ -63,12 +69,13 @@ export async function dial<Prepared>(
 async function dialInTurn<Prepared>(
   upstream: Upstream,
   request: DialRequest<Prepared>,
-): Promise<Omit<Dialled<Prepared>, 'release'>> {
+): Promise<Omit<Dialled<Prepared>, 'release' | 'connectMs'> & { clientMs: number }> {
+  const progress: Progress = { waitingFor: '', clientMs: 0 };
   const tried: Endpoint[] = [];
   let failure: unknown;
   while (tried.length <= upstream.config.retries) {
     let endpoint: Endpoint | undefined;
-    const progress: Progress = { waitingFor: `the names of upstream ${upstream.name} did not resolve` };
+    progress.waitingFor = `the names of upstream ${upstream.name} did not resolve`;
     const deadline = startDeadline(upstream.config.timeouts.connect, request.signal, () =>
       timedOut(upstream, progress),
     );
@@ -78,7 +85,7 @@ async function dialInTurn<Prepared>(
       tried.push(endpoint);
       const connection = await attempt(upstream, endpoint, request, deadline, progress);
       upstream.succeeded(endpoint);
-      return { endpoint, ...connection, tried: tried.length };
+      return { endpoint, ...connection, tried: tried.length, clientMs: progress.clientMs };
     } catch (error) {
       if (endpoint) endpoint.state.active--;
       request.signal.throwIfAborted();
@@ -94,8 +101,8 @@ async function dialInTurn<Prepared>(
   throw withCount(failure ?? nothingUp(upstream), tried.length);
 }
 
-/** What the clock runs for, so that a time-out can say what did not happen. */
-type Progress = { waitingFor: string };
+/** What the clock runs for, so that a time-out can say what did not happen; and how long it stood still for the client. */
+type Progress = { waitingFor: string; clientMs: number };
 
 /** One attempt on one endpoint; leaves no socket behind when it throws. */
 async function attempt<Prepared>(
@@ -112,7 +119,7 @@ async function attempt<Prepared>(
   progress.waitingFor = `${label} did not answer`;
   const raw = await connect(destination, signal, reader);
   try {
-    if (clientReady) await waitForClient(raw, label, clientReady, deadline);
+    if (clientReady) await waitForClient(raw, label, clientReady, deadline, progress);
     progress.waitingFor = `${label} accepted the connection, but was not ready for payload`;
     return { raw, prepared: await untilAborted(prepare(raw, endpoint, signal), signal) };
   } catch (error) {
@@ -127,9 +134,12 @@ async function waitForClient(
   label: string,
   clientReady: Promise<unknown>,
   deadline: Deadline,
+  progress: Progress,
 ): Promise<void> {
+  const since = performance.now();
   deadline.pause();
   await untilAborted(clientReady, deadline.signal);
+  progress.clientMs += performance.now() - since;
   if (raw.destroyed || raw.readableEnded) {
     throw new ProxyError('ERR_UPSTREAM_CONNECT', {
       side: 'upstream',

@@ -5,10 +5,11 @@ import type { Quota } from '../quota.ts';
 
 /**
  * Counts a connection in; what it resolves with counts it out, and is to be called once. Waits in the queue where there is
- * one, behind those who came before; a client that goes (the signal) is passed over. undefined: there is no limit.
+ * one, behind those who came before; a client that goes (the signal) is passed over. `onQueued` is told how long it waited
+ * there, whatever came of it. undefined: there is no limit.
  * Throws ERR_UPSTREAM_LIMIT, ERR_UPSTREAM_QUEUE_FULL, ERR_UPSTREAM_QUEUE_TIMEOUT, or the signal's reason.
  */
-export type Enter = (signal: AbortSignal) => Promise<() => void> | undefined;
+export type Enter = (signal: AbortSignal, onQueued?: (ms: number) => void) => Promise<() => void> | undefined;
 
 /** The one queue of an upstream, which goes on when its limits change. */
 export type Slots = { readonly under: (limits: UpstreamConfig['limits']) => Enter };
@@ -44,8 +45,7 @@ export function createSlots(upstream: string, quotaOf: (limit: number) => Quota)
     retry = setTimeout(admit, askAgainMs, quota);
   }
 
-  function wait(limits: UpstreamConfig['limits'], quota: Quota, signal: AbortSignal): Promise<void> {
-    const { max, timeout } = limits.queue ?? { max: 0, timeout: 0 };
+  function wait(timeout: number, quota: Quota, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const leave = () => {
         waiting.delete(enter);
@@ -67,10 +67,6 @@ export function createSlots(upstream: string, quotaOf: (limit: number) => Quota)
               leave();
               reject(waitedInVain(upstream, timeout));
             }, timeout);
-      if (waiting.size >= max) {
-        clearTimeout(timer);
-        return reject(queueFull(upstream, max));
-      }
       signal.addEventListener('abort', onAbort, { once: true });
       waiting.add(enter);
       admit(quota);
@@ -87,12 +83,15 @@ export function createSlots(upstream: string, quotaOf: (limit: number) => Quota)
         quota.give();
         admit(quota);
       };
-      return async (signal) => {
+      return async (signal, onQueued) => {
         signal.throwIfAborted();
-        const mayOvertake = limits.queue === undefined || waiting.size === 0;
+        const { queue } = limits;
+        const mayOvertake = queue === undefined || waiting.size === 0;
         if (!(mayOvertake && (await quota.take()))) {
-          if (limits.queue === undefined) throw limitReached(upstream, limits.connections);
-          await wait(limits, quota, signal);
+          if (queue === undefined) throw limitReached(upstream, limits.connections);
+          if (waiting.size >= queue.max) throw queueFull(upstream, queue.max);
+          const since = performance.now();
+          await wait(queue.timeout, quota, signal).finally(() => onQueued?.(performance.now() - since));
         }
         if (signal.aborted) leave();
         signal.throwIfAborted();

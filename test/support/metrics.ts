@@ -49,6 +49,7 @@ export function exampleMetrics(): Promise<string> {
   ended.route = 'orders';
   ended.tls = { version: 'TLSv1.3', cipher: 'TLS_AES_128_GCM_SHA256', resumed: true };
   ended.handshakeMs = 2;
+  ended.queueMs = 1;
   ended.connectMs = 1;
   ended.upstream = 'orders';
   ended.side = 'client';
