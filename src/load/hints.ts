@@ -4,17 +4,19 @@ import type { Plan } from './plan.ts';
 
 /** One sentence for each kind of error that has a usual cause; most frequent first. */
 export function hintsOf({ errors, resumed }: Figures, plan: Plan): string[] {
-  const hints = Object.keys(errors.kinds).flatMap((kind) => {
+  const kinds = new Map<string, string[]>();
+  for (const kind of Object.keys(errors.kinds)) {
     const hint = hintOf(kind, plan);
-    return hint ? [`${kind}: ${hint}`] : [];
-  });
+    if (hint !== undefined) kinds.set(hint, [...(kinds.get(hint) ?? []), kind]);
+  }
+  const hints = [...kinds].map(([hint, of]) => `${of.join(', ')}: ${hint}`);
   if (plan.tls?.resume && resumed.full > 0) {
     const total = resumed.full + resumed.resumed;
     hints.push(
       `${resumed.full} of ${total} handshakes were not resumed: the server may have changed its ticket keys, or may not resume at all`,
     );
   }
-  return [...new Set(hints)];
+  return hints;
 }
 
 function hintOf(kind: string, plan: Plan): string | undefined {
@@ -37,8 +39,10 @@ const hints: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nobody listens there',
   ENOENT: 'there is no such socket',
   not_tls: 'the target does not speak TLS from the first byte: --plain, or --starttls postgres',
+  timeout: 'nothing came, or less than the whole answer, within --timeout',
   // What OpenSSL makes of its own ClientHello.
   ERR_SSL_UNEXPECTED_MESSAGE: 'the target speaks no TLS, but echoes the handshake: --plain',
+  closed_in_starttls: 'the target hung up on STARTTLS: it may be no PostgreSQL server, or take TLS at once',
   starttls_refused: 'the target has no TLS behind STARTTLS, or is no PostgreSQL server',
   closed_in_handshake:
     'the target hung up on the handshake: it may speak no TLS (--plain), want STARTTLS, a PROXY header or a server name (--sni), or be full',

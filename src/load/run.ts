@@ -117,13 +117,14 @@ async function runOpen(engine: Engine, limits: Limits): Promise<void> {
   while (engine.links.size > 0) await pause(2);
 }
 
-/** The time is over: what idles closes, bulk is cut; what is in progress ends by itself, or now if `all`. */
+/** The time is over: what idles closes, bulk is cut; what is in progress ends by itself or, if `all`, is cut as well. */
 function wrapUp(engine: Engine, all: boolean): void {
   engine.stopping = true;
   const { kind } = engine.plan.exchange;
+  const cut = all || kind === 'up' || kind === 'down';
   for (const link of engine.links) {
-    if (all || kind === 'up' || kind === 'down') fail(link, 'unfinished');
-    else release(link);
+    if (link.wait === 'hold') release(link);
+    else if (cut && link.wait !== 'close') fail(link, 'unfinished');
   }
 }
 

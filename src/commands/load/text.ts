@@ -59,7 +59,9 @@ function counted(figures: Figures): string[] {
   if (unfinished > 0) rows.push(['  unfinished', whole(unfinished), '']);
   if (figures.handshakes > 0) {
     rows.push(['handshakes', whole(figures.handshakes), `${rate(figures.handshakes_per_s)}/s`]);
-    rows.push(['  resumed', whole(resumed.resumed), percent(resumed.share ?? 0)]);
+    if (resumed.offered > 0) {
+      rows.push(['  resumed', whole(resumed.resumed), percent(resumed.share ?? 0)]);
+    }
   }
   if (figures.messages > 0) {
     rows.push(['messages', whole(figures.messages), `${rate(figures.messages_per_s)}/s`]);
