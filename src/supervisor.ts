@@ -6,6 +6,7 @@ import type { LoadedConfig, TicketMasters } from './config/load.ts';
 import { packConfig } from './config/transfer.ts';
 import type { Code } from './errors.ts';
 import { type HeartbeatTimes, startHeartbeat } from './heartbeat.ts';
+import { type HeldSockets, holdSockets } from './held-sockets.ts';
 import { createLeaseOffice } from './lessor.ts';
 import { takeSockets } from './listen/inherited.ts';
 import { removeStaleSockets } from './listen/listener.ts';
@@ -14,14 +15,7 @@ import { type BoundAddresses, limitName, type SupervisorMethods, type WorkerSett
 import type { EndpointReport } from './upstream/endpoint-state.ts';
 import type { EndpointView } from './upstream/registry.ts';
 import { createRests } from './upstream/rests.ts';
-import {
-  forkWorker,
-  killWorker,
-  type Phase,
-  retireWorker,
-  setUpCluster,
-  type WorkerHandle,
-} from './worker-handle.ts';
+import { forkWorker, killWorker, type Phase, retireWorker, type WorkerHandle } from './worker-handle.ts';
 
 export type SupervisorOptions = {
   readonly logger: Logger;
@@ -85,6 +79,8 @@ const stoppingFault = 'penstock is stopping';
 /** A worker that lived longer than this is replaced at once when it dies. */
 const steadyMs = 10_000;
 const maxPauseMs = 30_000;
+/** So long clients may wait for the next worker, where the last one has died. */
+const maxWaitMs = 1000;
 const collectMs = 1000;
 
 export function createSupervisor({
@@ -95,7 +91,8 @@ export function createSupervisor({
   heartbeat: heartbeatTimes,
 }: SupervisorOptions): Supervisor {
   const workers = new Map<number, WorkerHandle>();
-  const handOver = takeSockets();
+  const handed = takeSockets();
+  let held: HeldSockets | undefined;
   const addresses = createAddressBook();
   const leases = createLeaseOffice((worker, name) => {
     const state = workers.get(worker);
@@ -155,7 +152,7 @@ export function createSupervisor({
   }
 
   function fork(): WorkerHandle {
-    const worker = forkWorker(handOver, methodsFor);
+    const worker = forkWorker(held?.handOver() ?? handed, methodsFor);
     workers.set(worker.id, worker);
     worker.process.once('exit', (code, signal) => onExit(worker, code, signal));
     return worker;
@@ -172,7 +169,13 @@ export function createSupervisor({
     quickDeaths = lived < steadyMs ? quickDeaths + 1 : 0;
     const pause = quickDeaths < 2 ? 0 : Math.min(maxPauseMs, 100 * 2 ** (quickDeaths - 2));
     logger.error({ worker: state.id, worker_pid: state.pid, code, signal, pause_ms: pause }, 'worker died');
-    setTimeout(() => void inTurn(replace), pause);
+    replaceAfter(pause);
+  }
+
+  function replaceAfter(pauseMs: number): void {
+    // Better refused, and served elsewhere, than kept waiting by workers that do not get up.
+    if (pauseMs > maxWaitMs && serving().length === 0) held?.close();
+    setTimeout(() => void inTurn(replace), pauseMs);
   }
 
   async function replace(): Promise<void> {
@@ -185,7 +188,7 @@ export function createSupervisor({
     if (stopping || faults.length === 0) return;
     logger.error({ faults }, 'a new worker could not start');
     quickDeaths += 1;
-    setTimeout(() => void inTurn(replace), Math.min(maxPauseMs, 100 * 2 ** quickDeaths));
+    replaceAfter(Math.min(maxPauseMs, 100 * 2 ** quickDeaths));
   }
 
   const serving = () => [...workers.values()].filter(({ phase }) => phase === 'serving');
@@ -255,12 +258,13 @@ export function createSupervisor({
   return {
     start: (loaded) =>
       inTurn(async () => {
-        setUpCluster(handOver);
         adopt(loaded);
         await removeStaleSockets(loaded.config);
+        held = holdSockets(loaded.config, handed);
         const faults = await adjustWorkers(loaded);
         if (faults.length === 0) return bound;
         stopping = true;
+        held.close();
         await Promise.all([...workers.values()].map(killWorker));
         throw new StartError(faults);
       }),
@@ -286,6 +290,7 @@ export function createSupervisor({
         const committed = await Promise.all(
           asked.map(({ channel }) => channel.call('commit').catch(() => undefined)),
         );
+        held?.keepOnly(loaded.config);
         bound = committed.find((it) => it !== undefined) ?? bound;
         tryAgain(await adjustWorkers(loaded));
         return stopping ? { ok: false, faults: [stoppingFault] } : { ok: true, bound };
@@ -307,6 +312,7 @@ export function createSupervisor({
 
     async drain(graceMs) {
       stopping = true;
+      held?.close();
       const cuts = await Promise.all(
         [...workers.values()].map(async (state) => {
           if (state.phase !== 'starting') return retireWorker(state, graceMs);

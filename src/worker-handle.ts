@@ -22,7 +22,7 @@ export type WorkerHandle = {
 };
 
 /** Workers accept for themselves (`SCHED_NONE`): round robin through the supervisor costs half as much again. */
-export function setUpCluster({ stdio }: HandOver): void {
+function setUpCluster({ stdio }: HandOver): void {
   const program = new URL(
     `./worker-process.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`,
     import.meta.url,
@@ -39,10 +39,11 @@ export function setUpCluster({ stdio }: HandOver): void {
 
 /** Starts a worker; `methodsOf` is what it may ask of the supervisor, `hello` apart. */
 export function forkWorker(
-  { env }: HandOver,
+  handOver: HandOver,
   methodsOf: (id: number) => Omit<SupervisorMethods, 'hello'>,
 ): WorkerHandle {
-  const process = cluster.fork(env);
+  setUpCluster(handOver);
+  const process = cluster.fork(handOver.env);
   let hello = () => {};
   const listens = new Promise<void>((resolve) => {
     hello = resolve;

@@ -7,6 +7,7 @@ import type { Connection } from './connection-state.ts';
 import { ProxyError } from './errors.ts';
 import type { AddressLimits } from './listen/address-limits.ts';
 import { createDescriptorBudget } from './listen/descriptors.ts';
+import { socketKey } from './listen/inherited.ts';
 import { type Bound, bind } from './listen/listener.ts';
 import type { Quota } from './quota.ts';
 import { buildService, type Listener, type Service, type Surroundings } from './service.ts';
@@ -183,9 +184,8 @@ async function dropAll(dropped: ReadonlyMap<string, Socket>, sockets: Map<string
   await Promise.all([...dropped].map(([key, socket]) => drop(key, socket, sockets)));
 }
 
-/** Its address as written; with port 0, any free one, each listener has its own. */
 function keyOf(address: string, { name }: Listener): string {
-  return address.endsWith(':0') ? `${name} ${address}` : address;
+  return socketKey(address, name);
 }
 
 /** With `close_on_change`: ends a connection that the new configuration would not let in. */

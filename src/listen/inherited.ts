@@ -1,5 +1,6 @@
 /**
- * Listening sockets that systemd hands over when it starts penstock (sd_listen_fds(3)), by the names that it gives them. The
+ * Sockets that are there before the worker that listens on them. Those that systemd hands over when it starts penstock
+ * (sd_listen_fds(3)) go by the names that it gives them, those that the supervisor has bound by their addresses. The
  * supervisor keeps them open and hands them on to each worker as it starts it, so they outlive every worker. (By way of
  * `listen({fd})` node:cluster would close them with the last worker.)
  */
@@ -10,6 +11,7 @@ import { Socket } from 'node:net';
 const firstInSupervisor = 3;
 const firstInWorker = 4;
 const variable = 'PENSTOCK_LISTEN_FDNAMES';
+const heldVariable = 'PENSTOCK_HELD_SOCKETS';
 
 /** What the supervisor starts workers with, so that they have the sockets it was given. */
 export type HandOver = {
@@ -30,12 +32,40 @@ export function takeSockets(env: NodeJS.ProcessEnv = process.env): HandOver {
   };
 }
 
+/** The same, with what the supervisor has bound: descriptors by `socketKey`. */
+export function withHeld({ stdio, env }: HandOver, held: ReadonlyMap<string, number>): HandOver {
+  // The channel is in 3 as in a worker, so what is at an index here is in that descriptor there.
+  const places = [...held.keys()].map((key, index): [string, number] => [key, stdio.length + index]);
+  return {
+    stdio: [...stdio, ...held.values()],
+    env: { ...env, [heldVariable]: JSON.stringify(Object.fromEntries(places)) },
+  };
+}
+
+/** What tells a socket from all others: its address as written; with port 0, any free one, each listener has its own. */
+export function socketKey(address: string, listener: string): string {
+  return address.endsWith(':0') ? `${listener} ${address}` : address;
+}
+
 /** This worker's descriptors, by name. */
 const descriptors = new Map<string, readonly number[]>();
 if (cluster.isWorker) {
   for (const [index, name] of (process.env[variable] ?? '').split(':').entries()) {
     if (name !== '') descriptors.set(name, [...(descriptors.get(name) ?? []), firstInWorker + index]);
   }
+}
+
+/** Those that the supervisor has bound, by `socketKey`. */
+const held = new Map<string, number>(
+  cluster.isWorker ? Object.entries(JSON.parse(process.env[heldVariable] ?? '{}')) : [],
+);
+
+/** What the supervisor has bound for this worker, if it has, for `server.listen`; once. */
+export function takeHeld(address: string, listener: string): Socket | undefined {
+  const key = socketKey(address, listener);
+  const fd = held.get(key);
+  held.delete(key);
+  return fd === undefined ? undefined : new Socket({ fd, readable: false, writable: false });
 }
 
 /**

@@ -6,7 +6,7 @@ import type { Config } from '../config/schema.ts';
 import { type Endpoint, parseBinding, parseEndpoint } from '../config/values.ts';
 import { ProxyError, systemCode } from '../errors.ts';
 import { removeStaleSocket } from '../socket-file.ts';
-import { takeInherited } from './inherited.ts';
+import { takeHeld, takeInherited } from './inherited.ts';
 
 export type Bound = {
   /** `127.0.0.1:5432`, with the port that the system chose if 0 was asked for, `unix:/path`, or `systemd:NAME`. */
@@ -32,7 +32,10 @@ export async function bind(
 ): Promise<Bound> {
   const binding = parseBinding(address);
   if (binding === undefined) throw new TypeError(`not an address: ${address}`);
-  const targets = 'systemd' in binding ? handedOver(binding.systemd, name) : [listenOptions(binding)];
+  const targets =
+    'systemd' in binding
+      ? handedOver(binding.systemd, name)
+      : [takeHeld(address, name) ?? listenOptions(binding)];
   const servers = targets.map(() =>
     createServer({ noDelay: true, pauseOnConnect: true }, (socket) => {
       // A TCP client that has gone already has no address any more, and must not pass for one on a unix socket.

@@ -38,7 +38,7 @@ const layers = [
   ['overview.ts', 'service-manager.ts'],
   ['reload.ts', 'service-manager.ts'],
   ['supervisor.ts', 'admin-place.ts', 'endpoint-overview.ts'],
-  ['address-book.ts', 'heartbeat.ts', 'lessor.ts', 'watch.ts', 'worker-handle.ts'],
+  ['address-book.ts', 'held-sockets.ts', 'heartbeat.ts', 'lessor.ts', 'watch.ts', 'worker-handle.ts'],
   ['standalone.ts', 'worker-process.ts'],
   ['processes.ts'],
   ['worker.ts'],
