@@ -43,10 +43,10 @@ function style(count: number): string {
   const colours = (list: readonly string[]) =>
     Array.from({ length: count }, (_, index) => `.p${index}{fill:${list[index % list.length]}}`).join('');
   const base = (paper: string, ink: string, faint: string, list: readonly string[]) =>
-    `.paper{fill:${paper}}text{fill:${ink}}.grid{stroke:${faint}}.one{stroke:${ink}}.target{stroke:${ink}}.whisker{stroke:${ink}}${colours(list)}`;
+    `.paper{fill:${paper}}text{fill:${ink}}.value{stroke:${paper}}.grid{stroke:${faint}}.one{stroke:${ink}}.target{stroke:${ink}}.whisker{stroke:${ink}}${colours(list)}`;
   return [
     'text{font:12px system-ui,sans-serif}.title{font-weight:600;font-size:14px}.small{font-size:11px;opacity:.75}',
-    '.value{font-size:9px}.grid{stroke-width:1}.one{stroke-width:1.5}.target{stroke-width:2;stroke-dasharray:2 2}.whisker{opacity:.55}',
+    '.value{font-size:9px;paint-order:stroke;stroke-width:3px}.grid{stroke-width:1}.one{stroke-width:1.5}.target{stroke-width:2;stroke-dasharray:2 2}.whisker{opacity:.55}',
     base('#ffffff', '#1c2126', '#e3e6ea', light),
     `@media(prefers-color-scheme:dark){${base('#0f1419', '#e4e8ec', '#2c343c', dark)}}`,
   ].join('');
@@ -74,22 +74,29 @@ function axis(bottom: number): string {
 
 function group(row: Row, shown: readonly string[], peers: readonly string[], y: number): string {
   const bars = shown.map((name, index) => oneBar(row.cells[name]!, peers.indexOf(name), y + index * bar));
+  const values = shown.map((name, index) => labelOf(row.cells[name]!, y + index * bar));
   const middle = y + (shown.length * bar) / 2;
   const [first, second] = wrapped(row.title);
   const title = second
     ? `<text x="${left - 12}" y="${middle - 2}" text-anchor="end">${xmlText(first)}</text><text x="${left - 12}" y="${middle + 12}" text-anchor="end">${xmlText(second)}</text>`
     : `<text x="${left - 12}" y="${middle + 4}" text-anchor="end">${xmlText(first)}</text>`;
-  return title + bars.join('') + targetLine(row, y, shown.length * bar);
+  return title + bars.join('') + targetLine(row, y, shown.length * bar) + values.join('');
 }
 
 function oneBar(cell: Cell, colour: number, y: number): string {
-  if (cell.status === 'failed') return `<text class="value" x="${left + 4}" y="${y + bar - 2}">failed</text>`;
   if (cell.status !== 'measured' || cell.ratio === undefined) return '';
   const { median, min, max } = cell.ratio;
   const middle = y + bar / 2 - 0.5;
   const whisker = `<line class="whisker" x1="${place(min)}" x2="${place(max)}" y1="${middle}" y2="${middle}"/>`;
-  const value = `<text class="value" x="${place(Math.max(median, max)) + 5}" y="${y + bar - 1.5}">${median.toFixed(2)}</text>`;
-  return `<rect class="p${colour}" x="${left}" y="${y}" width="${place(median) - left}" height="${bar - 1}"/>${whisker}${value}`;
+  return `<rect class="p${colour}" x="${left}" y="${y}" width="${place(median) - left}" height="${bar - 1}"/>${whisker}`;
+}
+
+function labelOf(cell: Cell, y: number): string {
+  if (cell.status === 'failed')
+    return `<text class="value" x="${left + 4}" y="${y + bar - 1.5}">failed</text>`;
+  if (cell.status !== 'measured' || cell.ratio === undefined) return '';
+  const { median, max } = cell.ratio;
+  return `<text class="value" x="${place(Math.max(median, max)) + 5}" y="${y + bar - 1.5}">${median.toFixed(2)}</text>`;
 }
 
 /** A target of memory is no ratio, and has no line. */

@@ -41,14 +41,16 @@ export function pinned(command: readonly string[], core: number | undefined): re
 /** Ends it and its children: politely, and after three seconds by force. */
 export async function stop(started: Started): Promise<void> {
   const { child, pid } = started;
-  const members = treeOf(pid);
+  const members = treeOf(pid).map((member) => ({ member, since: startOf(member) }));
   const ended = child.exitCode !== null || child.signalCode !== null;
   if (!ended) {
     const exit = once(child, 'exit');
     kill(pid, 'SIGTERM');
     await Promise.race([exit, sleep(3000, undefined, { ref: false })]);
   }
-  for (const member of members) if (isChildOf(member, started)) kill(member, 'SIGKILL');
+  // By its start, too: a number may be another process's by now.
+  for (const { member, since } of members)
+    if (since !== '' && startOf(member) === since) kill(member, 'SIGKILL');
   running.delete(started);
 }
 
@@ -88,10 +90,19 @@ function threadsCpu(pid: number): number {
 
 /** utime and stime of the whole process, threads that have ended included; the kernel tells them in ticks. */
 function processCpu(pid: number): number {
+  const fields = statOf(pid);
+  return (Number(fields[14 - 3] ?? 0) + Number(fields[15 - 3] ?? 0)) * tickNs();
+}
+
+/** When a process was started, in ticks since boot; '' if there is none. */
+function startOf(pid: number): string {
+  return statOf(pid)[22 - 3] ?? '';
+}
+
+/** The fields of proc(5)'s stat from the third on: the second is a name, which may hold spaces and brackets. */
+function statOf(pid: number): string[] {
   const stat = read(`/proc/${pid}/stat`);
-  // After the name, which may hold spaces and brackets: state is field 3, utime 14, stime 15.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) * tickNs();
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
 
 function pssOf(pid: number): number {
@@ -119,12 +130,6 @@ function read(path: string): string {
   } catch {
     return '';
   }
-}
-
-/** Its number was not given to another process meanwhile: it is the child itself, or was in its tree and has no new parent but init. */
-function isChildOf(pid: number, { pid: root, child }: Started): boolean {
-  if (pid === root) return child.exitCode === null && child.signalCode === null;
-  return read(`/proc/${pid}/stat`) !== '';
 }
 
 function kill(pid: number, signal: NodeJS.Signals): void {
