@@ -48,7 +48,7 @@ export function renderMarkdown(results: Results): string {
 export function renderReadme(results: Results): string {
   return [
     `CPU time of the proxy’s processes for the same work, as a ratio to ${results.baseline} with one thread (1.0 is as much; less is better): median of`,
-    `${results.rounds} rounds, with the lowest and the highest. Memory is in KiB. All log every connection. How it is measured, and more:`,
+    `${results.rounds} rounds, with the lowest and the highest. Memory is in KiB. How it is measured, what each logs, and more:`,
     '[docs/performance.md](docs/performance.md), [bench/results/latest.md](bench/results/latest.md).\n',
     ratioTable(results),
     '\n![The ratios as a chart](bench/results/latest.svg)\n',
