@@ -168,7 +168,10 @@ export function createSupervisor({
     const lived = performance.now() - state.startedAt;
     quickDeaths = lived < steadyMs ? quickDeaths + 1 : 0;
     const pause = quickDeaths < 2 ? 0 : Math.min(maxPauseMs, 100 * 2 ** (quickDeaths - 2));
-    logger.error({ worker: state.id, worker_pid: state.pid, code, signal, pause_ms: pause }, 'worker died');
+    logger.error(
+      { worker: state.id, worker_pid: state.pid, exit_code: code, signal, pause_ms: pause },
+      'worker died',
+    );
     replaceAfter(pause);
   }
 

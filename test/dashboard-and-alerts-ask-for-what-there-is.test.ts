@@ -45,6 +45,27 @@ test('the dashboard asks for what there is', () => {
   assert.deepEqual(unseen, []);
 });
 
+test('docs/operations.md has a row for each metric with its labels, and for each alert', () => {
+  const page = readFileSync(`${directory}/../../docs/operations.md`, 'utf8');
+  const rows = new Map(
+    page.split('\n').flatMap((line): [string, string][] => {
+      const [, names = '', labels = ''] = line.split('|');
+      return [...names.matchAll(/`?\b((?:penstock|process|nodejs)_\w+|Penstock\w+)/g)].map(
+        ([, name = '']) => [name, labels],
+      );
+    }),
+  );
+  for (const [metric, labels] of told) {
+    const row = rows.get(metric.replace(/_(bucket|sum|count)$/, ''));
+    assert.notEqual(row, undefined, metric);
+    for (const label of labels) {
+      if (!['instance', 'job', 'le'].includes(label))
+        assert.ok(row?.includes(`\`${label}\``), `${metric} ${label}`);
+    }
+  }
+  for (const { alert } of readRules()) assert.ok(rows.has(alert), alert);
+});
+
 test('the dashboard can be imported anywhere: no data source of ours, no panel over another', () => {
   const { panels } = readDashboard();
   assert.equal(new Set(panels.map(({ id }) => id)).size, panels.length);
