@@ -88,7 +88,7 @@ export class Splice {
     this.#lastActive = performance.now();
     if (direction === this.#up) this.#bytes.in += chunk.length;
     else this.#bytes.out += chunk.length;
-    if (!direction.to.stream.write(chunk)) direction.from.stream.pause();
+    if (!direction.to.stream.write(chunk, freeing(chunk))) direction.from.stream.pause();
   }
 
   #onEnd(direction: Direction): void {
@@ -172,6 +172,18 @@ const farewellBytes = 64;
 
 /** From here on it is a connection that stays, in ms. */
 const settledMs = 1000;
+
+/**
+ * Bulk comes in chunks with memory of their own. All of it counts towards V8's next full collection, which then comes every
+ * 64 MiB, finds little else, and took a third of the time of bulk. So what was written is given back at once (Node 20 cannot).
+ */
+function freeing({ buffer, length }: Buffer): (() => void) | undefined {
+  if (length < bulky || length !== buffer.byteLength || !(buffer instanceof ArrayBuffer)) return undefined;
+  return () => void buffer.transfer?.(0);
+}
+
+/** Small chunks are many, and cost more to give back than to collect. */
+const bulky = 8 * 1024;
 
 /** When all that was written is out. ('drain' would come only after a write that was too much, and never after an end.) */
 function onceWritten(stream: Stream['stream'], then: () => void): void {
