@@ -29,7 +29,10 @@ async function logged(proxy: RunningProxy, msg: string, upstream: Mortal, times 
 }
 
 /** Clients one after another, some at a time, until told to stop; what went wrong. */
-function keepAsking(port: number): { stop: () => Promise<{ asked: number; failures: string[] }> } {
+function keepAsking(
+  t: TestContext,
+  port: number,
+): { stop: () => Promise<{ asked: number; failures: string[] }> } {
   const failures: string[] = [];
   let asked = 0;
   let stopped = false;
@@ -40,6 +43,10 @@ function keepAsking(port: number): { stop: () => Promise<{ asked: number; failur
       if (reset || received.toString() !== 'ping') failures.push(`${reset ? 'reset ' : ''}${received}`);
     }
   };
+  // A test that fails must not leave them running for ever.
+  t.after(() => {
+    stopped = true;
+  });
   const clients = Array.from({ length: 4 }, client);
   return {
     async stop() {
@@ -53,7 +60,7 @@ function keepAsking(port: number): { stop: () => Promise<{ asked: number; failur
 test('clients under way see nothing of an endpoint that dies and comes back', async (t) => {
   const [one, two] = [await mortalUpstream(t), await mortalUpstream(t)];
   const proxy = await proxyTo(t, [one.address, two.address]);
-  const clients = keepAsking(proxy.port());
+  const clients = keepAsking(t, proxy.port());
   await eventually(() => assert.ok(one.accepted > 20 && two.accepted > 20));
 
   two.die();
