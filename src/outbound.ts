@@ -140,14 +140,20 @@ function announcedBy(
   return passthrough ? listener.config.starttls : upstream.config.tls?.starttls;
 }
 
-async function prepare(caller: Caller, outbound: Outbound, attempt: Attempt): Promise<Prepared> {
-  const { raw, endpoint, signal, reader } = attempt;
+function prepare(caller: Caller, outbound: Outbound, attempt: Attempt): Prepared | Promise<Prepared> {
+  const { raw, reader } = attempt;
   if (outbound.sendProxyProtocol) {
     raw.write(encodeProxyHeader(outbound.sendProxyProtocol, proxyFacts(caller, attempt.options.sni)));
   }
   const { originator } = outbound;
+  const plain: Prepared = { stream: { stream: raw, raw, reader }, tls: undefined };
+  if (originator) return originate(attempt, originator);
+  return attempt.announced === 'postgres' ? askForTls(raw).then(() => plain) : plain;
+}
+
+async function originate(attempt: Attempt, originator: Originator): Promise<Prepared> {
+  const { raw, endpoint, signal } = attempt;
   if (attempt.announced === 'postgres') await askForTls(raw);
-  if (originator === undefined) return { stream: { stream: raw, raw, reader }, tls: undefined };
   const { stream, info } = await originator.connect(raw, {
     host: endpoint.host,
     endpoint: endpoint.label,

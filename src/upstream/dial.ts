@@ -13,7 +13,7 @@ export type DialRequest<Prepared> = {
    * What the upstream's protocol needs before payload: PROXY header, STARTTLS, TLS. It must not destroy the socket; `dial`
    * does when this throws or the signal aborts.
    */
-  readonly prepare: (raw: Socket, endpoint: Endpoint, signal: AbortSignal) => Promise<Prepared>;
+  readonly prepare: (raw: Socket, endpoint: Endpoint, signal: AbortSignal) => Promise<Prepared> | Prepared;
   /** The client has gone, or the proxy ends: the dial stops and rejects with its reason. */
   readonly signal: AbortSignal;
   /**
@@ -121,7 +121,8 @@ async function attempt<Prepared>(
   try {
     if (clientReady) await waitForClient(raw, label, clientReady, deadline, progress);
     progress.waitingFor = `${label} accepted the connection, but was not ready for payload`;
-    return { raw, prepared: await untilAborted(prepare(raw, endpoint, signal), signal) };
+    const prepared = prepare(raw, endpoint, signal);
+    return { raw, prepared: prepared instanceof Promise ? await untilAborted(prepared, signal) : prepared };
   } catch (error) {
     abort({ raw });
     throw error;
