@@ -2,7 +2,9 @@
  * PostgreSQL's CancelRequest: a connection of its own, which names the session to cancel by a key that only the server
  * knows. It is forwarded to the endpoints where this client has sessions, and to no others.
  */
+
 import type { Address } from './address.ts';
+import { Cancellation } from './cancellation.ts';
 import type { Connection } from './connection-state.ts';
 import { ProxyError } from './errors.ts';
 import { createTokenBuckets } from './listen/address-limits.ts';
@@ -101,7 +103,7 @@ async function deliver(caller: Caller, session: Session, message: Buffer): Promi
     passthrough: false,
     wildcardLabel: undefined,
     // Whoever asked may have gone by now, and wants it cancelled all the same.
-    signal: new AbortController().signal,
+    signal: new Cancellation(),
   });
   const { stream } = prepared.stream;
   await new Promise<void>((resolve) => {

@@ -1,6 +1,7 @@
 /** One connection, accept to close. It reads top to bottom and fails in one place. */
 import type { Socket } from 'node:net';
 import { forwardCancel } from './cancel.ts';
+import { Cancellation } from './cancellation.ts';
 import { type Connection, clearDeadline, createConnection, setDeadline } from './connection-state.ts';
 import { type ConnectionCode, ProxyError, type Side } from './errors.ts';
 import { turnAway } from './farewell.ts';
@@ -157,7 +158,7 @@ async function connectSides(
   peek: Peek,
 ): Promise<Sides | undefined> {
   const { record, raw } = connection;
-  const gone = new AbortController();
+  const gone = new Cancellation();
   const onClose = () => gone.abort(connection.missed ?? clientGone());
   raw.once('close', onClose);
   const opened = openClient(connection, route, peek);
@@ -165,7 +166,7 @@ async function connectSides(
     sni: record.sni,
     passthrough: route.kind === 'passthrough',
     wildcardLabel,
-    signal: gone.signal,
+    signal: gone,
   };
   let dialling =
     route.kind === 'terminate' && route.outbound.early

@@ -1,5 +1,6 @@
 /** The way to an upstream: an endpoint, TCP, then PROXY header, STARTTLS and TLS as the configuration has them. */
 import type { Socket } from 'node:net';
+import type { Signal } from './cancellation.ts';
 import type { LoadedConfig } from './config/load.ts';
 import type { ProxyProtocolOut, UpstreamConfig, UpstreamTlsConfig } from './config/schema.ts';
 import type { Connection } from './connection-state.ts';
@@ -69,7 +70,7 @@ type Options = {
   /** The client's own handshake goes to the upstream: behind `starttls: postgres` it is announced as its protocol wants. */
   readonly passthrough: boolean;
   readonly wildcardLabel: string | undefined;
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
   readonly clientReady?: Promise<unknown>;
 };
 
@@ -125,7 +126,7 @@ export function atEndpoint(outbound: Outbound, endpoint: Endpoint): Outbound {
 type Attempt = {
   readonly raw: Socket;
   readonly endpoint: Endpoint;
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
   readonly options: Options;
   readonly announced: 'postgres' | undefined;
   readonly reader: Reader | undefined;

@@ -10,6 +10,7 @@ import {
 } from 'node:tls';
 import { LRUCache } from 'lru-cache';
 import { normalizeAddress } from '../address.ts';
+import type { Signal } from '../cancellation.ts';
 import type { UpstreamTlsConfig } from '../config/schema.ts';
 import { ProxyError } from '../errors.ts';
 import { abort } from '../stream.ts';
@@ -43,7 +44,7 @@ export type OriginateRequest = {
   readonly sni: string | undefined;
   /** Offer no session: for a full handshake. */
   readonly fresh?: boolean;
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
 };
 
 export type Originated = {
@@ -142,7 +143,7 @@ function secured(
   stream: TLSSocket,
   raw: Socket,
   endpoint: string,
-  signal: AbortSignal,
+  signal: Signal,
   judge: () => void,
 ): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -1,6 +1,7 @@
 /** One TCP or unix connection, raced over the addresses of a name. */
 import { type NetConnectOpts, connect as open, type Socket } from 'node:net';
 import { formatAddress } from '../address.ts';
+import type { Signal } from '../cancellation.ts';
 import { ProxyError, systemCode } from '../errors.ts';
 import type { Reader } from '../stream.ts';
 
@@ -20,7 +21,7 @@ export type Destination =
  * Throws ERR_UPSTREAM_CONNECT, ERR_UPSTREAM_CONNECT_TIMEOUT (the system's own time-out), ERR_DESCRIPTORS_EXHAUSTED, or
  * the signal's reason.
  */
-export function connect(destination: Destination, signal: AbortSignal, reader?: Reader): Promise<Socket> {
+export function connect(destination: Destination, signal: Signal, reader?: Reader): Promise<Socket> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
     const attempts = attemptsFor(destination, reader);

@@ -1,8 +1,9 @@
 /** How long one attempt may take, and waiting no longer than that. */
+import { Cancellation, type Signal } from '../cancellation.ts';
 
 /** `signal` aborts when the time is over, or with the parent's own reason when the parent aborts. */
 export type Deadline = {
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
   /** Stops the clock: what is waited for now is not the upstream. */
   pause(): void;
   /** Lets it run on from where it stopped. */
@@ -12,16 +13,16 @@ export type Deadline = {
 };
 
 /** A deadline in `ms` (Infinity: none) under `parent`; `expired` makes the reason that the signal aborts with. */
-export function startDeadline(ms: number, parent: AbortSignal, expired: () => Error): Deadline {
-  const controller = new AbortController();
-  const follow = () => controller.abort(parent.reason);
+export function startDeadline(ms: number, parent: Signal, expired: () => Error): Deadline {
+  const signal = new Cancellation();
+  const follow = () => signal.abort(parent.reason);
   let remaining = ms;
   let startedAt = 0;
   let timer: NodeJS.Timeout | undefined;
   const resume = () => {
     if (remaining === Number.POSITIVE_INFINITY) return;
     startedAt = performance.now();
-    timer = setTimeout(() => controller.abort(expired()), remaining);
+    timer = setTimeout(() => signal.abort(expired()), remaining);
   };
   if (parent.aborted) follow();
   else {
@@ -29,7 +30,7 @@ export function startDeadline(ms: number, parent: AbortSignal, expired: () => Er
     resume();
   }
   return {
-    signal: controller.signal,
+    signal,
     resume,
     pause() {
       clearTimeout(timer);
@@ -43,7 +44,7 @@ export function startDeadline(ms: number, parent: AbortSignal, expired: () => Er
 }
 
 /** The promise's outcome, or a rejection with the signal's reason if that comes first. The work itself goes on. */
-export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+export function untilAborted<T>(promise: Promise<T>, signal: Signal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);
     if (signal.aborted) onAbort();

@@ -1,5 +1,6 @@
 /** From an upstream to a connection that is ready for payload: attempt after attempt, each on another endpoint. */
 import type { Socket } from 'node:net';
+import type { Signal } from '../cancellation.ts';
 import { ProxyError } from '../errors.ts';
 import { abort, type Reader } from '../stream.ts';
 import { connect } from './connect.ts';
@@ -13,9 +14,9 @@ export type DialRequest<Prepared> = {
    * What the upstream's protocol needs before payload: PROXY header, STARTTLS, TLS. It must not destroy the socket; `dial`
    * does when this throws or the signal aborts.
    */
-  readonly prepare: (raw: Socket, endpoint: Endpoint, signal: AbortSignal) => Promise<Prepared> | Prepared;
+  readonly prepare: (raw: Socket, endpoint: Endpoint, signal: Signal) => Promise<Prepared> | Prepared;
   /** The client has gone, or the proxy ends: the dial stops and rejects with its reason. */
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
   /**
    * For `dial: early`: TCP connects at once, `prepare` waits for this, and the upstream's clock stands still meanwhile. A
    * failure of the client is to abort `signal` too.

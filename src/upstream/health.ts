@@ -1,6 +1,7 @@
 /** Health checks: each endpoint of the upstreams that ask for it, again and again, in one process for all. */
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
+import type { Signal } from '../cancellation.ts';
 import type { UpstreamConfig } from '../config/schema.ts';
 import { ProxyError, systemCode } from '../errors.ts';
 import { connect } from './connect.ts';
@@ -14,7 +15,7 @@ import { firstVerdict, nextVerdict, type Outcome, tellsNothing, type Verdict } f
  * What is asked of an endpoint over a connection that is there. Resolves if it is healthy, and has then begun to close the
  * connection in the way of its protocol; throws why it is not, and then the connection is the caller's to destroy.
  */
-export type Probe = (raw: Socket, endpoint: Endpoint, signal: AbortSignal) => Promise<void>;
+export type Probe = (raw: Socket, endpoint: Endpoint, signal: Signal) => Promise<void>;
 
 /** An upstream that has a `health_check`, as it is configured now. */
 export type Subject = { readonly upstream: Upstream; readonly probe: Probe };

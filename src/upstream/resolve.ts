@@ -1,8 +1,10 @@
 /** Names to addresses, as the system does it (hosts file, search domains), remembered for a while. */
+
 import { lookup as systemLookup } from 'node:dns';
 import { isIP } from 'node:net';
 import { LRUCache } from 'lru-cache';
 import { normalizeAddress } from '../address.ts';
+import type { Signal } from '../cancellation.ts';
 import { ProxyError, systemCode } from '../errors.ts';
 import { untilAborted } from './deadline.ts';
 
@@ -13,7 +15,7 @@ export type Resolver = {
    * the new look-up fails. A failure is remembered for a second. Addresses are returned as they are.
    * Throws ERR_UPSTREAM_RESOLVE, or the signal's reason; the look-up itself cannot be stopped and serves later callers.
    */
-  resolve(host: string, ttlMs: number, signal?: AbortSignal): Promise<readonly string[]>;
+  resolve(host: string, ttlMs: number, signal?: Signal): Promise<readonly string[]>;
 };
 
 /** The part of `dns.lookup` that is used. It calls back later, never at once. */

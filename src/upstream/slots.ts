@@ -1,4 +1,5 @@
 /** `limits` of an upstream: how many connections it may have, and the queue of those that wait for one to end. */
+import type { Signal } from '../cancellation.ts';
 import type { UpstreamConfig } from '../config/schema.ts';
 import { ProxyError } from '../errors.ts';
 import type { Quota } from '../quota.ts';
@@ -9,7 +10,7 @@ import type { Quota } from '../quota.ts';
  * there, whatever came of it. undefined: there is no limit.
  * Throws ERR_UPSTREAM_LIMIT, ERR_UPSTREAM_QUEUE_FULL, ERR_UPSTREAM_QUEUE_TIMEOUT, or the signal's reason.
  */
-export type Enter = (signal: AbortSignal, onQueued?: (ms: number) => void) => Promise<() => void> | undefined;
+export type Enter = (signal: Signal, onQueued?: (ms: number) => void) => Promise<() => void> | undefined;
 
 /** The one queue of an upstream, which goes on when its limits change. */
 export type Slots = { readonly under: (limits: UpstreamConfig['limits']) => Enter };
@@ -45,7 +46,7 @@ export function createSlots(upstream: string, quotaOf: (limit: number) => Quota)
     retry = setTimeout(admit, askAgainMs, quota);
   }
 
-  function wait(timeout: number, quota: Quota, signal: AbortSignal): Promise<void> {
+  function wait(timeout: number, quota: Quota, signal: Signal): Promise<void> {
     return new Promise((resolve, reject) => {
       const leave = () => {
         waiting.delete(enter);

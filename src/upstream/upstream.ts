@@ -1,6 +1,8 @@
 /** One upstream: its endpoints, fixed or found by name or template, and the choice among them. */
+
 import { LRUCache } from 'lru-cache';
 import { blockList } from '../address.ts';
+import type { Signal } from '../cancellation.ts';
 import type { EndpointConfig, UpstreamConfig } from '../config/schema.ts';
 import { ProxyError } from '../errors.ts';
 import { createBalancer } from './balance.ts';
@@ -32,21 +34,17 @@ export type Upstream = {
    * address is an endpoint of its own. Throws ERR_UPSTREAM_DOWN if none is up and `all_down` is `fail`,
    * ERR_UPSTREAM_TEMPLATE, ERR_UPSTREAM_RESOLVE, ERR_UPSTREAM_ADDRESS_FORBIDDEN, or the signal's reason.
    */
-  pick(
-    client: UpstreamClient,
-    tried: readonly Endpoint[],
-    signal: AbortSignal,
-  ): Promise<Endpoint | undefined>;
+  pick(client: UpstreamClient, tried: readonly Endpoint[], signal: Signal): Promise<Endpoint | undefined>;
   /**
    * Where to connect: addresses are resolved and checked against `allow_addresses`. Throws ERR_UPSTREAM_RESOLVE,
    * ERR_UPSTREAM_ADDRESS_FORBIDDEN, or the signal's reason.
    */
-  destination(endpoint: Endpoint, signal: AbortSignal): Promise<Destination>;
+  destination(endpoint: Endpoint, signal: Signal): Promise<Destination>;
   /** What became of a dial; too many failures in a row eject the endpoint, where `outlier` is configured. */
   succeeded(endpoint: Endpoint): void;
   failed(endpoint: Endpoint, error: unknown): void;
   /** All endpoints but those that clients choose by templates. One whose name does not resolve is left out. */
-  listed(signal: AbortSignal): Promise<readonly Endpoint[]>;
+  listed(signal: Signal): Promise<readonly Endpoint[]>;
 };
 
 /** Endpoints that come from names and templates are remembered, for their counts; clients can choose such names. */
@@ -69,7 +67,7 @@ export function createUpstream(
   const found = new LRUCache<string, Endpoint>({ max: maxFound });
   const balance = createBalancer<Endpoint>(config.balance);
 
-  async function addressesOf({ host, address }: HostTarget, signal: AbortSignal): Promise<readonly string[]> {
+  async function addressesOf({ host, address }: HostTarget, signal: Signal): Promise<readonly string[]> {
     const answers = address ? [address] : await resolver.resolve(host, config.resolve.ttl, signal);
     return allowedAddresses(answers, allow, host);
   }
@@ -82,11 +80,7 @@ export function createUpstream(
     return endpoint;
   }
 
-  async function endpointsOf(
-    source: Source,
-    client: UpstreamClient,
-    signal: AbortSignal,
-  ): Promise<Endpoint[]> {
+  async function endpointsOf(source: Source, client: UpstreamClient, signal: Signal): Promise<Endpoint[]> {
     const { entry, target, endpoint } = source;
     if (endpoint || 'path' in target) return endpoint ? [endpoint] : [];
     const expanded = isTemplate(target.host)
@@ -98,7 +92,7 @@ export function createUpstream(
   }
 
   /** All that this client may have, up or not. */
-  async function candidates(client: UpstreamClient, signal: AbortSignal): Promise<readonly Endpoint[]> {
+  async function candidates(client: UpstreamClient, signal: Signal): Promise<readonly Endpoint[]> {
     if (fixed) return fixed;
     const outcomes = await Promise.allSettled(sources.map((source) => endpointsOf(source, client, signal)));
     signal.throwIfAborted();

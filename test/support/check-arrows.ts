@@ -24,6 +24,7 @@ const leaves = [
   'errors.ts',
   'address.ts',
   'stream.ts',
+  'cancellation.ts',
   'der.ts',
   'quota.ts',
   'channel.ts',
