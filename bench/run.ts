@@ -1,8 +1,12 @@
 /**
- * Micro-benchmarks: `npm run bench -- [--short] [--json] [FILE…]`. Each module of bench/micro adds its tasks to one bench.
- * FILE is a module's name without `.ts`; `--short` measures too little to be quoted, and shows that every task still runs.
+ * Micro-benchmarks: `npm run bench -- [--short] [--json] [--save] [FILE…]`. Each module of bench/micro adds its tasks to one
+ * bench. FILE is a module's name without `.ts`; `--short` measures too little to be quoted, and shows that every task still
+ * runs. `--save` keeps the figures as the baseline that later runs are compared with (bench/results/micro.json): on the same
+ * machine only.
  */
-import { readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Bench, type Task } from 'tinybench';
 
@@ -17,10 +21,15 @@ type Row = {
 };
 
 const { values, positionals } = parseArgs({
-  options: { short: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } },
+  options: {
+    short: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    save: { type: 'boolean', default: false },
+  },
   allowPositionals: true,
 });
 
+const baselineFile = new URL('./results/micro.json', import.meta.url).pathname;
 const bench = new Bench({
   subtractTimerOverhead: true,
   throws: true,
@@ -34,7 +43,10 @@ if (!values.json)
   process.stdout.write(`${bench.tasks.length} tasks on ${bench.runtime} ${bench.runtimeVersion}\n`);
 await bench.run();
 const rows = bench.tasks.map(measured);
-process.stdout.write(values.json ? `${JSON.stringify(rows, null, 2)}\n` : table(rows));
+const here = `${cpus()[0]?.model ?? 'unknown'}, ${bench.runtime} ${bench.runtimeVersion}`;
+const before = values.json ? undefined : readBaseline();
+process.stdout.write(values.json ? `${JSON.stringify(rows, null, 2)}\n` : table(rows, before));
+if (values.save) saveBaseline(rows);
 
 function chosenFiles(names: readonly string[]): string[] {
   const files = readdirSync(new URL('./micro/', import.meta.url)).filter((file) => file.endsWith('.ts'));
@@ -60,15 +72,38 @@ function measured({ name, result }: Task): Row {
   };
 }
 
-function table(all: readonly Row[]): string {
+type Baseline = { readonly machine: string; readonly meanNs: Readonly<Record<string, number>> };
+
+/** Means by task; figures of another machine or runtime would say nothing. */
+function readBaseline(): Baseline['meanNs'] | undefined {
+  if (values.short || !existsSync(baselineFile)) return undefined;
+  const { machine, meanNs } = JSON.parse(readFileSync(baselineFile, 'utf8')) as Baseline;
+  return machine === here ? meanNs : undefined;
+}
+
+/** What was not measured this time keeps its figure. */
+function saveBaseline(all: readonly Row[]): void {
+  const measuredNow = Object.fromEntries(all.map(({ task, meanNs }) => [task, Math.round(meanNs)]));
+  const baseline: Baseline = { machine: here, meanNs: { ...readBaseline(), ...measuredNow } };
+  mkdirSync(dirname(baselineFile), { recursive: true });
+  writeFileSync(baselineFile, `${JSON.stringify(baseline, null, 2)}\n`);
+}
+
+function against(before: Baseline['meanNs'] | undefined, { task, meanNs }: Row): string {
+  const was = before?.[task];
+  return was === undefined ? '' : `${(meanNs / was).toFixed(2)}×`;
+}
+
+function table(all: readonly Row[], before: Baseline['meanNs'] | undefined): string {
   const lines = [
-    ['task', 'ops/s', 'mean', 'p99', '±'],
+    ['task', 'ops/s', 'mean', 'p99', '±', before ? 'to baseline' : ''],
     ...all.map((row) => [
       row.task,
       row.opsPerSecond.toLocaleString('en-GB'),
       duration(row.meanNs),
       duration(row.p99Ns),
       `${row.margin.toFixed(1)}%`,
+      against(before, row),
     ]),
   ];
   const widths = (lines[0] ?? []).map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));

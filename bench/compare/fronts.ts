@@ -57,8 +57,10 @@ export function groupsOf({ postQuantum }: Pick<Front, 'postQuantum'>): string[] 
 export type Site = {
   /** Its own directory: configurations and logs go there. */
   readonly directory: string;
-  /** The loopback address that is its own: it listens there, and so do its upstreams (on other ports). */
+  /** The loopback address that is its own: it listens there. */
   readonly address: string;
+  /** Where its upstreams are: the same address, on other ports, or far away. */
+  readonly upstreamAddress: string;
   /** The ports of the fronts, by name; the same for all peers. */
   readonly ports: Readonly<Record<string, number>>;
   readonly upstreamPorts: Readonly<Record<UpstreamKind, number>>;

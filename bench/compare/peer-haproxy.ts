@@ -52,7 +52,7 @@ defaults
 }
 
 function section(front: Front, site: Site): string {
-  const target = `${site.address}:${site.upstreamPorts[front.upstream]}`;
+  const target = `${site.upstreamAddress}:${site.upstreamPorts[front.upstream]}`;
   const { ca, client } = site.files;
   const towards =
     front.upstream === 'mutual_tls'

@@ -42,7 +42,7 @@ function launch(
 }
 
 function head(kind: UpstreamKind, site: Site, logFile: string): string {
-  return `backend = "[${site.address}]:${site.upstreamPorts[kind]}"
+  return `backend = "[${site.upstreamAddress}]:${site.upstreamPorts[kind]}"
 workers = 1
 daemon = off
 ${process.getuid?.() === 0 ? 'user = "root"' : ''}

@@ -81,7 +81,7 @@ function stream(logFile: string): string {
 }
 
 function server(front: Front, site: Site): string {
-  const target = `${site.address}:${site.upstreamPorts[front.upstream]}`;
+  const target = `${site.upstreamAddress}:${site.upstreamPorts[front.upstream]}`;
   if (front.mode === 'passthrough') {
     return `  upstream ${front.name} { server ${target}; }
   map $ssl_preread_server_name $by_sni { ${serverName} ${front.name}; }

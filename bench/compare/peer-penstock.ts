@@ -42,7 +42,9 @@ export function penstockMain(path: string): string {
 
 /** Writes its configuration. */
 export function preparePenstock(main: string, options: PenstockOptions, site: Site): Prepared {
-  const served = options.names > 0 ? fronts.filter(({ name }) => name === 'ecdsa') : fronts;
+  // `dial: early` is refused where a client has yet to show who it is.
+  const possible = fronts.filter(({ clientAuth }) => !(clientAuth && options.dialEarly));
+  const served = options.names > 0 ? fronts.filter(({ name }) => name === 'ecdsa') : possible;
   const logFile = join(site.directory, 'access.log');
   const file = join(site.directory, 'penstock.yaml');
   writeFileSync(file, JSON.stringify(configuration(served, options, site, logFile)));
@@ -108,7 +110,7 @@ function otherNames(count: number): object[] {
 
 function upstream({ upstream: kind }: Front, { dialEarly }: PenstockOptions, site: Site): object {
   return {
-    endpoints: [`${site.address}:${site.upstreamPorts[kind]}`],
+    endpoints: [`${site.upstreamAddress}:${site.upstreamPorts[kind]}`],
     ...(dialEarly ? { dial: 'early' } : {}),
     ...(kind === 'mutual_tls'
       ? {

@@ -42,7 +42,7 @@ function service(front: Front, site: Site): string {
   const auth = front.clientAuth ? `CAfile = ${site.files.ca}\nverifyChain = yes\nrequireCert = yes\n` : '';
   return `[${front.name}]
 accept = ${site.address}:${site.ports[front.name]}
-connect = ${site.address}:${site.upstreamPorts[front.upstream]}
+connect = ${site.upstreamAddress}:${site.upstreamPorts[front.upstream]}
 cert = ${cert}
 key = ${key}
 curves = ${groupsOf(front).join(':')}

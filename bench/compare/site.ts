@@ -41,8 +41,14 @@ export type RunningPeer = {
 
 const upstreamKinds: readonly UpstreamKind[] = ['echo', 'sink', 'source', 'tls', 'mutual_tls'];
 
-/** A directory, certificates, an address for each peer, and the upstreams, running. All of it is gone when we exit. */
-export async function prepareGround(names: readonly string[], cores: Cores): Promise<Ground> {
+/** Where upstreams are, and how a program is started there. */
+export type Far = { readonly address: string; readonly prefix: readonly string[] };
+
+/**
+ * A directory, certificates, an address for each peer, and the upstreams, running: on each peer's own address, or far away.
+ * All of it is gone when we exit.
+ */
+export async function prepareGround(names: readonly string[], cores: Cores, far?: Far): Promise<Ground> {
   const directory = mkdtempSync(join(tmpdir(), 'penstock-bench-'));
   process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
   const files = await makeCertificates(directory);
@@ -55,9 +61,11 @@ export async function prepareGround(names: readonly string[], cores: Cores): Pro
   const sites = new Map<string, Site>();
   for (const [index, name] of names.entries()) {
     // An address for each: connections that linger in TIME_WAIT are then no other peer's burden.
+    const address = `127.0.0.${11 + index}`;
     const site = {
       directory: join(directory, name),
-      address: `127.0.0.${11 + index}`,
+      address,
+      upstreamAddress: far?.address ?? address,
       ports,
       upstreamPorts,
       files,
@@ -65,8 +73,9 @@ export async function prepareGround(names: readonly string[], cores: Cores): Pro
     mkdirSync(site.directory);
     sites.set(name, site);
   }
-  const addresses = [...sites.values()].map(({ address }) => address);
-  await startUpstreams(directory, { addresses, ports: upstreamPorts, files, sourceBytes }, cores.load);
+  const addresses = [...new Set([...sites.values()].map(({ upstreamAddress }) => upstreamAddress))];
+  const upstreams = { addresses, ports: upstreamPorts, files, sourceBytes };
+  await startUpstreams(directory, upstreams, cores.load, far?.prefix);
   return { directory, files, cores, sites };
 }
 
@@ -95,12 +104,14 @@ async function startUpstreams(
   directory: string,
   config: UpstreamsConfig,
   core: number | undefined,
+  prefix: readonly string[] = [],
 ): Promise<void> {
   const file = join(directory, 'upstreams.json');
   writeFileSync(file, JSON.stringify(config));
   const output = join(directory, 'upstreams.out');
   const program = join(import.meta.dirname, 'upstreams.ts');
-  const started = start({ command: [ownNode(), '--disable-sigusr1', program, file], output }, core);
+  const command = [...prefix, ownNode(), '--disable-sigusr1', program, file];
+  const started = start({ command, output }, core);
   while (!readFileSync(output, 'utf8').includes('ready')) {
     const end = endOf(started);
     if (end !== undefined) throw new Error(`the upstreams ${end}`);

@@ -70,6 +70,8 @@ function createPolicyServer(
     maxVersion: config.max_version,
     ciphers: config.ciphers?.join(':') ?? defaultCiphers,
     honorCipherOrder: true,
+    // The deadline is the connection's own (`timeouts.handshake`); Node's would be two minutes, and cannot be off.
+    handshakeTimeout: maxTimeout,
     ecdhCurve: config.groups?.join(':'),
     ALPNProtocols: config.alpn,
     // Renegotiation is on by default and Node's limit does not stop it.
@@ -88,6 +90,9 @@ function createPolicyServer(
   if (pair?.staple && another === undefined) stapleTo(server, pair.staple);
   return server;
 }
+
+/** The longest that Node's timers know, in ms: 24 days. */
+const maxTimeout = 2 ** 31 - 1;
 
 /**
  * With `rejectUnauthorized` OpenSSL itself answers a client without a certificate (alert certificate_required), but Node

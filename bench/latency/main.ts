@@ -1,0 +1,124 @@
+/**
+ * How long a client waits for the first byte of an answer when the upstream is far away: `npm run bench:latency -- [--delays
+ * 10,50] [--connections 30]`, as root. Writes bench/results/latency.md.
+ */
+import { execFile, execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs, promisify } from 'node:util';
+import { clientGroups, serverName } from '../compare/fronts.ts';
+import { checkout, findPeer, ownNode, type Peer, parsePeer } from '../compare/peers.ts';
+import { prepareGround, type RunningPeer, startPeer, stopPeer } from '../compare/site.ts';
+import { type Link, slowLink } from './link.ts';
+
+type Row = {
+  readonly delay: number;
+  readonly front: string;
+  readonly peer: string;
+  readonly p50: number;
+  readonly p90: number;
+};
+
+const { values } = parseArgs({
+  options: {
+    delays: { type: 'string', default: '10,50' },
+    connections: { type: 'string', default: '30' },
+    /** One round trip, measured in a process of its own: its namespace ends with it. */
+    delay: { type: 'string' },
+  },
+});
+
+const what: Readonly<Record<string, string>> = {
+  ecdsa: 'plain upstream',
+  rewrap: 'upstream with mutual TLS',
+};
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
+if (values.delay !== undefined) await measure(Number(values.delay), Number(values.connections));
+else writeReport(values.delays.split(',').flatMap((delay) => rowsOf(delay, values.connections)));
+
+function rowsOf(delay: string, connections: string): Row[] {
+  const args = ['--disable-sigusr1', import.meta.filename, '--delay', delay, '--connections', connections];
+  return JSON.parse(
+    execFileSync(ownNode(), args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }),
+  ) as Row[];
+}
+
+async function measure(delay: number, connections: number): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'penstock-latency-'));
+  process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
+  const link: Link = await slowLink(delay, directory);
+  const peers = ['penstock', 'early=penstock?dial=early', 'haproxy', 'nginx'].flatMap(found);
+  const cores = { peers: undefined, load: undefined };
+  const ground = await prepareGround(
+    peers.map(({ name }) => name),
+    cores,
+    link,
+  );
+  const rows: Row[] = [];
+  for (const peer of peers) {
+    const running = await startPeer(peer, ground);
+    for (const front of Object.keys(what)) {
+      rows.push({ delay, front, peer: peer.name, ...(await load(running, front, connections)) });
+    }
+    await stopPeer(running);
+  }
+  process.stderr.write(`a round trip of ${delay} ms by ${link.by}: done\n`);
+  process.stdout.write(JSON.stringify(rows));
+  process.exit();
+}
+
+function found(text: string): Peer[] {
+  try {
+    return [findPeer(parsePeer(text))];
+  } catch (error) {
+    process.stderr.write(`left out: ${text}: ${(error as Error).message}\n`);
+    return [];
+  }
+}
+
+/** One connection after another, each by a handshake in full. This process goes on carrying packets meanwhile. */
+async function load(
+  { site }: RunningPeer,
+  front: string,
+  connections: number,
+): Promise<Pick<Row, 'p50' | 'p90'>> {
+  const target = `${site.address}:${site.ports[front]}`;
+  const client = ['--tls', '1.3', '--sni', serverName, '--groups', clientGroups.join(':'), '--size', '64'];
+  const many = ['-n', String(connections), '-c', '1', '--close', 'reset', '--json', '-q'];
+  const program = join(checkout, 'src/main.ts');
+  const command = ['--disable-sigusr1', program, 'load', target, ...client, ...many];
+  const { stdout } = await promisify(execFile)(ownNode(), command);
+  const report = JSON.parse(stdout) as {
+    errors: { total: number; kinds: object };
+    latency_ms: { first_byte: Pick<Row, 'p50' | 'p90'> };
+  };
+  if (report.errors.total > 0) throw new Error(`${front}: ${JSON.stringify(report.errors.kinds)}`);
+  const { p50, p90 } = report.latency_ms.first_byte;
+  return { p50, p90 };
+}
+
+function writeReport(rows: readonly Row[]): void {
+  const peers = [...new Set(rows.map(({ peer }) => peer))];
+  const lines = [
+    `| round trip, way to the upstream | ${peers.join(' | ')} |`,
+    `| --- |${' --- |'.repeat(peers.length)}`,
+  ];
+  for (const delay of new Set(rows.map((row) => row.delay))) {
+    for (const [front, text] of Object.entries(what)) {
+      const cells = peers.map((peer) => {
+        const row = rows.find((it) => it.delay === delay && it.front === front && it.peer === peer);
+        return row ? `${row.p50.toFixed(1)} ms (${(row.p50 / delay).toFixed(1)} round trips)` : '–';
+      });
+      lines.push(`| ${delay} ms, ${text} | ${cells.join(' | ')} |`);
+    }
+  }
+  const text = `${lines.join('\n')}\n`;
+  mkdirSync(join(checkout, 'bench/results'), { recursive: true });
+  writeFileSync(
+    join(checkout, 'bench/results/latency.md'),
+    `# First byte of the answer, upstream far away\n\nMedian of connections made one after another, from connect to the first byte of a 64-byte echo; client beside the proxy.\n\n${text}`,
+  );
+  process.stdout.write(text);
+}

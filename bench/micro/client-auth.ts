@@ -1,0 +1,33 @@
+/** What is read of a client's certificate, and what precedes the handshake of a PostgreSQL client. */
+import { X509Certificate } from 'node:crypto';
+import type { Bench } from 'tinybench';
+import { createCa, issue } from '../../src/pki/issue.ts';
+import { readPreamble, sslRequest } from '../../src/starttls/postgres.ts';
+import { readCertificate } from '../../src/tls/certificate-names.ts';
+import { createCertificateChooser } from '../../src/tls/certificates.ts';
+import { compileRules } from '../../src/tls/client-rules.ts';
+
+const ca = await createCa({ cn: 'bench CA' });
+const { cert } = await issue(ca, {
+  cn: 'orders-app',
+  dns: ['app.orders.example.com'],
+  uri: ['spiffe://example.com/orders/api'],
+  usage: 'client',
+});
+const leaf = new X509Certificate(cert);
+const names = readCertificate(leaf.raw)!; // our own, just made
+const matches = compileRules([
+  { uri: 'spiffe://example.com/payments/*' },
+  { dns: '*.orders.example.com', cn: 'another-app' },
+  { uri: 'spiffe://example.com/orders/*' },
+]);
+const choose = createCertificateChooser(Array.from({ length: 100 }, () => ({ pairs: [{ leaf }] })));
+
+/** Adds the tasks of this file. */
+export function addTo(bench: Bench): void {
+  bench
+    .add('client certificate: names', () => void readCertificate(leaf.raw))
+    .add('client certificate: three rules', () => void matches(names, 'sha256:none'))
+    .add('certificate for a name, of 100', () => void choose('app.orders.example.com'))
+    .add('PostgreSQL preamble', () => void readPreamble(sslRequest));
+}
