@@ -37,7 +37,7 @@ export function createRun(plan: Plan, preamble: Preamble): Run {
     }),
     async start() {
       const sweep = sweepTimeouts(engine);
-      const limits = { begun: 0, connections: unlimited, until: unlimited };
+      const limits = { begun: 0, connections: unlimited, from: performance.now(), until: unlimited };
       const result = await measure(engine, limits, interrupted);
       clearInterval(sweep);
       return { ...result, certificate: tls?.certificate() };
@@ -45,8 +45,8 @@ export function createRun(plan: Plan, preamble: Preamble): Run {
   };
 }
 
-/** `until`: by `performance.now()`, for arrivals by the clock. */
-type Limits = { begun: number; connections: number; until: number };
+/** `from` and `until`: by `performance.now()`, for arrivals by the clock. */
+type Limits = { begun: number; connections: number; from: number; until: number };
 
 async function measure(engine: Engine, limits: Limits, interrupted: Promise<'interrupted'>) {
   const { plan } = engine;
@@ -56,7 +56,8 @@ async function measure(engine: Engine, limits: Limits, interrupted: Promise<'int
   const tally = createTally();
   engine.tally = tally;
   const begin = mark(engine);
-  Object.assign(limits, { begun: 0, connections: plan.connections, until: begin.at + plan.durationMs });
+  const until = begin.at + plan.durationMs;
+  Object.assign(limits, { begun: 0, connections: plan.connections, from: begin.at, until });
   const running = warm ?? run();
   const timer = timeOut(plan.durationMs);
   const how = await Promise.race([running, timer.up, interrupted]);
@@ -100,7 +101,7 @@ async function runOpen(engine: Engine, limits: Limits): Promise<void> {
   const { pace } = engine.plan;
   if (pace.kind !== 'open') return;
   const gapMs = 1000 / pace.perSecond;
-  const origin = performance.now() + pace.offsetMs;
+  const origin = limits.from + pace.offsetMs;
   for (let arrival = 0; limits.begun < limits.connections; ) {
     const start = origin + arrival * gapMs;
     if (start >= limits.until) break;
@@ -142,7 +143,7 @@ async function primeSessions(engine: Engine): Promise<readonly string[]> {
     tls,
   );
   const sweep = sweepTimeouts(primer);
-  await runClosed(primer, { begun: 0, connections: names, until: 0 });
+  await runClosed(primer, { begun: 0, connections: names, from: 0, until: 0 });
   clearInterval(sweep);
   const missing = names - tls.sessions();
   if (missing === 0) return [];
