@@ -1,5 +1,6 @@
 /** What went wrong in a handshake with an upstream, in words that name it. */
 import { ProxyError, systemCode } from '../errors.ts';
+import { alertIn, isNotTls } from '../openssl-errors.ts';
 
 /**
  * ERR_UPSTREAM_TLS for what Node and OpenSSL made of a failed handshake with `endpoint`: an upstream that speaks no TLS, one
@@ -19,7 +20,7 @@ export function handshakeError(endpoint: string, error: Error | undefined): Prox
 type Description = { readonly what: string; readonly hint: string };
 
 function describe(code: string, error: Error | undefined): Description {
-  if (notTls.has(code)) {
+  if (isNotTls(code)) {
     return {
       what: 'does not speak TLS',
       hint: 'check the port, whether it wants starttls, or leave tls out',
@@ -38,21 +39,6 @@ function describe(code: string, error: Error | undefined): Description {
     what: `failed in the TLS handshake: ${typeof reason === 'string' ? reason : error.message}`,
     hint: 'compare min_version, max_version, ciphers and groups with what the upstream takes',
   };
-}
-
-/** What OpenSSL says of an answer that is no TLS record; which of them depends on the first five bytes. */
-const notTls = new Set([
-  'ERR_SSL_WRONG_VERSION_NUMBER',
-  'ERR_SSL_PACKET_LENGTH_TOO_LONG',
-  'ERR_SSL_RECORD_LAYER_FAILURE',
-  'ERR_SSL_HTTP_REQUEST',
-  'ERR_SSL_UNKNOWN_PROTOCOL',
-]);
-
-/** The alert that was received: OpenSSL's codes put where it was first defined before its name, and most say ALERT. */
-function alertIn(code: string): string | undefined {
-  const [, name] = /^ERR_SSL_(?:SSLV3|TLSV1|TLSV13|SSL\/TLS)_(?:ALERT_)?(\w+)$/.exec(code) ?? [];
-  return name?.toLowerCase();
 }
 
 function hintFor(alert: string): string {

@@ -25,6 +25,7 @@ const leaves = [
   'address.ts',
   'stream.ts',
   'cancellation.ts',
+  'openssl-errors.ts',
   'der.ts',
   'quota.ts',
   'channel.ts',
