@@ -1,8 +1,7 @@
 /** Calls between two processes that exchange messages: by name, with an answer or without. */
 
 /** What one side offers. Arguments and answers go through structured clone. */
-// biome-ignore lint/suspicious/noExplicitAny: the arguments are typed by each method of a concrete interface.
-export type Methods = { readonly [name: string]: (...args: any[]) => unknown };
+export type Methods = { readonly [name: string]: (...args: never[]) => unknown };
 
 export type Channel<Remote extends Methods> = {
   /** Calls and resolves with the answer; rejects if the other side throws, does not know the method, or has gone. */
@@ -39,7 +38,8 @@ export function createChannel<Remote extends Methods>(
   async function serve(message: Extract<Message, { kind: 'call' }>): Promise<void> {
     const { id, name, args } = message;
     try {
-      const method = local[name];
+      // The other side's `call` has typed the arguments by the method's own.
+      const method = local[name] as ((...args: readonly unknown[]) => unknown) | undefined;
       if (method === undefined) throw new TypeError(`there is no ${name} here`);
       const value = await method(...args);
       if (id !== undefined && !closed) send({ kind: 'answer', id, value });
