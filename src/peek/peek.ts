@@ -64,6 +64,7 @@ export class Peek {
   /** Removes our listeners; the bytes are lost. For sockets that are given up. */
   detach(): void {
     if (!this.#isAttached) return;
+    this.#isAttached = false;
     const socket = this.#socket;
     socket.off('data', this.#onData);
     socket.off('end', this.#onEnd);

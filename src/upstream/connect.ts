@@ -11,8 +11,9 @@ export type Destination =
   | { readonly label: string; readonly addresses: readonly string[]; readonly port: number };
 
 /**
- * A connected socket, half-open allowed, with no delay. It is not flowing, and has an 'error' listener so that nothing can crash before the caller attaches its own; the caller
- * owns it from then on. Exactly the addresses given are dialled.
+ * A connected socket, half-open allowed, with no delay. It is not flowing, and has an 'error' listener so that nothing can
+ * crash before the caller attaches its own; the caller owns it from then on. What it receives goes to `reader`, if there is
+ * one, from `resume` on. Exactly the addresses given are dialled.
  *
  * Happy eyeballs (RFC 8305): the next address is tried when one fails, or after 250 ms beside it, and the first to connect
  * wins. Node's own (autoSelectFamily) gives up an address after those 250 ms, so that of an upstream farther away than
