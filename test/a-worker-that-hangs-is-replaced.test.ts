@@ -81,7 +81,8 @@ test('one that answers in time is left alone', async (t) => {
 
 test('if none answers, the supervisor is not heard; if one does again, it is', async (t) => {
   const { serving, supervisor } = await start(t, { tickMs: 20, warnAfter: 5, killAfter: 1_000_000 });
-  assert.ok(supervisor.isHeard());
+  // Ticks this short are missed now and then by a worker that has just been started.
+  await eventually(() => assert.ok(supervisor.isHeard()));
   for (const { pid } of serving()) process.kill(pid, 'SIGSTOP');
   await eventually(() => assert.ok(!supervisor.isHeard()));
   process.kill(Number(serving()[1]?.pid), 'SIGCONT');
