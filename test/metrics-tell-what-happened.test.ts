@@ -104,6 +104,13 @@ test('what the supervisor knows', async () => {
     assert.ok(Math.abs(value('process_start_time_seconds', { worker }) - Date.now() / 1000) < 3600);
     assert.ok(value('penstock_worker_busy_seconds_total', { worker }) >= 0);
     assert.ok(value('nodejs_heap_size_used_bytes', { worker }) > 1e6);
+    // A test's process has its pipe to the runner; which type that is, is Node's to say.
+    assert.ok(
+      samples.some(
+        ({ name, labels, value: count }) =>
+          name === 'nodejs_active_resources' && labels['worker'] === worker && labels['type'] && count > 0,
+      ),
+    );
   }
 });
 

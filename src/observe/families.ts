@@ -165,6 +165,13 @@ export function processFamilies(processes: ReadonlyMap<string, ProcessUse>): Fam
       "Used bytes of V8's heap.",
       each((use) => use.heapBytes),
     ),
+    gauge(
+      'nodejs_active_resources',
+      'What keeps the event loop going (sockets, timers, requests), by type; counted anew every 10 seconds.',
+      [...processes].flatMap(([worker, { activeResources }]) =>
+        [...activeResources].map(([type, value]) => ({ labels: { worker, type }, value })),
+      ),
+    ),
     counter(
       'penstock_worker_busy_seconds_total',
       'Time in which the event loop had something to do: 1 a second is all that a process can.',

@@ -46,6 +46,8 @@ export type ProcessUse = {
   readonly busySeconds: number;
   readonly residentBytes: number;
   readonly heapBytes: number;
+  /** What keeps the event loop going, by Node's names: `TCPSocketWrap`, `Timeout` and the like. */
+  readonly activeResources: ReadonlyMap<string, number>;
 };
 
 /** A worker's counts at one moment. Structured clone takes it (maps: not JSON). */
@@ -127,7 +129,21 @@ export function processUse(): ProcessUse {
     busySeconds: performance.eventLoopUtilization().active / 1000,
     residentBytes: rss,
     heapBytes: heapUsed,
+    activeResources: activeResources(),
   };
+}
+
+/** Counting takes half a microsecond a resource: with thousands of connections that is not for every snapshot. */
+const recountMs = 10_000;
+let counted: { readonly at: number; readonly resources: ReadonlyMap<string, number> } | undefined;
+
+function activeResources(): ReadonlyMap<string, number> {
+  const now = performance.now();
+  if (counted !== undefined && now - counted.at < recountMs) return counted.resources;
+  const resources = new Map<string, number>();
+  for (const type of process.getActiveResourcesInfo()) resources.set(type, (resources.get(type) ?? 0) + 1);
+  counted = { at: now, resources };
+  return resources;
 }
 
 /** Codes of clients that a rule or a limit turned away: nothing broke. */
