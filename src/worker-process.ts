@@ -20,7 +20,8 @@ let worker: Worker | undefined;
 let prepared: Prepared | undefined;
 let tickets: ReturnType<typeof holdTicketMasters> | undefined;
 let graceMs = 25_000;
-let leaving = false;
+/** The supervisor has its answer: nothing is open any more, and it disconnects. */
+let drained = false;
 const quotas = new Map<string, LeasedQuota>();
 const metrics = createWorkerMetrics();
 let upstreams: UpstreamRegistry | undefined;
@@ -104,9 +105,9 @@ const methods: WorkerMethods = {
       if (log) log.logger.level = level;
     }),
   async drain(grace) {
-    leaving = true;
-    // The supervisor disconnects when it has the answer; then this process ends.
     const cut = await started().drain(grace);
+    // The supervisor disconnects when it has the answer; then this process ends.
+    drained = true;
     tellMetrics();
     return cut;
   },
@@ -123,7 +124,7 @@ supervisor.tell('hello');
 cluster.worker?.once('disconnect', () => {
   supervisor.close();
   if (cluster.worker) cluster.worker.exitedAfterDisconnect = true;
-  if (leaving) return exit();
+  if (drained) return exit();
   log?.logger.error({ grace_ms: graceMs }, 'the supervisor is gone: draining');
   void drainAndExit();
 });
