@@ -63,6 +63,7 @@ export function createTlsPolicy(
     clientAuthConfig && clientAuthConfig.mode !== 'none'
       ? createClientAuth(clientAuthConfig, parts.authority)
       : undefined;
+  const selectsProtocol = parts.config.alpn !== undefined;
   const choose = createCertificateChooser(parts.certificates);
   const servers = new Map<LoadedCertificate, (offer: Offer) => Server>();
   return {
@@ -75,21 +76,23 @@ export function createTlsPolicy(
         servers.set(certificate, pick);
       }
       const server = pick(hello);
-      return handshake(server, raw, hello, clientAuth);
+      return handshake(server, raw, hello, { clientAuth, selectsProtocol });
     },
   };
 }
+
+/** What a finished handshake is judged by. */
+type Rules = {
+  readonly clientAuth: ClientAuth | undefined;
+  /** Whoever offers protocols agrees on one of them, or the handshake fails. */
+  readonly selectsProtocol: boolean;
+};
 
 /**
  * Each socket gets a facade of its policy's server with its own `emit`: the only way to learn which raw socket a
  * 'secureConnection' or 'tlsClientError' belongs to, refused ones included, without touching Node's internals.
  */
-function handshake(
-  server: Server,
-  raw: Socket,
-  hello: Announced,
-  clientAuth: ClientAuth | undefined,
-): Promise<Terminated> {
+function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules): Promise<Terminated> {
   return new Promise((resolve, reject) => {
     const facade: Server = Object.create(server);
     facade.emit = (event: string, ...args: unknown[]): boolean => {
@@ -100,7 +103,7 @@ function handshake(
       if (event === 'secureConnection') {
         const stream = args[0] as TLSSocket;
         try {
-          resolve(conclude(raw, stream, hello, clientAuth));
+          resolve(conclude(raw, stream, hello, rules));
         } catch (error) {
           stream.destroy();
           reject(error);
@@ -122,7 +125,7 @@ function conclude(
   raw: Socket,
   stream: TLSSocket,
   hello: Announced,
-  clientAuth: ClientAuth | undefined,
+  { clientAuth, selectsProtocol }: Rules,
 ): Terminated {
   stream.pause();
   // Until the splice listens, a failure shows as a stream that has closed; after a bad record Node does not close it.
@@ -135,7 +138,9 @@ function conclude(
   const version = stream.getProtocol() ?? 'unknown';
   const resumed = stream.isSessionReused();
   const alpn = stream.alpnProtocol || undefined;
-  checkAnnounced(stream, hello, alpn, resumed && version === 'TLSv1.2');
+  // OpenSSL reports no name on TLS 1.2 resumption; TLS 1.2 has no second ClientHello.
+  const noName = resumed && version === 'TLSv1.2';
+  checkAnnounced(stream, hello, alpn, { noName, selectsProtocol });
   const verdict = clientAuth?.verify(peerFacts(stream, resumed), Date.now());
   return {
     stream,
@@ -174,13 +179,14 @@ function checkAnnounced(
   stream: TLSSocket,
   hello: Announced,
   alpn: string | undefined,
-  noName: boolean,
+  { noName, selectsProtocol }: { readonly noName: boolean; readonly selectsProtocol: boolean },
 ): void {
   const name = (stream as unknown as { servername: string | false | null }).servername;
   const sni = typeof name === 'string' && name !== '' ? name.toLowerCase().replace(/\.$/, '') : undefined;
-  // OpenSSL reports no name on TLS 1.2 resumption; TLS 1.2 has no second ClientHello.
   const sameName = sni === hello.sni || (noName && sni === undefined);
-  if (sameName && (alpn === undefined || hello.alpn.includes(alpn))) return;
+  const sameProtocol =
+    alpn === undefined ? !selectsProtocol || hello.alpn.length === 0 : hello.alpn.includes(alpn);
+  if (sameName && sameProtocol) return;
   throw new ProxyError('ERR_TLS_SNI_CHANGED', {
     side: 'client',
     message:

@@ -1,5 +1,4 @@
 /** A client that speaks bytes: what it sends and when is up to the test. */
-import { once } from 'node:events';
 import { connect, type Socket, type TcpNetConnectOpts } from 'node:net';
 import { Duplex } from 'node:stream';
 import type { TestContext } from 'node:test';
@@ -58,6 +57,17 @@ export function withPrefix(socket: Socket, prefix: Buffer): Duplex {
   return stream;
 }
 
+/** Resolves at the first of these events, and leaves no listener behind. */
+function nextEvent(socket: Socket, ...events: readonly string[]): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      for (const event of events) socket.off(event, done);
+      resolve();
+    };
+    for (const event of events) socket.on(event, done);
+  });
+}
+
 function watch(t: Pick<TestContext, 'after'>, socket: Socket): RawClient {
   const chunks: Buffer[] = [];
   let length = 0;
@@ -81,11 +91,10 @@ function watch(t: Pick<TestContext, 'after'>, socket: Socket): RawClient {
     // Not by `once`, whose rejection nobody may be waiting for.
     connected: new Promise((resolve) => socket.once('connect', resolve)),
     async until(wanted) {
-      const gone = new Promise<never>((_, reject) =>
-        socket.once('close', () => reject(new Error(`closed after ${length} of ${wanted} bytes`))),
-      );
-      gone.catch(() => {});
-      while (length < wanted) await Promise.race([once(socket, 'data'), gone]);
+      while (length < wanted) {
+        if (socket.destroyed) throw new Error(`closed after ${length} of ${wanted} bytes`);
+        await nextEvent(socket, 'data', 'close');
+      }
       return received();
     },
     closed: new Promise((resolve) =>
