@@ -3,14 +3,19 @@
  * common the client gets the alert that says so, the log the code, and the upstream nothing.
  */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { test } from 'node:test';
-import { createAuthority } from './support/certificates.ts';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { createSecureContext, type SecureVersion } from 'node:tls';
+import { type Credential, createAuthority, pinOf, temporaryDirectory } from './support/certificates.ts';
 import { type ClientOptions, tlsOpen } from './support/clients.ts';
 import { serverAuthority, startTerminating, visit } from './support/terminating.ts';
 
 const ca = await createAuthority();
+/** OpenSSL 3.5 and later. */
+const postQuantum = isKnownGroup('X25519MLKEM768');
 const versions = ['TLSv1.2', 'TLSv1.3'] as const;
 
 /** A route of its own for each TLS block: the options for `one` are tried at `one.example`. */
@@ -112,6 +117,53 @@ test('the group that is configured, also when the client has to be asked for it 
   await client.end();
 });
 
+test("the groups are Mozilla's unless the configuration has its own", async (t) => {
+  const proxy = await startTerminating(t, { listeners: routes({ usual: {}, more: { groups: ['P-521'] } }) });
+  const table: [name: string, ecdhCurve: string, agreed: string | undefined][] = [
+    ['usual', 'X25519', 'X25519'],
+    ['usual', 'P-256', 'prime256v1'],
+    ['usual', 'P-384:P-521', 'secp384r1'],
+    ['usual', 'P-521', undefined],
+    ['usual', 'X448', undefined],
+    // Finite fields cost a server far more than the client: CVE-2002-20001.
+    ['usual', 'ffdhe2048', undefined],
+    ['usual', 'ffdhe3072', undefined],
+    ['more', 'P-521', 'secp521r1'],
+  ];
+  // Whoever speaks it is asked for it, even if it has sent the key of another.
+  if (postQuantum) table.push(['usual', 'X25519:X25519MLKEM768', 'X25519MLKEM768']);
+  for (const [name, ecdhCurve, agreed] of table) {
+    const options = { servername: `${name}.example`, ecdhCurve };
+    if (agreed === undefined) {
+      const { talk, line } = await visit(proxy, proxy.port(), options);
+      assert.equal(talk.error, 'ALERT 40', ecdhCurve);
+      assert.equal(line['code'], 'ERR_TLS_CIPHER_MISMATCH');
+    } else {
+      const client = await tlsOpen(proxy.port(), options);
+      assert.equal((client.socket.getEphemeralKeyInfo() as { name: string }).name, agreed);
+      await client.end();
+    }
+  }
+});
+
+test('TLS 1.2: a client whose own key is on none of the groups is told so', async (t) => {
+  const credential = await selfSignedOnP521(t);
+  const client_auth = { pins: [credential.pin] };
+  const proxy = await startTerminating(t, {
+    listeners: routes({ usual: { client_auth }, more: { client_auth, groups: ['X25519', 'P-521'] } }),
+  });
+  const ask = (name: string, version: SecureVersion) =>
+    visit(proxy, proxy.port(), { servername: `${name}.example`, version, credential });
+  const { talk, line } = await ask('usual', 'TLSv1.2');
+  assert.equal(talk.text, '');
+  assert.equal(line['code'], 'ERR_TLS_CIPHER_MISMATCH');
+  assert.match(String(line['hint']), /groups/);
+  assert.equal(proxy.upstream.accepted, 0);
+  assert.equal((await ask('more', 'TLSv1.2')).talk.text, 'ping');
+  // TLS 1.3 no longer ties one to the other.
+  assert.equal((await ask('usual', 'TLSv1.3')).talk.text, 'ping');
+});
+
 test('nothing in common: an alert, a code, and no dial', async (t) => {
   const proxy = await startTerminating(t, {
     listeners: routes({
@@ -182,3 +234,25 @@ test('a client that wants to renegotiate is told no; others notice nothing', asy
   assert.equal(await good.ask('still here'), 'still here');
   assert.equal((await good.end()).error, undefined);
 });
+
+function isKnownGroup(name: string): boolean {
+  try {
+    createSecureContext({ ecdhCurve: name });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Our own PKI makes P-256 and RSA keys only. */
+async function selfSignedOnP521(t: TestContext): Promise<Credential> {
+  const directory = temporaryDirectory(t);
+  const paths = { key: join(directory, 'key.pem'), cert: join(directory, 'cert.pem') };
+  const args = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-521', '-nodes', '-days', '2'];
+  const files = ['-keyout', paths.key, '-out', paths.cert, '-subj', '/CN=client'];
+  execFileSync('openssl', ['req', ...args, ...files, '-addext', 'extendedKeyUsage=clientAuth'], {
+    stdio: 'pipe',
+  });
+  const [key, cert] = [readFileSync(paths.key, 'utf8'), readFileSync(paths.cert, 'utf8')];
+  return { key, cert, chain: '', pin: pinOf(cert), serial: '' };
+}

@@ -7,5 +7,5 @@ export const ciphers = oneOrMore(z.string().min(1)).describe(
   "OpenSSL names of TLS 1.2 cipher suites, and TLS 1.3 suites by their own names; default: Mozilla's intermediate list.",
 );
 export const groups = oneOrMore(z.string().min(1)).describe(
-  'Key-exchange groups, best first, such as X25519MLKEM768, X25519 or P-256.',
+  "Key-exchange groups, best first, such as X25519MLKEM768, X25519 or P-256; default: for clients Mozilla's intermediate list (X25519MLKEM768 where OpenSSL has it, X25519, P-256, P-384), towards upstreams OpenSSL's own.",
 );

@@ -3,7 +3,7 @@ import { constants } from 'node:crypto';
 import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
 import type { LoadedAuthority, LoadedCertificate, LoadedPair, Staple } from '../config/load.ts';
 import type { TerminateConfig } from '../config/schema.ts';
-import { defaultCiphers } from './ciphers.ts';
+import { defaultCiphers, defaultGroups } from './ciphers.ts';
 import type { KeyLog } from './key-log.ts';
 import { createPairChooser, type KeyOffer } from './pair-choice.ts';
 import type { TicketMasterSource } from './ticket-masters.ts';
@@ -72,7 +72,7 @@ function createPolicyServer(
     honorCipherOrder: true,
     // The deadline is the connection's own (`timeouts.handshake`); Node's would be two minutes, and cannot be off.
     handshakeTimeout: maxTimeout,
-    ecdhCurve: config.groups?.join(':'),
+    ecdhCurve: config.groups?.join(':') ?? defaultGroups,
     ALPNProtocols: config.alpn,
     // Renegotiation is on by default and Node's limit does not stop it.
     secureOptions:

@@ -8,7 +8,7 @@ export function opening(directory: string, reused: boolean, moved: readonly numb
   print(paint('bold', 'penstock demo'));
   print(`six listeners and four upstreams on 127.0.0.1; PKI ${reused ? 'found' : 'made'} in ${directory}/`);
   if (moved.length > 0)
-    print(paint('yellow', `taken by another process: ${moved.join(', ')}; others are used instead`));
+    print(paint('yellow', `taken by another process: ${moved.join(', ')}; others are used`));
 }
 
 /** A mode: what it shows, what happened, and what to paste. */

@@ -1,7 +1,9 @@
 /** The demo's upstreams, on 127.0.0.1: each greets with what it knows of its client, repeats one line, and closes. */
+import { constants } from 'node:crypto';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { decodeProxyHeader } from '../../proxy-protocol/decode.ts';
+import { defaultCiphers, defaultGroups } from '../../tls/ciphers.ts';
 import type { DemoPki } from './pki.ts';
 import { listenNear } from './ports.ts';
 import { serveToyPostgres } from './toy-postgres.ts';
@@ -11,11 +13,9 @@ export type Upstreams = Readonly<Record<'echo' | 'secure' | 'vault' | 'database'
 
 /** Starts all four; they end with the process. */
 export async function startUpstreams(pki: DemoPki): Promise<Upstreams> {
-  const secure = createTlsServer({ ...pki['secure-upstream'] }, greetOverTls);
-  const vault = createTlsServer(
-    { ...pki['vault-upstream'], ca: pki['internal-ca'].cert, requestCert: true, rejectUnauthorized: true },
-    greetOverMutualTls,
-  );
+  const secure = createTlsServer({ ...pki['secure-upstream'], ...strict }, greetOverTls);
+  const mutual = { ca: pki['internal-ca'].cert, requestCert: true, rejectUnauthorized: true };
+  const vault = createTlsServer({ ...pki['vault-upstream'], ...strict, ...mutual }, greetOverMutualTls);
   return {
     echo: await start(createServer(greetByProxyHeader), 7011),
     secure: await start(secure, 7012),
@@ -23,6 +23,13 @@ export async function startUpstreams(pki: DemoPki): Promise<Upstreams> {
     database: await start(createServer(serveToyPostgres), 7014),
   };
 }
+
+/** As strict as penstock itself: through passthrough this is what clients see, and what they judge the demo by. */
+const strict = {
+  ciphers: defaultCiphers,
+  ecdhCurve: defaultGroups,
+  secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+} as const;
 
 async function start(server: Server, port: number): Promise<number> {
   // A client that fails its handshake or resets is no matter for the others.
