@@ -1,5 +1,6 @@
 /** Curves over time as SVG: panels one below the other, for light and dark pages. */
 export type Curve = {
+  /** In the legend; '' for none. */
   readonly name: string;
   readonly points: readonly { readonly t: number; readonly value: number }[];
 };
@@ -41,7 +42,7 @@ ${parts.join('\n')}
 const light = ['#0b6e99', '#b5651d', '#6b7f2a', '#7b5ea7', '#b0436b', '#5a6472', '#a88a12', '#2f7f6f'];
 const dark = ['#4fb3dd', '#e09a56', '#a9c04f', '#b79be0', '#e584a8', '#a3afbd', '#dcc04a', '#6fc5b2'];
 /** Of marks, apart from those of curves by their dashes. */
-const dashes = ['2 3', '7 4', '1 6'];
+const dashes = ['2 3', '7 4', '1 5'];
 
 function style(): string {
   const colours = (list: readonly string[]) =>
@@ -50,7 +51,7 @@ function style(): string {
     `.paper{fill:${paper}}text{fill:${ink}}.grid{stroke:${faint}}.mark{stroke:${ink}}${colours(list)}`;
   return [
     'text{font:12px system-ui,sans-serif}.title{font-weight:600;font-size:14px}.small{font-size:11px}.end{text-anchor:end}.mid{text-anchor:middle}',
-    '.grid{stroke-width:1}.curve{fill:none;stroke-width:1.5;stroke-linejoin:round}.mark{stroke-width:1;opacity:.45}',
+    '.grid{stroke-width:1}.curve{fill:none;stroke-width:1.5;stroke-linejoin:round}.mark{stroke-width:1;opacity:.6}',
     base('#ffffff', '#1c2126', '#e3e6ea', light),
     `@media(prefers-color-scheme:dark){${base('#0f1419', '#e4e8ec', '#2c343c', dark)}}`,
   ].join('');
@@ -105,6 +106,7 @@ function renderPanel(
 function legend(curves: readonly Curve[], y: number): string {
   let x = width - right;
   const entries = [...curves.entries()].reverse().map(([index, { name }]) => {
+    if (name === '') return '';
     x -= 22 + name.length * 6.5;
     return `<rect class="k${index % light.length}" x="${x}" y="${y - 9}" width="10" height="10"/><text class="small" x="${x + 14}" y="${y}">${xmlText(name)}</text>`;
   });

@@ -176,10 +176,13 @@ function processPanel(
   value: (process: ProcessSample) => number,
 ): Panel {
   const long = recording.samples.length > 240;
-  const curves = seriesOf(recording, value).map(({ id, points }) => ({
-    name: id === 'supervisor' ? id : `worker ${id}`,
-    points: long ? minuteMedians(points) : points,
-  }));
+  let workers = 0;
+  const curves = seriesOf(recording, value).map(({ id, points }) => {
+    if (id !== 'supervisor') workers += 1;
+    // So many workers come and go that one name has to do.
+    const name = id === 'supervisor' ? id : workers === 1 ? 'workers, a curve each' : '';
+    return { name, points: long ? minuteMedians(points) : points };
+  });
   return { title, unit, curves };
 }
 
