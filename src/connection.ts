@@ -45,7 +45,7 @@ async function establish(connection: Connection): Promise<Sides | undefined> {
   setDeadline(connection, listener.config.timeouts.client_hello, 'client_hello');
   await enter(connection);
   const peek = new Peek(raw);
-  if (listener.trustedPeers) await readProxyHeader(connection, peek);
+  if (listener.trustsPeer) await readProxyHeader(connection, peek);
   await admit(connection);
   const opening = await readOpening(connection, peek);
   if (opening.kind === 'cancel') {

@@ -1,5 +1,4 @@
 /** What comes before the ClientHello: a PROXY header, and what a protocol says before it starts TLS. */
-import { inBlockList } from './address.ts';
 import type { Connection } from './connection-state.ts';
 import { ProxyError } from './errors.ts';
 import type { Peek } from './peek/peek.ts';
@@ -16,8 +15,7 @@ export async function readProxyHeader(connection: Connection, peek: Peek): Promi
   const { record, listener } = connection;
   record.phase = 'proxy_header';
   const { address } = record.client;
-  const trusted = address === 'unix' ? listener.trustsUnix : inBlockList(listener.trustedPeers!, address); // set with accept_proxy_protocol
-  if (!trusted) {
+  if (!listener.trustsPeer?.(address)) {
     throw new ProxyError('ERR_PROXY_HEADER_UNTRUSTED', {
       side: 'client',
       message: `${address} is not trusted to send PROXY headers, which this listener requires`,

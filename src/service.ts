@@ -1,8 +1,6 @@
 /** What a configuration becomes in a process: the objects that connections are served with. */
 import { createHash } from 'node:crypto';
-import type { BlockList } from 'node:net';
 import type { Logger } from 'pino';
-import { blockList } from './address.ts';
 import type { CancelRegistry } from './cancel.ts';
 import type { LoadedAuthority, LoadedCertificate, LoadedConfig } from './config/load.ts';
 import type { ListenerConfig, RouteConfig, TerminateConfig } from './config/schema.ts';
@@ -12,6 +10,8 @@ import type { DescriptorBudget } from './listen/descriptors.ts';
 import { createGate, type Gate } from './listen/gate.ts';
 import type { WorkerMetrics } from './observe/metrics.ts';
 import { createOutbound, type Outbound } from './outbound.ts';
+import { createPeerTrust, type PeerTrust } from './proxy-protocol/trust.ts';
+import { takesPlain, takesTls } from './route/kinds.ts';
 import { buildRouter, type Router } from './route/router.ts';
 import { type Authorizer, createAuthorizer } from './tls/authorize.ts';
 import { type KeyLog, openKeyLog } from './tls/key-log.ts';
@@ -27,8 +27,8 @@ export type Listener = {
   readonly config: ListenerConfig;
   readonly logger: Logger;
   readonly accessLog: { readonly closed: boolean; readonly opened: boolean };
-  readonly trustedPeers: BlockList | undefined;
-  readonly trustsUnix: boolean;
+  /** Who has to send a PROXY header; undefined: nobody. */
+  readonly trustsPeer: PeerTrust | undefined;
   readonly admission: Admission;
   readonly handshakes: Gate;
   readonly router: Router;
@@ -148,22 +148,16 @@ function buildListener(name: string, config: ListenerConfig, shared: Shared): Li
     accessLog: shared.accessLog,
     descriptors: shared.descriptors,
     metrics: shared.metrics,
-    trustedPeers: from && blockList(from.filter((entry) => entry !== 'unix')),
-    trustsUnix: from?.includes('unix') ?? false,
+    trustsPeer: from && createPeerTrust(from),
     admission: createAdmission(config, shared.countsOf(name, config.limits)),
     handshakes: createGate(config.limits.handshakes),
     router: buildRouter(config.routes),
     routes,
-    takesPlain: routes.some((route) => route.kind === 'off'),
-    takesTls: config.routes.some(looksAtHello) || !config.routes.some(({ tls }) => tls === 'off'),
+    takesPlain: takesPlain(config.routes),
+    takesTls: takesTls(config.routes),
     cancels: shared.cancelsOf(name),
     open: new Set(),
   };
-}
-
-/** A route that denies by address alone needs no hello to do it, and must not keep those waiting who send none. */
-function looksAtHello({ tls, deny, sni, alpn, ja4 }: RouteConfig): boolean {
-  return deny ? (sni ?? alpn ?? ja4) !== undefined : tls !== 'off';
 }
 
 function buildRoute(config: RouteConfig, index: number, shared: Shared): Route {

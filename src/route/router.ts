@@ -6,6 +6,7 @@
 import type { BlockList } from 'node:net';
 import { blockList, inBlockList } from '../address.ts';
 import type { RouteConfig } from '../config/schema.ts';
+import { isFor } from './kinds.ts';
 import { isLabels, normalizeServerName, wildcardSuffix } from './server-name.ts';
 
 /** What is known of a client once its ClientHello was read. */
@@ -142,13 +143,6 @@ function addRule(table: Map<string, Rule[]>, name: string, alone: Rule[]): void 
   else if (rules.at(-1) === alone[0]) return;
   else if (rules.length === 1) table.set(name, [...rules, ...alone]);
   else rules.push(...alone);
-}
-
-/** Whether a route is for clients that speak no TLS, or for those that do. */
-function isFor({ tls, deny, sni, alpn, ja4 }: RouteConfig, plain: boolean): boolean {
-  if (tls === 'off') return plain;
-  // What a plain client cannot say, it cannot be refused for.
-  return !plain || (deny === true && sni === undefined && alpn === undefined && ja4 === undefined);
 }
 
 function mostSpecific(table: Table, { sni, plain }: RouteQuery): Candidates {

@@ -1,6 +1,5 @@
 /** Where a client's bytes go, and what is seen of us there. */
 import { isIP } from 'node:net';
-import { normalizeAddress } from '../../address.ts';
 import { nameOf } from '../../config/describe.ts';
 import type { LoadedConfig } from '../../config/load.ts';
 import type {
@@ -10,6 +9,7 @@ import type {
   UpstreamTlsConfig,
 } from '../../config/schema.ts';
 import { type ConnectionCode, ProxyError } from '../../errors.ts';
+import { serverNameFor } from '../../tls/upstream-name.ts';
 import { createBalancer } from '../../upstream/balance.ts';
 import {
   createEndpoint,
@@ -36,7 +36,7 @@ export type UpstreamSide = ReturnType<typeof explainUpstream>;
 /** As plain values, for `--json` and for the text. References were checked when the configuration was loaded. */
 export function explainUpstream(loaded: LoadedConfig, name: string, circumstances: Circumstances) {
   const config = loaded.config.upstreams[name]!; // a route that is not a denial names one
-  const found = config.endpoints.map((entry) => expand(entry, config, circumstances));
+  const found = config.endpoints.map((entry) => expand(entry, name, config, circumstances));
   const { order, exact } = inOrder(
     found.flatMap(({ endpoint }) => endpoint ?? []),
     config,
@@ -71,7 +71,12 @@ type Found = {
   readonly fault?: ProxyError;
 };
 
-function expand(entry: EndpointConfig, { tls }: UpstreamConfig, circumstances: Circumstances): Found {
+function expand(
+  entry: EndpointConfig,
+  name: string,
+  { tls }: UpstreamConfig,
+  circumstances: Circumstances,
+): Found {
   const { client, wildcardLabel } = circumstances;
   const target = parseTarget(entry.address);
   try {
@@ -87,26 +92,15 @@ function expand(entry: EndpointConfig, { tls }: UpstreamConfig, circumstances: C
             target.port,
           );
     const endpoint = createEndpoint(expanded, entry);
-    return { entry, endpoint, serverName: tls && serverNameFor(tls, endpoint.host, client.sni) };
+    return {
+      entry,
+      endpoint,
+      serverName: tls && serverNameFor(tls, `upstreams.${name}.tls`, endpoint.host, client.sni),
+    };
   } catch (error) {
     if (!(error instanceof ProxyError)) throw error;
     return { entry, fault: error };
   }
-}
-
-/** The name that is sent and verified, or the address that is verified; as `tls/originate.ts` has it. */
-function serverNameFor(
-  { server_name }: UpstreamTlsConfig,
-  host: string | undefined,
-  sni: string | undefined,
-): string | undefined {
-  const name = server_name ?? host;
-  if (name?.includes('{sni}') && sni === undefined) {
-    const message = `server_name is ${name}, and the client sends no name`;
-    throw new ProxyError('ERR_UPSTREAM_TLS', { side: 'client', message });
-  }
-  const lower = name?.replaceAll('{sni}', sni ?? '').toLowerCase();
-  return lower && normalizeAddress(lower.endsWith('.') ? lower.slice(0, -1) : lower);
 }
 
 /** With `hash` the client decides; otherwise turns and loads do, which nobody can tell beforehand. */
