@@ -60,7 +60,7 @@ program
   .description('decode a ClientHello: SNI, ALPN, versions, ciphers, groups, JA4')
   .argument(
     '[source]',
-    'a file with TLS records, hex or base64; - for standard input; or HOST:PORT to listen on',
+    'a file: a capture (pcap, pcapng), TLS records, hex or base64; - for standard input; or HOST:PORT to listen on',
   )
   .option('--once', 'listening: end after the first client')
   .option('--json', 'print JSON')

@@ -14,8 +14,8 @@ import { getCiphers } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { recognizeBytes } from '../src/commands/hello/bytes.ts';
 import { describeHello, formatHello } from '../src/commands/hello/describe.ts';
+import { type FoundHello, findHello } from '../src/commands/hello/find.ts';
 import { named } from '../src/commands/hello/names.ts';
-import { readWholeHello } from '../src/commands/hello.ts';
 import { temporaryDirectory } from './support/certificates.ts';
 import {
   capturedHello,
@@ -59,6 +59,12 @@ async function listen(t: TestContext, ...args: string[]) {
   return { child, ended, port };
 }
 
+function readWholeHello(bytes: Buffer): FoundHello {
+  const found = findHello(bytes);
+  assert.ok(found);
+  return found;
+}
+
 test('bytes, hex and base64 are one hello', () => {
   const wire = capturedHello('curl-7.88');
   const hex = wire.toString('hex');
@@ -75,8 +81,53 @@ test('bytes, hex and base64 are one hello', () => {
   ]) {
     assert.deepEqual(recognizeBytes(Buffer.from(input)), wire);
   }
+  const array = hex.replace(/(..)/g, '0x$1, ');
+  assert.deepEqual(recognizeBytes(Buffer.from(`unsigned char hello[] = {\n  ${array}\n};\n`)), wire);
   const other = Buffer.from('GET / HTTP/1.1\r\n');
   assert.equal(recognizeBytes(other), other, 'what is none of these is left as it is');
+});
+
+/** Sixteen bytes a row (or as many as are asked for), each with its offset before it and its ASCII beside it. */
+function dump(bytes: Buffer, separator: string, group: number, width = 16): string {
+  const rows: string[] = [];
+  for (let at = 0; at < bytes.length; at += width) {
+    const row = bytes.subarray(at, at + width);
+    const hex = row.toString('hex').replace(new RegExp(`(.{${2 * group}})(?=.)`, 'g'), '$1 ');
+    const ascii = row.toString('latin1').replace(/[^ -~]/g, '.');
+    const columns = 2 * width + width / group - 1;
+    rows.push(`${at.toString(16).padStart(8, '0')}${separator} ${hex.padEnd(columns)}  ${ascii}`);
+  }
+  return rows.join('\n');
+}
+
+/** As hexdump does it: rows of zeros but the first of them are a `*`, and the length comes at the end. */
+function squeezed(bytes: Buffer): string {
+  const zeros = /(\n.{9}(?: 00){16}.*)(?:\n.{9}(?: 00){16}.*)+(?=\n)/;
+  return `${dump(bytes, ' ', 1).replace(zeros, '$1\n*')}\n${bytes.length.toString(16).padStart(8, '0')}\n`;
+}
+
+test('so are dumps of xxd, hexdump, od and Wireshark', () => {
+  for (const name of ['curl-7.88', 'psql-15', 'node-26']) {
+    const wire = capturedHello(name);
+    for (const text of [
+      dump(wire, ':', 2),
+      dump(wire, ':', 1, 32),
+      dump(wire, ' ', 1),
+      dump(wire, '  ', 1).replace(/^0000/gm, ''),
+      squeezed(wire),
+    ]) {
+      assert.deepEqual(recognizeBytes(Buffer.from(text)), wire, text);
+    }
+  }
+  assert.match(squeezed(capturedHello('curl-7.88')), /\n\*\n/);
+  for (const strange of [
+    '00000000: 1603  ..\n00000020: 0102  ..',
+    '00000010: 1603  ..',
+    '*\n00000000: 16  .',
+  ]) {
+    const input = Buffer.from(strange);
+    assert.equal(recognizeBytes(input), input);
+  }
 });
 
 test('every captured hello is described, within 80 columns', () => {
@@ -193,6 +244,7 @@ test('malformed input: the reason, and exit code 1', async (t) => {
     [wire.subarray(0, 100), 'penstock: the ClientHello is cut short: 100 bytes are not all of it'],
     ['GET / HTTP/1.1\r\n', 'penstock: the client does not speak TLS (it starts with 0x4745)'],
     ['', 'penstock: there is nothing to decode'],
+    ['nothing of the kind, '.repeat(1000), 'penstock: the client does not speak TLS'],
     ['1603010004010000ff', 'penstock: the ClientHello is cut short: 9 bytes are not all of it'],
     ['160301000401000000', 'penstock: malformed ClientHello: session_id is cut short'],
   ] as const) {

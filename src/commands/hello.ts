@@ -4,9 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { formatAddress } from '../address.ts';
 import { type Endpoint, parseEndpoint } from '../config/values.ts';
 import { ProxyError, systemCode } from '../errors.ts';
-import { createHelloReader, type ReadHello } from '../peek/client-hello.ts';
-import { readInput, recognizeBytes } from './hello/bytes.ts';
 import { describeHello, formatHello } from './hello/describe.ts';
+import { type Heard, readHellos } from './hello/input.ts';
 import { listenForHellos } from './hello/listen.ts';
 
 export type HelloOptions = {
@@ -16,21 +15,22 @@ export type HelloOptions = {
 };
 
 /**
- * Prints what the ClientHello says that is in a file or, for `-` or nothing, on standard input; given an address, listens
- * there and prints what arrives, until SIGINT or SIGTERM. With `json` one object each. Resolves to the exit code: 0; 1 if
- * the hello is malformed or the address cannot be bound; 2 if there is no such file.
+ * Prints what the ClientHellos say that are in a file or, for `-` or nothing, on standard input: one, or those of a
+ * capture; given an address, listens there and prints what arrives, until SIGINT or SIGTERM. With `json` one object each,
+ * indented if there can be but one, else one a line. Resolves to the exit code: 0; 1 if a hello is malformed, there is
+ * none, or the address cannot be bound; 2 if there is no such file.
  */
 export async function hello(target: string | undefined, options: HelloOptions): Promise<number> {
   if (target === undefined || target === '-') {
     if (process.stdin.isTTY) tell('paste a ClientHello in hex or base64, then press Ctrl-D');
-    return decode(await readInput(process.stdin), options);
+    return decode(process.stdin, options);
   }
   const endpoint = existsSync(target) ? undefined : parseEndpoint(target);
   if (endpoint) return listen(endpoint, options);
   try {
-    return decode(await readInput(createReadStream(target)), options);
+    return await decode(createReadStream(target), options);
   } catch (error) {
-    if (systemCode(error) === '') throw error;
+    if (error instanceof ProxyError || systemCode(error) === '') throw error;
     const hint = /^\d+$/.test(target)
       ? `to listen on that port, write :${target}`
       : 'to listen, give HOST:PORT';
@@ -39,41 +39,37 @@ export async function hello(target: string | undefined, options: HelloOptions): 
   }
 }
 
-/** Answers what the hello in a file says, or throws a ProxyError. */
-export function readWholeHello(input: Buffer): ReadHello {
-  const bytes = recognizeBytes(input);
-  const read = createHelloReader()(bytes);
-  if (read) return read;
-  const message =
-    bytes.length === 0
-      ? 'there is nothing to decode'
-      : `the ClientHello is cut short: ${bytes.length} bytes are not all of it`;
-  throw new ProxyError('ERR_CLIENT_HELLO_INVALID', { side: 'client', message });
+async function decode(input: AsyncIterable<Buffer>, options: HelloOptions): Promise<number> {
+  let code = 0;
+  let isFirst = true;
+  for await (const heard of readHellos(input)) {
+    if (heard.read && !isFirst && !options.json) process.stdout.write('\n');
+    if (heard.read) isFirst = false;
+    else code = 1;
+    // Those of a capture may be many.
+    print(heard, options, heard.origin.to === undefined ? 2 : 0);
+  }
+  return code;
 }
 
-function decode(input: Buffer, { json }: HelloOptions): number {
-  try {
-    const description = describeHello(readWholeHello(input));
-    process.stdout.write(json ? `${JSON.stringify(description, null, 2)}\n` : formatHello(description));
-    return 0;
-  } catch (error) {
-    if (!(error instanceof ProxyError)) throw error;
-    tell(`${error.message} (${error.code})`);
-    return 1;
+function print({ origin, read, error }: Heard, { json }: HelloOptions, indent: number): void {
+  if (read) {
+    const description = describeHello(read, origin);
+    process.stdout.write(json ? `${JSON.stringify(description, null, indent)}\n` : formatHello(description));
+  } else {
+    const { from, to } = origin;
+    const who = from === undefined ? '' : `${from}${to === undefined ? '' : ` to ${to}`}: `;
+    tell(`${who}${error.message} (${error.code})`);
   }
 }
 
-async function listen(endpoint: Endpoint, { json, once }: HelloOptions): Promise<number> {
+async function listen(endpoint: Endpoint, options: HelloOptions): Promise<number> {
   return new Promise((resolve) => {
-    const listening = listenForHellos(endpoint, ({ from, closed, read, error }) => {
-      if (read) {
-        const description = describeHello(read, from);
-        process.stdout.write(json ? `${JSON.stringify(description)}\n` : `${formatHello(description)}\n`);
-      } else {
-        tell(`${from}: ${error.message} (${error.code})`);
-      }
+    const listening = listenForHellos(endpoint, ({ closed, ...heard }) => {
+      print(heard, options, 0);
+      if (heard.read && !options.json) process.stdout.write('\n');
       // Not before the client has its alert.
-      if (once) closed.then(() => resolve(read ? 0 : 1));
+      if (options.once) closed.then(() => resolve(heard.read ? 0 : 1));
     });
     listening.then(
       (server) => tell(`listening on ${describeAddress(server.address())}; Ctrl-C ends`),

@@ -2,15 +2,21 @@
 import type { ReadHello } from '../../peek/client-hello.ts';
 import { ja4 } from '../../peek/ja4.ts';
 import { harmless, section } from '../text.ts';
+import type { Origin } from './input.ts';
 import { grease, isGrease, type Named, named } from './names.ts';
 
 /** What `--json` prints. Lists are in the client's order, GREASE included. */
 export type HelloDescription = ReturnType<typeof describeHello>;
 
-/** `from`: the client's address, if it came over a socket. */
-export function describeHello({ hello, message }: ReadHello, from?: string) {
+/** `origin`: where it came from, as far as that is known. */
+export function describeHello({ hello, message }: ReadHello, { from, peer, to, time }: Origin = {}) {
   return {
     from: from ?? null,
+    /** The TCP peer, where a PROXY header named another client. */
+    peer: peer ?? null,
+    to: to ?? null,
+    /** When it was captured. */
+    time: time === undefined ? null : new Date(time).toISOString(),
     /** The handshake message with its header, without record headers. */
     bytes: message.length,
     sni: hello.sni ?? null,
@@ -28,8 +34,8 @@ export function describeHello({ hello, message }: ReadHello, from?: string) {
 
 /** For people, within 80 columns. */
 export function formatHello(description: HelloDescription): string {
-  const { from, bytes, sni, alpn, versions, legacy_version } = description;
-  const title = `ClientHello of ${bytes} bytes${from === null ? '' : ` from ${from}`}\n`;
+  const { bytes, sni, alpn, versions, legacy_version } = description;
+  const title = `ClientHello of ${bytes} bytes${whence(description)}\n`;
   return [
     title,
     section('SNI', [sni ?? 'none']),
@@ -45,6 +51,16 @@ export function formatHello(description: HelloDescription): string {
       ? section('ECH', ['offered: if it is meant, SNI is a name for show, and the real one is encrypted'])
       : '',
   ].join('');
+}
+
+function whence({ from, peer, to, time }: HelloDescription): string {
+  const words = [
+    from === null ? '' : ` from ${from}`,
+    peer === null ? '' : ` by ${peer}`,
+    to === null ? '' : ` to ${to}`,
+    time === null ? '' : `, ${time}`,
+  ];
+  return words.join('');
 }
 
 function list(values: readonly Named[]): string {

@@ -3,25 +3,23 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { formatAddress, normalizeAddress } from '../../address.ts';
 import type { Endpoint } from '../../config/values.ts';
 import { ProxyError } from '../../errors.ts';
-import { createHelloReader, type ReadHello } from '../../peek/client-hello.ts';
+import { createHelloReader } from '../../peek/client-hello.ts';
 import { Peek } from '../../peek/peek.ts';
 import { acceptSsl, readPreamble, refuse } from '../../starttls/postgres.ts';
 import { closeWith, tlsAlert } from '../../stream.ts';
+import type { Heard } from './input.ts';
 
 /** Longer than any client takes that means it, shorter than anyone waits. */
 const patienceMs = 10_000;
 
 /** What one client sent: a hello, or bytes that are none. `closed` resolves when its socket has closed. */
-export type Heard = { readonly from: string; readonly closed: Promise<unknown> } & (
-  | { readonly read: ReadHello; readonly error?: undefined }
-  | { readonly read?: undefined; readonly error: ProxyError }
-);
+export type HeardLive = Heard & { readonly closed: Promise<unknown> };
 
 /**
  * Binds the address; `hear` is called for each client, in the order in which their hellos are whole. Clients that
  * leave without a byte are passed over. All are told by an alert that nobody serves here. Rejects with the system's error.
  */
-export async function listenForHellos(endpoint: Endpoint, hear: (heard: Heard) => void): Promise<Server> {
+export async function listenForHellos(endpoint: Endpoint, hear: (heard: HeardLive) => void): Promise<Server> {
   const server = createServer({ noDelay: true }, (socket) => {
     readFrom(socket).then((heard) => heard && hear(heard));
   });
@@ -32,8 +30,8 @@ export async function listenForHellos(endpoint: Endpoint, hear: (heard: Heard) =
   return server;
 }
 
-async function readFrom(socket: Socket): Promise<Heard | undefined> {
-  const from = addressOf(socket);
+async function readFrom(socket: Socket): Promise<HeardLive | undefined> {
+  const origin = { from: addressOf(socket) };
   const closed = new Promise((resolve) => socket.once('close', resolve));
   const peek = new Peek(socket);
   // A socket without an error is to Peek a client that left.
@@ -42,11 +40,11 @@ async function readFrom(socket: Socket): Promise<Heard | undefined> {
     await answerPostgres(socket, peek);
     const read = await peek.read(createHelloReader());
     closeWith(socket, tlsAlert('access_denied'));
-    return { from, closed, read };
+    return { origin, closed, read: { ...read, client: undefined } };
   } catch (error) {
     if (!(error instanceof ProxyError)) throw error;
     closeWith(socket, error.code.startsWith('ERR_CLIENT_HELLO') ? tlsAlert('decode_error') : undefined);
-    return peek.length === 0 ? undefined : { from, closed, error };
+    return peek.length === 0 ? undefined : { origin, closed, error };
   } finally {
     clearTimeout(timer);
     peek.detach();
