@@ -89,6 +89,10 @@ export function createWorker(around: Around): Worker {
     former = former.filter((service) => !isIdle(service));
   }
 
+  const unread = setInterval(() => {
+    for (const { splice } of connections()) splice?.checkUnread();
+  }, unreadMs).unref();
+
   return {
     connections,
     listener: (name) => current?.listeners.find((listener) => listener.name === name),
@@ -122,12 +126,16 @@ export function createWorker(around: Around): Worker {
     async drain(graceMs) {
       const closed = Promise.all([...sockets.values()].map(({ bound }) => bound.close()));
       await ended(connections, graceMs, cut);
+      clearInterval(unread);
       await closed;
       await Promise.all([...former, ...(current ? [current] : [])].map((service) => service.close()));
       return cut.size;
     },
   };
 }
+
+/** How often it is looked for clients that do not read: at the rate at which TLS answers, a worker grows by 20 MB meanwhile. */
+const unreadMs = 5000;
 
 /** Binds the addresses of a service that are not bound yet, all of them or none. */
 async function bindNew(

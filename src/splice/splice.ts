@@ -66,6 +66,22 @@ export class Splice {
     abort(this.#down.from);
   }
 
+  /**
+   * Ends both if one side has TLS answer it (a KeyUpdate asks for one, RFC 8446 §4.6.3) and reads no answer: payload waits
+   * for a slow reader, but these answers Node keeps without bound. To be called every few seconds.
+   */
+  checkUnread(): void {
+    for (const { from, side } of [this.#up, this.#down]) {
+      if (unsentBytes(from) <= maxUnsent) continue;
+      this.end({
+        side,
+        code: side === 'client' ? 'ERR_CLIENT_TLS' : 'ERR_UPSTREAM_TLS',
+        error: `the ${side} has TLS answer it and does not read the answers: more than ${maxUnsent} bytes wait`,
+      });
+      return;
+    }
+  }
+
   #attach(direction: Direction): void {
     const { stream, reader } = direction.from;
     const onData = (chunk: Buffer) => this.#onData(direction, chunk);
@@ -166,6 +182,15 @@ export class Splice {
     splice.#watch();
   }
 }
+
+/** What TLS has encrypted and not sent yet. No public property tells; should a later Node have no such one, nothing is unsent. */
+function unsentBytes({ stream, raw }: Stream): number {
+  if (stream === raw) return 0;
+  return (stream as { _handle?: { writeQueueSize?: number } | null })._handle?.writeQueueSize ?? 0;
+}
+
+/** Several times what payload can take: a chunk that is being written, and the stream's high-water mark. */
+const maxUnsent = 1024 * 1024;
 
 /** A close_notify of either version and any cipher fits; an answer hardly does. */
 const farewellBytes = 64;
