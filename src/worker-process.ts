@@ -124,7 +124,7 @@ supervisor.tell('hello');
 cluster.worker?.once('disconnect', () => {
   supervisor.close();
   if (cluster.worker) cluster.worker.exitedAfterDisconnect = true;
-  if (drained) return exit();
+  if (drained) return void exit();
   log?.logger.error({ grace_ms: graceMs }, 'the supervisor is gone: draining');
   void drainAndExit();
 });
@@ -147,12 +147,13 @@ function* recordsOf({ connections }: Worker): Iterable<AccessRecord> {
 
 async function drainAndExit(): Promise<void> {
   await worker?.drain(graceMs);
-  exit();
+  await exit();
 }
 
-function exit(): void {
-  log?.flush();
-  process.exit(0);
+async function exit(): Promise<void> {
+  const written = (await log?.close()) ?? true;
+  if (written) process.exit(0);
+  process.kill(process.pid, 'SIGKILL');
 }
 
 function quotaFor(name: string, limit: number): Quota {

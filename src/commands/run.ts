@@ -2,7 +2,7 @@
 import { ConfigError, findConfigFile, formatFinding, type LoadedConfig, loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { type Log, openLog } from '../observe/log.ts';
-import { type Operation, startOperation } from '../operation.ts';
+import { type Operation, type OperationOptions, startOperation } from '../operation.ts';
 import { StartError } from '../supervisor.ts';
 import { describeStartFaults } from '../worker.ts';
 
@@ -23,21 +23,35 @@ export async function run({ config: file, logLevel, workers }: RunOptions): Prom
     process.stderr.write(`penstock: the log cannot be opened: ${(error as Error).message}\n`);
     return 1;
   }
+  const code = await runLogged(loaded, { log, logLevel, workers });
+  if (!(await log.close())) leaveStuck(code);
+  return code;
+}
+
+async function runLogged(loaded: LoadedConfig, options: OperationOptions): Promise<number> {
+  const { logger } = options.log;
   // Before anything that takes time: a signal without a listener would end us.
   const signals = listenForSignals();
   try {
-    const operation = await startOperation(loaded, { log, logLevel, workers });
+    const operation = await startOperation(loaded, options);
     const { listeners, admin, supervisor } = operation;
-    log.logger.info({ listeners, admin, workers: supervisor.workers().length, file: loaded.file }, 'ready');
-    return await serve(signals, operation, log);
+    logger.info({ listeners, admin, workers: supervisor.workers().length, file: loaded.file }, 'ready');
+    return await serve(signals, operation, options.log);
   } catch (error) {
     const faults = error instanceof StartError ? error.faults : describeStartFaults(error);
     for (const fault of faults) process.stderr.write(`penstock: ${fault}\n`);
-    log.logger.fatal({ faults }, 'cannot start');
+    logger.fatal({ faults }, 'cannot start');
     return 1;
-  } finally {
-    log.flush();
   }
+}
+
+/**
+ * Ends with this code although a thread is in a write that never ends, for which `process.exit` waits: another program takes
+ * the place of this one. Where Node cannot do that (before 22.15) the code is that of SIGKILL.
+ */
+function leaveStuck(code: number): void {
+  process.execve?.(process.execPath, [process.execPath, '-e', `process.exit(${code})`], {});
+  process.kill(process.pid, 'SIGKILL');
 }
 
 /** Loads the configuration, or tells every fault on stderr and answers undefined. */

@@ -1,5 +1,5 @@
 /** The log: one JSON object a line, readable text on a terminal. Losing its destination never stops the proxy. */
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type DestinationStream, type Logger, pino } from 'pino';
 import type { Config } from '../config/schema.ts';
@@ -8,8 +8,11 @@ export type Log = {
   readonly logger: Logger;
   /** Opens the log file anew, after it was renamed (SIGUSR1). Nothing to do for stdout and stderr. */
   readonly reopen: () => void;
-  /** Writes what is buffered, at once. */
-  readonly flush: () => void;
+  /**
+   * Writes what is buffered, for a second at most; nothing may be logged any more. False: a write is still under way, to a
+   * pipe that nobody reads, and `process.exit` would wait for it.
+   */
+  readonly close: () => Promise<boolean>;
 };
 
 type Destination = ReturnType<typeof pino.destination>;
@@ -23,7 +26,7 @@ export async function openLog(config: Pick<Config['log'], 'level' | 'destination
   if (descriptor !== undefined && isatty(descriptor)) {
     const { default: pretty } = await import('pino-pretty');
     const stream = pretty({ destination: descriptor, ignore: 'pid', singleLine: true, sync: true });
-    return { logger: createLogger(config.level, stream), reopen() {}, flush() {} };
+    return { logger: createLogger(config.level, stream), reopen() {}, close: async () => true };
   }
   // Opened once in advance, so that a fault is thrown here and not told by an event.
   if (descriptor === undefined) closeSync(openSync(config.destination, 'a', 0o640));
@@ -82,6 +85,8 @@ function timestamp(): string {
 
 let stamp = { at: 0, text: '' };
 
+const closeMs = 1000;
+
 /** A full disk or a closed pipe is told once on stderr; lines are dropped until it takes them again. */
 function guard(
   destination: Destination,
@@ -89,12 +94,16 @@ function guard(
   isFile: boolean,
 ): Log {
   let told = false;
+  let closed: Promise<boolean> | undefined;
+  const flushSync = destination.flushSync.bind(destination);
+  // pino calls it when the process exits; where the disk is full it tries again for ever.
+  destination.flushSync = () => {
+    if (!told && !closed) flushSync();
+  };
   destination.on('error', (error: Error) => {
     if (told) return;
     told = true;
-    process.stderr.write(
-      `penstock: the log ${config.destination} cannot be written, lines are lost: ${error.message}\n`,
-    );
+    tell(`the log ${config.destination} cannot be written, lines are lost: ${error.message}`);
   });
   destination.on('drain', () => {
     told = false;
@@ -102,14 +111,36 @@ function guard(
   return {
     logger: createLogger(config.level, destination),
     reopen() {
-      if (isFile) destination.reopen(config.destination);
-    },
-    flush() {
+      if (!isFile) return;
       try {
-        destination.flushSync();
-      } catch {
-        // Told by 'error' already; there is nobody left to tell.
+        // Once in advance: after an attempt that fails, the next would close its descriptor twice. A pipe without a reader must
+        // not stop us here.
+        const { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } = constants;
+        closeSync(openSync(config.destination, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o640));
+        destination.reopen(config.destination);
+      } catch (error) {
+        tell(`the log cannot be reopened, and goes on where it was: ${(error as Error).message}`);
       }
     },
+    close() {
+      closed ??= end(destination, () => told);
+      return closed;
+    },
   };
+}
+
+/** False if a write is still under way after a second. One that has failed is not, and closes nothing if its pipe is closed. */
+function end(destination: Destination, hasFailed: () => boolean): Promise<boolean> {
+  return new Promise((resolve) => {
+    setTimeout(() => resolve(hasFailed()), closeMs);
+    destination.once('close', () => resolve(true));
+    destination.once('error', () => resolve(true));
+    destination.end();
+  });
+}
+
+/** On stderr, whose reader may have gone with that of the log. */
+function tell(text: string): void {
+  if (process.stderr.listenerCount('error') === 0) process.stderr.on('error', () => {});
+  process.stderr.write(`penstock: ${text}\n`);
 }

@@ -1,7 +1,8 @@
 /** `penstock run` in a process of its own: for signals, exit codes, and what it writes where. */
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { resolve } from 'node:path';
+import { mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import type { TestContext } from 'node:test';
 import { stringify } from 'yaml';
 import { temporaryDirectory, writeFiles } from './certificates.ts';
@@ -23,8 +24,12 @@ export type Penstock = {
 export type PenstockOptions = {
   /** Written beside the configuration. */
   readonly files?: Readonly<Record<string, string | Buffer>>;
+  /** Made beside it, too. */
+  readonly directories?: readonly string[];
   /** `ulimit -n`. */
   readonly openFiles?: number;
+  /** `ulimit -f`, in KiB: no file can be written beyond it. */
+  readonly fileSize?: number;
   /** Added to the environment. */
   readonly env?: Readonly<Record<string, string>>;
   /** Listening sockets that it is handed as systemd would, by name. */
@@ -46,20 +51,25 @@ export async function startPenstock(
 export function spawnPenstock(
   t: Pick<TestContext, 'after'>,
   config: object | string,
-  { files = {}, openFiles, env, sockets = [] }: PenstockOptions = {},
+  { files = {}, directories = [], openFiles, fileSize, env, sockets = [] }: PenstockOptions = {},
 ): Penstock {
   const directory = temporaryDirectory(t);
+  for (const name of directories) mkdirSync(join(directory, name));
   writeFiles(directory, {
     ...files,
     'penstock.yaml': typeof config === 'string' ? config : stringify(config),
   });
-  const limit = openFiles === undefined ? '' : `ulimit -n ${openFiles};`;
+  const limits = [
+    openFiles === undefined ? '' : `ulimit -n ${openFiles};`,
+    // In sectors.
+    fileSize === undefined ? '' : `ulimit -f ${fileSize * 2};`,
+  ].join(' ');
   const activation = {
     LISTEN_FDS: String(sockets.length),
     LISTEN_FDNAMES: sockets.map(({ name }) => name).join(':'),
   };
   const command = [process.execPath, penstockMain, 'run', '-c', `${directory}/penstock.yaml`];
-  const child = spawn('/bin/sh', ['-c', `${limit} export LISTEN_PID=$$; exec "$@"`, 'sh', ...command], {
+  const child = spawn('/bin/sh', ['-c', `${limits} export LISTEN_PID=$$; exec "$@"`, 'sh', ...command], {
     env: { ...process.env, ...env, ...(sockets.length > 0 ? activation : {}) },
     stdio: ['pipe', 'pipe', 'pipe', ...sockets.map(({ fd }) => fd)],
   }) as ChildProcessWithoutNullStreams;
