@@ -107,7 +107,7 @@ export function startFaults(site: FaultSite, seconds: number): Faults {
   };
 }
 
-/** The next kind of reload each time: nothing new, new certificates, a faulty file, other listeners, half a certificate. */
+/** The next kind of reload each time: other listeners, nothing new, new certificates, a faulty file, half a certificate. */
 function createReloads(site: FaultSite, counts: FaultCounts): () => Promise<void> {
   const { proxy, directory, credentials, ports, ledger, tell } = site;
   let turn = -1;
@@ -126,6 +126,12 @@ function createReloads(site: FaultSite, counts: FaultCounts): () => Promise<void
     else counts.refusedReloads += 1;
   }
   const kinds: Record<string, () => Promise<void>> = {
+    // First: what series there can be is seen early.
+    async 'other listeners'() {
+      extended = !extended;
+      write({ extended, faulty: false });
+      await reload(200);
+    },
     async 'nothing new'() {
       proxy.signal('SIGHUP');
       await reload(200);
@@ -140,11 +146,6 @@ function createReloads(site: FaultSite, counts: FaultCounts): () => Promise<void
     async 'a faulty file'() {
       write({ extended, faulty: true });
       await reload(422);
-      write({ extended, faulty: false });
-      await reload(200);
-    },
-    async 'other listeners'() {
-      extended = !extended;
       write({ extended, faulty: false });
       await reload(200);
     },
@@ -224,9 +225,9 @@ async function killEndpoint(site: FaultSite, counts: FaultCounts): Promise<void>
   tell('endpoint killed');
   // What it has found is lost with it otherwise.
   site.endpointCounts.push(await mortal.current.count());
-  const from = performance.now();
+  const gone = ledger.endpointDies('mortal');
   await mortal.current.kill();
-  ledger.endpointKilled('mortal', from, performance.now());
+  gone();
   counts.endpointKills += 1;
   const endpoint = `127.0.0.1:${ports['mortal']}`;
   await untilEndpoint(site, endpoint, 0);

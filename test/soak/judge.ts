@@ -164,13 +164,14 @@ function idle({ idle: samples }: Recording): Check[] {
 
 /** From the middle of the soak on nothing is new: all routes have been used, all variants of the configuration loaded. */
 function cardinality({ samples }: Recording): Check {
-  const half = samples.slice(Math.floor(samples.length / 2)).map(({ fixedSeries }) => fixedSeries);
-  const [from = 0, to] = [half[0], Math.max(...half)];
-  const enough = (samples.at(-1)?.t ?? 0) >= 300;
+  const half = Math.floor(samples.length / 2);
+  const most = (part: readonly Sample[]) => Math.max(...part.map(({ fixedSeries }) => fixedSeries));
+  const [from, to] = [most(samples.slice(0, half)), most(samples.slice(half))];
+  const enough = (samples.at(-1)?.t ?? 0) >= leastSeconds;
   return check(
     'metrics get no new series',
     enough ? to <= from : undefined,
-    `${from} at half-time, ${to} at most after`,
+    `${from} in the first half, ${to} in the second, besides those of workers and codes`,
   );
 }
 

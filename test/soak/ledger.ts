@@ -40,8 +40,8 @@ export type Ledger = {
   readonly took: (what: Latency, ms: number) => void;
   /** A worker was killed, with the connections of these ports. */
   readonly workerKilled: (at: number, ports: ReadonlySet<number>) => void;
-  /** The endpoint with this label was killed, at some time between these two. */
-  readonly endpointKilled: (label: string, from: number, to: number) => void;
+  /** The endpoint with this label is about to be killed; what is returned is called when it is gone. */
+  readonly endpointDies: (label: string) => () => void;
   /** Something that must not be, whoever found it. */
   readonly wrong: (said: string) => void;
   /** Whether a visit ended with an excuse. */
@@ -159,7 +159,14 @@ export function createLedger(tell: (line: Line) => void): Ledger & { readonly cl
     },
     took: (what, ms) => record(latency[what], ms),
     workerKilled: (at, ports) => void kills.push({ at, ports }),
-    endpointKilled: (label, from, to) => void deaths.push({ label, from, to }),
+    endpointDies(label) {
+      // Its connections may have ended before it is known to have.
+      const death = { label, from: performance.now(), to: Number.POSITIVE_INFINITY };
+      deaths.push(death);
+      return () => {
+        death.to = performance.now();
+      };
+    },
     wrong(said) {
       totals.wrong += 1;
       tell({ type: 'wrong', at: Date.now(), said });
