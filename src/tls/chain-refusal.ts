@@ -99,6 +99,12 @@ function untrusted(
         what: `is self-signed, and not in authority "${authority}"`,
         hint: 'issue one from that authority, or use client_auth.pins for self-signed certificates',
       };
+    // Node has names for half of OpenSSL's errors.
+    case 'UNSPECIFIED':
+      return {
+        what: `does not verify against authority "${authority}": it, or one above it (issued by ${name}), is too weak or may not issue`,
+        hint: 'RSA keys need 2048 bits and signatures SHA-256; whoever issues needs basicConstraints CA:TRUE',
+      };
     default:
       return {
         what: isKnown

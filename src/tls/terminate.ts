@@ -238,7 +238,8 @@ function handshakeError(error: Error): ProxyError {
 function describeAlert(error: Error, cause: string): string {
   const alert = /ALERT_(\w+)$/.exec(cause)?.[1]?.toLowerCase();
   if (alert) return `the client ended the handshake with the alert ${alert}`;
-  return `the TLS handshake failed: ${error.message.split(':').slice(-3, -1).join(':') || error.message} (${cause})`;
+  const { reason } = error as { reason?: unknown };
+  return `the TLS handshake failed: ${typeof reason === 'string' ? reason : error.message} (${cause})`;
 }
 
 function ignore(): boolean {
