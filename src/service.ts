@@ -19,7 +19,7 @@ import type { PolicyParts } from './tls/policy-servers.ts';
 import { createTlsPolicy, type TlsPolicy } from './tls/terminate.ts';
 import { holdTicketMasters, type TicketMasterSource } from './tls/ticket-masters.ts';
 import type { UpstreamRegistry } from './upstream/registry.ts';
-import { createResolver } from './upstream/resolve.ts';
+import type { Resolver } from './upstream/resolve.ts';
 
 /** A listener's rules, ready to serve. */
 export type Listener = {
@@ -75,6 +75,8 @@ export type Surroundings = {
   readonly metrics: WorkerMetrics;
   /** The counts of a listener's limits, which go on when its rules change. */
   readonly countsOf: (listener: string, limits: ListenerConfig['limits']) => Counts;
+  /** What is known of names: while look-ups fail a reload must not forget the last good answers. */
+  readonly resolver: Resolver;
   /** The counts, health and queues of upstreams, which go on likewise. */
   readonly upstreams: UpstreamRegistry;
   /** The PostgreSQL sessions of a listener, which go on likewise. */
@@ -83,8 +85,7 @@ export type Surroundings = {
 
 /** Builds the service of a loaded configuration, which takes over from `former` what has not changed. */
 export function buildService(loaded: LoadedConfig, surroundings: Surroundings, former?: Service): Service {
-  const { logger, upstreams } = surroundings;
-  const resolver = createResolver();
+  const { logger, upstreams, resolver } = surroundings;
   const keyLog = keyLogOf(loaded, logger);
   const outbounds = new Map<string, Outbound>();
   for (const [name, config] of Object.entries(loaded.config.upstreams)) {

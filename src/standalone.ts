@@ -8,6 +8,7 @@ import { createWorkerMetrics } from './observe/metrics.ts';
 import { localQuotas } from './quota.ts';
 import { createTicketMasters } from './tls/ticket-masters.ts';
 import { createUpstreamRegistry } from './upstream/registry.ts';
+import type { Resolver } from './upstream/resolve.ts';
 import { createWorker, type Worker } from './worker.ts';
 
 export type Standalone = {
@@ -18,7 +19,11 @@ export type Standalone = {
 };
 
 /** Starts serving. Rejects with every listener's fault at once (ERR_LISTEN), or if a check of the user's does not load. */
-export async function startWorker(loaded: LoadedConfig, logger: Logger): Promise<Standalone> {
+export async function startWorker(
+  loaded: LoadedConfig,
+  logger: Logger,
+  { resolver }: { readonly resolver?: Resolver } = {},
+): Promise<Standalone> {
   const ticketMasters = createTicketMasters(loaded.config.session_tickets.rotate);
   const upstreams = createUpstreamRegistry({ logger });
   const health = createHealthChecks({ logger, onChange: upstreams.applyHealth });
@@ -27,6 +32,7 @@ export async function startWorker(loaded: LoadedConfig, logger: Logger): Promise
     ticketMasters,
     metrics: createWorkerMetrics(),
     upstreams,
+    resolver,
     connectionQuota: localQuotas(),
     addressLimits: (_, limits) => (hasAddressLimits(limits) ? createAddressLimits(limits) : undefined),
     cancelElsewhere: async () => 0,

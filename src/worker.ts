@@ -13,11 +13,14 @@ import type { Quota } from './quota.ts';
 import { buildService, type Listener, type Service, type Surroundings } from './service.ts';
 import { whyUnwelcome } from './still-welcome.ts';
 import { createUpstreamRegistry, type UpstreamRegistry } from './upstream/registry.ts';
+import { createResolver, type Resolver } from './upstream/resolve.ts';
 
 /** What a worker needs of the world around it: alone, or one among several. */
 export type Around = Pick<Surroundings, 'logger' | 'ticketMasters' | 'metrics'> & {
   /** Absent: the health and limits of upstreams are this process's own affair. */
   readonly upstreams?: UpstreamRegistry;
+  /** Absent: names are resolved as the system does it. */
+  readonly resolver?: Resolver | undefined;
   /** The count of a listener's connections; one for each name, for good. */
   readonly connectionQuota: (listener: string, limit: number) => Quota;
   readonly addressLimits: (listener: string, limits: ListenerConfig['limits']) => AddressLimits | undefined;
@@ -56,6 +59,7 @@ export function createWorker(around: Around): Worker {
   const surroundings: Surroundings = {
     ...around,
     upstreams: around.upstreams ?? createUpstreamRegistry({ logger: around.logger }),
+    resolver: around.resolver ?? createResolver(),
     descriptors: createDescriptorBudget(),
     countsOf: (listener, limits) => ({
       connections: around.connectionQuota(listener, limits.connections),
