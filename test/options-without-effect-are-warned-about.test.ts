@@ -49,3 +49,27 @@ upstreams:
     'penstock.yaml:9:43 upstreams.u.tls.verify: anyone can pass for this upstream; verify by `authority`, or by `pins` with `verify: pin`',
   ]);
 });
+
+test('ciphers that protect nothing, and lists of addresses that take in this machine', async (t) => {
+  const text = `listeners: { a: { bind: ":1", routes: [{ sni: "*.x", tls: passthrough, upstream: u }] } }
+upstreams:
+  u: { endpoints: ["{sni}:1"], allow_addresses: [0.0.0.0/0, "::/0", 10.0.0.0/8, 127.0.0.0/8, "::1", 96.0.0.0/3] }
+  v: { endpoints: ["h:1"], tls: { ciphers: [NULL-SHA256, "!aNULL", "@SECLEVEL=0", ECDHE-ECDSA-AES128-GCM-SHA256, "@SECLEVEL=2"] } }
+  w: { endpoints: ["h:1"], allow_addresses: [0.0.0.0/0] }
+`;
+  const { warnings, faults } = await load(t, text);
+  assert.deepEqual(faults, []);
+  const own = 'clients may reach this machine itself: it takes in';
+  const narrow = 'name the networks of your upstreams only';
+  const out = 'leave it out, or `ciphers` altogether';
+  assert.deepEqual(
+    warnings.filter((line) => /allow_addresses|ciphers/.test(line)),
+    [
+      `penstock.yaml:3:50 upstreams.u.allow_addresses[0]: ${own} 127.0.0.0/8, 169.254.0.0/16, 0.0.0.0/8; ${narrow}`,
+      `penstock.yaml:3:61 upstreams.u.allow_addresses[1]: ${own} ::/128, ::1/128, fe80::/10, 64:ff9b::/96; ${narrow}`,
+      `penstock.yaml:3:101 upstreams.u.allow_addresses[5]: ${own} 127.0.0.0/8; ${narrow}`,
+      `penstock.yaml:4:45 upstreams.v.tls.ciphers[0]: "NULL-SHA256" lets in what is broken; ${out}`,
+      `penstock.yaml:4:68 upstreams.v.tls.ciphers[2]: "@SECLEVEL=0" lets in what is broken; ${out}`,
+    ],
+  );
+});

@@ -17,8 +17,11 @@ export function checkTlsParameters(
     report.fault([...path, 'min_version'], `\`min_version\` ${min} is above \`max_version\` ${max}`);
   }
   tls.ciphers?.forEach((cipher, index) => {
-    if (!isKnown('cipher', cipher))
-      report.fault([...path, 'ciphers', index], `OpenSSL knows no cipher "${cipher}"`);
+    const place = [...path, 'ciphers', index];
+    if (!isKnown('cipher', cipher)) report.fault(place, `OpenSSL knows no cipher "${cipher}"`);
+    else if (isWeak(cipher)) {
+      report.warn(place, `"${cipher}" lets in what is broken`, 'leave it out, or `ciphers` altogether');
+    }
   });
   tls.groups?.forEach((group, index) => {
     if (!isKnown('group', group))
@@ -35,6 +38,12 @@ export function warnOfKeyLog({ log }: Pick<Config, 'log'>, report: Report): void
   if (log.tls_keys === undefined) return;
   const message = `DANGEROUS: whoever reads ${log.tls_keys} can read every TLS connection, and what was recorded of it`;
   report.warn(['log', 'tls_keys'], message, 'remove it when you have found what you are looking for');
+}
+
+/** By name: without encryption or authentication, for export, RC4, DES, MD5; or a security level that admits them. */
+function isWeak(cipher: string): boolean {
+  if (cipher.startsWith('@')) return /^@SECLEVEL=[01]$/.test(cipher);
+  return !/^[!-]/.test(cipher) && /NULL|ADH|AECDH|EXP|RC4|DES|MD5|^(ALL|LOW|COMPLEMENTOF\w+)\b/.test(cipher);
 }
 
 /** Each name alone: in a list OpenSSL quietly drops the ciphers it does not know. Thousands of routes share a few. */

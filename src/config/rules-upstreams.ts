@@ -1,4 +1,5 @@
 /** What an upstream may not say together, though each key by itself is fine. */
+import { blockList, inBlockList, parseCidr } from '../address.ts';
 import type { Path, Report } from './finding.ts';
 import { checkTlsParameters } from './rules-tls.ts';
 import type { Config, UpstreamConfig, UpstreamTlsConfig } from './schema.ts';
@@ -43,9 +44,36 @@ function checkEndpoints({ endpoints, allow_addresses }: UpstreamConfig, path: Pa
       );
     }
   }
-  if (templates > 0 && allow_addresses === undefined) {
+  if (templates === 0) return;
+  if (allow_addresses === undefined) {
     report.lack(path, 'a template needs `allow_addresses`', 'say what it may resolve to, such as 10.0.0.0/8');
+    return;
   }
+  for (const [index, list] of allow_addresses.entries())
+    warnOfOwnAddresses(list, [...path, 'allow_addresses', index], report);
+}
+
+/** Addresses by which a machine reaches itself or what is beside it: rarely meant by a list that has them among others. */
+const ownAddresses = [
+  '127.0.0.0/8',
+  '169.254.0.0/16',
+  '0.0.0.0/8',
+  '::/128',
+  '::1/128',
+  'fe80::/10',
+  '64:ff9b::/96',
+];
+
+function warnOfOwnAddresses(list: string, path: Path, report: Report): void {
+  const { prefix, version } = parseCidr(list);
+  const block = blockList([list]);
+  const within = ownAddresses.filter((own) => {
+    const parsed = parseCidr(own);
+    return parsed.version === version && prefix < parsed.prefix && inBlockList(block, parsed.address);
+  });
+  if (within.length === 0) return;
+  const message = `clients may reach this machine itself: it takes in ${within.join(', ')}`;
+  report.warn(path, message, 'name the networks of your upstreams only');
 }
 
 function checkTls(tls: UpstreamTlsConfig, { endpoints }: UpstreamConfig, path: Path, report: Report): void {
