@@ -6,38 +6,39 @@ import { Duplex } from 'node:stream';
 import { createSecureContext, connect as tlsConnect } from 'node:tls';
 import { startup } from '../support/postgres.ts';
 import { exchange } from './conversation.ts';
-import type { Credentials } from './credentials.ts';
 import type { Ledger, Visit } from './ledger.ts';
 import { encodeRequest } from './protocol.ts';
 import { pump } from './pump.ts';
 import type { ListenerName } from './site.ts';
+import type { Stage } from './stage.ts';
 import { requestOf } from './visits.ts';
-import { open, type Way, type WayName } from './ways.ts';
+import { open, type Way } from './ways.ts';
 
 /** Longer than any deadline of the proxy's. */
 const patienceMs = 90_000;
 
 /** One after the other, whenever it is called. */
-export async function createHostile(
-  ways: Readonly<Record<WayName, Way>>,
-  port: (listener: ListenerName) => number,
-  { ca, notAllowed, revoked, stranger, unpinned }: Credentials,
-  ledger: Ledger,
-): Promise<() => Promise<void>> {
-  const named = (name: string): Way => ({
-    ...ways.ec,
-    name,
-    tls: { ...ways.ec.tls, servername: `${name}.soak.example` },
-  });
-  const presenting = (way: Way, { cert, chain, key }: { cert: string; chain: string; key: string }): Way => ({
-    ...way,
-    tls: { ...way.tls, secureContext: createSecureContext({ ca: ca.cert, cert: chain || cert, key }) },
-  });
+export async function createHostile(stage: HostileStage, ledger: Ledger): Promise<() => Promise<void>> {
   const hello = await helloFor('ec.soak.example');
-  const raw = (name: string, listener: ListenerName, talk: (socket: Socket) => void) => () =>
-    rawVisit(ledger, name, port(listener), talk);
-  const refused = (name: string, way: Way) => () => refusedVisit(ledger, name, way);
   const kinds = [
+    ...rawKinds(stage, hello, ledger),
+    ...refusedKinds(stage, ledger),
+    ...abortedKinds(stage, ledger),
+  ];
+  let turn = 0;
+  return () => {
+    turn += 1;
+    return kinds[turn % kinds.length]?.() ?? Promise.resolve();
+  };
+}
+
+type HostileStage = Pick<Stage, 'proxy' | 'ways' | 'credentials'>;
+type Kinds = (() => Promise<void>)[];
+
+function rawKinds({ proxy }: HostileStage, hello: Buffer, ledger: Ledger): Kinds {
+  const raw = (name: string, listener: ListenerName, talk: (socket: Socket) => void) => () =>
+    rawVisit(ledger, name, proxy.port(listener), talk);
+  return [
     raw('garbage', 'tls', (socket) => socket.write(randomBytes(700))),
     raw('half a hello, then a reset', 'tls', (socket) =>
       socket.write(hello.subarray(0, 90), () => setImmediate(() => socket.resetAndDestroy())),
@@ -54,6 +55,22 @@ export async function createHostile(
     raw('a broken PROXY header', 'proxied', (socket) => socket.write('PROXY TCP4 1.2.3.4 nowhere 1 2\r\n')),
     raw('half a PROXY header', 'proxied', (socket) => socket.write('PROXY TC')),
     raw('PostgreSQL without TLS', 'postgres', (socket) => socket.write(startup())),
+  ];
+}
+
+function refusedKinds({ ways, credentials }: HostileStage, ledger: Ledger): Kinds {
+  const { ca, notAllowed, revoked, stranger, unpinned } = credentials;
+  const refused = (name: string, way: Way) => () => refusedVisit(ledger, name, way);
+  const named = (name: string): Way => ({
+    ...ways.ec,
+    name,
+    tls: { ...ways.ec.tls, servername: `${name}.soak.example` },
+  });
+  const presenting = (way: Way, { cert, chain, key }: { cert: string; chain: string; key: string }): Way => ({
+    ...way,
+    tls: { ...way.tls, secureContext: createSecureContext({ ca: ca.cert, cert: chain || cert, key }) },
+  });
+  return [
     refused('an unknown name', named('unknown')),
     refused('a denied name', named('denied')),
     refused('no certificate', {
@@ -64,16 +81,16 @@ export async function createHostile(
     refused('a revoked certificate', presenting(ways.mutual, revoked)),
     refused('a certificate that no rule allows', presenting(ways.pki, notAllowed)),
     refused('a key that is not pinned', presenting(ways.pins, unpinned)),
+  ];
+}
+
+function abortedKinds({ ways }: HostileStage, ledger: Ledger): Kinds {
+  return [
     () => abortedUpload(ledger, ways.ec),
     () => abortedUpload(ledger, ways.plain),
     () => abortedDownload(ledger, ways.mutual),
     () => abortedDownload(ledger, ways.pass),
   ];
-  let turn = 0;
-  return () => {
-    turn += 1;
-    return kinds[turn % kinds.length]?.() ?? Promise.resolve();
-  };
 }
 
 /** Bytes that are no connection: whatever comes back, it must end. */

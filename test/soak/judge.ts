@@ -194,7 +194,7 @@ function latency(all: readonly Minute[], what: Latency, percent: 'p50' | 'p99'):
   );
 }
 
-function faults({ faults: counts, log, exit, skipped }: End): Check[] {
+function faults({ faults: counts, log, exit }: End): Check[] {
   // The only ones that there is a reason for.
   const expected = /^error: (worker died|reload failed)/;
   const bad = Object.entries(log.others).filter(
@@ -208,7 +208,6 @@ function faults({ faults: counts, log, exit, skipped }: End): Check[] {
       some(bad.map(([line]) => line)) || 'none',
     ),
     check('it ends when it is told to', exit === 0, `exit code ${exit}`),
-    check('the load was as planned', skipped === 0, `${skipped} visits left out`),
   ];
 }
 

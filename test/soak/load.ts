@@ -1,9 +1,9 @@
 /** The load of a soak: so many visits of each kind a second, evenly, at about a third of two cores in all. */
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Credentials } from './credentials.ts';
 import type { Ledger } from './ledger.ts';
 import { postgresVisit } from './postgres-visit.ts';
+import type { Stage } from './stage.ts';
 import { createVisits } from './visits.ts';
 import type { Way, WayName } from './ways.ts';
 
@@ -35,10 +35,8 @@ export type Load = {
   readonly skipped: () => number;
 };
 
-export function startLoad(
-  ways: Readonly<Record<WayName, Way>>,
-  { postgresPort, credentials, ledger, hostile, rate }: LoadOptions,
-): Load {
+export function startLoad({ ways, proxy, credentials }: Stage, { ledger, hostile, rate }: LoadOptions): Load {
+  const postgresPort = proxy.port('postgres');
   const visits = createVisits(ledger);
   const through = Object.values(ways).filter(({ name }) => name !== 'direct');
   const anyWay = () => through[randomInt(through.length)] as Way;
@@ -62,7 +60,11 @@ export function startLoad(
   }
   async function longAfterLong(): Promise<void> {
     await sleep(randomInt(5000));
-    while (!over) await visits.long(anyWay(), randomInt(longSeconds.min, longSeconds.max), () => over);
+    while (!over) {
+      await visits.long(anyWay(), randomInt(longSeconds.min, longSeconds.max), () => over);
+      // Not at once, should it fail.
+      await sleep(1000);
+    }
   }
 
   for (const [name, perSecond] of Object.entries(shortRates) as [WayName, number][]) {
@@ -87,8 +89,6 @@ export function startLoad(
 }
 
 type LoadOptions = {
-  readonly postgresPort: number;
-  readonly credentials: Credentials;
   readonly ledger: Ledger;
   readonly hostile: () => Promise<void>;
   /** 1: as much as above. */

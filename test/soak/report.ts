@@ -46,7 +46,14 @@ median of the last third's minutes is at most ${latencyTolerance.p50} times (p99
 first third, or grew no more than that beside connections that go past the proxy.
 
 ${slopeTable(recording)}
+
+${logTable(recording)}
 `;
+}
+
+function logTable({ end }: Recording): string {
+  const rows = Object.entries(end?.log.others ?? {}).map(([line, count]) => `| ${line} | ${count} |`);
+  return `| logged, besides connections | times |\n| --- | --- |\n${rows.join('\n')}`;
 }
 
 function figuresOf(recording: Recording): string {
@@ -66,6 +73,7 @@ function figuresOf(recording: Recording): string {
     ],
     ['visits that had to be served', number(totals.visits)],
     ['visits that had to be turned away, or that gave up', number(totals.hostile)],
+    ['visits left out, since the machine was too busy', number(end.skipped)],
     ['connections to penstock', number(totals.connects)],
     ['payload, each byte compared', `${gigabytes(totals.up)} up, ${gigabytes(totals.down)} down`],
     ['**lost**', `**${totals.lost}**`],

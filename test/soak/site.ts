@@ -110,8 +110,9 @@ function upstreamSections(ports: Ports, { extended }: Variant): object {
     unhealthy_after: 3,
   });
   const mutual = { server_name: 'endpoint.soak.example', authority: 'ours', certificate: 'proxy-client' };
-  // On a busy machine, late is not lost.
+  // On a busy machine, late is neither lost nor dead.
   const timeouts = { connect: '15s' };
+  const alone = { all_down: 'try_anyway', timeouts };
   return {
     app: { endpoints: at('one', 'two'), health_check: health('tcp'), balance: 'least_connections', timeouts },
     mortal: {
@@ -121,8 +122,8 @@ function upstreamSections(ports: Ports, { extended }: Variant): object {
       retries: 2,
       timeouts,
     },
-    pass: { endpoints: at('pass'), health_check: health('tls'), timeouts },
-    mutual: { endpoints: at('mutual'), tls: mutual, health_check: health('tls'), timeouts },
+    pass: { endpoints: at('pass'), health_check: health('tls'), ...alone },
+    mutual: { endpoints: at('mutual'), tls: mutual, health_check: health('tls'), ...alone },
     proxy: {
       endpoints: at('proxy'),
       send_proxy_protocol: {
@@ -135,7 +136,7 @@ function upstreamSections(ports: Ports, { extended }: Variant): object {
       endpoints: at('postgres'),
       tls: { ...mutual, starttls: 'postgres' },
       health_check: health('postgres'),
-      timeouts,
+      ...alone,
     },
     ...(extended ? { spare: { endpoints: at('one'), health_check: health('tcp') } } : {}),
   };
