@@ -5,6 +5,7 @@ import './guard.ts';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { addLoadFlags } from './commands/load/flags.ts';
 import { addPkiCommand } from './commands/pki.ts';
+import { addProbeFlags } from './commands/probe/flags.ts';
 import { version } from './version.ts';
 
 const config = new Option(
@@ -67,6 +68,12 @@ program
   .action((source, options) =>
     finish(import('./commands/hello.ts').then(({ hello }) => hello(source, options))),
   );
+
+addProbeFlags(
+  program.command('probe').description('say what a TLS endpoint offers, and which upstream would fit it'),
+).action((target, options) =>
+  finish(import('./commands/probe.ts').then(({ probe }) => probe(target, options))),
+);
 
 program
   .command('top')

@@ -84,7 +84,7 @@ function untrusted(
   reason: string,
   certificate: X509Certificate | undefined,
 ): ProxyError {
-  const words = reasons[reason];
+  const words = chainReasons[reason];
   // Typed as a string, but undefined for a certificate whose issuer is empty.
   const issuer: string | undefined = certificate?.issuer;
   const by = issuer ? `, issued by ${shortened(issuer.replaceAll('\n', ', '))}` : '';
@@ -95,7 +95,8 @@ function untrusted(
   );
 }
 
-const reasons: Readonly<Record<string, { what: string; hint?: string } | undefined>> = {
+/** What OpenSSL's words for a faulty chain mean of a server's certificate, and what to do; `what` follows on "it is not trusted". */
+export const chainReasons: Readonly<Record<string, { what: string; hint?: string } | undefined>> = {
   NO_CERTIFICATE: { what: 'it sent none', hint: 'give the upstream a certificate' },
   CERT_HAS_EXPIRED: { what: 'it, or one of its chain, has expired', hint: 'renew it' },
   CERT_NOT_YET_VALID: {

@@ -17,6 +17,7 @@ const rooms = [
   'observe',
   'pki',
   'load',
+  'probe',
   'config',
 ];
 /** Files that everything may import: they import nothing but each other. */

@@ -18,6 +18,12 @@ export function named(field: keyof typeof tables, values: readonly number[]): Na
   }));
 }
 
+/** The numbers of names of one field, in their order; those that are not known here are left out. */
+export function numbersOf(field: keyof typeof tables, names: readonly string[]): number[] {
+  const numbers = new Map(Object.entries(tables[field]).map(([number, name]) => [name, Number(number)]));
+  return names.flatMap((name) => numbers.get(name) ?? []);
+}
+
 /** Whether it is one of 0x0a0a, 0x1a1a, … 0xfafa. */
 export function isGrease(value: number): boolean {
   return (value & 0x0f0f) === 0x0a0a && value >> 8 === (value & 0xff);

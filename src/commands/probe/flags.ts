@@ -1,0 +1,51 @@
+/** The flags of `penstock probe`, as commander has them. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+
+export type ProbeFlags = {
+  readonly sni?: string;
+  readonly starttls?: 'postgres';
+  readonly ca: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly alpn?: readonly string[];
+  /** Milliseconds. */
+  readonly timeout: number;
+  readonly connections: number;
+  readonly json?: boolean;
+  readonly yaml?: boolean;
+};
+
+/** Adds the argument and the flags to the command. */
+export function addProbeFlags(command: Command): Command {
+  return command
+    .argument('<target>', 'host:port, [v6]:port or unix:/path')
+    .option('--starttls <protocol>', 'before TLS; postgres', parseStarttls)
+    .option('--sni <name>', 'server name to ask for, and to verify (default: the host of TARGET)')
+    .option('--ca <file>', 'whom to trust: CA certificates (PEM), or `system`', 'system')
+    .option('--cert <file>', 'client certificate with its chain (PEM)')
+    .option('--key <file>', 'its key (PEM)')
+    .option('--alpn <names...>', 'protocols to offer')
+    .addOption(new Option('--timeout <d>', 'for each connection').argParser(parseTimeout).default(5000, '5s'))
+    .option('--connections <n>', 'at most so many, one at a time', parseConnections, 50)
+    .addOption(new Option('--json', 'print JSON').conflicts('yaml'))
+    .option('--yaml', 'print an upstream of a configuration that fits');
+}
+
+function parseStarttls(text: string): 'postgres' {
+  if (text !== 'postgres') throw new InvalidArgumentError('expected postgres.');
+  return text;
+}
+
+function parseTimeout(text: string): number {
+  const [, number, unit] = /^(\d{1,5})(ms|s)$/.exec(text) ?? [];
+  const ms = Number(number) * (unit === 's' ? 1000 : 1);
+  if (!(ms >= 50 && ms <= 60_000)) throw new InvalidArgumentError('expected 50ms to 60s.');
+  return ms;
+}
+
+function parseConnections(text: string): number {
+  if (!/^\d{1,3}$/.test(text) || Number(text) < 1 || Number(text) > 100) {
+    throw new InvalidArgumentError('expected 1 to 100: this asks, and is no load.');
+  }
+  return Number(text);
+}

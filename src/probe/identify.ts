@@ -1,0 +1,54 @@
+/** What answered in place of TLS, by its first bytes. */
+import { Failure } from './failure.ts';
+
+/** The failure that names the protocol; `said` is what came, of which the first line is shown. */
+export function identify(said: Buffer): Failure {
+  const text = said.toString('latin1');
+  const known = protocols.find(({ pattern }) => pattern.test(text));
+  const shown = firstLine(text);
+  const what = known ? `it speaks ${known.name}, not TLS` : 'it speaks no TLS';
+  return new Failure('not_tls', shown === '' ? what : `${what}: it said "${shown}"`, {
+    hint:
+      known?.hint ??
+      'reach it in plain text, by an upstream without tls; if its protocol asks for TLS in its own way, penstock speaks only that of PostgreSQL (--starttls postgres)',
+  });
+}
+
+const inPlain = 'reach it in plain text, by an upstream without tls';
+const ownWay =
+  'it may begin TLS by a command of its own (STARTTLS), which penstock does not speak; it may have a port with TLS from the first byte';
+
+const protocols: readonly { name: string; pattern: RegExp; hint: string }[] = [
+  {
+    name: 'SSH',
+    pattern: /^SSH-\d/,
+    hint: 'SSH has its own encryption: pass it on by a route with tls: off',
+  },
+  { name: 'HTTP', pattern: /^(HTTP\/\d|<!doctype|<html)/i, hint: `${inPlain}, or find its port for HTTPS` },
+  { name: 'SMTP', pattern: /^220[ -].*(smtp|mail|postfix|exim|sendmail)/i, hint: `${ownWay} (465 for SMTP)` },
+  { name: 'FTP or SMTP', pattern: /^220[ -]/, hint: ownWay },
+  { name: 'IMAP', pattern: /^\* (OK|PREAUTH|BYE)/, hint: `${ownWay} (993 for IMAP)` },
+  { name: 'POP3', pattern: /^\+OK/, hint: `${ownWay} (995 for POP3)` },
+  // Int<3> length, Int<1> sequence 0, Int<1> protocol 10, string<NUL> version; or an error packet (255).
+  {
+    name: 'MySQL',
+    pattern: /^[\s\S]{2}\0\0(\n[\x20-\x7e]+\0|\xff)/,
+    hint: `its TLS begins within its own protocol, which penstock does not speak; ${inPlain}`,
+  },
+  { name: 'Redis', pattern: /^-(ERR|DENIED|NOAUTH)/, hint: `${inPlain}, or set its tls-port` },
+  { name: 'PostgreSQL', pattern: /^(E\0\0|N$|S$)/, hint: '--starttls postgres' },
+  { name: 'AMQP', pattern: /^AMQP/, hint: `${inPlain}, or find its port with TLS (5671)` },
+  {
+    name: 'NATS',
+    pattern: /^INFO \{/,
+    hint: 'it says INFO before TLS: set handshake_first in its tls block',
+  },
+  { name: 'VNC', pattern: /^RFB \d/, hint: inPlain },
+];
+
+/** Printable ASCII alone, and little of it: it is a stranger's. */
+function firstLine(text: string): string {
+  const [line = ''] = text.split(/[\r\n]+/).filter((part) => /[ -~]{2}/.test(part));
+  const printable = line.replace(/[^ -~]+/g, '.').trim();
+  return printable.length > 60 ? `${printable.slice(0, 60)}…` : printable;
+}

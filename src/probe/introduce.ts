@@ -1,0 +1,87 @@
+/** The first question: does TLS live here at all? And if not, what does? */
+import type { Reply } from './ask.ts';
+import type { Asker } from './asker.ts';
+import { alertName, Failure } from './failure.ts';
+import type { Flight } from './flight.ts';
+import { tls12, tls13 } from './hello.ts';
+import { identify } from './identify.ts';
+import { closeLink, openLink } from './link.ts';
+
+const allVersions = [tls13, tls12, 0x0302, 0x0301];
+const noApplicationProtocol = 120;
+
+/** What the endpoint chooses when it is offered everything. Throws the Failure that says why there is no TLS. */
+export async function introduce(asker: Asker): Promise<Flight> {
+  const { findings, questions, ask } = asker;
+  const first = await ask({ versions: allVersions });
+  findings.connectMs = first.connectMs;
+  let reply = first;
+  if (first.kind === 'alert' && first.alert === noApplicationProtocol && questions.alpn.length === 0) {
+    findings.demandsAlpn = true;
+    reply = await ask({ versions: allVersions });
+  } else if (first.kind !== 'flight' && first.kind !== 'not_tls') {
+    // Some that know no TLS 1.3 stumble on its very mention.
+    reply = await ask({ versions: allVersions.slice(1) });
+  }
+  if (reply.kind !== 'flight') throw await failureOf(first, asker);
+  for (const version of allVersions) {
+    if (version >= reply.version) findings.versions.set(version, version === reply.version);
+  }
+  return reply;
+}
+
+async function failureOf(reply: Reply, { questions }: Asker): Promise<Failure> {
+  switch (reply.kind) {
+    case 'not_tls':
+    case 'malformed':
+      return identify(reply.said);
+    case 'alert':
+      return alertFailure(alertName(reply.alert), questions.name);
+    default:
+      if (await waitsForStarttls(questions)) {
+        return new Failure('not_tls', 'it speaks PostgreSQL, where TLS has to be asked for', {
+          hint: '--starttls postgres',
+        });
+      }
+      return wordless[reply.kind === 'flight' ? 'closed' : reply.kind];
+  }
+}
+
+const hint =
+  'it may speak no TLS, want STARTTLS, a PROXY header or a server name (--sni), or only answer addresses that it knows';
+const wordless = {
+  closed: new Failure('closed', 'it took the ClientHello and hung up without a word', { hint }),
+  reset: new Failure('reset', 'it took the ClientHello and reset the connection', { hint }),
+  silent: new Failure('silent', 'it took the connection and answered nothing to the ClientHello', {
+    hint: 'it may speak no TLS and wait for something else; --timeout waits longer',
+  }),
+};
+
+function alertFailure(alert: string, name: string | undefined): Failure {
+  const asked =
+    name === undefined ? 'no server name was sent: --sni NAME' : `it may not know "${name}": --sni NAME`;
+  const hints: Readonly<Record<string, string>> = {
+    unrecognized_name: asked,
+    handshake_failure: `it takes none of the ciphers, groups or signatures known here, or ${asked}`,
+    internal_error: `its log says more; ${asked}`,
+    access_denied: `it denies this client, or ${asked}`,
+    no_application_protocol: 'it takes none of the protocols offered: --alpn',
+    protocol_version: 'it takes no version from TLS 1.0 to 1.3',
+  };
+  return new Failure('alert', `it speaks TLS, and refused the handshake with the alert ${alert}`, {
+    alert,
+    hint: hints[alert] ?? `its log says more; ${asked}`,
+  });
+}
+
+/** PostgreSQL hangs up on a ClientHello: one more connection asks in its own way. */
+async function waitsForStarttls({ way, otherStarttls }: Asker['questions']): Promise<boolean> {
+  if (way.starttls) return false;
+  try {
+    await closeLink(await openLink({ ...way, starttls: otherStarttls }));
+    return true;
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    return error.kind === 'starttls_refused';
+  }
+}

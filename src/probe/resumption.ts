@@ -1,0 +1,18 @@
+/** Whether TLS 1.2 resumes sessions: by tickets, which the client keeps, and by IDs, which the server has to remember. */
+import type { Asker } from './asker.ts';
+import { tls12 } from './hello.ts';
+
+/** Asks only where a handshake comes to its end: a session is made at no other place. */
+export async function askResumption({ shake, findings }: Asker): Promise<void> {
+  const { resumption, clientCertificate } = findings;
+  if (findings.versions.get(tls12) !== true || findings.lenient) return;
+  if (clientCertificate === 'required' || clientCertificate === 'refused') return;
+  const versions = { min: 'TLSv1.2', max: 'TLSv1.2' } as const;
+  const resumes = async (session: Buffer | undefined, noTicket: boolean) =>
+    session !== undefined && (await shake({ versions, noTicket, session })).resumed;
+  const { session, hasTicket, version } = await shake({ versions });
+  if (version === undefined) return;
+  resumption.tickets = hasTicket && (await resumes(session, false));
+  const withoutTicket = await shake({ versions, noTicket: true });
+  resumption.ids = await resumes(withoutTicket.session, true);
+}

@@ -1,0 +1,53 @@
+/**
+ * Asks an endpoint what it offers, one connection at a time and no more than are allowed: first what matters most, so that
+ * whatever ends the survey early costs the least.
+ */
+import { type Asker, createAsker, Stop } from './asker.ts';
+import { askCertificates } from './certificates.ts';
+import { askCiphers, askGroups } from './choices.ts';
+import { Failure } from './failure.ts';
+import { type Findings, noFindings, type Questions } from './findings.ts';
+import { tls12 } from './hello.ts';
+import { introduce } from './introduce.ts';
+import { askResumption } from './resumption.ts';
+
+/** Throws a Failure if the endpoint cannot be reached, or speaks no TLS. What fails later only ends the survey. */
+export async function survey(questions: Questions): Promise<Findings> {
+  const findings = noFindings();
+  const asker = createAsker(questions, findings);
+  const first = await introduce(asker);
+  try {
+    await askCertificates(asker);
+    await askVersions(asker);
+    await askResumption(asker);
+    await askProtocols(asker);
+    await askGroups(asker, first);
+    await askCiphers(asker, first);
+  } catch (error) {
+    if (!(error instanceof Stop || error instanceof Failure)) throw error;
+    findings.stopped =
+      error instanceof Stop ? error.message : `${error.message}: it may limit how often one address connects`;
+  }
+  return findings;
+}
+
+/** Those below the one that it chose when it had the choice. */
+async function askVersions({ ask, questions, findings: { versions } }: Asker): Promise<void> {
+  for (const version of [tls12, 0x0302, 0x0301]) {
+    if (versions.has(version)) continue;
+    const reply = await ask({ versions: [version], ciphers: questions.ciphers12 });
+    versions.set(version, reply.kind === 'flight' && reply.version === version);
+  }
+}
+
+/** A server picks one of those offered, so they are offered again without it. */
+async function askProtocols({ shake, questions, findings }: Asker): Promise<void> {
+  const accepted: string[] = [];
+  findings.alpn = accepted;
+  for (let left = questions.protocols; left.length > 0; ) {
+    const { alpn } = await shake({ alpn: left });
+    if (alpn === undefined || !left.includes(alpn)) return;
+    accepted.push(alpn);
+    left = left.filter((name) => name !== alpn);
+  }
+}
