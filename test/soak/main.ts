@@ -3,7 +3,7 @@
  * writes samples (samples.jsonl), a summary (summary.md) and curves (*.svg) to DIR, and exits with 1 if a check fails. Linux
  * only; everything is on loopback.
  */
-import { createWriteStream, mkdirSync } from 'node:fs';
+import { mkdirSync, openSync, writeSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -32,18 +32,22 @@ if (!(seconds > 0 && rate > 0)) {
   process.exit(2);
 }
 const stop = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stop.abort());
 
 const out = resolve(values.out);
 mkdirSync(out, { recursive: true });
-await soak();
+await soak().catch((error: Error) => {
+  // The report says that it did not come to its end.
+  process.stderr.write(`soak: ${error.stack}\n`);
+});
 const failed = writeReport(out);
 process.stdout.write(failed.length === 0 ? 'every check passed\n' : `failed: ${failed.join('; ')}\n`);
 process.exit(failed.length === 0 ? 0 : 1);
 
 async function soak(): Promise<void> {
-  const file = createWriteStream(join(out, 'samples.jsonl'));
-  const tell = (line: object) => void file.write(`${JSON.stringify(line)}\n`);
+  const file = openSync(join(out, 'samples.jsonl'), 'w');
+  // At once: what was seen is kept, whatever happens to us.
+  const tell = (line: object) => void writeSync(file, `${JSON.stringify(line)}\n`);
   const stage = await setStage(out);
   const ledger = createLedger(tell);
   const sample = createSampler(stage, tell);
@@ -86,7 +90,6 @@ async function soak(): Promise<void> {
     },
     exit,
   });
-  await new Promise<void>((done) => file.end(done));
 }
 
 function createSampler({ proxy, endpoints }: Stage, tell: (line: object) => void) {

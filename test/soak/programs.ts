@@ -38,7 +38,13 @@ export type Penstock = {
 /** Starts `penstock run` in a directory; its log goes to `out`, without the lines of connections that went well. */
 export async function startProxy(directory: string, out: string): Promise<Penstock> {
   const args = ['--disable-sigusr1', penstockMain, 'run', '-c', join(directory, 'penstock.yaml')];
-  const child = keep(spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] }));
+  const child = keep(
+    spawn(process.execPath, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      // In a group of its own: Ctrl-C is for the soak, which then ends it in order.
+      detached: true,
+    }),
+  );
   const exited = once(child, 'close').then(([code, signal]) => code ?? signal);
   const file = createWriteStream(join(out, 'penstock.log'));
   const said = { connections: 0, others: new Map<string, number>() };
@@ -80,7 +86,7 @@ export type Endpoints = {
 };
 
 export async function startEndpoints(spec: EndpointsSpec): Promise<Endpoints> {
-  const child = keep(fork(resolve(import.meta.dirname, 'endpoints.ts')));
+  const child = keep(fork(resolve(import.meta.dirname, 'endpoints.ts'), { detached: true }));
   child.send(spec);
   const [ports] = (await once(child, 'message')) as [Ports];
   return {
