@@ -44,9 +44,26 @@ export function blockList(cidrs: readonly string[]): BlockList {
   const list = new BlockList();
   for (const cidr of cidrs) {
     const { address, prefix, version } = parseCidr(cidr);
-    list.addSubnet(address, prefix, version === 4 ? 'ipv4' : 'ipv6');
+    const parts = version === 6 ? withoutMapped(address, prefix) : [{ address, prefix }];
+    for (const part of parts) list.addSubnet(part.address, part.prefix, version === 4 ? 'ipv4' : 'ipv6');
   }
   return list;
+}
+
+/**
+ * A network of IPv6 without ::ffff:0:0/96, as the networks that are left of it: for a BlockList every IPv4 address is in
+ * `::/0`, and `allow: [10.0.0.0/8, ::/0]` would let in all of them.
+ */
+function withoutMapped(address: string, prefix: number): { address: string; prefix: number }[] {
+  // Eighty zeros and sixteen ones: whatever begins `::/N` holds them for N up to 80.
+  if (prefix > 80 || ipv6Groups(address).some((group) => group !== 0)) return [{ address, prefix }];
+  return Array.from({ length: 96 - prefix }, (_, step) => {
+    const bit = prefix + step;
+    const groups = [0, 0, 0, 0, 0, bit > 80 ? 0xffff & ~((1 << (96 - bit)) - 1) : 0, 0, 0];
+    // Beside the mapped ones at each bit: a one where they have a zero, and a zero where they have a one.
+    if (bit < 80) groups[bit >> 4] = 0x8000 >> (bit & 15);
+    return { address: groups.map((group) => group.toString(16)).join(':'), prefix: bit + 1 };
+  });
 }
 
 /** The parts of a CIDR or of a single address; throws a RangeError that names it. */

@@ -3,7 +3,9 @@
  * address (IPv6 by /64), each refusal has its code, and whoever leaves makes room for the next.
  */
 import assert from 'node:assert/strict';
+import { BlockList } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
+import { blockList, inBlockList } from '../src/address.ts';
 import { createAddressLimits, createTokenBuckets } from '../src/listen/address-limits.ts';
 import { createAdmission } from '../src/listen/admission.ts';
 import { localQuota } from '../src/quota.ts';
@@ -50,6 +52,32 @@ describe('allow and deny', () => {
         { code: line['code'], phase: line['phase'], side: line['side'], upstream: line['upstream'] },
         { code: 'ERR_ADDRESS_DENIED', phase: 'admit', side: 'proxy', upstream: undefined },
       );
+    }
+  });
+
+  it('take networks of IPv6 for no addresses of IPv4', async (t) => {
+    const proxy = await plainProxy(t, { bind: ['127.0.0.1:0', '[::1]:0'], allow: ['127.0.0.2', '::/0'] });
+    assert.equal(await isServed(t, proxy.port(), '127.0.0.2'), true);
+    assert.equal(await isServed(t, proxy.port(), '127.0.0.1'), false);
+    const v6 = [
+      '::',
+      '::1',
+      '::2:0:0:0',
+      '::fffe:0:1',
+      '::1:0:0',
+      '1::',
+      '2001:db8::1',
+      'ffff::1',
+      '::8000:0:0',
+    ];
+    for (const wide of ['::/0', '::/1', '::/17', '::/79', '::/80', '::/64']) {
+      const list = blockList([wide]);
+      assert.equal(inBlockList(list, '127.0.0.1'), false, wide);
+      assert.equal(inBlockList(list, '255.255.255.255'), false, wide);
+      const bare = new BlockList();
+      bare.addSubnet('::', Number(wide.slice(3)), 'ipv6');
+      for (const address of v6)
+        assert.equal(inBlockList(list, address), bare.check(address, 'ipv6'), `${address} ${wide}`);
     }
   });
 
