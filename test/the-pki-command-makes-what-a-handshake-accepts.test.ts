@@ -1,17 +1,16 @@
 // Proves that what `penstock pki` writes works in a real mutual-TLS handshake, that a revoked client is refused by the
 // CRL it writes, that keys are private and never overwritten unasked, and that wrong usage gets exit code 2 and a reason.
 import assert from 'node:assert/strict';
-import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { connect, createServer } from 'node:tls';
 import { Command } from 'commander';
-import { parse } from 'yaml';
 import { addPkiCommand, pkiInit, pkiIssue, pkiRevoke } from '../src/commands/pki.ts';
-import { pinOf, temporaryDirectory } from './support/certificates.ts';
+import { pinOf } from './support/certificates.ts';
+import { newPki, yamlIn } from './support/pki.ts';
 
 test('init, issue and revoke, as a handshake sees them', async (t) => {
   const { pki, dir } = await newPki(t);
@@ -157,43 +156,6 @@ test('the command line reads its options', async (t) => {
   assert.equal(certificate('cli').subjectAltName, 'DNS:a.example.com, email:me@e.org, IP Address:10.0.0.1');
   assert.deepEqual(certificate('cli').keyUsage, ['1.3.6.1.5.5.7.3.2']);
 });
-
-type IssueOptions = Parameters<typeof pkiIssue>[2];
-
-/** A CA in a new directory, and the commands on it, which here must succeed and return what they said. */
-async function newPki(t: TestContext) {
-  const dir = join(temporaryDirectory(t), 'pki');
-  const output = {
-    said: '',
-    faults: '',
-    out(text: string) {
-      output.said += text;
-    },
-    err(text: string) {
-      output.faults += text;
-    },
-  };
-  const succeed = async (run: () => Promise<number>): Promise<string> => {
-    output.said = '';
-    assert.equal(await run(), 0, output.faults);
-    return output.said;
-  };
-  await succeed(() => pkiInit(dir, {}, output));
-  const pki = {
-    issue: (name: string, options?: IssueOptions) => succeed(() => pkiIssue(dir, name, options, output)),
-    revoke: (name: string) => succeed(() => pkiRevoke(dir, name, output)),
-  };
-  const certificate = (name: string) => new X509Certificate(readFileSync(join(dir, `${name}.crt`)));
-  return { pki, dir, output, certificate };
-}
-
-/** The blocks of YAML among the words. */
-function yamlIn(text: string): unknown[] {
-  return text
-    .split(/\n\n/)
-    .filter((block) => /^\w+:\n/.test(block))
-    .map((block) => parse(block));
-}
 
 /** What a server that presents `localhost` and trusts the CA with its CRL says of a client. */
 async function handshake(dir: string, client: string): Promise<string> {

@@ -3,7 +3,7 @@
  * them. Not for production: the CA's key lies in the directory unencrypted.
  */
 import { randomBytes, X509Certificate } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import { ProxyError, systemCode } from '../errors.ts';
@@ -16,7 +16,10 @@ import {
   refuseToOverwrite,
   writeAll,
 } from '../pki/directory.ts';
+import { isSpiffe } from '../pki/spiffe.ts';
 import { parseSubjectAltName, type SubjectAltName } from '../pki/subject-alt-name.ts';
+import { configName, howToTrust } from './pki/advice.ts';
+import type { PkiConfigOptions } from './pki/config.ts';
 
 /** Where the words go: what was made, and faults. */
 export type Output = { out(text: string): unknown; err(text: string): unknown };
@@ -29,16 +32,28 @@ export type IssueOptions = {
   /** Default: 365. Never beyond the CA's own end. */
   readonly days?: string | number;
   readonly selfSigned?: boolean;
+  /** An RSA key of 2048 bits; otherwise one on P-256. */
+  readonly rsa?: boolean;
   readonly force?: boolean;
 };
 
-/** Adds `pki init`, `pki issue` and `pki revoke`; they set the exit code of the process. */
+export type InitOptions = {
+  /** The CA's common name. Default: one of its own. */
+  readonly name?: string;
+  /** Default: 3650. */
+  readonly days?: string | number;
+  readonly force?: boolean;
+};
+
+/** Adds the subcommands; they set the exit code of the process. */
 export function addPkiCommand(program: Command, output: Output = terminal): void {
   const pki = program.command('pki').description('a development CA: certificates, keys, CRL');
   pki
     .command('init')
     .description('make a CA in a directory: ca.crt, ca.key, ca.crl')
     .argument('<dir>', 'the directory; made if missing')
+    .option('--name <name>', 'what the CA calls itself (default: penstock development CA, and a number)')
+    .option('--days <n>', 'how long it is valid', '3650')
     .option('--force', 'replace the CA that is there')
     .action(async (dir, options) => {
       process.exitCode = await pkiInit(dir, options, output);
@@ -51,6 +66,7 @@ export function addPkiCommand(program: Command, output: Output = terminal): void
     .option('--client', 'for a client (default: for a server)')
     .option('--san <name...>', 'dns:NAME, ip:ADDRESS, uri:URI or email:ADDRESS (default: the name itself)')
     .option('--days <n>', 'how long it is valid', '365')
+    .option('--rsa', 'with an RSA key, for clients that know no other (default: ECDSA P-256)')
     .option('--self-signed', 'not signed by the CA: trusted by its pin, which is printed')
     .option('--force', 'replace the one that is there')
     .action(async (dir, name, options) => {
@@ -64,22 +80,42 @@ export function addPkiCommand(program: Command, output: Output = terminal): void
     .action(async (dir, name) => {
       process.exitCode = await pkiRevoke(dir, name, output);
     });
+  pki
+    .command('list')
+    .description('what a directory holds: certificates, until when, revoked or not, pins')
+    .argument('<dir>', 'the directory of the CA')
+    .action(async (dir) => {
+      process.exitCode = await pkiList(dir, output);
+    });
+  pki
+    .command('config')
+    .description('a whole configuration that uses all of it')
+    .argument('<dir>', 'the directory of the CA')
+    .option('--bind <address>', 'where to listen', '127.0.0.1:8443')
+    .option('--upstream <address>', 'what is behind it', '127.0.0.1:8080')
+    .action(async (dir, options) => {
+      process.exitCode = await pkiConfig(dir, options, output);
+    });
 }
 
 /** Makes the CA and its empty CRL. Resolves to the exit code: 0, 1 (the system refused), 2 (usage). */
 export async function pkiInit(
   directory: string,
-  options: { readonly force?: boolean } = {},
+  options: InitOptions = {},
   output: Output = terminal,
 ): Promise<number> {
   return reportFaults(output, async () => {
     const files = caFiles(directory);
     refuseToOverwrite(files, options.force === true);
-    const { createCa, createCrl } = await issuing();
+    const notAfter = inDays(options.days ?? 3650);
     // Names of CAs should differ: two alike in one trust store are told apart by their keys only.
-    const ca = await createCa({ cn: `penstock development CA ${randomBytes(3).toString('hex')}` });
+    const cn = options.name ?? `penstock development CA ${randomBytes(3).toString('hex')}`;
+    if (cn === '' || cn.length > 64) throw fault('--name is of no use', 'expected 1 to 64 characters');
+    const { createCa, createCrl } = await issuing();
+    const ca = await createCa({ cn, notAfter });
     const crl = await createCrl(ca, { revoked: [], nextUpdate: endOf(ca.cert, files.cert) });
     writeAll({ [files.key]: ca.key, [files.cert]: ca.cert, [files.crl]: crl });
+    warnOfMode(directory, output);
     output.out(
       `made a CA for development, valid until ${day(endOf(ca.cert, files.cert))}; trust it by\n\n` +
         stringify({ authorities: { dev: { ca: files.cert, crl: files.crl } } }) +
@@ -98,11 +134,13 @@ export async function pkiIssue(
   return reportFaults(output, async () => {
     const files = filesOf(directory, name);
     const names = namesOf(name, options);
-    const asked = new Date(Date.now() + daysOf(options) * 86_400_000);
+    const isSvid = isSpiffe(names);
+    const asked = inDays(options.days ?? 365);
     const ca = options.selfSigned ? undefined : readCa(directory);
     const caEnd = ca ? endOf(ca.cert, caFiles(directory).cert) : asked;
     const notAfter = asked < caEnd ? asked : caEnd;
     refuseToOverwrite(files, options.force === true);
+    const replaced = ca && stillValid(files.cert, caFiles(directory).cert);
     const valuesOf = (kind: SubjectAltName['kind']) =>
       names.filter((san) => san.kind === kind).map(({ value }) => value);
     const leaf = {
@@ -112,16 +150,23 @@ export async function pkiIssue(
       ip: valuesOf('ip'),
       uri: valuesOf('uri'),
       email: valuesOf('email'),
-      usage: options.client ? ('client' as const) : ('server' as const),
+      usage: isSvid ? ('both' as const) : options.client ? ('client' as const) : ('server' as const),
+      keyType: options.rsa ? ('rsa' as const) : ('ec' as const),
       notAfter,
     };
     const { issue, selfSigned } = await issuing();
     const made = ca ? await issue(ca, leaf) : await selfSigned(leaf);
     writeAll({ [files.key]: made.key, [files.cert]: made.chain });
+    warnOfMode(directory, output);
+    if (replaced)
+      output.err(
+        `the certificate that was replaced is valid until ${day(replaced)}, and can be revoked no more\n`,
+      );
+    const { client = false, selfSigned: alone = false } = options;
     output.out(
       `made ${files.cert} and ${files.key}, valid until ${day(notAfter)}\n\n` +
         stringify({ certificates: { [configName(name)]: { cert: files.cert, key: files.key } } }) +
-        `\n${howToTrust(name, names, made.pin, options)}`,
+        `\n${howToTrust({ name, names, pin: made.pin, client, selfSigned: alone, isSvid })}`,
     );
   });
 }
@@ -150,6 +195,26 @@ export async function pkiRevoke(directory: string, name: string, output: Output 
     const crl = await createCrl(ca, { revoked: [...revoked, { serial, date: new Date() }], nextUpdate });
     writeAll({ [files.crl]: crl });
     output.out(`revoked ${path} (serial ${serial}) in ${files.crl}\n`);
+  });
+}
+
+/** Prints what the directory holds. Resolves to the exit code, as `pkiInit`. */
+export async function pkiList(directory: string, output: Output = terminal): Promise<number> {
+  return reportFaults(output, async () => {
+    const { listPki } = await import('./pki/list.ts');
+    output.out(listPki(directory, await issuing()) || `${directory} holds no certificates\n`);
+  });
+}
+
+/** Prints a configuration that uses what the directory holds. Resolves to the exit code, as `pkiInit`. */
+export async function pkiConfig(
+  directory: string,
+  options: PkiConfigOptions = {},
+  output: Output = terminal,
+): Promise<number> {
+  return reportFaults(output, async () => {
+    const { configForPki } = await import('./pki/config.ts');
+    output.out(configForPki(directory, await issuing(), options));
   });
 }
 
@@ -183,10 +248,28 @@ function namesOf(name: string, { san }: IssueOptions): SubjectAltName[] {
   return (san ?? [name]).map(parseSubjectAltName);
 }
 
-function daysOf({ days = 365 }: IssueOptions): number {
+function inDays(days: string | number): Date {
   const number = Number(days);
-  if (Number.isInteger(number) && number >= 1 && number <= 36_500) return number;
+  if (Number.isInteger(number) && number >= 1 && number <= 36_500)
+    return new Date(Date.now() + number * 86_400_000);
   throw fault(`--days ${days} is no number of days`, 'expected 1 to 36500');
+}
+
+/** Until when the certificate there is valid, if this CA has issued it. */
+function stillValid(path: string, caPath: string): Date | undefined {
+  if (!existsSync(path)) return undefined;
+  const certificate = readCertificate(path);
+  const end = new Date(certificate.validTo);
+  return end.getTime() > Date.now() && certificate.verify(readCertificate(caPath).publicKey)
+    ? end
+    : undefined;
+}
+
+/** A directory that was there already keeps its mode, and whoever may write to it can put another key in its place. */
+function warnOfMode(directory: string, output: Output): void {
+  const mode = statSync(directory).mode & 0o777;
+  if ((mode & 0o077) === 0) return;
+  output.err(`others have access to ${directory} (mode 0${mode.toString(8)}): chmod 700 ${directory}\n`);
 }
 
 /** The last moment of a certificate; throws ERR_CONFIG if it has passed. */
@@ -198,35 +281,4 @@ function endOf(cert: string, path: string): Date {
 
 function day(date: Date): string {
   return date.toISOString().slice(0, 10);
-}
-
-/** A name of the certificate that the configuration takes. */
-function configName(name: string): string {
-  return name
-    .replaceAll('*', 'wildcard')
-    .replace(/[^A-Za-z0-9_.-]+/g, '-')
-    .replace(/^[^A-Za-z0-9]+/, '')
-    .slice(0, 63);
-}
-
-function howToTrust(
-  name: string,
-  names: readonly SubjectAltName[],
-  pin: string,
-  options: IssueOptions,
-): string {
-  const { client, selfSigned } = options;
-  if (client && selfSigned) {
-    return `a route lets this client in by\n\n${stringify({ tls: { client_auth: { mode: 'require', pins: [pin] } } })}`;
-  }
-  if (client) {
-    const known = names.find(({ kind }) => kind !== 'ip');
-    const rule = known ? { [known.kind]: known.value } : { cn: name };
-    const client_auth = { mode: 'require', authority: 'dev', allow: [rule] };
-    return `a route lets this client in by\n\n${stringify({ tls: { client_auth } })}`;
-  }
-  if (selfSigned) {
-    return `an upstream that presents it is trusted by\n\n${stringify({ tls: { verify: 'pin', pins: [pin] } })}`;
-  }
-  return `a route presents it by\n\n${stringify({ tls: { certificates: [configName(name)] } })}`;
 }

@@ -22,6 +22,8 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'mosquitto-works-over-mutual-tls': ['mosquitto', 'mosquitto_pub', 'mosquitto_sub'],
   'proxy-headers-are-those-of-haproxy-and-nginx': ['haproxy', 'nginx', 'ngx_stream_module.so'],
   'openssl-takes-what-is-stapled': ['openssl'],
+  'what-pki-makes-is-good-for-openssl-and-gnutls': ['openssl', 'certtool'],
+  'probe-agrees-with-real-servers': [...postgres, 'openssl', 'gnutls-serv'],
   'clients-are-told-why': ['openssl', 'gnutls-cli', 'curl'],
   'the-live-page-shows-what-status-says': ['chromium'],
   'alerts-fire-when-they-should': ['promtool'],
