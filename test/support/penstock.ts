@@ -69,10 +69,14 @@ export function spawnPenstock(
     LISTEN_FDNAMES: sockets.map(({ name }) => name).join(':'),
   };
   const command = [process.execPath, penstockMain, 'run', '-c', `${directory}/penstock.yaml`];
-  const child = spawn('/bin/sh', ['-c', `${limits} export LISTEN_PID=$$; exec "$@"`, 'sh', ...command], {
-    env: { ...process.env, ...env, ...(sockets.length > 0 ? activation : {}) },
-    stdio: ['pipe', 'pipe', 'pipe', ...sockets.map(({ fd }) => fd)],
-  }) as ChildProcessWithoutNullStreams;
+  const child = spawn(
+    '/bin/sh',
+    ['-c', `ulimit -c 0; ${limits} export LISTEN_PID=$$; exec "$@"`, 'sh', ...command],
+    {
+      env: { ...process.env, ...env, ...(sockets.length > 0 ? activation : {}) },
+      stdio: ['pipe', 'pipe', 'pipe', ...sockets.map(({ fd }) => fd)],
+    },
+  ) as ChildProcessWithoutNullStreams;
   t.after(() => child.kill('SIGKILL'));
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (chunk) => {
