@@ -57,7 +57,7 @@ for (const [what, first, second] of changes) {
   test(`terminated: one that names ${what} is refused, and no byte of it goes upstream`, async (t) => {
     const proxy = await startTerminating(t, scene);
     const client = rawClient(t, proxy.port(), { allowHalfOpen: false });
-    const tls = await tls13Client(client, first, second);
+    const tls = await tls13Client(client, first, { second });
     assert.equal(tls.askedAgain, true);
     client.socket.write(Buffer.concat([tls.finish(), tls.seal(23, Buffer.from('ping'))]));
     await client.closed;
@@ -73,7 +73,7 @@ for (const [what, first, second] of changes) {
 test('terminated: one that leaves the name out is held to that of the first', async (t) => {
   const proxy = await startTerminating(t, scene);
   const client = rawClient(t, proxy.port(), { allowHalfOpen: false });
-  const tls = await tls13Client(client, { servername: 'open.example' }, {});
+  const tls = await tls13Client(client, { servername: 'open.example' }, { second: {} });
   assert.equal(tls.askedAgain, true);
   client.socket.write(Buffer.concat([tls.finish(), tls.seal(23, Buffer.from('ping'))]));
   assert.equal(await answered(tls), 'ping');
@@ -89,7 +89,11 @@ test('passed through: the route is that of the first name, and the upstream sees
     upstreams: { tenant: { endpoints: [`127.0.0.1:${upstream.port}`] } },
   });
   const client = rawClient(t, proxy.port(), { allowHalfOpen: false });
-  const tls = await tls13Client(client, { servername: 'open.example' }, { servername: 'strict.example' });
+  const tls = await tls13Client(
+    client,
+    { servername: 'open.example' },
+    { second: { servername: 'strict.example' } },
+  );
   client.socket.write(Buffer.concat([tls.finish(), tls.seal(23, Buffer.from('ping'))]));
   assert.equal(await answered(tls), 'ping');
   client.socket.end();

@@ -51,11 +51,18 @@ export type Tls13Client = {
 const x25519 = 0x001d;
 const p384 = 0x0018;
 
+export type Tls13Options = {
+  /** What the second hello says; by default what the first did. */
+  readonly second?: Said;
+  /** Sends a hello; by default in one record. */
+  readonly send?: (message: Buffer) => void;
+};
+
 /** Says hello, again if asked to, and reads the server's flight to its end. Rejects with the alert or the close that comes instead. */
 export async function tls13Client(
   client: RawClient,
   first: Said,
-  second: Said = first,
+  { second = first, send = (message) => client.socket.write(inRecords(message)) }: Tls13Options = {},
 ): Promise<Tls13Client> {
   const records = readRecords(client);
   const pair = generateKeyPairSync('x25519');
@@ -64,7 +71,7 @@ export async function tls13Client(
   const say = (said: Said, keyShare: Extension) => {
     const message = helloMessage({ ciphers: [0x1301], extensions: extensionsOf(said, keyShare) });
     transcript.push(message);
-    client.socket.write(inRecords(message));
+    send(message);
   };
   say(first, share(x25519, rawKey(pair.publicKey)));
   let answer = parseServerHello(await records.clear());
