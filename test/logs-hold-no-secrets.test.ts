@@ -8,6 +8,7 @@ import { createPrivateKey } from 'node:crypto';
 import { once } from 'node:events';
 import { before, describe, it } from 'node:test';
 import { connect as tlsConnect } from 'node:tls';
+import pretty from 'pino-pretty';
 import { createAuthority } from './support/certificates.ts';
 import { helloMessage, inRecords, protocols, serverName } from './support/client-hellos.ts';
 import { tlsOpen, tlsTalk } from './support/clients.ts';
@@ -20,8 +21,12 @@ import { closedPort, tcpUpstream } from './support/upstream.ts';
 
 const marker = 'c0rrect-h0rse';
 const passphrase = 'passphrase-of-the-key';
-const oddSubject = `mallory"\n{"level":"fatal","msg":"forged"}\u001b[31m\u0007\u007f\u2028\u009b`;
+const oddSubject = `mallory"\n{"level":"fatal","msg":"forged"}\u001b[31m\u0007\u007f\u2028\u009b\u202e`;
 const withNul = `stranger${oddSubject}\u0000`;
+
+/** Control characters, line ends of Unicode, and what turns the direction of text. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: that is what is looked for
+const control = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/;
 
 let output = '';
 let lines: string[] = [];
@@ -218,14 +223,32 @@ describe('the log at level trace', () => {
     }
   });
 
+  it('holds nothing that a terminal acts on, nor do its lines where they are made pretty', () => {
+    // As `openLog` has it for a terminal, which is where a log is read as it is.
+    const prettify = pretty.prettyFactory({ ignore: 'pid', singleLine: true, colorize: false });
+    for (const line of lines) {
+      for (const text of textsIn(JSON.parse(line))) assert.doesNotMatch(text, control, line);
+      // It gives errors lines of their own.
+      assert.doesNotMatch(String(prettify(line)).replaceAll('\n', ''), control, line);
+    }
+  });
+
   it('is one JSON object a line, without control characters', () => {
     assert.ok(lines.length > 20);
     for (const line of lines) {
       const parsed = JSON.parse(line) as { msg?: unknown };
       assert.equal(typeof parsed.msg, 'string', line);
       assert.notEqual(parsed.msg, 'forged');
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what is looked for
-      assert.doesNotMatch(line, /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/);
+      assert.doesNotMatch(line, control);
     }
   });
 });
+
+/** Every text in a value, keys included; of a stack, which is ours, without its line breaks. */
+function textsIn(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, within]) =>
+    key === 'stack' ? [String(within).replaceAll('\n', '')] : [key, ...textsIn(within)],
+  );
+}
