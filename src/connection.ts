@@ -259,12 +259,13 @@ async function enterGate(connection: Connection): Promise<void> {
   if (turn === undefined) return;
   await new Promise<void>((resolve, reject) => {
     const onClose = () => {
+      turn.giveUp();
       // It was not the client that was slow.
       if (connection.missed?.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') connection.missed = noTurn(listener);
       reject(clientGone());
     };
     raw.once('close', onClose);
-    turn.then(() => {
+    turn.come.then(() => {
       raw.off('close', onClose);
       resolve();
     });

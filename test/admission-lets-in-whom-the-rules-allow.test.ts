@@ -8,6 +8,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { blockList, inBlockList } from '../src/address.ts';
 import { createAddressLimits, createTokenBuckets } from '../src/listen/address-limits.ts';
 import { createAdmission } from '../src/listen/admission.ts';
+import { createGate } from '../src/listen/gate.ts';
 import { localQuota } from '../src/quota.ts';
 import { createAuthority } from './support/certificates.ts';
 import { capturedHello } from './support/client-hellos.ts';
@@ -274,5 +275,24 @@ describe('handshakes in progress', () => {
     assert.equal(line['side'], 'proxy');
     assert.match(String(line['hint']), /listeners\.gated\.limits\.handshakes/);
     await proxy.connectionLine(({ code }) => code === 'ERR_TLS_HANDSHAKE_TIMEOUT');
+  });
+
+  it('that are given up leave nothing behind, though nobody gets on', () => {
+    const gate = createGate(1);
+    assert.equal(
+      gate.enter(() => false),
+      undefined,
+    );
+    const first = gate.enter(() => false);
+    const turns = Array.from({ length: 10_000 }, () => gate.enter(() => true));
+    assert.equal(gate.waiting(), 10_001);
+    for (const turn of turns) turn?.giveUp();
+    assert.equal(gate.waiting(), 1);
+    first?.giveUp();
+    gate.leave();
+    assert.equal(
+      gate.enter(() => false),
+      undefined,
+    );
   });
 });

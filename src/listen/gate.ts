@@ -2,26 +2,39 @@
 
 export type Gate = {
   /**
-   * Resolves when there is room; `leave` makes room again. `cancelled` is asked when the turn comes: whoever has gone
-   * meanwhile is passed over and its promise stays pending, so it must not be awaited alone. undefined: came in at once.
+   * undefined: came in at once. Otherwise `come` resolves when there is room; `leave` makes room again. `cancelled` is asked
+   * when the turn comes: whoever has gone meanwhile is passed over and its promise stays pending, so it must not be awaited
+   * alone.
    */
-  readonly enter: (cancelled: () => boolean) => Promise<void> | undefined;
+  readonly enter: (cancelled: () => boolean) => Turn | undefined;
   readonly leave: () => void;
+  /** How many wait. */
+  readonly waiting: () => number;
 };
 
+/** `giveUp` takes a place out of the queue, which otherwise remembers even those who have gone until their turn comes. */
+export type Turn = { readonly come: Promise<void>; readonly giveUp: () => void };
+
+type Waiter = { readonly cancelled: () => boolean; readonly resolve: () => void };
+
 export function createGate(limit: number): Gate {
-  const waiting: { cancelled: () => boolean; resolve: () => void }[] = [];
+  const waiting = new Set<Waiter>();
   let inside = 0;
   return {
+    waiting: () => waiting.size,
     enter(cancelled) {
       if (inside < limit) {
         inside += 1;
         return undefined;
       }
-      return new Promise((resolve) => waiting.push({ cancelled, resolve }));
+      const { promise, resolve } = deferred();
+      const waiter = { cancelled, resolve };
+      waiting.add(waiter);
+      return { come: promise, giveUp: () => void waiting.delete(waiter) };
     },
     leave() {
-      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      for (const next of waiting) {
+        waiting.delete(next);
         if (next.cancelled()) continue;
         next.resolve();
         return;
@@ -29,4 +42,12 @@ export function createGate(limit: number): Gate {
       inside -= 1;
     },
   };
+}
+
+function deferred(): { promise: Promise<void>; resolve: () => void } {
+  let resolve!: () => void; // set by the executor, which runs at once
+  const promise = new Promise<void>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
 }
