@@ -67,7 +67,19 @@ test('addresses outside the list are dropped, and IPv4 within IPv6 is IPv4', () 
 });
 
 test('a name with no allowed address is refused, whatever spelling it has', async () => {
-  for (const address of ['127.0.0.1', '::1', '::ffff:127.0.0.1', '::ffff:7f00:1', '169.254.169.254', '::']) {
+  const own = ['127.0.0.1', '127.8.8.8', '::1', '::ffff:127.0.0.1', '::ffff:7f00:1', '0:0:0:0:0:ffff:7f00:1'];
+  const unspecified = ['0.0.0.0', '::', '::ffff:0.0.0.0', '0.1.2.3'];
+  const linkLocal = ['169.254.169.254', '::ffff:169.254.169.254', 'fe80::1', 'fe80::1%eth0', 'fd00:ec2::254'];
+  // NAT64, its local prefix, 6to4, Teredo, IPv4-compatible: IPv4 that somebody on the way may unpack.
+  const packed = [
+    '64:ff9b::7f00:1',
+    '64:ff9b::a00:1',
+    '64:ff9b:1::7f00:1',
+    '2002:7f00:1::',
+    '2001:0:7f00:1::',
+    '::7f00:1',
+  ];
+  for (const address of [...own, ...unspecified, ...linkLocal, ...packed]) {
     const upstream = templateUpstream({ 'acme.svc': [address] });
     const client = clientOf({ sni: 'acme.example.com', wildcardLabel: 'acme' });
     const endpoint = await upstream.pick(client, [], never);
@@ -126,3 +138,20 @@ function templateUpstream(names: Record<string, string[]>, resolve = {}) {
   });
   return createUpstream('tenants', config, createResolver({ lookup }));
 }
+
+test('what is listed is reached, and no more: loopback by itself, IPv4 within NAT64 only where that is listed', () => {
+  const addresses = ['127.0.0.1', '::1', '169.254.1.1', '64:ff9b::7f00:1', '10.0.0.1', '0.0.0.0', '::'];
+  const allowed = (...list: string[]) => {
+    try {
+      return allowedAddresses(addresses, blockList(list), 'db.test');
+    } catch (error) {
+      return (error as { code: string }).code;
+    }
+  };
+  assert.deepEqual(allowed('127.0.0.0/8'), ['127.0.0.1']);
+  assert.deepEqual(allowed('::1'), ['::1']);
+  assert.deepEqual(allowed('169.254.0.0/16', '10.0.0.0/8'), ['169.254.1.1', '10.0.0.1']);
+  assert.deepEqual(allowed('64:ff9b::/96'), ['64:ff9b::7f00:1']);
+  assert.deepEqual(allowed('::ffff:127.0.0.0/104'), ['127.0.0.1']);
+  assert.deepEqual(allowed('192.0.2.0/24', '2001:db8::/32'), 'ERR_UPSTREAM_ADDRESS_FORBIDDEN');
+});
