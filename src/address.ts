@@ -83,6 +83,14 @@ export function parseCidr(cidr: string): { address: string; prefix: number; vers
   return { address, prefix, version: version as 4 | 6 };
 }
 
+/** The fixed bits of a network, as a text: one network is within another if it begins with its bits. Throws as parseCidr. */
+export function networkBits(cidr: string): { bits: string; version: 4 | 6 } {
+  const { address, prefix, version } = parseCidr(cidr);
+  const [parts, width] = version === 4 ? [address.split('.').map(Number), 8] : [ipv6Groups(address), 16];
+  const bits = parts.map((part) => part.toString(2).padStart(width, '0')).join('');
+  return { bits: bits.slice(0, prefix), version };
+}
+
 /** `10.0.0.1:5432`, `[2001:db8::1]:5432`, or `unix`. */
 export function formatAddress({ address, port }: Address): string {
   if (port === 0 && isIP(address) === 0) return address;

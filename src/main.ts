@@ -3,6 +3,7 @@
 import './guard.ts';
 
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { addImportCommand } from './commands/import/flags.ts';
 import { addLoadFlags } from './commands/load/flags.ts';
 import { addPkiCommand } from './commands/pki.ts';
 import { addProbeFlags } from './commands/probe/flags.ts';
@@ -55,6 +56,9 @@ program
   .action((options) => finish(import('./commands/demo.ts').then(({ demo }) => demo(options))));
 
 addPkiCommand(program);
+addImportCommand(program, (kind, files, options) =>
+  finish(import('./commands/import.ts').then(({ importFiles }) => importFiles(kind, files, options))),
+);
 
 program
   .command('hello')

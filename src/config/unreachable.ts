@@ -1,5 +1,5 @@
 /** Routes that no client can take, because another takes every such client before them. */
-import { parseCidr } from '../address.ts';
+import { networkBits } from '../address.ts';
 import type { Path, Report } from './finding.ts';
 import type { Config, RouteConfig } from './schema.ts';
 
@@ -13,7 +13,7 @@ export function warnOfUnreachable(config: Config, report: Report): void {
     const tls = new Map<string, Rule[]>();
     const plain = new Map<string, Rule[]>();
     for (const [index, route] of routes.entries()) {
-      const rule: Rule = { index, route, from: route.from?.map(network) };
+      const rule: Rule = { index, route, from: route.from?.map(networkBits) };
       const names = route.sni ?? anyName;
       const hiding = [
         ...(route.tls === 'off' ? [] : enter(tls, names, rule)),
@@ -77,7 +77,7 @@ function warn({ route }: Rule, hiding: readonly Hiding[], path: Path, report: Re
   }
 }
 
-type Network = { readonly bits: string; readonly version: 4 | 6 };
+type Network = ReturnType<typeof networkBits>;
 
 /** Whether every client that `narrow` takes, of a name that both have, is taken by `wide`. */
 function includes(wide: Rule, narrow: Rule): boolean {
@@ -98,29 +98,8 @@ function within<T>(
   return narrow?.every((one) => wide.some((other) => fits(one, other))) ?? false;
 }
 
-/** The fixed bits of a network, as a text: one network is within another if it begins with its bits. */
-function network(cidr: string): Network {
-  const { address, prefix, version } = parseCidr(cidr);
-  return { bits: addressBits(address, version).slice(0, prefix), version };
-}
-
 function isWithin(narrow: Network, wide: Network): boolean {
   return narrow.version === wide.version && narrow.bits.startsWith(wide.bits);
-}
-
-function addressBits(address: string, version: 4 | 6): string {
-  if (version === 4)
-    return address
-      .split('.')
-      .map((byte) => Number(byte).toString(2).padStart(8, '0'))
-      .join('');
-  const [head = '', tail] = address.split('::');
-  const left = head.split(':').filter(Boolean);
-  const right = (tail ?? '').split(':').filter(Boolean);
-  const zeros = new Array<string>(8 - left.length - right.length).fill('0');
-  return [...left, ...zeros, ...right]
-    .map((group) => Number.parseInt(group, 16).toString(2).padStart(16, '0'))
-    .join('');
 }
 
 /** A pattern against a fingerprint or another pattern, whose `*` only a `*` can match. */

@@ -18,6 +18,7 @@ const rooms = [
   'pki',
   'load',
   'probe',
+  'import',
   'config',
 ];
 /** Files that everything may import: they import nothing but each other. */

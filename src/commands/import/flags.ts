@@ -1,0 +1,43 @@
+/** The command line of `penstock import`, apart from what it does, which is loaded when it is asked for. */
+import type { Command } from 'commander';
+
+export type ImportKind = 'apisix' | 'haproxy';
+
+export type ImportOptions = {
+  /** Default: stdout. */
+  readonly output?: string;
+  /** A directory for certificates and keys that the configuration holds itself. */
+  readonly certificates?: string;
+  readonly strict?: boolean;
+};
+
+/** Adds `import apisix` and `import haproxy`. */
+export function addImportCommand(
+  program: Command,
+  run: (kind: ImportKind, files: readonly string[], options: ImportOptions) => Promise<void>,
+): void {
+  const command = program
+    .command('import')
+    .description('make a configuration from one of APISIX or HAProxy; say what could not be carried over');
+  const add = (kind: ImportKind, description: string, file: string): Command =>
+    command
+      .command(kind)
+      .description(description)
+      .argument('<file...>', file)
+      .option('-o, --output <file>', 'where to write the configuration (default: stdout)')
+      .option('--strict', 'end with 1 if something was not carried over')
+      .action((files: string[], options: ImportOptions) => run(kind, files, options));
+  add(
+    'apisix',
+    'from stream_routes, upstreams and ssls',
+    'apisix.yaml, JSON of the Admin API, and config.yaml, which tells where APISIX listens; - for standard input',
+  ).option(
+    '--certificates <dir>',
+    'where to write the certificates and keys that they hold (default: nowhere)',
+  );
+  add(
+    'haproxy',
+    'from frontends and backends in mode tcp',
+    'haproxy.cfg; several are read as one; - for standard input',
+  );
+}

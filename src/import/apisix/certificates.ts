@@ -1,0 +1,245 @@
+/** APISIX's `ssls`, which hold certificates and keys themselves. */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { type Clients, patternOf, patternsAbove, sniOf } from '../clients.ts';
+import { addNamed, type Draft, type WrittenFile } from '../draft.ts';
+import type { Notes } from '../notes.ts';
+import type { Surroundings } from '../result.ts';
+import type { ApisixObject } from './objects.ts';
+import type { Value } from './value.ts';
+
+export type Certificates = {
+  /** How TLS is terminated for such clients; undefined: APISIX has no certificate for them, and refuses them. */
+  readonly tlsFor: (clients: Clients) => TlsSettings | undefined;
+  /** What is demanded of such clients' certificates; undefined as above. Puts nothing into the draft. */
+  readonly authFor: (clients: Clients) => 'none' | 'require' | undefined;
+  /** The names and patterns of all. */
+  readonly patterns: readonly string[];
+  /** The name of a certificate for upstreams, by the id of its `ssl`; undefined if there is none. */
+  readonly clientCertificate: (id: string, from: Value) => string | undefined;
+  /** The name of one that the upstream itself holds. */
+  readonly inlineCertificate: (cert: Value, key: Value, wanted: string) => string;
+  readonly files: readonly WrittenFile[];
+};
+
+export type TlsSettings = {
+  readonly certificates: readonly string[];
+  readonly client_auth?: { readonly mode: 'require'; readonly authority: string };
+};
+
+type Ssl = ApisixObject & { readonly snis: readonly string[] };
+
+/** Only what is used is put into the draft. */
+export function createCertificates(
+  objects: readonly ApisixObject[],
+  draft: Draft,
+  notes: Notes,
+  surroundings: Surroundings,
+): Certificates {
+  const files: WrittenFile[] = [];
+  const store = createStore(draft, files, notes, surroundings);
+  const enabled = objects.filter(({ value }) => {
+    const off = value.get('status').raw === 0;
+    if (off) notes.leftOut(value.place, value.name, 'it is disabled (status: 0)');
+    return !off;
+  });
+  const servers = enabled.filter(({ value }) => value.get('type').text !== 'client').map(withNames);
+  const byName = indexByName(servers, notes);
+  const made = new Map<Ssl, TlsSettings>();
+  const settingsOf = (ssl: Ssl) => {
+    const settings = made.get(ssl) ?? terminateSettings(ssl, store, draft, notes);
+    made.set(ssl, settings);
+    return settings;
+  };
+  const clients = new Map<string, string>();
+  return {
+    files,
+    patterns: servers.flatMap(({ snis }) => snis.flatMap((sni) => (sni === '*' ? [] : [sni]))),
+    tlsFor(client) {
+      const ssl = sslFor(client, byName);
+      return ssl && settingsOf(ssl);
+    },
+    authFor(client) {
+      const ssl = sslFor(client, byName);
+      return ssl && (ssl.value.keys.includes('client') ? 'require' : 'none');
+    },
+    clientCertificate(id, from) {
+      const known = clients.get(id);
+      if (known !== undefined) return known;
+      const ssl = enabled.find((one) => one.id === id && one.value.get('type').text === 'client');
+      if (!ssl) {
+        notes.notCarried(from.place, from.name, `there is no ssl "${id}" of type client`);
+        return undefined;
+      }
+      const name = store.pairs(ssl.value, `client-${id}`);
+      clients.set(id, name);
+      return name;
+    },
+    inlineCertificate: (cert, key, wanted) => store.pair(wanted, [[cert, key]]),
+  };
+}
+
+function withNames({ id, value }: ApisixObject): Ssl {
+  const listed = value.get('snis').items.length > 0 ? value.get('snis').items : [value.get('sni')];
+  return {
+    id,
+    value,
+    snis: listed.flatMap(({ text = '' }) => (text === '*' ? ['*'] : (patternOf(text) ?? []))),
+  };
+}
+
+/** Of several for one name APISIX takes the first; one that demands certificates of clients is taken before all others. */
+function indexByName(ssls: readonly Ssl[], notes: Notes): Map<string, Ssl> {
+  const byName = new Map<string, Ssl>();
+  for (const ssl of ssls) {
+    for (const sni of ssl.snis) {
+      const there = byName.get(sni);
+      if (there) {
+        notes.look(ssl.value.place, ssl.value.name, `"${sni}" is in ${there.value.name}, too`);
+      }
+      const isStricter = ssl.value.keys.includes('client') && !there?.value.keys.includes('client');
+      if (there === undefined || isStricter) byName.set(sni, ssl);
+    }
+  }
+  return byName;
+}
+
+/**
+ * APISIX takes the longest pattern that fits, and then refuses names with more than one label in place of its `*`: there is
+ * no way back to a shorter pattern.
+ */
+function sslFor(clients: Clients, byName: ReadonlyMap<string, Ssl>): Ssl | undefined {
+  const own = byName.get(sniOf(clients) ?? '*');
+  if (own || clients.kind === 'other') return own;
+  const above = patternsAbove(clients);
+  const longest = above.find((pattern) => byName.has(pattern));
+  if (longest === undefined) return byName.get('*');
+  return clients.kind === 'name' && longest === above[0] ? byName.get(longest) : undefined;
+}
+
+function terminateSettings({ value, snis }: Ssl, store: Store, draft: Draft, notes: Notes): TlsSettings {
+  const wildcard = snis.find((sni) => sni.startsWith('*.'));
+  if (wildcard !== undefined) {
+    const [sni, below] = [wildcard, wildcard.replace('*', 'a.b')];
+    notes.look(
+      value.place,
+      value.name,
+      `penstock's ${sni} also stands for names such as ${below}, which APISIX refuses`,
+    );
+  }
+  return {
+    certificates: [store.pairs(value, snis[0] ?? value.name)],
+    ...versions(value.get('ssl_protocols'), notes),
+    ...clientAuth(value, snis[0] ?? value.name, store, draft, notes),
+  };
+}
+
+function versions(protocols: Value, notes: Notes): object {
+  const names = protocols.items.map(({ text }) => text);
+  if (names.length === 0) return {};
+  if (names.includes('TLSv1.1')) {
+    notes.notCarried(protocols.place, protocols.name, 'TLSv1.1 is not spoken here; 1.2 is the lowest');
+  }
+  if (!names.includes('TLSv1.3')) return { max_version: '1.2' };
+  return names.includes('TLSv1.2') || names.includes('TLSv1.1') ? {} : { min_version: '1.3' };
+}
+
+function clientAuth(ssl: Value, wanted: string, store: Store, draft: Draft, notes: Notes): object {
+  const client = ssl.get('client');
+  if (client.raw === undefined) return {};
+  const ca = client.get('ca');
+  const authority = addNamed(draft.authorities, `${wanted}-clients`, {});
+  draft.authorities.set(authority, { ca: store.file(`${authority}-ca.crt`, ca) });
+  warnOfMissingRoot(ca, notes);
+  const depth = client.get('depth');
+  const length = 'chains of client certificates may be of any length here';
+  if (depth.raw === undefined)
+    notes.look(client.place, client.name, `${length}; APISIX takes one intermediate CA`);
+  else notes.notCarried(depth.place, depth.name, length);
+  const skip = client.get('skip_mtls_uri_regex');
+  if (skip.raw !== undefined) {
+    notes.leftOut(
+      skip.place,
+      skip.name,
+      'streams have no URIs: certificates are required of all, as in APISIX',
+    );
+  }
+  return { client_auth: { mode: 'require', authority } };
+}
+
+function warnOfMissingRoot(ca: Value, notes: Notes): void {
+  const blocks = ca.text?.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  const parsed = blocks.flatMap((block) => parsedOr(() => new X509Certificate(block)) ?? []);
+  if (parsed.length > 0 && !parsed.some(({ subject, issuer }) => subject === issuer)) {
+    notes.look(ca.place, ca.name, 'it holds no root certificate', 'add the root: chains are followed to it');
+  }
+}
+
+type Store = ReturnType<typeof createStore>;
+
+/** Certificates, keys and CAs become files, named beside the configuration. */
+function createStore(draft: Draft, files: WrittenFile[], notes: Notes, surroundings: Surroundings) {
+  const { certificatePath, writesCertificates } = surroundings;
+
+  /** What the value holds, as a file of that name; one to be provided, where it does not hold PEM. */
+  const file = (name: string, value: Value, secret = false): string => {
+    const path = certificatePath(name);
+    const { text } = value;
+    if (text?.startsWith('-----BEGIN')) {
+      files.push({ path, text: text.endsWith('\n') ? text : `${text}\n`, secret });
+      if (!writesCertificates) {
+        const hint = `--certificates DIR writes it; this file expects it as ${path}`;
+        notes.notCarried(value.place, value.name, 'it is in the configuration itself, and stays there', hint);
+      }
+      return path;
+    }
+    notes.notCarried(value.place, value.name, whyNotPem(value), `put it into ${path}, in PEM`);
+    return path;
+  };
+
+  const pair = (wanted: string, pairs: readonly (readonly [Value, Value])[]): string => {
+    const name = addNamed(draft.certificates, wanted, {});
+    const written = pairs.map(([cert, key], index) => {
+      const base = index === 0 ? name : `${name}-${index + 1}`;
+      return { cert: file(`${base}.crt`, cert), key: file(`${base}.key`, key, true) };
+    });
+    draft.certificates.set(name, written.length === 1 ? (written[0] ?? {}) : { pairs: written });
+    return name;
+  };
+
+  /** Of several pairs with one type of key OpenSSL keeps the last. */
+  const pairs = (ssl: Value, wanted: string): string => {
+    const more = ssl.get('certs').items.map((cert, index) => {
+      return [cert, ssl.get('keys').items[index] ?? ssl.get('keys')] as const;
+    });
+    const all = [[ssl.get('cert'), ssl.get('key')] as const, ...more];
+    const kept = all.filter(([cert, key], index) => {
+      const type = keyType(cert, key);
+      const later = all.slice(index + 1).some(([one, other]) => type !== '' && keyType(one, other) === type);
+      if (later) notes.leftOut(cert.place, cert.name, `a later certificate has a key of type ${type}, too`);
+      return !later;
+    });
+    return pair(wanted, kept);
+  };
+
+  return { file, pair, pairs };
+}
+
+function whyNotPem({ raw, text }: Value): string {
+  if (raw === undefined) return "it is not there: APISIX's Admin API does not tell keys";
+  if (text?.startsWith('$')) return 'it is a reference to a secret, which is not read here';
+  return 'it is encrypted by APISIX, or no PEM';
+}
+
+function keyType(cert: Value, key: Value): string {
+  const { text = '' } = cert;
+  const type = parsedOr(() => new X509Certificate(text).publicKey.asymmetricKeyType);
+  return type ?? parsedOr(() => createPrivateKey(key.text ?? '').asymmetricKeyType) ?? '';
+}
+
+function parsedOr<T>(parse: () => T): T | undefined {
+  try {
+    return parse();
+  } catch {
+    return undefined;
+  }
+}

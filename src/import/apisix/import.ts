@@ -1,0 +1,214 @@
+/** From APISIX's stream routes, upstreams and certificates to penstock's. */
+import { clientsOf } from '../clients.ts';
+import { decide, type Rule } from '../decision.ts';
+import { addNamed, createDraft, type Draft, type ListenerDraft, textOf } from '../draft.ts';
+import { createNotes, type Notes } from '../notes.ts';
+import { duration } from '../numbers.ts';
+import type { Imported, Input, Surroundings } from '../result.ts';
+import { type Handling, plainRoutes, type RouteDraft, routesByName } from '../routes.ts';
+import { type Certificates, createCertificates } from './certificates.ts';
+import { type Listen, listensOf, trustedPeers } from './listens.ts';
+import { type Objects, readObjects } from './objects.ts';
+import { type StreamRoute, streamRoutes, type Target } from './rules.ts';
+import { createUpstreams, type Upstreams } from './upstreams.ts';
+
+/**
+ * Takes apisix.yaml, apisix.json, answers of the Admin API, and config.yaml, in any number: each is recognised by what it
+ * holds. Throws an ImportError if one cannot be understood.
+ */
+export function importApisix(inputs: readonly Input[], surroundings: Surroundings): Imported {
+  const notes = createNotes();
+  const objects = readObjects(inputs, notes);
+  const draft = createDraft();
+  const certificates = createCertificates(objects.ssls, draft, notes, surroundings);
+  const parts: Parts = {
+    draft,
+    notes,
+    objects,
+    certificates,
+    upstreams: createUpstreams(draft, certificates, notes),
+    routes: streamRoutes(objects, notes),
+  };
+  if (objects.ssls.length + objects.upstreams.length + objects.stream_routes.length === 0) {
+    notes.look({ file: inputs[0]?.file ?? '', line: 0 }, 'stream_routes', 'there is nothing to carry over');
+  }
+  for (const listen of listensOf(objects, notes)) addListeners(listen, parts);
+  tellUnserved(parts);
+  const files = inputs.map(({ file }) => file).join(', ');
+  const yaml = textOf(
+    draft,
+    `Made by \`penstock import apisix\` from ${files}. Read what it said, and run \`penstock check\`.`,
+  );
+  return { yaml, notes: notes.all(), files: certificates.files };
+}
+
+type Parts = {
+  readonly draft: Draft;
+  readonly notes: Notes;
+  readonly objects: Objects;
+  readonly certificates: Certificates;
+  readonly upstreams: Upstreams;
+  readonly routes: readonly StreamRoute[];
+};
+
+/** One listener, or one for each address that routes ask for (`server_addr`). */
+function addListeners(listen: Listen, parts: Parts): void {
+  const routes = parts.routes.filter(
+    ({ ports }) => ports?.some((port) => listen.ports.includes(port)) ?? true,
+  );
+  const isAny = ['', '0.0.0.0', '*', '::'].includes(listen.host);
+  const asked = new Set(
+    routes.flatMap(({ serverAddress }) => serverAddress.text?.replace(/\/(32|128)$/, '') ?? []),
+  );
+  const single = [...asked].filter((address) => !address.includes('/'));
+  const hosts = isAny && single.length > 0 ? single : [listen.host];
+  for (const host of hosts) addListener({ ...listen, host }, routes, parts);
+  if (hosts !== single) return;
+  if (routes.every(({ serverAddress }) => serverAddress.raw !== undefined)) return;
+  parts.notes.notCarried(
+    listen.place,
+    `port ${listen.text}`,
+    `routes ask for the address ${single.join(', ')}, and a listener of all addresses cannot stand beside one of those`,
+    'only they are served: add a listener for each other address',
+  );
+}
+
+function addListener(listen: Listen, routes: readonly StreamRoute[], parts: Parts): void {
+  const { draft, notes, objects } = parts;
+  const rules = routes.flatMap((route) => ruleFor(route, listen, notes));
+  const idle = new Set<number>();
+  const drafts = listen.tls
+    ? tlsRoutes(listen, routes, rules, parts, idle)
+    : openRoutes(listen, rules, parts, idle);
+  const host = listen.host === '' || listen.host === '*' ? '0.0.0.0' : listen.host;
+  const addresses = listen.ports.map((port) =>
+    host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`,
+  );
+  const deniesAll: RouteDraft = {
+    value: { deny: true },
+    comment: 'no route of this port could be carried over',
+  };
+  const made: ListenerDraft = {
+    options: {
+      bind: addresses.length === 1 ? addresses[0] : addresses,
+      ...(listen.acceptsProxyHeader && proxyHeaders(listen, objects, notes)),
+      ...idleTimeout(idle, listen, notes),
+    },
+    routes: drafts.length > 0 ? drafts : [deniesAll],
+    comment: `${listen.place.file}:${listen.place.line} ${listen.text}${listen.tls ? ' tls' : ''}`,
+  };
+  if (drafts.length === 0) {
+    notes.notCarried(
+      listen.place,
+      `port ${listen.text}`,
+      'no stream route leads anywhere from here: it refuses all clients',
+    );
+  }
+  addNamed(
+    draft.listeners,
+    `stream-${host === '0.0.0.0' ? '' : `${host}-`}${listen.text.split(':').at(-1)}`,
+    made,
+  );
+}
+
+/** `server_addr` is decided here, by where the listener is bound. */
+function ruleFor({ rule, serverAddress }: StreamRoute, listen: Listen, notes: Notes): Rule<Target>[] {
+  const wanted = serverAddress.text?.replace(/\/(32|128)$/, '');
+  if (wanted === undefined || wanted === listen.host) return [rule];
+  if (!wanted.includes('/')) return [];
+  notes.notCarried(
+    serverAddress.place,
+    serverAddress.name,
+    'routes do not go by the address that was reached: whoever it might concern is refused',
+    'bind listeners to addresses of their own',
+  );
+  return [{ ...rule, when: [...rule.when, { kind: 'unknown' }] }];
+}
+
+function tlsRoutes(
+  listen: Listen,
+  routes: readonly StreamRoute[],
+  rules: readonly Rule<Target>[],
+  parts: Parts,
+  idle: Set<number>,
+): RouteDraft[] {
+  const { certificates } = parts;
+  return routesByName<Target>({
+    patterns: [...routes.flatMap(({ patterns }) => patterns), ...certificates.patterns],
+    decideFor(clients) {
+      const auth = certificates.authFor(clients);
+      if (auth === undefined) return [];
+      return decide([rules], { clients, terminated: true, ports: listen.ports, auth }, () => {});
+    },
+    handle: (_, target, clients) =>
+      handle(target, certificates.tlsFor(clients) ?? 'off', listen, parts, idle),
+  });
+}
+
+function openRoutes(
+  listen: Listen,
+  rules: readonly Rule<Target>[],
+  parts: Parts,
+  idle: Set<number>,
+): RouteDraft[] {
+  return plainRoutes<Target>({
+    decideFor: (clients) =>
+      decide([rules], { clients, terminated: false, ports: listen.ports, auth: 'none' }, () => {}),
+    handle: (_, target) => handle(target, 'off', listen, parts, idle),
+  });
+}
+
+function handle(
+  { upstream, name, idleMs }: Target,
+  tls: object | 'off',
+  { sendsProxyHeader }: Listen,
+  { upstreams }: Parts,
+  idle: Set<number>,
+): Handling {
+  const used = upstreams.use(upstream, name, { terminated: tls !== 'off', sendsProxyHeader });
+  if ('refused' in used) return used;
+  if (idleMs !== undefined) idle.add(idleMs);
+  return { tls, upstream: used.name };
+}
+
+function proxyHeaders(listen: Listen, { settings }: Objects, notes: Notes): object {
+  const trusted = trustedPeers(settings);
+  if (trusted.length > 0) return { accept_proxy_protocol: { from: trusted } };
+  notes.notCarried(
+    listen.place,
+    `port ${listen.text}: proxy_protocol`,
+    'without nginx_config.stream.real_ip_from nothing tells whose headers to believe: only those of this machine are',
+    'give the addresses of your load balancers in accept_proxy_protocol.from',
+  );
+  return { accept_proxy_protocol: { from: ['127.0.0.1', '::1'] } };
+}
+
+function idleTimeout(idle: ReadonlySet<number>, listen: Listen, notes: Notes): object {
+  if (idle.size === 0) return {};
+  const longest = Math.max(...idle);
+  if (idle.size > 1) {
+    const message = `timeouts of its upstreams differ; the longest, ${duration(longest)}, counts for all`;
+    notes.look(listen.place, `port ${listen.text}`, message);
+  }
+  return { timeouts: { idle: duration(longest) } };
+}
+
+/** Names that have a route but no certificate: APISIX refuses such clients as well. */
+function tellUnserved({ routes, certificates, notes, objects }: Parts): void {
+  const hint = objects.ssls.length === 0 ? 'give the ssls, too' : undefined;
+  for (const { rule, patterns } of routes) {
+    const covered = patterns.some((pattern) => {
+      if (!pattern.startsWith('*.')) return certificates.authFor(clientsOf(pattern)) !== undefined;
+      const suffix = pattern.slice(1);
+      const others = certificates.patterns.some((one) => one.endsWith(suffix));
+      return others || certificates.authFor({ kind: 'other' }) !== undefined;
+    });
+    if (patterns.length === 0 || covered) continue;
+    notes.look(
+      rule.place,
+      `sni ${patterns.join(', ')}`,
+      'there is no certificate for it, so such clients are refused',
+      hint,
+    );
+  }
+}

@@ -1,0 +1,177 @@
+/** APISIX's `stream_routes` as rules: by name the longest first, then in order; and the plugins that decide who gets in. */
+import { isOneOf, type NameTest, patternOf } from '../clients.ts';
+import type { Condition, Rule } from '../decision.ts';
+import { complement, networksOf } from '../networks.ts';
+import type { Notes } from '../notes.ts';
+import type { ApisixObject, Objects } from './objects.ts';
+import type { Value } from './value.ts';
+
+/** Where a route leads: an upstream, and the name that it is to have. */
+export type Target = { readonly upstream: Value; readonly name: string; readonly idleMs: number | undefined };
+
+export type StreamRoute = {
+  readonly rule: Rule<Target>;
+  readonly patterns: readonly string[];
+  readonly serverAddress: Value;
+  readonly ports: readonly number[] | undefined;
+};
+
+/** In the order in which APISIX tries them. */
+export function streamRoutes(objects: Objects, notes: Notes): StreamRoute[] {
+  const routes = objects.stream_routes.flatMap((route) => {
+    if (route.value.get('protocol').get('superior_id').raw === undefined) return [route];
+    notes.notCarried(route.value.place, route.value.name, 'it is subordinate to a route of an xRPC protocol');
+    return [];
+  });
+  const rank = ({ value }: ApisixObject) => {
+    const sni = value.get('sni').text;
+    if (sni === undefined) return 0;
+    return sni.startsWith('*') ? sni.length : 1000;
+  };
+  return [...routes].sort((a, b) => rank(b) - rank(a)).map((route) => streamRoute(route, objects, notes));
+}
+
+function streamRoute(route: ApisixObject, objects: Objects, notes: Notes): StreamRoute {
+  const { id, value } = route;
+  const service = serviceOf(value, objects, notes);
+  const sni = value.get('sni');
+  const test = sni.text === undefined ? undefined : nameTest(sni.text);
+  if (test && test.patterns.length === 0 && sni.text !== '*') {
+    notes.notCarried(sni.place, sni.name, `"${sni.text}" is no name here`, 'write a name or *.name');
+  }
+  const from = value.get('remote_addr').text;
+  const port = value.get('server_port');
+  const when: Condition[] = [
+    ...(test ? [{ kind: 'name' as const, test, of: 'handshake' as const }] : []),
+    ...(from === undefined ? [] : [{ kind: 'from' as const, networks: networksOf([from]) }]),
+    ...(port.raw === undefined
+      ? []
+      : [{ kind: 'port' as const, holds: (one: number) => String(one) === port.text }]),
+  ];
+  const guard = pluginRules([value.get('plugins'), ...(service ? [service.get('plugins')] : [])], notes);
+  const protocol = value.get('protocol');
+  if (protocol.raw !== undefined) {
+    notes.notCarried(
+      protocol.place,
+      protocol.name,
+      'xRPC protocols are not known here: bytes are passed on as they are',
+    );
+  }
+  return {
+    patterns: test?.patterns ?? [],
+    serverAddress: value.get('server_addr'),
+    ports: port.number === undefined ? undefined : [port.number],
+    rule: {
+      when,
+      action: { kind: 'to', target: targetOf(id, value, service, objects, notes), guard },
+      place: value.place,
+      text: `${value.place.file}:${value.place.line} ${value.name}`.trim(),
+    },
+  };
+}
+
+/** `*` is any name; `*foo.example` what ends so, which no pattern of penstock's says. */
+function nameTest(sni: string): NameTest {
+  if (sni === '*') return { patterns: [], holds: ({ kind }) => kind !== 'plain' };
+  if (patternOf(sni) !== undefined || !sni.startsWith('*')) return isOneOf([sni]);
+  const end = sni.slice(1).toLowerCase();
+  return {
+    patterns: [],
+    holds(clients) {
+      if (clients.kind === 'name') return clients.name.endsWith(end);
+      if (clients.kind === 'below' && `.${clients.suffix}`.endsWith(end)) return true;
+      return clients.kind === 'plain' ? false : undefined;
+    },
+  };
+}
+
+function serviceOf(route: Value, objects: Objects, notes: Notes): Value | undefined {
+  const id = route.get('service_id');
+  if (id.raw === undefined) return undefined;
+  const service = objects.services.find((one) => one.id === id.text)?.value;
+  if (service === undefined) notes.notCarried(id.place, id.name, `there is no service "${id.text}"`);
+  return service;
+}
+
+function targetOf(
+  id: string,
+  route: Value,
+  service: Value | undefined,
+  objects: Objects,
+  notes: Notes,
+): Target {
+  const wanted = route.get('name').text ?? `route-${id}`;
+  for (const holder of service ? [route, service] : [route]) {
+    const inline = holder.get('upstream');
+    if (inline.raw !== undefined) return target(inline, inline.get('name').text ?? wanted);
+    const reference = holder.get('upstream_id');
+    if (reference.raw === undefined) continue;
+    const found = objects.upstreams.find((one) => one.id === reference.text);
+    if (found) return target(found.value, found.value.get('name').text ?? `upstream-${found.id}`);
+    notes.notCarried(
+      reference.place,
+      reference.name,
+      `there is no upstream "${reference.text}"`,
+      'give the upstreams, too',
+    );
+  }
+  return target(route.get('upstream'), wanted);
+}
+
+/** nginx ends a stream that was silent for the longer of the two. */
+function target(upstream: Value, name: string): Target {
+  const timeout = upstream.get('timeout');
+  const seconds = Math.max(timeout.get('send').number ?? 0, timeout.get('read').number ?? 0);
+  return { upstream, name, idleMs: seconds === 0 ? undefined : seconds * 1000 };
+}
+
+/** Plugins that only watch. */
+const watching = /^(prometheus|syslog|mqtt-proxy|.*-logger|.*-log|limit-conn|node-status)$/;
+
+function pluginRules(sections: readonly Value[], notes: Notes): Rule<Target>[] {
+  const seen = new Set<string>();
+  return sections.flatMap((plugins) =>
+    plugins.keys.flatMap((name) => {
+      const plugin = plugins.get(name);
+      // What the route says of a plugin goes before what its service says.
+      if (seen.has(name) || plugin.get('_meta').get('disable').raw === true) return [];
+      seen.add(name);
+      if (name === 'ip-restriction') return restriction(plugin);
+      return otherPlugin(name, plugin, notes);
+    }),
+  );
+}
+
+function restriction(plugin: Value): Rule<Target>[] {
+  const listed = (key: string) => plugin.get(key).items.flatMap(({ text }) => text ?? []);
+  const [white, black] = [listed('whitelist'), listed('blacklist')];
+  const networks = white.length > 0 ? complement(networksOf(white)) : networksOf(black);
+  const { place, name } = plugin;
+  return [{ when: [{ kind: 'from', networks }], action: { kind: 'deny' }, place, text: name }];
+}
+
+function otherPlugin(name: string, plugin: Value, notes: Notes): Rule<Target>[] {
+  if (name === 'limit-conn') {
+    const hint = 'see limits.connections_per_ip of the listener, limits.connections of the upstream';
+    notes.notCarried(plugin.place, plugin.name, 'limits are counted in other ways here', hint);
+    return [];
+  }
+  if (watching.test(name)) {
+    notes.notCarried(
+      plugin.place,
+      plugin.name,
+      'there are no plugins here',
+      'see the access log and metrics',
+    );
+    return [];
+  }
+  notes.notCarried(
+    plugin.place,
+    plugin.name,
+    'it may decide who gets in, or where to, and is not known here: clients of its route are refused',
+    'if it does not, replace `deny: true`',
+  );
+  return [
+    { when: [], action: { kind: 'deny' }, place: plugin.place, text: `plugin ${name} is not known here` },
+  ];
+}

@@ -1,0 +1,59 @@
+/** Values of a YAML or JSON file that know where they stand. */
+import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import { environment } from '../draft.ts';
+import type { Place } from '../notes.ts';
+import { ImportError, type Input } from '../result.ts';
+
+export type Value = {
+  /** Plain, undefined if it is not there. */
+  readonly raw: unknown;
+  readonly place: Place;
+  /** As notes call it: `ssls[0].client.ca`. */
+  readonly name: string;
+  readonly get: (key: string) => Value;
+  /** The keys of a mapping. */
+  readonly keys: readonly string[];
+  /** The items of a list. */
+  readonly items: readonly Value[];
+  /** A text, or a number as one. */
+  readonly text: string | undefined;
+  readonly number: number | undefined;
+};
+
+/** Parses YAML (JSON is YAML, too). `${{NAME}}` becomes a marked variable. Throws an ImportError. */
+export function parseValue({ file, text }: Input): Value {
+  const lines = new LineCounter();
+  const variables = /\$\{\{\s*(\w+)\s*(?::=\s*(.*?))?\s*\}\}/g;
+  const source = text.replace(variables, (_, name: string, fallback?: string) => environment(name, fallback));
+  const document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
+  const [error] = document.errors;
+  if (error) throw new ImportError(`${file}:${lines.linePos(error.pos[0]).line}: ${error.message}`);
+  const lineOf = (node: Node | null | undefined) => (node?.range ? lines.linePos(node.range[0]).line : 0);
+
+  const make = (node: Node | undefined, key: Node | undefined, name: string, line: number): Value => {
+    const own = lineOf(key) || lineOf(node) || line;
+    const raw = isScalar(node) ? node.value : node?.toJS(document);
+    return {
+      raw,
+      place: { file, line: own },
+      name,
+      text: typeof raw === 'string' ? raw : typeof raw === 'number' ? String(raw) : undefined,
+      number: typeof raw === 'number' ? raw : undefined,
+      keys: isMap(node) ? node.items.map(({ key }) => String(key)) : [],
+      items: isSeq(node)
+        ? node.items.map((item, index) => make(item as Node, undefined, `${name}[${index}]`, own))
+        : [],
+      get(wanted) {
+        const pair = isMap(node) ? node.items.find(({ key }) => String(key) === wanted) : undefined;
+        const below = name === '' ? wanted : `${name}.${wanted}`;
+        return make(
+          (pair?.value ?? undefined) as Node | undefined,
+          pair?.key as Node | undefined,
+          below,
+          own,
+        );
+      },
+    };
+  };
+  return make(document.contents ?? undefined, undefined, '', 1);
+}

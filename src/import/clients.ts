@@ -1,0 +1,128 @@
+/**
+ * Kinds of clients, by the server name that they ask for. Every name that a configuration mentions is a kind of its own,
+ * so that its rules can be gone through once for each kind, as penstock's router has them: by name first.
+ */
+
+/** `below`: one label or more before the suffix, but for names that are a kind of their own. `other`: any other, or none. */
+export type Clients =
+  | { readonly kind: 'name'; readonly name: string }
+  | { readonly kind: 'below'; readonly suffix: string }
+  | { readonly kind: 'other' }
+  /** They speak no TLS. */
+  | { readonly kind: 'plain' };
+
+/** A question about the name. undefined: it holds for some of these clients and not for others. */
+export type NameTest = {
+  readonly holds: (clients: Clients) => boolean | undefined;
+  /** The names (`a.example`) and patterns (`*.example`) that it takes to tell. */
+  readonly patterns: readonly string[];
+};
+
+const namePattern = /^([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?$/;
+
+/** As penstock writes and compares names; undefined if no client can ask for it. Takes `*.name`, too. */
+export function patternOf(text: string): string | undefined {
+  const lower = text.toLowerCase().replace(/\.$/, '');
+  const name = lower.startsWith('*.') ? lower.slice(2) : lower;
+  return name.length <= 253 && namePattern.test(name) ? lower : undefined;
+}
+
+/** The kind that a pattern stands for. */
+export function clientsOf(pattern: string): Clients {
+  return pattern.startsWith('*.')
+    ? { kind: 'below', suffix: pattern.slice(2) }
+    : { kind: 'name', name: pattern };
+}
+
+/** What `sni` says for them; undefined: it is absent. */
+export function sniOf(clients: Clients): string | undefined {
+  if (clients.kind === 'name') return clients.name;
+  return clients.kind === 'below' ? `*.${clients.suffix}` : undefined;
+}
+
+/** The name is one of these, or below one of the form `*.name`. */
+export function isOneOf(texts: readonly string[]): NameTest {
+  const patterns = texts.flatMap((text) => patternOf(text) ?? []);
+  const names = new Set(patterns);
+  return {
+    patterns,
+    holds(clients) {
+      if (clients.kind === 'name') return names.has(clients.name) || isBelow(clients.name, names);
+      if (clients.kind !== 'below') return false;
+      return names.has(`*.${clients.suffix}`) || isBelow(clients.suffix, names);
+    },
+  };
+}
+
+/** A question that only a whole name answers, such as a regular expression: of patterns nothing can be told. */
+export function wholeNameTest(test: (name: string) => boolean): NameTest {
+  return {
+    patterns: [],
+    holds(clients) {
+      if (clients.kind === 'name') return test(clients.name);
+      return clients.kind === 'plain' ? false : undefined;
+    },
+  };
+}
+
+/** The text is somewhere in the name. What a suffix has, all names below it have. */
+export function contains(text: string): NameTest {
+  const wanted = text.toLowerCase();
+  const whole = wholeNameTest((name) => name.includes(wanted));
+  return {
+    patterns: [],
+    holds: (clients) =>
+      clients.kind === 'below' && clients.suffix.includes(wanted) ? true : whole.holds(clients),
+  };
+}
+
+/** The client asks for any name at all. */
+export const asksForName: NameTest = {
+  patterns: [],
+  holds: ({ kind }) => (kind === 'other' ? undefined : kind !== 'plain'),
+};
+
+export function anyOf(tests: readonly NameTest[]): NameTest {
+  return {
+    patterns: tests.flatMap(({ patterns }) => patterns),
+    holds(clients) {
+      const answers = tests.map(({ holds }) => holds(clients));
+      return answers.includes(true) ? true : answers.includes(undefined) ? undefined : false;
+    },
+  };
+}
+
+export function not({ patterns, holds }: NameTest): NameTest {
+  return {
+    patterns,
+    holds(clients) {
+      const answer = holds(clients);
+      return answer === undefined ? undefined : !answer;
+    },
+  };
+}
+
+/**
+ * All kinds that these patterns make, from the least to the most specific: what follows is never less specific than what
+ * came before, as far as they overlap.
+ */
+export function kindsOf(patterns: readonly string[]): Clients[] {
+  const labels = (pattern: string) => pattern.split('.').length;
+  const unique = [...new Set(patterns)];
+  const wildcards = unique.filter((pattern) => pattern.startsWith('*.'));
+  const names = unique.filter((pattern) => !pattern.startsWith('*.'));
+  wildcards.sort((a, b) => labels(a) - labels(b));
+  return [{ kind: 'other' }, ...[...wildcards, ...names].map(clientsOf)];
+}
+
+/** The patterns that take these clients, the most specific first, without their own: `*.b.c`, `*.c` for `a.b.c`. */
+export function patternsAbove(clients: Clients): string[] {
+  if (clients.kind !== 'name' && clients.kind !== 'below') return [];
+  const name = clients.kind === 'name' ? clients.name : clients.suffix;
+  const labels = name.split('.');
+  return labels.slice(1).map((_, index) => `*.${labels.slice(index + 1).join('.')}`);
+}
+
+function isBelow(name: string, patterns: ReadonlySet<string>): boolean {
+  return patternsAbove({ kind: 'name', name }).some((pattern) => patterns.has(pattern));
+}

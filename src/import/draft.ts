@@ -1,0 +1,129 @@
+/** A configuration of penstock's in the making, and its text. */
+import { type Document, isMap, isSeq, type Node, Document as YamlDocument } from 'yaml';
+import type { RouteDraft } from './routes.ts';
+
+/** A file beside the configuration, to be written: `secret` ones for the owner only. */
+export type WrittenFile = { readonly path: string; readonly text: string; readonly secret: boolean };
+
+export type ListenerDraft = {
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly routes: readonly RouteDraft[];
+  readonly comment: string;
+};
+
+export type Draft = {
+  readonly top: Record<string, unknown>;
+  readonly certificates: Map<string, object>;
+  readonly authorities: Map<string, object>;
+  readonly listeners: Map<string, ListenerDraft>;
+  readonly upstreams: Map<string, { readonly options: object; readonly comment: string }>;
+};
+
+export function createDraft(): Draft {
+  return {
+    top: {},
+    certificates: new Map(),
+    authorities: new Map(),
+    listeners: new Map(),
+    upstreams: new Map(),
+  };
+}
+
+/** Marks a variable of the environment in a text, to become `${NAME}` or `${NAME:-default}` of penstock's file. */
+export function environment(name: string, fallback?: string): string {
+  return `\uE000${name}${fallback === undefined ? '' : `:-${fallback}`}\uE001`;
+}
+
+/** Adds under a name of letters, digits, `-`, `_` and `.` that is not taken yet, made of the wanted one; returns it. */
+export function addNamed<T>(section: Map<string, T>, wanted: string, value: T): string {
+  const base = nameFrom(wanted);
+  let name = base;
+  for (let count = 2; section.has(name) || name === 'system'; count++) name = `${base.slice(0, 58)}-${count}`;
+  section.set(name, value);
+  return name;
+}
+
+/** A name that penstock takes. */
+export function nameFrom(text: string): string {
+  const name = text
+    .replaceAll('*', 'wildcard')
+    .replace(/[^A-Za-z0-9_.-]+/g, '-')
+    .replace(/^[^A-Za-z0-9]+|-+$/g, '')
+    .slice(0, 63);
+  return name === '' ? 'unnamed' : name;
+}
+
+/** The text of the file. `header` and comments are put before what they are about. */
+export function textOf(draft: Draft, header: string): string {
+  const sections = {
+    ...draft.top,
+    ...(draft.certificates.size > 0 && { certificates: Object.fromEntries(draft.certificates) }),
+    ...(draft.authorities.size > 0 && { authorities: Object.fromEntries(draft.authorities) }),
+    listeners: mapped(draft.listeners, ({ options, routes }) => ({
+      ...options,
+      routes: routes.map(({ value }) => value),
+    })),
+    ...(draft.upstreams.size > 0 && { upstreams: mapped(draft.upstreams, ({ options }) => options) }),
+  };
+  const document = new YamlDocument(escaped(sections), { aliasDuplicateObjects: false });
+  document.commentBefore = commentOf(header);
+  for (const [name, { comment, routes }] of draft.listeners) {
+    annotate(document, ['listeners', name], comment);
+    routes.forEach((route, index) => {
+      if (route.comment !== undefined)
+        annotate(document, ['listeners', name, 'routes', index], route.comment);
+    });
+  }
+  for (const [name, { comment }] of draft.upstreams) annotate(document, ['upstreams', name], comment);
+  makeCompact(document);
+  return document.toString({ lineWidth: 0, flowCollectionPadding: true });
+}
+
+function mapped<T>(section: ReadonlyMap<string, T>, of: (value: T) => unknown): object {
+  return Object.fromEntries([...section].map(([name, value]) => [name, of(value)]));
+}
+
+/** Comments belong to the key in a mapping, to the item in a list. */
+function annotate(document: Document, path: readonly (string | number)[], comment: string): void {
+  const parent = document.getIn(path.slice(0, -1), true);
+  const last = path.at(-1);
+  let node: Node | undefined;
+  if (isSeq(parent)) node = parent.items[Number(last)] as Node;
+  else if (isMap(parent)) {
+    node = parent.items.find(({ key }) => String(key) === last)?.key as Node | undefined;
+  }
+  if (node) node.commentBefore = commentOf(comment);
+}
+
+function commentOf(text: string): string {
+  return text
+    .split('\n')
+    .map((line) => ` ${line.replace(/[^\x20-\x7e\u00a0-\uffff]/g, '?').replaceAll(/[\uE000\uE001]/g, '')}`)
+    .join('\n');
+}
+
+/** Lists of plain values stand on one line, as long as that is readable. */
+function makeCompact(document: Document): void {
+  const visitNode = (node: unknown): void => {
+    if (isSeq(node)) {
+      const values = node.items.map((item) => (isMap(item) || isSeq(item) ? undefined : String(item)));
+      node.flow = values.every((value) => value !== undefined) && values.join(', ').length < 80;
+      for (const item of node.items) visitNode(item);
+    } else if (isMap(node)) {
+      for (const { value } of node.items) visitNode(value);
+    }
+  };
+  visitNode(document.contents);
+}
+
+/** Literal `${` are no variables, and marked variables are. */
+function escaped(value: unknown): unknown {
+  if (typeof value === 'string') {
+    return value
+      .replaceAll('${', () => '$${')
+      .replace(/\uE000([^\uE001]*)\uE001/g, (_, variable) => `\${${variable}}`);
+  }
+  if (Array.isArray(value)) return value.map(escaped);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, escaped(inner)]));
+}

@@ -1,0 +1,58 @@
+/** Addresses of `bind` and `server` lines. */
+import type { Notes } from '../notes.ts';
+import type { Line } from './syntax.ts';
+
+export type BoundAddress = { readonly text: string; readonly port: number | undefined };
+
+/** One address of a `bind` line, or each port of its range; none, told of, where penstock has no such address. */
+export function addressOf(text: string, line: Line, notes: Notes): BoundAddress[] {
+  const lost = (why: string) => {
+    notes.notCarried(line, `bind ${text}`, why);
+    return [];
+  };
+  const path = socketPath(text);
+  if (path !== undefined) return [{ text: `unix:${path}`, port: undefined }];
+  if (/^(abns|fd|sockpair|udp|quic[46]|uxdg|uxst|abnsz|rev|mptcp)\S*@/.test(text))
+    return lost('there are no such addresses here');
+  const [, host = '', first = '', last] =
+    /^(?:ipv[46]@)?(.*?):(\d+|\uE000[^\uE001]*\uE001)(?:-(\d+))?$/.exec(text) ?? [];
+  if (first === '') return lost('it has no port');
+  const bare = host.replace(/^\[|\]$/g, '');
+  const isIpv6 = text.startsWith('ipv6@');
+  // HAProxy's `*` is IPv4 alone, where penstock's `:443` is both.
+  const shown =
+    bare === '' || bare === '*' ? (isIpv6 ? '[::]' : '0.0.0.0') : bare.includes(':') ? `[${bare}]` : bare;
+  if (!/^\d+$/.test(first)) return [{ text: `${shown}:${first}`, port: undefined }];
+  const count = Number(last ?? first) - Number(first) + 1;
+  if (count < 1 || count > 1000) return lost('expected 1 to 1000 ports');
+  return Array.from({ length: count }, (_, index) => {
+    const port = Number(first) + index;
+    return { text: `${shown}:${port}`, port };
+  });
+}
+
+/** Of a server, as penstock dials it; without a port it is that which the client reached. A reason if there is none. */
+export function dialAddressOf(
+  text: string,
+  reached: readonly number[],
+): { address: string } | { reason: string } {
+  const path = socketPath(text);
+  if (path !== undefined) return { address: `unix:${path}` };
+  if (/^(abns|fd|sockpair|udp|quic[46]|rhttp|rev|mptcp)\S*@/.test(text))
+    return { reason: 'there are no such addresses here' };
+  const bare = text.replace(/^ipv[46]@/, '');
+  const [, named, port] = /^(.*):([+-]?\d+|\uE000[^\uE001]*\uE001)?$/.exec(bare) ?? [];
+  const host = (named ?? bare).replace(/^\[|\]$/g, '');
+  if (['', '*', '0.0.0.0', '::'].includes(host))
+    return { reason: 'the address that the client meant is not dialled here' };
+  const shown = host.includes(':') ? `[${host}]` : host;
+  if (port !== undefined && !/^[+-]/.test(port)) return { address: `${shown}:${port}` };
+  const [only, ...more] = reached;
+  if (only === undefined || more.length > 0) return { reason: 'its port is that which the client reached' };
+  return { address: `${shown}:${only + Number(port ?? 0)}` };
+}
+
+function socketPath(text: string): string | undefined {
+  if (text.startsWith('/')) return text;
+  return text.startsWith('unix@') ? text.slice('unix@'.length) : undefined;
+}

@@ -1,0 +1,320 @@
+/** `backend` sections, and `listen`s as far as they are backends, as upstreams. */
+import { addNamed, type Draft } from '../draft.ts';
+import type { Notes } from '../notes.ts';
+import { duration, scaledWeights } from '../numbers.ts';
+import { dialAddressOf } from './address.ts';
+import { healthCheck } from './checks.ts';
+import type { PemFiles } from './files.ts';
+import type { ProxySection } from './proxies.ts';
+import { readServers, type Server } from './servers.ts';
+import { type Line, timeOf } from './syntax.ts';
+import { type Options, tlsParameters } from './tls.ts';
+
+/** How clients come, as far as it changes what the upstream is. */
+export type Approach = {
+  readonly kind: 'terminated' | 'passthrough' | 'off';
+  /** The ports that they may have reached. */
+  readonly ports: readonly number[];
+};
+
+export type Backends = {
+  /** The name of the upstream; a reason why penstock cannot have it. */
+  readonly use: (backend: ProxySection, approach: Approach) => { name: string } | { refused: string };
+};
+
+export type ServerDefaults = { readonly options: Options; readonly verifiesNothing: boolean };
+
+/** Puts upstreams into the draft as they are used. */
+export function createBackends(
+  draft: Draft,
+  files: PemFiles,
+  defaults: ServerDefaults,
+  notes: Notes,
+): Backends {
+  const read = new Map<ProxySection, Server[]>();
+  const made = new Map<string, { name: string } | { refused: string }>();
+  return {
+    use(backend, approach) {
+      const servers = read.get(backend) ?? alike(readServers(backend, notes), notes);
+      read.set(backend, servers);
+      const built = build(backend, servers, approach, { files, defaults, notes });
+      const key = JSON.stringify([backend.name, built]);
+      const known = made.get(key);
+      if (known) return known;
+      const { file, line } = backend.section;
+      const comment = `${file}:${line} ${backend.kind} ${backend.name}`;
+      const result =
+        'refused' in built
+          ? built
+          : { name: addNamed(draft.upstreams, backend.name, { options: built.options, comment }) };
+      made.set(key, result);
+      return result;
+    },
+  };
+}
+
+type Tools = { readonly files: PemFiles; readonly defaults: ServerDefaults; readonly notes: Notes };
+
+/** In penstock TLS and PROXY headers are of the whole upstream: servers that differ from the first are left out. */
+function alike(servers: readonly Server[], notes: Notes): Server[] {
+  const shared = ({ options }: Server) =>
+    JSON.stringify(
+      [...options]
+        .filter(([option]) =>
+          /^(ssl|verify|verifyhost|ca-file|crl-file|crt|sni|alpn|ciphers.*|curves|.*tlsv.*|ssl-.*|send-proxy.*|proxy-v2-options)$/.test(
+            option,
+          ),
+        )
+        .map(([option, { value }]) => [option, value])
+        .sort(),
+    );
+  return servers.filter((server) => {
+    const [first] = servers;
+    const isProxied = ['socks4', 'namespace'].find((option) => server.options.has(option));
+    if (isProxied !== undefined) {
+      notes.notCarried(
+        server.line,
+        `server ${server.name}`,
+        `${isProxied} has no counterpart`,
+        'it is left out',
+      );
+      return false;
+    }
+    if (first === undefined || shared(server) === shared(first)) return true;
+    const message = `its TLS or PROXY settings are not those of ${first.name}, and an upstream has one for all`;
+    notes.notCarried(
+      server.line,
+      `server ${server.name}`,
+      message,
+      'it is left out; make an upstream of its own for it',
+    );
+    return false;
+  });
+}
+
+function build(
+  backend: ProxySection,
+  servers: readonly Server[],
+  approach: Approach,
+  tools: Tools,
+): { options: object } | { refused: string } {
+  const { notes } = tools;
+  const dialled = servers.flatMap((server) => {
+    const dial = dialAddressOf(server.address, approach.ports);
+    if ('address' in dial) return [{ ...server, address: dial.address }];
+    notes.notCarried(server.line, `server ${server.name} ${server.address}`, dial.reason, 'it is left out');
+    return [];
+  });
+  const [first] = dialled;
+  if (first === undefined) {
+    const { section, kind, name } = backend;
+    notes.notCarried(
+      section,
+      `${kind} ${name}`,
+      'it has no server that could be carried over',
+      'clients of it are refused',
+    );
+    return { refused: `${kind} ${name} has no server here` };
+  }
+  const isTls = first.options.has('ssl');
+  if (isTls && approach.kind === 'passthrough') {
+    const message = "it would wrap the clients' own TLS in another";
+    notes.notCarried(
+      first.line,
+      `server ${first.name}: ssl`,
+      message,
+      'clients that come with TLS are refused',
+    );
+    return { refused: `${backend.name}: ${message}` };
+  }
+  const tls = isTls ? tlsOf(first, dialled, approach, tools) : undefined;
+  const options = {
+    ...endpointsOf(dialled, backend),
+    ...balanceOf(backend, notes),
+    ...(tls && { tls }),
+    ...proxyHeader(first, notes),
+    ...timeouts(backend),
+    ...retries(backend),
+    ...limits(dialled, backend, notes),
+    ...healthCheck(backend, dialled, tls, notes),
+    ...reactions(dialled, notes),
+  };
+  tellStickiness(backend, notes);
+  return { options };
+}
+
+/** Backups are used one after another, unless all of them are to be used at once. */
+function endpointsOf(servers: readonly Server[], backend: ProxySection): object {
+  const all = backend.last('option', 'allbackups') !== undefined;
+  const weights = scaledWeights(servers.map(({ options }) => Number(options.get('weight')?.value ?? 1)));
+  let backups = 0;
+  const endpoints = servers.map(({ address, options }, index) => {
+    const isBackup = options.has('backup');
+    if (isBackup) backups += 1;
+    const priority = isBackup ? (all ? 1 : backups) : 0;
+    const weight = weights[index] ?? 1;
+    if (weight === 1 && priority === 0) return address;
+    return {
+      address,
+      ...(weight !== 1 && { weight }),
+      ...(priority !== 0 && { priority: Math.min(priority, 100) }),
+    };
+  });
+  return {
+    endpoints,
+    ...(servers.some(({ isTemplate }) => isTemplate) && { resolve: { each_address: true } }),
+  };
+}
+
+function balanceOf(backend: ProxySection, notes: Notes): object {
+  const line = backend.last('balance');
+  const [, algorithm = 'roundrobin', on = ''] = line?.words ?? [];
+  if (algorithm === 'leastconn') return { balance: 'least_connections' };
+  if (algorithm === 'source' || (algorithm === 'hash' && on === 'src')) return { balance: 'hash' };
+  if (algorithm === 'hash' && /^(ssl_fc_sni|req[._]ssl_sni)(,lower)?$/.test(on))
+    return { balance: 'hash', hash_on: 'sni' };
+  if (algorithm.startsWith('random')) return { balance: 'random_two' };
+  if (line && !['roundrobin', 'static-rr'].includes(algorithm)) {
+    notes.notCarried(line, line.text, 'there is no such balancing here; round_robin takes its place');
+  }
+  return {};
+}
+
+function tlsOf(
+  first: Server,
+  servers: readonly Server[],
+  { kind }: Approach,
+  { files, defaults, notes }: Tools,
+): { readonly server_name?: string; readonly [option: string]: unknown } {
+  const options: Options = new Map([...defaults.options, ...first.options]);
+  const value = (option: string) => options.get(option)?.value;
+  const crt = options.get('crt');
+  const common = {
+    ...tlsParameters(options, notes),
+    ...(crt && { certificate: files.certificate(crt.value, crt.line) }),
+  };
+  const sent = sniName(options, kind, notes);
+  if ((value('verify') ?? (defaults.verifiesNothing ? 'none' : 'required')) === 'none') {
+    const message = 'HAProxy verifies nothing of this server, so `verify: none`: anyone can pass for it';
+    notes.look(
+      first.line,
+      `server ${first.name}: verify none`,
+      message,
+      'give ca-file, or `pins` with `verify: pin`',
+    );
+    return { ...(sent !== undefined && { server_name: sent }), verify: 'none', ...common };
+  }
+  const ca = value('ca-file');
+  const authority = files.authority('servers', [ca ?? '@system-ca'], value('crl-file'));
+  const trust = authority === 'system' ? {} : { authority };
+  const verified = sent ?? value('verifyhost');
+  if (verified !== undefined) return { server_name: verified, ...trust, ...common };
+  const names = servers.map(({ name }) => name).join(', ');
+  const message =
+    'without sni or verifyhost HAProxy takes any certificate of that authority, so `verify: ca`';
+  notes.look(first.line, `server ${names}: verify required`, message, 'set `server_name` and `verify: full`');
+  return { ...trust, verify: 'ca', ...common };
+}
+
+/** The name that is sent, which is then the one that is verified; `{sni}` is the client's. */
+function sniName(options: Options, kind: Approach['kind'], notes: Notes): string | undefined {
+  const sni = options.get('sni');
+  if (sni === undefined) return undefined;
+  const fixed = /^str\((.+)\)$/.exec(sni.value)?.[1];
+  if (fixed !== undefined) return fixed;
+  // Of a client without TLS there is no name: HAProxy sends none then.
+  if (/^ssl_fc_sni(,lower)?$/.test(sni.value)) return kind === 'terminated' ? '{sni}' : undefined;
+  if (/^req[._]ssl_sni(,lower)?$/.test(sni.value)) return undefined;
+  notes.notCarried(sni.line, `sni ${sni.value}`, 'only a fixed name and that of the client are sent here');
+  return undefined;
+}
+
+function proxyHeader({ options }: Server, notes: Notes): object {
+  const said = options.get('proxy-v2-options');
+  const known: Readonly<Record<string, string>> = {
+    ssl: 'ssl',
+    'cert-cn': 'ssl',
+    'cert-key': 'ssl',
+    'cert-sig': 'ssl',
+    'ssl-cipher': 'ssl',
+    authority: 'authority',
+    crc32c: 'crc32c',
+    'unique-id': 'unique_id',
+  };
+  const listed = said?.value.split(',') ?? [];
+  const strange = listed.filter((option) => known[option] === undefined);
+  if (said && strange.length > 0)
+    notes.notCarried(said.line, `proxy-v2-options ${strange.join(',')}`, 'there is no such TLV here');
+  const isSsl = options.has('send-proxy-v2-ssl') || options.has('send-proxy-v2-ssl-cn');
+  const tlvs = [...new Set([...(isSsl ? ['ssl'] : []), ...listed.flatMap((option) => known[option] ?? [])])];
+  if (tlvs.length > 0) return { send_proxy_protocol: { version: 'v2', tlvs } };
+  if (options.has('send-proxy-v2') || isSsl) return { send_proxy_protocol: 'v2' };
+  return options.has('send-proxy') ? { send_proxy_protocol: 'v1' } : {};
+}
+
+function timeouts(backend: ProxySection): object {
+  const connect = timeOf(backend.last('timeout', 'connect')?.words[2]);
+  return connect === undefined ? {} : { timeouts: { connect: connect === 0 ? 'off' : duration(connect) } };
+}
+
+function retries(backend: ProxySection): object {
+  const count = Number(backend.last('retries')?.words[1] ?? Number.NaN);
+  return Number.isNaN(count) ? {} : { retries: Math.min(count, 20) };
+}
+
+/** HAProxy counts by server and lets others wait. */
+function limits(servers: readonly Server[], backend: ProxySection, notes: Notes): object {
+  const limited = servers.filter(({ options }) => Number(options.get('maxconn')?.value ?? 0) > 0);
+  const [first] = limited;
+  if (first === undefined) return {};
+  const what = `server ${first.name}: maxconn`;
+  if (limited.length < servers.length) {
+    notes.notCarried(
+      first.line,
+      what,
+      'an upstream has one limit for all its endpoints, and not all have one here',
+    );
+    return {};
+  }
+  const sum = limited.reduce((all, { options }) => all + Number(options.get('maxconn')?.value), 0);
+  if (limited.length > 1)
+    notes.look(first.line, what, `the limit is the sum, ${sum}, and not of each endpoint`);
+  const wait = timeOf((backend.last('timeout', 'queue') ?? backend.last('timeout', 'connect'))?.words[2]);
+  const max = Number(first.options.get('maxqueue')?.value ?? 0);
+  const queue = {
+    max: max === 0 ? 'off' : max,
+    ...(wait !== undefined && { timeout: wait === 0 ? 'off' : duration(wait) }),
+  };
+  return { limits: { connections: sum, queue } };
+}
+
+/** What happens when an endpoint goes down, or comes back. */
+function reactions(servers: readonly Server[], notes: Notes): object {
+  const [first] = servers;
+  const value = (option: string) => first?.options.get(option)?.value;
+  const isChecked = servers.some(({ options }) => options.has('check'));
+  const slow = timeOf(value('slowstart'));
+  const observed = first?.options.get('observe');
+  if (observed && observed.value !== 'layer4') {
+    notes.notCarried(observed.line, `observe ${observed.value}`, 'only dials that fail are counted here');
+  }
+  const failures = Number(value('error-limit') ?? 10);
+  return {
+    ...(slow && (isChecked || observed) && { slow_start: duration(slow) }),
+    ...(isChecked && value('on-marked-down') === 'shutdown-sessions' && { on_down: 'close' }),
+    ...(observed?.value === 'layer4' && { outlier: { failures } }),
+  };
+}
+
+function tellStickiness(backend: ProxySection, notes: Notes): void {
+  const tell = (line: Line) =>
+    notes.notCarried(
+      line,
+      line.text,
+      'there are no tables here',
+      '`balance: hash` keeps a client with one endpoint',
+    );
+  for (const line of [...backend.every('stick-table'), ...backend.every('stick')]) tell(line);
+  const source = backend.last('source');
+  if (source) notes.notCarried(source, source.text, 'the system chooses the address that is dialled from');
+}

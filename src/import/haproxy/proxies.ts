@@ -1,0 +1,101 @@
+/** Frontends, backends and listens with what their defaults say, and an account of which lines were understood. */
+import type { Notes } from '../notes.ts';
+import type { Line, Section } from './syntax.ts';
+
+export type ProxySection = {
+  readonly section: Section;
+  readonly kind: 'frontend' | 'backend' | 'listen';
+  readonly name: string;
+  /** The last line with these first words, its own before its defaults'. Understood from now on. */
+  readonly last: (...words: readonly string[]) => Line | undefined;
+  /** All lines with these first words, its defaults' first. Understood from now on. */
+  readonly every: (...words: readonly string[]) => readonly Line[];
+};
+
+export type Configuration = {
+  readonly proxies: readonly ProxySection[];
+  /** The last line of `global` with these first words. */
+  readonly global: (...words: readonly string[]) => Line | undefined;
+  /** Says what of all lines was not understood, to be called at the end. */
+  readonly tellRest: () => void;
+};
+
+/** Proxies in mode tcp, which is the default. Others are told of and left out. */
+export function readConfiguration(sections: readonly Section[], notes: Notes): Configuration {
+  const understood = new Set<Line>();
+  const mark = (lines: readonly Line[]) => {
+    for (const line of lines) understood.add(line);
+    return lines;
+  };
+  const globals = sections.filter(({ kind }) => kind === 'global').flatMap(({ lines }) => lines);
+  const skipped = new Set<Section>();
+  const proxies: ProxySection[] = [];
+  let defaults: Section | undefined;
+  for (const section of sections) {
+    if (section.kind === 'defaults') defaults = section;
+    if (!isProxyKind(section.kind)) continue;
+    const { from } = section;
+    const taken =
+      from === undefined ? defaults : sections.find((one) => one.kind === 'defaults' && one.name === from);
+    const lines = [...(taken?.lines ?? []), ...section.lines];
+    const every = (...words: readonly string[]) => mark(lines.filter((line) => begins(line, words)));
+    const last = (...words: readonly string[]) => every(...words).at(-1);
+    const mode = last('mode')?.words[1] ?? 'tcp';
+    if (mode !== 'tcp' || last('disabled')?.words.length === 1) {
+      skipped.add(section);
+      const why = mode === 'tcp' ? 'it is disabled' : `it is in mode ${mode}, and penstock proxies streams`;
+      notes.notCarried(section, `${section.kind} ${section.name}`, why);
+      continue;
+    }
+    proxies.push({ section, kind: section.kind, name: section.name, every, last });
+  }
+  return {
+    proxies,
+    global: (...words) => mark(globals.filter((line) => begins(line, words))).at(-1),
+    tellRest() {
+      for (const section of sections) {
+        if (!skipped.has(section)) tellRestOf(section, understood, notes);
+      }
+    },
+  };
+}
+
+function isProxyKind(kind: string): kind is ProxySection['kind'] {
+  return kind === 'frontend' || kind === 'backend' || kind === 'listen';
+}
+
+function begins({ words }: Line, wanted: readonly string[]): boolean {
+  return wanted.every((word, index) => words[index] === word);
+}
+
+/** What has no meaning here: how HAProxy runs, what it logs, HTTP, and tuning of its own. */
+const idle = new RegExp(
+  `^(${[
+    'log|log-tag|log-format|log-format-sd|error-log-format|log-steps|no log|unique-id-format',
+    'chroot|daemon|user|group|uid|gid|pidfile|stats|master-worker|node|description|localpeer|hard-stop-after|grace|set-dumpable',
+    'external-check|insecure-.*|nbproc|nbthread|cpu-map|thread-groups?|ulimit-n|fd-hard-limit|maxpipes|spread-checks|expose-.*',
+    'tune\\..*|noepoll|nopoll|nosplice|noreuseport|busy-polling|strict-limits|quiet|debug|zero-warning|lua-.*|setenv|presetenv|resetenv',
+    'unix-bind|ssl-dh-param-file|ssl-engine|ssl-mode-async|ssl-load-extra-.*|issuers-chain-path|harden\\..*|limited-quic',
+    'mode|id|enabled|guid|backlog|fullconn|errorfile|errorfiles|errorloc.*|http-.*|cookie|hash-type|hash-balance-factor|email-alert',
+    'option (tcplog|httplog|dontlognull|dontlog-normal|logasap|log-health-checks|log-separate-errors|socket-stats|contstats|accept-.*)',
+    'option (tcpka|clitcpka|srvtcpka|splice-.*|tcp-smart-.*|http.*|forwardfor|originalto|redispatch|persist|nolinger|abortonclose)',
+    'option (idle-close-on-response|h1-.*|disable-h2-upgrade|independent-streams|transparent|prefer-last-server|checkcache|http_proxy)',
+    'no option .*|timeout (http-.*|tarpit|client-hs)|clitcpka-.*|srvtcpka-.*|retry-on|compression|capture|monitor.*|acl|dispatch-none',
+  ].join('|')})$`,
+);
+
+function tellRestOf(section: Section, understood: ReadonlySet<Line>, notes: Notes): void {
+  const { kind, name, lines } = section;
+  if (!['global', 'defaults', 'frontend', 'backend', 'listen'].includes(kind)) {
+    notes.notCarried(section, `${kind} ${name}`.trim(), 'there are no such sections here');
+    return;
+  }
+  for (const line of lines) {
+    if (understood.has(line)) continue;
+    const [first = '', second = ''] = line.words;
+    const unused = 'no proxy in mode tcp takes it';
+    if (idle.test(first) || idle.test(`${first} ${second}`) || (kind === 'defaults' && first === 'timeout')) {
+      notes.leftOut(line, line.text, first === 'timeout' ? unused : 'it has no meaning here');
+    } else notes.notCarried(line, line.text, 'there is no such setting here');
+  }
+}

@@ -1,0 +1,95 @@
+/** `server` lines with their `default-server`s. */
+import type { Notes } from '../notes.ts';
+import type { ProxySection } from './proxies.ts';
+import type { Line } from './syntax.ts';
+import type { Options } from './tls.ts';
+
+export type Server = {
+  readonly name: string;
+  readonly address: string;
+  readonly line: Line;
+  readonly options: Options;
+  /** `server-template`: as many of the addresses of a name as there are. */
+  readonly isTemplate: boolean;
+};
+
+const flags = [
+  'ssl|check|backup|disabled|enabled|send-proxy|send-proxy-v2|send-proxy-v2-ssl|send-proxy-v2-ssl-cn|check-send-proxy|check-ssl',
+  'agent-check|allow-0rtt|force-sslv3|force-tlsv10|force-tlsv11|force-tlsv12|force-tlsv13|no-sslv3|no-tlsv10|no-tlsv11|no-tlsv12|no-tlsv13',
+  'no-tls-tickets|no-ssl-reuse|stick|non-stick|tfo|tls-tickets|check-via-socks4|no-agent-check|no-backup|no-check|no-check-ssl|no-check-send-proxy',
+  'no-send-proxy|no-send-proxy-v2|no-send-proxy-v2-ssl|no-send-proxy-v2-ssl-cn|no-ssl|no-tfo|no-verifyhost|no-force-tlsv12|ssl-reuse',
+]
+  .join('|')
+  .split('|');
+
+/** The servers that take clients. Options that say "no" take back what default-server said. */
+export function readServers(backend: ProxySection, notes: Notes): Server[] {
+  const defaults = new Map(
+    backend.every('default-server').flatMap((line) => [...readOptions(line.words.slice(1), line)]),
+  );
+  const templates = backend.every('server-template').map((line) => {
+    const [, prefix = '', , address = '', ...rest] = line.words;
+    return { name: prefix, address, line, rest, isTemplate: true };
+  });
+  const plain = backend.every('server').map((line) => {
+    const [, name = '', address = '', ...rest] = line.words;
+    return { name, address, line, rest, isTemplate: false };
+  });
+  return [...plain, ...templates].flatMap(({ rest, ...server }) => {
+    const options = new Map([...defaults, ...readOptions(rest, server.line)]);
+    for (const option of [...options.keys()]) {
+      if (!option.startsWith('no-') || !flags.includes(option.slice(3))) continue;
+      options.delete(option.slice(3));
+    }
+    if (options.has('enabled')) options.delete('disabled');
+    const idle = options.has('disabled')
+      ? 'it is disabled'
+      : options.get('weight')?.value === '0'
+        ? 'its weight is 0'
+        : '';
+    if (idle !== '') {
+      notes.leftOut(server.line, `server ${server.name}`, `${idle}: no client is sent to it`);
+      return [];
+    }
+    tellStrange(options, server.name, notes);
+    return [{ ...server, options }];
+  });
+}
+
+function readOptions(words: readonly string[], line: Line): Map<string, { value: string; line: Line }> {
+  const options = new Map<string, { value: string; line: Line }>();
+  for (let at = 0; at < words.length; at++) {
+    const option = words[at] ?? '';
+    options.set(option, { value: flags.includes(option) ? '' : (words[++at] ?? ''), line });
+    // `source ADDRESS usesrc …`
+    if (option === 'source' && words[at + 1] === 'usesrc') at += 2;
+  }
+  return options;
+}
+
+const carried =
+  /^(ssl|check|backup|disabled|enabled|weight|maxconn|maxqueue|inter|rise|fall|verify|verifyhost|ca-file|crl-file|crt|sni|alpn|ciphers|ciphersuites|curves|ssl-(min|max)-ver|force-tlsv1[23]|no-tlsv1[23]|send-proxy(-v2(-ssl(-cn)?)?)?|proxy-v2-options|slowstart|on-marked-down|observe|error-limit|on-error|check-ssl|check-sni|port|addr|socks4|namespace|check-via-socks4|no-.*)$/;
+
+/** What has no counterpart and needs none. */
+const idle =
+  /^(id|cookie|redir|minconn|fastinter|downinter|on-marked-up|init-addr|init-state|resolvers|resolve-.*|tcp-ut|tfo|no-.*|pool-.*|max-reuse|stick|non-stick|track|ws|log-proto|log-bufsize|cc|hash-key|guid|shard|ssl-reuse|tls-tickets|check-reuse-pool|idle-ping|strict-maxconn|check-send-proxy|allow-0rtt)$/;
+
+function tellStrange(options: Options, name: string, notes: Notes): void {
+  for (const [option, { value, line }] of options) {
+    if (carried.test(option)) continue;
+    const what = `server ${name}: ${option} ${value}`.trim();
+    if (idle.test(option)) notes.leftOut(line, what, 'it has no meaning here');
+    else notes.notCarried(line, what, whyNot[option] ?? 'there is no such setting here');
+  }
+}
+
+const whyNot: Readonly<Record<string, string>> = {
+  source: 'the system chooses the address that is dialled from',
+  interface: 'the system chooses the address that is dialled from',
+  'agent-check': 'there are no agents here',
+  'agent-port': 'there are no agents here',
+  'agent-inter': 'there are no agents here',
+  proto: 'only streams are proxied',
+  'check-alpn': 'checks are as `tls` of the upstream has it',
+  'check-proto': 'only streams are proxied',
+};

@@ -1,0 +1,143 @@
+/** The lines of haproxy.cfg as words, and its sections. */
+import { environment } from '../draft.ts';
+import type { Notes, Place } from '../notes.ts';
+import { ImportError, type Input } from '../result.ts';
+
+export type Line = Place & {
+  readonly words: readonly string[];
+  /** As it is written, without its comment and indentation, for notes. */
+  readonly text: string;
+};
+
+/** `global`, `defaults`, `frontend`, `backend`, `listen`, or any other. */
+export type Section = Place & {
+  readonly kind: string;
+  readonly name: string;
+  /** `from NAME` in its head: the defaults that it takes. */
+  readonly from: string | undefined;
+  readonly lines: readonly Line[];
+};
+
+const kinds = [
+  'global defaults frontend backend listen userlist peers resolvers mailers cache program ring http-errors log-forward fcgi-app',
+  'crt-store log-profile traces acme',
+].flatMap((words) => words.split(' '));
+
+/** All sections of the files, as if they were one file. Throws an ImportError if there are none, or a line is before any. */
+export function readSections(inputs: readonly Input[], notes: Notes): Section[] {
+  const sections: (Section & { readonly lines: Line[] })[] = [];
+  for (const input of inputs) {
+    for (const line of readLines(input, notes)) {
+      const [kind = '', second] = line.words;
+      if (kinds.includes(kind)) {
+        const from = line.words.indexOf('from');
+        const name = second === undefined || second === 'from' ? '' : second;
+        sections.push({
+          ...line,
+          kind,
+          name,
+          from: from === -1 ? undefined : line.words[from + 1],
+          lines: [],
+        });
+      } else if (sections.length === 0) {
+        throw new ImportError(
+          `${line.file}:${line.line}: "${kind}" stands in no section: is this a haproxy.cfg?`,
+        );
+      } else sections.at(-1)?.lines.push(line);
+    }
+  }
+  if (sections.length === 0) throw new ImportError(`${inputs[0]?.file}: it has no sections`);
+  return sections;
+}
+
+/** Lines with words. What stands between `.if` and `.endif` is not known to hold, so it is left out, and told. */
+function readLines({ file, text }: Input, notes: Notes): Line[] {
+  let conditions = 0;
+  return text.split(/\r?\n/).flatMap((source, index): Line[] => {
+    const place = { file, line: index + 1 };
+    const { words, length } = split(source, place);
+    const [first = ''] = words;
+    const line = { ...place, words, text: source.slice(0, length).trim() };
+    if (first === '.if') conditions += 1;
+    if (first === '.endif') conditions = Math.max(0, conditions - 1);
+    if (words.length === 0) return [];
+    if (!first.startsWith('.') && conditions === 0) return [line];
+    notes.notCarried(line, line.text, 'what is between .if and .endif may hold or not');
+    return [];
+  });
+}
+
+/** Words as HAProxy splits them (configuration manual, §2.2 and §2.3), and where a comment begins. */
+function split(source: string, place: Place): { words: string[]; length: number } {
+  const words: string[] = [];
+  let word: string | undefined;
+  let at = 0;
+  while (at < source.length) {
+    const char = source.charAt(at);
+    if (char === '#') break;
+    if (/\s/.test(char)) {
+      if (word !== undefined) words.push(word);
+      word = undefined;
+      at += 1;
+      continue;
+    }
+    const part = readPart(source, at, place);
+    word = (word ?? '') + part.text;
+    at = part.end;
+  }
+  if (word !== undefined) words.push(word);
+  return { words, length: at };
+}
+
+type Part = { readonly text: string; readonly end: number };
+
+function readPart(source: string, at: number, place: Place): Part {
+  const char = source.charAt(at);
+  if (char === '\\') return readEscape(source, at);
+  if (char === '"') return readQuoted(source, at + 1, place);
+  if (char !== "'") return { text: char, end: at + 1 };
+  const end = source.indexOf("'", at + 1);
+  if (end === -1) throw new ImportError(`${place.file}:${place.line}: a quote is not closed`);
+  return { text: source.slice(at + 1, end), end: end + 1 };
+}
+
+const escapes: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t' };
+
+/** What is no escape, such as `\.` of a regular expression, keeps its backslash. */
+function readEscape(source: string, at: number): Part {
+  const next = source.charAt(at + 1);
+  const hex = /^x([0-9a-fA-F]{2})/.exec(source.slice(at + 1))?.[1];
+  if (hex !== undefined) return { text: String.fromCharCode(Number.parseInt(hex, 16)), end: at + 4 };
+  const special = escapes[next] ?? ('\\ #"\'$'.includes(next) ? next : undefined);
+  return special === undefined || next === '' ? { text: '\\', end: at + 1 } : { text: special, end: at + 2 };
+}
+
+/** Within double quotes there are escapes and variables. */
+function readQuoted(source: string, start: number, place: Place): Part {
+  let text = '';
+  let at = start;
+  while (at < source.length && source.charAt(at) !== '"') {
+    const rest = source.slice(at);
+    const variable = /^\$(?:\{([A-Za-z_]\w*)(?:-([^}]*))?\}|([A-Za-z_]\w*))/.exec(rest);
+    if (variable) {
+      text += environment(variable[1] ?? variable[3] ?? '', variable[2]);
+      at += variable[0].length;
+    } else if (rest.startsWith('\\')) {
+      const escaped = readEscape(source, at);
+      text += escaped.text;
+      at = escaped.end;
+    } else {
+      text += rest.charAt(0);
+      at += 1;
+    }
+  }
+  if (at >= source.length) throw new ImportError(`${place.file}:${place.line}: a quote is not closed`);
+  return { text, end: at + 1 };
+}
+
+/** Milliseconds of a time such as `10`, `5s` or `1m` (manual, §2.5); undefined if it is none. */
+export function timeOf(text: string | undefined): number | undefined {
+  const [, count, unit = 'ms'] = /^(\d+)(us|ms|s|m|h|d)?$/.exec(text ?? '') ?? [];
+  const factors: Readonly<Record<string, number>> = { us: 1e-3, ms: 1, s: 1e3, m: 6e4, h: 36e5, d: 864e5 };
+  return count === undefined ? undefined : Number(count) * (factors[unit] ?? 1);
+}

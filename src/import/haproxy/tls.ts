@@ -1,0 +1,109 @@
+/** What `bind`, `server`, crt-list and `global` say of TLS in common: versions, ciphers, curves. */
+import { createSecureContext } from 'node:tls';
+import type { Notes } from '../notes.ts';
+import type { Line } from './syntax.ts';
+
+/** Options of TLS by name, with the line that each comes from; of options said twice the last counts. */
+export type Options = ReadonlyMap<string, { readonly value: string; readonly line: Line }>;
+
+/** `min_version`, `max_version`, `ciphers`, `groups` and `alpn` of penstock. */
+export function tlsParameters(options: Options, notes: Notes): object {
+  const alpn = options.get('alpn')?.value.split(',');
+  return {
+    ...(alpn && { alpn }),
+    ...versions(options, notes),
+    ...ciphers(options, notes),
+    ...groups(options, notes),
+  };
+}
+
+const order = ['SSLv3', 'TLSv1.0', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'];
+
+function versions(options: Options, notes: Notes): object {
+  const bound = (option: string) => {
+    const said = options.get(option);
+    if (said !== undefined && order.indexOf(said.value) < 3) {
+      const message = 'versions below 1.2 are not spoken here';
+      notes.notCarried(said.line, `${option} ${said.value}`, message);
+    }
+    return said?.value;
+  };
+  const isForced = (version: string) => options.has(`force-${version}`);
+  for (const [option, { line }] of options) {
+    if (/^force-(sslv3|tlsv10|tlsv11)$/.test(option)) {
+      notes.notCarried(line, option, 'versions below 1.2 are not spoken here');
+    }
+  }
+  const min = bound('ssl-min-ver');
+  const max = bound('ssl-max-ver');
+  const only13 = min === 'TLSv1.3' || isForced('tlsv13') || options.has('no-tlsv12');
+  const only12 = max === 'TLSv1.2' || isForced('tlsv12') || options.has('no-tlsv13');
+  return { ...(only13 && { min_version: '1.3' }), ...(only12 && !only13 && { max_version: '1.2' }) };
+}
+
+/** In penstock both kinds stand in one list, which has to have the suites of 1.3 for there to be any. */
+function ciphers(options: Options, notes: Notes): object {
+  const [old, suites] = [options.get('ciphers'), options.get('ciphersuites')];
+  if (old === undefined && suites === undefined) return {};
+  const newest =
+    suites?.value ?? 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256';
+  if (old === undefined) {
+    notes.notCarried(
+      suites?.line ?? { file: '', line: 0 },
+      'ciphersuites',
+      'without `ciphers` they do not stand alone here',
+    );
+    return {};
+  }
+  const listed = [...newest.split(':'), ...old.value.split(':')].filter((cipher) => cipher !== '');
+  const strange = listed.filter((cipher) => !/^[!+\-@]/.test(cipher) && !isKnown({ ciphers: cipher }));
+  if (strange.length === 0) return { ciphers: listed };
+  notes.notCarried(
+    old.line,
+    'ciphers',
+    `OpenSSL here does not know ${strange.join(', ')}`,
+    'they are left out',
+  );
+  return { ciphers: listed.filter((cipher) => !strange.includes(cipher)) };
+}
+
+function groups(options: Options, notes: Notes): object {
+  const said = options.get('curves') ?? options.get('ecdhe');
+  if (said === undefined) return {};
+  const listed = said.value.split(':');
+  const strange = listed.filter((group) => !isKnown({ ecdhCurve: group }));
+  if (strange.length > 0)
+    notes.notCarried(said.line, 'curves', `OpenSSL here does not know ${strange.join(', ')}`);
+  const known = listed.filter((group) => !strange.includes(group));
+  return known.length === 0 ? {} : { groups: known };
+}
+
+function isKnown(options: { ciphers: string } | { ecdhCurve: string }): boolean {
+  try {
+    createSecureContext(options);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The options that `ssl-default-bind-…` or `ssl-default-server-…` of `global` set for all. */
+export function defaultOptions(
+  side: 'bind' | 'server',
+  global: (...words: readonly string[]) => Line | undefined,
+): Map<string, { value: string; line: Line }> {
+  const options = new Map<string, { value: string; line: Line }>();
+  const take = (key: string, option: string) => {
+    const line = global(`ssl-default-${side}-${key}`);
+    if (line) options.set(option, { value: line.words[1] ?? '', line });
+  };
+  take('ciphers', 'ciphers');
+  take('ciphersuites', 'ciphersuites');
+  take('curves', 'curves');
+  const line = global(`ssl-default-${side}-options`);
+  const words = line?.words.slice(1) ?? [];
+  for (const [index, word] of words.entries()) {
+    if (line) options.set(word, { value: words[index + 1] ?? '', line });
+  }
+  return options;
+}

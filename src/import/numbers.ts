@@ -1,0 +1,27 @@
+/** Times and weights, as penstock writes them. */
+
+const longest = 24 * 86_400_000;
+const units = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1000],
+] as const;
+
+/** Milliseconds in the largest unit that has them whole, within what penstock takes: 1ms to 24d. */
+export function duration(milliseconds: number): string {
+  const ms = Math.min(Math.max(Math.round(milliseconds), 1), longest);
+  const [unit, size] = units.find(([, size]) => ms % size === 0) ?? ['ms', 1];
+  return `${ms / size}${unit}`;
+}
+
+/** The same shares in numbers from 1 to 1000. */
+export function scaledWeights(weights: readonly number[]): number[] {
+  const most = Math.max(...weights, 1);
+  const divisor = most > 1000 ? most / 1000 : weights.reduce(greatestCommonDivisor, 0) || 1;
+  return weights.map((weight) => Math.max(1, Math.round(weight / divisor)));
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+}

@@ -1,0 +1,90 @@
+/** From what is decided about each kind of client to penstock's routes. */
+import { type Clients, kindsOf, patternsAbove, sniOf } from './clients.ts';
+import type { Entry } from './decision.ts';
+import { cidrsOf, complement, isEverywhere } from './networks.ts';
+
+/** A route as the file has it, and what is said beside it. */
+export type RouteDraft = { readonly value: Readonly<Record<string, unknown>>; readonly comment?: string };
+
+/** What becomes of clients that are let through; `refused` says why they are not, after all. */
+export type Handling =
+  | { readonly tls: object | 'passthrough' | 'off'; readonly upstream: string }
+  | { readonly refused: string };
+
+export type Routing<Target> = {
+  /** The names and patterns that matter. */
+  readonly patterns: readonly string[];
+  readonly decideFor: (clients: Clients) => readonly Entry<Target>[];
+  readonly handle: (entry: Entry<Target>, target: Target, clients: Clients) => Handling;
+};
+
+/** The routes of clients that speak TLS. Names about which the same is decided share a route. */
+export function routesByName<Target>(routing: Routing<Target>): RouteDraft[] {
+  const kept = new Map<string, Kind>();
+  for (const clients of kindsOf(routing.patterns)) {
+    const sni = sniOf(clients) ?? '';
+    const above = patternsAbove(clients).find((pattern) => kept.has(pattern)) ?? '';
+    const parent = sni === '' ? undefined : kept.get(above);
+    const rows = rowsOf(routing, clients);
+    // Undecided is refused; without a word of its own the name would fall to the pattern above it.
+    const own = rows.length === 0 && parent && parent.rows.length > 0 ? [refusal(undefined)] : rows;
+    const key = JSON.stringify(own);
+    if (parent?.key !== key) kept.set(sni, { rows: own, key });
+  }
+  return grouped(kept);
+}
+
+/** The routes of clients that speak no TLS, or of a listener that does not look. */
+export function plainRoutes<Target>({ decideFor, handle }: Omit<Routing<Target>, 'patterns'>): RouteDraft[] {
+  return rowsOf({ patterns: [], decideFor, handle }, { kind: 'plain' });
+}
+
+type Kind = { readonly rows: readonly RouteDraft[]; readonly key: string };
+
+function rowsOf<Target>({ decideFor, handle }: Routing<Target>, clients: Clients): RouteDraft[] {
+  return withoutComplement(decideFor(clients)).map((entry) => {
+    const conditions = {
+      ...(entry.alpn && { alpn: entry.alpn }),
+      ...(!isEverywhere(entry.from) && { from: cidrsOf(entry.from) }),
+    };
+    if (entry.to === undefined) return refusal(entry.because, conditions);
+    const handled = handle(entry, entry.to, clients);
+    return 'refused' in handled
+      ? refusal(handled.refused, conditions)
+      : { value: { ...conditions, ...handled } };
+  });
+}
+
+/** Everyone but those elsewhere is refused, and whoever is left let through: better said by where the latter come from. */
+function withoutComplement<Target>(entries: readonly Entry<Target>[]): readonly Entry<Target>[] {
+  const [denied, last] = entries.slice(-2);
+  if (!denied || !last || denied.to !== undefined || last.to === undefined) return entries;
+  if (denied.alpn || last.alpn || !isEverywhere(last.from)) return entries;
+  const from = complement(denied.from);
+  const isShorter = cidrsOf(from).length < cidrsOf(denied.from).length;
+  return isShorter ? [...entries.slice(0, -2), { ...last, from }] : entries;
+}
+
+function refusal(comment: string | undefined, conditions = {}): RouteDraft {
+  return { value: { ...conditions, deny: true }, ...(comment !== undefined && { comment }) };
+}
+
+/** Names first, then patterns, then the rest; within each as they were mentioned. */
+function grouped(kept: ReadonlyMap<string, Kind>): RouteDraft[] {
+  const groups = new Map<string, { names: string[]; rows: readonly RouteDraft[] }>();
+  const rank = (name: string) => (name === '' ? 2 : name.startsWith('*.') ? 1 : 0);
+  const names = [...kept.keys()].sort((a, b) => rank(a) - rank(b));
+  for (const name of names) {
+    const { rows, key } = kept.get(name) ?? { rows: [], key: '' };
+    const group = name === '' ? `other ${key}` : key;
+    const there = groups.get(group);
+    if (there) there.names.push(name);
+    else groups.set(group, { names: [name], rows });
+  }
+  return [...groups.values()].flatMap(({ names, rows }) =>
+    rows.map(({ value, comment }) => ({
+      value: { ...(names[0] !== '' && { sni: names.length === 1 ? names[0] : names }), ...value },
+      ...(comment !== undefined && { comment }),
+    })),
+  );
+}

@@ -1,0 +1,165 @@
+/**
+ * Proves that no rule of HAProxy's gets lost on the way to penstock's routes: for rules made up at random, each client gets to
+ * the backend that HAProxy's order of rules gives it, or is refused as it is there. Where a rule cannot be said in
+ * routes, clients are refused; nobody gets anywhere that HAProxy would not let them.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { blockList, inBlockList } from '../src/address.ts';
+import { configSchema } from '../src/config/schema.ts';
+import { buildRouter } from '../src/route/router.ts';
+import { fromHaproxy } from './support/imported.ts';
+
+type Client = { readonly sni: string | undefined; readonly client: string; readonly alpn: readonly string[] };
+type Condition = { readonly text: string; readonly holds: (client: Client) => boolean };
+type Rule = { readonly action: string; readonly word: 'if' | 'unless'; readonly any: readonly Condition[][] };
+
+const names = [
+  'a.example',
+  'x.a.example',
+  'b.example',
+  'x.b.example',
+  'y.x.b.example',
+  'example',
+  'other.test',
+];
+const addresses = ['10.1.2.3', '10.9.0.1', '192.168.1.1', '2001:db8::1', '203.0.113.5'];
+const networks = ['10.0.0.0/8', '10.1.0.0/16', '192.168.0.0/16', '2001:db8::/32', '203.0.113.5'];
+
+const exact = fc.constantFrom(...names).map((name) => ({
+  text: `{ req.ssl_sni -i ${name} }`,
+  holds: ({ sni }: Client) => sni === name,
+}));
+const ending = fc.constantFrom('.example', '.a.example', '.b.example').map((end) => ({
+  text: `{ req.ssl_sni -m end ${end} }`,
+  holds: ({ sni }: Client) => sni?.endsWith(end) ?? false,
+}));
+const source = fc.subarray(networks, { minLength: 1 }).map((cidrs) => {
+  const list = blockList(cidrs);
+  return { text: `{ src ${cidrs.join(' ')} }`, holds: ({ client }: Client) => inBlockList(list, client) };
+});
+/** What routes have no words for. */
+const vague = fc.constantFrom(
+  { text: '{ req.ssl_sni -m sub x }', holds: ({ sni }: Client) => sni?.includes('x') ?? false },
+  { text: '{ req.ssl_sni -m beg x. }', holds: ({ sni }: Client) => sni?.startsWith('x.') ?? false },
+  { text: '{ req.ssl_sni -m reg ^[xy]+\\.b }', holds: ({ sni }: Client) => /^[xy]+\.b/.test(sni ?? '') },
+  {
+    text: '{ req.ssl_sni -m end b.example }',
+    holds: ({ sni }: Client) => sni?.endsWith('b.example') ?? false,
+  },
+);
+
+function negatable(condition: fc.Arbitrary<Condition>): fc.Arbitrary<Condition> {
+  return fc
+    .tuple(condition, fc.boolean())
+    .map(([{ text, holds }, negated]) =>
+      negated ? { text: `!${text}`, holds: (client) => !holds(client) } : { text, holds },
+    );
+}
+
+function rulesOf(condition: fc.Arbitrary<Condition>): fc.Arbitrary<Rule[]> {
+  const rule = fc.record({
+    action: fc.constantFrom(
+      'tcp-request connection reject',
+      'tcp-request content accept',
+      'tcp-request content reject',
+      'use_backend one',
+      'use_backend two',
+    ),
+    word: fc.constantFrom('if' as const, 'unless' as const),
+    any: fc.array(fc.array(negatable(condition), { minLength: 1, maxLength: 2 }), {
+      minLength: 1,
+      maxLength: 2,
+    }),
+  });
+  return fc.array(rule, { maxLength: 7 });
+}
+
+const clients = fc.record({
+  sni: fc.option(fc.constantFrom(...names, 'badb.example'), { nil: undefined }),
+  client: fc.constantFrom(...addresses),
+  alpn: fc.constant<readonly string[]>([]),
+});
+
+/** As the manual says it: stage by stage, each from the top. */
+function byHaproxy(rules: readonly Rule[], hasDefault: boolean, client: Client): string | undefined {
+  const met = ({ any, word }: Rule) =>
+    any.some((all) => all.every(({ holds }) => holds(client))) === (word === 'if');
+  for (const stage of ['tcp-request connection', 'tcp-request content']) {
+    const first = rules.find((rule) => rule.action.startsWith(stage) && met(rule));
+    if (first?.action.endsWith('reject')) return undefined;
+  }
+  const chosen = rules.find((rule) => rule.action.startsWith('use_backend') && met(rule));
+  return chosen?.action.split(' ')[1] ?? (hasDefault ? 'three' : undefined);
+}
+
+function configured(rules: readonly Rule[], hasDefault: boolean): string {
+  const lines = rules.map(
+    ({ action, word, any }) =>
+      `  ${action} ${word} ${any.map((all) => all.map(({ text }) => text).join(' ')).join(' or ')}`,
+  );
+  return `frontend f
+  bind 127.0.0.1:443
+  tcp-request inspect-delay 1s
+${lines.join('\n')}
+  tcp-request content accept if { req.ssl_hello_type 1 }
+  ${hasDefault ? 'default_backend three' : ''}
+${['one', 'two', 'three'].map((name) => `backend ${name}\n  server s 127.0.0.1:1\n`).join('')}`;
+}
+
+/** Connection rules ask for nothing of the hello in HAProxy; here they are tried with addresses only. */
+function isPossible(rules: readonly Rule[]): boolean {
+  return rules.every(
+    ({ action, any }) =>
+      !action.includes('connection') || any.flat().every(({ text }) => text.includes('{ src')),
+  );
+}
+
+function byPenstock(text: string, client: Client): string | undefined {
+  const { listeners } = configSchema.parse(fromHaproxy(text).config);
+  const listener = listeners['f'];
+  assert.ok(listener);
+  if (listener.deny && inBlockList(blockList(listener.deny), client.client)) return undefined;
+  if (listener.allow && !inBlockList(blockList(listener.allow), client.client)) return undefined;
+  const match = buildRouter(listener.routes).match({ ...client, ja4: '', plain: false });
+  return match && listener.routes[match.index]?.upstream;
+}
+
+test('rules about names and addresses decide as they did', () => {
+  fc.assert(
+    fc.property(
+      rulesOf(fc.oneof(exact, ending, source)),
+      fc.boolean(),
+      clients,
+      (rules, hasDefault, client) => {
+        fc.pre(isPossible(rules));
+        const text = configured(rules, hasDefault);
+        assert.equal(byPenstock(text, client), byHaproxy(rules, hasDefault, client), text);
+      },
+    ),
+    { numRuns: 300 },
+  );
+});
+
+test('rules that routes have no words for decide as they did, or refuse', () => {
+  fc.assert(
+    fc.property(
+      rulesOf(fc.oneof(exact, ending, source, vague)),
+      fc.boolean(),
+      clients,
+      (rules, hasDefault, client) => {
+        fc.pre(isPossible(rules));
+        // Of a name that merely ends like another it is told that it is not taken for one below it.
+        fc.pre(
+          client.sni !== 'badb.example' ||
+            !rules.some(({ any }) => any.flat().some(({ text }) => text.includes('end b.'))),
+        );
+        const text = configured(rules, hasDefault);
+        const [ours, theirs] = [byPenstock(text, client), byHaproxy(rules, hasDefault, client)];
+        assert.ok(ours === undefined || ours === theirs, `${text}\n${ours} in place of ${theirs}`);
+      },
+    ),
+    { numRuns: 300 },
+  );
+});
