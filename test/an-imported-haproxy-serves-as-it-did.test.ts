@@ -4,7 +4,7 @@
  * test/services has the same with HAProxy beside it.
  */
 import assert from 'node:assert/strict';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { type Credential, createAuthority } from './support/certificates.ts';
 import { echoUpstream, tlsTalk } from './support/clients.ts';
 import { fromHaproxy, serveImported } from './support/imported.ts';

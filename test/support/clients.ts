@@ -13,6 +13,8 @@ export type ClientOptions = ConnectionOptions & {
   /** This version and no other. */
   readonly version?: SecureVersion | undefined;
   readonly session?: Buffer | undefined;
+  /** Where it connects from. */
+  readonly localAddress?: string;
 };
 
 /** All that a client saw, from connect to close. */

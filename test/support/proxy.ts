@@ -75,9 +75,10 @@ function textOf(config: ProxyConfig): string {
 export async function exchange(
   port: number,
   bytes: Buffer | string,
-  options: { end?: boolean; host?: string } = {},
+  options: { end?: boolean; host?: string; localAddress?: string } = {},
 ): Promise<{ received: Buffer; reset: boolean }> {
-  const socket: Socket = connect({ port, host: options.host ?? '127.0.0.1', allowHalfOpen: true });
+  const { end, host = '127.0.0.1', ...from } = options;
+  const socket: Socket = connect({ port, host, allowHalfOpen: true, ...from });
   const chunks: Buffer[] = [];
   let reset = false;
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -85,7 +86,7 @@ export async function exchange(
   socket.on('error', () => {
     reset = true;
   });
-  if (options.end === false) socket.write(bytes);
+  if (end === false) socket.write(bytes);
   else socket.end(bytes);
   await new Promise((resolve) => socket.once('close', resolve));
   return { received: Buffer.concat(chunks), reset };
