@@ -21,6 +21,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'redis-works-over-mutual-tls': ['redis-server', 'redis-cli'],
   'mosquitto-works-over-mutual-tls': ['mosquitto', 'mosquitto_pub', 'mosquitto_sub'],
   'proxy-headers-are-those-of-haproxy-and-nginx': ['haproxy', 'nginx', 'ngx_stream_module.so'],
+  'haproxy-and-its-import-route-alike': ['haproxy'],
   'openssl-takes-what-is-stapled': ['openssl'],
   'what-pki-makes-is-good-for-openssl-and-gnutls': ['openssl', 'certtool'],
   'probe-agrees-with-real-servers': [...postgres, 'openssl', 'gnutls-serv'],
