@@ -90,8 +90,9 @@ export async function retireWorker(worker: WorkerHandle, graceMs: number): Promi
     : undefined;
   try {
     worker.cut = await worker.channel.call('drain', graceMs);
-    // A second, less patient drain may have been here first.
-    if (worker.process.isConnected()) worker.process.disconnect();
+    // A second, less patient drain may have been here first. (A worker that is told twice to disconnect throws.)
+    const { process } = worker;
+    if (process.isConnected() && !process.exitedAfterDisconnect) process.disconnect();
   } catch {
     // It has gone already, or goes with the answer that the other drain has had.
   }

@@ -163,7 +163,17 @@ function hour({
 
 const end: End = {
   seconds: 3600,
-  totals: { visits: 3800, hostile: 210, excused: 9, lost: 0, wrong: 0, up: 1e9, down: 1e9, connects: 4010 },
+  totals: {
+    visits: 3800,
+    hostile: 210,
+    excused: 9,
+    lost: 0,
+    wrong: 0,
+    up: 1e9,
+    down: 1e9,
+    connects: 4010,
+    hasty: 20,
+  },
   skipped: 0,
   faults: {
     reloads: 200,

@@ -135,6 +135,34 @@ test('an upgrade replaces every worker and cuts nothing', async (t) => {
   );
 });
 
+for (const ends of ['by themselves', 'by the end of the grace'] as const) {
+  test(`a drain during that ends the replaced workers too, quietly, whether their connections end ${ends}`, async (t) => {
+    const upstream = await tcpUpstream(t, (socket) => socket.pipe(socket));
+    const penstock = await startPenstock(t, {
+      workers: 2,
+      shutdown: { grace: ends === 'by themselves' ? '20s' : '300ms' },
+      listeners: { one: { bind: '127.0.0.1:0', routes: [echo] } },
+      upstreams: { echo: { endpoints: [`127.0.0.1:${upstream.port}`] } },
+    });
+    const clients = Array.from({ length: 12 }, () => rawClient(t, penstock.port('one')));
+    for (const { socket, until } of clients) {
+      socket.write('a');
+      await until(1);
+    }
+    penstock.child.kill('SIGUSR2');
+    // Starting workers takes its time on a busy machine.
+    await eventually(() => assert.ok(penstock.log().some(({ msg }) => msg === 'workers replaced')), 60_000);
+    penstock.child.kill('SIGTERM');
+    // Each worker is told to drain twice now: for its replacement, and to stop.
+    await eventually(() => assert.ok(penstock.log().some(({ msg }) => msg === 'draining')));
+    if (ends === 'by themselves') for (const { socket } of clients) socket.end();
+    assert.equal(await penstock.exited, 0);
+    assert.equal(penstock.stderr(), '');
+    // Nothing that they had to say is lost.
+    assert.equal(penstock.log().filter(({ msg }) => msg === 'connection').length, clients.length);
+  });
+}
+
 test('the death of the supervisor lets connections end by themselves, and then its workers', async (t) => {
   const upstream = await tcpUpstream(t, (socket) => socket.pipe(socket));
   const penstock = await startPenstock(t, {

@@ -32,6 +32,8 @@ export async function createHostile(stage: HostileStage, ledger: Ledger): Promis
   };
 }
 
+const hastyReset = 'a hello, then a reset';
+
 type HostileStage = Pick<Stage, 'proxy' | 'ways' | 'credentials'>;
 type Kinds = (() => Promise<void>)[];
 
@@ -41,10 +43,10 @@ function rawKinds({ proxy }: HostileStage, hello: Buffer, ledger: Ledger): Kinds
   return [
     raw('garbage', 'tls', (socket) => socket.write(randomBytes(700))),
     raw('half a hello, then a reset', 'tls', (socket) =>
-      socket.write(hello.subarray(0, 90), () => setImmediate(() => socket.resetAndDestroy())),
+      socket.write(hello.subarray(0, 90), () => setTimeout(() => socket.resetAndDestroy(), 250)),
     ),
     raw('half a hello, then a FIN', 'tls', (socket) => socket.end(hello.subarray(0, 90))),
-    raw('a hello, then a reset', 'tls', (socket) =>
+    raw(hastyReset, 'tls', (socket) =>
       socket.write(hello, () => setTimeout(() => socket.resetAndDestroy(), 3)),
     ),
     raw('a hello, then silence', 'tls', (socket) => socket.write(hello)),
@@ -100,7 +102,7 @@ async function rawVisit(
   port: number,
   talk: (socket: Socket) => void,
 ): Promise<void> {
-  const visit = ledger.begin(name, 'hostile');
+  const visit = ledger.begin(name, name === hastyReset ? 'hasty' : 'hostile');
   const socket = connect({ port, host: '127.0.0.1', noDelay: true });
   let said = 0;
   let late = false;

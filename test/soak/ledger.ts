@@ -61,6 +61,8 @@ export type Totals = {
   down: number;
   /** Connections that were established to the proxy. */
   connects: number;
+  /** Those of them that were reset at once: the proxy may never have seen them. */
+  hasty: number;
 };
 
 type Line = Readonly<Record<string, unknown>> & { readonly type: string };
@@ -81,6 +83,7 @@ export function createLedger(tell: (line: Line) => void): Ledger & { readonly cl
     up: 0,
     down: 0,
     connects: 0,
+    hasty: 0,
   };
   let minute = 0;
   let before = { ...totals };
@@ -106,6 +109,7 @@ export function createLedger(tell: (line: Line) => void): Ledger & { readonly cl
     totals.up += visit.progress.up;
     totals.down += visit.progress.down;
     totals.connects += visit.way === 'direct' ? 0 : visit.ports.length;
+    totals.hasty += visit.kind === 'hasty' ? 1 : 0;
     const why = excuseOf(visit);
     if (why !== undefined) excused.add(visit.id);
     if (error === undefined) return true;
