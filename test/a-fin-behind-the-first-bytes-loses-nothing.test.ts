@@ -3,7 +3,7 @@
  * its first byte was looked at or after its PROXY header, that FIN must not be taken for an end ahead of the bytes.
  */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,10 +12,10 @@ import { Peek } from '../src/peek/peek.ts';
 
 /** A socket as a listener hands it over, whose client sends what it is told to. */
 async function accepted(t: TestContext): Promise<{ socket: Socket; client: Socket }> {
-  const { promise, resolve } = Promise.withResolvers<Socket>();
-  const bound = await bind('127.0.0.1:0', 'one', resolve);
+  const listening = new EventEmitter();
+  const bound = await bind('127.0.0.1:0', 'one', (socket) => listening.emit('accepted', socket));
   const client = connect({ host: '127.0.0.1', port: bound.port, allowHalfOpen: true });
-  const socket = await promise;
+  const [socket] = (await once(listening, 'accepted')) as [Socket];
   t.after(async () => {
     client.destroy();
     socket.destroy();

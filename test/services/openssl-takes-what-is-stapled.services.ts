@@ -3,13 +3,14 @@
  * gets the one of the key that it is shown, as it was made, in TLS 1.2 and 1.3.
  */
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { loadConfig } from '../../src/config/load.ts';
 import { type Credential, createAuthority, temporaryDirectory, writeFiles } from '../support/certificates.ts';
 import { echoUpstream } from '../support/clients.ts';
 import { startProxy } from '../support/proxy.ts';
+import { opensslOcsp } from './openssl-ocsp.ts';
 import { run } from './process.ts';
 
 test('openssl ocsp and s_client -status', async (t) => {
@@ -72,7 +73,7 @@ function configuration(upstreamPort: number) {
   };
 }
 
-/** A CA as `openssl ocsp` wants it, and two certificates of the same name. */
+/** A CA, and two certificates of the same name. */
 async function prepare(t: TestContext) {
   const ca = await createAuthority({ name: 'Server CA' });
   const leaves: Record<'ec' | 'rsa', Credential> = {
@@ -87,33 +88,10 @@ async function prepare(t: TestContext) {
     'rsa.crt': leaves.rsa.cert,
     'rsa.key': leaves.rsa.key,
   };
-  writeFiles(directory, { ...files, 'ca.crt': ca.cert, 'ca.key': ca.key });
+  writeFiles(directory, { 'ca.crt': ca.cert });
   return {
     files,
     path,
-    /** What the CA says of a certificate that is valid (V) or revoked (R): OpenSSL's database of one line, by tabs. */
-    async respond(key: 'ec' | 'rsa', state: 'V' | 'R'): Promise<Buffer> {
-      const revokedAt = state === 'R' ? '250101000000Z' : '';
-      writeFiles(directory, {
-        index: `${state}\t491231235959Z\t${revokedAt}\t${leaves[key].serial}\tunknown\t/CN=db\n`,
-      });
-      const signer = ['-index', path('index'), '-CA', path('ca.crt'), '-rsigner', path('ca.crt')];
-      const about = ['-issuer', path('ca.crt'), '-cert', path(`${key}.crt`)];
-      const asked = await run('openssl', ['ocsp', ...about, '-no_nonce', '-reqout', path('request')]);
-      assert.equal(asked.code, 0, asked.stderr);
-      const files = ['-reqin', path('request'), '-respout', path('response'), '-rkey', path('ca.key')];
-      const made = await run('openssl', ['ocsp', ...signer, ...files, '-ndays', '7']);
-      assert.equal(made.code, 0, made.stderr);
-      const verified = await run('openssl', [
-        'ocsp',
-        '-respin',
-        path('response'),
-        ...about,
-        '-CAfile',
-        path('ca.crt'),
-      ]);
-      assert.match(verified.stderr + verified.stdout, /Response verify OK/);
-      return readFileSync(path('response'));
-    },
+    respond: (key: 'ec' | 'rsa', state: 'V' | 'R') => opensslOcsp(t, ca, leaves[key], state),
   };
 }

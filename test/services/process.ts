@@ -17,6 +17,8 @@ export type Running = {
 export type RunOptions = {
   /** Its whole standard input; without it, there is none. */
   readonly input?: string | Buffer;
+  /** Leaves it open behind `input`: for programs that end with it. */
+  readonly moreInput?: boolean;
   /** Besides PATH: the environment of whoever runs the tests (PGPASSWORD, proxies, languages) is not passed on. */
   readonly env?: Readonly<Record<string, string>>;
   readonly user?: User | undefined;
@@ -42,7 +44,8 @@ export function launch(name: string, args: readonly string[], options: RunOption
   const [stdout, stderr] = [collect(child.stdout), collect(child.stderr)];
   // Programs may end before they have read all.
   child.stdin.on('error', () => {});
-  child.stdin.end(options.input);
+  if (options.moreInput) child.stdin.write(options.input ?? '');
+  else child.stdin.end(options.input);
   const finished = new Promise<Finished>((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code) => {

@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path';
 
 /** Debian's packages with all of them. */
 const packages =
-  'postgresql redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl';
+  'postgresql redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan';
 
 /** How to install them. */
 export const installHint = `apt-get install ${packages}`;
@@ -25,6 +25,8 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'openssl-takes-what-is-stapled': ['openssl'],
   'what-pki-makes-is-good-for-openssl-and-gnutls': ['openssl', 'certtool'],
   'probe-agrees-with-real-servers': [...postgres, 'openssl', 'gnutls-serv'],
+  'testssl-finds-no-weakness': ['testssl'],
+  'scanners-see-mozillas-profile': ['sslscan', 'openssl', 'gnutls-cli'],
   'clients-are-told-why': ['openssl', 'gnutls-cli', 'curl'],
   'the-live-page-shows-what-status-says': ['chromium'],
   'alerts-fire-when-they-should': ['promtool'],

@@ -122,6 +122,8 @@ async function listen(socket: TLSSocket): Promise<Talk> {
   socket.on('keylog', (line) => secrets.push(`${line}`.trim()));
   // A socket that has closed has forgotten all this.
   socket.once('secureConnect', () => {
+    // Up to Node 24 a client can ask once: the second time it would be told of the next certificate in the chain.
+    const peer = socket.getPeerX509Certificate();
     secured = {
       secured: true,
       authorized: socket.authorized,
@@ -129,8 +131,8 @@ async function listen(socket: TLSSocket): Promise<Talk> {
       version: socket.getProtocol() ?? undefined,
       cipher: socket.getCipher().name,
       alpn: socket.alpnProtocol || undefined,
-      peerNames: socket.getPeerX509Certificate()?.subjectAltName,
-      peerKey: socket.getPeerX509Certificate()?.publicKey.asymmetricKeyType,
+      peerNames: peer?.subjectAltName,
+      peerKey: peer?.publicKey.asymmetricKeyType,
     };
   });
   await new Promise<void>((resolve) => socket.once('close', () => resolve()));
