@@ -20,10 +20,8 @@ export function renderChart(
   marks: readonly Mark[],
   markNames: readonly string[],
 ): string {
-  const seconds = Math.max(
-    60,
-    ...panels.flatMap(({ curves }) => curves.flatMap(({ points }) => points.at(-1)?.t ?? 0)),
-  );
+  const times = panels.flatMap(({ curves }) => curves.map(({ points }) => points.at(-1)?.t ?? 0));
+  const seconds = Math.max(60, ...times, ...marks.map(({ t }) => t));
   const top = 56;
   const height = top + panels.length * (panelHeight + panelGap) + 6;
   const parts = panels.map((panel, index) =>

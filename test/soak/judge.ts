@@ -17,7 +17,7 @@ export const slopeTolerance = 0.1;
 const countTolerance = 6;
 /** How much the last third's median of minutes may be above the first third's, as a ratio. */
 export const latencyTolerance = { p50: 1.3, p99: 1.5 };
-/** What an idle process may hold more than one that has served nobody. */
+/** What an idle process may hold more than one that has served nobody: the configuration of the end may have a listener more. */
 const idleTolerance = 3;
 
 export function judge(recording: Recording): Check[] {
