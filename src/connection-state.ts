@@ -13,8 +13,6 @@ export type Connection = {
   readonly raw: Socket;
   readonly listener: Listener;
   readonly record: AccessRecord;
-  /** Where the client reached us, while its socket is open. */
-  readonly local: Address;
   hello: ClientHello | undefined;
   /** The protocols that the client offered. */
   offered: readonly string[];
@@ -48,12 +46,6 @@ export function createConnection(raw: Socket, listener: Listener): Connection {
     raw,
     listener,
     record: createRecord(listener.name, `${instance}-${count.toString(36)}`, client),
-    // A system call, of use only to those who send a PROXY header.
-    get local() {
-      return raw.localAddress
-        ? { address: normalizeAddress(raw.localAddress), port: raw.localPort ?? 0 }
-        : unixAddress;
-    },
     hello: undefined,
     offered: none,
     route: undefined,
@@ -138,6 +130,14 @@ function miss(connection: Connection, ms: number, option: string): void {
 
 const none: readonly string[] = [];
 const unixAddress: Address = { address: 'unix', port: 0 };
+
+/** Where the client reached us, while its socket is open. A system call, of use only to those who send a PROXY header. */
+export function localAddressOf({
+  localAddress,
+  localPort,
+}: Pick<Socket, 'localAddress' | 'localPort'>): Address {
+  return localAddress ? { address: normalizeAddress(localAddress), port: localPort ?? 0 } : unixAddress;
+}
 
 function peerOf(raw: Socket): Address {
   return raw.remoteAddress

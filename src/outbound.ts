@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Signal } from './cancellation.ts';
 import type { LoadedConfig } from './config/load.ts';
 import type { ProxyProtocolOut, UpstreamConfig, UpstreamTlsConfig } from './config/schema.ts';
-import type { Connection } from './connection-state.ts';
+import { type Connection, localAddressOf } from './connection-state.ts';
 import { milliseconds, type TlsInfo } from './observe/access-log.ts';
 import { Peek } from './peek/peek.ts';
 import { encodeProxyHeader } from './proxy-protocol/encode.ts';
@@ -62,7 +62,9 @@ function trustsByChain({ verify }: UpstreamTlsConfig): boolean {
 }
 
 /** Whom a dial is for: a connection, or what is known of one in another process. */
-export type Caller = Pick<Connection, 'record' | 'listener' | 'local' | 'clientCert'>;
+export type Caller = Pick<Connection, 'record' | 'listener' | 'clientCert'> & {
+  readonly raw: Pick<Socket, 'localAddress' | 'localPort'>;
+};
 
 type Options = {
   /** The server name that the client asked for. */
@@ -174,12 +176,12 @@ export async function askForTls(raw: Socket): Promise<void> {
 }
 
 function proxyFacts(
-  { record, local, clientCert }: Caller,
+  { record, raw, clientCert }: Caller,
   sni: string | undefined,
 ): Parameters<typeof encodeProxyHeader>[1] {
   return {
     client: record.client,
-    local,
+    local: localAddressOf(raw),
     sni,
     alpn: record.alpn,
     uniqueId: record.conn,

@@ -90,8 +90,8 @@ const methods: WorkerMethods = {
     const listener = started().listener(name);
     if (listener === undefined) return 0;
     const record = createRecord(name, conn, client);
-    const local = { address: 'unix', port: 0 };
-    return deliverAll({ record, listener, local, clientCert: undefined }, Buffer.from(message));
+    const raw = { localAddress: undefined, localPort: undefined };
+    return deliverAll({ raw, record, listener, clientCert: undefined }, Buffer.from(message));
   },
   setTicketMasters: (masters) => void begun.then(() => tickets?.replace(masters)),
   ping() {},

@@ -52,12 +52,12 @@ test('a refused endpoint is followed by the next, and counts are kept until rele
   assert.equal(tried, 2);
   assert.equal(failed.length, 1);
   assert.equal(failed[0]?.[0].label, `127.0.0.1:${down}`);
-  assert.equal(failed[0]?.[0].active, 0);
+  assert.equal(failed[0]?.[0].state.active, 0);
   assert.equal(systemCode(failed[0]?.[1]), 'ERR_UPSTREAM_CONNECT');
-  assert.equal(endpoint.active, 1);
+  assert.equal(endpoint.state.active, 1);
   release();
   release();
-  assert.equal(endpoint.active, 0);
+  assert.equal(endpoint.state.active, 0);
   raw.destroy();
 });
 
@@ -174,7 +174,7 @@ test('a client that goes ends the dial with its reason: no socket, no count and 
   );
   await assert.rejects(dialling, /the client has gone/);
   await eventually(() => assert.equal(seen.accepted - seen.open, 1));
-  assert.equal(picked?.active, 0);
+  assert.equal(picked?.state.active, 0);
   await assert.rejects(dial(upstream, request({ signal: controller.signal })), /the client has gone/);
 });
 
@@ -231,7 +231,7 @@ test('each_address: a dead address of a name is followed by a live one', async (
     const { endpoint, raw, release } = await dial(upstream, request());
     assert.equal(endpoint.label, `127.0.0.1:${port}`);
     assert.equal(endpoint.host, 'db.test');
-    assert.equal(endpoint.active, 1);
+    assert.equal(endpoint.state.active, 1);
     raw.destroy();
     release();
   }

@@ -102,11 +102,11 @@ test('clients of one name meet at one endpoint, with its own name for TLS and it
     upstream.pick(clientOf({ sni: `${label}.example.com`, wildcardLabel: label }), [], never);
   const [one, two, other] = [await pick('acme'), await pick('acme'), await pick('other')];
   assert.equal(one, two);
-  assert.equal(one?.active, 2);
+  assert.equal(one?.state.active, 2);
   assert.equal(one?.label, 'acme.svc:5432');
   assert.equal(one?.host, 'acme.svc');
   assert.equal(other?.host, 'other.svc');
-  assert.equal(other?.active, 1);
+  assert.equal(other?.state.active, 1);
 });
 
 test('with each_address the addresses of a tenant are its endpoints, checked before they are chosen', async () => {

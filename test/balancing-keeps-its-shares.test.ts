@@ -8,20 +8,25 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { createBalancer } from '../src/upstream/balance.ts';
 
-type Fake = { label: string; weight: number; priority: number; active: number };
+type Fake = { label: string; weight: number; priority: number; state: { active: number } };
 
 const kinds = ['round_robin', 'least_connections', 'random_two', 'hash'] as const;
 const candidate = fc.record({
   weight: fc.integer({ min: 1, max: 10 }),
   priority: fc.integer({ min: 0, max: 2 }),
-  active: fc.integer({ min: 0, max: 20 }),
+  state: fc.record({ active: fc.integer({ min: 0, max: 20 }) }),
 });
 const someCandidates = fc
   .array(candidate, { minLength: 1, maxLength: 8 })
   .map((list): Fake[] => list.map((one, index) => ({ ...one, label: `10.0.0.${index}:5432` })));
 
 function weighted(...weights: number[]): Fake[] {
-  return weights.map((weight, index) => ({ label: `10.0.0.${index}:5432`, weight, priority: 0, active: 0 }));
+  return weights.map((weight, index) => ({
+    label: `10.0.0.${index}:5432`,
+    weight,
+    priority: 0,
+    state: { active: 0 },
+  }));
 }
 
 for (const kind of kinds) {
@@ -81,8 +86,8 @@ test('least_connections: nobody else has fewer for its weight, and equals take t
       const candidates = all.map((one) => ({ ...one, priority: 0 }));
       const taken = createBalancer<Fake>('least_connections')(candidates, '');
       assert.ok(taken);
-      const load = taken.active / taken.weight;
-      assert.ok(candidates.every(({ active, weight }) => active / weight >= load));
+      const load = taken.state.active / taken.weight;
+      assert.ok(candidates.every(({ state, weight }) => state.active / weight >= load));
     }),
   );
   const idle = weighted(1, 1, 1);
@@ -92,16 +97,18 @@ test('least_connections: nobody else has fewer for its weight, and equals take t
 
 test('random_two: never the most loaded, and connections that stay spread by weight', () => {
   const loaded = weighted(1, 1, 1);
-  for (const [index, one] of loaded.entries()) one.active = index;
+  for (const [index, one] of loaded.entries()) one.state.active = index;
   const balance = createBalancer<Fake>('random_two', seeded(1));
   for (let turn = 0; turn < 200; turn++) assert.notEqual(balance(loaded, ''), loaded[2]);
 
   const candidates = weighted(1, 2, 4);
   for (let turn = 0; turn < 7000; turn++) {
     const taken = balance(candidates, '');
-    if (taken) taken.active++;
+    if (taken) taken.state.active++;
   }
-  for (const { active, weight } of candidates) assert.ok(Math.abs(active - weight * 1000) < 50, `${active}`);
+  for (const { state, weight } of candidates) {
+    assert.ok(Math.abs(state.active - weight * 1000) < 50, `${state.active}`);
+  }
 });
 
 test('hash: shares by weight, the same for the same key', () => {

@@ -181,7 +181,7 @@ test('a new configuration finds counts and health again, and a report that came 
   const next = build({ endpoints: ['10.0.0.3:1', '10.0.0.2:1', '10.0.0.1:1'] });
   const picked = await next.pick(clientOf(), [], never);
   assert.equal(picked?.label, '10.0.0.1:1');
-  assert.equal(picked?.active, 2);
+  assert.equal(picked?.state.active, 2);
   assert.equal(stateOf('10.0.0.1:1')?.active, 2);
   assert.equal(stateOf('10.0.0.3:1')?.state, 'down');
 });

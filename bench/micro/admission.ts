@@ -32,7 +32,7 @@ const candidates = Array.from({ length: 10 }, (_, index) => ({
   label: `10.0.1.${index}:5432`,
   weight: 1 + (index % 3),
   priority: 0,
-  active: index,
+  state: { active: index },
 }));
 
 function admission(listener: object): ReturnType<typeof createAdmission> {

@@ -34,11 +34,10 @@ export async function openLog(config: Pick<Config['log'], 'level' | 'destination
     dest: descriptor ?? config.destination,
     sync: false,
     mode: 0o640,
-    // A busy worker writes a hundred lines at a time.
-    minLength: 65_535,
-    maxWrite: 65_536,
-    periodicFlush: 100,
     maxLength: maxBuffered,
+    // What could not be written is tried again.
+    minLength: 1,
+    periodicFlush: 100,
   });
   return guard(destination, config, descriptor === undefined);
 }
@@ -95,9 +94,11 @@ function guard(
 ): Log {
   let told = false;
   let closed: Promise<boolean> | undefined;
+  const batch = createBatch(destination);
   const flushSync = destination.flushSync.bind(destination);
   // pino calls it when the process exits; where the disk is full it tries again for ever.
   destination.flushSync = () => {
+    batch.flush();
     if (!told && !closed) flushSync();
   };
   destination.on('error', (error: Error) => {
@@ -109,8 +110,9 @@ function guard(
     told = false;
   });
   return {
-    logger: createLogger(config.level, destination),
+    logger: createLogger(config.level, batch),
     reopen() {
+      batch.flush();
       if (!isFile) return;
       try {
         // Once in advance: after an attempt that fails, the next would close its descriptor twice. A pipe without a reader must
@@ -123,6 +125,7 @@ function guard(
       }
     },
     close() {
+      batch.flush();
       closed ??= end(destination, () => told);
       return closed;
     },
@@ -144,3 +147,29 @@ function tell(text: string): void {
   if (process.stderr.listenerCount('error') === 0) process.stderr.on('error', () => {});
   process.stderr.write(`penstock: ${text}\n`);
 }
+
+/**
+ * Hands lines on a hundred at a time, or after 100 ms. The destination would do that too (`minLength`), but goes through all
+ * that it holds with every line: 10 KB of memory a line.
+ */
+function createBatch(destination: Destination): DestinationStream & { readonly flush: () => void } {
+  let lines = '';
+  let timer: NodeJS.Timeout | undefined;
+  const flush = () => {
+    clearTimeout(timer);
+    timer = undefined;
+    if (lines !== '') destination.write(lines);
+    lines = '';
+  };
+  return {
+    flush,
+    write(line) {
+      lines += line;
+      if (lines.length >= batchLength) flush();
+      else timer ??= setTimeout(flush, batchMs).unref();
+    },
+  };
+}
+
+const batchLength = 32 * 1024;
+const batchMs = 100;

@@ -1,12 +1,12 @@
 /** Which endpoint a connection takes. Pure but for the turn that round robin remembers. */
 import type { UpstreamConfig } from '../config/schema.ts';
 
-/** What is asked of an endpoint: `label` tells it from the others, `active` is how many connections it has. */
+/** What is asked of an endpoint: `label` tells it from the others, `state.active` is how many connections it has. */
 export type Candidate = {
   readonly label: string;
   readonly weight: number;
   readonly priority: number;
-  readonly active: number;
+  readonly state: { readonly active: number };
 };
 
 /**
@@ -132,8 +132,8 @@ function rendezvous<T extends Candidate>(candidates: readonly T[], key: string):
   return best;
 }
 
-function load({ active, weight }: Candidate): number {
-  return active / weight;
+function load({ state, weight }: Candidate): number {
+  return state.active / weight;
 }
 
 function fnv1a(text: string): number {

@@ -33,8 +33,6 @@ export type Endpoint = {
   weight: number;
   /** Shared with other configurations that have it. */
   readonly state: EndpointState;
-  /** Its connections, as `state` has them. */
-  readonly active: number;
 };
 
 /** The parts of a configured address, already checked; the host of a template still has its braces. */
@@ -70,9 +68,6 @@ export function createEndpoint(
     priority,
     weight,
     state,
-    get active() {
-      return state.active;
-    },
   };
 }
 
