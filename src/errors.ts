@@ -1,16 +1,18 @@
 /** The error of the project, its codes, and the words that say where and by whom a connection ended. */
 
 /** Where in its life a connection ended, in order. */
-export type Phase =
-  | 'admit'
-  | 'proxy_header'
-  | 'starttls'
-  | 'peek'
-  | 'route'
-  | 'handshake'
-  | 'authorize'
-  | 'connect'
-  | 'splice';
+export const phases = [
+  'admit',
+  'proxy_header',
+  'starttls',
+  'peek',
+  'route',
+  'handshake',
+  'authorize',
+  'connect',
+  'splice',
+] as const;
+export type Phase = (typeof phases)[number];
 
 /** Who ended it. */
 export type Side = 'client' | 'upstream' | 'proxy';

@@ -40,14 +40,31 @@ program
   .command('explain')
   .description('say which route a client takes, and what it and the upstream see')
   .addOption(config)
-  .requiredOption('--listener <name>', 'where the client connects')
+  .option('--listener <name>', 'where the client connects')
   .option('--sni <name>', 'the server name that it asks for (default: none)')
   .option('--alpn <names...>', 'the protocols that it offers')
-  .option('--from <address>', 'its address')
+  .option('--from <address>', 'its address; where a PROXY header is required, the one that the header tells')
+  .option('--peer <address>', 'who sends the PROXY header')
   .option('--ja4 <fingerprint>', 'its fingerprint, as `penstock hello` or the log tells it')
+  .option('--tls <versions>', 'the versions of TLS that it speaks, such as 1.2 or 1.2,1.3')
+  .option('--client-cert <file>', 'the certificate that it presents, PEM; none: it has none')
   .option('--plain', 'it speaks no TLS')
+  .option(
+    '--hello <file>',
+    'what it really sent, in all forms that `penstock hello` reads; -: standard input',
+  )
+  .option('--log-line <file>', 'a client of the access log: its line as JSON; -: standard input')
   .option('--json', 'print JSON')
   .action((options) => finish(import('./commands/explain.ts').then(({ explain }) => explain(options))));
+
+program
+  .command('test')
+  .description('hold a configuration to a file of expectations')
+  .argument('<cases...>', 'YAML: clients, and what is to happen to each')
+  .addOption(config)
+  .option('--json', 'print JSON')
+  .option('--junit', 'print XML in the form of JUnit')
+  .action((cases, options) => finish(import('./commands/test.ts').then(({ test }) => test(cases, options))));
 
 program
   .command('demo')

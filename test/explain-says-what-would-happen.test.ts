@@ -5,7 +5,8 @@
  */
 import assert from 'node:assert/strict';
 import { before, type TestContext, test } from 'node:test';
-import { type AssumedClient, type Explanation, explainClient } from '../src/commands/explain/explanation.ts';
+import { type AssumedClient, anyClient } from '../src/commands/explain/client.ts';
+import { createExplainer, type Explanation } from '../src/commands/explain/explanation.ts';
 import { formatExplanation } from '../src/commands/explain/text.ts';
 import { type LoadedConfig, loadConfig } from '../src/config/load.ts';
 import { type Authority, type Credential, createAuthority } from './support/certificates.ts';
@@ -38,12 +39,15 @@ const certificates = {
   wild: { cert: 'wild.crt', key: 'wild.key' },
 };
 
-const anyone: AssumedClient = { sni: undefined, alpn: [], address: undefined, ja4: undefined, plain: false };
-
-function explainTo(loaded: LoadedConfig, listener: string, client: Partial<AssumedClient>): Explanation {
-  const config = loaded.config.listeners[listener];
-  assert.ok(config);
-  return explainClient(loaded, listener, config, { ...anyone, ...client });
+async function explainTo(
+  loaded: LoadedConfig,
+  listener: string,
+  client: Partial<AssumedClient>,
+): Promise<Explanation> {
+  const explainer = createExplainer(loaded);
+  const explanation = await explainer.explain(listener, { ...anyClient, ...client });
+  await explainer.close();
+  return explanation;
 }
 
 /** A proxy before a TLS upstream and two plain ones, and its configuration. */
@@ -126,7 +130,7 @@ test('what it says of TLS clients is what happens to them', async (t) => {
     ['tlsOnly', 'orders.example', []],
   ];
   for (const [index, [listener, sni, alpn]] of clients.entries()) {
-    const explanation = explainTo(loaded, listener, { sni, alpn, address: '127.0.0.1' });
+    const explanation = await explainTo(loaded, listener, { sni, alpn, address: '127.0.0.1' });
     const options: ClientOptions = {
       ...(sni !== undefined && { servername: sni }),
       ...(alpn.length > 0 && { ALPNProtocols: alpn }),
@@ -150,7 +154,7 @@ test('what it says of TLS clients is what happens to them', async (t) => {
     const [pair] = explanation.tls?.certificate.pairs ?? [];
     assert.equal(talk.peerNames, pair?.sans);
   }
-  const served = explainTo(loaded, 'mixed', { sni: 'orders.example', alpn: ['postgresql'] });
+  const served = await explainTo(loaded, 'mixed', { sni: 'orders.example', alpn: ['postgresql'] });
   assert.deepEqual(
     tls.seen.names,
     served.upstream?.endpoints.map(({ sni }) => sni),
@@ -166,14 +170,14 @@ test('what it says of plain clients is what happens to them', async (t) => {
     ['tlsOnly', 'ERR_NOT_TLS', undefined],
     ['walled', 'ERR_ADDRESS_DENIED', undefined],
   ] as const) {
-    const explanation = explainTo(loaded, listener, { plain: true, address: '127.0.0.1' });
+    const explanation = await explainTo(loaded, listener, { plain: true, address: '127.0.0.1' });
     assert.equal(explanation.code, code);
     assert.equal(explanation.taken?.route, route);
     await exchange(proxy.port(listener), 'PING\r\n');
     const line = await proxy.connectionLine((it) => it['listener'] === listener);
     assert.deepEqual(factsOf(line), factsIn(explanation), listener);
   }
-  const tlsClient = explainTo(loaded, 'unread', { sni: 'orders.example' });
+  const tlsClient = await explainTo(loaded, 'unread', { sni: 'orders.example' });
   assert.equal(tlsClient.unread, true);
   assert.equal(tlsClient.taken?.route, '0', 'nothing is peeked at where all routes are for plain clients');
 });
@@ -229,46 +233,50 @@ const fits = {
 
 test('each route that is not taken has its reason', async (t) => {
   const loaded = await loadDatabases(t);
-  const reasons = (client: Partial<AssumedClient>) =>
-    explainTo(loaded, 'databases', { ...fits, ...client }).routes.map(
-      ({ route, failed, why }) => `${route}: ${failed} ${why}`,
-    );
+  const reasons = async (client: Partial<AssumedClient>) => {
+    const { routes } = await explainTo(loaded, 'databases', { ...fits, ...client });
+    return routes.map(({ route, failed, why }) => `${route}: ${failed} ${why}`);
+  };
   const others = [
     '2: specificity its *.example is less specific than route orders',
     '4: specificity a route for any name is less specific than route orders',
     '3: sni the client asks for orders.example, the route is for a.test, b.test, c.test and 1 more',
     '5: tls the client speaks TLS, the route is for plain clients',
   ];
-  assert.deepEqual(reasons({}), ['orders: null null', '1: order route orders comes before it', ...others]);
-  assert.deepEqual(reasons({ alpn: ['h2'] }), [
+  assert.deepEqual(await reasons({}), [
+    'orders: null null',
+    '1: order route orders comes before it',
+    ...others,
+  ]);
+  assert.deepEqual(await reasons({ alpn: ['h2'] }), [
     'orders: alpn the client offers h2, the route is for postgresql',
     '1: null null',
     ...others,
   ]);
-  const first = (client: Partial<AssumedClient>) => reasons(client)[0];
+  const first = async (client: Partial<AssumedClient>) => (await reasons(client))[0];
   assert.equal(
-    first({ alpn: [] }),
+    await first({ alpn: [] }),
     'orders: alpn the client offers no protocol, the route is for postgresql',
   );
   assert.equal(
-    first({ address: '10.2.2.3' }),
+    await first({ address: '10.2.2.3' }),
     'orders: from the client is 10.2.2.3, the route is for 10.1.0.0/16',
   );
   assert.equal(
-    first({ address: undefined }),
+    await first({ address: undefined }),
     'orders: from the client has no known address (--from), the route is for 10.1.0.0/16',
   );
   assert.equal(
-    first({ ja4: undefined }),
+    await first({ ja4: undefined }),
     'orders: ja4 the client has no known fingerprint (--ja4), the route is for t13d*',
   );
-  assert.equal(first({ sni: undefined, plain: false }), '4: null null');
+  assert.equal(await first({ sni: undefined, plain: false }), '4: null null');
   assert.ok(
-    reasons({ sni: undefined }).includes(
+    (await reasons({ sni: undefined })).includes(
       'orders: sni the client sends no name, the route is for orders.example',
     ),
   );
-  const plain = reasons({ plain: true, sni: undefined, alpn: [], ja4: undefined });
+  const plain = await reasons({ plain: true, sni: undefined, alpn: [], ja4: undefined });
   assert.ok(plain.includes('5: from the client is 10.1.2.3, the route is for 10.9.0.0/16'), plain.join('\n'));
   assert.ok(plain.includes('4: tls the client speaks no TLS, the route is for clients that do'));
 });
@@ -287,16 +295,16 @@ test('admission: let in, refused, or not to be known without an address', async 
       'it depends on its address (--from); allow: 10.0.0.0/8, 192.168.0.0/16; deny: 10.6.6.0/24',
     ],
   ] as const) {
-    assert.deepEqual(admission(address).admission, { admitted, why });
+    assert.deepEqual((await admission(address)).admission, { admitted, why });
   }
-  const refused = admission('10.6.6.1');
+  const refused = await admission('10.6.6.1');
   assert.deepEqual([refused.taken, refused.code, refused.routes], [null, 'ERR_ADDRESS_DENIED', []]);
   assert.deepEqual(refused.proxy_header_from, ['172.16.0.1']);
 });
 
 test('what the client sees, and what is demanded of it', async (t) => {
   const loaded = await loadDatabases(t);
-  const { tls, taken } = explainTo(loaded, 'databases', fits);
+  const { tls, taken } = await explainTo(loaded, 'databases', fits);
   assert.equal(taken?.action, 'terminate');
   assert.equal(tls?.certificate.name, 'orders', 'the one with the exact name, though another comes first');
   const [pair] = tls?.certificate.pairs ?? [];
@@ -311,15 +319,16 @@ test('what the client sees, and what is demanded of it', async (t) => {
     pins: null,
     allow: [{ dns: '*.apps.example' }, { cn: 'app', ou: 'payments' }],
     authorize: null,
+    admitted: null,
   });
-  const misnamed = explainTo(loaded, 'databases', { sni: 'other.test', alpn: [] });
+  const misnamed = await explainTo(loaded, 'databases', { sni: 'other.test', alpn: [] });
   assert.equal(misnamed.tls?.certificate.pairs[0]?.is_for_name, false);
   assert.match(formatExplanation(misnamed), /it is not for other\.test/);
 });
 
 test('what the upstream sees', async (t) => {
   const loaded = await loadDatabases(t);
-  const orders = explainTo(loaded, 'databases', fits).upstream;
+  const { upstream: orders } = await explainTo(loaded, 'databases', fits);
   assert.deepEqual(
     orders?.endpoints.map(({ endpoint, priority, server_name, sni }) => [
       endpoint,
@@ -341,7 +350,7 @@ test('what the upstream sees', async (t) => {
     { tlv: 'alpn', value: 'postgresql', sent: true },
     { tlv: 'ssl', value: null, sent: true },
   ]);
-  const tenants = explainTo(loaded, 'databases', { ...fits, sni: 'a.example' });
+  const tenants = await explainTo(loaded, 'databases', { ...fits, sni: 'a.example' });
   assert.equal(tenants.taken?.wildcard, 'a');
   assert.equal(tenants.upstream?.endpoints[0]?.endpoint, 'a.tenants.svc:5432');
   assert.equal(
@@ -354,7 +363,7 @@ test('what the upstream sees', async (t) => {
     [true, false],
     'of TLS that is passed through nothing is known',
   );
-  const deep = explainTo(loaded, 'databases', { ...fits, sni: 'a.b.example' });
+  const deep = await explainTo(loaded, 'databases', { ...fits, sni: 'a.b.example' });
   assert.equal(deep.code, 'ERR_UPSTREAM_TEMPLATE');
   assert.equal(deep.upstream?.endpoints[0]?.error?.code, 'ERR_UPSTREAM_TEMPLATE');
 });
@@ -397,7 +406,7 @@ test('the text fits a terminal and names what is decided', async (t) => {
     ],
   ];
   for (const [client, expected] of clients) {
-    const text = formatExplanation(explainTo(loaded, 'databases', client));
+    const text = formatExplanation(await explainTo(loaded, 'databases', client));
     assert.deepEqual(
       text.split('\n').filter((line) => line.length > 80),
       [],
@@ -413,7 +422,7 @@ test('thousands of other names do not flood the terminal', async (t) => {
     (_, index) => `      - { sni: n${index}.example, deny: true }\n`,
   );
   const { loaded } = await load(t, `listeners:\n  many:\n    bind: ":1"\n    routes:\n${routes.join('')}`);
-  const explanation = explainTo(loaded as LoadedConfig, 'many', { sni: 'n400.example' });
+  const explanation = await explainTo(loaded as LoadedConfig, 'many', { sni: 'n400.example' });
   assert.equal(explanation.routes.length, 500);
   const text = formatExplanation(explanation);
   assert.match(text, /route 400: taken/);

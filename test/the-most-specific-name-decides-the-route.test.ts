@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { blockList, inBlockList } from '../src/address.ts';
 import type { RouteConfig } from '../src/config/schema.ts';
-import { buildRouter, considerAll, type RouteQuery } from '../src/route/router.ts';
+import { buildRouter, createConsidering, type RouteQuery } from '../src/route/router.ts';
 
 const clientOf = (query: Partial<RouteQuery>): RouteQuery => ({
   sni: undefined,
@@ -87,7 +87,7 @@ test('an off route hides no wildcard from TLS clients', () => {
 
 test('explain: each route says what failed first, in order of precedence', () => {
   const order = (query: Partial<RouteQuery>) =>
-    considerAll(routes, clientOf(query)).map(({ index, failed }) => `${index} ${failed ?? 'taken'}`);
+    createConsidering(routes)(clientOf(query)).map(({ index, failed }) => `${index} ${failed ?? 'taken'}`);
   assert.deepEqual(order({ sni: 'orders.db.example.com', client: '10.0.0.1' }), [
     '3 alpn',
     '4 taken',
@@ -130,7 +130,7 @@ test('it chooses as the naive matcher does, whatever the routes', () => {
     fc.property(fc.array(anyRoute, { maxLength: 12 }), anyQuery, (list, query) => {
       const index = buildRouter(list).match(query)?.index;
       assert.equal(index, naiveMatch(list, query));
-      const taken = considerAll(list, query).filter(({ failed }) => failed === undefined);
+      const taken = createConsidering(list)(query).filter(({ failed }) => failed === undefined);
       assert.deepEqual(
         taken.map((verdict) => verdict.index),
         index === undefined ? [] : [index],

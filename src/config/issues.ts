@@ -15,9 +15,13 @@ export type SchemaFault = {
   readonly remove: Path;
 };
 
-/** The faults of `raw`, which did not parse. */
-export function explainIssues(issues: readonly Issue[], raw: unknown): SchemaFault[] {
-  const faults = issues.flatMap((issue) => explain(issue, [], raw));
+/** The faults of `raw`, which did not parse by this schema: by default that of configurations. */
+export function explainIssues(
+  issues: readonly Issue[],
+  raw: unknown,
+  schema: z.ZodType = configSchema,
+): SchemaFault[] {
+  const faults = issues.flatMap((issue) => explain(issue, [], { raw, schema }));
   // A key that is misspelt is not also missing.
   const meant = new Set(faults.map(({ meant }) => meant).filter((path) => path !== undefined));
   return faults.filter(({ lacks }) => lacks === undefined || !meant.has(lacks));
@@ -25,16 +29,20 @@ export function explainIssues(issues: readonly Issue[], raw: unknown): SchemaFau
 
 type Explained = SchemaFault & { readonly meant?: string; readonly lacks?: string };
 
-function explain(issue: Issue, base: Path, raw: unknown): Explained[] {
+/** What was to be parsed, and by what. */
+type Subject = { readonly raw: unknown; readonly schema: z.ZodType };
+
+function explain(issue: Issue, base: Path, subject: Subject): Explained[] {
   const path = [...base, ...(issue.path as (string | number)[])];
-  const value = valueAt(raw, path);
-  if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey(key, path));
+  const value = valueAt(subject.raw, path);
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map((key) => unknownKey(key, path, subject.schema));
   if (issue.code === 'invalid_key') return [fault(path, issue.issues[0]?.message ?? issue.message, 'key')];
   if (value === undefined) return [missingKey(path)];
   if (issue.code === 'invalid_union') {
     const branch = fittingBranch(issue.errors);
     if (branch !== undefined && !(hasOwnWords(issue) && branch.every(({ path }) => path.length === 0))) {
-      return branch.flatMap((inner) => explain(inner, path, raw));
+      return branch.flatMap((inner) => explain(inner, path, subject));
     }
   }
   const expected = hasOwnWords(issue)
@@ -48,8 +56,8 @@ function fault(path: Path, message: string, at: 'key' | 'value', hint?: string):
   return { path, at, message, hint, remove: path };
 }
 
-function unknownKey(key: string, parent: Path): Explained {
-  const known = knownKeys(parent);
+function unknownKey(key: string, parent: Path, schema: z.ZodType): Explained {
+  const known = knownKeys(parent, schema);
   const near = nearest(key, known);
   const path = [...parent, key];
   const unknown = fault(path, `unknown key "${key}"`, 'key', suggest(key, known, 'the keys here are'));
@@ -151,8 +159,8 @@ function valueAt(raw: unknown, path: Path): unknown {
 }
 
 /** The keys that the schema knows at `path`, in any of its forms there. */
-function knownKeys(path: Path): string[] {
-  let places: JsonSchema[] = [z.toJSONSchema(configSchema, { io: 'input' }) as JsonSchema];
+function knownKeys(path: Path, schema: z.ZodType): string[] {
+  let places: JsonSchema[] = [z.toJSONSchema(schema, { io: 'input' }) as JsonSchema];
   for (const step of path) {
     places = places
       .flatMap(alternatives)

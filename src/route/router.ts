@@ -48,24 +48,28 @@ export function buildRouter(routes: readonly RouteConfig[]): Router {
   };
 }
 
-/**
- * Every route in order of precedence for this client, those that have its name first, each with the first thing that
- * failed. For people (`explain`): it takes time in proportion to the routes.
- */
-export function considerAll(routes: readonly RouteConfig[], query: RouteQuery): Verdict[] {
-  const all = compile(routes);
-  const chosen = mostSpecific(buildTable(all), query).specificity;
-  const taken = buildRouter(routes).match(query)?.index;
-  const judge = (rule: Rule, specificity: number): Failure | undefined => {
-    if (!isFor(rule.route, query.plain)) return 'tls';
-    if (specificity === notNamed) return 'sni';
-    if (specificity < chosen) return 'specificity';
-    return failedCondition(rule, query) ?? (rule.index === taken ? undefined : 'order');
+/** Every route in order of precedence for a client, those that have its name first, each with what failed first. */
+export type Considering = (query: RouteQuery) => Verdict[];
+
+/** For people (`explain`): it takes time in proportion to the routes. */
+export function createConsidering(routes: readonly RouteConfig[]): Considering {
+  const all = compile(routes).map((rule) => ({ rule, alone: buildTable([rule]) }));
+  const table = buildTable(all.map(({ rule }) => rule));
+  const router = buildRouter(routes);
+  return (query) => {
+    const chosen = mostSpecific(table, query).specificity;
+    const taken = router.match(query)?.index;
+    const judge = (rule: Rule, specificity: number): Failure | undefined => {
+      if (!isFor(rule.route, query.plain)) return 'tls';
+      if (specificity === notNamed) return 'sni';
+      if (specificity < chosen) return 'specificity';
+      return failedCondition(rule, query) ?? (rule.index === taken ? undefined : 'order');
+    };
+    return all
+      .map(({ rule, alone }) => ({ rule, specificity: mostSpecific(alone, query).specificity }))
+      .sort((a, b) => b.specificity - a.specificity || a.rule.index - b.rule.index)
+      .map(({ rule, specificity }) => ({ index: rule.index, failed: judge(rule, specificity) }));
   };
-  return all
-    .map((rule) => ({ rule, specificity: specificityAlone(rule, query) }))
-    .sort((a, b) => b.specificity - a.specificity || a.rule.index - b.rule.index)
-    .map(({ rule, specificity }) => ({ index: rule.index, failed: judge(rule, specificity) }));
 }
 
 /** A route with its conditions made ready. */
@@ -169,10 +173,6 @@ function longestWildcard({ wildcard, suffixLengths }: Table, name: string): Cand
     return { rules: isLabels(wildcardLabel) ? rules : [], wildcardLabel, specificity: length };
   }
   return undefined;
-}
-
-function specificityAlone(rule: Rule, query: RouteQuery): number {
-  return mostSpecific(buildTable([rule]), query).specificity;
 }
 
 function failedCondition({ route, from, ja4 }: Rule, query: RouteQuery): Failure | undefined {

@@ -1,46 +1,45 @@
 /** What penstock would do with a client, as plain values. Nothing is dialled and no name is looked up. */
-import { blockList, inBlockList } from '../../address.ts';
 import type { LoadedConfig } from '../../config/load.ts';
 import type { ListenerConfig, RouteConfig } from '../../config/schema.ts';
 import type { ConnectionCode } from '../../errors.ts';
-import { buildRouter, considerAll, type Failure, type RouteQuery, type Verdict } from '../../route/router.ts';
-import { type ClientSide, explainClientSide } from './client-side.ts';
+import { takesPlain, takesTls } from '../../route/kinds.ts';
+import {
+  buildRouter,
+  type Considering,
+  createConsidering,
+  type Failure,
+  type RouteQuery,
+  type Router,
+  type Verdict,
+} from '../../route/router.ts';
+import { type Admission, admitAddress, trustPeer } from './admission.ts';
+import type { AssumedClient } from './client.ts';
+import { type ClientSide, createClientSides } from './client-side.ts';
+import { type DescribedClient, describeClient } from './describe-client.ts';
 import { labelOf, whyNotTaken } from './reasons.ts';
 import { explainUpstream, type UpstreamSide } from './upstream-side.ts';
-
-/** What is assumed of a client. Names and addresses are normalized. */
-export type AssumedClient = {
-  /** undefined: it sends no name. */
-  readonly sni: string | undefined;
-  readonly alpn: readonly string[];
-  /** Or `unix`; undefined: nobody said. */
-  readonly address: string | undefined;
-  /** undefined: nobody said. */
-  readonly ja4: string | undefined;
-  /** It speaks no TLS. */
-  readonly plain: boolean;
-};
 
 export type Explanation = {
   readonly listener: string;
   readonly bind: readonly string[];
   readonly starttls: string | null;
-  readonly client: {
-    readonly sni: string | null;
-    readonly alpn: readonly string[];
-    readonly address: string | null;
-    readonly ja4: string | null;
-    readonly plain: boolean;
-  };
+  readonly client: DescribedClient;
   /** The listener has routes for plain clients only, so that nothing of a TLS client's hello is read. */
   readonly unread: boolean;
   /** Who has to send a PROXY header; the client's address is the one that it tells. null: there is none. */
   readonly proxy_header_from: readonly string[] | null;
+  /** Whether the peer is one of them; null if there is none, or nobody said who connects. */
+  readonly peer_trusted: boolean | null;
   /** `admitted` is null if it depends on an address that nobody said. */
-  readonly admission: { readonly admitted: boolean | null; readonly why: string };
+  readonly admission: Admission;
+  /** What nobody said of the client and all this may depend on. */
+  readonly undecided: readonly Unsaid[];
   /** In order of precedence, each with the first thing that failed; [] if the client does not come that far. */
   readonly routes: readonly ExplainedRoute[];
 } & Outcome;
+
+/** As the flags of `explain` call it. */
+export type Unsaid = 'from' | 'alpn' | 'ja4';
 
 export type ExplainedRoute = {
   readonly route: string;
@@ -63,73 +62,121 @@ type Outcome = {
   readonly upstream: UpstreamSide | null;
   /** What the connection ends with, as far as that is known before anybody connects; null: it is served. */
   readonly code: ConnectionCode | null;
+  /** In words, as the log has them; null where the code says it all. */
+  readonly error: string | null;
+  readonly hint: string | null;
 };
 
-const nowhere = { taken: null, tls: null, upstream: null } as const;
+const nowhere = { taken: null, tls: null, upstream: null, error: null, hint: null } as const;
 
-/** Goes the way of a connection: admission, route, the client's side, the upstream's. */
-export function explainClient(
-  loaded: LoadedConfig,
-  name: string,
-  listener: ListenerConfig,
-  client: AssumedClient,
-): Explanation {
-  const { bind, starttls = null, accept_proxy_protocol, routes } = listener;
-  const { sni = null, alpn, address = null, ja4 = null, plain } = client;
-  const admission = admit(listener, client.address);
-  const unread = !plain && !routes.some(({ tls }) => tls !== 'off');
-  const start = {
-    listener: name,
-    bind,
-    starttls,
-    client: { sni, alpn, address, ja4, plain },
-    unread,
-    proxy_header_from: accept_proxy_protocol?.from ?? null,
-    admission,
+/** Explains clients of one configuration. */
+export type Explainer = {
+  /** `listener` is the name of one; the client goes the way of a connection: admission, route, its side, the upstream's. */
+  readonly explain: (listener: string, client: AssumedClient) => Promise<Explanation>;
+  /** Ends the threads in which checks of the user's own have run. */
+  readonly close: () => Promise<void>;
+};
+
+export function createExplainer(loaded: LoadedConfig): Explainer {
+  const sides = createClientSides(loaded);
+  const tables = new Map<ListenerConfig, Tables>();
+  const tablesOf = (listener: ListenerConfig): Tables => {
+    const { routes } = listener;
+    const made = tables.get(listener) ?? { router: buildRouter(routes), consider: createConsidering(routes) };
+    tables.set(listener, made);
+    return made;
   };
-  if (admission.admitted === false) return { ...start, routes: [], ...nowhere, code: 'ERR_ADDRESS_DENIED' };
-  const heard = unread ? { ...client, sni: undefined, alpn: [], ja4: undefined, plain: true } : client;
-  const considered = consider(listener, heard);
-  const outcome = explainOutcome(loaded, listener, heard);
-  return { ...start, routes: considered, ...outcome };
-}
 
-function admit(
-  { allow, deny }: ListenerConfig,
-  address: string | undefined,
-): { admitted: boolean | null; why: string } {
-  if (!allow && !deny) return { admitted: true, why: 'the listener has neither `allow` nor `deny`' };
-  if (address === undefined) {
-    const lists = [allow && `allow: ${allow.join(', ')}`, deny && `deny: ${deny.join(', ')}`].filter(Boolean);
-    return { admitted: null, why: `it depends on its address (--from); ${lists.join('; ')}` };
+  async function outcomeOf(name: string, listener: ListenerConfig, client: AssumedClient): Promise<Outcome> {
+    if (client.plain && !takesPlain(listener.routes)) {
+      return { ...nowhere, code: listener.starttls ? 'ERR_STARTTLS_REQUIRED' : 'ERR_NOT_TLS' };
+    }
+    const match = tablesOf(listener).router.match(queryOf(client));
+    const route = match && listener.routes[match.index];
+    if (!match || !route) return { ...nowhere, code: 'ERR_NO_ROUTE' };
+    const { index, wildcardLabel } = match;
+    const action = actionOf(route);
+    const label = labelOf(listener.routes, index);
+    const taken = { route: label, index, action, wildcard: wildcardLabel ?? null };
+    if (action === 'deny') return { ...nowhere, taken, code: 'ERR_ROUTE_DENIED' };
+    const place = { listener: name, route: route.name ?? index };
+    const tls = typeof route.tls === 'object' ? await sides.explain(route.tls, place, client) : undefined;
+    const upstream = explainUpstream(loaded, route.upstream ?? '', {
+      client,
+      action,
+      agreedAlpn: tls?.side.alpn.agreed ?? undefined,
+      passedStarttls: action === 'passthrough' ? listener.starttls : undefined,
+      wildcardLabel,
+    });
+    // Where the client's side fails, nothing upstream is touched.
+    const failure = tls?.failure ?? upstream.failure;
+    return {
+      taken,
+      tls: tls?.side ?? null,
+      upstream: tls?.failure ? null : upstream.side,
+      code: (failure?.code as ConnectionCode | undefined) ?? null, // of a connection, not of a process
+      error: failure?.message ?? null,
+      hint: failure?.hint ?? null,
+    };
   }
-  const denied = deny && entryWith(deny, address);
-  if (denied) return { admitted: false, why: `${address} is in \`deny\` (${denied})` };
-  if (!allow) return { admitted: true, why: `${address} is not in \`deny\`` };
-  const allowed = entryWith(allow, address);
-  return allowed
-    ? { admitted: true, why: `${address} is in \`allow\` (${allowed})` }
-    : { admitted: false, why: `${address} is not in \`allow\` (${allow.join(', ')})` };
+
+  return {
+    async explain(name, client) {
+      const listener = loaded.config.listeners[name];
+      if (listener === undefined) throw new RangeError(`no listener is called "${name}"`);
+      const { bind, starttls = null, accept_proxy_protocol, routes } = listener;
+      const unread = !client.plain && !takesTls(routes);
+      const trusted = trustPeer(listener, client.peer);
+      const admission = admitAddress(listener, client.address);
+      const start = {
+        listener: name,
+        bind,
+        starttls,
+        client: describeClient(client),
+        unread,
+        proxy_header_from: accept_proxy_protocol?.from ?? null,
+        peer_trusted: trusted,
+        admission,
+        undecided: [],
+        routes: [],
+      };
+      if (trusted === false) return { ...start, ...nowhere, code: 'ERR_PROXY_HEADER_UNTRUSTED' };
+      if (admission.admitted === false) return { ...start, ...nowhere, code: 'ERR_ADDRESS_DENIED' };
+      if (client.gone) return { ...start, ...nowhere, ...client.gone };
+      const heard = unread ? asPlain(client) : client;
+      const considered = consider(listener, heard, tablesOf(listener).consider);
+      return {
+        ...start,
+        undecided: undecided(admission, considered, routes, heard),
+        routes: considered,
+        ...(await outcomeOf(name, listener, heard)),
+      };
+    },
+    close: sides.close,
+  };
 }
 
-function entryWith(cidrs: readonly string[], address: string): string | undefined {
-  return cidrs.find((cidr) => inBlockList(blockList([cidr]), address));
+/** Made once for each listener. */
+type Tables = { readonly router: Router; readonly consider: Considering };
+
+/** What is known of a client to whose hello nobody listens. */
+function asPlain(client: AssumedClient): AssumedClient {
+  return { ...client, sni: undefined, alpn: [], ja4: undefined, hello: undefined, plain: true };
 }
 
 /** What nobody said of a client fits no condition. */
-function queryOf({ sni, alpn, address = '', ja4 = '', plain }: AssumedClient): RouteQuery {
+function queryOf({ sni, alpn = [], address = '', ja4 = '', plain }: AssumedClient): RouteQuery {
   return { sni, alpn, client: address, ja4, plain };
 }
 
-/** Where no route is for plain clients, one of them is refused before any route is asked, a denial included. */
-function isUnderstood({ routes }: ListenerConfig, { plain }: AssumedClient): boolean {
-  return !plain || routes.some(({ tls }) => tls === 'off');
-}
-
-function consider(listener: ListenerConfig, client: AssumedClient): ExplainedRoute[] {
-  const { routes } = listener;
-  const understood = isUnderstood(listener, client);
-  const verdicts: Verdict[] = considerAll(routes, queryOf(client)).map((verdict) =>
+function consider(
+  { routes }: ListenerConfig,
+  client: AssumedClient,
+  considerAll: Tables['consider'],
+): ExplainedRoute[] {
+  // Where no route is for plain clients, one of them is refused before any route is asked, a denial included.
+  const understood = !client.plain || takesPlain(routes);
+  const verdicts: Verdict[] = considerAll(queryOf(client)).map((verdict) =>
     understood ? verdict : { ...verdict, failed: 'tls' },
   );
   // The first has the most specific of the client's names; and one that is taken is before any that it came before.
@@ -143,26 +190,28 @@ function consider(listener: ListenerConfig, client: AssumedClient): ExplainedRou
   });
 }
 
-function explainOutcome(loaded: LoadedConfig, listener: ListenerConfig, client: AssumedClient): Outcome {
-  if (!isUnderstood(listener, client)) {
-    return { ...nowhere, code: listener.starttls ? 'ERR_STARTTLS_REQUIRED' : 'ERR_NOT_TLS' };
+/**
+ * A route whose condition asks for what nobody said would be taken if that were right, unless one before it is. And without
+ * a protocol in common no handshake succeeds.
+ */
+function undecided(
+  { admitted }: Admission,
+  considered: readonly ExplainedRoute[],
+  routes: readonly RouteConfig[],
+  { alpn, address, ja4 }: AssumedClient,
+): Unsaid[] {
+  const unsaid = new Set<Unsaid>(admitted === null ? ['from'] : []);
+  for (const { failed, index } of considered) {
+    if (failed === null) {
+      const tls = routes[index]?.tls;
+      if (alpn === undefined && typeof tls === 'object' && tls.alpn) unsaid.add('alpn');
+      break;
+    }
+    if (failed === 'from' && address === undefined) unsaid.add('from');
+    if (failed === 'alpn' && alpn === undefined) unsaid.add('alpn');
+    if (failed === 'ja4' && ja4 === undefined) unsaid.add('ja4');
   }
-  const match = buildRouter(listener.routes).match(queryOf(client));
-  const route = match && listener.routes[match.index];
-  if (!match || !route) return { ...nowhere, code: 'ERR_NO_ROUTE' };
-  const { index, wildcardLabel } = match;
-  const action = actionOf(route);
-  const taken = { route: labelOf(listener.routes, index), index, action, wildcard: wildcardLabel ?? null };
-  if (action === 'deny') return { ...nowhere, taken, code: 'ERR_ROUTE_DENIED' };
-  const tls = typeof route.tls === 'object' ? explainClientSide(route.tls, loaded, client) : null;
-  const upstream = explainUpstream(loaded, route.upstream ?? '', {
-    client,
-    action,
-    agreedAlpn: tls?.alpn.agreed ?? undefined,
-    passedStarttls: action === 'passthrough' ? listener.starttls : undefined,
-    wildcardLabel,
-  });
-  return { taken, tls, upstream, code: tls?.alpn.fails ? 'ERR_TLS_ALPN_MISMATCH' : upstream.code };
+  return [...unsaid];
 }
 
 function actionOf({ deny, tls }: RouteConfig): NonNullable<Outcome['taken']>['action'] {

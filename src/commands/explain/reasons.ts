@@ -2,7 +2,7 @@
 import type { RouteConfig } from '../../config/schema.ts';
 import type { Failure } from '../../route/router.ts';
 import { some } from '../text.ts';
-import type { AssumedClient } from './explanation.ts';
+import type { AssumedClient } from './client.ts';
 
 /** A route as logs call it: by its name, or else its index. */
 export function labelOf(routes: readonly RouteConfig[], index: number): string {
@@ -26,7 +26,12 @@ export function whyNotTaken(
     case 'specificity':
       return `${route.sni ? `its ${some(route.sni)}` : 'a route for any name'} is less specific than route ${better}`;
     case 'alpn':
-      return unlike('offers no protocol', 'offers', client.alpn.join(', ') || undefined, route.alpn);
+      return unlike(
+        client.alpn ? 'offers no protocol' : 'offers nobody knows what (--alpn)',
+        'offers',
+        client.alpn?.join(', ') || undefined,
+        route.alpn,
+      );
     case 'from':
       return unlike('has no known address (--from)', 'is', client.address, route.from);
     case 'ja4':

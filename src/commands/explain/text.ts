@@ -1,46 +1,82 @@
 /** An explanation for people: what happens in a sentence, then why, step by step. */
-import { section, some, wrap } from '../text.ts';
+
+import { phases } from '../../errors.ts';
+import { harmless, section, some, wrap } from '../text.ts';
 import type { ClientSide } from './client-side.ts';
 import type { ExplainedRoute, Explanation } from './explanation.ts';
+import type { Logged } from './log-line.ts';
 import type { UpstreamSide } from './upstream-side.ts';
 
-/** Within 80 columns, but for words that are longer. */
-export function formatExplanation(explanation: Explanation): string {
-  const { taken, tls, code } = explanation;
-  // Where the handshake fails, nothing upstream is touched.
-  const upstream = code === 'ERR_TLS_ALPN_MISMATCH' ? null : explanation.upstream;
+/** Within 80 columns, but for words that are longer. `log`: what a line of the log says of it. */
+export function formatExplanation(explanation: Explanation, log?: ComparedLog): string {
+  const { taken, tls, upstream, code, error, hint, undecided } = explanation;
   const maybe = explanation.admission.admitted === null ? 'if it is let in, ' : '';
   return [
     ...wrap(`${who(explanation)}: ${maybe}${whatHappens(explanation)}.`).map(
       (line) => `${line.trimStart()}\n`,
     ),
+    section('Log', log ? logged(log) : []),
+    section('Because', error === null ? [] : [hint === null ? error : `${error}; ${hint}`]),
+    section('But', undecided.length === 0 ? [] : [`it depends on what nobody said: ${flags(undecided)}`]),
     section('Admission', admission(explanation)),
     section('Routes', routes(explanation)),
     section('TLS', tls ? termination(tls) : taken?.action === 'passthrough' ? [passedThrough] : []),
     section('Certificate', tls ? certificate(tls, explanation.client.sni) : []),
     section('Client', tls ? demands(tls) : []),
-    section('Upstream', upstream ? endpoints(upstream) : []),
+    section('Upstream', upstream ? endpoints(upstream, code !== null) : []),
     section('It sees', upstream && code === null ? seen(upstream, taken?.action === 'passthrough') : []),
   ].join('');
 }
 
+/** What the log says became of it, and whether it would now; null: it told too little of itself. */
+export type ComparedLog = Logged & { readonly agrees: boolean | null };
+
+function logged({ agrees, route, upstream, endpoint, phase, code, error, hint }: ComparedLog): string[] {
+  const by = route === null ? 'no route took it' : `route ${route} took it`;
+  const to = upstream === null ? '' : `, to upstream ${upstream}${endpoint === null ? '' : ` (${endpoint})`}`;
+  const end = code === null ? 'it ended well' : `it ended in phase ${phase} by ${code}`;
+  const why = error === null ? '' : `: ${error}${hint === null ? '' : `; ${hint}`}`;
+  const early = phases.indexOf(phase) < phases.indexOf('route');
+  return [
+    `${early ? '' : `${by}${to}; `}${end}${harmless(why)}`,
+    ...(agrees === false
+      ? [
+          'it would go otherwise now: the configuration was another then, or the line cannot tell what decides',
+        ]
+      : []),
+  ];
+}
+
 function who({ listener, client }: Explanation): string {
-  const { sni, alpn, address, plain } = client;
-  const kind = plain
-    ? 'A client without TLS'
-    : `A TLS client ${sni === null ? 'without a name' : `for ${sni}`}`;
-  const origin = address === null ? '' : ` from ${address}`;
-  const offer = alpn.length === 0 ? '' : `, offering ${alpn.join(', ')},`;
+  const { sni, alpn, address, peer, plain, tls, gone } = client;
+  const version = tls?.length === 1 ? ` ${tls[0]}` : '';
+  const kind = gone
+    ? 'A client that went too early to say what it wants'
+    : plain
+      ? 'A client without TLS'
+      : `A TLS${version} client ${sni === null ? 'without a name' : `for ${sni}`}`;
+  const origin = `${address === null ? '' : ` from ${address}`}${peer === null ? '' : ` by ${peer}`}`;
+  const offer = alpn === null || alpn.length === 0 ? '' : `, offering ${alpn.map(harmless).join(', ')},`;
   return `${kind}${origin}${offer} at listener ${listener}`;
 }
 
-function whatHappens({ taken, upstream, code, client: { plain } }: Explanation): string {
+function whatHappens({
+  taken,
+  upstream,
+  code,
+  client: { plain, peer, gone },
+  ...start
+}: Explanation): string {
+  const isTurnedAway = start.peer_trusted === false || start.admission.admitted === false;
+  if (gone && !isTurnedAway) return `it was not routed (${code})`;
   const route = `route ${taken?.route}`;
   switch (code) {
     case null:
       if (taken?.action === 'passthrough')
         return `${route} passes its TLS through to upstream ${upstream?.name}`;
       return `${route} takes it${taken?.action === 'terminate' ? ', TLS ends here' : ''}, its bytes go to upstream ${upstream?.name}`;
+    case 'ERR_PROXY_HEADER_UNTRUSTED':
+      return `${peer} may send no PROXY header here, which this listener requires (${code}); the connection is reset`;
     case 'ERR_ADDRESS_DENIED':
       return `it is not let in (${code}); its connection is reset`;
     case 'ERR_NOT_TLS':
@@ -50,14 +86,30 @@ function whatHappens({ taken, upstream, code, client: { plain } }: Explanation):
       return `no route takes it (${code}); ${plain ? 'its connection is closed' : 'it gets the alert unrecognized_name'}`;
     case 'ERR_ROUTE_DENIED':
       return `${route} denies it (${code}); ${plain ? 'its connection is closed' : 'it gets the alert access_denied'}`;
-    case 'ERR_TLS_ALPN_MISMATCH':
-      return `${route} takes it, but the handshake fails (${code}): none of its protocols is spoken`;
     default:
-      return `${route} takes it, but upstream ${upstream?.name} has no endpoint for it (${code})`;
+      if (code.startsWith('ERR_TLS_')) return `${route} takes it, but the handshake fails (${code})`;
+      if (upstream === null) return `${route} takes it, but does not let it in (${code})`;
+      return `${route} takes it, but upstream ${upstream.name} has no endpoint for it (${code})`;
   }
 }
 
-function admission({ admission: { admitted, why }, proxy_header_from, unread }: Explanation): string[] {
+function flags(names: Explanation['undecided']): string {
+  const called = {
+    from: 'its address (--from)',
+    alpn: 'the protocols that it offers (--alpn)',
+    ja4: 'its fingerprint (--ja4)',
+  };
+  return names.map((name) => called[name]).join(', ');
+}
+
+function admission({
+  admission: { admitted, why },
+  proxy_header_from,
+  peer_trusted,
+  unread,
+}: Explanation): string[] {
+  if (peer_trusted === false)
+    return [`refused: ${some(proxy_header_from ?? [])} must send a PROXY header, all others are refused`];
   const verdict = admitted === null ? 'not known' : admitted ? 'let in' : 'refused';
   return [
     `${verdict}: ${why}`,
@@ -92,8 +144,12 @@ function sentence({ route, failed, why }: ExplainedRoute): string {
 
 const passedThrough = "goes through as it is: certificate and client authentication are the upstream's";
 
-function termination({ alpn, ...tls }: ClientSide): string[] {
-  return [`ends here: ${versions(tls)}`, ...(alpn.spoken === null ? [] : [`ALPN: ${agreement(alpn)}`])];
+function termination({ alpn, version, cipher, ...tls }: ClientSide): string[] {
+  const agreed = version === null ? '' : `; with it ${version}${cipher === null ? '' : `, ${cipher}`}`;
+  return [
+    `ends here: ${versions(tls)}${agreed}`,
+    ...(alpn.spoken === null ? [] : [`ALPN: ${agreement(alpn)}`]),
+  ];
 }
 
 /** Node's `TLSv1.2`, as people write it. */
@@ -111,10 +167,11 @@ function agreement({ spoken, agreed, fails }: ClientSide['alpn']): string {
 }
 
 function certificate({ certificate: { name, pairs } }: ClientSide, sni: string | null): string[] {
-  const lines = pairs.map(({ key_type, sans, subject, expires, days_left }) => {
+  const lines = pairs.map(({ key_type, sans, subject, expires, days_left, shown }) => {
     const names = sans === null ? subject : some(sans.split(', ').map((san) => san.replace(/^DNS:/, '')));
     const when = days_left < 0 ? 'EXPIRED' : 'expires';
-    return `${name} (${key_type}): ${names}; ${when} ${expires.slice(0, 10)}, ${days(days_left)}`;
+    const other = shown === false ? '; not shown to this client' : '';
+    return `${name} (${key_type}): ${names}; ${when} ${expires.slice(0, 10)}, ${days(days_left)}${other}`;
   });
   const misnamed = pairs.some(({ is_for_name }) => is_for_name === false);
   return [...lines, ...(misnamed ? [`it is not for ${sni}: a client that checks names refuses it`] : [])];
@@ -127,7 +184,7 @@ function days(left: number): string {
 
 function demands({ client_auth }: ClientSide): string[] {
   if (client_auth === null) return ['no certificate is asked of it'];
-  const { mode, authority, crl, pins, allow, authorize } = client_auth;
+  const { mode, authority, crl, pins, allow, authorize, admitted } = client_auth;
   const trusted = pins
     ? `have a pinned key (${pinCount(pins)})`
     : `be issued by authority ${authority}${crl ? ' and not revoked' : ''}`;
@@ -137,6 +194,11 @@ function demands({ client_auth }: ClientSide): string[] {
       : `may come without a certificate; one that it presents must ${trusted}`,
     ...(allow ? [`and have ${allow.map(ruleText).join('; or ')}`] : []),
     ...(authorize ? [`then ${authorize} decides`] : []),
+    ...(admitted === null
+      ? []
+      : [
+          `the certificate that it presents, or that it has none, is ${admitted ? 'good enough' : 'not good enough'}`,
+        ]),
   ];
 }
 
@@ -146,7 +208,7 @@ function ruleText(rule: Readonly<Record<string, string | undefined>>): string {
     .join(' and ');
 }
 
-function endpoints(upstream: UpstreamSide): string[] {
+function endpoints(upstream: UpstreamSide, fails: boolean): string[] {
   const { name, order_is_exact, balance, attempts, connect_ms, allow_addresses } = upstream;
   const several = upstream.endpoints.length > 1;
   const order = order_is_exact ? 'in this order' : `chosen by ${balance} among those of the lowest priority`;
@@ -159,7 +221,7 @@ function endpoints(upstream: UpstreamSide): string[] {
           `${attempts === 1 ? 'one of them is' : `up to ${attempts} of them are`} tried${patience(connect_ms)}`,
         ]
       : []),
-    ...(templated && allow_addresses && upstream.code === null
+    ...(templated && allow_addresses && !fails
       ? [`if it resolves to an address in ${some(allow_addresses)}`]
       : []),
   ];

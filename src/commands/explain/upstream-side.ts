@@ -8,7 +8,7 @@ import type {
   UpstreamConfig,
   UpstreamTlsConfig,
 } from '../../config/schema.ts';
-import { type ConnectionCode, ProxyError } from '../../errors.ts';
+import { ProxyError } from '../../errors.ts';
 import { serverNameFor } from '../../tls/upstream-name.ts';
 import { createBalancer } from '../../upstream/balance.ts';
 import {
@@ -19,7 +19,7 @@ import {
   isTemplate,
   parseTarget,
 } from '../../upstream/endpoint.ts';
-import type { AssumedClient } from './explanation.ts';
+import type { AssumedClient } from './client.ts';
 
 /** What of the client's side decides about the upstream's. */
 export type Circumstances = {
@@ -31,9 +31,12 @@ export type Circumstances = {
   readonly wildcardLabel: string | undefined;
 };
 
-export type UpstreamSide = ReturnType<typeof explainUpstream>;
+export type UpstreamSide = ReturnType<typeof explainUpstream>['side'];
 
-/** As plain values, for `--json` and for the text. References were checked when the configuration was loaded. */
+/**
+ * As plain values, for `--json` and for the text; and why this client can have no endpoint at all, if so. References were
+ * checked when the configuration was loaded.
+ */
 export function explainUpstream(loaded: LoadedConfig, name: string, circumstances: Circumstances) {
   const config = loaded.config.upstreams[name]!; // a route that is not a denial names one
   const found = config.endpoints.map((entry) => expand(entry, name, config, circumstances));
@@ -45,7 +48,7 @@ export function explainUpstream(loaded: LoadedConfig, name: string, circumstance
   const byEndpoint = new Map(found.map((it) => [it.endpoint, it]));
   const usable = order.flatMap((endpoint) => byEndpoint.get(endpoint) ?? []);
   const unusable = found.filter(({ endpoint }) => endpoint === undefined);
-  return {
+  const side = {
     name,
     balance: config.balance,
     /** Whether this client always gets the endpoints in this very order; else only priorities do not change. */
@@ -59,8 +62,8 @@ export function explainUpstream(loaded: LoadedConfig, name: string, circumstance
     proxy_header: config.send_proxy_protocol
       ? describeHeader(config.send_proxy_protocol, circumstances)
       : null,
-    code: usable.length > 0 ? null : (unusable[0]?.fault?.code as ConnectionCode),
   };
+  return { side, failure: usable.length > 0 ? undefined : unusable[0]?.fault };
 }
 
 /** An entry of the configuration and what it is for this client; one of `endpoint` and `fault` is set. */
