@@ -90,7 +90,9 @@ function append(flow: Flow, segment: Segment): boolean {
   const offset = (firstByte(segment) - flow.start) | 0;
   if (offset > flow.bytes.length) {
     const isNear = offset < maxSought && flow.ahead.size < limits.ahead;
-    if (isNear) flow.ahead.set(offset, Buffer.from(segment.payload));
+    // Of two that begin alike, one may reach further.
+    const known = flow.ahead.get(offset)?.length ?? 0;
+    if (isNear && segment.payload.length > known) flow.ahead.set(offset, Buffer.from(segment.payload));
     return false;
   }
   const before = flow.bytes.length;
