@@ -71,3 +71,15 @@ test('the tests that docs/security.md names are there', () => {
     for (const file of files) assert.ok(existsSync(join(root, file)), `${file} is not there`);
   }
 });
+
+test('the tests that keep attacks away are there', () => {
+  const section = /^## Attacks$(.*?)^### /ms.exec(read('docs/security.md'))?.[1] ?? '';
+  const rows = section.match(/^\| .*$/gm)?.slice(2) ?? [];
+  assert.ok(rows.length > 20);
+  for (const row of rows) {
+    const named = [...(row.split('|').at(-2) ?? '').matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? '');
+    assert.ok(named.length > 0, row);
+    for (const name of named)
+      assert.ok(existsSync(join(root, `test/${name}.test.ts`)), `${name} is not there`);
+  }
+});
