@@ -39,6 +39,9 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
   const levelOf = ({ config }: LoadedConfig) => options.logLevel ?? config.log.level;
   const warn = createWarner(log);
   warn(loaded);
+  if (process.getuid?.() === 0) {
+    logger.warn('running as root: penstock needs none of its rights; ports below 1024 take one capability');
+  }
 
   let draining = false;
   let overview: Overview | undefined;

@@ -16,6 +16,7 @@ import type { EndpointReport } from './upstream/endpoint-state.ts';
 import type { EndpointView } from './upstream/registry.ts';
 import { createRests } from './upstream/rests.ts';
 import { forkWorker, killWorker, type Phase, retireWorker, type WorkerHandle } from './worker-handle.ts';
+import { rightsOf } from './worker-rights.ts';
 
 export type SupervisorOptions = {
   readonly logger: Logger;
@@ -151,8 +152,8 @@ export function createSupervisor({
     };
   }
 
-  function fork(): WorkerHandle {
-    const worker = forkWorker(held?.handOver() ?? handed, methodsFor);
+  function fork({ config }: LoadedConfig): WorkerHandle {
+    const worker = forkWorker(held?.handOver() ?? handed, rightsOf(config), methodsFor);
     workers.set(worker.id, worker);
     worker.process.once('exit', (code, signal) => onExit(worker, code, signal));
     return worker;
@@ -217,7 +218,7 @@ export function createSupervisor({
   /** Starts one worker; its faults if it cannot serve, and then it is gone. A drain ends it while it starts. */
   async function launch(loaded: LoadedConfig): Promise<readonly string[]> {
     if (stopping) return [stoppingFault];
-    const state = fork();
+    const state = fork(loaded);
     try {
       await Promise.race([state.listens, state.gone]);
       await state.channel.call('start', {

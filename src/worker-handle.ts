@@ -22,7 +22,7 @@ export type WorkerHandle = {
 };
 
 /** Workers accept for themselves (`SCHED_NONE`): round robin through the supervisor costs half as much again. */
-function setUpCluster({ stdio }: HandOver): void {
+function setUpCluster({ stdio }: HandOver, rights: readonly string[]): void {
   const program = new URL(
     `./worker-process.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`,
     import.meta.url,
@@ -31,18 +31,22 @@ function setUpCluster({ stdio }: HandOver): void {
   cluster.setupPrimary({
     exec: program.pathname,
     args: [],
-    execArgv: process.allowedNodeEnvironmentFlags.has('--disable-sigusr1') ? ['--disable-sigusr1'] : [],
+    execArgv: [
+      ...(process.allowedNodeEnvironmentFlags.has('--disable-sigusr1') ? ['--disable-sigusr1'] : []),
+      ...rights,
+    ],
     serialization: 'advanced',
     stdio: [...stdio],
   });
 }
 
-/** Starts a worker; `methodsOf` is what it may ask of the supervisor, `hello` apart. */
+/** Starts a worker with these flags of Node; `methodsOf` is what it may ask of the supervisor, `hello` apart. */
 export function forkWorker(
   handOver: HandOver,
+  rights: readonly string[],
   methodsOf: (id: number) => Omit<SupervisorMethods, 'hello'>,
 ): WorkerHandle {
-  setUpCluster(handOver);
+  setUpCluster(handOver, rights);
   const process = cluster.fork(handOver.env);
   let hello = () => {};
   const listens = new Promise<void>((resolve) => {

@@ -12,6 +12,9 @@ export function checkListeners(config: Config, report: Report): void {
     report.lack(['listeners'], 'expected at least one listener');
   }
   checkBinds(config, report);
+  if (config.restrict_workers && !process.allowedNodeEnvironmentFlags.has('--permission')) {
+    report.fault(['restrict_workers'], `this takes Node 22.13 or later, and here is ${process.version}`);
+  }
   for (const [name, listener] of Object.entries(config.listeners)) {
     const path = ['listeners', name];
     checkListener(listener, path, report);
@@ -20,8 +23,16 @@ export function checkListeners(config: Config, report: Report): void {
       const routePath = [...path, 'routes', index];
       checkRoute(route, routePath, report);
       checkUpstreamOf(route, config, routePath, report);
+      checkRights(route, config, routePath, report);
     }
   }
+}
+
+/** A thread could shake off the restrictions of its process, so there is none for `authorize`. */
+function checkRights({ tls }: RouteConfig, { restrict_workers }: Config, path: Path, report: Report): void {
+  if (!restrict_workers || typeof tls !== 'object' || tls.client_auth?.authorize === undefined) return;
+  const message = '`authorize` takes a thread, which `restrict_workers` forbids';
+  report.fault([...path, 'tls', 'client_auth', 'authorize'], message, 'remove one of the two');
 }
 
 /** Every address that is bound, with its place; one that another has taken already is a fault. */

@@ -200,6 +200,12 @@ export const configSchema = z
       .union([z.literal('auto'), z.int().min(1).max(512)], 'expected auto or a number of processes')
       .default('auto')
       .describe('Processes that share the listeners; `auto`: one per CPU core.'),
+    restrict_workers: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Workers start no process or thread, read no files but penstock’s code, write none but the log (Node 22.13 and later; not with `authorize`). For workers that start from then on: SIGUSR2.',
+      ),
     log: z
       .strictObject({
         level: z

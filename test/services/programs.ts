@@ -31,6 +31,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'the-live-page-shows-what-status-says': ['chromium'],
   'alerts-fire-when-they-should': ['promtool'],
   'top-redraws-in-a-terminal': ['script'],
+  'low-ports-need-no-root': ['setpriv', 'systemd-socket-activate'],
   'systemd-understands-penstock': ['systemd-analyze', 'systemd-notify', 'systemd-socket-activate', 'perl'],
 };
 

@@ -26,6 +26,8 @@ export type PenstockOptions = {
   readonly files?: Readonly<Record<string, string | Buffer>>;
   /** Made beside it, too. */
   readonly directories?: readonly string[];
+  /** The directory is the current one of the process. */
+  readonly inside?: boolean;
   /** `ulimit -n`. */
   readonly openFiles?: number;
   /** `ulimit -f`, in KiB: no file can be written beyond it. */
@@ -51,7 +53,15 @@ export async function startPenstock(
 export function spawnPenstock(
   t: Pick<TestContext, 'after'>,
   config: object | string,
-  { files = {}, directories = [], openFiles, fileSize, env, sockets = [] }: PenstockOptions = {},
+  {
+    files = {},
+    directories = [],
+    inside = false,
+    openFiles,
+    fileSize,
+    env,
+    sockets = [],
+  }: PenstockOptions = {},
 ): Penstock {
   const directory = temporaryDirectory(t);
   for (const name of directories) mkdirSync(join(directory, name));
@@ -73,6 +83,7 @@ export function spawnPenstock(
     '/bin/sh',
     ['-c', `ulimit -c 0; ${limits} export LISTEN_PID=$$; exec "$@"`, 'sh', ...command],
     {
+      ...(inside && { cwd: directory }),
       env: { ...process.env, ...env, ...(sockets.length > 0 ? activation : {}) },
       stdio: ['pipe', 'pipe', 'pipe', ...sockets.map(({ fd }) => fd)],
     },
