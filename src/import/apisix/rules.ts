@@ -34,40 +34,58 @@ export function streamRoutes(objects: Objects, notes: Notes): StreamRoute[] {
 function streamRoute(route: ApisixObject, objects: Objects, notes: Notes): StreamRoute {
   const { id, value } = route;
   const service = serviceOf(value, objects, notes);
-  const sni = value.get('sni');
-  const test = sni.text === undefined ? undefined : nameTest(sni.text);
-  if (test && test.patterns.length === 0 && sni.text !== '*') {
-    notes.notCarried(sni.place, sni.name, `"${sni.text}" is no name here`, 'write a name or *.name');
-  }
-  const from = value.get('remote_addr').text;
-  const port = value.get('server_port');
-  const when: Condition[] = [
-    ...(test ? [{ kind: 'name' as const, test, of: 'handshake' as const }] : []),
-    ...(from === undefined ? [] : [{ kind: 'from' as const, networks: networksOf([from]) }]),
-    ...(port.raw === undefined
-      ? []
-      : [{ kind: 'port' as const, holds: (one: number) => String(one) === port.text }]),
-  ];
-  const guard = pluginRules([value.get('plugins'), ...(service ? [service.get('plugins')] : [])], notes);
+  const plugins = [value.get('plugins'), ...(service ? [service.get('plugins')] : [])];
+  const text = `${value.place.file}:${value.place.line} ${value.name}`.trim();
+  const isMissing = value.get('service_id').raw !== undefined && service === undefined;
+  const refusal: Rule<Target> = { when: [], action: { kind: 'deny' }, place: value.place, text };
+  const guard = [...(isMissing ? [refusal] : []), ...pluginRules(plugins, notes)];
   const protocol = value.get('protocol');
   if (protocol.raw !== undefined) {
-    notes.notCarried(
-      protocol.place,
-      protocol.name,
-      'xRPC protocols are not known here: bytes are passed on as they are',
-    );
+    const message = 'xRPC protocols are not known here: bytes are passed on as they are';
+    notes.notCarried(protocol.place, protocol.name, message);
   }
+  const when = conditionsOf(value, notes);
+  const port = value.get('server_port').number;
   return {
-    patterns: test?.patterns ?? [],
+    patterns: when.flatMap((condition) => (condition.kind === 'name' ? condition.test.patterns : [])),
     serverAddress: value.get('server_addr'),
-    ports: port.number === undefined ? undefined : [port.number],
+    ports: port === undefined ? undefined : [port],
     rule: {
       when,
       action: { kind: 'to', target: targetOf(id, value, service, objects, notes), guard },
       place: value.place,
-      text: `${value.place.file}:${value.place.line} ${value.name}`.trim(),
+      text,
     },
   };
+}
+
+/** `sni`, `remote_addr` and `server_port`. What cannot be understood is not known to hold. */
+function conditionsOf(route: Value, notes: Notes): Condition[] {
+  const [sni, from, port] = [route.get('sni'), route.get('remote_addr'), route.get('server_port')];
+  const conditions: Condition[] = [];
+  if (sni.text !== undefined) {
+    const test = nameTest(sni.text);
+    conditions.push({ kind: 'name', test, of: 'handshake' });
+    if (test.patterns.length === 0 && sni.text !== '*') {
+      notes.notCarried(sni.place, sni.name, `"${sni.text}" is no name here`, 'write a name or *.name');
+    }
+  }
+  if (from.raw !== undefined) conditions.push(addressCondition(from, [from.text ?? ''], notes));
+  if (port.number !== undefined) conditions.push({ kind: 'port', holds: (one) => one === port.number });
+  else if (port.raw !== undefined) {
+    notes.notCarried(port.place, port.name, 'it is no number here', 'clients of this route are refused');
+    conditions.push({ kind: 'unknown' });
+  }
+  return conditions;
+}
+
+function addressCondition(value: Value, cidrs: readonly string[], notes: Notes): Condition {
+  try {
+    return { kind: 'from', networks: networksOf(cidrs) };
+  } catch (error) {
+    notes.notCarried(value.place, value.name, (error as Error).message, 'clients of this route are refused');
+    return { kind: 'unknown' };
+  }
 }
 
 /** `*` is any name; `*foo.example` what ends so, which no pattern of penstock's says. */
@@ -89,7 +107,10 @@ function serviceOf(route: Value, objects: Objects, notes: Notes): Value | undefi
   const id = route.get('service_id');
   if (id.raw === undefined) return undefined;
   const service = objects.services.find((one) => one.id === id.text)?.value;
-  if (service === undefined) notes.notCarried(id.place, id.name, `there is no service "${id.text}"`);
+  if (service === undefined) {
+    const hint = 'clients of this route are refused; give the services, too';
+    notes.notCarried(id.place, id.name, `there is no service "${id.text}"`, hint);
+  }
   return service;
 }
 
@@ -136,18 +157,27 @@ function pluginRules(sections: readonly Value[], notes: Notes): Rule<Target>[] {
       // What the route says of a plugin goes before what its service says.
       if (seen.has(name) || plugin.get('_meta').get('disable').raw === true) return [];
       seen.add(name);
-      if (name === 'ip-restriction') return restriction(plugin);
+      if (name === 'ip-restriction') return restriction(plugin, notes);
       return otherPlugin(name, plugin, notes);
     }),
   );
 }
 
-function restriction(plugin: Value): Rule<Target>[] {
-  const listed = (key: string) => plugin.get(key).items.flatMap(({ text }) => text ?? []);
-  const [white, black] = [listed('whitelist'), listed('blacklist')];
-  const networks = white.length > 0 ? complement(networksOf(white)) : networksOf(black);
+function restriction(plugin: Value, notes: Notes): Rule<Target>[] {
+  const [white, black] = [plugin.get('whitelist'), plugin.get('blacklist')];
+  const isWhite = white.items.length > 0;
+  const list = isWhite ? white : black;
+  const condition = addressCondition(
+    list,
+    list.items.flatMap(({ text }) => text ?? []),
+    notes,
+  );
+  const refused =
+    condition.kind === 'from' && isWhite
+      ? { ...condition, networks: complement(condition.networks) }
+      : condition;
   const { place, name } = plugin;
-  return [{ when: [{ kind: 'from', networks }], action: { kind: 'deny' }, place, text: name }];
+  return [{ when: [refused], action: { kind: 'deny' }, place, text: name }];
 }
 
 function otherPlugin(name: string, plugin: Value, notes: Notes): Rule<Target>[] {

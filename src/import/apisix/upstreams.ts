@@ -237,8 +237,8 @@ function healthOf(value: Value, notes: Notes): object {
     notes.notCarried(
       type.place,
       active.name,
-      `checks by ${type.text ?? 'http'}`,
-      'tcp takes their place; see also `type: expect`',
+      `checks by ${type.text ?? 'http'}: tcp takes their place`,
+      'see also `type: expect`',
     );
   }
   for (const key of ['host', 'port'] as const) {

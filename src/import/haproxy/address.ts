@@ -21,7 +21,7 @@ export function addressOf(text: string, line: Line, notes: Notes): BoundAddress[
   const isIpv6 = text.startsWith('ipv6@');
   // HAProxy's `*` is IPv4 alone, where penstock's `:443` is both.
   const shown =
-    bare === '' || bare === '*' ? (isIpv6 ? '[::]' : '0.0.0.0') : bare.includes(':') ? `[${bare}]` : bare;
+    bare === '' || bare === '*' ? (isIpv6 ? '[::]' : '0.0.0.0') : isIpv6Address(bare) ? `[${bare}]` : bare;
   if (!/^\d+$/.test(first)) return [{ text: `${shown}:${first}`, port: undefined }];
   const count = Number(last ?? first) - Number(first) + 1;
   if (count < 1 || count > 1000) return lost('expected 1 to 1000 ports');
@@ -45,7 +45,7 @@ export function dialAddressOf(
   const host = (named ?? bare).replace(/^\[|\]$/g, '');
   if (['', '*', '0.0.0.0', '::'].includes(host))
     return { reason: 'the address that the client meant is not dialled here' };
-  const shown = host.includes(':') ? `[${host}]` : host;
+  const shown = isIpv6Address(host) ? `[${host}]` : host;
   if (port !== undefined && !/^[+-]/.test(port)) return { address: `${shown}:${port}` };
   const [only, ...more] = reached;
   if (only === undefined || more.length > 0) return { reason: 'its port is that which the client reached' };
@@ -55,4 +55,9 @@ export function dialAddressOf(
 function socketPath(text: string): string | undefined {
   if (text.startsWith('/')) return text;
   return text.startsWith('unix@') ? text.slice('unix@'.length) : undefined;
+}
+
+/** Colons within a variable's default are none of an address. */
+function isIpv6Address(host: string): boolean {
+  return host.replace(/\uE000[^\uE001]*\uE001/g, '').includes(':');
 }

@@ -232,7 +232,9 @@ function defaultRules(
   const line = proxy.last('default_backend');
   if (line === undefined) {
     const head = { ...proxy.section, words: [], text: `listen ${proxy.name}` };
-    return proxy.kind === 'listen' && proxy.every('server').length > 0 ? rules([[]], to(proxy), head) : [];
+    return proxy.kind === 'listen' && [...proxy.every('server'), ...proxy.every('server-template')].length > 0
+      ? rules([[]], to(proxy), head)
+      : [];
   }
   const backend = backends.get(line.words[1] ?? '');
   if (backend) return rules([[]], to(backend), line);

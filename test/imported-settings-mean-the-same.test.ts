@@ -1,0 +1,234 @@
+/**
+ * Proves setting by setting that what is imported means here what it meant there: endpoints, balancing, time-outs, limits, TLS and
+ * health checks; addresses; the several shapes in which APISIX's objects come; variables and quotes of haproxy.cfg.
+ */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { configSchema } from '../src/config/schema.ts';
+import { fromApisix, fromHaproxy } from './support/imported.ts';
+
+/** A backend with these lines, as the upstream that it becomes. */
+function upstreamOf(lines: string) {
+  const { config } = fromHaproxy(`listen b\n  bind 127.0.0.1:1\n  ${lines.split('; ').join('\n  ')}\n`);
+  configSchema.parse(config);
+  return config.upstreams.b;
+}
+
+const backends: readonly [lines: string, upstream: object][] = [
+  ['server s 10.0.0.1:5432', { endpoints: ['10.0.0.1:5432'] }],
+  ['server s db.example', { endpoints: ['db.example:1'] }],
+  ['server s ::1:5432', { endpoints: ['[::1]:5432'] }],
+  ['server s /run/db.sock', { endpoints: ['unix:/run/db.sock'] }],
+  ['server s 10.0.0.1:+10', { endpoints: ['10.0.0.1:11'] }],
+  [
+    'server-template db 3 db.example:5432',
+    { endpoints: ['db.example:5432'], resolve: { each_address: true } },
+  ],
+  [
+    'server s 10.0.0.1:1 weight 20; server t 10.0.0.2:1 weight 10; server u 10.0.0.3:1 weight 0',
+    { endpoints: [{ address: '10.0.0.1:1', weight: 2 }, '10.0.0.2:1'] },
+  ],
+  [
+    'server s 10.0.0.1:1; server t 10.0.0.2:1 backup; server u 10.0.0.3:1 backup',
+    {
+      endpoints: [
+        '10.0.0.1:1',
+        { address: '10.0.0.2:1', priority: 1 },
+        { address: '10.0.0.3:1', priority: 2 },
+      ],
+    },
+  ],
+  ['balance leastconn; server s 10.0.0.1:1', { balance: 'least_connections' }],
+  ['balance source; server s 10.0.0.1:1', { balance: 'hash' }],
+  ['timeout connect 1500; retries 0; server s 10.0.0.1:1', { timeouts: { connect: '1500ms' }, retries: 0 }],
+  ['server s 10.0.0.1:1 send-proxy-v2-ssl', { send_proxy_protocol: { version: 'v2', tlvs: ['ssl'] } }],
+  [
+    'default-server send-proxy; server s 10.0.0.1:1 no-send-proxy send-proxy-v2',
+    { send_proxy_protocol: 'v2' },
+  ],
+  [
+    'timeout queue 4s; server s 10.0.0.1:1 maxconn 10; server t 10.0.0.2:1 maxconn 5',
+    { limits: { connections: 15, queue: { max: 'off', timeout: '4s' } } },
+  ],
+  [
+    'server s 10.0.0.1:1 check inter 500 rise 1 fall 2 on-marked-down shutdown-sessions slowstart 10s',
+    {
+      health_check: {
+        type: 'tcp',
+        interval: '500ms',
+        timeout: '500ms',
+        healthy_after: 1,
+        unhealthy_after: 2,
+      },
+      on_down: 'close',
+      slow_start: '10s',
+    },
+  ],
+  ['server s 10.0.0.1:1 observe layer4 error-limit 7', { outlier: { failures: 7 } }],
+  [
+    'server s 10.0.0.1:1 ssl ca-file ca.pem sni str(db.example) verifyhost other.example',
+    { tls: { server_name: 'db.example', authority: 'servers' } },
+  ],
+  [
+    'server s 10.0.0.1:1 ssl ca-file ca.pem verifyhost db.example',
+    { tls: { server_name: 'db.example', authority: 'servers' } },
+  ],
+  ['server s 10.0.0.1:1 ssl ca-file ca.pem', { tls: { authority: 'servers', verify: 'ca' } }],
+  ['server s 10.0.0.1:1 ssl verify none', { tls: { verify: 'none' } }],
+  [
+    'server s 10.0.0.1:1 ssl verify required sni str(a.example) force-tlsv13',
+    { tls: { server_name: 'a.example', min_version: '1.3' } },
+  ],
+];
+
+describe('a backend of HAProxy', () => {
+  for (const [lines, expected] of backends) {
+    test(lines, () => {
+      const upstream = upstreamOf(lines);
+      for (const [key, value] of Object.entries(expected)) assert.deepEqual(upstream[key], value, key);
+    });
+  }
+
+  test('what it is asked when it is checked', () => {
+    const check = (lines: string) => {
+      const { type, send, expect } = upstreamOf(`${lines}; server s 10.0.0.1:1 check`).health_check;
+      return { type, send, expect };
+    };
+    const ping = { send: 'PING\\x0d\\x0a', expect: '+PONG' };
+    assert.deepEqual(check('option tcp-check; tcp-check send PING\\r\\n; tcp-check expect string +PONG'), {
+      type: 'expect',
+      ...ping,
+    });
+    assert.deepEqual(check('option tcp-check; tcp-check send-binary 01ff; tcp-check expect binary 00'), {
+      type: 'expect',
+      send: '\\x01\\xff',
+      expect: '\\x00',
+    });
+    assert.deepEqual(check('option pgsql-check user a').type, 'postgres');
+    assert.deepEqual(check('option ssl-hello-chk').type, 'tls');
+  });
+});
+
+test('addresses and limits of frontends', () => {
+  const listener = (lines: string, global = '') => {
+    const { config } = fromHaproxy(
+      `global\n  ${global}\nlisten l\n  ${lines.split('; ').join('\n  ')}\n  server s 10.0.0.1:1\n`,
+    );
+    configSchema.parse(config);
+    return config.listeners.l;
+  };
+  assert.equal(listener('bind :443').bind, '0.0.0.0:443', 'IPv4 alone, as in HAProxy');
+  assert.equal(listener('bind :::443 v4v6').bind, '[::]:443');
+  assert.equal(listener('bind *:443,:::443 v6only').bind, '[::]:443', 'which takes IPv4 as well');
+  assert.equal(listener('bind *:443; bind :::443 v6only').allow, undefined);
+  assert.deepEqual(listener('bind :::443 v6only').allow, ['::/0']);
+  assert.deepEqual(listener('bind 10.0.0.1:5-7').bind, ['10.0.0.1:5', '10.0.0.1:6', '10.0.0.1:7']);
+  assert.equal(listener('bind unix@/run/l.sock mode 600').bind, 'unix:/run/l.sock');
+  assert.deepEqual(listener('bind :1; maxconn 50', 'maxconn 100').limits, { connections: 50 });
+  assert.deepEqual(
+    listener('bind :1; timeout client 1m; timeout server 2m; timeout client-fin 5s').timeouts,
+    {
+      idle: '1m',
+      half_close: '5s',
+    },
+  );
+  assert.deepEqual(listener('bind :1; timeout client 1m; timeout server 2m; timeout tunnel 3h').timeouts, {
+    idle: '3h',
+  });
+  const rules = 'tcp-request connection accept if { src 10.0.0.0/8 }; tcp-request connection reject';
+  assert.deepEqual(listener(`bind :1; ${rules}`).allow, ['10.0.0.0/8']);
+  const shut = 'tcp-request connection reject if { src 10.6.0.0/255.255.0.0 }';
+  assert.deepEqual(listener(`bind :1; ${shut}`).deny, ['10.6.0.0/16']);
+});
+
+test('quotes, comments, variables and defaults of haproxy.cfg', () => {
+  const variable = (text: string) => `$${text}`;
+  const { config, lost } = fromHaproxy(`
+defaults base
+  mode tcp
+  timeout client 7s
+defaults
+  mode http
+listen a from base # not the http one
+  bind "${variable('{HOST-127.0.0.1}')}:${variable('PORT')}"
+  server 's 1' 10.0.0.1:1 # a comment
+`);
+  assert.deepEqual(lost, []);
+  assert.equal(config.listeners.a.bind, `${variable('{HOST:-127.0.0.1}')}:${variable('{PORT}')}`);
+  assert.equal(config.listeners.a.timeouts.idle, '7s');
+});
+
+test('a map of many names takes a moment', () => {
+  const names = Array.from({ length: 5000 }, (_, index) => `t${index}.example b${index % 20}`);
+  const backends = Array.from(
+    { length: 20 },
+    (_, index) => `backend b${index}\n  server s 10.0.0.${index + 1}:1\n`,
+  );
+  const text = `frontend f\n  bind :1\n  use_backend %[req.ssl_sni,lower,map(names.map)]\n${backends.join('')}`;
+  const { config } = fromHaproxy(text, { 'names.map': names.join('\n') });
+  assert.equal(config.listeners.f.routes.length, 20);
+  assert.equal(config.listeners.f.routes[0].sni.length, 250);
+});
+
+describe('objects of APISIX', () => {
+  const route = { server_port: 9100, upstream_id: 'db' };
+  const upstream = { type: 'roundrobin', nodes: { '10.0.0.1:5432': 1 } };
+  const shapes: Readonly<Record<string, readonly (string | object)[]>> = {
+    'apisix.yaml': [
+      'stream_routes:\n  - { server_port: 9100, upstream_id: db }\nupstreams:\n  - id: db\n    nodes: { "10.0.0.1:5432": 1 }\n#END\n',
+    ],
+    'apisix.json': [{ stream_routes: [route], upstreams: [{ id: 'db', ...upstream }] }],
+    'lists of the Admin API, version 3': [
+      { total: 1, list: [{ key: '/apisix/stream_routes/1', value: route, createdIndex: 4 }] },
+      { total: 1, list: [{ key: '/apisix/upstreams/db', value: upstream }] },
+    ],
+    'lists of the Admin API, version 2': [
+      {
+        action: 'get',
+        node: {
+          dir: true,
+          key: '/apisix/stream_routes',
+          nodes: [{ key: '/apisix/stream_routes/1', value: route }],
+        },
+      },
+      { action: 'get', node: { key: '/apisix/upstreams/db', value: upstream } },
+    ],
+    'single objects': [
+      { key: '/apisix/stream_routes/1', value: route },
+      { id: 'db', ...upstream },
+    ],
+  };
+  for (const [name, texts] of Object.entries(shapes)) {
+    test(name, () => {
+      const { config, lost } = fromApisix(...texts);
+      assert.deepEqual(lost, []);
+      assert.deepEqual(config.listeners['stream-9100'].routes, [{ tls: 'off', upstream: 'upstream-db' }]);
+      assert.deepEqual(config.upstreams['upstream-db'].endpoints, ['10.0.0.1:5432']);
+    });
+  }
+
+  test('upstreams', () => {
+    const upstreamFrom = (value: object) => {
+      const { config } = fromApisix({ stream_routes: [{ id: 1, server_port: 9, upstream: value }] });
+      configSchema.parse(config);
+      return config.upstreams['route-1'];
+    };
+    const node = (port: number, keys: object) => ({ host: '10.0.0.1', port, weight: 1, ...keys });
+    assert.deepEqual(
+      upstreamFrom({ nodes: [node(1, { priority: -1 }), node(2, {}), node(3, { weight: 0 })] }),
+      {
+        endpoints: [{ address: '10.0.0.1:1', priority: 1 }, '10.0.0.1:2'],
+        retries: 1,
+      },
+    );
+    const checks = { active: { type: 'tcp', healthy: { interval: 2 }, unhealthy: { tcp_failures: 4 } } };
+    const checked = upstreamFrom({ nodes: [node(1, {})], type: 'chash', key: 'remote_addr', checks });
+    assert.deepEqual(checked.health_check, { type: 'tcp', interval: '2s', unhealthy_after: 4 });
+    assert.deepEqual(
+      [checked.all_down, checked.balance, checked.hash_on],
+      ['try_anyway', 'hash', 'client_ip'],
+    );
+    const dns = upstreamFrom({ discovery_type: 'dns', service_name: 'db.example:1' });
+    assert.deepEqual(dns.resolve, { each_address: true });
+  });
+});
