@@ -72,7 +72,7 @@ type Case = readonly [
   options?: ClientOptions,
 ];
 
-/** Such keys a client has to be talked into. */
+/** Such keys and hashes a client has to be talked into. */
 const weak = { ciphers: 'DEFAULT@SECLEVEL=0' };
 const junk = Array.from({ length: 2500 }, () => foreign.cert);
 const leafAsCa = await createAuthority({ name: 'No CA', parent: { ...good, chain: good.cert } });
@@ -98,6 +98,7 @@ const refused: readonly Case[] = [
     await signedWithSha1(),
     'ERR_CLIENT_CERT_UNTRUSTED',
     /issued by CN=Clients\), is too weak or may not issue/,
+    weak,
   ],
   [
     'with an RSA key of 1024 bits',

@@ -5,7 +5,8 @@
  */
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { getCACertificates, setDefaultCACertificates } from 'node:tls';
+// Not by name: older Nodes do not have all that is used here.
+import * as tls from 'node:tls';
 import { type Authority, type Credential, createAuthority, selfSigned } from './support/certificates.ts';
 import { echo, originate, originator, tlsUpstream } from './support/tls-upstream.ts';
 
@@ -116,9 +117,9 @@ test('full and ca: chains that are not trusted', async (t) => {
 });
 
 test('without an authority nobody is trusted: roots that Node knows are not a default', async (t) => {
-  const known = getCACertificates('default');
-  setDefaultCACertificates([ca.cert]);
-  t.after(() => setDefaultCACertificates(known));
+  const known = tls.getCACertificates('default');
+  tls.setDefaultCACertificates([ca.cert]);
+  t.after(() => tls.setDefaultCACertificates(known));
   const { port } = await tlsUpstream(t, good);
   await assert.rejects(originate(t, originator({}), port), { code: 'ERR_UPSTREAM_CERT_UNTRUSTED' });
 });

@@ -112,7 +112,8 @@ test('a worker whose heap runs out dies alone, and is replaced', async (t) => {
   process.kill(victim, 'SIGUSR2');
   await eventually(() => assert.equal(lines(penstock, 'worker died').length, 1), 30_000);
   const [death] = lines(penstock, 'worker died');
-  assert.partialDeepStrictEqual(death, { worker_pid: victim, signal: 'SIGABRT' });
+  assert.equal(death?.['worker_pid'], victim);
+  assert.equal(death?.['signal'], 'SIGABRT');
   assert.match(penstock.stderr(), /heap out of memory/);
   await eventually(() => assert.equal(workersOf(penstock).length, 3), 20_000);
   kept.socket.end('y');

@@ -7,23 +7,16 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { type AddressInfo, BoundSocket, connect } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { stringify } from 'yaml';
 import { temporaryDirectory } from './support/certificates.ts';
 import { eventually } from './support/eventually.ts';
+import { heldSocket } from './support/held-socket.ts';
 import { type Penstock, spawnPenstock, startPenstock } from './support/penstock.ts';
 import { tcpUpstream } from './support/upstream.ts';
-
-/** A socket as systemd would hold it: bound here, but accepted from by others. */
-function heldSocket(t: TestContext, where: object = { port: 0, host: '127.0.0.1' }) {
-  const socket = new BoundSocket(where);
-  t.after(() => socket.close());
-  const address = socket.address() as AddressInfo;
-  return { fd: socket.fd(), port: address.port };
-}
 
 async function echoConfig(t: TestContext, listeners: Record<string, string>, workers = 2) {
   const upstream = await tcpUpstream(t, (socket) => socket.pipe(socket));
@@ -113,7 +106,7 @@ test('a failed reload costs no socket', async (t) => {
 });
 
 test('the next penstock serves those who came while none was there', async (t) => {
-  const { fd, port } = heldSocket(t, { port: 0, host: '127.0.0.1' });
+  const { fd, port } = heldSocket(t, { port: 0 });
   const config = await echoConfig(t, { a: 'systemd:orders' });
   const options = { sockets: [{ name: 'orders', fd }] };
   const first = await startPenstock(t, config, options);

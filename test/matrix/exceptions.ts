@@ -1,0 +1,67 @@
+/** What is not tested, and what an older runtime cannot do: each with its reason. Anything else that fails is a fault. */
+import type { Result } from './reporter.ts';
+
+/** Tests of this project's sources, pages and tools, which are not in the package; they need the Node of its scripts. */
+export const notOfThePackage: readonly string[] = [
+  'a-failed-workload-is-no-win',
+  'a-soak-sees-every-byte',
+  'a-soak-tells-a-leak-from-noise',
+  'each-code-is-documented-and-seen',
+  'links-in-the-docs-lead-somewhere',
+  'the-reference-follows-the-schema',
+];
+
+export type Exception = {
+  /** The test's file, without its ending. */
+  readonly file: string;
+  /** Its name, with those of the tests around it. */
+  readonly name: RegExp;
+  /** The first version that can. */
+  readonly before: string;
+  readonly because: string;
+};
+
+const noTypeScript = 'modules in TypeScript are run as they are by Node 22.18 and later';
+const oldOpenssl = 'the client in the test has an OpenSSL that is too old for what it is to ask for';
+
+export const exceptions: readonly Exception[] = [
+  {
+    file: 'a-check-of-the-users-own-stalls-nobody',
+    name: /a module in TypeScript|an idle check keeps no process alive/,
+    before: '22.18.0',
+    because: noTypeScript,
+  },
+  {
+    file: 'run-obeys-signals',
+    name: /opens none in a worker that is only starting/,
+    before: '22.14.0',
+    because: 'there is no --disable-sigusr1, so a signal in the first 30 ms of a process opens the inspector',
+  },
+  {
+    file: 'an-upstream-is-verified-on-every-connection',
+    name: /roots that Node knows are not a default/,
+    before: '22.19.0',
+    because: 'what Node itself trusts cannot be changed there',
+  },
+  {
+    file: 'hello-decodes-what-clients-send',
+    name: /are called what OpenSSL calls them/,
+    before: '24.5.0',
+    because: oldOpenssl,
+  },
+];
+
+/** Why this failure is to be expected of this version; undefined if it isn't. */
+export function excuse({ file, name }: Result, version: string): Exception | undefined {
+  return exceptions.find(
+    (one) =>
+      file === `test/${one.file}.test.js` && one.name.test(name) && compareVersions(version, one.before) < 0,
+  );
+}
+
+/** As for sorting: 20.19.0 before 22.3.1. */
+export function compareVersions(one: string, another: string): number {
+  const [a, b] = [one, another].map((version) => version.split('.').map(Number));
+  const at = (a ?? []).findIndex((part, index) => part !== b?.[index]);
+  return at === -1 ? 0 : (a?.[at] ?? 0) - (b?.[at] ?? 0);
+}

@@ -1,0 +1,85 @@
+/**
+ * Where the built package is tested: the package as npm packs and installs it, and beside it this project's tests, compiled,
+ * because older runtimes take no TypeScript. What the tests import as `../src/….ts` is the package's own `dist/….js`.
+ */
+import { execFileSync } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join, resolve } from 'node:path';
+
+const root = resolve(import.meta.dirname, '../..');
+/** What tests read besides code. */
+const readByTests = [
+  'README.md',
+  'CHANGELOG.md',
+  'docs',
+  'config',
+  'deploy',
+  'package.json',
+  'test/fixtures',
+];
+
+/** Makes it in this directory, unless it is there from an earlier run. Returns the directory to run tests in. */
+export function makeWorkspace(directory: string): string {
+  const work = join(directory, 'work');
+  if (existsSync(join(work, 'src'))) return work;
+  const app = join(directory, 'app');
+  mkdirSync(app, { recursive: true });
+  mkdirSync(work);
+  installPackage(directory, app);
+  compileTests(work);
+  for (const name of readByTests) cpSync(join(root, name), join(work, name), { recursive: true });
+  symlinkSync(join(app, 'node_modules'), join(work, 'node_modules'));
+  // Last: it tells that all the rest is there.
+  symlinkSync(join(app, 'node_modules/penstock/dist'), join(work, 'src'));
+  return work;
+}
+
+function installPackage(directory: string, app: string): void {
+  const packed = run('npm', ['pack', '--silent', '--pack-destination', directory], root);
+  const tarball = join(directory, packed.trim().split('\n').at(-1) ?? '');
+  const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  writeFileSync(join(app, 'package.json'), '{ "private": true }\n');
+  const testing = ['fast-check', 'tinybench'].map((name) => `${name}@${devDependencies[name]}`);
+  install(app, [tarball, ...testing]);
+}
+
+/** A package and what it needs, without running scripts of any other than `node`, which fetches its binary so. */
+export function install(directory: string, packages: readonly string[]): void {
+  run('npm', ['install', '--silent', '--no-audit', '--no-fund', ...packages], directory);
+}
+
+function compileTests(work: string): void {
+  const config = {
+    extends: join(root, 'tsconfig.json'),
+    compilerOptions: { noEmit: false, noCheck: true, rootDir: root, outDir: work, types: [] },
+    include: [join(root, 'test'), join(root, 'bench')],
+    exclude: [join(root, 'test/services')],
+  };
+  const file = join(work, 'tsconfig.json');
+  writeFileSync(file, JSON.stringify(config));
+  const outDir = join(work, 'compiled');
+  run(
+    process.execPath,
+    [join(root, 'node_modules/typescript/bin/tsc'), '-p', file, '--outDir', outDir],
+    root,
+  );
+  for (const name of ['test', 'bench']) cpSync(join(outDir, name), join(work, name), { recursive: true });
+  for (const name of readdirSync(join(work, 'test'), { recursive: true, encoding: 'utf8' })) {
+    const path = join(work, 'test', name);
+    if (!path.endsWith('.js')) continue;
+    // Programs that tests start are named in texts, which the compiler leaves alone.
+    writeFileSync(path, readFileSync(path, 'utf8').replace(/(\.\.\/src\/[\w/-]+)\.ts(?=')/g, '$1.js'));
+  }
+}
+
+function run(command: string, args: readonly string[], cwd: string): string {
+  return execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+}
