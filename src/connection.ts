@@ -131,7 +131,7 @@ function chooseRoute(connection: Connection): { route: ServedRoute; wildcardLabe
     throw new ProxyError('ERR_NO_ROUTE', {
       side: 'client',
       message: `no route of ${listener.name} takes ${describeClient(connection)}`,
-      hint: record.sni === undefined && hello ? 'the client sent no server name (SNI)' : undefined,
+      hint: hello && hintOfNoRoute(connection),
     });
   }
   record.route = route.label;
@@ -143,6 +143,13 @@ function chooseRoute(connection: Connection): { route: ServedRoute; wildcardLabe
     });
   }
   return { route, wildcardLabel: match?.wildcardLabel };
+}
+
+function hintOfNoRoute({ record, listener }: Connection): string {
+  if (record.sni === undefined) {
+    return 'the client sent no server name (SNI), as with an address in place of a name; a route without `sni` would take it';
+  }
+  return `\`penstock explain --listener ${listener.name}\` with --sni and that name says why`;
 }
 
 function describeClient({ record, hello }: Connection): string {
@@ -316,6 +323,8 @@ async function copy(connection: Connection, { client, upstream }: Sides): Promis
   record.side = end.side;
   record.code = end.code;
   record.error = end.error;
+  record.hint = end.hint;
+  tellFirst(connection);
 }
 
 /** The one place where a connection fails: notes why and tells the client. */
@@ -327,12 +336,25 @@ function fail(connection: Connection, thrown: unknown): void {
     record.code = error.code as ConnectionCode; // the others are thrown before anything is served
     record.error = error.message;
     record.hint = error.hint;
+    tellFirst(connection);
   } else {
     record.code = 'ERR_INTERNAL';
     record.error = error instanceof Error ? error.message : String(error);
     listener.logger.error({ conn: record.conn, err: error }, 'internal error: please report it');
   }
   turnAway(connection, error);
+}
+
+/** Where something can be done, the first failure of a route is told by a line of its own, even if the access log is off. */
+function tellFirst({ listener, record }: Connection): void {
+  const { conn, route, code, error, hint } = record;
+  const key = `${route ?? ''} ${code}`;
+  if (hint === undefined || listener.told.has(key)) return;
+  listener.told.add(key);
+  listener.logger.info(
+    { conn, listener: listener.name, route, code, error, hint },
+    'first failure of its kind',
+  );
 }
 
 /** Counts it out once its socket has closed, and writes its line. */

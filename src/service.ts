@@ -41,6 +41,8 @@ export type Listener = {
   readonly metrics: WorkerMetrics;
   /** Connections being served, for a drain. */
   readonly open: Set<Connection>;
+  /** By route and code: what was told once, with what to do about it. */
+  readonly told: Set<string>;
 };
 
 /** What a route does with its clients. */
@@ -158,6 +160,7 @@ function buildListener(name: string, config: ListenerConfig, shared: Shared): Li
     takesTls: takesTls(config.routes),
     cancels: shared.cancelsOf(name),
     open: new Set(),
+    told: new Set(),
   };
 }
 

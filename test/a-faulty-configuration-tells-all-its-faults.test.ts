@@ -234,7 +234,7 @@ const cases: readonly { readonly name: string; readonly text: string; readonly f
         ].map((auth) => `{ tls: { certificates: [x], client_auth: { ${auth} } }, upstream: orders }`),
       )}\ncertificates: { x: 1 }\n`,
       faults: [
-        'penstock.yaml:1:26 authorities.ca.ca: ca.pem does not exist',
+        'penstock.yaml:1:26 authorities.ca.ca: ca.pem does not exist; paths are relative to the file that names them',
         'penstock.yaml:3:31 listeners.db.routes[0].tls.client_auth: `mode: require` needs `authority` or `pins`; say whose certificates are valid',
         'penstock.yaml:4:61 listeners.db.routes[1].tls.client_auth.pins: `authority` and `pins` exclude each other; remove one of them',
         'penstock.yaml:5:109 listeners.db.routes[2].tls.client_auth.allow: `allow` needs `authority`; names in a certificate mean nothing unless a CA vouches for them',
@@ -256,7 +256,7 @@ const cases: readonly { readonly name: string; readonly text: string; readonly f
         'penstock.yaml:2:85 listeners.db.routes[0].tls.ciphers[1]: OpenSSL knows no cipher "ECDHE-NONE"',
         'penstock.yaml:2:106 listeners.db.routes[0].tls.groups: OpenSSL knows no group "P-257"',
         'penstock.yaml:6:16 authorities.system: `system` is predefined (the system’s roots); choose another name',
-        'penstock.yaml:6:30 authorities.system.ca: a.pem does not exist',
+        'penstock.yaml:6:30 authorities.system.ca: a.pem does not exist; paths are relative to the file that names them',
       ],
     },
     {

@@ -139,10 +139,10 @@ certificates:
     // OpenSSL's words for what it cannot parse differ between versions.
     faults.map((fault) => fault.replace(/\((?!extended).*\)$/, '(…)')),
     [
-      'penstock.yaml:3:20 certificates.missing.cert: no.crt does not exist',
-      'penstock.yaml:3:33 certificates.missing.key: no.key does not exist',
-      'penstock.yaml:3:47 certificates.missing.ocsp: no.ocsp does not exist',
-      'penstock.yaml:3:77 certificates.missing.key_passphrase_file: no.pass does not exist',
+      'penstock.yaml:3:20 certificates.missing.cert: no.crt does not exist; paths are relative to the file that names them',
+      'penstock.yaml:3:33 certificates.missing.key: no.key does not exist; paths are relative to the file that names them',
+      'penstock.yaml:3:47 certificates.missing.ocsp: no.ocsp does not exist; paths are relative to the file that names them',
+      'penstock.yaml:3:77 certificates.missing.key_passphrase_file: no.pass does not exist; paths are relative to the file that names them',
       'penstock.yaml:4:22 certificates.directory.cert: tls is a directory',
       `penstock.yaml:5:17 certificates.text.cert: text holds no PEM certificate; ${pem} CERTIFICATE-----; \`openssl x509 -inform DER\` converts`,
       `penstock.yaml:5:28 certificates.text.key: text holds no PEM private key; ${pem} PRIVATE KEY-----`,
@@ -216,8 +216,8 @@ authorities:
   assert.deepEqual(
     faults.map((fault) => fault.replace(/\(.*\)$/, '(…)')),
     [
-      'penstock.yaml:3:18 authorities.missing.ca: no.crt does not exist',
-      'penstock.yaml:3:32 authorities.missing.crl[0]: no.crl does not exist',
+      'penstock.yaml:3:18 authorities.missing.ca: no.crt does not exist; paths are relative to the file that names them',
+      'penstock.yaml:3:32 authorities.missing.crl[0]: no.crl does not exist; paths are relative to the file that names them',
       'penstock.yaml:4:15 authorities.text.ca: text holds no PEM certificate',
       'penstock.yaml:4:26 authorities.text.crl: text holds no PEM revocation list; PEM begins with -----BEGIN X509 CRL-----; `openssl crl -inform DER` converts',
       'penstock.yaml:5:19 authorities.garbage.ca[0]: garbage cannot be parsed as a certificate (…)',
@@ -315,7 +315,7 @@ upstreams: { up: { endpoints: ["h:1"] } }
   const files = { 'a.crt': leaf.cert, 'a.key': leaf.key, 'ca.crt': ca.cert };
   const { faults, directory } = await load(t, text, { files });
   assert.deepEqual(faults, [
-    'penstock.yaml:7:52 listeners.db.routes[0].tls.client_auth.authorize: hours.ts does not exist',
+    'penstock.yaml:7:52 listeners.db.routes[0].tls.client_auth.authorize: hours.ts does not exist; paths are relative to the file that names them',
   ]);
   writeFileSync(join(directory, 'hours.ts'), 'export default () => true;\n');
   const loaded = await loadConfig(join(directory, 'penstock.yaml'));

@@ -12,12 +12,12 @@ const cases: readonly Case[] = [
   {
     name: 'the same name twice',
     routes: ['sni: a.x', 'sni: A.x.'],
-    hidden: ['routes[1]: no client takes this route: routes[0] comes first and takes them all'],
+    hidden: ['routes[1]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it'],
   },
   {
     name: 'the route that hides is named',
     routes: ['sni: a.x, name: first', 'sni: [a.x]'],
-    hidden: ['routes[1]: no client takes this route: routes[0] "first" comes first and takes them all'],
+    hidden: ['routes[1]: no client takes this route: routes[0] "first" comes first and takes them all; put it first, or remove it'],
   },
   {
     name: 'a more specific name wins whatever the order',
@@ -29,8 +29,8 @@ const cases: readonly Case[] = [
     name: 'routes without a name',
     routes: ['alpn: a', '', 'alpn: b', ''],
     hidden: [
-      'routes[2]: no client takes this route: routes[1] comes first and takes them all',
-      'routes[3]: no client takes this route: routes[1] comes first and takes them all',
+      'routes[2]: no client takes this route: routes[1] comes first and takes them all; put it first, or remove it',
+      'routes[3]: no client takes this route: routes[1] comes first and takes them all; put it first, or remove it',
     ],
   },
   {
@@ -38,14 +38,14 @@ const cases: readonly Case[] = [
     routes: ['sni: [a.x, b.x]', 'sni: [b.x, c.x, a.x]', 'sni: [c.x, a.x]'],
     hidden: [
       'routes[1].sni: no client takes this route for b.x and 1 more: routes[0] comes first',
-      'routes[2]: no client takes this route: routes[1] comes first and takes them all',
+      'routes[2]: no client takes this route: routes[1] comes first and takes them all; put it first, or remove it',
     ],
   },
   { name: 'a name written twice hides nothing', routes: ['sni: [a.x, a.x]'], hidden: [] },
   {
     name: 'protocols',
     routes: ['sni: a.x, alpn: [a, b]', 'sni: a.x, alpn: b', 'sni: a.x, alpn: [b, c]', 'sni: a.x'],
-    hidden: ['routes[1]: no client takes this route: routes[0] comes first and takes them all'],
+    hidden: ['routes[1]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it'],
   },
   {
     name: 'addresses',
@@ -57,34 +57,34 @@ const cases: readonly Case[] = [
       'from: 10.0.0.0/7',
     ],
     hidden: [
-      'routes[1]: no client takes this route: routes[0] comes first and takes them all',
-      'routes[2]: no client takes this route: routes[0] comes first and takes them all',
+      'routes[1]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it',
+      'routes[2]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it',
     ],
   },
   {
     name: 'fingerprints',
     routes: ['ja4: [t13d*, q*_x]', 'ja4: t13d1516h2*', 'ja4: [t13d1, q1_x]', 'ja4: t1*', 'ja4: q_x*'],
     hidden: [
-      'routes[1]: no client takes this route: routes[0] comes first and takes them all',
-      'routes[2]: no client takes this route: routes[0] comes first and takes them all',
+      'routes[1]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it',
+      'routes[2]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it',
     ],
   },
   {
     name: 'several conditions',
     routes: ['alpn: a, from: 10.0.0.0/8', 'alpn: a, from: 10.1.1.1, ja4: t*', 'alpn: a', 'from: 10.0.0.0/8'],
-    hidden: ['routes[1]: no client takes this route: routes[0] comes first and takes them all'],
+    hidden: ['routes[1]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it'],
   },
   {
     name: 'plain and TLS clients are different clients',
     routes: ['tls: off', '', 'tls: off, from: 10.0.0.1'],
-    hidden: ['routes[2]: no client takes this route: routes[0] comes first and takes them all'],
+    hidden: ['routes[2]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it'],
   },
   {
     name: 'a denial of everyone denies plain clients as well',
     routes: ['deny: true', 'tls: off', ''],
     hidden: [
-      'routes[1]: no client takes this route: routes[0] comes first and takes them all',
-      'routes[2]: no client takes this route: routes[0] comes first and takes them all',
+      'routes[1]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it',
+      'routes[2]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it',
     ],
   },
   {

@@ -132,13 +132,23 @@ function pinOf({ publicKey }: X509Certificate): string {
   return `sha256:${createHash('sha256').update(spki).digest('base64')}`;
 }
 
+/** Listeners and their routes, `most` rows at most; '' without any. */
+export function listenersTable(
+  { config }: Pick<LoadedConfig, 'config'>,
+  most = Number.POSITIVE_INFINITY,
+): string {
+  const rows = Object.entries(config.listeners).map(summarizeListener).flatMap(listenerRows);
+  const table = formatTable(
+    ['LISTENER', 'ROUTE', 'NAMES', 'CONDITIONS', 'TLS', 'UPSTREAM'],
+    rows.slice(0, most),
+  );
+  return rows.length > most ? `${table}… and ${rows.length - most} more: see \`penstock check\`\n` : table;
+}
+
 function tables(loaded: LoadedConfig): string[] {
-  const { listeners, upstreams, certificates, authorities } = summarize(loaded);
+  const { upstreams, certificates, authorities } = summarize(loaded);
   return [
-    formatTable(
-      ['LISTENER', 'ROUTE', 'NAMES', 'CONDITIONS', 'TLS', 'UPSTREAM'],
-      listeners.flatMap(listenerRows),
-    ),
+    listenersTable(loaded),
     formatTable(
       ['UPSTREAM', 'ENDPOINTS', 'TLS'],
       upstreams.map(({ name, endpoints, tls }) => [

@@ -1,10 +1,12 @@
 /** `penstock run`: serves until it is told to stop. */
 import { ConfigError, findConfigFile, formatFinding, type LoadedConfig, loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
+import { softLimit } from '../listen/descriptors.ts';
 import { type Log, openLog } from '../observe/log.ts';
 import { type Operation, type OperationOptions, startOperation } from '../operation.ts';
 import { StartError } from '../supervisor.ts';
 import { describeStartFaults } from '../worker.ts';
+import { listenersTable } from './check.ts';
 
 export type RunOptions = {
   readonly config?: string | undefined;
@@ -35,7 +37,11 @@ async function runLogged(loaded: LoadedConfig, options: OperationOptions): Promi
   try {
     const operation = await startOperation(loaded, options);
     const { listeners, admin, supervisor } = operation;
-    logger.info({ listeners, admin, workers: supervisor.workers().length, file: loaded.file }, 'ready');
+    const workers = supervisor.workers().length;
+    // For whoever sits before it; programs read the log.
+    if (process.stderr.isTTY) process.stderr.write(`\n${listenersTable(loaded, shownRoutes)}\n`);
+    for (const warning of tooFewDescriptors(loaded.config, workers * softLimit())) logger.warn(warning);
+    logger.info({ listeners, admin, workers, file: loaded.file }, 'ready');
     return await serve(signals, operation, options.log);
   } catch (error) {
     const faults = error instanceof StartError ? error.faults : describeStartFaults(error);
@@ -43,6 +49,20 @@ async function runLogged(loaded: LoadedConfig, options: OperationOptions): Promi
     logger.fatal({ faults }, 'cannot start');
     return 1;
   }
+}
+
+const shownRoutes = 50;
+
+/** Limits of connections that `descriptors` open files can never reach, each with what to do. */
+export function tooFewDescriptors({ listeners }: Pick<Config, 'listeners'>, descriptors: number): string[] {
+  return Object.entries(listeners).flatMap(([name, { limits }]) => {
+    const { connections } = limits;
+    if (connections === Number.POSITIVE_INFINITY || connections <= descriptors) return [];
+    return [
+      `listeners.${name}.limits.connections is ${connections}, but the limit of open files is enough for about ` +
+        `${Math.floor(descriptors / 2)}; raise \`ulimit -n\` (LimitNOFILE=) to ${2 * connections}`,
+    ];
+  });
 }
 
 /**

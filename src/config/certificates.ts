@@ -106,10 +106,16 @@ async function readPassphrase(
   return content?.toString('utf8').split(/\r?\n/)[0];
 }
 
+function isKey(text: string): boolean {
+  return /-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text);
+}
+
 function parseChain(text: string, file: string, path: Path, report: Report): X509Certificate[] | undefined {
   const blocks = pemBlocks(text, 'CERTIFICATE');
   if (blocks.length === 0) {
-    const hint = 'PEM begins with -----BEGIN CERTIFICATE-----; `openssl x509 -inform DER` converts';
+    const hint = isKey(text)
+      ? 'it holds a private key: are `cert` and `key` swapped?'
+      : 'PEM begins with -----BEGIN CERTIFICATE-----; `openssl x509 -inform DER` converts';
     report.fault(path, `${file} holds no PEM certificate`, hint);
     return undefined;
   }
@@ -129,11 +135,13 @@ function parseKey(
   report: Report,
 ): KeyObject | undefined {
   const place = [...path, 'key'];
-  if (!/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text)) {
+  if (!isKey(text)) {
     report.fault(
       place,
       `${pair.key} holds no PEM private key`,
-      'PEM begins with -----BEGIN PRIVATE KEY-----',
+      pemBlocks(text, 'CERTIFICATE').length > 0
+        ? 'it holds a certificate: are `cert` and `key` swapped?'
+        : 'PEM begins with -----BEGIN PRIVATE KEY-----',
     );
     return undefined;
   }

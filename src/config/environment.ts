@@ -48,7 +48,8 @@ export function substitute(text: string, environment: NodeJS.ProcessEnv): Substi
       message: `the environment has no variable ${name}`,
       hint: `set it, or give a default: \${${name}:-…}`,
     });
-    return match;
+    // Something that is not taken for a placeholder: one slip is one fault.
+    return name;
   });
   return { text: replaced, faults };
 }

@@ -21,7 +21,8 @@ export function createFiles(): Files {
         contents.get(file) ?? (await readFile(file).catch((error: NodeJS.ErrnoException) => error));
       contents.set(file, content);
       if (Buffer.isBuffer(content)) return content;
-      report.fault(path, `${file} ${reasons[content.code ?? ''] ?? `cannot be read (${content.code})`}`);
+      const { what, hint } = reasons[content.code ?? ''] ?? { what: `cannot be read (${content.code})` };
+      report.fault(path, `${file} ${what}`, hint);
       return undefined;
     },
     async list(directory) {
@@ -42,8 +43,8 @@ export function pemBlocks(text: string, label: 'CERTIFICATE' | 'X509 CRL'): stri
   return text.match(new RegExp(`-----BEGIN ${label}-----[^-]*-----END ${label}-----`, 'g')) ?? [];
 }
 
-const reasons: Readonly<Record<string, string>> = {
-  ENOENT: 'does not exist',
-  EACCES: 'may not be read by this user',
-  EISDIR: 'is a directory',
+const reasons: Readonly<Record<string, { what: string; hint?: string }>> = {
+  ENOENT: { what: 'does not exist', hint: 'paths are relative to the file that names them' },
+  EACCES: { what: 'may not be read by this user' },
+  EISDIR: { what: 'is a directory' },
 };

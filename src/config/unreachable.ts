@@ -67,7 +67,11 @@ function warn({ route }: Rule, hiding: readonly Hiding[], path: Path, report: Re
   const classes =
     (route.tls === 'off' ? 0 : new Set(route.sni ?? anyName).size) + (takesPlain(route) ? 1 : 0);
   if (hiding.length >= classes) {
-    report.warn(path, `no client takes this route: ${label} comes first and takes them all`);
+    report.warn(
+      path,
+      `no client takes this route: ${label} comes first and takes them all`,
+      'put it first, or remove it',
+    );
   } else if (route.sni) {
     const more = hiding.length > 1 ? ` and ${hiding.length - 1} more` : '';
     report.warn(

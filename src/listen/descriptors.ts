@@ -22,7 +22,8 @@ export function createDescriptorBudget(): DescriptorBudget {
   return { capacity, open: 0 };
 }
 
-function softLimit(): number {
+/** The limit of open files (`ulimit -n`), which Node raises to the hard one at start; Infinity where the system tells none. */
+export function softLimit(): number {
   const report = process.report?.getReport() as
     | { userLimits?: { open_files?: { soft: unknown } } }
     | undefined;

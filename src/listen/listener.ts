@@ -6,6 +6,7 @@ import type { Config } from '../config/schema.ts';
 import { type Endpoint, parseBinding, parseEndpoint } from '../config/values.ts';
 import { ProxyError, systemCode } from '../errors.ts';
 import { removeStaleSocket } from '../socket-file.ts';
+import { holderOf } from './holder.ts';
 import { takeHeld, takeInherited } from './inherited.ts';
 
 export type Bound = {
@@ -114,7 +115,7 @@ const reasons: Record<string, string> = {
 };
 
 const hints: Record<string, string> = {
-  EADDRINUSE: 'find who holds it with `ss -ltnp`, or bind another port',
+  EADDRINUSE: 'find who listens there with `ss -ltnp`, or bind another port',
   EACCES: 'ports below 1024 need CAP_NET_BIND_SERVICE or socket activation',
 };
 
@@ -124,9 +125,16 @@ function listenError(address: string, name: string, cause: unknown): ProxyError 
   return new ProxyError('ERR_LISTEN', {
     side: 'proxy',
     message: `listeners.${name}.bind: ${address} ${reason} (${code})`,
-    hint: address.startsWith('unix:') ? undefined : hints[code],
+    hint: code === 'EADDRINUSE' ? hintOfUse(address) : address.startsWith('unix:') ? undefined : hints[code],
     cause,
   });
+}
+
+function hintOfUse(address: string): string | undefined {
+  const endpoint = parseEndpoint(address);
+  const holder = endpoint && holderOf(endpoint);
+  if (holder !== undefined) return `${holder} listens there: stop it, or bind another address`;
+  return address.startsWith('unix:') ? undefined : hints.EADDRINUSE;
 }
 
 /** For unix sockets libuv says EACCES where the system said ENOENT. */

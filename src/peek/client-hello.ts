@@ -332,8 +332,21 @@ function notTls(bytes: Buffer): ProxyError {
   const message = ssl2
     ? `the client sent an SSLv2 ClientHello (it starts with 0x${start})`
     : `the client does not speak TLS (it starts with 0x${start})`;
-  return new ProxyError('ERR_NOT_TLS', { side: 'client', message });
+  const found = ssl2 ? undefined : others.find(([pattern]) => pattern.test(bytes.toString('latin1', 0, 16)));
+  const hint = found ? found[1] : ssl2 ? undefined : 'a route with `tls: off` would take a plain client';
+  return new ProxyError('ERR_NOT_TLS', { side: 'client', message, hint });
 }
+
+/** What often comes where TLS should, by how it begins, and what to do about it. */
+const others: readonly [pattern: RegExp, hint: string][] = [
+  [/^(GET|POST|PUT|HEAD|OPTIONS|CONNECT|PRI) /, 'this is HTTP without TLS: the client is to use https'],
+  [/^(PROXY |\r\n\r\n\0\r\nQUIT)/, 'this is a PROXY header: set accept_proxy_protocol on this listener'],
+  [
+    /^\0\0\0\x08\x04\xd2\x16[\x2f\x30]/,
+    'a PostgreSQL client asks for TLS: set starttls: postgres on this listener',
+  ],
+  [/^SSH-/, 'this is SSH: a route with `tls: off` would take it'],
+];
 
 function tooLarge(length: number): ProxyError {
   return new ProxyError('ERR_CLIENT_HELLO_TOO_LARGE', {

@@ -1,12 +1,18 @@
 /** Copies both ways until both sides have ended: backpressure, half-close, time-outs and resets are passed on. */
 import { type ConnectionCode, type Side, systemCode } from '../errors.ts';
+import { alertIn } from '../openssl-errors.ts';
 import { abort, type Stream } from '../stream.ts';
 
 /** Payload so far, counted while it moves: `in` from the client, `out` to the client. */
 export type Bytes = { in: number; out: number };
 
 /** How it ended: by whom, and with which code; without one it ended well. */
-export type SpliceEnd = { readonly side: Side; readonly code?: ConnectionCode; readonly error?: string };
+export type SpliceEnd = {
+  readonly side: Side;
+  readonly code?: ConnectionCode;
+  readonly error?: string;
+  readonly hint?: string | undefined;
+};
 
 export type SpliceLimits = {
   /** Silence of both sides, in ms; Infinity is never. */
@@ -218,6 +224,17 @@ function onceWritten(stream: Stream['stream'], then: () => void): void {
 
 const nothing = Buffer.alloc(0);
 
+/** A TLS 1.3 peer judges our certificate when the handshake is over for us. */
+function hintOf(side: 'client' | 'upstream', cause: string): string | undefined {
+  const alert = alertIn(cause);
+  if (alert === 'certificate_required')
+    return 'it wants a client certificate: set `tls.certificate` of the upstream';
+  if (alert === undefined || !/certificate|unknown_ca/.test(alert)) return undefined;
+  return side === 'client'
+    ? 'it does not trust our certificate'
+    : 'it refuses our certificate: see `tls.certificate`';
+}
+
 function isTlsFault(error: Error | undefined): boolean {
   const cause = systemCode(error);
   return cause.startsWith('ERR_SSL_') || cause.startsWith('ERR_TLS_');
@@ -229,7 +246,7 @@ function describeFailure(side: 'client' | 'upstream', error: Error | undefined):
   if (isTlsFault(error)) {
     const code = side === 'client' ? 'ERR_CLIENT_TLS' : 'ERR_UPSTREAM_TLS';
     const reason = (error as { reason?: unknown } | undefined)?.reason ?? error?.message;
-    return { side, code, error: `TLS with ${who} failed: ${reason} (${cause})` };
+    return { side, code, error: `TLS with ${who} failed: ${reason} (${cause})`, hint: hintOf(side, cause) };
   }
   const code = side === 'client' ? 'ERR_CLIENT_RESET' : 'ERR_UPSTREAM_RESET';
   return { side, code, error: `${who} reset the connection${cause === '' ? '' : ` (${cause})`}` };

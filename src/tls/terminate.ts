@@ -222,7 +222,10 @@ const messages: Partial<Record<ConnectionCode, [message: string, hint: string]>>
     'client and proxy have no cipher, group or key type in common',
     'see ciphers and groups',
   ],
-  ERR_CLIENT_CERT_REQUIRED: ['the client presented no certificate', 'this route requires one: client_auth'],
+  ERR_CLIENT_CERT_REQUIRED: [
+    'the client presented no certificate',
+    'this route requires one (client_auth): give the client its certificate and key',
+  ],
   ERR_CLIENT_CLOSED: [
     'the client closed the connection during the handshake',
     'it may not trust our certificate',
