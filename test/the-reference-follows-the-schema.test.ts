@@ -1,6 +1,5 @@
 /**
- * The reference, the JSON Schema and the example say what the schema says: generated files are up to date, the JSON
- * Schema takes what penstock takes, and the example loads.
+ * The reference and the example say what the schema says: generated files are up to date, and the example loads.
  */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -8,7 +7,6 @@ import { test } from 'node:test';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { generate } from '../src/config/reference.ts';
-import { parseYaml } from '../src/config/yaml.ts';
 import { createAuthority } from './support/certificates.ts';
 import { load } from './support/configuration.ts';
 
@@ -17,26 +15,6 @@ const read = (path: string) => readFile(new URL(path, root), 'utf8');
 
 test('generated files are what the schema says', async () => {
   for (const [path, text] of Object.entries(await generate())) assert.equal(await read(path), text, path);
-});
-
-test('every key is described', async () => {
-  const { 'config/penstock.schema.json': schema = '' } = await generate();
-  const walk = (value: unknown, path: string): string[] => {
-    if (typeof value !== 'object' || value === null) return [];
-    const keys = Object.entries(
-      (value as { properties?: Record<string, { description?: string }> }).properties ?? {},
-    );
-    const bare = keys.filter(([, { description }]) => !description).map(([key]) => `${path}.${key}`);
-    return [...bare, ...Object.entries(value).flatMap(([key, inner]) => walk(inner, `${path}.${key}`))];
-  };
-  assert.deepEqual(walk(JSON.parse(schema), ''), []);
-});
-
-test('the JSON Schema takes the example, and refuses an unknown key', async () => {
-  const schema = z.fromJSONSchema(JSON.parse(await read('config/penstock.schema.json')));
-  const { raw } = parseYaml(await read('config/penstock.example.yaml'), {});
-  assert.equal(schema.safeParse(raw).error, undefined);
-  assert.equal(schema.safeParse({ ...(raw as object), lgo: {} }).success, false);
 });
 
 test('the example loads', async (t) => {

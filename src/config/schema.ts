@@ -27,14 +27,36 @@ const clientRule = z
       .string()
       .min(1)
       .optional()
-      .describe('A URI SAN; `*` stays within a path segment, `/**` at the end is any below.'),
-    dns: z.string().min(1).optional().describe('A DNS SAN; `*` is one whole label.'),
-    email: z.string().min(1).optional().describe('An e-mail SAN, whole.'),
-    cn: z.string().min(1).optional().describe("The subject's common name, whole."),
-    ou: z.string().min(1).optional().describe("One of the subject's organizational units, whole."),
+      .describe('A URI SAN; `*` stays within a path segment, `/**` at the end is any below.')
+      .meta({ samples: ['spiffe://example.com/orders/*', 'spiffe://example.com/**'] }),
+    dns: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('A DNS SAN; `*` is one whole label.')
+      .meta({ samples: ['orders.example.com', '*.orders.example.com'] }),
+    email: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('An e-mail SAN, whole.')
+      .meta({ samples: ['orders@example.com'] }),
+    cn: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("The subject's common name, whole.")
+      .meta({ samples: ['orders-app'] }),
+    ou: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("One of the subject's organizational units, whole.")
+      .meta({ samples: ['payments'] }),
     spki: pin.optional().describe('The SHA-256 of the SubjectPublicKeyInfo.'),
   })
-  .refine((rule) => Object.keys(rule).length > 0, 'expected at least one of uri, dns, email, cn, ou, spki');
+  .refine((rule) => Object.keys(rule).length > 0, 'expected at least one of uri, dns, email, cn, ou, spki')
+  .meta({ minProperties: 1 });
 
 const clientAuth = z
   .strictObject({
@@ -42,7 +64,10 @@ const clientAuth = z
       .enum(['require', 'request', 'none'])
       .default('require')
       .describe('`require`: a valid certificate or refused. `request`: a client without one is let in.'),
-    authority: name.optional().describe('PKI: the certificate must chain to this authority.'),
+    authority: name
+      .optional()
+      .describe('PKI: the certificate must chain to this authority.')
+      .meta({ samples: ['clients'] }),
     pins: z
       .array(pin)
       .min(1)
@@ -53,13 +78,18 @@ const clientAuth = z
       .min(1, 'an empty list would let nobody in; leave `allow` out to let in any valid certificate')
       .optional()
       .describe('Any one entry lets the client in; within an entry all must hold.'),
-    authorize: path.optional().describe("A module with a check of the user's own; see docs/security.md."),
+    authorize: path
+      .optional()
+      .describe("A module with a check of the user's own; see docs/security.md.")
+      .meta({ samples: ['./only-office-hours.ts'] }),
   })
   .describe('Client authentication (mutual TLS).');
 
 const terminate = z
   .strictObject({
-    certificates: oneOrMore(name).describe('What we present, by name.'),
+    certificates: oneOrMore(name)
+      .describe('What we present, by name.')
+      .meta({ samples: ['orders', ['orders', 'wildcard']] }),
     alpn: oneOrMore(alpnName)
       .optional()
       .describe(
@@ -75,7 +105,10 @@ const terminate = z
   .describe('Terminate TLS here.');
 
 const route = z.strictObject({
-  name: name.optional().describe('For logs and `explain`. Default: its index.'),
+  name: name
+    .optional()
+    .describe('For logs and `explain`. Default: its index.')
+    .meta({ samples: ['orders'] }),
   sni: oneOrMore(serverName)
     .optional()
     .describe(
@@ -85,7 +118,8 @@ const route = z.strictObject({
   from: oneOrMore(cidr).optional().describe('Client addresses.'),
   ja4: oneOrMore(z.string().regex(/^[A-Za-z0-9_*]+$/, 'expected a JA4 fingerprint; `*` stands for any run'))
     .optional()
-    .describe('JA4 fingerprints; `*` stands for any run of characters.'),
+    .describe('JA4 fingerprints; `*` stands for any run of characters.')
+    .meta({ samples: ['t13d1516h2_8daaf6152771_b186095e22b6', 't13d*'] }),
   deny: z.literal(true).optional().describe('Refuse such clients with the alert access_denied.'),
   tls: z
     .union([
@@ -97,7 +131,10 @@ const route = z.strictObject({
     .describe(
       'A mapping: terminate. `passthrough`: the client’s own handshake reaches the upstream. `off`: plain clients.',
     ),
-  upstream: name.optional().describe('Where the bytes go, by name.'),
+  upstream: name
+    .optional()
+    .describe('Where the bytes go, by name.')
+    .meta({ samples: ['orders'] }),
 });
 
 const listenerLimits = z
@@ -134,9 +171,11 @@ const listener = z.strictObject({
   starttls: z.enum(['postgres']).optional().describe('What precedes the ClientHello. Absent: nothing.'),
   accept_proxy_protocol: z
     .strictObject({
-      from: oneOrMore(z.union([z.literal('unix'), cidr])).describe(
-        'Peers that must send a PROXY header; `unix` stands for peers on a unix socket. All others are refused.',
-      ),
+      from: oneOrMore(z.union([z.literal('unix'), cidr]))
+        .describe(
+          'Peers that must send a PROXY header; `unix` stands for peers on a unix socket. All others are refused.',
+        )
+        .meta({ samples: [['10.0.0.0/8', 'unix']] }),
     })
     .optional()
     .describe('PROXY protocol v1 or v2, required of these peers.'),
@@ -155,10 +194,16 @@ const listener = z.strictObject({
 });
 
 const certificatePair = z.strictObject({
-  cert: path.describe('PEM: the certificate, then its chain.'),
-  key: path.describe('Its key, PEM.'),
-  key_passphrase_file: path.optional().describe('The passphrase of an encrypted key, on the first line.'),
-  ocsp: path.optional().describe('An OCSP response, DER: stapled while it is in date.'),
+  cert: path.describe('PEM: the certificate, then its chain.').meta({ samples: ['tls/orders.crt'] }),
+  key: path.describe('Its key, PEM.').meta({ samples: ['tls/orders.key'] }),
+  key_passphrase_file: path
+    .optional()
+    .describe('The passphrase of an encrypted key, on the first line.')
+    .meta({ samples: ['tls/orders.passphrase'] }),
+  ocsp: path
+    .optional()
+    .describe('An OCSP response, DER: stapled while it is in date.')
+    .meta({ samples: ['tls/orders.ocsp'] }),
 });
 const certificate = z.union([
   certificatePair.transform((pair) => ({ pairs: [pair] })),
@@ -177,7 +222,8 @@ const sessionTickets = z
       .describe('Random keys, replaced this often; those before are still accepted. Default: 12h.'),
     keys: path
       .optional()
-      .describe('In place of random keys, secrets that several machines share: a file or a directory.'),
+      .describe('In place of random keys, secrets that several machines share: a file or a directory.')
+      .meta({ samples: ['tls/tickets'] }),
   })
   .refine(({ rotate, keys }) => rotate === undefined || keys === undefined, {
     path: ['rotate'],
@@ -188,10 +234,13 @@ const sessionTickets = z
   .describe('The keys of session tickets, which let clients resume.');
 
 const authority = z.strictObject({
-  ca: oneOrMore(path).describe(
-    'CA certificates, PEM: the roots, and intermediates where clients do not send them.',
-  ),
-  crl: oneOrMore(path).optional().describe('Revocation lists, PEM; then every CA of a chain needs one.'),
+  ca: oneOrMore(path)
+    .describe('CA certificates, PEM: the roots, and intermediates where clients do not send them.')
+    .meta({ samples: ['tls/clients-ca.crt', ['tls/internal-a.crt', 'tls/internal-b.crt']] }),
+  crl: oneOrMore(path)
+    .optional()
+    .describe('Revocation lists, PEM; then every CA of a chain needs one.')
+    .meta({ samples: ['tls/clients.crl'] }),
 });
 
 export const configSchema = z
@@ -223,7 +272,8 @@ export const configSchema = z
           .optional()
           .describe(
             'DANGEROUS: the secrets of all TLS sessions go to this file, for Wireshark; never in production.',
-          ),
+          )
+          .meta({ samples: ['tls-keys.log'] }),
       })
       .prefault({})
       .describe('Logs: one JSON object a line; pretty on a terminal.'),

@@ -23,9 +23,13 @@ const upstreamTls = z
       .string()
       .min(1)
       .optional()
-      .describe('The name sent and verified. Default: the endpoint’s host; `{sni}` is the client’s.'),
+      .describe('The name sent and verified. Default: the endpoint’s host; `{sni}` is the client’s.')
+      .meta({ samples: ['orders.internal', '{sni}'] }),
     authority: name.default('system').describe('Whom we trust.'),
-    certificate: name.optional().describe('What we present: mutual TLS.'),
+    certificate: name
+      .optional()
+      .describe('What we present: mutual TLS.')
+      .meta({ samples: ['proxy-client'] }),
     pins: z.array(pin).min(1).optional().describe('Besides the authority, or alone with `verify: pin`.'),
     verify: z
       .enum(['full', 'ca', 'pin', 'none'])
@@ -124,12 +128,14 @@ export const upstream = z.strictObject({
         .optional()
         .describe(
           'With `type: expect`: what is sent; absent: nothing. `\\r`, `\\n`, `\\t`, `\\0`, `\\xHH` stand for bytes, `\\\\` for itself.',
-        ),
+        )
+        .meta({ samples: ['PING\\r\\n'] }),
       expect: byteText
         .optional()
         .describe(
           'With `type: expect`: what the answer holds, anywhere in its first 64 KiB; written as `send` is.',
-        ),
+        )
+        .meta({ samples: ['+PONG'] }),
     })
     .optional()
     .describe(

@@ -15,14 +15,14 @@ export const duration = z
   })
   // setTimeout counts in 31 bits.
   .refine((ms) => ms >= 1 && ms <= 2 ** 31 - 1, 'expected between 1ms and 24d')
-  .meta({ title: 'duration' });
+  .meta({ title: 'duration', samples: ['250ms', '5s', '10m', '1h'] });
 export const durationOrOff = z
   .union([off, duration], 'expected a duration such as 250ms, 5s, 10m or 1h, or off')
   .meta({ title: 'duration or `off`' });
 
 export const countOrOff = z
   .union([off, z.int().min(1)], 'expected a whole number of 1 or more, or off')
-  .meta({ title: 'whole number or `off`' });
+  .meta({ title: 'whole number or `off`', samples: [1000, 'off'] });
 export const rateOrOff = z
   .union(
     [
@@ -38,7 +38,7 @@ export const rateOrOff = z
     'expected a rate such as 50/s or 600/m, or off',
   )
   .refine((rate) => rate > 0, 'expected a rate above zero, or off')
-  .meta({ title: 'rate or `off`' });
+  .meta({ title: 'rate or `off`', samples: ['50/s', '600/m', 'off'] });
 
 export const cidr = z
   .string()
@@ -50,7 +50,12 @@ export const cidr = z
       return false;
     }
   }, 'expected an address or a CIDR such as 10.0.0.0/8 or 2001:db8::/32')
-  .meta({ title: 'address or CIDR' });
+  .meta({
+    title: 'address or CIDR',
+    samples: ['10.0.0.0/8', '2001:db8::/32', '192.0.2.1'],
+    // For editors, where only the schema judges; so are the other patterns here.
+    pattern: '^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$',
+  });
 
 /** One or a list in the file, always a list after parsing; an empty list is an error. */
 export function oneOrMore<T extends z.ZodType>(item: T) {
@@ -95,10 +100,17 @@ export function parseBinding(text: string): Binding | undefined {
   return /^[!-9;-~]{1,255}$/.test(systemd) ? { systemd } : undefined;
 }
 
+/** A host that may be missing, as in `:5432`; for the patterns of the JSON Schema. */
+const anyHost = '([^:[\\]]*|\\[[^\\]]*\\])';
+
 export const bindAddress = z
   .string()
   .refine((text) => parseEndpoint(text) !== undefined, 'expected host:port, [v6]:port, :port or unix:/path')
-  .meta({ title: 'address' });
+  .meta({
+    title: 'address',
+    samples: ['127.0.0.1:9901', 'unix:/run/penstock/admin.sock'],
+    pattern: `^(unix:.+|${anyHost}:[0-9]{1,5})$`,
+  });
 
 export const listenAddress = z
   .string()
@@ -106,7 +118,11 @@ export const listenAddress = z
     (text) => parseBinding(text) !== undefined,
     'expected host:port, [v6]:port, :port, unix:/path or systemd:NAME',
   )
-  .meta({ title: 'address' });
+  .meta({
+    title: 'address',
+    samples: ['0.0.0.0:5432', '[::]:5432', ':5432', 'unix:/run/penstock/db.sock', 'systemd:db'],
+    pattern: `^((unix|systemd):.+|${anyHost}:[0-9]{1,5})$`,
+  });
 
 export const dialAddress = z
   .string()
@@ -116,7 +132,16 @@ export const dialAddress = z
       endpoint !== undefined && ('path' in endpoint || (endpoint.host !== undefined && endpoint.port > 0))
     );
   }, 'expected host:port, [v6]:port or unix:/path')
-  .meta({ title: 'address' });
+  .meta({
+    title: 'address',
+    samples: [
+      '10.0.1.5:5432',
+      'db.internal:5432',
+      '{sni.1}.tenants.svc:5432',
+      'unix:/run/postgresql/.s.PGSQL.5432',
+    ],
+    pattern: '^(unix:.+|([^:[\\]]+|\\[[^\\]]+\\]):[0-9]{1,5})$',
+  });
 
 export const serverName = z
   .string()
@@ -126,7 +151,11 @@ export const serverName = z
     (text) => /^(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?$/.test(text),
     'expected a host name such as db.example.com or *.example.com',
   )
-  .meta({ title: 'server name' });
+  .meta({
+    title: 'server name',
+    samples: ['db.example.com', '*.example.com'],
+    pattern: '^(\\*\\.)?([A-Za-z0-9_-]+\\.)*[A-Za-z0-9_-]+\\.?$',
+  });
 
 export const pin = z
   .string()
@@ -134,7 +163,7 @@ export const pin = z
     /^sha256:[A-Za-z0-9+/]{43}=$/,
     'expected sha256: and the base64 of a SHA-256 (penstock prints it: `penstock check`)',
   )
-  .meta({ title: 'pin' });
+  .meta({ title: 'pin', samples: ['sha256:A9Ic+HO1vU5BuyI5K8bfuNeRZnPrYGmy7ZWnPuDsic0='] });
 
 export const version = z
   .union([z.literal('1.2'), z.literal('1.3'), z.literal(1.2), z.literal(1.3)], 'expected "1.2" or "1.3"')

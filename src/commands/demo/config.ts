@@ -3,6 +3,9 @@ import { pinOf } from '../../pki/issue.ts';
 import type { DemoPki } from './pki.ts';
 import type { Upstreams } from './upstreams.ts';
 
+/** Where editors find what a configuration may say; the same place beside the sources as beside what is built. */
+const schemaUrl = new URL('../../../config/penstock.schema.json', import.meta.url).href;
+
 /** The port of each listener. */
 export type Listeners = Readonly<
   Record<'terminate' | 'mutual_tls' | 'pinned' | 'passthrough' | 'rewrap' | 'postgres', number>
@@ -10,7 +13,8 @@ export type Listeners = Readonly<
 
 /** penstock.yaml, for these ports and this PKI. */
 export function demoConfig(listeners: Listeners, upstreams: Upstreams, pki: DemoPki): string {
-  return `# Written anew by every \`penstock demo\`; copy it elsewhere before you change it.
+  return `# yaml-language-server: $schema=${schemaUrl}
+# Written anew by every \`penstock demo\`; copy it elsewhere before you change it.
 # The upstreams are the demo's own and end with it.
 
 log: { destination: access.log }
