@@ -103,7 +103,8 @@ export function readTime(der: Buffer, { tag, start, end }: Element): number {
   // Unlike Date.UTC, this takes the years 0 to 99 for what they are.
   date.setUTCFullYear(year, month - 1, day);
   date.setUTCHours(part(8), part(10), part(12));
-  if (date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day || part(8) > 23) {
+  // A month, day, hour, minute or second too many goes into the next of the larger ones.
+  if (date.toISOString().replace(/[-:T]/g, '').slice(0, 14) !== full.slice(0, 14)) {
     throw new DerError('no such time');
   }
   return date.getTime();

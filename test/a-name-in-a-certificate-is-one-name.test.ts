@@ -189,6 +189,9 @@ test('what is not strict DER, or says one thing twice, cannot be read', () => {
     ['too many names', certificateDer({ extensions: [alternativeNames(new Array(1001).fill([0x82, 'a']))] })],
     ['a time zone', certificateDer(time(0x17, '2501020304+0100'))],
     ['the 31st of February', certificateDer(time(0x17, '250231000000Z'))],
+    ['an hour 24', certificateDer(time(0x17, '250102240000Z'))],
+    ['a minute 60', certificateDer(time(0x17, '250102036000Z'))],
+    ['a second 60', certificateDer(time(0x17, '250102030460Z'))],
     ['a fraction of a second', certificateDer(time(0x18, '20250102030405.5Z'))],
     ['a time without seconds', certificateDer(time(0x17, '2501020304Z'))],
   ];

@@ -227,6 +227,36 @@ authorities:
   );
 });
 
+test('a revocation list that OpenSSL takes, but that says nothing certain, is refused', async (t) => {
+  const good = await ca.crl([leaf.serial], { nextUpdate: inDays(30) });
+  const der = Buffer.from(good.replace(/-----[^-]+-----/g, ''), 'base64');
+  const changed = (change: (copy: Buffer) => Buffer | undefined): string => {
+    const copy = Buffer.from(der);
+    const body = (change(copy) ?? copy).toString('base64').replace(/.{64}/g, '$&\n');
+    return `-----BEGIN X509 CRL-----\n${body}\n-----END X509 CRL-----\n`;
+  };
+  // Both times are UTCTime; the second is nextUpdate.
+  const nextUpdate = der.indexOf(Buffer.from([0x17, 13]), der.indexOf(Buffer.from([0x17, 13])) + 1) + 2;
+  const serial = der.indexOf(Buffer.from(leaf.serial, 'hex'));
+  const lists: Record<string, string> = {
+    'good.crl': good,
+    'month.crl': changed((copy) => void copy.write('13', nextUpdate + 2, 'latin1')),
+    'zone.crl': changed((copy) => void copy.write('x', nextUpdate + 12, 'latin1')),
+    // 30 81 xx or 30 82 xx xx, in a byte more than that needs.
+    'length.crl': changed((copy) => Buffer.concat([Buffer.from([0x30, copy[1]! + 1, 0]), copy.subarray(2)])),
+    'serial.crl': changed((copy) => void copy.writeUInt8(0x04, serial - 2)),
+  };
+  const text = `${listener}\nauthorities: { clients: { ca: ca.crt, crl: [${Object.keys(lists)}] } }\n`;
+  const { faults } = await load(t, text, { files: { 'ca.crt': ca.cert, ...lists } });
+  assert.deepEqual(
+    faults.map((fault) => fault.replace(/^\S+ /, '')),
+    ['month', 'zone', 'length', 'serial'].map(
+      (name, index) =>
+        `authorities.clients.crl[${index + 1}]: ${name}.crl cannot be parsed as a revocation list`,
+    ),
+  );
+});
+
 test('authorities that will lock someone out', async (t) => {
   const intermediate = await createAuthority({ name: 'Intermediate', parent: ca });
   const stranger = await createAuthority({ name: 'Stranger' });

@@ -1,7 +1,8 @@
 /** The authorities that a configuration trusts: CA certificates and revocation lists, read and checked. */
 import { X509Certificate } from 'node:crypto';
 import tls from 'node:tls';
-import { type CrlFields, readCrl, readSubject } from './der.ts';
+import { type RevocationList, readRevocationList } from '../revocation-list.ts';
+import { readSubject } from './der.ts';
 import { describeDates, nameOf, reasonOf, warnOfDates } from './describe.ts';
 import { type Files, pemBlocks } from './files.ts';
 import type { Path, Report } from './finding.ts';
@@ -37,7 +38,7 @@ export async function loadAuthorities(
       ca: certificates.map(String),
       certificates,
       crl: lists.map(({ pem }) => pem),
-      crlNextUpdates: lists.map(({ fields }) => fields.nextUpdate),
+      crlNextUpdates: lists.map(({ nextUpdate }) => nextUpdate),
     });
   }
   return loaded.set('system', systemAuthority());
@@ -111,15 +112,20 @@ function checkChains(certificates: readonly X509Certificate[], path: Path, repor
   else report.fault(path, message, hint);
 }
 
-type RevocationList = { readonly pem: string; readonly fields: CrlFields; readonly path: Path };
+type LoadedList = {
+  readonly pem: string;
+  readonly issuer: string;
+  readonly nextUpdate: Date | undefined;
+  readonly path: Path;
+};
 
 async function readLists(
   names: readonly string[],
   path: Path,
   files: Files,
   report: Report,
-): Promise<RevocationList[]> {
-  const lists: RevocationList[] = [];
+): Promise<LoadedList[]> {
+  const lists: LoadedList[] = [];
   for (const [index, file] of names.entries()) {
     const place = [...path, index];
     const content = await files.read(file, place, report);
@@ -130,12 +136,20 @@ async function readLists(
       report.fault(place, `${file} holds no PEM revocation list`, hint);
     }
     for (const pem of blocks) {
-      const fields = readCrl(Buffer.from(pem.replace(/-----[^-]+-----/g, ''), 'base64'));
-      if (fields && openSslTakes(pem)) lists.push({ pem, fields, path: place });
+      const list = readRevocationList(pem);
+      // All of it, so that no list that is served with turns out to be unreadable later, and to revoke nothing.
+      if (list?.serials() && openSslTakes(pem)) lists.push({ pem, ...summaryOf(list), path: place });
       else report.fault(place, `${file} cannot be parsed as a revocation list`);
     }
   }
   return lists;
+}
+
+function summaryOf({ issuerDer, nextUpdate }: RevocationList): Pick<LoadedList, 'issuer' | 'nextUpdate'> {
+  return {
+    issuer: issuerDer.toString('hex'),
+    nextUpdate: Number.isFinite(nextUpdate) ? new Date(nextUpdate) : undefined,
+  };
 }
 
 function openSslTakes(crl: string): boolean {
@@ -149,23 +163,23 @@ function openSslTakes(crl: string): boolean {
 
 function checkLists(
   certificates: readonly X509Certificate[],
-  lists: readonly RevocationList[],
+  lists: readonly LoadedList[],
   path: Path,
   report: Report,
 ): void {
   if (lists.length === 0 || certificates.length === 0) return;
   const subjects = new Map(certificates.map((certificate) => [readSubject(certificate.raw), certificate]));
-  for (const { fields, path: place } of lists) {
-    const expiry = fields.nextUpdate && describeDates(new Date(0), fields.nextUpdate);
+  for (const { issuer, nextUpdate, path: place } of lists) {
+    const expiry = nextUpdate && describeDates(new Date(0), nextUpdate);
     if (expiry?.startsWith('expired')) {
       report.warn(place, `the revocation list ${expiry}`, 'every certificate is refused until it is renewed');
     } else if (expiry)
       report.warn(place, `the revocation list ${expiry}`, 'renew it, or every certificate is refused');
-    if (!subjects.has(fields.issuer)) {
+    if (!subjects.has(issuer)) {
       report.warn(place, 'the revocation list is of none of the CAs in `ca`', 'it has no effect');
     }
   }
-  const covered = new Set(lists.map(({ fields }) => fields.issuer));
+  const covered = new Set(lists.map(({ issuer }) => issuer));
   for (const [subject, certificate] of subjects) {
     if (covered.has(subject ?? '')) continue;
     const message = `the CA "${nameOf(certificate)}" has no revocation list here, and every CA of a chain needs one`;

@@ -158,9 +158,14 @@ function valueAt(raw: unknown, path: Path): unknown {
   return value;
 }
 
+/** Each is made once, when a key is first unknown: it takes milliseconds. */
+const jsonSchemas = new WeakMap<z.ZodType, JsonSchema>();
+
 /** The keys that the schema knows at `path`, in any of its forms there. */
 function knownKeys(path: Path, schema: z.ZodType): string[] {
-  let places: JsonSchema[] = [z.toJSONSchema(schema, { io: 'input' }) as JsonSchema];
+  const whole = jsonSchemas.get(schema) ?? (z.toJSONSchema(schema, { io: 'input' }) as JsonSchema);
+  jsonSchemas.set(schema, whole);
+  let places = [whole];
   for (const step of path) {
     places = places
       .flatMap(alternatives)

@@ -8,7 +8,6 @@ import {
   isSeq,
   LineCounter,
   type Node,
-  type Pair,
   parseDocument,
   type Scalar,
   visit,
@@ -157,7 +156,8 @@ function pathTo(document: Document, offset: number): Path {
   const stepsOf = (ancestors: readonly unknown[]): Path => {
     const path: (string | number)[] = [];
     ancestors.forEach((ancestor, index) => {
-      if (isPair(ancestor)) path.push(String((ancestor as Pair<Scalar>).key.value));
+      // A key that is a list or a mapping has no name, and is a fault of its own.
+      if (isPair(ancestor)) path.push(...(isScalar(ancestor.key) ? [String(ancestor.key.value)] : []));
       else if (isSeq(ancestor)) path.push(ancestor.items.indexOf(ancestors[index + 1]));
     });
     return path;

@@ -4,16 +4,7 @@
  */
 import type { X509Certificate } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import {
-  contents,
-  DerError,
-  type Element,
-  readChildren,
-  readElement,
-  readTime,
-  tags,
-  whole,
-} from '../der.ts';
+import { readRevocationList, serialKey } from '../revocation-list.ts';
 import { type CertificateNames, readCertificate } from './certificate-names.ts';
 
 /** CA certificates, and revocation lists as PEM, one list a string; both as read from the files of an authority. */
@@ -48,7 +39,7 @@ type Link = { readonly certificate: X509Certificate; readonly names: Certificate
 /** `name` is its subject as a key; a root has signed itself. */
 type Ca = Link & { readonly name: string; readonly isRoot: boolean };
 
-const limits = { sent: 10, learnedNames: 1000, learnedPerName: 4, revoked: 1_000_000 } as const;
+const limits = { sent: 10, learnedNames: 1000, learnedPerName: 4 } as const;
 
 /** Indexes an authority. CA certificates that are not strict DER, and CRLs that aren't, count as absent. */
 export function createIssuers({ certificates, crl }: Authority): Issuers {
@@ -150,7 +141,7 @@ function climb(leaf: Link, sent: readonly Ca[], trusted: ReadonlyMap<string, rea
 function readNextUpdates(crls: readonly string[]): Map<string, number> {
   const nextUpdates = new Map<string, number>();
   for (const pem of crls) {
-    const crl = readCrl(pem);
+    const crl = readRevocationList(pem);
     if (!crl) continue;
     const name = nameKey(crl.issuerDer);
     nextUpdates.set(name, Math.max(nextUpdates.get(name) ?? 0, crl.nextUpdate));
@@ -158,59 +149,12 @@ function readNextUpdates(crls: readonly string[]): Map<string, number> {
   return nextUpdates;
 }
 
-/** What a CRL revokes, as keys; a list that is not strict DER revokes nothing here. (OpenSSL refuses it at the start.) */
+/** What a CRL revokes, as keys. One that cannot be read is refused when the configuration is loaded. */
 function readRevoked(pem: string): string[] {
-  return (
-    decodeCrl(pem, (der) => {
-      const { issuer, rest } = readListFields(der);
-      // revokedCertificates SEQUENCE OF SEQUENCE { userCertificate INTEGER, revocationDate Time, … } OPTIONAL
-      const entries = rest.find(({ tag }) => tag === tags.sequence);
-      if (entries === undefined) return [];
-      return readChildren(der, entries, limits.revoked, tags.sequence).map((entry) => {
-        const serial = contents(der, readElement(der, entry.start, entry.end, tags.integer));
-        return revokedKey(whole(der, issuer), serial.toString('hex'));
-      });
-    }) ?? []
-  );
+  const list = readRevocationList(pem);
+  return list?.serials()?.map((serial) => revokedKey(list.issuerDer, serial)) ?? [];
 }
 
-function revokedKey(issuerDer: Buffer, serialHex: string): string {
-  // Node drops the leading zeros of a serial number.
-  return `${nameKey(issuerDer)} ${serialHex.toUpperCase().replace(/^0+/, '')}`;
-}
-
-/**
- * Issuer and nextUpdate (ms; Infinity if there is none) of a CRL in PEM (RFC 5280 §5.1). Undefined if it is not one in
- * strict DER.
- */
-export function readCrl(pem: string): { issuerDer: Buffer; nextUpdate: number } | undefined {
-  return decodeCrl(pem, (der) => {
-    const { issuer, nextUpdate } = readListFields(der);
-    return {
-      issuerDer: whole(der, issuer),
-      nextUpdate: nextUpdate ? readTime(der, nextUpdate) : Number.POSITIVE_INFINITY,
-    };
-  });
-}
-
-function decodeCrl<T>(pem: string, read: (der: Buffer) => T): T | undefined {
-  const base64 = /-----BEGIN X509 CRL-----([^-]+)-----END X509 CRL-----/.exec(pem)?.[1];
-  if (base64 === undefined) return undefined;
-  try {
-    return read(Buffer.from(base64, 'base64'));
-  } catch (error) {
-    if (error instanceof DerError) return undefined;
-    throw error;
-  }
-}
-
-// CertificateList ::= SEQUENCE { tbsCertList SEQUENCE { version INTEGER OPTIONAL, signature AlgorithmIdentifier,
-//   issuer Name, thisUpdate Time, nextUpdate Time OPTIONAL, revokedCertificates …, crlExtensions … }, … }
-function readListFields(der: Buffer): { issuer: Element; nextUpdate: Element | undefined; rest: Element[] } {
-  const list = readElement(der, 0, der.length, tags.sequence);
-  const fields = readChildren(der, readElement(der, list.start, list.end, tags.sequence), 7);
-  const [, issuer, thisUpdate, ...rest] = fields[0]?.tag === tags.integer ? fields.slice(1) : fields;
-  if (issuer?.tag !== tags.sequence || !thisUpdate) throw new DerError('not a revocation list');
-  const isTime = rest[0]?.tag === tags.utcTime || rest[0]?.tag === tags.generalizedTime;
-  return { issuer, nextUpdate: isTime ? rest[0] : undefined, rest };
+function revokedKey(issuerDer: Buffer, serial: string): string {
+  return `${nameKey(issuerDer)} ${serialKey(serial)}`;
 }

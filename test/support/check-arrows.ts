@@ -29,6 +29,7 @@ const leaves = [
   'cancellation.ts',
   'openssl-errors.ts',
   'der.ts',
+  'revocation-list.ts',
   'quota.ts',
   'channel.ts',
   'socket-file.ts',
