@@ -59,6 +59,15 @@ const cases: readonly { readonly name: string; readonly text: string; readonly f
       faults: ['penstock.yaml:1:12: unresolved tag: !secret'],
     },
     {
+      name: 'a repeated key below a key that is a list',
+      text: 'listeners:\n  db: { bind: ":1", routes: [{ deny: true }] }\n  ? [x]\n  : { bind: 1, bind: 2 }\n',
+      faults: [
+        'penstock.yaml:1:1 listeners: expected a name of letters, digits, "-", "_" and ".", at most 63',
+        'penstock.yaml:3:5: a key must be a plain name; was a value meant, or quotes?',
+        'penstock.yaml:4:16 listeners.bind: this key is written twice',
+      ],
+    },
+    {
       name: 'a repeated key, and a faulty reference besides',
       text: routes('{ tls: off, upstream: ordres, upstream: orders, upstream: order }'),
       faults: [
