@@ -1,9 +1,10 @@
 /** Client authentication foretold: what a client's certificates will be answered, judged without their handshake. */
 import type { X509Certificate } from 'node:crypto';
 import type { ClientAuthConfig } from '../config/schema.ts';
+import { readRevocationList } from '../revocation-list.ts';
 import { type CertificateNames, readCertificate } from './certificate-names.ts';
 import { createClientAuth, type Verdict } from './client-auth.ts';
-import { type Authority, createIssuers, readCrl } from './issuers.ts';
+import { type Authority, createIssuers } from './issuers.ts';
 
 /**
  * The verdict on a client that presents these certificates, its own first, then those above it; none: it has none. All but
@@ -50,7 +51,7 @@ function chainErrorOf(
 
 /** OpenSSL goes from the client's certificate upwards, and the last error is told. */
 function crlErrorOf(chain: readonly X509Certificate[], { crl }: Authority, now: number): string | undefined {
-  const lists = crl.flatMap((pem) => readCrl(pem) ?? []);
+  const lists = crl.flatMap((pem) => readRevocationList(pem) ?? []);
   const errors = chain.flatMap(({ raw }) => {
     const names = readCertificate(raw);
     const ofIssuer = lists.filter(({ issuerDer }) => names?.issuerDer.equals(issuerDer));
