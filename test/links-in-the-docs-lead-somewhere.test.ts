@@ -1,5 +1,5 @@
 /**
- * Each link of README.md, CHANGELOG.md and docs/*.md to a file leads to one that is there and that the package or the checkout
+ * Each link of README.md, CHANGELOG.md and all pages of docs to a file leads to one that is there and that the package or the checkout
  * has, and each `#anchor` to a heading of that page. Tests that the documents name exist.
  */
 import assert from 'node:assert/strict';
@@ -8,7 +8,7 @@ import { dirname, join, relative } from 'node:path';
 import { describe, test } from 'node:test';
 
 const root = join(import.meta.dirname, '..');
-const pages = ['README.md', 'CHANGELOG.md', ...globSync('docs/*.md', { cwd: root })].sort();
+const pages = ['README.md', 'CHANGELOG.md', ...globSync('docs/**/*.md', { cwd: root })].sort();
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 
 /** Markdown without what is code: links there are none. */
