@@ -5,7 +5,7 @@ import { join, relative } from 'node:path';
 import { renderChart } from './chart.ts';
 import { describeMachine } from './machine.ts';
 import { betweenMarkers, renderMarkdown, renderReadme } from './markdown.ts';
-import { aloneAs, measureWorkload, type Sample } from './measure.ts';
+import { aloneAs, measureWorkload, type Sample, warmUp } from './measure.ts';
 import { type Options, parseOptions, usage } from './options.ts';
 import { checkout, findPeer } from './peers.ts';
 import { type Missing, type PeerRecord, type Results, type Row, rowOf } from './results.ts';
@@ -88,6 +88,8 @@ async function measureRows(
 ): Promise<Row[]> {
   const kind = running.find(({ peer }) => peer.name === options.baseline)?.peer.kind;
   const rows: Row[] = [];
+  tell('warming up\n');
+  for (const one of running) await warmUp(one, { ...options, ground });
   for (const workload of options.workloads) {
     tell(`${workload.title}\n`);
     const onSample = (name: string, sample: Sample | string) =>
