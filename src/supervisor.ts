@@ -218,8 +218,9 @@ export function createSupervisor({
   /** Starts one worker; its faults if it cannot serve, and then it is gone. A drain ends it while it starts. */
   async function launch(loaded: LoadedConfig): Promise<readonly string[]> {
     if (stopping) return [stoppingFault];
-    const state = fork(loaded);
+    let state: WorkerHandle | undefined;
     try {
+      state = fork(loaded);
       await Promise.race([state.listens, state.gone]);
       await state.channel.call('start', {
         log: { ...settings.log, level },
@@ -237,7 +238,10 @@ export function createSupervisor({
       logger.info({ worker: state.id, worker_pid: state.pid }, 'worker serving');
       return [];
     } catch (error) {
-      await killWorker(state);
+      // Some failures to fork are thrown.
+      const failure = state ? state.failure : (error as Error);
+      if (failure) return [`no process can be started for a worker: ${failure.message}`];
+      if (state) await killWorker(state);
       return [`a worker ended while it started: ${(error as Error).message}`];
     }
   }

@@ -17,6 +17,8 @@ export type WorkerHandle = {
   readonly listens: Promise<void>;
   readonly gone: Promise<void>;
   phase: Phase;
+  /** Why there is no process: the system has none, or no descriptors, to give. */
+  failure: Error | undefined;
   /** Connections that its drain had to cut. */
   cut: number;
 };
@@ -59,9 +61,7 @@ export function forkWorker(
     { ...methodsOf(process.id), hello: () => hello() },
   );
   process.on('message', channel.receive);
-  // A write to a worker that is just going, of ours or of cluster's own; 'exit' tells what there is to tell.
-  process.on('error', () => {});
-  return {
+  const worker: WorkerHandle = {
     id: process.id,
     pid: process.process.pid ?? 0,
     process,
@@ -70,8 +70,17 @@ export function forkWorker(
     listens,
     gone: new Promise<void>((resolve) => process.once('exit', () => resolve())),
     phase: 'starting',
+    failure: undefined,
     cut: 0,
   };
+  process.on('error', (error) => {
+    // Mostly a write to a worker that is just going, of ours or of cluster's own; 'exit' tells what there is to tell.
+    if (process.process.pid !== undefined || worker.failure) return;
+    // For a process that never was Node tells no exit, and cluster would wait for it for ever.
+    worker.failure = error;
+    process.process.emit('exit', null, null);
+  });
+  return worker;
 }
 
 /** Ends a worker that nobody needs, at once. */
