@@ -97,6 +97,12 @@ test('with a client certificate, or a word on the one that is missing', async (t
     min_version: '1.3',
   });
   assert.deepEqual(parse(text).certificates, { client: { cert, key } });
+  const stranger = await ca.issue({ cn: 'app', usage: 'client' });
+  const other = pathsOf(t, { cert: stranger.cert, key: stranger.key });
+  const wrong = withDefaults({ ca: file, ...other });
+  const doubtful = yamlFor(await probeTarget(`localhost:${port}`, wrong), wrong);
+  assert.ok('yaml' in doubtful);
+  assert.match(doubtful.yaml, /# It took the client certificate and then hung up without a word/);
   const flags = withDefaults({ ca: file });
   const without = yamlFor(await probeTarget(`localhost:${port}`, flags), flags);
   assert.ok('yaml' in without);

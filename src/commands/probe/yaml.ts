@@ -38,7 +38,7 @@ export function yamlFor(found: ProbeDescription, flags: ProbeFlags): { yaml: str
   comment(
     doc,
     ['upstreams', name, 'tls'],
-    [...trust.remarks, ...clientRemarks(found)].map((line) => ` ${line}`).join('\n'),
+    [...trust.remarks, ...clientRemarks(found, flags)].map((line) => ` ${line}`).join('\n'),
   );
   doc.commentBefore = ` what penstock probe ${found.target} found on ${new Date().toISOString().slice(0, 10)}`;
   return { yaml: doc.toString({ lineWidth: 0 }) };
@@ -115,8 +115,12 @@ function certificateSection(found: ProbeDescription, flags: ProbeFlags): Record<
   };
 }
 
-function clientRemarks({ client_certificate: { verdict, authorities } }: ProbeDescription): string[] {
+function clientRemarks(found: ProbeDescription, flags: ProbeFlags): string[] {
+  const { verdict, authorities } = found.client_certificate;
   if (verdict === null || verdict === 'accepted') return [];
+  if (verdict === 'unclear' && presents(found, flags)) {
+    return ['It took the client certificate and then hung up without a word: its own log may say why.'];
+  }
   const whose =
     authorities.length === 0
       ? ''
