@@ -108,7 +108,9 @@ async function capture(recipe: Recipe, kit: Kit): Promise<string> {
 
 function shell(command: string): Promise<{ stdout: string; failure: string }> {
   return new Promise((resolve) => {
-    const child = execFile('bash', ['-c', command], { timeout: 40_000 }, (error, stdout, stderr) => {
+    // Some clients would go on for ever; `timeout` ends all that the command has started.
+    const limits = ['--kill-after=2', '40', 'bash', '-c', command];
+    const child = execFile('timeout', limits, (error, stdout, stderr) => {
       resolve({ stdout, failure: error ? `: ${stderr.trim().split('\n')[0]}` : '' });
     });
     child.stdin?.end();
