@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path';
 
 /** Debian's packages with all of them. */
 const packages =
-  'postgresql redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan';
+  'postgresql redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils dovecot-imapd nats-server openssh-server openssh-client';
 
 /** How to install them. */
 export const installHint = `apt-get install ${packages}`;
@@ -25,6 +25,14 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'openssl-takes-what-is-stapled': ['openssl'],
   'what-pki-makes-is-good-for-openssl-and-gnutls': ['openssl', 'certtool'],
   'probe-agrees-with-real-servers': [...postgres, 'openssl', 'gnutls-serv'],
+  'recipes-for-postgres-work': postgres,
+  'recipes-for-redis-work': ['redis-server', 'redis-cli'],
+  'recipes-for-mosquitto-work': ['mosquitto', 'mosquitto_pub', 'mosquitto_sub'],
+  'recipes-for-mariadb-work': ['mariadb-install-db', 'mariadbd', 'mariadb'],
+  'recipes-for-ldap-work': ['slapd', 'ldapsearch'],
+  'recipes-for-mail-work': ['dovecot', 'curl'],
+  'recipes-for-nats-work': ['nats-server', 'openssl'],
+  'recipes-for-ssh-work': ['sshd', 'ssh-keygen', 'ssh', 'curl'],
   'testssl-finds-no-weakness': ['testssl'],
   'scanners-see-mozillas-profile': ['sslscan', 'openssl', 'gnutls-cli'],
   'clients-are-told-why': ['openssl', 'gnutls-cli', 'curl'],
