@@ -41,7 +41,9 @@ test('a terminating frontend: names choose the backend, certificates decide who 
   timeout server 30s
 frontend databases
   bind 127.0.0.1:0 ssl crt orders.pem crt tenants.pem ca-file ca.pem verify required
-  tcp-request content reject unless { ssl_c_s_dn(CN) -m str app }
+  acl known ssl_c_s_dn(CN) -m str app
+  acl known ssl_c_s_dn(OU) -m str team
+  tcp-request content reject unless known
   use_backend tenants if { ssl_fc_sni -m end .tenants.example }
   default_backend orders
 backend orders

@@ -141,6 +141,39 @@ test('addresses and limits of frontends', () => {
   assert.deepEqual(listener(`bind :1; ${shut}`).deny, ['10.6.0.0/16']);
 });
 
+test('what rules demand of certificates', () => {
+  const auths = (rule: string) => {
+    const { config } = fromHaproxy(`frontend f
+  bind :1 ssl crt a.pem ca-file ca.pem verify optional
+  ${rule}
+  default_backend b
+backend b
+  server s 10.0.0.1:1
+`);
+    configSchema.parse(config);
+    return config.listeners.f.routes.map(
+      ({ tls }: { tls?: { client_auth: { mode: string; allow?: object } } }) => {
+        return tls ? [tls.client_auth.mode, tls.client_auth.allow] : 'refused';
+      },
+    );
+  };
+  assert.deepEqual(auths(''), [['request', undefined]]);
+  assert.deepEqual(auths('tcp-request content reject unless { ssl_c_used }'), [['require', undefined]]);
+  assert.deepEqual(auths('tcp-request content reject if !{ ssl_c_s_dn(CN) a b } !{ ssl_c_s_dn(OU) c }'), [
+    ['require', [{ cn: 'a' }, { cn: 'b' }, { ou: 'c' }]],
+  ]);
+  // Only of some addresses: the others come first or last, as they were.
+  assert.deepEqual(auths('tcp-request content reject if { src 10.0.0.0/8 } !{ ssl_c_used }'), [
+    ['require', undefined],
+    ['request', undefined],
+  ]);
+  assert.deepEqual(
+    auths('tcp-request content reject if { ssl_c_s_dn(CN) a }'),
+    ['refused'],
+    'nobody is told apart by it',
+  );
+});
+
 test('quotes, comments, variables and defaults of haproxy.cfg', () => {
   const variable = (text: string) => `$${text}`;
   const { config, lost } = fromHaproxy(`

@@ -49,7 +49,7 @@ const serverLines: readonly [line: string, told: RegExp][] = [
   ['option mysql-check\n  server s 10.0.0.1:1 check', /there is no such check here; `type: tcp`/],
   [
     'option tcp-check\n  tcp-check expect rstring ^x\n  server s 10.0.0.1:1 check',
-    /only texts and bytes are expected/,
+    /sends, and expects a text or bytes/,
   ],
   [
     'use-server s if TRUE\n  server s 10.0.0.1:1',

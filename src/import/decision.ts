@@ -164,8 +164,7 @@ function meet<Target>({ when, action }: Rule<Target>, path: Path, situation: Sit
       else alpn = condition.names;
       always = false;
     } else if (condition.kind === 'certificate') {
-      if (lacking !== undefined) unknown = true;
-      lacking = { present: true, rules: condition.rules };
+      lacking = eitherDemand(lacking, { present: true, rules: condition.rules });
     }
   }
   return { path: { ...path, from, alpn, meantForPlain }, always, unknown, lacking };
@@ -217,6 +216,12 @@ function answerToCertificate(
   if (rules === undefined && auth === 'require') return is;
   // That it fits can be demanded of all, but nobody can be singled out by it.
   return is ? 'unknown' : 'residual';
+}
+
+/** Whoever meets neither: to have one of the certificates is to meet them, and to have any at all where one asks for that. */
+function eitherDemand(a: Demand | undefined, b: Demand): Demand {
+  if (a === undefined) return b;
+  return { present: true, rules: a.rules && b.rules && [...a.rules, ...b.rules] };
 }
 
 /** Both at once; undefined if penstock has no words for that. */

@@ -15,6 +15,12 @@ export function duration(milliseconds: number): string {
   return `${ms / size}${unit}`;
 }
 
+/** A whole number from `least` to `most`, larger ones as `most`; undefined if it is none. */
+export function whole(text: string | undefined, least: number, most = 1e9): number | undefined {
+  if (text === undefined || !/^\d+$/.test(text) || Number(text) < least) return undefined;
+  return Math.min(Number(text), most);
+}
+
 /** The same shares in numbers from 1 to 1000. */
 export function scaledWeights(weights: readonly number[]): number[] {
   const most = Math.max(...weights, 1);

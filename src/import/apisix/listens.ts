@@ -38,7 +38,7 @@ function listenOf(item: Value, defaults: Value, notes: Notes): Listen | undefine
   const address = item.text ?? item.get('addr').text ?? '';
   const [, host = '', first = '', last = first] = /^(?:(.*):)?(\d+)(?:-(\d+))?$/.exec(address) ?? [];
   const count = Number(last) - Number(first) + 1;
-  if (first === '' || count < 1 || count > 1000) {
+  if (first === '' || count < 1 || count > 1000 || Number(last) > 65535) {
     notes.notCarried(item.place, item.name, `"${address}" is no address with a port, or up to 1000 of them`);
     return undefined;
   }

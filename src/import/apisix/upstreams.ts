@@ -1,7 +1,7 @@
 /** APISIX's `upstreams`, whether they stand alone or within a route or service. */
 import { addNamed, type Draft } from '../draft.ts';
 import type { Notes } from '../notes.ts';
-import { duration, scaledWeights } from '../numbers.ts';
+import { duration, scaledWeights, whole } from '../numbers.ts';
 import type { Certificates } from './certificates.ts';
 import type { Value } from './value.ts';
 
@@ -115,19 +115,21 @@ function nodesOf(nodes: Value): Node[] {
       place,
       text: `${name} ${host}`,
       address,
-      weight: node.get('weight').number ?? 1,
+      weight: whole(node.get('weight').text ?? '1', 1) ?? 0,
       priority: node.get('priority').number ?? 0,
     };
   });
   const mapped = nodes.keys.map((text) => {
-    const { place, number = 1 } = nodes.get(text);
-    return { place, text, address: addressFrom(text), weight: number, priority: 0 };
+    const { place, text: weight = '1' } = nodes.get(text);
+    return { place, text, address: addressFrom(text), weight: whole(weight, 1) ?? 0, priority: 0 };
   });
   return [...listed, ...mapped];
 }
 
 function addressFrom(text: string): string | undefined {
-  return /^(\[[0-9a-fA-F:.]+\]|[^:[\]\s]+):(\d{1,5}|\uE000.*\uE001)$/.test(text) ? text : undefined;
+  const [, port] = /^(?:\[[0-9a-fA-F:.]+\]|[^:[\]\s]+):(\d{1,5}|\uE000.*\uE001)$/.exec(text) ?? [];
+  if (port === undefined) return undefined;
+  return port.startsWith('\uE000') || (Number(port) >= 1 && Number(port) <= 65535) ? text : undefined;
 }
 
 function discovered(value: Value, discovery: Value, notes: Notes): Endpoints | string {
@@ -206,7 +208,7 @@ function timeoutsOf(value: Value): object {
 
 /** Without a word about it APISIX tries every node once. */
 function retriesOf(value: Value, nodes: number, notes: Notes): object {
-  const retries = value.get('retries').number ?? nodes - 1;
+  const retries = whole(value.get('retries').text, 0) ?? nodes - 1;
   const within = value.get('retry_timeout');
   if ((within.number ?? 0) > 0) {
     notes.notCarried(
@@ -247,8 +249,8 @@ function healthOf(value: Value, notes: Notes): object {
   }
   const interval = active.get('healthy').get('interval').number;
   const timeout = active.get('timeout').number;
-  const healthy = active.get('healthy').get('successes').number;
-  const failures = active.get('unhealthy').get('tcp_failures').number;
+  const healthy = whole(active.get('healthy').get('successes').text, 1);
+  const failures = whole(active.get('unhealthy').get('tcp_failures').text, 1);
   return {
     health_check: {
       type: 'tcp',

@@ -24,7 +24,9 @@ export function addressOf(text: string, line: Line, notes: Notes): BoundAddress[
     bare === '' || bare === '*' ? (isIpv6 ? '[::]' : '0.0.0.0') : isIpv6Address(bare) ? `[${bare}]` : bare;
   if (!/^\d+$/.test(first)) return [{ text: `${shown}:${first}`, port: undefined }];
   const count = Number(last ?? first) - Number(first) + 1;
-  if (count < 1 || count > 1000) return lost('expected 1 to 1000 ports');
+  if (count < 1 || count > 1000 || Number(last ?? first) > 65535) {
+    return lost('expected 1 to 1000 ports up to 65535');
+  }
   return Array.from({ length: count }, (_, index) => {
     const port = Number(first) + index;
     return { text: `${shown}:${port}`, port };
@@ -46,10 +48,15 @@ export function dialAddressOf(
   if (['', '*', '0.0.0.0', '::'].includes(host))
     return { reason: 'the address that the client meant is not dialled here' };
   const shown = isIpv6Address(host) ? `[${host}]` : host;
-  if (port !== undefined && !/^[+-]/.test(port)) return { address: `${shown}:${port}` };
+  if (port !== undefined && !/^[+-]/.test(port)) return dialled(shown, port);
   const [only, ...more] = reached;
   if (only === undefined || more.length > 0) return { reason: 'its port is that which the client reached' };
-  return { address: `${shown}:${only + Number(port ?? 0)}` };
+  return dialled(shown, String(only + Number(port ?? 0)));
+}
+
+function dialled(host: string, port: string): { address: string } | { reason: string } {
+  const isPort = port.startsWith('\uE000') || (Number(port) >= 1 && Number(port) <= 65535);
+  return isPort ? { address: `${host}:${port}` } : { reason: 'it has no port from 1 to 65535' };
 }
 
 function socketPath(text: string): string | undefined {

@@ -1,7 +1,7 @@
 /** `backend` sections, and `listen`s as far as they are backends, as upstreams. */
 import { addNamed, type Draft } from '../draft.ts';
 import type { Notes } from '../notes.ts';
-import { duration, scaledWeights } from '../numbers.ts';
+import { duration, scaledWeights, whole } from '../numbers.ts';
 import { dialAddressOf } from './address.ts';
 import { healthCheck } from './checks.ts';
 import type { PemFiles } from './files.ts';
@@ -146,7 +146,9 @@ function build(
 /** Backups are used one after another, unless all of them are to be used at once. */
 function endpointsOf(servers: readonly Server[], backend: ProxySection): object {
   const all = backend.last('option', 'allbackups') !== undefined;
-  const weights = scaledWeights(servers.map(({ options }) => Number(options.get('weight')?.value ?? 1)));
+  const weights = scaledWeights(
+    servers.map(({ options }) => whole(options.get('weight')?.value, 1, 256) ?? 1),
+  );
   let backups = 0;
   const endpoints = servers.map(({ address, options }, index) => {
     const isBackup = options.has('backup');
@@ -258,13 +260,14 @@ function timeouts(backend: ProxySection): object {
 }
 
 function retries(backend: ProxySection): object {
-  const count = Number(backend.last('retries')?.words[1] ?? Number.NaN);
-  return Number.isNaN(count) ? {} : { retries: Math.min(count, 20) };
+  const count = whole(backend.last('retries')?.words[1], 0, 20);
+  return count === undefined ? {} : { retries: count };
 }
 
 /** HAProxy counts by server and lets others wait. */
 function limits(servers: readonly Server[], backend: ProxySection, notes: Notes): object {
-  const limited = servers.filter(({ options }) => Number(options.get('maxconn')?.value ?? 0) > 0);
+  const limitOf = ({ options }: Server) => whole(options.get('maxconn')?.value, 1);
+  const limited = servers.filter((server) => limitOf(server) !== undefined);
   const [first] = limited;
   if (first === undefined) return {};
   const what = `server ${first.name}: maxconn`;
@@ -276,13 +279,13 @@ function limits(servers: readonly Server[], backend: ProxySection, notes: Notes)
     );
     return {};
   }
-  const sum = limited.reduce((all, { options }) => all + Number(options.get('maxconn')?.value), 0);
+  const sum = limited.reduce((all, server) => all + (limitOf(server) ?? 0), 0);
   if (limited.length > 1)
     notes.look(first.line, what, `the limit is the sum, ${sum}, and not of each endpoint`);
   const wait = timeOf((backend.last('timeout', 'queue') ?? backend.last('timeout', 'connect'))?.words[2]);
-  const max = Number(first.options.get('maxqueue')?.value ?? 0);
+  const max = whole(first.options.get('maxqueue')?.value, 1);
   const queue = {
-    max: max === 0 ? 'off' : max,
+    max: max ?? 'off',
     ...(wait !== undefined && { timeout: wait === 0 ? 'off' : duration(wait) }),
   };
   return { limits: { connections: sum, queue } };
@@ -298,7 +301,7 @@ function reactions(servers: readonly Server[], notes: Notes): object {
   if (observed && observed.value !== 'layer4') {
     notes.notCarried(observed.line, `observe ${observed.value}`, 'only dials that fail are counted here');
   }
-  const failures = Number(value('error-limit') ?? 10);
+  const failures = whole(value('error-limit'), 1) ?? 10;
   return {
     ...(slow && (isChecked || observed) && { slow_start: duration(slow) }),
     ...(isChecked && value('on-marked-down') === 'shutdown-sessions' && { on_down: 'close' }),

@@ -1,7 +1,7 @@
 /** Health checks: `check` with `option tcp-check` and the like. */
 
 import type { Notes } from '../notes.ts';
-import { duration } from '../numbers.ts';
+import { duration, whole } from '../numbers.ts';
 import type { ProxySection } from './proxies.ts';
 import type { Server } from './servers.ts';
 import { type Line, timeOf } from './syntax.ts';
@@ -44,8 +44,8 @@ export function healthCheck(
       interval: duration(interval),
       // In HAProxy a check may take as long as its interval.
       timeout: duration(timeout ?? interval),
-      healthy_after: Number(option('rise') ?? 2),
-      unhealthy_after: Number(option('fall') ?? 3),
+      healthy_after: whole(option('rise'), 1) ?? 2,
+      unhealthy_after: whole(option('fall'), 1) ?? 3,
     },
   };
 }
@@ -101,49 +101,50 @@ function scripted(
   plain: Kind,
   notes: Notes,
 ): Kind {
-  const sends: string[] = [];
-  const expects: { text: string; line: Line }[] = [];
-  for (const line of steps) {
-    const [, action, ...rest] = line.words;
-    const words = rest.filter((word, index) => word !== 'comment' && rest[index - 1] !== 'comment');
-    if (action === 'send') sends.push(escapeText(words[0] ?? ''));
-    else if (action === 'send-binary') sends.push(escapeHex(words[0] ?? ''));
-    else if (action === 'expect') {
-      const at = words.findIndex((word) => word === 'string' || word === 'binary');
-      const text = words[at + 1] ?? '';
-      if (at === -1 || words.includes('!') || text === '')
-        notes.notCarried(line, line.text, 'only texts and bytes are expected here');
-      else expects.push({ text: words[at] === 'string' ? escapeText(text) : escapeHex(text), line });
-    } else if (action !== 'connect' || words.length > 0)
-      notes.notCarried(line, line.text, 'a check here connects, sends and expects');
-  }
+  const { send, expects } = readScript(steps, notes);
   const [expected] = [...expects].sort((a, b) => b.text.length - a.text.length);
   if (expected === undefined) return plain;
   if (tls?.server_name?.includes('{sni}')) {
-    notes.notCarried(
-      expected.line,
-      expected.line.text,
-      'a check has no client whose name server_name could be',
-      `type: ${plain.type}`,
-    );
+    const message = 'a check has no client whose name server_name could be';
+    notes.notCarried(expected.line, expected.line.text, message, `type: ${plain.type}`);
     return plain;
   }
   for (const { line } of expects.filter((one) => one !== expected)) {
     notes.notCarried(line, line.text, `one answer is expected here, ${JSON.stringify(expected.text)}`);
   }
-  const send = sends.join('');
   return { type: 'expect', ...(send !== '' && { send }), expect: expected.text };
 }
 
-/** As penstock writes bytes: `\r`, `\n`, `\xHH`, `\\`. HAProxy has taken its own escapes off, but for these. */
-function escapeText(text: string): string {
-  return text
-    .replace(/\\(?![rnt\\x])/g, '\\\\')
-    .replace(/\p{Cc}/gu, (char) => escapeHex(char.charCodeAt(0).toString(16)));
+type Script = { readonly send: string; readonly expects: readonly { text: string; line: Line }[] };
+
+/** The `tcp-check` lines, in penstock's spelling of bytes. */
+function readScript(steps: readonly Line[], notes: Notes): Script {
+  const expects: { text: string; line: Line }[] = [];
+  let sent = '';
+  for (const line of steps) {
+    const [, action, ...rest] = line.words;
+    const words = rest.filter((word, index) => word !== 'comment' && rest[index - 1] !== 'comment');
+    const at = words.findIndex((word) => word === 'string' || word === 'binary');
+    const isNegated = words.slice(0, Math.max(at, 0)).includes('!');
+    const isBinary = action === 'send-binary' || words[at] === 'binary';
+    const data = action === 'expect' ? (at === -1 || isNegated ? undefined : words[at + 1]) : words[0];
+    const text = data && (isBinary ? bytesOf(data) : escapeText(data));
+    if (action === 'connect' && words.length === 0) continue;
+    if (action === 'expect' && text) expects.push({ text, line });
+    else if ((action === 'send' || action === 'send-binary') && text) sent += text;
+    else notes.notCarried(line, line.text, 'a check here connects, sends, and expects a text or bytes');
+  }
+  return { send: sent, expects };
 }
 
-function escapeHex(hex: string): string {
-  return (hex.padStart(hex.length + (hex.length % 2), '0').match(/../g) ?? [])
-    .map((byte) => `\\x${byte}`)
-    .join('');
+/** As penstock writes bytes: `\xHH`, and `\\` for a backslash. */
+function escapeText(text: string): string {
+  return text
+    .replaceAll('\\', () => '\\\\')
+    .replace(/\p{Cc}/gu, (char) => bytesOf(char.charCodeAt(0).toString(16).padStart(2, '0')) ?? '');
+}
+
+/** undefined if it is no hex. */
+function bytesOf(hex: string): string | undefined {
+  return /^([0-9a-fA-F]{2})+$/.test(hex) ? hex.replace(/../g, (byte) => `\\x${byte}`) : undefined;
 }

@@ -1,9 +1,9 @@
 /** `frontend` sections, and `listen`s as far as they are frontends, as listeners. */
 import { type Demand, decide, type Entry, type Rule } from '../decision.ts';
 import { addNamed, type Draft } from '../draft.ts';
-import { cidrsOf, complement, isEverywhere, type Networks } from '../networks.ts';
+import { cidrsOf, complement, everywhere, isEverywhere, isNowhere, type Networks } from '../networks.ts';
 import type { Notes } from '../notes.ts';
-import { duration } from '../numbers.ts';
+import { duration, whole } from '../numbers.ts';
 import type { Surroundings } from '../result.ts';
 import { type Handling, plainRoutes, type RouteDraft, routesByName } from '../routes.ts';
 import type { Backends } from './backends.ts';
@@ -148,10 +148,9 @@ function admissionOf(listening: Listening, parts: FrontendParts): { options: obj
     );
   }
   const from = trusted(listening, peers, parts);
-  return {
-    options: { accept_proxy_protocol: { from: cidrsOf(from) }, ...v6only },
-    isDone: peers !== undefined,
-  };
+  const isDone = peers !== undefined;
+  if (isNowhere(from)) return { options: { deny: cidrsOf(everywhere) }, isDone };
+  return { options: { accept_proxy_protocol: { from: cidrsOf(from) }, ...v6only }, isDone };
 }
 
 /** The shorter list of the two. */
@@ -317,10 +316,22 @@ function patternsIn(stages: Stages): string[] {
 }
 
 function teller(notes: Notes) {
-  return ({ place, text }: Rule<Target>) => {
+  return ({ place, text, when }: Rule<Target>) => {
+    const what = text.replace(/^\S+ /, '');
+    if (when.some(({ kind }) => kind === 'certificate')) {
+      const message =
+        'only that a certificate is demanded of clients can be said here: those that it might concern are refused';
+      notes.notCarried(
+        place,
+        what,
+        message,
+        'as `tcp-request content reject unless …` it becomes client_auth.allow',
+      );
+      return;
+    }
     const message =
       'for clients of any other name than those listed it cannot be told whether this holds: they are refused';
-    notes.notCarried(place, text.replace(/^\S+ /, ''), message, 'write the names as `sni` of routes');
+    notes.notCarried(place, what, message, 'write the names as `sni` of routes');
   };
 }
 
@@ -348,9 +359,7 @@ function idleOf(frontend: ProxySection, backend: ProxySection): number | undefin
 function limits(proxy: ProxySection, group: readonly Bind[], { maxconn, notes }: FrontendParts): object {
   const line = proxy.last('maxconn');
   const own = group.flatMap((bind) => bind.maxconn ?? []);
-  const connections = Math.min(
-    ...[line?.words[1], maxconn, ...own].map((text) => Number(text)).filter((count) => count > 0),
-  );
+  const connections = Math.min(...[line?.words[1], maxconn, ...own].flatMap((text) => whole(text, 1) ?? []));
   for (const table of [...proxy.every('stick-table'), ...proxy.every('rate-limit')]) {
     notes.notCarried(
       table,

@@ -1,6 +1,7 @@
 /** From a haproxy.cfg in mode tcp to a configuration of penstock's. */
 import { createDraft, type Draft, textOf } from '../draft.ts';
 import { createNotes, type Notes } from '../notes.ts';
+import { whole } from '../numbers.ts';
 import type { Imported, Input, Surroundings } from '../result.ts';
 import { createBackends } from './backends.ts';
 import { createPemFiles } from './files.ts';
@@ -49,8 +50,8 @@ function bases({ global }: Configuration) {
 }
 
 function workers({ global }: Configuration, draft: Draft): void {
-  const threads = Number(global('nbthread')?.words[1]);
-  if (threads >= 1 && threads <= 512) draft.top['workers'] = threads;
+  const threads = whole(global('nbthread')?.words[1], 1, 512);
+  if (threads !== undefined) draft.top['workers'] = threads;
 }
 
 /** Backends that no frontend names, and configurations without any listener. */

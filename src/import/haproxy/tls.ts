@@ -8,9 +8,12 @@ export type Options = ReadonlyMap<string, { readonly value: string; readonly lin
 
 /** `min_version`, `max_version`, `ciphers`, `groups` and `alpn` of penstock. */
 export function tlsParameters(options: Options, notes: Notes): object {
-  const alpn = options.get('alpn')?.value.split(',');
+  const alpn = options
+    .get('alpn')
+    ?.value.split(',')
+    .filter((protocol) => protocol !== '');
   return {
-    ...(alpn && { alpn }),
+    ...(alpn && alpn.length > 0 && { alpn }),
     ...versions(options, notes),
     ...ciphers(options, notes),
     ...groups(options, notes),
