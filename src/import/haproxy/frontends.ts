@@ -132,10 +132,7 @@ function admissionOf(listening: Listening, parts: FrontendParts): { options: obj
   const v6only = listening.onlyIpv6 ? { allow: ['::/0'] } : {};
   if (proxied === undefined) {
     if (peers === undefined) return { options: v6only, isDone: false };
-    return {
-      options: listening.onlyIpv6 ? { allow: cidrsOf({ ...peers, v4: [] }) } : addressLists(peers),
-      isDone: true,
-    };
+    return { options: addressLists(listening.onlyIpv6 ? { ...peers, v4: [] } : peers), isDone: true };
   }
   if (peers === undefined) {
     const message =
