@@ -1,15 +1,15 @@
 /**
- * Each link of README.md, CHANGELOG.md and all pages of docs to a file leads to one that is there and that the package or the checkout
+ * Each link of the pages, those of docs and those beside README.md, to a file leads to one that is there and that the package or the checkout
  * has, and each `#anchor` to a heading of that page. Tests that the documents name exist.
  */
 import assert from 'node:assert/strict';
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, test } from 'node:test';
+import { pages, readPage } from './support/pages.ts';
 
 const root = join(import.meta.dirname, '..');
-const pages = ['README.md', 'CHANGELOG.md', ...globSync('docs/**/*.md', { cwd: root })].sort();
-const read = (path: string): string => readFileSync(join(root, path), 'utf8');
+const read = readPage;
 
 /** Markdown without what is code: links there are none. */
 function prose(page: string): string {
