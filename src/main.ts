@@ -84,6 +84,8 @@ program
     '[source]',
     'a file: a capture (pcap, pcapng), TLS records, hex or base64; - for standard input; or HOST:PORT to listen on',
   )
+  .option('-c, --config <file>', 'say also what the routes of this configuration make of each')
+  .option('--listener <name>', 'with -c: those of this listener only')
   .option('--once', 'listening: end after the first client')
   .option('--json', 'print JSON')
   .action((source, options) =>

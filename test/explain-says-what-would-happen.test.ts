@@ -374,7 +374,7 @@ test('the text fits a terminal and names what is decided', async (t) => {
     [
       fits,
       [
-        /^A TLS client for orders\.example from 10\.1\.2\.3, offering h2, postgresql, at listener databases: route orders takes it, TLS ends here, its bytes go to upstream orders\./,
+        /^A TLS client for orders\.example from 10\.1\.2\.3, offering h2, postgresql, at listener databases: route orders takes it, TLS ends here, and if its certificate is accepted its bytes go to upstream orders\./,
         / Routes route orders: taken /,
         /must present a certificate, which must be issued by authority clients and not revoked and have dns \*\.apps\.example; or cn app and ou payments/,
         /10\.0\.9\.9:5432, priority 1/,

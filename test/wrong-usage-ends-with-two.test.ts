@@ -40,6 +40,7 @@ upstreams: { db: { endpoints: ["10.0.0.1:5432"] } }
 `,
   );
   writeFileSync(join(directory, 'faulty.yaml'), 'listeners: {}\n');
+  writeFileSync(join(directory, 'other.log'), '{"msg":"connection","listener":"gone","client":"unix"}\n');
   return directory;
 }
 
@@ -59,6 +60,30 @@ const faults: readonly [args: string[], told: RegExp][] = [
   [[...databases, '--sni', '*.example'], /^error: --sni \*\.example: expected a name such as/],
   [[...databases, '--sni', 'a..example'], /^error: --sni a\.\.example: expected a name/],
   [[...databases, '--plain', '--sni', 'a.example'], /^error: --plain and --sni exclude each other/],
+  [[...databases, '--peer', '10.0.0.1'], /^error: --peer: listener databases reads no PROXY headers/],
+  [
+    [...databases, '--plain', '--client-cert', 'none'],
+    /^error: --plain and --client-cert exclude each other/,
+  ],
+  [[...databases, '--hello', '-', '--sni', 'a.example'], /^error: --hello and --sni exclude each other/],
+  [[...databases, '--log-line', '-', '--hello', '-'], /^error: --hello and --log-line exclude each other/],
+  [[...databases, '--hello', 'gone.pcap'], /^error: gone\.pcap cannot be read \(ENOENT\)\n$/],
+  [[...databases, '--log-line', 'gone.log'], /^error: gone\.log cannot be read \(ENOENT\)\n$/],
+  [
+    [...databases, '--log-line', 'faulty.yaml'],
+    /^error: no line of the access log \(msg: connection\) in faulty\.yaml; it has to be JSON: on a terminal/,
+  ],
+  [
+    ['explain', '--log-line', 'other.log'],
+    /^error: no listener is called "gone"; there are: databases, plain\n$/,
+  ],
+  [['hello', '-c', 'faulty.yaml', '-'], /^faulty\.yaml:1:\d+ listeners: expected at least one/],
+  [
+    ['hello', '--listener', 'databases', '-'],
+    /^error: --listener needs the configuration that has it: -c FILE\n$/,
+  ],
+  [['hello', '-c', 'penstock.yaml', '--listener', 'x', '-'], /^error: no listener is called "x"; there are:/],
+  [['test'], /missing required argument 'cases'/],
   [[...databases, 'orders.example'], /too many arguments/],
   [['explain', '-c', 'no.yaml', '--listener', 'databases'], /^no\.yaml: .* cannot be read \(ENOENT\)/],
   [

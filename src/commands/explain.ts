@@ -2,15 +2,15 @@
 import { createReadStream } from 'node:fs';
 import { text as readText } from 'node:stream/consumers';
 import type { LoadedConfig } from '../config/load.ts';
-import { suggest } from '../config/near-miss.ts';
 import { type Binding, parseBinding } from '../config/values.ts';
 import { ProxyError, systemCode } from '../errors.ts';
 import { type AssumedClient, clientOf } from './explain/client.ts';
 import { createExplainer } from './explain/explanation.ts';
 import { type ClientFlags, clientOfFlags, overridesOf, UsageError } from './explain/flags.ts';
+import { knownListener } from './explain/listener.ts';
 import { agrees, type Logged, readLogLines } from './explain/log-line.ts';
 import { formatExplanation } from './explain/text.ts';
-import { type Origin, readHellos } from './hello/input.ts';
+import { hostOf, type Origin, readHellos } from './hello/input.ts';
 import { loadOrTell } from './run.ts';
 
 export type ExplainOptions = ClientFlags & {
@@ -156,11 +156,6 @@ function unreadable(file: string, error: unknown): unknown {
   return new UsageError(`${nameOf(file)} cannot be read (${systemCode(error)})`);
 }
 
-/** `10.0.0.5:4242`, `[2001:db8::1]:4242` without the port */
-function hostOf(text: string | undefined): string | undefined {
-  return text?.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
-}
-
 /** The one listener that has the port to which a captured connection went. */
 function listenerAt({ config }: LoadedConfig, { to }: Origin): string | undefined {
   const port = Number(/:(\d+)$/.exec(to ?? '')?.[1]);
@@ -169,14 +164,4 @@ function listenerAt({ config }: LoadedConfig, { to }: Origin): string | undefine
     bind.some((address) => has(parseBinding(address))),
   );
   return there.length === 1 ? there[0]?.[0] : undefined;
-}
-
-function knownListener({ config: { listeners } }: LoadedConfig, name: string | undefined): string {
-  if (name !== undefined && Object.hasOwn(listeners, name)) return name;
-  const names = Object.keys(listeners);
-  if (name === undefined) {
-    throw new UsageError(`required option '--listener <name>' not specified; there are: ${names.join(', ')}`);
-  }
-  const hint = suggest(name, names, 'there are');
-  throw new UsageError(`no listener is called "${name}"${hint === undefined ? '' : `; ${hint}`}`);
 }

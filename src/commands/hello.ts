@@ -4,11 +4,19 @@ import type { AddressInfo } from 'node:net';
 import { formatAddress } from '../address.ts';
 import { type Endpoint, parseEndpoint } from '../config/values.ts';
 import { ProxyError, systemCode } from '../errors.ts';
+import { UsageError } from './explain/flags.ts';
+import { knownListener } from './explain/listener.ts';
 import { describeHello, formatHello } from './hello/describe.ts';
 import { type Heard, readHellos } from './hello/input.ts';
 import { listenForHellos } from './hello/listen.ts';
+import { createRouteTables, type RouteTables } from './hello/route-tables.ts';
+import { loadOrTell } from './run.ts';
 
 export type HelloOptions = {
+  /** Say also what the routes of this configuration make of each. */
+  readonly config?: string;
+  /** Those of this listener only. */
+  readonly listener?: string;
   readonly json?: boolean;
   /** Listening: end after the first client that sent anything. */
   readonly once?: boolean;
@@ -18,9 +26,33 @@ export type HelloOptions = {
  * Prints what the ClientHellos say that are in a file or, for `-` or nothing, on standard input: one, or those of a
  * capture; given an address, listens there and prints what arrives, until SIGINT or SIGTERM. With `json` one object each,
  * indented if there can be but one, else one a line. Resolves to the exit code: 0; 1 if a hello is malformed, there is
- * none, or the address cannot be bound; 2 if there is no such file.
+ * none, or the address cannot be bound; 2 if there is no such file, for bad usage, or for a faulty configuration.
  */
 export async function hello(target: string | undefined, options: HelloOptions): Promise<number> {
+  const tables = await tablesOf(options);
+  if (tables === 'faulty') return 2;
+  const code = await decodeOrListen(target, { ...options, tables });
+  await tables?.close();
+  return code;
+}
+
+type Settings = HelloOptions & { readonly tables: RouteTables | undefined };
+
+async function tablesOf({ config, listener }: HelloOptions): Promise<RouteTables | 'faulty' | undefined> {
+  try {
+    if (config === undefined && listener === undefined) return undefined;
+    if (config === undefined) throw new UsageError('--listener needs the configuration that has it: -c FILE');
+    const loaded = await loadOrTell(config);
+    if (loaded === undefined) return 'faulty';
+    return createRouteTables(loaded, listener === undefined ? undefined : knownListener(loaded, listener));
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`error: ${error.message}\n`);
+    return 'faulty';
+  }
+}
+
+async function decodeOrListen(target: string | undefined, options: Settings): Promise<number> {
   if (target === undefined || target === '-') {
     if (process.stdin.isTTY) tell('paste a ClientHello in hex or base64, then press Ctrl-D');
     return decode(process.stdin, options);
@@ -39,7 +71,7 @@ export async function hello(target: string | undefined, options: HelloOptions): 
   }
 }
 
-async function decode(input: AsyncIterable<Buffer>, options: HelloOptions): Promise<number> {
+async function decode(input: AsyncIterable<Buffer>, options: Settings): Promise<number> {
   let code = 0;
   let isFirst = true;
   for await (const heard of readHellos(input)) {
@@ -47,14 +79,15 @@ async function decode(input: AsyncIterable<Buffer>, options: HelloOptions): Prom
     if (heard.read) isFirst = false;
     else code = 1;
     // Those of a capture may be many.
-    print(heard, options, heard.origin.to === undefined ? 2 : 0);
+    await print(heard, options, heard.origin.to === undefined ? 2 : 0);
   }
   return code;
 }
 
-function print({ origin, read, error }: Heard, { json }: HelloOptions, indent: number): void {
+async function print(heard: Heard, { json, tables }: Settings, indent: number): Promise<void> {
+  const { origin, read, error } = heard;
   if (read) {
-    const description = describeHello(read, origin);
+    const description = describeHello(read, origin, await tables?.route({ origin, read }));
     process.stdout.write(json ? `${JSON.stringify(description, null, indent)}\n` : formatHello(description));
   } else {
     const { from, to } = origin;
@@ -63,13 +96,17 @@ function print({ origin, read, error }: Heard, { json }: HelloOptions, indent: n
   }
 }
 
-async function listen(endpoint: Endpoint, options: HelloOptions): Promise<number> {
+async function listen(endpoint: Endpoint, options: Settings): Promise<number> {
+  // One after the other, in the order in which they came.
+  let told: Promise<void> = Promise.resolve();
   return new Promise((resolve) => {
     const listening = listenForHellos(endpoint, ({ closed, ...heard }) => {
-      print(heard, options, 0);
-      if (heard.read && !options.json) process.stdout.write('\n');
+      told = told.then(async () => {
+        await print(heard, options, 0);
+        if (heard.read && !options.json) process.stdout.write('\n');
+      });
       // Not before the client has its alert.
-      if (options.once) closed.then(() => resolve(heard.read ? 0 : 1));
+      if (options.once) Promise.all([closed, told]).then(() => resolve(heard.read ? 0 : 1));
     });
     listening.then(
       (server) => tell(`listening on ${describeAddress(server.address())}; Ctrl-C ends`),

@@ -118,8 +118,9 @@ function readLine(line: Line): LogLine {
 /** What ends a connection once it is known what the client speaks, and before it is routed. */
 const heardCodes = ['ERR_NOT_TLS', 'ERR_STARTTLS_REQUIRED'];
 
-function goneBefore({ phase = 'splice', code, error, hint }: Line): Gone | undefined {
-  if (code === undefined || heardCodes.includes(code)) return undefined;
+function goneBefore({ phase = 'splice', route, code, error, hint }: Line): Gone | undefined {
+  // What a PostgreSQL client says within TLS is `starttls` again.
+  if (code === undefined || route !== undefined || heardCodes.includes(code)) return undefined;
   return phases.indexOf(phase) < phases.indexOf('route')
     ? { code, error: error ?? null, hint: hint ?? null }
     : undefined;

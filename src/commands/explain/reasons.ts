@@ -3,6 +3,8 @@ import type { RouteConfig } from '../../config/schema.ts';
 import type { Failure } from '../../route/router.ts';
 import { some } from '../text.ts';
 import type { AssumedClient } from './client.ts';
+import type { DescribedClient } from './describe-client.ts';
+import type { ExplainedRoute } from './explanation.ts';
 
 /** A route as logs call it: by its name, or else its index. */
 export function labelOf(routes: readonly RouteConfig[], index: number): string {
@@ -39,6 +41,16 @@ export function whyNotTaken(
     case 'order':
       return `route ${better} comes before it`;
   }
+}
+
+/** Why no route is taken: what failed of the one that comes first, or that there is none for such a client at all. */
+export function whyNone(routes: readonly ExplainedRoute[], { sni, plain }: DescribedClient): string {
+  const [nearest] = routes;
+  if (nearest?.why && nearest.failed !== 'sni' && nearest.failed !== 'tls') {
+    return `route ${nearest.route} is not taken: ${nearest.why}`;
+  }
+  if (plain) return 'no route is for plain clients';
+  return sni === null ? 'the client sends no name, and every route is for some' : `no route is for ${sni}`;
 }
 
 function unlike(

@@ -22,7 +22,7 @@ export function formatExplanation(explanation: Explanation, log?: ComparedLog): 
     section('Routes', routes(explanation)),
     section('TLS', tls ? termination(tls) : taken?.action === 'passthrough' ? [passedThrough] : []),
     section('Certificate', tls ? certificate(tls, explanation.client.sni) : []),
-    section('Client', tls ? demands(tls) : []),
+    section('Client', tls ? demands(tls, explanation.client.certificate) : []),
     section('Upstream', upstream ? endpoints(upstream, code !== null) : []),
     section('It sees', upstream && code === null ? seen(upstream, taken?.action === 'passthrough') : []),
   ].join('');
@@ -36,7 +36,7 @@ function logged({ agrees, route, upstream, endpoint, phase, code, error, hint }:
   const to = upstream === null ? '' : `, to upstream ${upstream}${endpoint === null ? '' : ` (${endpoint})`}`;
   const end = code === null ? 'it ended well' : `it ended in phase ${phase} by ${code}`;
   const why = error === null ? '' : `: ${error}${hint === null ? '' : `; ${hint}`}`;
-  const early = phases.indexOf(phase) < phases.indexOf('route');
+  const early = route === null && phases.indexOf(phase) < phases.indexOf('route');
   return [
     `${early ? '' : `${by}${to}; `}${end}${harmless(why)}`,
     ...(agrees === false
@@ -62,6 +62,7 @@ function who({ listener, client }: Explanation): string {
 
 function whatHappens({
   taken,
+  tls,
   upstream,
   code,
   client: { plain, peer, gone },
@@ -74,7 +75,7 @@ function whatHappens({
     case null:
       if (taken?.action === 'passthrough')
         return `${route} passes its TLS through to upstream ${upstream?.name}`;
-      return `${route} takes it${taken?.action === 'terminate' ? ', TLS ends here' : ''}, its bytes go to upstream ${upstream?.name}`;
+      return `${route} takes it${taken?.action === 'terminate' ? ', TLS ends here' : ''}, ${condition(tls)}its bytes go to upstream ${upstream?.name}`;
     case 'ERR_PROXY_HEADER_UNTRUSTED':
       return `${peer} may send no PROXY header here, which this listener requires (${code}); the connection is reset`;
     case 'ERR_ADDRESS_DENIED':
@@ -91,6 +92,11 @@ function whatHappens({
       if (upstream === null) return `${route} takes it, but does not let it in (${code})`;
       return `${route} takes it, but upstream ${upstream.name} has no endpoint for it (${code})`;
   }
+}
+
+function condition(tls: ClientSide | null): string {
+  const isOpen = tls?.client_auth?.mode === 'require' && tls.client_auth.admitted === null;
+  return isOpen ? 'and if its certificate is accepted ' : '';
 }
 
 function flags(names: Explanation['undecided']): string {
@@ -182,7 +188,7 @@ function days(left: number): string {
   return left < 0 ? `${count} ago` : `in ${count}`;
 }
 
-function demands({ client_auth }: ClientSide): string[] {
+function demands({ client_auth }: ClientSide, given: Explanation['client']['certificate']): string[] {
   if (client_auth === null) return ['no certificate is asked of it'];
   const { mode, authority, crl, pins, allow, authorize, admitted } = client_auth;
   const trusted = pins
@@ -196,9 +202,7 @@ function demands({ client_auth }: ClientSide): string[] {
     ...(authorize ? [`then ${authorize} decides`] : []),
     ...(admitted === null
       ? []
-      : [
-          `the certificate that it presents, or that it has none, is ${admitted ? 'good enough' : 'not good enough'}`,
-        ]),
+      : [`${given === 'none' ? 'it has none' : 'what it presents'}: ${admitted ? 'let in' : 'refused'}`]),
   ];
 }
 

@@ -4,12 +4,17 @@ import { ja4 } from '../../peek/ja4.ts';
 import { harmless, section } from '../text.ts';
 import type { Origin } from './input.ts';
 import { grease, isGrease, type Named, named } from './names.ts';
+import { formatRouted, type Routed } from './route-tables.ts';
 
 /** What `--json` prints. Lists are in the client's order, GREASE included. */
 export type HelloDescription = ReturnType<typeof describeHello>;
 
-/** `origin`: where it came from, as far as that is known. */
-export function describeHello({ hello, message }: ReadHello, { from, peer, to, time }: Origin = {}) {
+/** `origin`: where it came from, as far as that is known; `routes`: what listeners make of it, if any were asked. */
+export function describeHello(
+  { hello, message }: ReadHello,
+  { from, peer, to, time }: Origin = {},
+  routes: readonly Routed[] | null = null,
+) {
   return {
     from: from ?? null,
     /** The TCP peer, where a PROXY header named another client. */
@@ -29,6 +34,8 @@ export function describeHello({ hello, message }: ReadHello, { from, peer, to, t
     signature_algorithms: named('signatureAlgorithms', hello.signatureAlgorithms),
     extensions: named('extensions', hello.extensions),
     encrypted_client_hello: hello.hasEch,
+    /** null without `-c`. */
+    routes,
   };
 }
 
@@ -50,6 +57,7 @@ export function formatHello(description: HelloDescription): string {
     description.encrypted_client_hello
       ? section('ECH', ['offered: if it is meant, SNI is a name for show, and the real one is encrypted'])
       : '',
+    description.routes ? formatRouted(description.routes) : '',
   ].join('');
 }
 

@@ -20,6 +20,12 @@ export type Heard =
   | { readonly origin: Origin; readonly read: FoundHello; readonly error?: undefined }
   | { readonly origin: Origin; readonly read?: undefined; readonly error: ProxyError };
 
+/** `10.0.0.5:4242`, `[2001:db8::1]:4242` without the port; `unix` for what came over a unix socket. */
+export function hostOf(text: string | undefined): string | undefined {
+  if (text === 'a unix socket') return 'unix';
+  return text?.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
+}
+
 /**
  * All hellos of a file or a pipe: pcap and pcapng (each TCP stream that has one, as soon as it is whole), or a single one
  * in what `recognizeBytes` takes. Yields at least one thing. Rejects with the system's error.

@@ -1,5 +1,6 @@
 /** Whether what happens to a client is what a case expects. */
 import type { Explanation } from '../explain/explanation.ts';
+import { whyNone } from '../explain/reasons.ts';
 import type { Case } from './cases.ts';
 import type { Expectation } from './schema.ts';
 
@@ -76,7 +77,7 @@ function factsOf({ code, taken, tls, upstream }: Explanation): Facts {
 
 /** Why the route that was expected is not taken; or why the client is not served, if it is not. */
 function whyNot(key: keyof Expectation, expected: string, explanation: Explanation): string | null {
-  const { routes, code, error, admission } = explanation;
+  const { routes, code, error, admission, client } = explanation;
   if (key === 'route' && expected !== none && routes.length > 0) {
     const route = routes.find(({ route }) => route === expected);
     return route ? `route ${route.route} is not taken: ${route.why}` : `there is no route ${expected}`;
@@ -86,10 +87,8 @@ function whyNot(key: keyof Expectation, expected: string, explanation: Explanati
       return null;
     case 'ERR_ADDRESS_DENIED':
       return admission.why;
-    case 'ERR_NO_ROUTE': {
-      const [nearest] = routes;
-      return nearest ? `route ${nearest.route} is not taken: ${nearest.why}` : null;
-    }
+    case 'ERR_NO_ROUTE':
+      return whyNone(routes, client);
     default:
       return error;
   }
