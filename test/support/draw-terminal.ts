@@ -1,0 +1,57 @@
+/**
+ * Writes docs/images/terminal.svg: what the configuration of docs/getting-started.md gets from penstock, as a terminal shows it.
+ * `npx node test/support/draw-terminal.ts`, after a change to what `check` or `explain` print.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+const root = resolve(import.meta.dirname, '../..');
+const main = join(root, 'src/main.ts');
+const page = readFileSync(join(root, 'docs/getting-started.md'), 'utf8');
+const configuration = /```yaml\n(.*?)```/s.exec(page)?.[1] ?? '';
+const prepared = ['pki init pki', 'pki issue pki db.example.com', 'pki issue pki orders --client'];
+const shown = [
+  'check',
+  'explain --listener database --sni db.example.com --client-cert pki/orders.crt',
+  'explain --listener database --sni orders.example.com',
+];
+const size = { character: 7.8, line: 18, margin: 20 };
+
+const directory = mkdtempSync(join(tmpdir(), 'penstock-'));
+try {
+  writeFileSync(join(directory, 'penstock.yaml'), configuration);
+  for (const command of prepared) run(command);
+  const lines = shown.flatMap((command) => [
+    `$ penstock ${command}`,
+    ...run(command).trimEnd().split('\n'),
+    '',
+  ]);
+  writeFileSync(join(root, 'docs/images/terminal.svg'), drawn(lines.slice(0, -1)));
+} finally {
+  rmSync(directory, { recursive: true });
+}
+
+function run(command: string): string {
+  return execFileSync(process.execPath, [main, ...command.split(' ')], { cwd: directory, encoding: 'utf8' });
+}
+
+function drawn(lines: readonly string[]): string {
+  const width = Math.ceil(Math.max(...lines.map((line) => line.length)) * size.character + 2 * size.margin);
+  const height = lines.length * size.line + 2 * size.margin;
+  const texts = lines.map((line, index) => {
+    const y = size.margin + (index + 0.75) * size.line;
+    const colour = line.startsWith('$ ') ? '#7ee787' : '#e6edf3';
+    return `<text x="${size.margin}" y="${y}" fill="${colour}" xml:space="preserve">${escaped(line)}</text>`;
+  });
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace" font-size="13">
+<rect width="100%" height="100%" rx="8" fill="#0d1117"/>
+${texts.join('\n')}
+</svg>
+`;
+}
+
+function escaped(line: string): string {
+  return line.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+}
