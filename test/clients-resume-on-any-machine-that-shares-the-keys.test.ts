@@ -185,7 +185,9 @@ test('what is no secret is a fault that does not repeat it', async (t) => {
     assert.deepEqual(faults, [`${place}: ${fault}`]);
   }
   const missing = await load(t, withKeys('nowhere'));
-  assert.deepEqual(missing.faults, [`${place}: nowhere does not exist`]);
+  assert.deepEqual(missing.faults, [
+    `${place}: nowhere does not exist; paths are relative to the file that names them`,
+  ]);
   const both = await load(t, `session_tickets: { keys: tickets, rotate: 3h }\n${rest}`, {
     files: { tickets: secretOf('a') },
   });

@@ -12,12 +12,16 @@ const cases: readonly Case[] = [
   {
     name: 'the same name twice',
     routes: ['sni: a.x', 'sni: A.x.'],
-    hidden: ['routes[1]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it'],
+    hidden: [
+      'routes[1]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it',
+    ],
   },
   {
     name: 'the route that hides is named',
     routes: ['sni: a.x, name: first', 'sni: [a.x]'],
-    hidden: ['routes[1]: no client takes this route: routes[0] "first" comes first and takes them all; put it first, or remove it'],
+    hidden: [
+      'routes[1]: no client takes this route: routes[0] "first" comes first and takes them all; put it first, or remove it',
+    ],
   },
   {
     name: 'a more specific name wins whatever the order',
@@ -45,7 +49,9 @@ const cases: readonly Case[] = [
   {
     name: 'protocols',
     routes: ['sni: a.x, alpn: [a, b]', 'sni: a.x, alpn: b', 'sni: a.x, alpn: [b, c]', 'sni: a.x'],
-    hidden: ['routes[1]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it'],
+    hidden: [
+      'routes[1]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it',
+    ],
   },
   {
     name: 'addresses',
@@ -72,12 +78,16 @@ const cases: readonly Case[] = [
   {
     name: 'several conditions',
     routes: ['alpn: a, from: 10.0.0.0/8', 'alpn: a, from: 10.1.1.1, ja4: t*', 'alpn: a', 'from: 10.0.0.0/8'],
-    hidden: ['routes[1]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it'],
+    hidden: [
+      'routes[1]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it',
+    ],
   },
   {
     name: 'plain and TLS clients are different clients',
     routes: ['tls: off', '', 'tls: off, from: 10.0.0.1'],
-    hidden: ['routes[2]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it'],
+    hidden: [
+      'routes[2]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it',
+    ],
   },
   {
     name: 'a denial of everyone denies plain clients as well',

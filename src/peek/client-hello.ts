@@ -332,20 +332,25 @@ function notTls(bytes: Buffer): ProxyError {
   const message = ssl2
     ? `the client sent an SSLv2 ClientHello (it starts with 0x${start})`
     : `the client does not speak TLS (it starts with 0x${start})`;
-  const found = ssl2 ? undefined : others.find(([pattern]) => pattern.test(bytes.toString('latin1', 0, 16)));
+  const text = bytes.toString('latin1', 0, 16);
+  const found = ssl2 ? undefined : others.find(([starts]) => starts.some((one) => text.startsWith(one)));
   const hint = found ? found[1] : ssl2 ? undefined : 'a route with `tls: off` would take a plain client';
   return new ProxyError('ERR_NOT_TLS', { side: 'client', message, hint });
 }
 
-/** What often comes where TLS should, by how it begins, and what to do about it. */
-const others: readonly [pattern: RegExp, hint: string][] = [
-  [/^(GET|POST|PUT|HEAD|OPTIONS|CONNECT|PRI) /, 'this is HTTP without TLS: the client is to use https'],
-  [/^(PROXY |\r\n\r\n\0\r\nQUIT)/, 'this is a PROXY header: set accept_proxy_protocol on this listener'],
+/** What often comes where TLS should, by how it may begin, and what to do about it. */
+const others: readonly [starts: readonly string[], hint: string][] = [
   [
-    /^\0\0\0\x08\x04\xd2\x16[\x2f\x30]/,
+    ['GET ', 'POST ', 'PUT ', 'HEAD ', 'OPTIONS ', 'CONNECT ', 'PRI '],
+    'this is HTTP without TLS: the client is to use https',
+  ],
+  [['PROXY ', '\r\n\r\n\0\r\nQUIT\n'], 'this is a PROXY header: set accept_proxy_protocol on this listener'],
+  [
+    // SSLRequest and GSSENCRequest.
+    ['\0\0\0\x08\x04\xd2\x16\x2f', '\0\0\0\x08\x04\xd2\x16\x30'],
     'a PostgreSQL client asks for TLS: set starttls: postgres on this listener',
   ],
-  [/^SSH-/, 'this is SSH: a route with `tls: off` would take it'],
+  [['SSH-'], 'this is SSH: a route with `tls: off` would take it'],
 ];
 
 function tooLarge(length: number): ProxyError {
