@@ -1,6 +1,6 @@
 /**
  * Every parser of foreign bytes (ClientHello, PROXY header, PostgreSQL on both sides, certificates, revocation lists, OCSP
- * responses, configuration), given thousands of inputs made from the corpus, throws nothing but what it says, answers the
+ * responses, captures, configurations of ours and of others), given thousands of inputs made from the corpus, throws nothing but what it says, answers the
  * same however the bytes arrive, and agrees with a second reader. `npm run fuzz` does this for as long as one likes, guided
  * by coverage; and here, too: what it does when a parser fails, hangs, or is never done.
  */
@@ -16,7 +16,12 @@ import { createRandom } from './fuzz/random.ts';
 import { targets } from './fuzz/target.ts';
 
 // A configuration takes as long as a thousand PROXY headers.
-const runs: Readonly<Record<string, number>> = { configuration: 100, 'client-hello': 1000 };
+const runs: Readonly<Record<string, number>> = {
+  configuration: 100,
+  import: 150,
+  capture: 200,
+  'client-hello': 1000,
+};
 
 for (const [name, load] of Object.entries(targets)) {
   test(`${name}: seeds, and changes of them`, async () => {
@@ -38,7 +43,7 @@ for (const [name, load] of Object.entries(targets)) {
     const property = fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), async (bytes) => {
       await target.check(Buffer.from(bytes));
     });
-    await fc.assert(property, { numRuns: name === 'configuration' ? 100 : 500 });
+    await fc.assert(property, { numRuns: runs[name] === undefined ? 500 : 100 });
   });
 }
 

@@ -23,6 +23,8 @@ export const targets: Readonly<Record<string, () => Promise<{ readonly target: T
   staple: () => import('./targets/staple.ts'),
   crl: () => import('./targets/crl.ts'),
   configuration: () => import('./targets/configuration.ts'),
+  capture: () => import('./targets/capture.ts'),
+  import: () => import('./targets/import.ts'),
 };
 
 /** The same, of parsers that are wrong. Fuzzed only when they are named. */
