@@ -59,10 +59,17 @@ const cases: readonly { readonly name: string; readonly text: string; readonly f
       faults: ['penstock.yaml:1:12: unresolved tag: !secret'],
     },
     {
+      name: 'keys of several lines: one line each',
+      text: 'listeners: { db: { bind: ":1", routes: [{ deny: true }] } }\nadmin: { bind: ":2", "l\\nog\\e": 1 }\n? { a: 1,\n  b: 2 }\n: 3\n',
+      faults: [
+        'penstock.yaml:2:22 admin["l\\nog\\u001b"]: unknown key "l\\u000aog\\u001b"; the keys here are: bind',
+        'penstock.yaml:3:3: a key must be a plain name; was a value meant, or quotes?',
+      ],
+    },
+    {
       name: 'a repeated key below a key that is a list',
       text: 'listeners:\n  db: { bind: ":1", routes: [{ deny: true }] }\n  ? [x]\n  : { bind: 1, bind: 2 }\n',
       faults: [
-        'penstock.yaml:1:1 listeners: expected a name of letters, digits, "-", "_" and ".", at most 63',
         'penstock.yaml:3:5: a key must be a plain name; was a value meant, or quotes?',
         'penstock.yaml:4:16 listeners.bind: this key is written twice',
       ],

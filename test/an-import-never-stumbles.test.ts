@@ -213,3 +213,20 @@ describe("APISIX's objects", () => {
     );
   });
 });
+
+describe('aliases of YAML', () => {
+  const routes = (upstream: string) => `stream_routes: [{ id: 1, server_port: 9, upstream: ${upstream} }]\n`;
+  const refused: Readonly<Record<string, string>> = {
+    'of nothing': routes('*nowhere'),
+    'of themselves': routes('&a { nodes: *a }'),
+    'that multiply': `a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n${routes('{}')}`,
+  };
+  for (const [what, text] of Object.entries(refused)) {
+    test(`${what} are refused`, () => assert.throws(() => fromApisix(text), ImportError));
+  }
+
+  test('others are what they stand for', () => {
+    const { config } = fromApisix(`x: &db { nodes: { "10.0.0.1:5432": 1 } }\n${routes('*db')}`);
+    assert.deepEqual(config.upstreams['route-1'].endpoints, ['10.0.0.1:5432']);
+  });
+});

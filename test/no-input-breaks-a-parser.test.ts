@@ -1,8 +1,8 @@
 /**
  * Every parser of foreign bytes (ClientHello, PROXY header, PostgreSQL on both sides, certificates, revocation lists, OCSP
- * responses, captures, configurations of ours and of others), given thousands of inputs made from the corpus, throws nothing but what it says, answers the
- * same however the bytes arrive, and agrees with a second reader. `npm run fuzz` does this for as long as one likes, guided
- * by coverage; and here, too: what it does when a parser fails, hangs, or is never done.
+ * responses, captures, configurations of ours and of others), given thousands of inputs made from the corpus, throws nothing
+ * but what it says, answers the same however the bytes arrive, and agrees with a second reader. `npm run fuzz` does this for
+ * as long as one likes, guided by coverage; and here, too: what it does when a parser fails, or never comes back.
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';

@@ -38,7 +38,11 @@ export class ConfigError extends Error {
 /** One line: `penstock.yaml:14:19 listeners.databases.routes[0].upstream: no upstream is called "order"; …`. */
 export function formatFinding({ file, line, column, path, message, hint }: Finding): string {
   const place = line === 0 ? file : `${file}:${line}:${column}`;
-  return `${place}${path && ` ${path}`}: ${message}${hint ? `; ${hint}` : ''}`;
+  const text = `${place}${path && ` ${path}`}: ${message}${hint ? `; ${hint}` : ''}`;
+  // Keys and values of the file stand in messages, and may hold anything.
+  return text.replace(/[\p{Cc}\u2028\u2029]/gu, (char) => {
+    return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  });
 }
 
 /** `listeners.databases.routes[0].upstream`; a key that would be misread in that form is quoted. */

@@ -87,7 +87,7 @@ function substituteAll(
     Pair(_, { key }) {
       if (!isScalar(key) || key.value === null) {
         complain(key as Node, 'a key must be a plain name', 'was a value meant, or quotes?');
-        return undefined;
+        return visit.REMOVE;
       }
       key.value = uncover(String(key.value));
       // As a property of a plain object it would set the prototype rather than a key.

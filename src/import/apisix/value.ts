@@ -1,5 +1,5 @@
 /** Values of a YAML or JSON file that know where they stand. */
-import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
 import { environment } from '../draft.ts';
 import type { Place } from '../notes.ts';
 import { ImportError, type Input } from '../result.ts';
@@ -30,7 +30,11 @@ export function parseValue({ file, text }: Input): Value {
   if (error) throw new ImportError(`${file}:${lines.linePos(error.pos[0]).line}: ${error.message}`);
   const lineOf = (node: Node | null | undefined) => (node?.range ? lines.linePos(node.range[0]).line : 0);
 
-  const make = (node: Node | undefined, key: Node | undefined, name: string, line: number): Value => {
+  const reason = whyNoValue(document);
+  if (reason !== undefined) throw new ImportError(`${file}: ${reason}`);
+
+  const make = (written: Node | undefined, key: Node | undefined, name: string, line: number): Value => {
+    const node = isAlias(written) ? written.resolve(document) : written;
     const own = lineOf(key) || lineOf(node) || line;
     const raw = isScalar(node) ? node.value : node?.toJS(document);
     return {
@@ -56,4 +60,14 @@ export function parseValue({ file, text }: Input): Value {
     };
   };
   return make(document.contents ?? undefined, undefined, '', 1);
+}
+
+/** Aliases may stand for nothing, for what they are in themselves, or for more than there is memory. */
+function whyNoValue(document: Document): string | undefined {
+  try {
+    JSON.stringify(document.toJS());
+    return undefined;
+  } catch (error) {
+    return `it cannot be read: ${(error as Error).message.split('\n')[0]}`;
+  }
 }
