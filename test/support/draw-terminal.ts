@@ -46,6 +46,7 @@ function drawn(lines: readonly string[]): string {
     return `<text x="${size.margin}" y="${y}" fill="${colour}" xml:space="preserve">${escaped(line)}</text>`;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace" font-size="13">
+<title>penstock check and penstock explain in a terminal</title>
 <rect width="100%" height="100%" rx="8" fill="#0d1117"/>
 ${texts.join('\n')}
 </svg>
