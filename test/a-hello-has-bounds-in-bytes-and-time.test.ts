@@ -195,7 +195,9 @@ it('five hundred who drip stop nobody, and all are ended', async (t) => {
   assert.deepEqual([...new Set(talks.map(({ text }) => text))], ['ping']);
   await Promise.all(drippers.map(({ closed }) => closed));
   await eventually(() => {
-    const timedOut = proxy.log.filter(({ code }) => code === 'ERR_CLIENT_HELLO_TIMEOUT');
+    const timedOut = proxy.log.filter(
+      ({ msg, code }) => msg === 'connection' && code === 'ERR_CLIENT_HELLO_TIMEOUT',
+    );
     assert.equal(timedOut.length, 500);
   });
   assert.equal(upstream.accepted, 20);
