@@ -136,7 +136,7 @@ for (const [what, listener, sent, dripped, code, phase] of steps) {
     const client = rawClient(t, proxy.port());
     client.socket.write(sent);
     drip(t, client, dripped);
-    assert.equal((await client.closed).error, 'ECONNRESET');
+    assert.match((await client.closed).error ?? '', /^(ECONNRESET|EPIPE)$/);
     const line = await proxy.connectionLine();
     assert.deepEqual([line['code'], line['phase'], line['side']], [code, phase, 'client']);
     assert.equal(upstream.accepted, 0);
@@ -179,7 +179,7 @@ for (const [what, listener, tls, bytes, code, phase] of flights) {
     const flight = bytes(await tls13Client(client, { alpn: ['postgresql'] }));
     if (flight.length > 1) client.socket.write(flight[0] as Buffer);
     drip(t, client, flight.at(-1) as Buffer);
-    assert.equal((await client.closed).error, 'ECONNRESET');
+    assert.match((await client.closed).error ?? '', /^(ECONNRESET|EPIPE)$/);
     const line = await proxy.connectionLine();
     assert.deepEqual([line['code'], line['phase'], line['side']], [code, phase, 'client']);
     assert.equal(upstream.accepted, 0);

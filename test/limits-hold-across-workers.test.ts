@@ -93,5 +93,8 @@ async function greeted(
 }
 
 async function refusals(penstock: Penstock, code: string, count: number): Promise<void> {
-  await eventually(() => assert.equal(penstock.log().filter((line) => line['code'] === code).length, count));
+  await eventually(() => {
+    const refused = penstock.log().filter((line) => line.msg === 'connection' && line['code'] === code);
+    assert.equal(refused.length, count);
+  });
 }
