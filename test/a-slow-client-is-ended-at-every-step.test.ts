@@ -18,8 +18,8 @@ import { type Tls13Client, tls13Client } from './support/tls13-client.ts';
 
 const own = await ownCertificate('a.example');
 const clients = await createAuthority();
-const timeouts = { client_hello: '700ms', handshake: '700ms' };
-const everyMs = 100;
+const timeouts = { client_hello: '200ms', handshake: '200ms' };
+const everyMs = 40;
 
 async function slowProxy(t: TestContext, listener: object, tls: object = {}) {
   const upstream = await echoUpstream(t);
