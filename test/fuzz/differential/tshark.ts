@@ -49,8 +49,8 @@ export async function readWithTshark(wires: readonly Buffer[]): Promise<(TsharkR
 
 const run = promisify(execFile);
 
-/** Between several values of one field; in none of those that are compared. */
-const separator = '\x1f';
+/** Between several values of one field. */
+export const separator = '\x1f';
 
 const fields = [
   'tls.handshake.extensions_server_name',
