@@ -48,7 +48,8 @@ function sqlError({ record }: Connection, code: Code): Buffer | undefined {
 
 type SqlError = readonly [state: string, message: string, hint?: string];
 
-const unreachable: SqlError = ['08006', 'the server behind this proxy cannot be reached'];
+/** The state in which libpq's `pg_isready` says no, and clients with several hosts try the next (cannot_connect_now). */
+const unreachable: SqlError = ['57P03', 'the server behind this proxy cannot be reached'];
 const noRoom: SqlError = ['53300', 'too many connections to the server behind this proxy'];
 const refused: Partial<Record<string, SqlError>> = {
   authorize: ['28000', 'the client certificate is refused'],

@@ -69,7 +69,7 @@ for (const [name, [answer, code]] of Object.entries(answers)) {
       client.socket.write(startup());
       client.socket.on('end', () => client.socket.end());
       const { received } = await client.closed;
-      assert.equal(parseErrorResponse(received).state, '08006');
+      assert.equal(parseErrorResponse(received).state, '57P03');
       const line = await proxy.connectionLine();
       assert.deepEqual([line['code'], line['phase'], line['side']], [code, 'connect', 'upstream']);
       assert.deepEqual(upstream.got(), sslRequest);
@@ -80,7 +80,7 @@ for (const [name, [answer, code]] of Object.entries(answers)) {
       const { proxy } = await proxyTo(t, upstream.port);
       const options = { ALPNProtocols: ['postgresql'] };
       const { text } = await tlsTalk(proxy.port('terminated'), options, startup().toString());
-      assert.equal(parseErrorResponse(Buffer.from(text)).state, '08006');
+      assert.equal(parseErrorResponse(Buffer.from(text)).state, '57P03');
       assert.equal((await proxy.connectionLine())['code'], code);
       assert.deepEqual(upstream.got(), sslRequest);
     });

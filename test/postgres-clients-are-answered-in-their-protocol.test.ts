@@ -194,7 +194,7 @@ describe('a client within TLS', () => {
     const { text, error } = await tlsTalk(proxy.port(), options, startup().toString());
     assert.equal(error, undefined);
     const told = parseErrorResponse(Buffer.from(text));
-    assert.equal(told.state, '08006');
+    assert.equal(told.state, '57P03');
     const line = await proxy.connectionLine();
     assert.equal(line['code'], 'ERR_UPSTREAM_CONNECT');
     assert.ok(told.message?.includes(String(line['conn'])), 'names the line of the log');

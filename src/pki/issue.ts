@@ -5,7 +5,10 @@
 import { createHash, createPrivateKey, randomBytes, webcrypto, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import './reflect-metadata.ts';
-import * as x509 from '@peculiar/x509';
+import type * as X509 from '@peculiar/x509';
+
+// Not imported as the rest: Bun would load it before the file above, which it needs.
+const x509 = await import('@peculiar/x509');
 
 /** A certificate with its key. */
 export type Credential = {
@@ -131,7 +134,7 @@ export function pinOf(certPem: string): string {
 async function leaf(ca: Issuer | undefined, options: LeafOptions): Promise<Credential> {
   const keys = await generateKeys(options);
   const { digitalSignature, keyEncipherment } = x509.KeyUsageFlags;
-  const extensions: x509.Extension[] = [
+  const extensions: X509.Extension[] = [
     new x509.BasicConstraintsExtension(false, undefined, true),
     keyUsage(options.keyType === 'rsa' ? digitalSignature | keyEncipherment : digitalSignature),
   ];
@@ -152,7 +155,7 @@ const purposesOf: Record<Usage, string[]> = {
   code_signing: [x509.ExtendedKeyUsage.codeSigning],
 };
 
-function generalNames({ dns = [], uri = [], email = [], ip = [] }: LeafOptions): x509.JsonGeneralNames {
+function generalNames({ dns = [], uri = [], email = [], ip = [] }: LeafOptions): X509.JsonGeneralNames {
   const wrong = ip.find((address) => isIP(address) === 0);
   if (wrong !== undefined) throw new RangeError(`"${wrong}" is not an IP address`);
   return [
@@ -167,7 +170,7 @@ function generalNames({ dns = [], uri = [], email = [], ip = [] }: LeafOptions):
 async function certify(
   keys: webcrypto.CryptoKeyPair,
   ca: Issuer | undefined,
-  parts: { subject: Subject; validity: Required<Validity>; extensions: x509.Extension[] },
+  parts: { subject: Subject; validity: Required<Validity>; extensions: X509.Extension[] },
 ): Promise<Credential> {
   const issuer = ca && new x509.X509Certificate(ca.cert);
   const subject = new x509.Name(nameOf(parts.subject));
@@ -206,12 +209,12 @@ function nameOf({ o, ou = [], cn }: Subject): { [attribute: string]: { utf8Strin
   ];
 }
 
-function keyUsage(usages: x509.KeyUsageFlags): x509.Extension {
+function keyUsage(usages: X509.KeyUsageFlags): X509.Extension {
   return new x509.KeyUsagesExtension(usages, true);
 }
 
 /** CRL number (RFC 5280 §5.2.3): it must grow, so it is the time in milliseconds, six bytes. */
-function crlNumber(): x509.Extension {
+function crlNumber(): X509.Extension {
   const digits = Date.now().toString(16).padStart(12, '0');
   return new x509.Extension('2.5.29.20', false, Buffer.from(`0206${digits}`, 'hex'));
 }
