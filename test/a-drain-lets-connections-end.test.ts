@@ -69,7 +69,7 @@ describe('a drain', () => {
     assert.equal(await proxy.drain(20), 2);
     assert.equal((await client.closed).error, 'ECONNRESET');
     await eventually(() => {
-      const cut = proxy.log.filter(({ code }) => code === 'ERR_SHUTDOWN');
+      const cut = proxy.log.filter(({ msg, code }) => msg === 'connection' && code === 'ERR_SHUTDOWN');
       assert.deepEqual(
         cut.map(({ phase }) => phase),
         ['peek', 'peek'],

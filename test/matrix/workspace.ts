@@ -19,12 +19,16 @@ const root = resolve(import.meta.dirname, '../..');
 const readByTests = [
   'README.md',
   'CHANGELOG.md',
+  'SECURITY.md',
+  'package.json',
   'docs',
   'config',
   'deploy',
-  'package.json',
   'test/fixtures',
+  'test/corpus',
 ];
+/** Development dependencies that no test imports; `node` is what is tested, and comes by itself. */
+const notForTests = /^(@biomejs\/|@types\/|node$|typescript$|pg$)/;
 
 /** Makes it in this directory, unless it is there from an earlier run. Returns the directory to run tests in. */
 export function makeWorkspace(directory: string): string {
@@ -47,8 +51,8 @@ function installPackage(directory: string, app: string): void {
   const tarball = join(directory, packed.trim().split('\n').at(-1) ?? '');
   const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   writeFileSync(join(app, 'package.json'), '{ "private": true }\n');
-  const testing = ['fast-check', 'tinybench'].map((name) => `${name}@${devDependencies[name]}`);
-  install(app, [tarball, ...testing]);
+  const testing = Object.keys(devDependencies).filter((name) => !notForTests.test(name));
+  install(app, [tarball, ...testing.map((name) => `${name}@${devDependencies[name]}`)]);
 }
 
 /** A package and what it needs, without running scripts of any other than `node`, which fetches its binary so. */
