@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type TestContext, test } from 'node:test';
 import { createAuthority } from './support/certificates.ts';
-import { capturedHello, helloMessage, inRecords, record, serverName } from './support/client-hellos.ts';
+import { capturedHello, helloMessage, inRecords, serverName } from './support/client-hellos.ts';
 import { echoUpstream } from './support/clients.ts';
 import { eventually } from './support/eventually.ts';
 import { ownCertificate } from './support/own-certificate.ts';
@@ -51,6 +51,9 @@ const fromBalancer = { accept_proxy_protocol: { from: '127.0.0.1' } };
 const hello = capturedHello('node-26');
 // Nobody's, which is 16 bytes; then it claims 200 more (TLVs).
 const v2 = Buffer.concat([Buffer.from('0d0a0d0a000d0a515549540a200000c8', 'hex'), Buffer.alloc(200)]);
+
+// With the version that OpenSSL wants to see behind a ServerHello of TLS 1.3: a wrong one ends the handshake at its fifth byte.
+const encryptedRecord = Buffer.concat([Buffer.from([23, 3, 3, 0x3e, 0x80]), Buffer.alloc(16_000)]);
 
 type Step = readonly [
   what: string,
@@ -120,14 +123,7 @@ const steps: readonly Step[] = [
     'ERR_CLIENT_HELLO_TIMEOUT',
     'peek',
   ],
-  [
-    'a record behind a hello',
-    {},
-    hello,
-    record(Buffer.alloc(16_000), 23),
-    'ERR_TLS_HANDSHAKE_TIMEOUT',
-    'handshake',
-  ],
+  ['a record behind a hello', {}, hello, encryptedRecord, 'ERR_TLS_HANDSHAKE_TIMEOUT', 'handshake'],
 ];
 
 for (const [what, listener, sent, dripped, code, phase] of steps) {
