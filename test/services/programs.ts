@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path';
 
 /** Debian's packages with all of them. */
 const packages =
-  'postgresql redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils dovecot-imapd nats-server openssh-server openssh-client';
+  'postgresql redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils dovecot-imapd nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix';
 
 /** How to install them. */
 export const installHint = `apt-get install ${packages}`;
@@ -30,7 +30,8 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'recipes-for-mosquitto-work': ['mosquitto', 'mosquitto_pub', 'mosquitto_sub'],
   'recipes-for-mariadb-work': ['mariadb-install-db', 'mariadbd', 'mariadb'],
   'recipes-for-ldap-work': ['slapd', 'ldapsearch'],
-  'recipes-for-mail-work': ['dovecot', 'curl'],
+  'recipes-for-mail-work': ['dovecot', 'postfix', 'postconf', 'curl'],
+  'recipes-for-rabbitmq-work': ['rabbitmq-server', 'epmd', 'amqp-declare-queue', 'amqp-publish', 'amqp-get'],
   'recipes-for-nats-work': ['nats-server', 'openssl'],
   'recipes-for-ssh-work': ['sshd', 'ssh-keygen', 'ssh', 'curl'],
   'testssl-finds-no-weakness': ['testssl'],
@@ -57,10 +58,13 @@ export function program(name: string): string {
   return path;
 }
 
-/** Debian keeps servers where ordinary users don't look for them, and PostgreSQL's by version. */
+/**
+ * Debian keeps servers where ordinary users don't look for them, and PostgreSQL's by version. Its rabbitmq-server in /usr/sbin is a
+ * wrapper that runs the real one with the system's log.
+ */
 function directories(): string[] {
   const path = (process.env['PATH'] ?? '').split(delimiter).filter((directory) => directory !== '');
-  return [...path, '/usr/sbin', ...postgresDirectories(), '/usr/lib/nginx/modules'];
+  return ['/usr/lib/rabbitmq/bin', ...path, '/usr/sbin', ...postgresDirectories(), '/usr/lib/nginx/modules'];
 }
 
 function postgresDirectories(): string[] {
