@@ -113,7 +113,18 @@ addLoadFlags(
 ).action((target, options) => finish(import('./commands/load.ts').then(({ load }) => load(target, options))));
 
 async function finish(code: Promise<number>): Promise<void> {
-  process.exit(await code);
+  const status = await code;
+  await Promise.all([process.stdout, process.stderr].map(flushed));
+  process.exit(status);
+}
+
+/** A pipe takes 64 KiB; what is written beyond that would be lost by an exit. Resolves at once if nobody reads any more. */
+function flushed(stream: NodeJS.WriteStream): Promise<void> | undefined {
+  if (stream.writableLength === 0) return undefined;
+  return new Promise((resolve) => {
+    stream.once('error', () => resolve());
+    stream.write('', () => resolve());
+  });
 }
 
 function parseWorkers(text: string): number | 'auto' {
