@@ -130,6 +130,11 @@ test('so are dumps of xxd, hexdump, od and Wireshark', () => {
   }
 });
 
+test('a dump that repeats nothing has an end', () => {
+  const text = '00000000:\n*\n00000010: 1603\n';
+  assert.deepEqual(recognizeBytes(Buffer.from(text)), Buffer.from(text));
+});
+
 test('every captured hello is described, within 80 columns', () => {
   for (const name of capturedNames) {
     const description = describeHello(readWholeHello(capturedHello(name)));

@@ -146,7 +146,9 @@ const routeKeys: readonly [keys: object, told: RegExp][] = [
   [{ plugins: { syslog: {} } }, /there are no plugins here/],
   [{ protocol: { name: 'redis' } }, /xRPC protocols are not known here/],
   [{ service_id: 9 }, /there is no service "9"; .*refused/],
+  [{ service_id: null }, /there is no service null; .*refused/],
   [{ upstream: undefined, upstream_id: 9 }, /there is no upstream "9"/],
+  [{ upstream: undefined, upstream_id: ['a'] }, /there is no upstream \["a"\]/],
   [
     { remote_addr: 'nonsense' },
     /"nonsense" is neither an address nor a CIDR; clients of this route are refused/,

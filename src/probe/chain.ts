@@ -95,15 +95,31 @@ export function isNamed(certificate: X509Certificate, name: string): boolean {
   return certificate.checkHost(name, { subject: 'never', partialWildcards: false }) !== undefined;
 }
 
-/** Those that can be read; others are left out. */
+/** Those that can be read, the server's own first; others are left out. None without its own, of which its key is needed. */
 export function parseCertificates(ders: readonly Buffer[]): X509Certificate[] {
-  return ders.flatMap((der) => {
-    try {
-      return [new X509Certificate(der)];
-    } catch {
-      return [];
-    }
-  });
+  const [own, ...others] = ders.map(parse);
+  if (!own || !hasKey(own)) return [];
+  return [own, ...others.filter((one) => one !== undefined)];
+}
+
+function parse(der: Buffer): X509Certificate | undefined {
+  try {
+    const certificate = new X509Certificate(der);
+    // OpenSSL takes any text for a date, and says only when asked that it is none.
+    const dates = [certificate.validFrom, certificate.validTo].map(Date.parse);
+    return dates.some(Number.isNaN) ? undefined : certificate;
+  } catch {
+    return undefined;
+  }
+}
+
+/** OpenSSL looks at the key only when asked. */
+function hasKey(certificate: X509Certificate): boolean {
+  try {
+    return certificate.publicKey.type === 'public';
+  } catch {
+    return false;
+  }
 }
 
 /** By its signature alone: one that is meant for itself need not say that it may sign others. */

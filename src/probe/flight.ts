@@ -116,8 +116,11 @@ function readFlight(messages: readonly Message[]): Flight | undefined {
   if (first.type !== types.serverHello) throw new Malformed(`a first message of type ${first.type}`);
   const hello = readServerHello(first.body);
   if (hello.version >= 0x0304) return { ...hello, certificates: [], request: undefined };
-  const find = (type: number) => messages.find((message) => message.type === type)?.body;
-  if (!find(types.serverHelloDone)) return undefined;
+  // What comes behind the end of the flight is no part of it, nor need it have come yet.
+  const end = messages.findIndex(({ type }) => type === types.serverHelloDone);
+  if (end < 0) return undefined;
+  const flight = messages.slice(0, end);
+  const find = (type: number) => flight.find((message) => message.type === type)?.body;
   const [certificate, exchange, request] = [
     types.certificate,
     types.serverKeyExchange,

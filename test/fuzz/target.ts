@@ -23,6 +23,10 @@ export const targets: Readonly<Record<string, () => Promise<{ readonly target: T
   staple: () => import('./targets/staple.ts'),
   crl: () => import('./targets/crl.ts'),
   configuration: () => import('./targets/configuration.ts'),
+  'server-flight': () => import('./targets/server-flight.ts'),
+  'server-certificate': () => import('./targets/server-certificate.ts'),
+  'admin-request': () => import('./targets/admin-request.ts'),
+  'log-line': () => import('./targets/log-line.ts'),
   capture: () => import('./targets/capture.ts'),
   import: () => import('./targets/import.ts'),
 };

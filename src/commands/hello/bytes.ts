@@ -54,6 +54,8 @@ function readDump(lines: readonly string[]): Buffer | undefined {
     for (; at < row.offset && before && rows[index - 1] === 'repeat'; at += before.length)
       pieces.push(before);
     if (at !== row.offset) return undefined;
+    // An offset alone has nothing that could be repeated.
+    if (row.bytes.length === 0) continue;
     pieces.push(row.bytes.subarray(0, width));
     at += Math.min(row.bytes.length, width);
   }

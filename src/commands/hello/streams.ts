@@ -1,5 +1,4 @@
 /** The first bytes that each TCP client of a capture sent, put together, and the ClientHello among them. */
-import { LRUCache } from 'lru-cache';
 import { formatAddress } from '../../address.ts';
 import { ProxyError } from '../../errors.ts';
 import type { Frame } from './capture.ts';
@@ -42,13 +41,21 @@ const limits = { flows: 20_000, ahead: 64 } as const;
 
 /** Puts streams together, whatever the order of their segments. Bounded: of more than 20,000 at once, the oldest go. */
 export function createStreams(): Streams {
-  const flows = new LRUCache<string, Flow>({ max: limits.flows });
+  // In the order in which they were last heard of.
+  const flows = new Map<string, Flow>();
   let count = 0;
+  const keep = (key: string, flow: Flow): Flow => {
+    flows.delete(key);
+    flows.set(key, flow);
+    const [oldest] = flows.keys();
+    if (flows.size > limits.flows && oldest !== undefined) flows.delete(oldest);
+    return flow;
+  };
   const flowOf = (segment: Segment, time: number): Flow | undefined => {
     const key = `${formatAddress(segment.from)} ${formatAddress(segment.to)}`;
     const known = flows.get(key);
     const isAnother = segment.syn && known?.start !== firstByte(segment);
-    if (known && !isAnother) return known;
+    if (known && !isAnother) return keep(key, known);
     // Its first bytes come next, and so far there is nothing to tell of.
     if (!segment.syn && segment.payload.length === 0) return undefined;
     count += 1;
@@ -62,8 +69,7 @@ export function createStreams(): Streams {
       // Whoever answers a SYN is a server.
       isDone: segment.syn && segment.ack,
     };
-    flows.set(key, flow);
-    return flow;
+    return keep(key, flow);
   };
   return {
     take(frame) {
@@ -74,7 +80,7 @@ export function createStreams(): Streams {
       if (!append(flow, segment)) return undefined;
       return look(flow, frame.time);
     },
-    unfinished: () => [...flows.values()].flatMap((flow) => finish(flow) ?? []).reverse(),
+    unfinished: () => [...flows.values()].flatMap((flow) => finish(flow) ?? []),
     count: () => count,
   };
 }

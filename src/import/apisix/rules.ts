@@ -109,9 +109,14 @@ function serviceOf(route: Value, objects: Objects, notes: Notes): Value | undefi
   const service = objects.services.find((one) => one.id === id.text)?.value;
   if (service === undefined) {
     const hint = 'clients of this route are refused; give the services, too';
-    notes.notCarried(id.place, id.name, `there is no service "${id.text}"`, hint);
+    notes.notCarried(id.place, id.name, `there is no service ${quoted(id)}`, hint);
   }
   return service;
+}
+
+/** Ids are texts or numbers; what else stands in the place of one is shown as it is. */
+function quoted({ raw, text }: Value): string {
+  return text === undefined ? JSON.stringify(raw) : `"${text}"`;
 }
 
 function targetOf(
@@ -132,7 +137,7 @@ function targetOf(
     notes.notCarried(
       reference.place,
       reference.name,
-      `there is no upstream "${reference.text}"`,
+      `there is no upstream ${quoted(reference)}`,
       'give the upstreams, too',
     );
   }

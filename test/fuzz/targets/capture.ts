@@ -27,12 +27,21 @@ export const target: Target = {
     wire,
     Buffer.from(wire.toString('hex')),
     Buffer.from(wire.toString('base64')),
+    Buffer.from(dump(wire)),
+    Buffer.from(`${dump(Buffer.alloc(64, 22)).split('\n')[0]}\n*\n00000040: 1603\n00000042\n`),
+    Buffer.from(
+      `unsigned char hello[] = { ${[...wire].map((byte) => `0x${byte.toString(16)}`).join(', ')} };`,
+    ),
   ],
   tokens: [
     wire,
     Buffer.from('0a0d0d0a', 'hex'),
     Buffer.from('1a2b3c4d', 'hex'),
     Buffer.from('8100000786dd', 'hex'),
+    Buffer.from('\n*\n'),
+    Buffer.from('\n00000010: '),
+    Buffer.from('\n00000000\n'),
+    Buffer.from('# '),
   ],
   maxLength: 8000,
   async check(bytes) {
@@ -46,6 +55,15 @@ export const target: Target = {
     );
   },
 };
+
+/** As xxd writes it. */
+function dump(bytes: Buffer): string {
+  const rows = Array.from({ length: Math.ceil(bytes.length / 16) }, (_, index) => {
+    const hex = bytes.toString('hex', index * 16, index * 16 + 16).replace(/.{4}/g, '$& ');
+    return `${(index * 16).toString(16).padStart(8, '0')}: ${hex}`;
+  });
+  return rows.join('\n');
+}
 
 async function read(chunks: readonly Buffer[]): Promise<unknown[]> {
   const heard: unknown[] = [];
