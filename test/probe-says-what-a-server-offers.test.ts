@@ -10,7 +10,9 @@ import type { TlsOptions } from 'node:tls';
 import type { ProbeFlags } from '../src/commands/probe/flags.ts';
 import { formatProbe } from '../src/commands/probe/text.ts';
 import { createHelloReader } from '../src/peek/client-hello.ts';
+import { certificateDer, tlv } from './support/certificate-der.ts';
 import { type Authority, type Credential, createAuthority, selfSigned } from './support/certificates.ts';
+import { handshake, record, uint16s, vector } from './support/client-hellos.ts';
 import { pathsOf, probeTarget } from './support/probe.ts';
 import { tlsUpstream } from './support/tls-upstream.ts';
 import { tcpUpstream } from './support/upstream.ts';
@@ -303,3 +305,34 @@ test('names in a certificate cannot write to the terminal', async (t) => {
   assert.match(text, /^[ -~\n’]*$/);
   for (const line of text.split('\n')) assert.ok(line.length <= 80, line);
 });
+
+test('a certificate whose key or dates cannot be read is left out, and ends nothing', async (t) => {
+  const notAfter = tlv(0x17, Buffer.from('999999999999Z'));
+  for (const der of [certificateDer({}), certificateDer({ notAfter })]) {
+    const { port } = await tcpUpstream(t, (socket) => {
+      socket.once('data', () => socket.end(flightWith(der)));
+    });
+    const found = await probeTarget(`localhost:${port}`, { ca: pathsOf(t, { ca: root.cert }).ca });
+    assert.deepEqual(found.certificates, []);
+    assert.equal(found.penstock.connects, false);
+    assert.match(formatProbe(found, 'these'), /cannot connect by default/);
+  }
+});
+
+/** What a server of TLS 1.2 says first, with this certificate, and no key exchange. */
+function flightWith(der: Buffer): Buffer {
+  // struct { ProtocolVersion; Random; opaque session_id<0..32>; CipherSuite; CompressionMethod; } ServerHello;
+  const hello = Buffer.concat([
+    uint16s([0x0303]),
+    Buffer.alloc(32, 7),
+    Buffer.of(0),
+    uint16s([0xc02b]),
+    Buffer.of(0),
+  ]);
+  // opaque certificates<0..2^24-1>, each of them a vector as well
+  const certificate = Buffer.concat([Buffer.of(0), vector(2, der)]);
+  const certificates = Buffer.concat([Buffer.of(0), vector(2, certificate)]);
+  return record(
+    Buffer.concat([handshake(2, hello), handshake(11, certificates), handshake(14, Buffer.alloc(0))]),
+  );
+}
