@@ -18,6 +18,7 @@ export const targets: Readonly<Record<string, () => Promise<{ readonly target: T
   'client-hello': () => import('./targets/client-hello.ts'),
   'proxy-header': () => import('./targets/proxy-header.ts'),
   'postgres-client': () => import('./targets/postgres-client.ts'),
+  opening: () => import('./targets/opening.ts'),
   'postgres-server': () => import('./targets/postgres-server.ts'),
   certificate: () => import('./targets/certificate.ts'),
   staple: () => import('./targets/staple.ts'),
