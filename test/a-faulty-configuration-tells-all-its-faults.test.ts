@@ -276,6 +276,16 @@ const cases: readonly { readonly name: string; readonly text: string; readonly f
       ],
     },
     {
+      name: 'lists in which nothing is left',
+      text: `${routes(
+        '{ tls: { certificates: [x], ciphers: [ECDHE-RSA-AES128-SHA, "!kECDHE"] }, upstream: orders }',
+      )}\ncertificates: {}\n`,
+      faults: [
+        'penstock.yaml:2:27 listeners.db.routes[0].tls.certificates[0]: no certificate is called "x"; there are none',
+        'penstock.yaml:2:31 listeners.db.routes[0].tls.ciphers: OpenSSL finds no cipher in this list; leave it out for the default',
+      ],
+    },
+    {
       name: 'upstreams that contradict themselves or their routes',
       text: [
         'listeners:',

@@ -1,6 +1,7 @@
 /** The certificates and keys that a configuration names: read, parsed, and matched to each other. */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
+import { cipherOptions } from '../ciphers.ts';
 import { describeDates, nameOf, reasonOf, warnOfDates } from './describe.ts';
 import { type Files, isReadableByOthers, pemBlocks } from './files.ts';
 import type { Path, Report } from './finding.ts';
@@ -192,7 +193,7 @@ function fits(
 /** Keys that are too small, signatures too weak: what `tls` would throw at the first connection. */
 function openSslTakes({ cert, key, passphrase }: LoadedPair, path: Path, report: Report): boolean {
   try {
-    createSecureContext({ cert, key, ...(passphrase !== undefined && { passphrase }) });
+    createSecureContext({ ...cipherOptions(), cert, key, ...(passphrase !== undefined && { passphrase }) });
     return true;
   } catch (error) {
     report.fault(path, `OpenSSL refuses it: ${reasonOf(error)}`);

@@ -1,5 +1,6 @@
 /** Versions, ciphers and groups, which only OpenSSL can judge. */
-import { createSecureContext } from 'node:tls';
+import { createSecureContext, type SecureContextOptions } from 'node:tls';
+import { cipherOptions } from '../ciphers.ts';
 import type { Path, Report } from './finding.ts';
 import type { Config, TerminateConfig, UpstreamTlsConfig } from './schema.ts';
 
@@ -16,13 +17,7 @@ export function checkTlsParameters(
     const [min, max] = [tls.min_version.slice(4), tls.max_version.slice(4)];
     report.fault([...path, 'min_version'], `\`min_version\` ${min} is above \`max_version\` ${max}`);
   }
-  tls.ciphers?.forEach((cipher, index) => {
-    const place = [...path, 'ciphers', index];
-    if (!isKnown('cipher', cipher)) report.fault(place, `OpenSSL knows no cipher "${cipher}"`);
-    else if (isWeak(cipher)) {
-      report.warn(place, `"${cipher}" lets in what is broken`, 'leave it out, or `ciphers` altogether');
-    }
-  });
+  if (tls.ciphers) checkCiphers(tls.ciphers, [...path, 'ciphers'], report);
   tls.groups?.forEach((group, index) => {
     if (!isKnown('group', group))
       report.fault([...path, 'groups', index], `OpenSSL knows no group "${group}"`);
@@ -31,6 +26,20 @@ export function checkTlsParameters(
     // The length is one byte (RFC 7301 §3.1).
     if (Buffer.byteLength(name) > 255) report.fault([...path, 'alpn', index], 'expected at most 255 bytes');
   });
+}
+
+function checkCiphers(ciphers: readonly string[], path: Path, report: Report): void {
+  ciphers.forEach((cipher, index) => {
+    const place = [...path, index];
+    if (!isKnown('cipher', cipher)) report.fault(place, `OpenSSL knows no cipher "${cipher}"`);
+    else if (isWeak(cipher)) {
+      report.warn(place, `"${cipher}" lets in what is broken`, 'leave it out, or `ciphers` altogether');
+    }
+  });
+  // Such as operators alone, or one that takes away all the others.
+  if (ciphers.every((cipher) => isKnown('cipher', cipher)) && !isKnown('list', ciphers.join(':'))) {
+    report.fault(path, 'OpenSSL finds no cipher in this list', 'leave it out for the default');
+  }
 }
 
 /** Nobody turns that on without being told, at every start. */
@@ -47,21 +56,27 @@ function isWeak(cipher: string): boolean {
 }
 
 /** Each name alone: in a list OpenSSL quietly drops the ciphers it does not know. Thousands of routes share a few. */
-function isKnown(kind: 'cipher' | 'group', name: string): boolean {
+function isKnown(kind: 'cipher' | 'list' | 'group', name: string): boolean {
   // Operators of OpenSSL's cipher strings, which mean nothing alone (`!aNULL`, `@SECLEVEL=1`).
   if (kind === 'cipher' && /^[!+\-@]/.test(name)) return true;
   const key = `${kind} ${name}`;
   let known = verdicts.get(key);
   if (known === undefined) {
-    known = accepts(kind === 'cipher' ? { ciphers: name } : { ecdhCurve: name });
+    known = accepts(optionsFor[kind](name));
     verdicts.set(key, known);
   }
   return known;
 }
 
+const optionsFor = {
+  cipher: (ciphers: string) => ({ ciphers }),
+  list: (ciphers: string) => cipherOptions([ciphers]),
+  group: (ecdhCurve: string) => ({ ecdhCurve }),
+};
+
 const verdicts = new Map<string, boolean>();
 
-function accepts(options: { ciphers: string } | { ecdhCurve: string }): boolean {
+function accepts(options: SecureContextOptions): boolean {
   try {
     createSecureContext(options);
     return true;

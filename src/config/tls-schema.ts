@@ -13,7 +13,7 @@ export const ciphers = oneOrMore(
     .min(1)
     .meta({ samples: ['ECDHE-ECDSA-AES128-GCM-SHA256', 'TLS_AES_128_GCM_SHA256'] }),
 ).describe(
-  "OpenSSL names of TLS 1.2 cipher suites, and TLS 1.3 suites by their own names; default: Mozilla's intermediate list.",
+  "OpenSSL names of TLS 1.2 cipher suites, and TLS 1.3 suites by their own names; default: Mozilla's intermediate list. Certificates with RSA keys below 2,048 bits or SHA-1 are refused, unless the list names another level than `@SECLEVEL=2`.",
 );
 export const groups = oneOrMore(
   z

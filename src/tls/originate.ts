@@ -10,9 +10,9 @@ import {
 } from 'node:tls';
 import { LRUCache } from 'lru-cache';
 import type { Signal } from '../cancellation.ts';
+import { cipherOptions } from '../ciphers.ts';
 import type { UpstreamTlsConfig } from '../config/schema.ts';
 import { abort } from '../stream.ts';
-import { defaultCiphers } from './ciphers.ts';
 import { handshakeError } from './handshake-error.ts';
 import type { KeyLog } from './key-log.ts';
 import { serverNameFor } from './upstream-name.ts';
@@ -199,7 +199,7 @@ function createContext(
     crl: authority && authority.crl.length > 0 ? [...authority.crl] : undefined,
     minVersion: min_version,
     maxVersion: max_version,
-    ciphers: ciphers?.join(':') ?? defaultCiphers,
+    ...cipherOptions(ciphers),
     ecdhCurve: groups?.join(':'),
     // On by default, and of use to nobody but attackers.
     secureOptions: constants.SSL_OP_NO_RENEGOTIATION,

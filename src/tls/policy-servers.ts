@@ -1,9 +1,9 @@
 /** The servers that a policy hands its clients to. */
 import { constants } from 'node:crypto';
 import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
+import { cipherOptions, defaultGroups } from '../ciphers.ts';
 import type { LoadedAuthority, LoadedCertificate, LoadedPair, Staple } from '../config/load.ts';
 import type { TerminateConfig } from '../config/schema.ts';
-import { defaultCiphers, defaultGroups } from './ciphers.ts';
 import type { KeyLog } from './key-log.ts';
 import { createPairChooser, type KeyOffer } from './pair-choice.ts';
 import type { TicketMasterSource } from './ticket-masters.ts';
@@ -68,7 +68,7 @@ function createPolicyServer(
     key: pairs.map(({ key, passphrase }) => ({ pem: key, passphrase })),
     minVersion: config.min_version,
     maxVersion: config.max_version,
-    ciphers: config.ciphers?.join(':') ?? defaultCiphers,
+    ...cipherOptions(config.ciphers),
     honorCipherOrder: true,
     // The deadline is the connection's own (`timeouts.handshake`); Node's would be two minutes, and cannot be off.
     handshakeTimeout: maxTimeout,

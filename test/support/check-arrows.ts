@@ -27,6 +27,7 @@ const leaves = [
   'address.ts',
   'stream.ts',
   'cancellation.ts',
+  'ciphers.ts',
   'openssl-errors.ts',
   'der.ts',
   'revocation-list.ts',

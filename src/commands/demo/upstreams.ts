@@ -2,8 +2,8 @@
 import { constants } from 'node:crypto';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import { cipherOptions, defaultGroups } from '../../ciphers.ts';
 import { decodeProxyHeader } from '../../proxy-protocol/decode.ts';
-import { defaultCiphers, defaultGroups } from '../../tls/ciphers.ts';
 import type { DemoPki } from './pki.ts';
 import { listenNear } from './ports.ts';
 import { serveToyPostgres } from './toy-postgres.ts';
@@ -26,7 +26,7 @@ export async function startUpstreams(pki: DemoPki): Promise<Upstreams> {
 
 /** As strict as penstock itself: through passthrough this is what clients see, and what they judge the demo by. */
 const strict = {
-  ciphers: defaultCiphers,
+  ...cipherOptions(),
   ecdhCurve: defaultGroups,
   secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
 } as const;

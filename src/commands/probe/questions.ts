@@ -4,6 +4,7 @@ import { lookup } from 'node:dns/promises';
 import { readFileSync } from 'node:fs';
 import { connect, isIP } from 'node:net';
 import { normalizeAddress } from '../../address.ts';
+import { cipherOptions } from '../../ciphers.ts';
 import { systemAuthority } from '../../config/authorities.ts';
 import { parseEndpoint, serverName } from '../../config/values.ts';
 import { systemCode } from '../../errors.ts';
@@ -11,7 +12,6 @@ import { Failure } from '../../probe/failure.ts';
 import type { Questions } from '../../probe/findings.ts';
 import type { Place, Starttls } from '../../probe/link.ts';
 import { readSslAnswer, sslRequest } from '../../starttls/postgres.ts';
-import { defaultCiphers } from '../../tls/ciphers.ts';
 import { UsageError } from '../load/usage.ts';
 import type { ProbeFlags } from './flags.ts';
 import { offers, protocols } from './offers.ts';
@@ -43,7 +43,7 @@ export async function questionsFor(target: string, flags: ProbeFlags): Promise<Q
     alpn: flags.alpn ?? [],
     protocols: flags.alpn ?? protocols,
     ...offers,
-    ownCiphers: defaultCiphers,
+    ownCiphers: cipherOptions().ciphers,
     otherStarttls: postgres,
     maxConnections: flags.connections,
     maxMs,
