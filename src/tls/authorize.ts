@@ -311,7 +311,7 @@ function unusableError(checker: Checker, reason: string): ProxyError {
   const isTypeScript = /\.[cm]?ts$/.test(checker.modulePath);
   const hint =
     isTypeScript && !process.features.typescript
-      ? `Node ${process.versions.node} does not run TypeScript: compile it to .js, or use Node 22.18 or later`
+      ? `Node ${process.versions.node} does not run TypeScript: use Node 22.18 or later, or make it a .mjs file`
       : 'the module needs a default export: (client) => boolean | { deny: string }, or a promise of it';
   return failure(checker, `cannot be used: ${printable(reason)}`, hint);
 }

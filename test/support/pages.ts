@@ -1,14 +1,16 @@
 /** The pages that users read, and the blocks of code within them. */
-import { globSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '../..');
 
 /** Paths from the top of the checkout. */
 export const pages: readonly string[] = [
-  ...globSync('*.md', { cwd: root }),
-  ...globSync('docs/**/*.md', { cwd: root }),
-].sort();
+  ...readdirSync(root),
+  ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).map((file) => join('docs', file)),
+]
+  .filter((file) => file.endsWith('.md'))
+  .sort();
 
 /** A fenced block; `line` is that of its first line, from 1, and `language` is '' where none is named. */
 export type Block = {

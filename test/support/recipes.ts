@@ -1,6 +1,6 @@
 /** Recipes: their pages in docs/recipes, the files that these quote, and both put to work as a reader would do it. */
 import assert from 'node:assert/strict';
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import type { TestContext } from 'node:test';
 import { Command } from 'commander';
@@ -12,15 +12,12 @@ import { type ProxyConfig, type RunningProxy, startProxy } from './proxy.ts';
 const root = resolve(import.meta.dirname, '../..');
 
 /** Names of the pages, without the index. */
-export const recipePages: readonly string[] = globSync('docs/recipes/*.md', { cwd: root })
-  .map((path) => path.slice('docs/recipes/'.length, -'.md'.length))
-  .filter((name) => name !== 'README')
-  .sort();
+export const recipePages: readonly string[] = namesIn('docs/recipes', '.md').filter(
+  (name) => name !== 'README',
+);
 
 /** Names of the files. */
-export const recipeFiles: readonly string[] = globSync('config/recipes/*.yaml', { cwd: root })
-  .map((path) => path.slice('config/recipes/'.length, -'.yaml'.length))
-  .sort();
+export const recipeFiles: readonly string[] = namesIn('config/recipes', '.yaml');
 
 /** The text of a page; `README` is the index. */
 export function pageText(page: string): string {
@@ -99,6 +96,12 @@ export function replaceAll(text: string, replace: Readonly<Record<string, string
     assert.ok(result.includes(from), `no ${from} in ${result}`);
     return result.replaceAll(from, to);
   }, text);
+}
+
+/** Of the files that end so, without that end. (Node 20 has no globSync.) */
+function namesIn(directory: string, end: string): string[] {
+  const files = readdirSync(join(root, directory)).filter((file) => file.endsWith(end));
+  return files.map((file) => file.slice(0, -end.length)).sort();
 }
 
 async function runPki(args: readonly string[]): Promise<void> {
