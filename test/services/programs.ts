@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path';
 
 /** Debian's packages with all of them. */
 const packages =
-  'postgresql redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils dovecot-imapd nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix';
+  'postgresql redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils dovecot-imapd nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat';
 
 /** How to install them. */
 export const installHint = `apt-get install ${packages}`;
@@ -21,6 +21,8 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'redis-works-over-mutual-tls': ['redis-server', 'redis-cli'],
   'mosquitto-works-over-mutual-tls': ['mosquitto', 'mosquitto_pub', 'mosquitto_sub'],
   'proxy-headers-are-those-of-haproxy-and-nginx': ['haproxy', 'nginx', 'ngx_stream_module.so'],
+  'socat-and-ncat-work-on-either-side': ['socat', 'ncat', 'sha256sum', 'cat'],
+  'haproxy-and-nginx-speak-tls-on-either-side': ['haproxy', 'nginx', 'ngx_stream_module.so'],
   'haproxy-and-its-import-route-alike': ['haproxy'],
   'openssl-takes-what-is-stapled': ['openssl'],
   'what-pki-makes-is-good-for-openssl-and-gnutls': ['openssl', 'certtool'],
