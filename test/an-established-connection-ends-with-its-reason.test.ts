@@ -83,8 +83,10 @@ test('a reset of the client is one of the upstream, too', async (t) => {
 });
 
 test('a reset of the upstream is one of the client, too', async (t) => {
-  const proxy = await plain(t, (upstream) => upstream.resetAndDestroy());
+  // Not right behind its byte, where older runtimes take a reset for an end: see docs/security.md.
+  const proxy = await plain(t, (upstream) => upstream.once('data', () => upstream.resetAndDestroy()));
   const client = await established(t, proxy);
+  client.socket.write('x');
   assert.equal((await client.closed).error, 'ECONNRESET');
   assert.deepEqual(await endOf(proxy), ['upstream', 'ERR_UPSTREAM_RESET']);
 });
