@@ -33,16 +33,19 @@ function setUpCluster({ stdio }: HandOver, rights: readonly string[]): void {
   cluster.setupPrimary({
     exec: program.pathname,
     args: [],
-    execArgv: [
-      ...(process.allowedNodeEnvironmentFlags.has('--disable-sigusr1') ? ['--disable-sigusr1'] : []),
-      ...rights,
-    ],
+    execArgv: [...process.execArgv, ...flagsOfAll(), ...rights],
     serialization: 'advanced',
     stdio: [...stdio],
   });
 }
 
-/** Starts a worker with these flags of Node; `methodsOf` is what it may ask of the supervisor, `hello` apart. */
+/** Without the first, SIGUSR1 would open the inspector of a worker that is only starting (Node 20 does not know it). */
+function flagsOfAll(): string[] {
+  const flag = '--disable-sigusr1';
+  return process.allowedNodeEnvironmentFlags.has(flag) && !process.execArgv.includes(flag) ? [flag] : [];
+}
+
+/** Starts a worker with the flags of Node that the supervisor was started with, and these; `methodsOf` is what it may ask of the supervisor, `hello` apart. */
 export function forkWorker(
   handOver: HandOver,
   rights: readonly string[],

@@ -23,6 +23,8 @@ export type PenstockOptions = {
   readonly accessLog: boolean;
   readonly admin: boolean;
   readonly dialEarly: boolean;
+  /** For clients that send no server name: its routes ask for none. */
+  readonly anyName: boolean;
   readonly workers: number;
   /** Further names that are routed on the front `ecdsa`; only their number counts. */
   readonly names: number;
@@ -76,7 +78,7 @@ function configuration(served: readonly Front[], options: PenstockOptions, site:
         front.name,
         {
           bind: `${site.address}:${site.ports[front.name]}`,
-          routes: [route(front), ...otherNames(front.name === 'ecdsa' ? options.names : 0)],
+          routes: [route(front, options), ...otherNames(front.name === 'ecdsa' ? options.names : 0)],
         },
       ]),
     ),
@@ -84,11 +86,11 @@ function configuration(served: readonly Front[], options: PenstockOptions, site:
   };
 }
 
-function route(front: Front): object {
+function route(front: Front, { anyName }: PenstockOptions): object {
   if (front.mode === 'plain') return { tls: 'off', upstream: front.upstream };
   if (front.mode === 'passthrough') return { sni: serverName, tls: 'passthrough', upstream: front.upstream };
   return {
-    sni: serverName,
+    ...(anyName ? {} : { sni: serverName }),
     tls: {
       certificates: front.key,
       ciphers: [...ciphers13, ...ciphers12],

@@ -50,7 +50,7 @@ export function parsePeer(text: string): PeerSpec {
   return { name: match[1] ?? kind, kind, path: match[3], options };
 }
 
-const penstockKeys = ['node', 'flags', 'preload', 'access', 'admin', 'dial'];
+const penstockKeys = ['node', 'flags', 'preload', 'access', 'admin', 'dial', 'sni'];
 
 /** Finds it and asks it for its version. Throws if it is not there or does not run. */
 export function findPeer(
@@ -78,6 +78,7 @@ function findPenstock(
     accessLog: query.get('access') !== 'off',
     admin: query.get('admin') !== 'off',
     dialEarly: query.get('dial') === 'early',
+    anyName: query.get('sni') === 'any',
     workers: 1,
     names: 0,
     ...changes,

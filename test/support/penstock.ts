@@ -32,6 +32,8 @@ export type PenstockOptions = {
   readonly openFiles?: number;
   /** `ulimit -f`, in KiB: no file can be written beyond it. */
   readonly fileSize?: number;
+  /** For Node. */
+  readonly flags?: readonly string[];
   /** Added to the environment. */
   readonly env?: Readonly<Record<string, string>>;
   /** Listening sockets that it is handed as systemd would, by name. */
@@ -57,6 +59,7 @@ export function spawnPenstock(
     files = {},
     directories = [],
     inside = false,
+    flags = [],
     openFiles,
     fileSize,
     env,
@@ -78,7 +81,7 @@ export function spawnPenstock(
     LISTEN_FDS: String(sockets.length),
     LISTEN_FDNAMES: sockets.map(({ name }) => name).join(':'),
   };
-  const command = [process.execPath, penstockMain, 'run', '-c', `${directory}/penstock.yaml`];
+  const command = [process.execPath, ...flags, penstockMain, 'run', '-c', `${directory}/penstock.yaml`];
   const child = spawn(
     '/bin/sh',
     ['-c', `ulimit -c 0; ${limits} export LISTEN_PID=$$; exec "$@"`, 'sh', ...command],
