@@ -8,23 +8,27 @@ import { formatNote } from '../../../src/import/notes.ts';
 import { ImportError, type Surroundings } from '../../../src/import/result.ts';
 import type { Target } from '../target.ts';
 
-const haproxy = `global
+// Two, for what comes of one is long, and is read again. The other half of 128.0.0.0/1 is one network.
+const haproxyRules = `frontend in
+  bind 10.0.0.1:443,[::1]:443 ssl crt a.pem ca-file ca.pem verify required alpn h2,postgresql
+  acl orders req.ssl_sni -i orders.example "a b.example"
+  acl inside src 128.0.0.0/1
+  tcp-request inspect-delay 5s
+  tcp-request content reject if !inside orders or { req.ssl_sni -m end .example }
+  use_backend orders if orders inside
+  default_backend orders
+backend orders
+  server a 10.0.0.1:5432
+`;
+const haproxyServers = `global
   maxconn 1000
 defaults
   mode tcp
   timeout connect 1500
   timeout client 1h
-frontend in
-  bind 10.0.0.1:443,[::1]:443 ssl crt a.pem ca-file ca.pem verify required alpn h2,postgresql
+listen in
   bind :5432 accept-proxy
-  acl orders req.ssl_sni -i orders.example "a b.example"
-  acl inside src 10.0.0.0/8 192.168.0.0/16
-  tcp-request inspect-delay 5s
-  tcp-request content reject if !inside orders or { req.ssl_sni -m end .example }
-  use_backend orders if orders inside
-  use_backend %[req.ssl_sni] unless inside
-  default_backend orders
-backend orders
+  use_backend %[req.ssl_sni] unless { src 128.0.0.0/1 }
   balance leastconn
   server a 10.0.0.1:5432 weight 20 check inter 500 rise 1 fall 2 backup
   server b db.example:+1 ssl verify required ca-file ca.pem sni str(db.example) send-proxy-v2
@@ -50,7 +54,8 @@ const apisix = JSON.stringify({
 export const target: Target = {
   name: 'import',
   seeds: () => [
-    Buffer.from(haproxy),
+    Buffer.from(haproxyRules),
+    Buffer.from(haproxyServers),
     Buffer.from(apisix),
     Buffer.from(`routes:\n  - id: 1\n${apisix}\n#END\n`),
   ],
