@@ -32,6 +32,7 @@ const frontendLines: readonly [line: string, told: RegExp][] = [
   ['filter compression', /there is no such setting here/],
   ['bind 127.0.0.1:444 interface eth0', /interface eth0: it is bound on all interfaces/],
   ['bind abns@name', /there are no such addresses here/],
+  ['bind "abns@a\\n\\x1b[31m"', /abns@a\\u000a\\u001b\[31m: there are no such addresses here/],
 ];
 
 const serverLines: readonly [line: string, told: RegExp][] = [

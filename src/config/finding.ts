@@ -1,4 +1,5 @@
 /** A fault or a warning of the configuration: where it is, what it is, and the way out. */
+import { oneLine } from '../one-line.ts';
 
 /** The steps from the root of the file to a value: keys, and indexes of lists. */
 export type Path = readonly (string | number)[];
@@ -40,9 +41,7 @@ export function formatFinding({ file, line, column, path, message, hint }: Findi
   const place = line === 0 ? file : `${file}:${line}:${column}`;
   const text = `${place}${path && ` ${path}`}: ${message}${hint ? `; ${hint}` : ''}`;
   // Keys and values of the file stand in messages, and may hold anything.
-  return text.replace(/[\p{Cc}\u2028\u2029]/gu, (char) => {
-    return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  });
+  return oneLine(text);
 }
 
 /** `listeners.databases.routes[0].upstream`; a key that would be misread in that form is quoted. */

@@ -1,4 +1,5 @@
 /** What is said of each line of an imported configuration that does not simply become a line of penstock's. */
+import { oneLine } from '../one-line.ts';
 
 /**
  * - `not_carried`: it meant something, and the result does not do it.
@@ -58,5 +59,5 @@ const words: Readonly<Record<NoteKind, string>> = {
 /** `haproxy.cfg:12: not carried over: stick-table: …; …` */
 export function formatNote({ file, line, kind, what, message, hint }: Note): string {
   const place = line === 0 ? file : `${file}:${line}`;
-  return `${place}: ${words[kind]}: ${what}: ${message}${hint === undefined ? '' : `; ${hint}`}`;
+  return oneLine(`${place}: ${words[kind]}: ${what}: ${message}${hint === undefined ? '' : `; ${hint}`}`);
 }

@@ -1,4 +1,5 @@
 /** What an import is given and what comes of it. Nothing is read or written here but by the functions that are given. */
+import { oneLine } from '../one-line.ts';
 import type { WrittenFile } from './draft.ts';
 import type { Note } from './notes.ts';
 
@@ -24,5 +25,9 @@ export type Imported = {
   readonly files: readonly WrittenFile[];
 };
 
-/** The input cannot be understood at all: `file:line: …`. */
-export class ImportError extends Error {}
+/** The input cannot be understood at all: `file:line: …`, on one line. */
+export class ImportError extends Error {
+  constructor(message: string) {
+    super(oneLine(message));
+  }
+}

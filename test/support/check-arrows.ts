@@ -29,6 +29,7 @@ const leaves = [
   'cancellation.ts',
   'ciphers.ts',
   'openssl-errors.ts',
+  'one-line.ts',
   'der.ts',
   'revocation-list.ts',
   'quota.ts',

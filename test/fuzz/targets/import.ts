@@ -71,15 +71,19 @@ export const target: Target = {
     for (const load of [importHaproxy, importApisix]) {
       try {
         const { yaml, notes } = load([{ file: 'in', text }], nowhere);
-        assert.deepEqual(parseYaml(yaml, {}).faults, [], 'what was written is no YAML');
-        for (const note of notes) assert.doesNotMatch(formatNote(note), /undefined|NaN|\[object|\n/);
+        // Variables stay variables, and here there are none.
+        const faults = parseYaml(yaml, {}).faults.filter(({ message }) => !/has no variable/.test(message));
+        assert.deepEqual(faults, [], 'what was written is no YAML');
+        for (const note of notes) assert.doesNotMatch(formatNote(note), unreadable);
       } catch (error) {
         if (!(error instanceof ImportError)) throw error;
-        assert.doesNotMatch(error.message, /undefined|NaN|\[object/);
+        assert.doesNotMatch(error.message, unreadable);
       }
     }
   },
 };
+
+const unreadable = /undefined|NaN|\[object|\p{Cc}/u;
 
 const nowhere: Surroundings = {
   read: () => undefined,
