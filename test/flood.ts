@@ -1,17 +1,22 @@
 /**
- * How open connections fare in a flood: `node test/flood.ts [SECONDS]` starts a penstock with one worker on this machine, keeps
- * 50 TLS connections open that ask something 20 times a second, and floods it with connections that are reset at once
- * (20,000 a second, or as many as `penstock load` can make here), then with full handshakes. Prints a table: what was
- * reached, latency of the open connections, memory of the worker. Loopback only.
+ * How clients fare in a flood: `node test/flood.ts [SECONDS]` starts a penstock with one worker on this machine, keeps 50 TLS
+ * connections open that ask something 20 times a second, has one client connect anew again and again, and floods it with
+ * 20,000 connects a second that are reset at once, or after 50 ms (by test/support/connect-flood.py: Node makes too few), then
+ * with full handshakes. Prints a table: what was tried and reached, latency of the open connections and of the new ones, memory of the
+ * worker, what was logged. Loopback only.
  */
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { echoUpstream, type OpenClient, tlsOpen } from './support/clients.ts';
+import { http } from './support/http.ts';
 import { loadCommand } from './support/load.ts';
+import { parseMetrics } from './support/metrics.ts';
 import { ownCertificate } from './support/own-certificate.ts';
 import { startPenstock } from './support/penstock.ts';
 
-const seconds = Math.min(60, Number(process.argv[2] ?? 10));
+const seconds = Math.min(20, Number(process.argv[2] ?? 10));
 const cleanups: (() => unknown)[] = [];
 const scope = { after: (step: () => unknown) => void cleanups.unshift(step) };
 const own = await ownCertificate('a.example');
@@ -21,7 +26,7 @@ const penstock = await startPenstock(
   scope,
   {
     workers: 1,
-    log: { access: false },
+    admin: { bind: 'unix:admin.sock' },
     certificates: own.sections.certificates,
     listeners: {
       unlimited: { bind: '127.0.0.1:0', limits: { handshakes: 'off' }, ...tls },
@@ -32,64 +37,120 @@ const penstock = await startPenstock(
   { files: own.files },
 );
 const [unlimited, limited] = [penstock.port('unlimited'), penstock.port('limited')];
-const open = await Promise.all(
-  Array.from({ length: 50 }, () => tlsOpen(unlimited, { servername: 'a.example' })),
-);
+const client = { servername: 'a.example' };
+const open = await Promise.all(Array.from({ length: 50 }, () => tlsOpen(unlimited, client)));
 
-/** In a process of its own; resolves with how many connections it made a second. */
-async function load(port: number, ...flags: string[]): Promise<number> {
-  const run = loadCommand(scope, port, '--duration', `${seconds}s`, '--json', ...flags);
-  return (JSON.parse((await run.ended).stdout) as { rate: number }).rate;
+/** How many a second were tried, and how many came about. */
+type Flood = { readonly tried?: number; readonly reached: number };
+
+async function handshakes(port: number): Promise<Flood> {
+  const run = loadCommand(
+    scope,
+    port,
+    '--duration',
+    `${seconds}s`,
+    '--json',
+    '--sni',
+    'a.example',
+    '-c',
+    '64',
+  );
+  return { reached: (JSON.parse((await run.ended).stdout) as { rate: number }).rate };
 }
 
-const floods: [what: string, run: () => Promise<number>][] = [
-  ['nobody else', () => sleep(seconds * 1000, 0)],
-  [
-    'connects, reset at once',
-    () =>
-      load(unlimited, '--plain', '--size', '0', '--close', 'reset', '--rate', '20000', '--max-open', '2000'),
-  ],
-  ['full handshakes, 64 at a time', () => load(unlimited, '--sni', 'a.example', '-c', '64')],
-  ['the same, `handshakes: 8`', () => load(limited, '--sni', 'a.example', '-c', '64')],
+async function connects(holdMs: number): Promise<Flood> {
+  const script = new URL('./support/connect-flood.py', import.meta.url).pathname;
+  const args = [unlimited, 20_000, seconds, holdMs].map(String);
+  const { stdout } = await promisify(execFile)('python3', [script, ...args]);
+  const counted = JSON.parse(stdout) as { tried: number; answered: number; seconds: number };
+  return { tried: counted.tried / counted.seconds, reached: counted.answered / counted.seconds };
+}
+
+const floods: [what: string, run: () => Promise<Flood>][] = [
+  ['nobody else', () => sleep(seconds * 1000, { reached: 0 })],
+  // penstock sees those only as sockets that have no peer any more, and counts none.
+  ['connects, reset at once', () => connects(0)],
+  ['connects, reset after 50 ms', () => connects(50)],
+  ['full handshakes, 64 at a time', () => handshakes(unlimited)],
+  ['the same, `handshakes: 8`', () => handshakes(limited)],
 ];
 const rows: object[] = [];
 for (const [what, run] of floods) {
-  const { latencies, rate } = await probing(run());
+  const [accepted, logged] = [await acceptedSoFar(), penstock.stdout().length];
+  const { asked, opened, refused, flood } = await probing(run());
   rows.push({
     what,
-    'a second': Math.round(rate),
-    'p50 ms': percentile(latencies, 0.5),
-    'p99 ms': percentile(latencies, 0.99),
-    'worst ms': percentile(latencies, 1),
+    'tried/s': Math.round(flood.tried ?? flood.reached),
+    'reached/s': Math.round(flood.reached),
+    'counted/s': Math.round(((await acceptedSoFar()) - accepted) / seconds),
+    'open p50 ms': percentile(asked, 0.5),
+    'p99 ms': percentile(asked, 0.99),
+    'worst ms': percentile(asked, 1),
+    'new/s': Math.round(opened.length / seconds),
+    'new p50 ms': percentile(opened, 0.5),
+    'new worst ms': percentile(opened, 1),
+    'new refused': refused,
     'worker MB': workerMegabytes(),
+    'logged KB': Math.round((penstock.stdout().length - logged) / 1024),
   });
 }
 console.table(rows);
+console.log(
+  `open connections lost: ${open.filter(({ socket }) => socket.destroyed).length} of ${open.length}`,
+);
 for (const { socket } of open) socket.destroy();
 for (const step of cleanups) await step();
 
-/** The milliseconds that each question on an open connection took while this ran. */
-async function probing(flood: Promise<number>): Promise<{ latencies: number[]; rate: number }> {
+/** The milliseconds that each question on an open connection took while this ran, and each new connection with one. */
+async function probing(flood: Promise<Flood>) {
   let over = false;
   void flood.finally(() => {
     over = true;
   });
-  const latencies: number[] = [];
+  const [asked, opened]: [number[], number[]] = [[], []];
+  let refused = 0;
   const probe = async ({ ask }: OpenClient) => {
     while (!over) {
-      const asked = performance.now();
-      await ask('ping');
-      latencies.push(performance.now() - asked);
+      asked.push(await timed(() => ask('ping')));
       await sleep(50);
     }
   };
-  const [rate] = await Promise.all([flood, ...open.map(probe)]);
-  return { latencies, rate };
+  const connectAnew = async () => {
+    while (!over) {
+      try {
+        opened.push(await timed(askOnce));
+      } catch {
+        refused += 1;
+      }
+      await sleep(50);
+    }
+  };
+  const [told] = await Promise.all([flood, connectAnew(), ...open.map(probe)]);
+  return { asked, opened, refused, flood: told };
+}
+
+async function askOnce(): Promise<void> {
+  const { socket, ask } = await tlsOpen(unlimited, client);
+  await ask('ping');
+  socket.destroy();
+}
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await work();
+  return performance.now() - started;
 }
 
 function percentile(values: number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return Math.round((sorted[Math.ceil(share * sorted.length) - 1] ?? 0) * 10) / 10;
+}
+
+async function acceptedSoFar(): Promise<number> {
+  const { body } = await http(`unix:${penstock.directory}/admin.sock`, '/metrics');
+  return parseMetrics(body)
+    .filter(({ name }) => name === 'penstock_connections_total')
+    .reduce((sum, { value }) => sum + value, 0);
 }
 
 function workerMegabytes(): number {
