@@ -13,8 +13,8 @@ export type Coverage = {
   reset(): void;
   /** Whether an input since `reset` has taken a branch, or one about so often, as none before it; remembers it. */
   isNew(): boolean;
-  /** How many branches were loaded, and where those are that were never taken: `src/der.ts:12`. */
-  sum(): { of: number; untaken: string[] };
+  /** Where all branches are that were loaded, and those that were never taken: `src/der.ts:12`. */
+  sum(): { all: string[]; untaken: string[] };
 };
 
 const most = 65_536;
@@ -51,7 +51,7 @@ export function countBranches(): Coverage {
       }
       return isNew;
     },
-    sum: () => ({ of: places.length, untaken: places.filter((_, index) => seen[index] === 0) }),
+    sum: () => ({ all: places, untaken: places.filter((_, index) => seen[index] === 0) }),
   };
 }
 

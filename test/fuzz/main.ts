@@ -1,8 +1,8 @@
 /**
  * `npm run fuzz`: gives every parser of foreign bytes inputs made from test/corpus, guided by the branches that they take,
  * and writes each that breaks a promise to fuzz-findings/. Options: `--minutes N` for all together (2), or `--inputs N` for
- * each; `--only NAME`; `--seed N` to do the same again; `--limit MS` that one input may take; `--untaken` names the
- * branches that none took; `--replay FILE`.
+ * each; `--only NAME`; `--seed N` to do the same again; `--limit MS` that one input may take; `--untaken` tells
+ * file by file the branches that none took; `--replay FILE`.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -97,10 +97,24 @@ function summary(target: string, inputs: number, milliseconds: number, figures: 
   const { pool, branches, slowest } = figures;
   const rate = Math.round(inputs / (milliseconds / 1000));
   return (
-    `${target}: ${inputs} inputs in ${Math.round(milliseconds / 1000)} s (${rate}/s), ${branches.of - branches.untaken.length} of ` +
-    `${branches.of} branches, ${pool} kept; slowest ${slowest.milliseconds.toFixed(1)} ms (${slowest.length} bytes)` +
-    (values.untaken ? `\n  untaken: ${[...new Set(branches.untaken)].join(' ')}` : '')
+    `${target}: ${inputs} inputs in ${Math.round(milliseconds / 1000)} s (${rate}/s), ${branches.all.length - branches.untaken.length} of ` +
+    `${branches.all.length} branches, ${pool} kept; slowest ${slowest.milliseconds.toFixed(1)} ms (${slowest.length} bytes)` +
+    (values.untaken ? untakenByFile(branches) : '')
   );
+}
+
+/** A line for each file of which something was taken: how many of its branches, and the lines of the others. */
+function untakenByFile({ all, untaken }: Figures['branches']): string {
+  const of = (places: readonly string[]) => Map.groupBy(places, (place) => place.split(':')[0] ?? '');
+  const missing = of(untaken);
+  return [...of(all)]
+    .map(([file, places]) => ({ file, of: places.length, untaken: missing.get(file) ?? [] }))
+    .filter(({ of, untaken }) => untaken.length < of)
+    .map(({ file, of, untaken }) => {
+      const lines = [...new Set(untaken.map((place) => place.split(':')[1]))];
+      return `\n  ${file}: ${of - untaken.length} of ${of}${lines.length > 0 ? `, not in ${lines.join(' ')}` : ''}`;
+    })
+    .join('');
 }
 
 function save(target: string, input: Uint8Array, error: string): void {

@@ -23,7 +23,7 @@ export type Report =
 export type Figures = {
   /** Inputs that took a branch that none before them had. */
   readonly pool: number;
-  readonly branches: { readonly of: number; readonly untaken: readonly string[] };
+  readonly branches: { readonly all: readonly string[]; readonly untaken: readonly string[] };
   readonly slowest: { readonly milliseconds: number; readonly length: number };
 };
 
