@@ -32,10 +32,20 @@ const frontendLines: readonly [line: string, told: RegExp][] = [
   ['filter compression', /there is no such setting here/],
   ['bind 127.0.0.1:444 interface eth0', /interface eth0: it is bound on all interfaces/],
   ['bind abns@name', /there are no such addresses here/],
+  // Words that every object of JavaScript knows.
+  ['bind :9 toString', /toString: there is no such setting here/],
+  ['tcp-request content constructor', /there is no such action here/],
+  ['tcp-request content reject if constructor', /there is no acl "constructor"/],
   ['bind "abns@a\\n\\x1b[31m"', /abns@a\\u000a\\u001b\[31m: there are no such addresses here/],
 ];
 
 const serverLines: readonly [line: string, told: RegExp][] = [
+  ['server s 10.0.0.1:1 __proto__', /server s: __proto__: there is no such setting here/],
+  ['option constructor\n  server s 10.0.0.1:1', /option constructor/],
+  [
+    'server s 10.0.0.1:1 send-proxy-v2 proxy-v2-options valueOf',
+    /proxy-v2-options valueOf: there is no such TLV/,
+  ],
   ['server s 10.0.0.1:1 source 10.0.0.9', /the system chooses the address that is dialled from/],
   ['server s 10.0.0.1:1 agent-check agent-port 5', /there are no agents here/],
   [

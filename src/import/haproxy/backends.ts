@@ -233,22 +233,26 @@ function sniName(options: Options, kind: Approach['kind'], notes: Notes): string
 
 function proxyHeader({ options }: Server, notes: Notes): object {
   const said = options.get('proxy-v2-options');
-  const known: Readonly<Record<string, string>> = {
-    ssl: 'ssl',
-    'cert-cn': 'ssl',
-    'cert-key': 'ssl',
-    'cert-sig': 'ssl',
-    'ssl-cipher': 'ssl',
-    authority: 'authority',
-    crc32c: 'crc32c',
-    'unique-id': 'unique_id',
-  };
+  const known: ReadonlyMap<string, string> = new Map(
+    Object.entries<string>({
+      ssl: 'ssl',
+      'cert-cn': 'ssl',
+      'cert-key': 'ssl',
+      'cert-sig': 'ssl',
+      'ssl-cipher': 'ssl',
+      authority: 'authority',
+      crc32c: 'crc32c',
+      'unique-id': 'unique_id',
+    }),
+  );
   const listed = said?.value.split(',') ?? [];
-  const strange = listed.filter((option) => known[option] === undefined);
+  const strange = listed.filter((option) => known.get(option) === undefined);
   if (said && strange.length > 0)
     notes.notCarried(said.line, `proxy-v2-options ${strange.join(',')}`, 'there is no such TLV here');
   const isSsl = options.has('send-proxy-v2-ssl') || options.has('send-proxy-v2-ssl-cn');
-  const tlvs = [...new Set([...(isSsl ? ['ssl'] : []), ...listed.flatMap((option) => known[option] ?? [])])];
+  const tlvs = [
+    ...new Set([...(isSsl ? ['ssl'] : []), ...listed.flatMap((option) => known.get(option) ?? [])]),
+  ];
   if (tlvs.length > 0) return { send_proxy_protocol: { version: 'v2', tlvs } };
   if (options.has('send-proxy-v2') || isSsl) return { send_proxy_protocol: 'v2' };
   return options.has('send-proxy') ? { send_proxy_protocol: 'v1' } : {};

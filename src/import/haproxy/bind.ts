@@ -69,7 +69,7 @@ export function readBind(
     if (carried.test(option)) continue;
     const what = `${option} ${value}`.trim();
     if (idle.includes(option)) notes.leftOut(line, what, 'it has no meaning here');
-    else notes.notCarried(line, what, whyNot[option] ?? 'there is no such setting here');
+    else notes.notCarried(line, what, whyNot.get(option) ?? 'there is no such setting here');
   }
   const addresses = (words[1] ?? '').split(',').flatMap((text) => addressOf(text, line, notes));
   if (addresses.length === 0) return undefined;
@@ -87,17 +87,19 @@ export function readBind(
   };
 }
 
-const whyNot: Readonly<Record<string, string>> = {
-  'ca-ignore-err': 'certificates that do not verify are refused',
-  'crt-ignore-err': 'certificates that do not verify are refused',
-  'ca-sign-file': 'certificates are not made here',
-  'generate-certificates': 'certificates are not made here',
-  'tls-ticket-keys': 'see `session_tickets.keys`',
-  interface: 'it is bound on all interfaces that the address has',
-  namespace: 'there are no network namespaces here',
-  'accept-netscaler-cip': 'only the PROXY protocol is known here',
-  npn: 'NPN is no more; see alpn',
-};
+const whyNot: ReadonlyMap<string, string> = new Map(
+  Object.entries<string>({
+    'ca-ignore-err': 'certificates that do not verify are refused',
+    'crt-ignore-err': 'certificates that do not verify are refused',
+    'ca-sign-file': 'certificates are not made here',
+    'generate-certificates': 'certificates are not made here',
+    'tls-ticket-keys': 'see `session_tickets.keys`',
+    interface: 'it is bound on all interfaces that the address has',
+    namespace: 'there are no network namespaces here',
+    'accept-netscaler-cip': 'only the PROXY protocol is known here',
+    npn: 'NPN is no more; see alpn',
+  }),
+);
 
 /** Words with their values; of `crt` and `crt-list` there may be several. */
 function readOptions(words: readonly string[], line: Line): Words {

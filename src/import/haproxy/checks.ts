@@ -76,7 +76,7 @@ function checkKind(
   const [other] = others.flatMap((name) => backend.last('option', name) ?? []);
   if (tcp && steps.length > 0) return scripted(steps, tls, plain, notes);
   if (other === undefined) return plain;
-  const kind = knownChecks[other.words[1] ?? ''];
+  const kind = knownChecks.get(other.words[1] ?? '');
   if (kind && !(kind.type !== 'tls' && tls?.server_name?.includes('{sni}'))) return kind;
   notes.notCarried(
     other,
@@ -87,12 +87,14 @@ function checkKind(
   return plain;
 }
 
-const knownChecks: Readonly<Record<string, Kind>> = {
-  'pgsql-check': { type: 'postgres' },
-  'redis-check': { type: 'expect', send: '*1\\r\\n$4\\r\\nPING\\r\\n', expect: '+PONG' },
-  smtpchk: { type: 'expect', expect: '220' },
-  'ssl-hello-chk': { type: 'tls' },
-};
+const knownChecks: ReadonlyMap<string, Kind> = new Map(
+  Object.entries<Kind>({
+    'pgsql-check': { type: 'postgres' },
+    'redis-check': { type: 'expect', send: '*1\\r\\n$4\\r\\nPING\\r\\n', expect: '+PONG' },
+    smtpchk: { type: 'expect', expect: '220' },
+    'ssl-hello-chk': { type: 'tls' },
+  }),
+);
 
 /** All that is sent at once, and of what is expected the longest text: it tends to be what the check is about. */
 function scripted(

@@ -34,7 +34,7 @@ export function createConditions(
   const aclOf = (name: string, line: Line): Alternatives => {
     const lines = named.get(name);
     if (lines) return lines.map((acl) => [test(acl.words.slice(2), acl)]);
-    const predefined = predefinedAcls[name];
+    const predefined = predefinedAcls.get(name);
     if (predefined) return [[predefined]];
     notes.notCarried(line, line.text, `there is no acl "${name}" that is known here`);
     return unknown;
@@ -69,13 +69,15 @@ export function createConditions(
   };
 }
 
-const predefinedAcls: Readonly<Record<string, Condition>> = {
-  TRUE: { kind: 'constant', value: true },
-  FALSE: { kind: 'constant', value: false },
-  WAIT_END: { kind: 'constant', value: true },
-  REQ_CONTENT: { kind: 'constant', value: true },
-  LOCALHOST: { kind: 'from', networks: networksOf(['127.0.0.0/8', '::1']) },
-};
+const predefinedAcls: ReadonlyMap<string, Condition> = new Map(
+  Object.entries<Condition>({
+    TRUE: { kind: 'constant', value: true },
+    FALSE: { kind: 'constant', value: false },
+    WAIT_END: { kind: 'constant', value: true },
+    REQ_CONTENT: { kind: 'constant', value: true },
+    LOCALHOST: { kind: 'from', networks: networksOf(['127.0.0.0/8', '::1']) },
+  }),
+);
 
 function splitAt(words: readonly string[], separators: readonly string[]): string[][] {
   const parts: string[][] = [[]];

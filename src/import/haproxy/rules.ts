@@ -82,12 +82,14 @@ function requestRules(
     return [];
   }
   const alternatives = of(at === -1 ? [] : line.words.slice(at), line);
-  const kinds: Readonly<Record<string, 'next' | 'deny'>> = {
-    accept: 'next',
-    reject: 'deny',
-    'silent-drop': 'deny',
-  };
-  const kind = kinds[action.replace(/\(.*/, '')];
+  const kinds: ReadonlyMap<string, 'next' | 'deny'> = new Map(
+    Object.entries<'next' | 'deny'>({
+      accept: 'next',
+      reject: 'deny',
+      'silent-drop': 'deny',
+    }),
+  );
+  const kind = kinds.get(action.replace(/\(.*/, ''));
   if (kind !== undefined) return rules(alternatives, { kind }, line);
   notes.notCarried(
     line,

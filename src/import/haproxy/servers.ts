@@ -79,17 +79,19 @@ function tellStrange(options: Options, name: string, notes: Notes): void {
     if (carried.test(option)) continue;
     const what = `server ${name}: ${option} ${value}`.trim();
     if (idle.test(option)) notes.leftOut(line, what, 'it has no meaning here');
-    else notes.notCarried(line, what, whyNot[option] ?? 'there is no such setting here');
+    else notes.notCarried(line, what, whyNot.get(option) ?? 'there is no such setting here');
   }
 }
 
-const whyNot: Readonly<Record<string, string>> = {
-  source: 'the system chooses the address that is dialled from',
-  interface: 'the system chooses the address that is dialled from',
-  'agent-check': 'there are no agents here',
-  'agent-port': 'there are no agents here',
-  'agent-inter': 'there are no agents here',
-  proto: 'only streams are proxied',
-  'check-alpn': 'checks are as `tls` of the upstream has it',
-  'check-proto': 'only streams are proxied',
-};
+const whyNot: ReadonlyMap<string, string> = new Map(
+  Object.entries<string>({
+    source: 'the system chooses the address that is dialled from',
+    interface: 'the system chooses the address that is dialled from',
+    'agent-check': 'there are no agents here',
+    'agent-port': 'there are no agents here',
+    'agent-inter': 'there are no agents here',
+    proto: 'only streams are proxied',
+    'check-alpn': 'checks are as `tls` of the upstream has it',
+    'check-proto': 'only streams are proxied',
+  }),
+);
