@@ -15,6 +15,7 @@ import { readAnswer } from '../src/probe/flight.ts';
 import { encodeHello, type Offer } from '../src/probe/hello.ts';
 import { identify } from '../src/probe/identify.ts';
 import { createAuthority } from './support/certificates.ts';
+import { handshake, record, uint16s } from './support/client-hellos.ts';
 import { tlsUpstream } from './support/tls-upstream.ts';
 
 const offer: Offer = {
@@ -68,6 +69,23 @@ test('a flight cut short is not whole, wherever it is cut', () => {
   for (let length = 0; length < flight.length; length++) {
     assert.equal(readAnswer(flight.subarray(0, length)), undefined, `${length} of ${flight.length} bytes`);
   }
+});
+
+test('what comes behind its end is no part of it, even in the same segment', () => {
+  // struct { ProtocolVersion; Random; opaque session_id<0..32>; CipherSuite; CompressionMethod; } ServerHello;
+  const hello = Buffer.concat([
+    uint16s([0x0303]),
+    Buffer.alloc(32, 7),
+    Buffer.of(0),
+    uint16s([0xc02b]),
+    Buffer.of(0),
+  ]);
+  const whole = record(Buffer.concat([handshake(2, hello), handshake(14, Buffer.alloc(0))]));
+  // CertificateRequest: types, algorithms, authorities
+  const late = record(handshake(13, Buffer.concat([Buffer.of(1, 64), uint16s([2, 0x0403, 0])])));
+  const answer = readAnswer(whole);
+  assert.ok(answer?.kind === 'flight');
+  assert.deepEqual(readAnswer(Buffer.concat([whole, late])), answer);
 });
 
 test('no bytes make it throw', () => {
