@@ -12,17 +12,19 @@ import { stringify } from 'yaml';
 import { eventually } from './support/eventually.ts';
 import { type Penstock, startPenstock } from './support/penstock.ts';
 import { rawClient } from './support/raw-client.ts';
-import { tcpUpstream } from './support/upstream.ts';
+import { closedPort, tcpUpstream } from './support/upstream.ts';
 
 const holds = 'BoundSocket' in net;
 const kills = 5;
 
 async function start(t: TestContext) {
   const upstream = await tcpUpstream(t, (socket) => socket.pipe(socket));
-  const echo = { bind: '127.0.0.1:0', routes: [{ tls: 'off', upstream: 'echo' }] };
+  // Where nothing is held, port 0 is another one for each worker.
+  const bind = async () => `127.0.0.1:${holds ? 0 : await closedPort()}`;
+  const routes = [{ tls: 'off', upstream: 'echo' }];
   const config = {
     workers: 1,
-    listeners: { one: echo, two: echo },
+    listeners: { one: { bind: await bind(), routes }, two: { bind: await bind(), routes } },
     upstreams: { echo: { endpoints: [`127.0.0.1:${upstream.port}`] } },
   };
   return { config, penstock: await startPenstock(t, config) };

@@ -14,18 +14,21 @@ import { modes, through } from './support/modes.ts';
 
 type Fate = { ended: boolean; error: string | undefined; text: string };
 
-/** What a side sees of its end. */
+/** What a side sees of its end: of a clean one no more than that. */
 async function fateOf(socket: Socket): Promise<Fate> {
   const fate: Fate = { ended: false, error: undefined, text: '' };
   const chunks: Buffer[] = [];
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-  socket.on('end', () => {
-    fate.ended = true;
-  });
   socket.on('error', (error) => {
     fate.error = systemCode(error);
   });
-  await new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  await new Promise<void>((resolve) => {
+    socket.once('close', () => resolve());
+    socket.once('end', () => {
+      fate.ended = true;
+      resolve();
+    });
+  });
   return { ...fate, text: Buffer.concat(chunks).toString('latin1') };
 }
 

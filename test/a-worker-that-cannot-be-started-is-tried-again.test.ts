@@ -11,6 +11,9 @@ import { startPenstock } from './support/penstock.ts';
 import { rawClient } from './support/raw-client.ts';
 import { tcpUpstream } from './support/upstream.ts';
 
+/** Node 20 cannot load its modules with fewer. */
+const openFiles = 128;
+
 test('a worker dies while the supervisor has no descriptor left', { timeout: 120_000 }, async (t) => {
   const upstream = await tcpUpstream(t, (socket) => socket.pipe(socket));
   const penstock = await startPenstock(
@@ -21,13 +24,13 @@ test('a worker dies while the supervisor has no descriptor left', { timeout: 120
       listeners: { in: { bind: '127.0.0.1:0', routes: [{ tls: 'off', upstream: 'echo' }] } },
       upstreams: { echo: { endpoints: [`127.0.0.1:${upstream.port}`] } },
     },
-    { openFiles: 64 },
+    { openFiles },
   );
   const lines = (msg: string) => penstock.log().filter((line) => line.msg === msg);
   const admin = Number(String(lines('ready')[0]?.['admin']).split(':').at(-1));
   const crowd: Socket[] = [];
   const fill = () => {
-    while (crowd.filter(({ destroyed }) => !destroyed).length < 60) {
+    while (crowd.filter(({ destroyed }) => !destroyed).length < openFiles) {
       crowd.push(connect(admin, '127.0.0.1').on('error', () => {}));
     }
   };

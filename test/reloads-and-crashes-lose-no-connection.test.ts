@@ -69,7 +69,7 @@ function transfer(port: number, gate: EventEmitter) {
   socket.write(payload.subarray(0, payload.length / 2));
   gate.once('go', () => socket.end(payload.subarray(payload.length / 2)));
   return {
-    begun: eventually(() => assert.ok(received > 0)),
+    begun: eventually(() => assert.ok(received > 0), 20_000),
     done: once(socket, 'close').then(() => ({
       sent: createHash('sha256').update(payload).digest('hex'),
       received: hash.digest('hex'),
