@@ -61,6 +61,12 @@ export const exceptions: readonly Exception[] = [
     because: 'what Node itself trusts cannot be changed there',
   },
   {
+    file: 'restricted-workers-can-do-nothing-else',
+    name: /are restricted serve|a check of the user’s own/,
+    before: '22.13.0',
+    because: 'it has no permission model (`--permission`), and `restrict_workers` is refused',
+  },
+  {
     file: 'hello-decodes-what-clients-send',
     name: /are called what OpenSSL calls them/,
     before: '24.5.0',
