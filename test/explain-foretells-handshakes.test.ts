@@ -276,7 +276,7 @@ describe('client authentication', () => {
       text,
       /route 0 takes it, but does not let it in \(ERR_CLIENT_CERT_UNTRUSTED\)\. Because the client's certificate CN=app \(sha256 \w+\) is self-signed, and not in authority "plain"; issue one/,
     );
-    assert.match(text, /what it presents: refused/);
+    assert.match(text, /with this one: refused/);
     assert.equal(refused.upstream, null);
   });
 

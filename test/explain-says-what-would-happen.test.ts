@@ -239,7 +239,7 @@ test('each route that is not taken has its reason', async (t) => {
   };
   const others = [
     '2: specificity its *.example is less specific than route orders',
-    '4: specificity a route for any name is less specific than route orders',
+    '4: specificity being for any name it is less specific than route orders',
     '3: sni the client asks for orders.example, the route is for a.test, b.test, c.test and 1 more',
     '5: tls the client speaks TLS, the route is for plain clients',
   ];
@@ -264,16 +264,16 @@ test('each route that is not taken has its reason', async (t) => {
   );
   assert.equal(
     await first({ address: undefined }),
-    'orders: from the client has no known address (--from), the route is for 10.1.0.0/16',
+    'orders: from the client has an unknown address (--from), the route is for 10.1.0.0/16',
   );
   assert.equal(
     await first({ ja4: undefined }),
-    'orders: ja4 the client has no known fingerprint (--ja4), the route is for t13d*',
+    'orders: ja4 the client has an unknown fingerprint (--ja4), the route is for t13d*',
   );
   assert.equal(await first({ sni: undefined, plain: false }), '4: null null');
   assert.ok(
     (await reasons({ sni: undefined })).includes(
-      'orders: sni the client sends no name, the route is for orders.example',
+      'orders: sni the client asks for no name, the route is for orders.example',
     ),
   );
   const plain = await reasons({ plain: true, sni: undefined, alpn: [], ja4: undefined });
@@ -379,7 +379,7 @@ test('the text fits a terminal and names what is decided', async (t) => {
         /must present a certificate, which must be issued by authority clients and not revoked and have dns \*\.apps\.example; or cn app and ou payments/,
         /10\.0\.9\.9:5432, priority 1/,
         /our certificate orders \(orders\)/,
-        /required of peers in 172\.16\.0\.1/,
+        /the PROXY header that peers in 172\.16\.0\.1 must send/,
       ],
     ],
     [{ ...fits, address: '10.6.6.1' }, [/it is not let in \(ERR_ADDRESS_DENIED\)/]],

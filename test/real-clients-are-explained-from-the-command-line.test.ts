@@ -92,7 +92,7 @@ test('explain --hello: the client that a PROXY header names, and who sent that',
   const refused = await run(t, ['explain', '--hello', 'proxied.pcap', '--peer', '10.0.0.6']);
   assert.match(
     refused.stdout.replace(/\s+/g, ' '),
-    /10\.0\.0\.6 may send no PROXY header here, which this listener requires \(ERR_PROXY_HEADER_UNTRUSTED\)/,
+    /only the peers that send a PROXY header may connect here, and 10\.0\.0\.6 is not one of them \(ERR_PROXY_HEADER_UNTRUSTED\)/,
   );
 });
 

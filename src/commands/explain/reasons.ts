@@ -24,20 +24,20 @@ export function whyNotTaken(
         ? 'the client speaks no TLS, the route is for clients that do'
         : 'the client speaks TLS, the route is for plain clients';
     case 'sni':
-      return unlike('sends no name', 'asks for', client.sni, route.sni);
+      return unlike('asks for no name', 'asks for', client.sni, route.sni);
     case 'specificity':
-      return `${route.sni ? `its ${some(route.sni)}` : 'a route for any name'} is less specific than route ${better}`;
+      return `${route.sni ? `its ${some(route.sni)} is` : 'being for any name it is'} less specific than route ${better}`;
     case 'alpn':
       return unlike(
-        client.alpn ? 'offers no protocol' : 'offers nobody knows what (--alpn)',
+        client.alpn ? 'offers no protocol' : 'offers unknown protocols (--alpn)',
         'offers',
         client.alpn?.join(', ') || undefined,
         route.alpn,
       );
     case 'from':
-      return unlike('has no known address (--from)', 'is', client.address, route.from);
+      return unlike('has an unknown address (--from)', 'is', client.address, route.from);
     case 'ja4':
-      return unlike('has no known fingerprint (--ja4)', 'is', client.ja4, route.ja4);
+      return unlike('has an unknown fingerprint (--ja4)', 'is', client.ja4, route.ja4);
     case 'order':
       return `route ${better} comes before it`;
   }
@@ -50,7 +50,7 @@ export function whyNone(routes: readonly ExplainedRoute[], { sni, plain }: Descr
     return `route ${nearest.route} is not taken: ${nearest.why}`;
   }
   if (plain) return 'no route is for plain clients';
-  return sni === null ? 'the client sends no name, and every route is for some' : `no route is for ${sni}`;
+  return sni === null ? 'the client asks for no name, and each route is for one' : `no route is for ${sni}`;
 }
 
 function unlike(

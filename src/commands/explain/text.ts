@@ -17,7 +17,7 @@ export function formatExplanation(explanation: Explanation, log?: ComparedLog): 
     ),
     section('Log', log ? logged(log) : []),
     section('Because', error === null ? [] : [hint === null ? error : `${error}; ${hint}`]),
-    section('But', undecided.length === 0 ? [] : [`it depends on what nobody said: ${flags(undecided)}`]),
+    section('But', undecided.length === 0 ? [] : [`this is not certain without ${flags(undecided)}`]),
     section('Admission', admission(explanation)),
     section('Routes', routes(explanation)),
     section('TLS', tls ? termination(tls) : taken?.action === 'passthrough' ? [passedThrough] : []),
@@ -54,8 +54,8 @@ function who({ listener, client }: Explanation): string {
     ? 'A client that went too early to say what it wants'
     : plain
       ? 'A client without TLS'
-      : `A TLS${version} client ${sni === null ? 'without a name' : `for ${sni}`}`;
-  const origin = `${address === null ? '' : ` from ${address}`}${peer === null ? '' : ` by ${peer}`}`;
+      : `A TLS${version} client ${sni === null ? 'that asks for no name' : `for ${sni}`}`;
+  const origin = `${address === null ? '' : ` from ${address}`}${peer === null ? '' : ` through ${peer}`}`;
   const offer = alpn === null || alpn.length === 0 ? '' : `, offering ${alpn.map(harmless).join(', ')},`;
   return `${kind}${origin}${offer} at listener ${listener}`;
 }
@@ -77,7 +77,7 @@ function whatHappens({
         return `${route} passes its TLS through to upstream ${upstream?.name}`;
       return `${route} takes it${taken?.action === 'terminate' ? ', TLS ends here' : ''}, ${condition(tls)}its bytes go to upstream ${upstream?.name}`;
     case 'ERR_PROXY_HEADER_UNTRUSTED':
-      return `${peer} may send no PROXY header here, which this listener requires (${code}); the connection is reset`;
+      return `only the peers that send a PROXY header may connect here, and ${peer} is not one of them (${code}); its connection is reset`;
     case 'ERR_ADDRESS_DENIED':
       return `it is not let in (${code}); its connection is reset`;
     case 'ERR_NOT_TLS':
@@ -115,12 +115,12 @@ function admission({
   unread,
 }: Explanation): string[] {
   if (peer_trusted === false)
-    return [`refused: ${some(proxy_header_from ?? [])} must send a PROXY header, all others are refused`];
+    return [`refused: accept_proxy_protocol is for peers in ${some(proxy_header_from ?? [])}`];
   const verdict = admitted === null ? 'not known' : admitted ? 'let in' : 'refused';
   return [
     `${verdict}: ${why}`,
     ...(proxy_header_from
-      ? [`its address is the one that a PROXY header tells, required of peers in ${some(proxy_header_from)}`]
+      ? [`its address comes from the PROXY header that peers in ${some(proxy_header_from)} must send`]
       : []),
     ...(unread
       ? ['every route here is `tls: off`, so nothing that it says is read before it is routed']
@@ -168,8 +168,8 @@ function agreement({ spoken, agreed, fails }: ClientSide['alpn']): string {
   const list = (spoken ?? []).join(', ');
   if (agreed !== null) return `${agreed} is agreed`;
   if (fails)
-    return `${list} is spoken, which the client does not offer; it gets the alert no_application_protocol`;
-  return `${list} is spoken; the client offers none, and goes without`;
+    return `only ${list} is spoken here, which the client does not offer; it gets the alert no_application_protocol`;
+  return `${list} is spoken here; the client offers no protocol, and needs none`;
 }
 
 function certificate({ certificate: { name, pairs } }: ClientSide, sni: string | null): string[] {
@@ -202,7 +202,7 @@ function demands({ client_auth }: ClientSide, given: Explanation['client']['cert
     ...(authorize ? [`then ${authorize} decides`] : []),
     ...(admitted === null
       ? []
-      : [`${given === 'none' ? 'it has none' : 'what it presents'}: ${admitted ? 'let in' : 'refused'}`]),
+      : [`with${given === 'none' ? 'out one' : ' this one'}: ${admitted ? 'let in' : 'refused'}`]),
   ];
 }
 
@@ -215,7 +215,10 @@ function ruleText(rule: Readonly<Record<string, string | undefined>>): string {
 function endpoints(upstream: UpstreamSide, fails: boolean): string[] {
   const { name, order_is_exact, balance, attempts, connect_ms, allow_addresses } = upstream;
   const several = upstream.endpoints.length > 1;
-  const order = order_is_exact ? 'in this order' : `chosen by ${balance} among those of the lowest priority`;
+  const spare = upstream.endpoints.some(({ priority }) => priority > 0);
+  const order = order_is_exact
+    ? 'in this order'
+    : `by ${balance}${spare ? ', a higher priority number only while none of a lower one is up' : ''}`;
   const templated = upstream.endpoints.some(({ configured }) => configured.includes('{sni'));
   return [
     several ? `${name}, ${order}:` : `${name}:`,
@@ -267,7 +270,7 @@ function headerText({ version, address, tlvs }: NonNullable<UpstreamSide['proxy_
   return [
     `a PROXY header, ${version}, with the client's address${address === null ? '' : ` ${address}`}`,
     ...(sent.length > 0 ? [`; TLVs: ${sent.join(', ')}`] : []),
-    ...(left.length > 0 ? [`; without ${left.join(', ')}, of which there is none`] : []),
+    ...(left.length > 0 ? [`; left out, having no value: ${left.join(', ')}`] : []),
   ].join('');
 }
 
