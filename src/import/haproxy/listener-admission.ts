@@ -1,0 +1,86 @@
+/** Who may connect to a listener, and whose PROXY headers are believed there. */
+import type { Rule } from '../decision.ts';
+import { cidrsOf, complement, everywhere, isEverywhere, isNowhere, type Networks } from '../networks.ts';
+import { createConditions } from './conditions.ts';
+import type { FrontendParts, Listening } from './listening.ts';
+import { admitted, type Target } from './rules.ts';
+
+/**
+ * Rules for connections, where they ask for addresses alone, are admission; behind a PROXY header they are about the peer.
+ * `isDone`: none of them is left for the routes.
+ */
+export function admissionOf(
+  listening: Listening,
+  parts: FrontendParts,
+): { options: object; isDone: boolean } {
+  const { bind, rules } = listening;
+  const { notes } = parts;
+  const peers = admitted(rules.connection);
+  const proxied = bind.acceptsProxyHeader ? bind.line : rules.proxied[0];
+  if (listening.onlyIpv6) {
+    notes.look(bind.line, 'v6only', 'IPv4 is bound as well here, and such clients are refused');
+  }
+  const v6only = listening.onlyIpv6 ? { allow: ['::/0'] } : {};
+  if (proxied === undefined) {
+    if (peers === undefined) return { options: v6only, isDone: false };
+    return { options: addressLists(listening.onlyIpv6 ? { ...peers, v4: [] } : peers), isDone: true };
+  }
+  if (peers === undefined) {
+    const message =
+      'rules about connections that ask for more than addresses do not go with PROXY headers here';
+    notes.notCarried(
+      proxied,
+      proxied.text,
+      message,
+      'they are applied to the client that the header tells of',
+    );
+  }
+  const from = trusted(listening, peers, parts);
+  const isDone = peers !== undefined;
+  if (isNowhere(from)) return { options: { deny: cidrsOf(everywhere) }, isDone };
+  return { options: { accept_proxy_protocol: { from: cidrsOf(from) }, ...v6only }, isDone };
+}
+
+/** The shorter list of the two. */
+function addressLists(peers: Networks): object {
+  if (isEverywhere(peers)) return {};
+  const [allow, deny] = [cidrsOf(peers), cidrsOf(complement(peers))];
+  return allow.length > 0 && allow.length <= deny.length ? { allow } : { deny };
+}
+
+/** Whose headers are believed; whoever else comes is refused. */
+function trusted(
+  { bind, proxy, rules }: Listening,
+  peers: Networks | undefined,
+  parts: FrontendParts,
+): Networks {
+  const { notes, surroundings } = parts;
+  const anyone: Networks = peers ?? { v4: [''], v6: [''] };
+  if (bind.acceptsProxyHeader) {
+    if (isEverywhere(anyone)) {
+      const message = 'whoever reaches this port can claim to be any client, as in HAProxy';
+      notes.look(
+        bind.line,
+        'accept-proxy',
+        message,
+        'name your load balancers in accept_proxy_protocol.from',
+      );
+    }
+    return anyone;
+  }
+  const { of } = createConditions(proxy.every('acl'), notes, surroundings);
+  const expecting: Rule<Target>[] = rules.proxied.flatMap((line) => {
+    const at = line.words.findIndex((word) => word === 'if' || word === 'unless');
+    const alternatives = of(at === -1 ? [] : line.words.slice(at), line);
+    return alternatives.map((when) => ({
+      when,
+      action: { kind: 'next' as const },
+      place: line,
+      text: line.text,
+    }));
+  });
+  const [line] = rules.proxied;
+  if (line) notes.look(line, line.text, 'peers that do not send a PROXY header are refused here');
+  const rest: Rule<Target> = { when: [], action: { kind: 'deny' }, place: bind.line, text: '' };
+  return admitted([...expecting, rest]) ?? anyone;
+}

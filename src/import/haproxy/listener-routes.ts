@@ -1,0 +1,170 @@
+/** What a frontend's rules become: routes. */
+import { type Demand, decide, type Entry, type Rule } from '../decision.ts';
+import type { Notes } from '../notes.ts';
+import { type Handling, plainRoutes, type RouteDraft, routesByName } from '../routes.ts';
+import type { Bind, TlsSettings } from './bind.ts';
+import type { PemFiles } from './files.ts';
+import type { FrontendParts, Listening } from './listening.ts';
+import type { ProxySection } from './proxies.ts';
+import type { FrontendRules, Target } from './rules.ts';
+import { timeOf } from './syntax.ts';
+
+type Stages = FrontendRules['stages'];
+
+/** In order of precedence; [] if every client is refused. Upstreams in use are made on the way. */
+export function routesOf(listening: Listening, stages: Stages, parts: FrontendParts): RouteDraft[] {
+  const { bind, rules } = listening;
+  const looksAtHello = [rules.connection, ...rules.stages].some((stage) =>
+    stage.some(({ when }) => when.some(isAboutHello)),
+  );
+  if (bind.tls) return terminatedRoutes(listening, bind.tls, stages, parts);
+  if (!looksAtHello) return openRoutes(listening, stages, parts);
+  return [...passedRoutes(listening, stages, parts), ...routesBeside(listening, stages, parts)];
+}
+
+function isAboutHello(condition: Rule<Target>['when'][number]): boolean {
+  const { kind } = condition;
+  return kind === 'hello' || ((kind === 'name' || kind === 'alpn') && condition.of === 'hello');
+}
+
+function terminatedRoutes(
+  listening: Listening,
+  tls: NonNullable<Bind['tls']>,
+  stages: Stages,
+  parts: FrontendParts,
+): RouteDraft[] {
+  const { ports, bind } = listening;
+  if (stages.some((stage) => stage.some(({ when }) => when.some(isAboutHello)))) {
+    const message =
+      'rules about req.ssl_sni and the like find nothing where TLS is terminated, as in HAProxy';
+    parts.notes.look(bind.line, bind.line.text, message, 'was ssl_fc_sni meant?');
+  }
+  const routes = routesByName<Target>({
+    patterns: [...tls.patterns, ...patternsIn(stages)],
+    decideFor(clients) {
+      const settings = tls.settingsFor(clients);
+      if (settings === undefined) return [];
+      const auth = settings.client_auth?.mode ?? 'none';
+      return decide(stages, { clients, terminated: true, ports, auth }, teller(parts.notes));
+    },
+    handle({ demand }, target, clients) {
+      const settings = tls.settingsFor(clients);
+      const merged = settings && withDemand(settings, demand);
+      if (merged?.client_auth?.authority === 'system' && !('allow' in merged.client_auth)) {
+        return {
+          refused: 'any public certificate would get in: name an authority of your own, or `allow` rules',
+        };
+      }
+      return handle(target, merged ?? 'off', 'terminated', listening, parts);
+    },
+  });
+  return routes.map((route) => withFittingCertificates(route, parts.files));
+}
+
+/** Of a route with names the certificates for those, where they are known: others would only be warned about. */
+function withFittingCertificates(route: RouteDraft, files: PemFiles): RouteDraft {
+  const { sni, tls } = route.value as { sni?: string | string[]; tls?: TlsSettings };
+  if (sni === undefined || tls === undefined || tls.certificates.length < 2) return route;
+  const names = [sni].flat();
+  const fitting = tls.certificates.filter((certificate) => files.fits(certificate, names));
+  return fitting.length === 0
+    ? route
+    : { ...route, value: { ...route.value, tls: { ...tls, certificates: fitting } } };
+}
+
+/** What rules demand of certificates becomes part of the policy. */
+function withDemand(settings: TlsSettings, { present, rules }: Demand): TlsSettings {
+  if (settings.client_auth === undefined || (!present && rules === undefined)) return settings;
+  return {
+    ...settings,
+    client_auth: { ...settings.client_auth, mode: 'require', ...(rules && { allow: rules }) },
+  };
+}
+
+function passedRoutes(listening: Listening, stages: Stages, parts: FrontendParts): RouteDraft[] {
+  const { ports } = listening;
+  return routesByName<Target>({
+    patterns: patternsIn(stages),
+    decideFor: (clients) =>
+      decide(stages, { clients, terminated: false, ports, auth: 'none' }, teller(parts.notes)),
+    handle: (_, target) => handle(target, 'passthrough', 'passthrough', listening, parts),
+  });
+}
+
+/** Nothing is looked at: all bytes are passed on. */
+function openRoutes(listening: Listening, stages: Stages, parts: FrontendParts): RouteDraft[] {
+  const { ports } = listening;
+  return plainRoutes<Target>({
+    decideFor: (clients) =>
+      decide(stages, { clients, terminated: false, ports, auth: 'none' }, teller(parts.notes)),
+    handle: (_, target) => handle(target, 'off', 'off', listening, parts),
+  });
+}
+
+/** Clients without TLS on a port where names are looked at get in only where a rule asks for them. */
+function routesBeside(listening: Listening, stages: Stages, parts: FrontendParts): RouteDraft[] {
+  const { ports, bind } = listening;
+  const situation = { clients: { kind: 'plain' as const }, terminated: false, ports, auth: 'none' as const };
+  const entries = decide(stages, situation, teller(parts.notes));
+  const isMeant = ({ to, meantForPlain }: Entry<Target>) => to !== undefined && meantForPlain;
+  if (entries.some((entry) => entry.to !== undefined && !entry.meantForPlain)) {
+    const message =
+      'HAProxy lets clients in that do not speak TLS, once tcp-request inspect-delay is over; here they are refused';
+    parts.notes.look(bind.line, bind.line.text, message, 'a route with `tls: off` lets them in');
+  }
+  if (!entries.some(isMeant)) return [];
+  return plainRoutes<Target>({
+    decideFor: () => entries.map((entry) => (isMeant(entry) ? entry : { ...entry, to: undefined })),
+    handle: (_, target) => handle(target, 'off', 'off', listening, parts),
+  });
+}
+
+function patternsIn(stages: Stages): string[] {
+  const inRules = (rules: readonly Rule<Target>[]): string[] =>
+    rules.flatMap(({ when, action }) => [
+      ...when.flatMap((condition) => (condition.kind === 'name' ? condition.test.patterns : [])),
+      ...(action.kind === 'to' && action.guard ? inRules(action.guard) : []),
+    ]);
+  return stages.flatMap(inRules);
+}
+
+function teller(notes: Notes) {
+  return ({ place, text, when }: Rule<Target>) => {
+    const what = text.replace(/^\S+ /, '');
+    if (when.some(({ kind }) => kind === 'certificate')) {
+      const message =
+        'only that a certificate is demanded of clients can be said here: those that it might concern are refused';
+      notes.notCarried(
+        place,
+        what,
+        message,
+        'as `tcp-request content reject unless …` it becomes client_auth.allow',
+      );
+      return;
+    }
+    const message =
+      'for clients of any other name than those listed it cannot be told whether this holds: they are refused';
+    notes.notCarried(place, what, message, 'write the names as `sni` of routes');
+  };
+}
+
+function handle(
+  target: Target,
+  tls: object | 'passthrough' | 'off',
+  kind: 'terminated' | 'passthrough' | 'off',
+  { ports, idle, proxy }: Listening,
+  { backends }: FrontendParts,
+): Handling {
+  const used = backends.use(target, { kind, ports });
+  if ('refused' in used) return used;
+  const silence = idleOf(proxy, target);
+  if (silence !== undefined) idle.add(silence);
+  return { tls, upstream: used.name };
+}
+
+/** A tunnel's time-out is for both sides; without it the shorter one of the two sides ends the connection. */
+function idleOf(frontend: ProxySection, backend: ProxySection): number | undefined {
+  const time = (proxy: ProxySection, name: string) => timeOf(proxy.last('timeout', name)?.words[2]);
+  const sides = [time(frontend, 'client'), time(backend, 'server')].flatMap((side) => (side ? [side] : []));
+  return time(backend, 'tunnel') ?? (sides.length > 0 ? Math.min(...sides) : undefined);
+}
