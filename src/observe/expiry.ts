@@ -75,7 +75,8 @@ function first(dates: readonly Date[]): Date | undefined {
 
 /** `DNS:a.example, DNS:b.example` without the kinds, or the subject where there are no SANs. */
 function namesOf({ subjectAltName, subject }: X509Certificate): string[] {
-  if (subjectAltName === undefined) return subject ? [subject.replaceAll('\n', ', ')] : [];
+  // Of one that cannot be read it is null on Node 20.
+  if (!subjectAltName) return subject ? [subject.replaceAll('\n', ', ')] : [];
   return subjectAltName.split(', ').map((name) => name.replace(/^(DNS|URI|IP Address|email):/, ''));
 }
 

@@ -116,9 +116,21 @@ function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules):
       }
       return true;
     };
+    if ('bun' in process.versions) hearWithoutFacade(server, raw, facade);
     server.emit.call(facade, 'connection', raw);
   });
 }
+
+/** Bun emits on the server itself, whose sockets name the raw one as their parent (as Node's do, which is no public API). */
+function hearWithoutFacade(server: Server, raw: Socket, facade: Server): void {
+  facades.set(raw, facade);
+  if (server.listenerCount('secureConnection') > 0) return;
+  const facadeOf = (stream: TLSSocket) => facades.get((stream as unknown as { _parent: Socket })._parent);
+  server.on('secureConnection', (stream) => facadeOf(stream)?.emit('secureConnection', stream));
+  server.on('tlsClientError', (error, stream) => facadeOf(stream)?.emit('tlsClientError', error, stream));
+}
+
+const facades = new WeakMap<Socket, Server>();
 
 /** Decides at once, in the event itself: nothing that the client sent has been read, nothing is half decided. */
 function conclude(

@@ -37,7 +37,8 @@ function compare(names: CertificateNames, der: Buffer): void {
   assert.equal(names.notAfter, Date.parse(theirs.validTo), 'another notAfter');
   const printed = theirs.subjectAltName;
   // Only without quotes and escapes can Node's text be taken apart.
-  if (printed === undefined || !/^[!#-[\]-~ ]+$/.test(printed)) return;
+  // On Node 20 null, where it cannot be read.
+  if (!printed || !/^[!#-[\]-~ ]+$/.test(printed)) return;
   const parts = printed.split(', ');
   const of = (prefix: string): string[] =>
     parts.filter((part) => part.startsWith(prefix)).map((part) => part.slice(prefix.length));
