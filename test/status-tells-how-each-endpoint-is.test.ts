@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { EndpointStatus, Status } from '../src/observe/status.ts';
 import { eventually } from './support/eventually.ts';
 import { http } from './support/http.ts';
@@ -101,6 +102,8 @@ test('an endpoint that rests, until when, in new workers as in old ones', async 
   isBetween(rests.until, ejectedAt + hour - 50, ejectedAt + hour + 50);
   assert.match(String(rests.last_error), /refused the connection/);
 
+  // So that what is gone of it by now is more than new workers take to start.
+  await sleep(2000);
   penstock.child.kill('SIGUSR2');
   const replaced = () => penstock.log().some(({ msg }) => msg === 'replaced worker ended');
   await eventually(() => assert.ok(replaced()), 20_000);
