@@ -60,15 +60,15 @@ function section(front: Front, site: Site): string {
       : target;
   return `frontend ${front.name}
   bind ${site.address}:${site.ports[front.name]}${tlsOf(front, site)}
-${front.mode === 'passthrough' ? bySni : `  default_backend ${front.name}`}
-backend ${front.name}
+${front.mode === 'passthrough' ? bySni : `  default_backend ${front.name}_upstream`}
+backend ${front.name}_upstream
   server one ${towards}
 `;
 }
 
 const bySni = `  tcp-request inspect-delay 5s
   tcp-request content accept if { req.ssl_hello_type 1 }
-  use_backend passthrough if { req.ssl_sni -i ${serverName} }`;
+  use_backend passthrough_upstream if { req.ssl_sni -i ${serverName} }`;
 
 function tlsOf(front: Front, { files }: Site): string {
   if (front.mode !== 'terminate') return '';

@@ -101,7 +101,8 @@ type Examined = Pick<Peer, 'version' | 'library' | 'prepare'>;
 const examine: Record<Exclude<Kind, 'penstock'>, (binary: string) => Examined> = {
   haproxy(binary) {
     const text = outputOf(binary, '-vv');
-    const library = /Running on OpenSSL version : (.*?)(?: \d+ \w+ \d{4})?$/m.exec(text)?.[1] ?? 'unknown';
+    const library =
+      /Running on (?:OpenSSL|SSL library) version : (.*?)(?: \d+ \w+ \d{4})?$/m.exec(text)?.[1] ?? 'unknown';
     return {
       version: /HAProxy version (\S+)/.exec(text)?.[1] ?? 'unknown',
       library,

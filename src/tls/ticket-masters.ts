@@ -39,6 +39,8 @@ export function createTicketMasters(
   return {
     read: () => masters,
     rotateEvery(ms) {
+      // Of a timer that was unref'd and cleared, Node keeps a list until its time: a new one at each reload would be a leak.
+      if (ms === life) return;
       life = ms;
       schedule();
     },
