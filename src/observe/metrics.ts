@@ -126,7 +126,8 @@ export function processUse(): ProcessUse {
   return {
     startedAt: (Date.now() - process.uptime() * 1000) / 1000,
     cpuSeconds: (user + system) / 1e6,
-    busySeconds: performance.eventLoopUtilization().active / 1000,
+    // Bun does not tell.
+    busySeconds: (performance.eventLoopUtilization?.().active ?? 0) / 1000,
     residentBytes: rss,
     heapBytes: heapUsed,
     activeResources: activeResources(),
