@@ -1,7 +1,7 @@
 /**
  * TCP addresses that the supervisor binds and keeps for its workers, which inherit them as they are started: then a port
  * outlives every worker, and who comes while there is none waits in the kernel's queue instead of being refused. It takes
- * net.BoundSocket (Node 26.4); elsewhere, and for what cannot be held, workers share what one of them binds.
+ * net.BoundSocket (Node 26.4, and 24.19); elsewhere, and for what cannot be held, workers share what one of them binds.
  */
 import * as net from 'node:net';
 import type { Config } from './config/schema.ts';

@@ -1,6 +1,6 @@
 /**
  * With a single worker, which is killed again and again, no client is refused: who comes meanwhile waits until the next one
- * serves. (Where Node has net.BoundSocket, that is from 26.4 on.) A drain refuses at once all the same, and so does an
+ * serves. (Where Node has net.BoundSocket, that is from 26.4 on, and in 24.19.) A drain refuses at once all the same, and so does an
  * address that a reload has taken away.
  */
 import assert from 'node:assert/strict';

@@ -2,7 +2,7 @@
 import * as net from 'node:net';
 import type { TestContext } from 'node:test';
 
-/** A handle of Node's own, which is all there is before net.BoundSocket (Node 26.4). */
+/** A handle of Node's own, which is all there is before net.BoundSocket (Node 26.4, and 24.19). */
 type Handle = {
   readonly fd: number;
   readonly bind: (where: string, port?: number) => number;
@@ -15,7 +15,7 @@ export function heldSocket(
   t: Pick<TestContext, 'after'>,
   { path, port = 0 }: { readonly path?: string; readonly port?: number } = {},
 ): { fd: number; port: number } {
-  if ('BoundSocket' in net) {
+  if ('BoundSocket' in net && (path === undefined || takesPaths)) {
     const where: object = path === undefined ? { port, host: '127.0.0.1' } : { path };
     const socket = new net.BoundSocket(where);
     t.after(() => socket.close());
@@ -29,6 +29,9 @@ export function heldSocket(
   if (path === undefined) handle.getsockname?.(address);
   return { fd: handle.fd, port: address.port ?? 0 };
 }
+
+/** That of Node 24 passes over the path, and binds a port. */
+const takesPaths = Number(process.versions.node.split('.')[0]) >= 26;
 
 function handleFor(kind: 'TCP' | 'Pipe'): Handle {
   const { binding } = process as unknown as {
