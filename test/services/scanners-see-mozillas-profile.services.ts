@@ -113,12 +113,15 @@ async function opensslFinds(listener: TlsListener): Promise<void> {
 }
 
 /** "R" on a line of its own is a command to s_client, which ends when it is told no; else it verifies once more. */
-async function cannotRenegotiate(listener: TlsListener): Promise<void> {
+async function cannotRenegotiate(listener: TlsListener, attempts = 5): Promise<void> {
   const client = launch('openssl', sClient(listener, ['-tls1_2']), { input: 'R\n', moreInput: true });
-  const outcome = /RENEGOTIATING[\s\S]*(verify return|no renegotiation)/;
+  const outcome = /RENEGOTIATING[\s\S]*(verify return|no renegotiation|unexpected record)/;
   await eventually(() => assert.match(client.output(), outcome)).finally(() => client.child.kill());
-  assert.match(client.output(), /no renegotiation/);
   await client.finished;
+  // The client gives up by itself where what the upstream says comes between; that proves nothing.
+  const isUndecided = /unexpected record/.test(client.output()) && attempts > 1;
+  if (isUndecided) return cannotRenegotiate(listener, attempts - 1);
+  assert.match(client.output(), /no renegotiation/);
 }
 
 async function gnutlsGetsIn(listener: TlsListener): Promise<void> {
