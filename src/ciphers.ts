@@ -32,9 +32,19 @@ export function cipherOptions(configured: readonly string[] = suites): {
 } {
   const list = configured.join(':').split(':');
   const levels = list.some((entry) => entry.includes('@SECLEVEL=')) ? [] : securityLevel;
-  const isForTls13 = list.every((entry) => /^(TLS_|@SECLEVEL=)/.test(entry));
-  if (!isForTls13) return { ciphers: [...list, ...levels].join(':') };
+  if (versionsOf(configured) !== '1.3') return { ciphers: [...list, ...levels].join(':') };
   return { ciphers: [...list, 'ECDHE-ECDSA-AES128-GCM-SHA256', ...levels].join(':'), minVersion: 'TLSv1.3' };
+}
+
+/** What the list is for: TLS 1.3 alone, whose suites it names, the versions before, or both. */
+export function versionsOf(configured: readonly string[]): '1.3' | 'older' | 'both' {
+  const suites = configured
+    .join(':')
+    .split(':')
+    .filter((entry) => !entry.startsWith('@'));
+  const ofTls13 = suites.filter((entry) => entry.startsWith('TLS_'));
+  if (ofTls13.length === 0) return 'older';
+  return ofTls13.length === suites.length ? '1.3' : 'both';
 }
 
 /**

@@ -348,8 +348,9 @@ function fail(connection: Connection, thrown: unknown): void {
 /** Where something can be done, the first failure of a route is told by a line of its own, even if the access log is off. */
 function tellFirst({ listener, record }: Connection): void {
   const { conn, route, code, error, hint } = record;
+  if (hint === undefined) return;
   const key = `${route ?? ''} ${code}`;
-  if (hint === undefined || listener.told.has(key)) return;
+  if (listener.told.has(key)) return;
   listener.told.add(key);
   listener.logger.info(
     { conn, listener: listener.name, route, code, error, hint },

@@ -45,7 +45,10 @@ function flagsOfAll(): string[] {
   return process.allowedNodeEnvironmentFlags.has(flag) && !process.execArgv.includes(flag) ? [flag] : [];
 }
 
-/** Starts a worker with the flags of Node that the supervisor was started with, and these; `methodsOf` is what it may ask of the supervisor, `hello` apart. */
+/**
+ * Starts a worker with the flags of Node that the supervisor was started with, and `rights`; `methodsOf` is what it may
+ * ask of the supervisor, `hello` apart.
+ */
 export function forkWorker(
   handOver: HandOver,
   rights: readonly string[],

@@ -276,6 +276,19 @@ const cases: readonly { readonly name: string; readonly text: string; readonly f
       ],
     },
     {
+      name: 'ciphers of no version that is allowed',
+      text: `${routes(
+        '{ tls: { certificates: [x], max_version: 1.2, ciphers: [TLS_AES_128_GCM_SHA256] }, upstream: orders }',
+        '{ tls: { certificates: [x], min_version: 1.3, ciphers: [ECDHE-RSA-AES128-GCM-SHA256] }, upstream: orders }',
+      )}\ncertificates: {}\n`,
+      faults: [
+        'penstock.yaml:2:27 listeners.db.routes[0].tls.certificates[0]: no certificate is called "x"; there are none',
+        'penstock.yaml:2:49 listeners.db.routes[0].tls.ciphers: these are for TLS 1.3 alone, and `max_version` is 1.2; name some for TLS 1.2 too',
+        'penstock.yaml:3:27 listeners.db.routes[1].tls.certificates[0]: no certificate is called "x"; there are none',
+        'penstock.yaml:3:49 listeners.db.routes[1].tls.ciphers: none of these is for TLS 1.3, and `min_version` is 1.3; name some that begin with TLS_',
+      ],
+    },
+    {
       name: 'lists in which nothing is left',
       text: `${routes(
         '{ tls: { certificates: [x], ciphers: [ECDHE-RSA-AES128-SHA, "!kECDHE"] }, upstream: orders }',

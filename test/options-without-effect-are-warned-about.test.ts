@@ -54,7 +54,7 @@ test('ciphers that protect nothing, and lists of addresses that take in this mac
   const text = `listeners: { a: { bind: ":1", routes: [{ sni: "*.x", tls: passthrough, upstream: u }] } }
 upstreams:
   u: { endpoints: ["{sni}:1"], allow_addresses: [0.0.0.0/0, "::/0", 10.0.0.0/8, 127.0.0.0/8, "::1", 96.0.0.0/3] }
-  v: { endpoints: ["h:1"], tls: { ciphers: [NULL-SHA256, "!aNULL", "@SECLEVEL=0", ECDHE-ECDSA-AES128-GCM-SHA256, "@SECLEVEL=2"] } }
+  v: { endpoints: ["h:1"], tls: { ciphers: [NULL-SHA256, "!aNULL", "@SECLEVEL=0", ECDHE-ECDSA-AES128-GCM-SHA256, "@SECLEVEL=2", "ECDHE-RSA-AES128-GCM-SHA256:@SECLEVEL=1", "HIGH@SECLEVEL=0"] } }
   w: { endpoints: ["h:1"], allow_addresses: [0.0.0.0/0] }
 `;
   const { warnings, faults } = await load(t, text);
@@ -70,6 +70,8 @@ upstreams:
       `penstock.yaml:3:101 upstreams.u.allow_addresses[5]: ${own} 127.0.0.0/8; ${narrow}`,
       `penstock.yaml:4:45 upstreams.v.tls.ciphers[0]: "NULL-SHA256" lets in what is broken; ${out}`,
       `penstock.yaml:4:68 upstreams.v.tls.ciphers[2]: "@SECLEVEL=0" lets in what is broken; ${out}`,
+      `penstock.yaml:4:129 upstreams.v.tls.ciphers[5]: "ECDHE-RSA-AES128-GCM-SHA256:@SECLEVEL=1" lets in what is broken; ${out}`,
+      `penstock.yaml:4:172 upstreams.v.tls.ciphers[6]: "HIGH@SECLEVEL=0" lets in what is broken; ${out}`,
     ],
   );
 });

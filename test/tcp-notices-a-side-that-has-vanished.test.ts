@@ -14,15 +14,19 @@ import { rawClient } from './support/raw-client.ts';
 const skip = process.platform === 'linux' ? false : 'only Linux tells of its timers';
 const keepalive = 2;
 
-/** The kernel's timers of the connections between this port and others; either end may be ours. 2 is keepalive. */
+/**
+ * The kernel's timers of the connections between this port and others; either end may be ours. 2 is keepalive. Whoever had
+ * the port before may have left some in TIME_WAIT.
+ */
 function timers(end: 'local' | 'remote', port: number): number[] {
   const hex = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   const rows = readFileSync('/proc/net/tcp', 'utf8').split('\n');
-  const listening = '0A';
+  const [timeWait, listening] = ['06', '0A'];
   return rows
     .map((row) => row.trim().split(/\s+/))
     .filter(
-      ([, local, remote, state]) => (end === 'local' ? local : remote)?.endsWith(hex) && state !== listening,
+      ([, local, remote, state]) =>
+        (end === 'local' ? local : remote)?.endsWith(hex) && state !== timeWait && state !== listening,
     )
     .map((row) => Number(row[5]?.split(':')[0]));
 }

@@ -137,7 +137,11 @@ export function listenersTable(
   { config }: Pick<LoadedConfig, 'config'>,
   most = Number.POSITIVE_INFINITY,
 ): string {
-  const rows = Object.entries(config.listeners).map(summarizeListener).flatMap(listenerRows);
+  return formatListeners(Object.entries(config.listeners).map(summarizeListener), most);
+}
+
+function formatListeners(listeners: Summary['listeners'], most = Number.POSITIVE_INFINITY): string {
+  const rows = listeners.flatMap(listenerRows);
   const table = formatTable(
     ['LISTENER', 'ROUTE', 'NAMES', 'CONDITIONS', 'TLS', 'UPSTREAM'],
     rows.slice(0, most),
@@ -146,9 +150,9 @@ export function listenersTable(
 }
 
 function tables(loaded: LoadedConfig): string[] {
-  const { upstreams, certificates, authorities } = summarize(loaded);
+  const { listeners, upstreams, certificates, authorities } = summarize(loaded);
   return [
-    listenersTable(loaded),
+    formatListeners(listeners),
     formatTable(
       ['UPSTREAM', 'ENDPOINTS', 'TLS'],
       upstreams.map(({ name, endpoints, tls }) => [

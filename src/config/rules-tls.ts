@@ -1,6 +1,6 @@
 /** Versions, ciphers and groups, which only OpenSSL can judge. */
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
-import { cipherOptions } from '../ciphers.ts';
+import { cipherOptions, versionsOf } from '../ciphers.ts';
 import type { Path, Report } from './finding.ts';
 import type { Config, TerminateConfig, UpstreamTlsConfig } from './schema.ts';
 
@@ -16,7 +16,7 @@ export function checkTlsParameters(
   if (tls.min_version > tls.max_version) {
     const [min, max] = [tls.min_version.slice(4), tls.max_version.slice(4)];
     report.fault([...path, 'min_version'], `\`min_version\` ${min} is above \`max_version\` ${max}`);
-  }
+  } else if (tls.ciphers) checkVersionsOf(tls.ciphers, tls, [...path, 'ciphers'], report);
   if (tls.ciphers) checkCiphers(tls.ciphers, [...path, 'ciphers'], report);
   tls.groups?.forEach((group, index) => {
     if (!isKnown('group', group))
@@ -42,6 +42,26 @@ function checkCiphers(ciphers: readonly string[], path: Path, report: Report): v
   }
 }
 
+/** A list that has no cipher of any version that is allowed would make every handshake fail. */
+function checkVersionsOf(
+  ciphers: readonly string[],
+  { min_version: min, max_version: max }: Pick<TerminateConfig, 'min_version' | 'max_version'>,
+  path: Path,
+  report: Report,
+): void {
+  const versions = versionsOf(ciphers);
+  if (versions === '1.3' && max === 'TLSv1.2') {
+    report.fault(path, 'these are for TLS 1.3 alone, and `max_version` is 1.2', 'name some for TLS 1.2 too');
+  }
+  if (versions === 'older' && min === 'TLSv1.3') {
+    report.fault(
+      path,
+      'none of these is for TLS 1.3, and `min_version` is 1.3',
+      'name some that begin with TLS_',
+    );
+  }
+}
+
 /** Nobody turns that on without being told, at every start. */
 export function warnOfKeyLog({ log }: Pick<Config, 'log'>, report: Report): void {
   if (log.tls_keys === undefined) return;
@@ -51,8 +71,10 @@ export function warnOfKeyLog({ log }: Pick<Config, 'log'>, report: Report): void
 
 /** By name: without encryption or authentication, for export, RC4, DES, MD5; or a security level that admits them. */
 function isWeak(cipher: string): boolean {
-  if (cipher.startsWith('@')) return /^@SECLEVEL=[01]$/.test(cipher);
-  return !/^[!-]/.test(cipher) && /NULL|ADH|AECDH|EXP|RC4|DES|MD5|^(ALL|LOW|COMPLEMENTOF\w+)\b/.test(cipher);
+  return cipher.split(/:|(?=@)/).some((part) => {
+    if (part.startsWith('@')) return /^@SECLEVEL=[01]$/.test(part);
+    return !/^[!-]/.test(part) && /NULL|ADH|AECDH|EXP|RC4|DES|MD5|^(ALL|LOW|COMPLEMENTOF\w+)\b/.test(part);
+  });
 }
 
 /** Each name alone: in a list OpenSSL quietly drops the ciphers it does not know. Thousands of routes share a few. */

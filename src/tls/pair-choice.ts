@@ -1,5 +1,6 @@
 /** Which of a certificate's pairs a client is shown, known before OpenSSL decides. */
 import type { X509Certificate } from 'node:crypto';
+import { versionsOf } from '../ciphers.ts';
 import type { TerminateConfig } from '../config/schema.ts';
 
 /** What of a ClientHello decides it; numbers as on the wire. */
@@ -22,9 +23,12 @@ export function createPairChooser<Pair extends { readonly leaf: X509Certificate 
     .map((pair) => ({ pair, needs: needsOf(pair.leaf) }))
     .sort((a, b) => Number(a.needs?.suite === 'RSA') - Number(b.needs?.suite === 'RSA'));
   const suites = { ECDSA: idsOf('ECDSA', ciphers), RSA: idsOf('RSA', ciphers) };
+  const listed = ciphers ? versionsOf(ciphers) : 'both';
+  const takesTls13 = max_version === 'TLSv1.3' && listed !== 'older';
+  const takesOlder = min_version !== 'TLSv1.3' && listed !== '1.3';
   return (offer) => {
-    const isTls13 = max_version === 'TLSv1.3' && offer.versions.includes(0x0304);
-    if (!isTls13 && min_version === 'TLSv1.3') return undefined;
+    const isTls13 = takesTls13 && offer.versions.includes(0x0304);
+    if (!isTls13 && !takesOlder) return undefined;
     const fits = ({ needs }: (typeof candidates)[number]): boolean => {
       if (needs === undefined) return false;
       const { signatures, curve, suite } = needs;

@@ -116,7 +116,7 @@ function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules):
       }
       return true;
     };
-    if ('bun' in process.versions) hearWithoutFacade(server, raw, facade);
+    if (isBun) hearWithoutFacade(server, raw, facade);
     server.emit.call(facade, 'connection', raw);
   });
 }
@@ -130,6 +130,7 @@ function hearWithoutFacade(server: Server, raw: Socket, facade: Server): void {
   server.on('tlsClientError', (error, stream) => facadeOf(stream)?.emit('tlsClientError', error, stream));
 }
 
+const isBun = 'bun' in process.versions;
 const facades = new WeakMap<Socket, Server>();
 
 /** Decides at once, in the event itself: nothing that the client sent has been read, nothing is half decided. */

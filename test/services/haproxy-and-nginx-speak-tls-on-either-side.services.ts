@@ -5,27 +5,16 @@
  */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { createAuthority, temporaryDirectory, writeFiles } from '../support/certificates.ts';
+import { temporaryDirectory, writeFiles } from '../support/certificates.ts';
 import { exchange, startProxy } from '../support/proxy.ts';
 import { closedPort } from '../support/upstream.ts';
 import { accepts } from './client.ts';
 import { answer, answeringUpstream, assertWhole, payload } from './half-close.ts';
+import { neighbourFiles } from './neighbour-certificates.ts';
 import { run, serve } from './process.ts';
 import { find } from './programs.ts';
 
 const localAddress = '127.0.0.9';
-const ca = await createAuthority({ name: 'Ours' });
-const server = await ca.issue({ dns: ['db.example'], usage: 'server' });
-const client = await ca.issue({ cn: 'neighbour', usage: 'client' });
-const files = {
-  'ca.pem': ca.cert,
-  'server.crt': server.cert,
-  'server.key': server.key,
-  'client.crt': client.cert,
-  'client.key': client.key,
-  'server.pem': server.cert + server.key,
-  'client.pem': client.cert + client.key,
-};
 
 type Ports = { readonly front: number; readonly behind: number; readonly told: number };
 /** Where they lead on: to penstock, and to what answers. */
@@ -105,7 +94,7 @@ function startPenstock(t: TestContext, ports: Ports, answering: number) {
         told: toNeighbour(ports.told),
       },
     },
-    files,
+    neighbourFiles,
   );
 }
 
@@ -132,7 +121,7 @@ frontend told
   http-request return status 200 content-type text/plain lf-string "client=%[src]:%[src_port] certificate=CN=%[ssl_c_s_dn(cn)]"
 `;
   const cwd = temporaryDirectory(t);
-  writeFiles(cwd, { ...files, 'haproxy.cfg': config });
+  writeFiles(cwd, { ...neighbourFiles, 'haproxy.cfg': config });
   const checked = await run('haproxy', ['-c', '-f', 'haproxy.cfg'], { cwd });
   assert.equal(checked.code, 0, checked.stderr);
   await serve(t, 'haproxy', ['-db', '-f', 'haproxy.cfg'], { ready: () => accepts(ports.front), cwd });
@@ -179,7 +168,7 @@ stream {
   }
 }
 `;
-  writeFiles(directory, { ...files, 'nginx.conf': config });
+  writeFiles(directory, { ...neighbourFiles, 'nginx.conf': config });
   await serve(t, 'nginx', ['-p', directory, '-e', 'stderr', '-c', `${directory}/nginx.conf`], {
     ready: () => accepts(ports.front),
   });

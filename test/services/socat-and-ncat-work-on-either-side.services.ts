@@ -4,25 +4,15 @@
  */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { createAuthority, temporaryDirectory, writeFiles } from '../support/certificates.ts';
+import { temporaryDirectory, writeFiles } from '../support/certificates.ts';
 import { exchange, type RunningProxy, startProxy } from '../support/proxy.ts';
 import { rawClient } from '../support/raw-client.ts';
 import { closedPort } from '../support/upstream.ts';
 import { accepts } from './client.ts';
 import { answer, answeringUpstream, assertWhole, payload } from './half-close.ts';
+import { neighbourFiles } from './neighbour-certificates.ts';
 import { run, serve } from './process.ts';
 import { find } from './programs.ts';
-
-const ca = await createAuthority({ name: 'Ours' });
-const server = await ca.issue({ dns: ['db.example'], usage: 'server' });
-const client = await ca.issue({ cn: 'neighbour', usage: 'client' });
-const files = {
-  'ca.pem': ca.cert,
-  'server.crt': server.cert,
-  'server.key': server.key,
-  'client.crt': client.cert,
-  'client.key': client.key,
-};
 
 const pieceLength = 30_000;
 
@@ -130,6 +120,6 @@ async function start(t: TestContext, config: { listeners: Record<string, object>
   };
   const authorities = { ours: { ca: 'ca.pem' } };
   const cwd = temporaryDirectory(t);
-  writeFiles(cwd, files);
-  return { proxy: await startProxy(t, { certificates, authorities, ...config }, files), cwd };
+  writeFiles(cwd, neighbourFiles);
+  return { proxy: await startProxy(t, { certificates, authorities, ...config }, neighbourFiles), cwd };
 }
