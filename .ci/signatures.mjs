@@ -5,7 +5,7 @@
  */
 import { spawnSync } from 'node:child_process';
 
-const { stdout } = spawnSync('npm', ['audit', 'signatures', '--json'], {
+const { stdout } = spawnSync('npm', ['audit', 'signatures', '--json', '--fetch-retries=1'], {
   encoding: 'utf8',
   timeout: 300_000,
 });

@@ -1,6 +1,6 @@
 /** The command line of `npm run bench:compare`. */
 import { parseArgs } from 'node:util';
-import { kinds, type PeerSpec, parsePeer } from './peers.ts';
+import { type PeerSpec, parsePeer, usualKinds } from './peers.ts';
 import { chooseWorkloads, type Workload } from './workloads.ts';
 
 export type Options = {
@@ -20,9 +20,10 @@ export type Options = {
 export const usage = `npm run bench:compare -- [OPTIONS]
 
   --only A,B            these workloads only
-  --peers A,B           these peers only (${kinds.join(', ')}, and those of --peer)
+  --peers A,B           these peers only (${usualKinds.join(', ')}, and those of --peer)
   --peer NAME=KIND[:PATH][?OPTION=VALUE&…]
-                        one more peer, as often as you like: a binary, or for penstock a checkout or dist/main.js.
+                        one more peer, as often as you like: a binary, or for penstock a checkout or dist/main.js;
+                        \`bare\` is a relay of some lines, for what Node itself costs.
                         Options of penstock: node=PROGRAM, flags=A,B, access=off, admin=off, dial=early; of all: preload=LIBRARY
   --penstock PATH       the checkout or dist/main.js of the peer "penstock"; default: this checkout
   --baseline NAME       what ratios are to (haproxy)
@@ -83,7 +84,7 @@ function choosePeers(
   added: readonly PeerSpec[],
   penstock: string | undefined,
 ): PeerSpec[] {
-  const usual = kinds.map((kind) =>
+  const usual = usualKinds.map((kind) =>
     parsePeer(kind === 'penstock' && penstock ? `penstock:${penstock}` : kind),
   );
   const all = new Map([...usual, ...added].map((peer) => [peer.name, peer]));

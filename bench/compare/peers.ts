@@ -3,13 +3,16 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import type { Prepared, Site } from './fronts.ts';
+import { prepareBare } from './peer-bare.ts';
 import { prepareHaproxy } from './peer-haproxy.ts';
 import { prepareHitch } from './peer-hitch.ts';
 import { prepareNginx } from './peer-nginx.ts';
 import { type PenstockOptions, penstockMain, preparePenstock } from './peer-penstock.ts';
 import { prepareStunnel } from './peer-stunnel.ts';
 
-export const kinds = ['penstock', 'haproxy', 'nginx', 'stunnel', 'hitch'] as const;
+/** Those that a comparison has by itself. */
+export const usualKinds = ['penstock', 'haproxy', 'nginx', 'stunnel', 'hitch'] as const;
+const kinds = [...usualKinds, 'bare'] as const;
 export type Kind = (typeof kinds)[number];
 
 export type Peer = {
@@ -60,6 +63,7 @@ export function findPeer(
   const preload = options.get('preload');
   const env: Record<string, string> = preload === null ? {} : { LD_PRELOAD: preload };
   if (kind === 'penstock') return { ...findPenstock(name, path ?? checkout, options, changes), env };
+  if (kind === 'bare') return { ...findBare(name), env };
   const binary = path === undefined ? onPath(kind) : resolve(path);
   if (!existsSync(binary)) throw new Error(`there is no ${binary}`);
   return { name, kind, path: binary, env, ...examine[kind](binary) };
@@ -83,22 +87,32 @@ function findPenstock(
     names: 0,
     ...changes,
   };
-  const asked = "process.stdout.write(process.version + ' ' + process.versions.openssl)";
-  const [node, openssl] = execFileSync(options.node, ['-e', asked], { encoding: 'utf8' }).split(' ');
+  const { version, library } = versionsOf(options.node);
   const extras = query.size > 0 ? `, ${decodeURIComponent(query.toString())}` : '';
   return {
     name,
     kind: 'penstock',
     path,
-    version: `${packageVersion(main)}${commitOf(main)} on Node ${node?.slice(1)}${extras}`,
-    library: `OpenSSL ${openssl}`,
+    version: `${packageVersion(main)}${commitOf(main)} on ${version}${extras}`,
+    library,
     prepare: (site) => preparePenstock(main, options, site),
   };
 }
 
+function findBare(name: string): Omit<Peer, 'env'> {
+  const node = ownNode();
+  return { name, kind: 'bare', path: node, ...versionsOf(node), prepare: (site) => prepareBare(node, site) };
+}
+
+function versionsOf(node: string): Pick<Peer, 'version' | 'library'> {
+  const asked = "process.stdout.write(process.version + ' ' + process.versions.openssl)";
+  const [version, openssl] = execFileSync(node, ['-e', asked], { encoding: 'utf8' }).split(' ');
+  return { version: `Node ${version?.slice(1)}`, library: `OpenSSL ${openssl}` };
+}
+
 type Examined = Pick<Peer, 'version' | 'library' | 'prepare'>;
 
-const examine: Record<Exclude<Kind, 'penstock'>, (binary: string) => Examined> = {
+const examine: Record<Exclude<Kind, 'penstock' | 'bare'>, (binary: string) => Examined> = {
   haproxy(binary) {
     const text = outputOf(binary, '-vv');
     const library =
