@@ -4,13 +4,13 @@
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, connect as netConnect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { systemCode } from '../src/errors.ts';
 import { Splice } from '../src/splice/splice.ts';
-import { abort } from '../src/stream.ts';
 import { eventually } from './support/eventually.ts';
 import { modes, through } from './support/modes.ts';
+import { socketPair } from './support/socket-pair.ts';
 
 type Fate = { ended: boolean; error: string | undefined; text: string };
 
@@ -87,29 +87,11 @@ for (const mode of modes) {
 
 describe('a splice whose upstream resets', () => {
   /** Both ends of a connection; `near` is ours. */
-  async function pair(t: TestContext, highWaterMark: number): Promise<{ near: Socket; far: Socket }> {
-    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, highWaterMark }).listen(
-      0,
-      '127.0.0.1',
-    );
-    await once(server, 'listening');
-    const address = server.address();
-    const port = typeof address === 'object' && address ? address.port : 0;
-    const far = netConnect({ port, host: '127.0.0.1', allowHalfOpen: true });
-    const [near] = (await once(server, 'connection')) as [Socket];
-    t.after(() => {
-      server.close();
-      for (const raw of [near, far]) abort({ raw });
-    });
-    far.on('error', () => {});
-    return { near, far };
-  }
-
   /** A splice that has read 24 MB from its upstream, of which the client has not taken all. */
   async function laggingClient(t: TestContext) {
     // With so high a mark no write is ever too much, and none is followed by a 'drain'.
-    const client = await pair(t, 64 * 1024 * 1024);
-    const upstream = await pair(t, 64 * 1024);
+    const client = await socketPair(t, 64 * 1024 * 1024);
+    const upstream = await socketPair(t, 64 * 1024);
     const bytes = { in: 0, out: 0 };
     const off = Number.POSITIVE_INFINITY;
     const splice = new Splice(
