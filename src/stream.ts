@@ -1,6 +1,7 @@
 /** One side of a connection once it is established, and the only ways in which penstock ends a socket. */
-import type { OnReadOpts, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import type { Reader } from './reader.ts';
 
 /**
  * `stream` carries the payload. `raw` is the TCP or unix socket under it: the same object when there is no TLS. It is
@@ -12,29 +13,6 @@ export type Stream = {
   /** What the socket receives comes here, and not by 'data' events. */
   readonly reader?: Reader | undefined;
 };
-
-/** To be opened with the socket (`onread`), which does not read before `resume`; `deliver` is to be set by then. */
-export type Reader = { readonly onread: OnReadOpts; deliver: (chunk: Buffer) => void };
-
-/**
- * Reads into one buffer that all such sockets share, and copies out what came: for a stream's 'data' event Node takes 64 KiB
- * of fresh memory a read, however little comes. Only sockets that we open can be read so.
- */
-export function createReader(): Reader {
-  const reader: Reader = {
-    deliver() {},
-    onread: {
-      buffer: shared,
-      callback(length) {
-        reader.deliver(Buffer.from(shared.subarray(0, length)));
-        return true;
-      },
-    },
-  };
-  return reader;
-}
-
-const shared = Buffer.allocUnsafeSlow(64 * 1024);
 
 /**
  * Ends both at once; the peer sees a reset. Never destroy the TLS socket after its raw socket: that crashes the

@@ -13,7 +13,7 @@ import { median, rotated, summarise } from './statistics.ts';
 import { workloads } from './workloads.ts';
 
 const workerCounts = [1, 2, 4];
-const openCounts = [100, 1000, 3000, 9000];
+const openCounts = [100, 1000, 3000, 9000, 20_000];
 const nameCounts = [10, 1000, 100_000];
 
 /** A row of the table; what was not measured is absent. */

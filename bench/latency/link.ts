@@ -10,7 +10,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { start } from '../compare/processes.ts';
 import type { Far } from '../compare/site.ts';
 
-export type Link = Far & { readonly by: 'netem' | 'TUN' };
+export type Link = Far & {
+  readonly by: 'netem' | 'TUN';
+  /** Our own address on the link: where those at its end reach us. */
+  readonly near: string;
+};
 
 const near = '10.213.7.1';
 const far = '10.213.7.2';
@@ -27,7 +31,7 @@ export async function slowLink(roundTripMs: number, directory: string): Promise<
   ip('link', 'set', names.near, 'up');
   ip('netns', 'exec', names.space, 'ip', 'addr', 'add', `${far}/30`, 'dev', names.far);
   for (const device of ['lo', names.far]) ip(...inside.slice(1), 'ip', 'link', 'set', device, 'up');
-  return { address: far, prefix: inside, by };
+  return { address: far, prefix: inside, by, near };
 }
 
 type Names = { readonly space: string; readonly near: string; readonly far: string };

@@ -1,9 +1,11 @@
 /**
- * How long a client waits for the first byte of an answer when the upstream is far away: `npm run bench:latency -- [--delays
- * 10,50] [--connections 30]`, as root. Writes bench/results/latency.md.
+ * How long a client waits for the first byte of an answer when the upstream is far away, and when it is too: `npm run
+ * bench:latency -- [--delays 10,50] [--connections 30]`, as root. Writes bench/results/latency.md.
  */
 import { execFile, execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer, connect as netConnect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
@@ -15,10 +17,14 @@ import { type Link, slowLink } from './link.ts';
 type Row = {
   readonly delay: number;
   readonly front: string;
+  readonly client: Client;
   readonly peer: string;
   readonly p50: number;
   readonly p90: number;
 };
+
+const clients = ['beside the proxy', 'as far away'] as const;
+type Client = (typeof clients)[number];
 
 const { values } = parseArgs({
   options: {
@@ -60,7 +66,10 @@ async function measure(delay: number, connections: number): Promise<void> {
   for (const peer of peers) {
     const running = await startPeer(peer, ground);
     for (const front of Object.keys(what)) {
-      rows.push({ delay, front, peer: peer.name, ...(await load(running, front, connections)) });
+      for (const client of clients) {
+        const waited = await load(running, front, connections, client === 'as far away' ? link : undefined);
+        rows.push({ delay, front, client, peer: peer.name, ...waited });
+      }
     }
     await stopPeer(running);
   }
@@ -83,13 +92,26 @@ async function load(
   { site }: RunningPeer,
   front: string,
   connections: number,
+  link: Link | undefined,
 ): Promise<Pick<Row, 'p50' | 'p90'>> {
-  const target = `${site.address}:${site.ports[front]}`;
+  const port = site.ports[front]!;
+  const target = link
+    ? `${link.near}:${await relay(link.near, site.address, port)}`
+    : `${site.address}:${port}`;
   const client = ['--tls', '1.3', '--sni', serverName, '--groups', clientGroups.join(':'), '--size', '64'];
   const many = ['-n', String(connections), '-c', '1', '--close', 'reset', '--json', '-q'];
   const program = join(checkout, 'src/main.ts');
-  const command = ['--disable-sigusr1', program, 'load', target, ...client, ...many];
-  const { stdout } = await promisify(execFile)(ownNode(), command);
+  const node = [...(link?.prefix ?? []), ownNode(), '--disable-sigusr1'];
+  const [command = '', ...args] = [
+    ...node,
+    program,
+    'load',
+    target,
+    '--i-own-this-target',
+    ...client,
+    ...many,
+  ];
+  const { stdout } = await promisify(execFile)(command, args);
   const report = JSON.parse(stdout) as {
     errors: { total: number; kinds: object };
     latency_ms: { first_byte: Pick<Row, 'p50' | 'p90'> };
@@ -99,26 +121,46 @@ async function load(
   return { p50, p90 };
 }
 
+/** Peers listen on loopback: what comes over the link is carried there. Resolves with its port. */
+async function relay(near: string, host: string, port: number): Promise<number> {
+  const server = createServer({ noDelay: true }, (socket) => {
+    const onward = netConnect({ host, port, noDelay: true });
+    for (const [one, other] of [
+      [socket, onward],
+      [onward, socket],
+    ] as const) {
+      one.pipe(other);
+      one.on('error', () => other.destroy());
+    }
+  });
+  await once(server.listen(0, near), 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
 function writeReport(rows: readonly Row[]): void {
   const peers = [...new Set(rows.map(({ peer }) => peer))];
   const lines = [
-    `| round trip, way to the upstream | ${peers.join(' | ')} |`,
+    `| round trip, way to the upstream, client | ${peers.join(' | ')} |`,
     `| --- |${' --- |'.repeat(peers.length)}`,
   ];
-  for (const delay of new Set(rows.map((row) => row.delay))) {
-    for (const [front, text] of Object.entries(what)) {
-      const cells = peers.map((peer) => {
-        const row = rows.find((it) => it.delay === delay && it.front === front && it.peer === peer);
-        return row ? `${row.p50.toFixed(1)} ms (${(row.p50 / delay).toFixed(1)} round trips)` : '–';
-      });
-      lines.push(`| ${delay} ms, ${text} | ${cells.join(' | ')} |`);
-    }
+  const delays = [...new Set(rows.map((row) => row.delay))];
+  const ways = delays.flatMap((delay) =>
+    Object.keys(what).flatMap((front) => clients.map((client) => ({ delay, front, client }))),
+  );
+  for (const { delay, front, client } of ways) {
+    const cells = peers.map((peer) => {
+      const row = rows.find(
+        (it) => it.delay === delay && it.front === front && it.client === client && it.peer === peer,
+      );
+      return row ? `${row.p50.toFixed(1)} ms (${(row.p50 / delay).toFixed(1)} round trips)` : '–';
+    });
+    lines.push(`| ${delay} ms, ${what[front]}, client ${client} | ${cells.join(' | ')} |`);
   }
   const text = `${lines.join('\n')}\n`;
   mkdirSync(join(checkout, 'bench/results'), { recursive: true });
   writeFileSync(
     join(checkout, 'bench/results/latency.md'),
-    `# First byte of the answer, upstream far away\n\nMedian of connections made one after another, from connect to the first byte of a 64-byte echo; client beside the proxy.\n\n${text}`,
+    `# First byte of the answer, upstream far away\n\nMedian of connections made one after another, from connect to the first byte of a 64-byte echo.\n\n${text}`,
   );
   process.stdout.write(text);
 }

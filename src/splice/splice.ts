@@ -28,6 +28,8 @@ type Direction = {
   readonly to: Stream;
   readonly side: 'client' | 'upstream';
   ended: boolean;
+  /** What has come in this turn of the event loop is written at its end, in one piece. */
+  isGathering: boolean;
 };
 
 /**
@@ -51,8 +53,8 @@ export class Splice {
 
   /** Both streams are paused and half-open; reading starts here. */
   constructor(client: Stream, upstream: Stream, bytes: Bytes, limits: SpliceLimits) {
-    this.#up = { from: client, to: upstream, side: 'client', ended: false };
-    this.#down = { from: upstream, to: client, side: 'upstream', ended: false };
+    this.#up = { from: client, to: upstream, side: 'client', ended: false, isGathering: false };
+    this.#down = { from: upstream, to: client, side: 'upstream', ended: false, isGathering: false };
     this.#bytes = bytes;
     this.#limits = limits;
     this.done = new Promise((resolve) => {
@@ -90,7 +92,7 @@ export class Splice {
 
   #attach(direction: Direction): void {
     const { stream, reader } = direction.from;
-    const onData = (chunk: Buffer) => this.#onData(direction, chunk);
+    const onData = (chunk: Buffer, done = freeing(chunk)) => this.#onData(direction, chunk, done);
     if (reader) reader.deliver = onData;
     else stream.on('data', onData);
     stream.on('end', () => this.#onEnd(direction));
@@ -106,11 +108,12 @@ export class Splice {
     else if (stream.readableEnded) this.#onEnd(direction);
   }
 
-  #onData(direction: Direction, chunk: Buffer): void {
+  #onData(direction: Direction, chunk: Buffer, written: (() => void) | undefined): void {
     this.#lastActive = performance.now();
     if (direction === this.#up) this.#bytes.in += chunk.length;
     else this.#bytes.out += chunk.length;
-    if (!direction.to.stream.write(chunk, freeing(chunk))) direction.from.stream.pause();
+    if (chunk.length === fullRecord && !direction.isGathering) gather(direction);
+    if (!direction.to.stream.write(chunk, written)) direction.from.stream.pause();
   }
 
   #onEnd(direction: Direction): void {
@@ -188,6 +191,21 @@ export class Splice {
     splice.#watch();
   }
 }
+
+/** Bulk comes out of TLS record by record, which would be many small writes. */
+function gather(direction: Direction): void {
+  direction.isGathering = true;
+  direction.to.stream.cork();
+  setImmediate(scatter, direction);
+}
+
+function scatter(direction: Direction): void {
+  direction.isGathering = false;
+  direction.to.stream.uncork();
+}
+
+/** The most that a record carries (RFC 8446 §5.1). */
+const fullRecord = 16 * 1024;
 
 /** What TLS has encrypted and not sent yet. No public property tells; should a later Node have no such one, nothing is unsent. */
 function unsentBytes({ stream, raw }: Stream): number {

@@ -3,7 +3,7 @@ import { type NetConnectOpts, connect as open, type Socket } from 'node:net';
 import { formatAddress } from '../address.ts';
 import type { Signal } from '../cancellation.ts';
 import { ProxyError, systemCode } from '../errors.ts';
-import type { Reader } from '../stream.ts';
+import type { Reader } from '../reader.ts';
 
 /** `addresses` are tried in their order, the families in turns; at least one. */
 export type Destination =

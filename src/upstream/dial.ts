@@ -2,7 +2,8 @@
 import type { Socket } from 'node:net';
 import type { Signal } from '../cancellation.ts';
 import { ProxyError } from '../errors.ts';
-import { abort, type Reader } from '../stream.ts';
+import type { Reader } from '../reader.ts';
+import { abort } from '../stream.ts';
 import { connect } from './connect.ts';
 import { type Deadline, startDeadline, untilAborted } from './deadline.ts';
 import type { Endpoint, UpstreamClient } from './endpoint.ts';

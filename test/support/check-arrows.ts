@@ -26,6 +26,7 @@ const leaves = [
   'errors.ts',
   'address.ts',
   'stream.ts',
+  'reader.ts',
   'cancellation.ts',
   'ciphers.ts',
   'openssl-errors.ts',
