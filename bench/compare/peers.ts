@@ -63,7 +63,7 @@ export function findPeer(
   const preload = options.get('preload');
   const env: Record<string, string> = preload === null ? {} : { LD_PRELOAD: preload };
   if (kind === 'penstock') return { ...findPenstock(name, path ?? checkout, options, changes), env };
-  if (kind === 'bare') return { ...findBare(name), env };
+  if (kind === 'bare') return { ...findBare(name, path ?? ownNode()), env };
   const binary = path === undefined ? onPath(kind) : resolve(path);
   if (!existsSync(binary)) throw new Error(`there is no ${binary}`);
   return { name, kind, path: binary, env, ...examine[kind](binary) };
@@ -99,8 +99,7 @@ function findPenstock(
   };
 }
 
-function findBare(name: string): Omit<Peer, 'env'> {
-  const node = ownNode();
+function findBare(name: string, node: string): Omit<Peer, 'env'> {
   return { name, kind: 'bare', path: node, ...versionsOf(node), prepare: (site) => prepareBare(node, site) };
 }
 
