@@ -141,6 +141,8 @@ describe('the deadline', () => {
       const first = rawClient(t, proxy.port());
       for (const bytes of before) first.socket.write(bytes);
       await first.connected;
+      // What has connected is accepted in the next turn of the event loop; only from then on its clock runs.
+      for (let turn = 0; turn < 2; turn += 1) await new Promise(setImmediate);
       await clockMoves(50);
       const second = rawClient(t, proxy.port());
       await second.connected;
