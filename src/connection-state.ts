@@ -4,12 +4,13 @@ import { type Address, normalizeAddress } from './address.ts';
 import { type ConnectionCode, type Phase, ProxyError } from './errors.ts';
 import type { AccessRecord } from './observe/access-log.ts';
 import type { ClientHello } from './peek/client-hello.ts';
+import type { Member } from './roster.ts';
 import type { Listener, Route } from './service.ts';
 import type { Splice } from './splice/splice.ts';
 import { abort, type Stream } from './stream.ts';
 import type { ClientCert } from './tls/client-auth.ts';
 
-export type Connection = {
+export type Connection = Member & {
   readonly raw: Socket;
   readonly listener: Listener;
   readonly record: AccessRecord;
@@ -57,6 +58,7 @@ export function createConnection(raw: Socket, listener: Listener): Connection {
     missed: undefined,
     timer: undefined,
     undo: [],
+    place: 0,
   };
 }
 

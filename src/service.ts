@@ -11,6 +11,7 @@ import { createGate, type Gate } from './listen/gate.ts';
 import type { WorkerMetrics } from './observe/metrics.ts';
 import { createOutbound, type Outbound } from './outbound.ts';
 import { createPeerTrust, type PeerTrust } from './proxy-protocol/trust.ts';
+import { Roster } from './roster.ts';
 import { takesPlain, takesTls } from './route/kinds.ts';
 import { buildRouter, type Router } from './route/router.ts';
 import { type Authorizer, createAuthorizer } from './tls/authorize.ts';
@@ -40,7 +41,7 @@ export type Listener = {
   readonly descriptors: DescriptorBudget;
   readonly metrics: WorkerMetrics;
   /** Connections being served, for a drain. */
-  readonly open: Set<Connection>;
+  readonly open: Roster<Connection>;
   /** By route and code: what was told once, with what to do about it. */
   readonly told: Set<string>;
 };
@@ -159,7 +160,7 @@ function buildListener(name: string, config: ListenerConfig, shared: Shared): Li
     takesPlain: takesPlain(config.routes),
     takesTls: takesTls(config.routes),
     cancels: shared.cancelsOf(name),
-    open: new Set(),
+    open: new Roster(),
     told: new Set(),
   };
 }

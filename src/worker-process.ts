@@ -1,5 +1,6 @@
 /** The program of a worker process: it does what the supervisor says, and drains by itself when the supervisor is gone. */
 import './guard.ts';
+import './collector.ts';
 import cluster from 'node:cluster';
 import { deliverAll } from './cancel.ts';
 import { createChannel } from './channel.ts';

@@ -82,7 +82,7 @@ export function createWorker(around: Around): Worker {
 
   function* connections(): Iterable<Connection> {
     for (const service of current ? [...former, current] : former) {
-      for (const { open } of service.listeners) yield* open;
+      for (const { open } of service.listeners) yield* open.all();
     }
   }
 

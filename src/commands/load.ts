@@ -1,4 +1,5 @@
 /** `penstock load`: opens connections to a target and says how it bore them. */
+import '../collector.ts';
 import { type Assertion, parseAssertion } from '../load/assertion.ts';
 import { figuresOf } from '../load/figures.ts';
 import { hintsOf } from '../load/hints.ts';

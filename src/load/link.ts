@@ -1,6 +1,7 @@
 /** A connection's state and events: what it waits for, and what happens to it meanwhile. */
 import { connect, type Socket } from 'node:net';
 import { systemCode } from '../errors.ts';
+import type { Member, Roster } from '../roster.ts';
 import { abort } from '../stream.ts';
 import { Failure, kindOf } from './failure.ts';
 import { record } from './histogram.ts';
@@ -12,7 +13,7 @@ import type { TlsClient } from './tls.ts';
 export type Engine = {
   readonly plan: Plan;
   readonly preamble: Preamble;
-  readonly links: Set<Link>;
+  readonly links: Roster<Link>;
   readonly flow: Flow;
   /** Of those that begin now. */
   tally: Tally;
@@ -49,7 +50,7 @@ type Wait =
   | 'nothing';
 
 /** A connection in progress. */
-export type Link = {
+export type Link = Member & {
   readonly engine: Engine;
   readonly tally: Tally;
   /** When it was meant to begin: a generator that is late must not hide that the server made it late. */
@@ -93,6 +94,7 @@ export function openLink(engine: Engine, startedAt: number): Link {
     received: 0,
     missing: 0,
     expected: undefined,
+    place: 0,
   };
   raw.on('connect', () => pass(link));
   raw.on('error', (error) => onError(link, error));

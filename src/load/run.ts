@@ -1,5 +1,6 @@
 /** The load of one process: warm-up, then connections by concurrency or by the clock, then an end. */
 import { randomBytes } from 'node:crypto';
+import { Roster } from '../roster.ts';
 import { runConnection } from './connection.ts';
 import { type Engine, fail, type Link, type Preamble, release } from './link.ts';
 import type { Exchange, Pace, Plan } from './plan.ts';
@@ -123,7 +124,7 @@ function wrapUp(engine: Engine, all: boolean): void {
   engine.stopping = true;
   const { kind } = engine.plan.exchange;
   const cut = all || kind === 'up' || kind === 'down';
-  for (const link of engine.links) {
+  for (const link of engine.links.all()) {
     if (link.wait === 'hold') release(link);
     else if (cut && link.wait !== 'close') fail(link, 'unfinished');
   }
@@ -152,7 +153,7 @@ async function primeSessions(engine: Engine): Promise<readonly string[]> {
 }
 
 function createEngine(plan: Plan, preamble: Preamble, tls: TlsClient | undefined): Engine {
-  const links = new Set<Link>();
+  const links = new Roster<Link>();
   const nextPayload = createPayloads(plan);
   const state = { tally: createTally(), tick: 0, stopping: false, settingUp: 0 };
   return { plan, preamble, tls, links, flow: createFlow(), nextPayload, ...state };
@@ -182,7 +183,7 @@ function sweepTimeouts(engine: Engine): NodeJS.Timeout {
   return setInterval(
     () => {
       engine.tick++;
-      for (const link of engine.links) {
+      for (const link of engine.links.all()) {
         if (engine.tick - link.tick > ticksOfTimeout) fail(link, 'timeout');
       }
     },

@@ -49,6 +49,8 @@ export class Splice {
   #open = 2;
   #lastActive = performance.now();
   #timer: NodeJS.Timeout | undefined;
+  /** When the timer fires, by `performance.now()`. */
+  #wakesAt = Number.POSITIVE_INFINITY;
   #isKeptAlive = false;
 
   /** Both streams are paused and half-open; reading starts here. */
@@ -152,6 +154,7 @@ export class Splice {
 
   #onClose(direction: Direction): void {
     if (!direction.ended) this.#onGone(direction, direction.from.stream.errored ?? undefined);
+    letGo(direction.from);
     this.#open -= 1;
     if (this.#open > 0) return;
     clearTimeout(this.#timer);
@@ -160,15 +163,19 @@ export class Splice {
 
   /** Ends the splice when neither side has moved a byte for too long; looks again when that can be so at the earliest. */
   #watch(): void {
-    clearTimeout(this.#timer);
     const half = this.#up.ended || this.#down.ended;
     const silence = half ? this.#limits.halfClose : this.#limits.idle;
-    const left = this.#lastActive + silence - performance.now();
+    const now = performance.now();
+    const left = this.#lastActive + silence - now;
     if (left > 0) {
       const ms = this.#isKeptAlive ? left : Math.min(left, settledMs);
-      if (ms !== Number.POSITIVE_INFINITY) this.#timer = setTimeout(Splice.onTimer, ms, this);
+      if (now + ms >= this.#wakesAt) return; // it looks again then
+      clearTimeout(this.#timer);
+      this.#wakesAt = now + ms;
+      this.#timer = setTimeout(Splice.onTimer, ms, this);
       return;
     }
+    clearTimeout(this.#timer);
     this.end({
       side: 'proxy',
       code: half ? 'ERR_HALF_CLOSE_TIMEOUT' : 'ERR_IDLE_TIMEOUT',
@@ -187,9 +194,16 @@ export class Splice {
   }
 
   static onTimer(splice: Splice): void {
+    splice.#wakesAt = Number.POSITIVE_INFINITY;
     splice.#keepAlive();
     splice.#watch();
   }
+}
+
+/** A TLS socket that has closed is kept until V8's next full collection; nothing of ours has to be kept with it. */
+function letGo({ stream }: Stream): void {
+  stream.removeAllListeners();
+  stream.on('error', ignore);
 }
 
 /** Bulk comes out of TLS record by record, which would be many small writes. */
@@ -251,6 +265,8 @@ function onceWritten(stream: Stream['stream'], then: () => void): void {
 }
 
 const nothing = Buffer.alloc(0);
+
+function ignore(): void {}
 
 /** A TLS 1.3 peer judges our certificate when the handshake is over for us. */
 function hintOf(side: 'client' | 'upstream', cause: string): string | undefined {

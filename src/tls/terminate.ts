@@ -95,7 +95,8 @@ type Rules = {
 function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules): Promise<Terminated> {
   return new Promise((resolve, reject) => {
     const facade: Server = Object.create(server);
-    facade.emit = (event: string, ...args: unknown[]): boolean => {
+    // Not a function literal at the assignment: those V8 makes in the old generation, where they would keep dead connections.
+    const emit = (event: string, ...args: unknown[]): boolean => {
       // What is told while the handshake runs is for whoever asked for it.
       if (event === 'keylog' || event === 'OCSPRequest') return server.emit(event, ...args);
       // The socket keeps its facade for life; it need not keep the handshake's memory too.
@@ -116,6 +117,7 @@ function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules):
       }
       return true;
     };
+    facade.emit = emit;
     if (isBun) hearWithoutFacade(server, raw, facade);
     server.emit.call(facade, 'connection', raw);
   });

@@ -74,15 +74,10 @@ const staggerMs = 250;
 function ignore(): void {}
 
 function attemptsFor(destination: Destination, reader: Reader | undefined): NetConnectOpts[] {
-  const common = { allowHalfOpen: true, onread: reader?.onread };
-  if ('path' in destination) return [{ ...common, path: destination.path }];
+  const onread = reader?.onread;
+  if ('path' in destination) return [{ path: destination.path, allowHalfOpen: true, onread }];
   const { addresses, port } = destination;
-  return inTurns(addresses).map((host) => ({
-    ...common,
-    host,
-    port,
-    noDelay: true,
-  }));
+  return inTurns(addresses).map((host) => ({ host, port, allowHalfOpen: true, noDelay: true, onread }));
 }
 
 /** IPv6 and IPv4 in turns, beginning with the family of the first (RFC 8305 §4). */

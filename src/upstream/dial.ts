@@ -59,9 +59,9 @@ export async function dial<Prepared>(
   const leave = entering && (await entering);
   const startedAt = performance.now();
   try {
-    const { clientMs, ...dialled } = await dialInTurn(upstream, request);
+    const { endpoint, prepared, raw, tried, clientMs } = await dialInTurn(upstream, request);
     const connectMs = performance.now() - startedAt - clientMs;
-    return { ...dialled, connectMs, release: releaseOnce(dialled.endpoint, leave) };
+    return { endpoint, prepared, raw, tried, connectMs, release: releaseOnce(endpoint, leave) };
   } catch (error) {
     leave?.();
     throw error;
@@ -85,9 +85,9 @@ async function dialInTurn<Prepared>(
       endpoint = await upstream.pick(request.client, tried, deadline.signal);
       if (!endpoint) break;
       tried.push(endpoint);
-      const connection = await attempt(upstream, endpoint, request, deadline, progress);
+      const { raw, prepared } = await attempt(upstream, endpoint, request, deadline, progress);
       upstream.succeeded(endpoint);
-      return { endpoint, ...connection, tried: tried.length, clientMs: progress.clientMs };
+      return { endpoint, prepared, raw, tried: tried.length, clientMs: progress.clientMs };
     } catch (error) {
       if (endpoint) endpoint.state.active--;
       request.signal.throwIfAborted();

@@ -27,6 +27,8 @@ const leaves = [
   'address.ts',
   'stream.ts',
   'reader.ts',
+  'roster.ts',
+  'collector.ts',
   'cancellation.ts',
   'ciphers.ts',
   'openssl-errors.ts',

@@ -1,5 +1,6 @@
 /** The program of one process of several: is told its plan, gets ready, starts with the others, sends what it found out. */
 import '../../guard.ts';
+import '../../collector.ts';
 
 import type { Run } from '../../load/run.ts';
 import type { FromChild, ToChild } from './messages.ts';
