@@ -1,7 +1,18 @@
 /** What every peer is asked to serve: the same fronts, ciphers, groups and certificates for all. */
 
-/** Which of the bench's upstreams is behind a front; see upstreams.ts. */
-export type UpstreamKind = 'echo' | 'sink' | 'source' | 'tls' | 'mutual_tls';
+/** The bench's upstreams; see upstreams.ts. */
+export const upstreamKinds = [
+  'echo',
+  'sink',
+  'source',
+  'tls',
+  'mutual_tls',
+  // Of mutual TLS too, which bench:latency has in the place of the one above.
+  'mutual_tls_full',
+  'mutual_tls_12',
+  'mutual_tls_12_full',
+] as const;
+export type UpstreamKind = (typeof upstreamKinds)[number];
 
 export type Front = {
   readonly name: string;

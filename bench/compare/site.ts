@@ -14,6 +14,7 @@ import {
   type SiteFiles,
   serverName,
   type UpstreamKind,
+  upstreamKinds,
   upstreamName,
 } from './fronts.ts';
 import { ownNode, type Peer } from './peers.ts';
@@ -38,8 +39,6 @@ export type RunningPeer = {
   readonly started: readonly Started[];
   readonly pids: readonly number[];
 };
-
-const upstreamKinds: readonly UpstreamKind[] = ['echo', 'sink', 'source', 'tls', 'mutual_tls'];
 
 /** Where upstreams are, and how a program is started there. */
 export type Far = { readonly address: string; readonly prefix: readonly string[] };

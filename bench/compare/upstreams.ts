@@ -1,7 +1,8 @@
 /**
  * The program behind all peers: `node upstreams.ts CONFIG`, a process of its own. On each address it has an echo, a sink,
- * a source, and two echoes behind TLS. Prints `ready` when all of them listen.
+ * a source, and echoes behind TLS. Prints `ready` when all of them listen.
  */
+import { constants } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
@@ -18,6 +19,8 @@ export type UpstreamsConfig = {
 
 const config = JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as UpstreamsConfig;
 const chunk = Buffer.alloc(64 * 1024, 'x');
+/** Nothing is resumed: tickets would be, and sessions that a server keeps are not kept. */
+const full: TlsOptions = { secureOptions: constants.SSL_OP_NO_TICKET };
 
 for (const address of config.addresses) {
   for (const [kind, port] of Object.entries(config.ports) as [UpstreamKind, number][]) {
@@ -38,8 +41,19 @@ function serverOf(kind: UpstreamKind): Server {
     case 'tls':
       return tlsEcho({});
     case 'mutual_tls':
-      return tlsEcho({ requestCert: true, rejectUnauthorized: true, ca: readFileSync(config.files.ca) });
+      return mutualTlsEcho({});
+    case 'mutual_tls_full':
+      return mutualTlsEcho(full);
+    case 'mutual_tls_12':
+      return mutualTlsEcho({ maxVersion: 'TLSv1.2' });
+    case 'mutual_tls_12_full':
+      return mutualTlsEcho({ maxVersion: 'TLSv1.2', ...full });
   }
+}
+
+function mutualTlsEcho(options: TlsOptions): Server {
+  const ca = readFileSync(config.files.ca);
+  return tlsEcho({ requestCert: true, rejectUnauthorized: true, ca, ...options });
 }
 
 function tlsEcho(options: TlsOptions): Server {

@@ -9,14 +9,14 @@ import { type AddressInfo, createServer, connect as netConnect } from 'node:net'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
-import { clientGroups, serverName } from '../compare/fronts.ts';
+import { clientGroups, serverName, type UpstreamKind } from '../compare/fronts.ts';
 import { checkout, findPeer, ownNode, type Peer, parsePeer } from '../compare/peers.ts';
-import { prepareGround, type RunningPeer, startPeer, stopPeer } from '../compare/site.ts';
+import { type Ground, prepareGround, type RunningPeer, startPeer, stopPeer } from '../compare/site.ts';
 import { type Link, slowLink } from './link.ts';
 
 type Row = {
   readonly delay: number;
-  readonly front: string;
+  readonly way: Way;
   readonly client: Client;
   readonly peer: string;
   readonly p50: number;
@@ -35,10 +35,16 @@ const { values } = parseArgs({
   },
 });
 
-const what: Readonly<Record<string, string>> = {
-  ecdsa: 'plain upstream',
-  rewrap: 'upstream with mutual TLS',
-};
+/** Ways to the upstream: the front, and what stands behind it. */
+const ways = {
+  plain: { front: 'ecdsa', upstream: 'echo', title: 'plain upstream' },
+  full_13: { front: 'rewrap', upstream: 'mutual_tls_full', title: 'mutual TLS 1.3, full' },
+  resumed_13: { front: 'rewrap', upstream: 'mutual_tls', title: 'mutual TLS 1.3, resumed' },
+  full_12: { front: 'rewrap', upstream: 'mutual_tls_12_full', title: 'mutual TLS 1.2, full' },
+  resumed_12: { front: 'rewrap', upstream: 'mutual_tls_12', title: 'mutual TLS 1.2, resumed' },
+} as const;
+type Way = keyof typeof ways;
+const wayNames = Object.keys(ways) as Way[];
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
 if (values.delay !== undefined) await measure(Number(values.delay), Number(values.connections));
@@ -64,18 +70,26 @@ async function measure(delay: number, connections: number): Promise<void> {
   );
   const rows: Row[] = [];
   for (const peer of peers) {
-    const running = await startPeer(peer, ground);
-    for (const front of Object.keys(what)) {
+    for (const way of wayNames) {
+      const { front, upstream } = ways[way];
+      const running = await startPeer(peer, withUpstream(ground, peer.name, upstream));
       for (const client of clients) {
         const waited = await load(running, front, connections, client === 'as far away' ? link : undefined);
-        rows.push({ delay, front, client, peer: peer.name, ...waited });
+        rows.push({ delay, way, client, peer: peer.name, ...waited });
       }
+      await stopPeer(running);
     }
-    await stopPeer(running);
   }
   process.stderr.write(`a round trip of ${delay} ms by ${link.by}: done\n`);
   process.stdout.write(JSON.stringify(rows));
   process.exit();
+}
+
+/** Behind the front that re-wraps stands this one. */
+function withUpstream(ground: Ground, peer: string, kind: UpstreamKind): Ground {
+  const site = ground.sites.get(peer)!; // one for each peer
+  const upstreamPorts = { ...site.upstreamPorts, mutual_tls: site.upstreamPorts[kind] };
+  return { ...ground, sites: new Map([[peer, { ...site, upstreamPorts }]]) };
 }
 
 function found(text: string): Peer[] {
@@ -144,17 +158,17 @@ function writeReport(rows: readonly Row[]): void {
     `| --- |${' --- |'.repeat(peers.length)}`,
   ];
   const delays = [...new Set(rows.map((row) => row.delay))];
-  const ways = delays.flatMap((delay) =>
-    Object.keys(what).flatMap((front) => clients.map((client) => ({ delay, front, client }))),
+  const rowsAsked = delays.flatMap((delay) =>
+    wayNames.flatMap((way) => clients.map((client) => ({ delay, way, client }))),
   );
-  for (const { delay, front, client } of ways) {
+  for (const { delay, way, client } of rowsAsked) {
     const cells = peers.map((peer) => {
       const row = rows.find(
-        (it) => it.delay === delay && it.front === front && it.client === client && it.peer === peer,
+        (it) => it.delay === delay && it.way === way && it.client === client && it.peer === peer,
       );
       return row ? `${row.p50.toFixed(1)} ms (${(row.p50 / delay).toFixed(1)} round trips)` : '–';
     });
-    lines.push(`| ${delay} ms, ${what[front]}, client ${client} | ${cells.join(' | ')} |`);
+    lines.push(`| ${delay} ms, ${ways[way].title}, client ${client} | ${cells.join(' | ')} |`);
   }
   const text = `${lines.join('\n')}\n`;
   mkdirSync(join(checkout, 'bench/results'), { recursive: true });
