@@ -175,7 +175,6 @@ export class Splice {
       this.#timer = setTimeout(Splice.onTimer, ms, this);
       return;
     }
-    clearTimeout(this.#timer);
     this.end({
       side: 'proxy',
       code: half ? 'ERR_HALF_CLOSE_TIMEOUT' : 'ERR_IDLE_TIMEOUT',
@@ -200,7 +199,10 @@ export class Splice {
   }
 }
 
-/** A TLS socket that has closed is kept until V8's next full collection; nothing of ours has to be kept with it. */
+/**
+ * A TLS socket that has closed is kept until V8's next full collection, and in a young process every socket; nothing of ours has to
+ * be kept with it.
+ */
 function letGo({ stream }: Stream): void {
   stream.removeAllListeners();
   stream.on('error', ignore);
