@@ -100,7 +100,10 @@ export type Code = ConnectionCode | (typeof processCodes)[number];
 
 type Details = {
   side: Side;
-  /** What happened, naming the address, the limit or the name; never a secret, never raw client bytes. */
+  /**
+   * What happened, naming the address, the limit or the name; never a secret, never raw client bytes. Like the hint, it is cut
+   * where it is too long for a line of a log, as what lists all names of a peer may be.
+   */
   message: string;
   /** What the operator can do about it. */
   hint?: string;
@@ -114,12 +117,18 @@ export class ProxyError extends Error {
   readonly hint: string | undefined;
 
   constructor(code: Code, { side, message, hint, cause }: Details) {
-    super(message, cause === undefined ? undefined : { cause });
+    super(bounded(message), cause === undefined ? undefined : { cause });
     this.name = 'ProxyError';
     this.code = code;
     this.side = side;
-    this.hint = hint;
+    this.hint = hint && bounded(hint);
   }
+}
+
+const longest = 4000;
+
+function bounded(text: string): string {
+  return text.length <= longest ? text : `${text.slice(0, longest)}…`;
 }
 
 /** The system's error code (`ECONNREFUSED`, `ERR_SSL_…`) of anything thrown, or ''. */

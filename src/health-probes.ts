@@ -3,12 +3,13 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { LoadedConfig } from './config/load.ts';
 import type { UpstreamConfig, UpstreamTlsConfig } from './config/schema.ts';
-import { ProxyError, systemCode } from './errors.ts';
+import { systemCode } from './errors.ts';
 import { askForTls, originatorFor } from './outbound.ts';
 import { Peek } from './peek/peek.ts';
 import { localHeader } from './proxy-protocol/encode.ts';
 import { closeWith } from './stream.ts';
 import type { EndpointReport } from './upstream/endpoint-state.ts';
+import { expecting, unexpected } from './upstream/expected-answer.ts';
 import { createHealthChecker, type Probe } from './upstream/health.ts';
 import { readStartupAnswer, startupMessage, terminate } from './upstream/postgres-answer.ts';
 import { createResolver } from './upstream/resolve.ts';
@@ -92,20 +93,12 @@ async function askPostgres(stream: Socket): Promise<void> {
   await peek.read(readStartupAnswer);
 }
 
-const maxAnswer = 64 * 1024;
-
 async function expectAnswer(stream: Socket, { send, expect = '' }: HealthCheck): Promise<void> {
   const peek = new Peek(stream, 'upstream');
   if (send !== undefined) stream.write(bytesOf(send));
-  const expected = bytesOf(expect);
   try {
-    await peek.read((answer) => {
-      if (answer.includes(expected)) return true;
-      if (answer.length > maxAnswer) throw unexpected(`${maxAnswer} bytes of answer do not hold`);
-      return undefined;
-    });
+    await peek.read(expecting(bytesOf(expect)));
   } catch (error) {
-    // What it did say is payload, and not for logs.
     throw systemCode(error) === 'ERR_UPSTREAM_CONNECT'
       ? unexpected('it closed, and had not said', error)
       : error;
@@ -115,12 +108,4 @@ async function expectAnswer(stream: Socket, { send, expect = '' }: HealthCheck):
 /** Of texts in which the schema has made each byte a character. */
 function bytesOf(text: string): Buffer {
   return Buffer.from(text, 'latin1');
-}
-
-function unexpected(what: string, cause?: unknown): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_DOWN', {
-    side: 'upstream',
-    message: `${what} what health_check.expect says`,
-    cause,
-  });
 }

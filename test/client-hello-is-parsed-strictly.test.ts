@@ -92,6 +92,9 @@ const malformed: Record<string, () => Buffer> = {
   'a repeated extension': () => hello({ extensions: [empty(23), empty(5), empty(23)] }),
   'a repeated GREASE extension': () => hello({ extensions: [empty(0x0a0a), empty(0x0a0a)] }),
   'a repeated server_name': () => hello({ extensions: [serverName('a'), serverName('a')] }),
+  'more than 200 extensions': () =>
+    hello({ extensions: Array.from({ length: 201 }, (_, index) => empty(0x2000 + index)) }),
+  'more than 200 protocols': () => hello({ extensions: [protocols(...new Array<string>(201).fill('h2'))] }),
   'a pre-shared key that is not last': () => hello({ extensions: [empty(41), empty(21)] }),
   'an empty server_name extension': () => hello({ extensions: [empty(0)] }),
   'an empty server_name list': () => hello({ extensions: [serverName()] }),

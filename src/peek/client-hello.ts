@@ -31,6 +31,9 @@ export type ReadHello = { readonly hello: ClientHello; readonly message: Buffer 
 
 /** The most that a hello may take on the wire, record headers included. */
 export const maxHelloBytes = 65_536;
+/** The most extensions, and protocols to choose from: some ten times what any client has been seen to send. */
+const maxExtensions = 200;
+const maxProtocols = 200;
 
 /**
  * Makes a reader for one connection. Call it whenever bytes have arrived, with all of them since the first; it answers
@@ -158,21 +161,20 @@ function parseClientHello(message: Buffer): ClientHello {
 function readExtensions(message: Buffer, start: number, hello: Draft): void {
   // struct { ExtensionType extension_type; opaque extension_data<0..2^16-1>; } Extension;
   const end = wholeVector(message, start, 2, message.length, 'extensions');
-  const types: number[] = [];
+  const types = new Set<number>();
   for (let at = start + 2; at < end; ) {
     if (at + 2 > end) throw invalid('extensions is cut short');
     const type = uint16(message, at);
+    if (types.has(type)) throw invalid(`extension ${type} is repeated`);
+    if (types.size === maxExtensions) throw invalid(`it has more than ${maxExtensions} extensions`);
     const dataEnd = vectorEnd(message, at + 2, 2, end, `extension ${type}`);
     // Its binders sign all that precedes them (RFC 8446 §4.2.11).
     if (type === preSharedKey && dataEnd !== end) throw invalid('pre_shared_key is not the last extension');
     readExtension(message, type, at + 4, dataEnd, hello);
-    types.push(type);
+    types.add(type);
     at = dataEnd;
   }
-  if (new Set(types).size !== types.length) {
-    throw invalid(`extension ${types.find((type, index) => types.indexOf(type) !== index)} is repeated`);
-  }
-  hello.extensions = types;
+  hello.extensions = [...types];
 }
 
 const preSharedKey = 41;
@@ -259,6 +261,7 @@ function readProtocols(message: Buffer, start: number, end: number): string[] {
   if (start + 2 === end) throw invalid('ALPN is empty');
   const protocols: string[] = [];
   for (let at = start + 2; at < end; ) {
+    if (protocols.length === maxProtocols) throw invalid(`ALPN holds more than ${maxProtocols} protocols`);
     const nameEnd = vectorEnd(message, at, 1, end, 'ALPN');
     if (nameEnd === at + 1) throw invalid('ALPN holds an empty name');
     protocols.push(message.toString('latin1', at + 1, nameEnd));

@@ -154,6 +154,7 @@ const crc32cType = 0x03;
 const zeros = Buffer.alloc(4);
 
 function checkTlvs(header: Buffer, start: number): void {
+  let isSummed = false;
   let at = start;
   while (at < header.length) {
     const value = at + 3;
@@ -161,6 +162,9 @@ function checkTlvs(header: Buffer, start: number): void {
     if (next > header.length) throw invalid('the v2 header has a TLV that reaches beyond its end');
     if (header[at] === crc32cType) {
       if (next - value !== 4) throw invalid('the v2 header has a CRC32C that is not of 4 bytes');
+      // Each takes a pass over the whole header.
+      if (isSummed) throw invalid('the v2 header has two CRC32Cs');
+      isSummed = true;
       const before = crc32c(header.subarray(0, value));
       const sum = crc32c(header.subarray(next), crc32c(zeros, before));
       if (sum !== header.readUInt32BE(value)) throw invalid('the v2 header does not match its CRC32C');

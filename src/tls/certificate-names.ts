@@ -199,9 +199,10 @@ function printAddress(bytes: Buffer): string | undefined {
 }
 
 function printAlternativeName(tag: number, bytes: Buffer): string {
-  if (tag === 0x81) return `email:${escapeBytes(bytes)}`;
-  if (tag === 0x82) return `DNS:${escapeBytes(bytes)}`;
-  if (tag === 0x86) return `URI:${escapeBytes(bytes)}`;
+  const printed = bytes.subarray(0, limits.sanLength);
+  if (tag === 0x81) return `email:${escapeBytes(printed)}`;
+  if (tag === 0x82) return `DNS:${escapeBytes(printed)}`;
+  if (tag === 0x86) return `URI:${escapeBytes(printed)}`;
   if (tag === 0x87) return `IP:${printAddress(bytes) ?? '(unreadable)'}`;
   return tag === 0xa0 ? 'otherName' : tag === 0xa4 ? 'directoryName' : 'other';
 }
@@ -225,8 +226,12 @@ const keywords: Record<string, string> = {
 function printParts(der: Buffer, parts: readonly NamePart[]): string {
   const rdns: string[] = [];
   for (const { oid, value, text, joined } of parts) {
-    // A value that cannot be read is given in hex, as RFC 4514 §2.4 has it.
-    const printed = text === undefined ? `#${whole(der, value).toString('hex')}` : escapeText(text);
+    // A value that cannot be read is given in hex, as RFC 4514 §2.4 has it. No more is escaped than can be printed: clients
+    // that nobody knows choose these names, and how long they are.
+    const printed =
+      text === undefined
+        ? `#${whole(der, value).toString('hex', 0, limits.subjectLength)}`
+        : escapeText(text.slice(0, limits.subjectLength));
     const attribute = `${keywords[oid] ?? oid}=${printed}`;
     if (joined) rdns.push(`${rdns.pop()}+${attribute}`);
     else rdns.push(attribute);

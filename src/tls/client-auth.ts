@@ -212,7 +212,7 @@ function refuseByPurpose({ names, isForClients }: Identity): Refusal | undefined
   if (isForClients) return undefined;
   return {
     code: 'ERR_CLIENT_CERT_PURPOSE',
-    what: `is not for clients: its extendedKeyUsage is ${names?.extendedKeyUsage?.join(', ') || 'empty'}`,
+    what: `is not for clients: its extendedKeyUsage is ${names?.extendedKeyUsage?.join(', ').slice(0, 300) || 'empty'}`,
     hint: 'issue one with the extendedKeyUsage clientAuth (1.3.6.1.5.5.7.3.2)',
   };
 }

@@ -128,8 +128,12 @@ function refusal(code: Code, message: string, hint: string): ProxyError {
 
 /** An upstream may present any number of names, of any characters: bounded, and in printable ASCII as RFC 4514 escapes it. */
 function shortened(text: string): string {
-  const printable = text.replace(/[^\x20-\x7e]/gu, (character) =>
-    Buffer.from(character).toString('hex').toUpperCase().replace(/../g, '\\$&'),
-  );
-  return printable.length > 300 ? `${printable.slice(0, 300)}…` : printable;
+  const printable = text
+    .slice(0, longest + 1)
+    .replace(/[^\x20-\x7e]/gu, (character) =>
+      Buffer.from(character).toString('hex').toUpperCase().replace(/../g, '\\$&'),
+    );
+  return printable.length > longest ? `${printable.slice(0, longest)}…` : printable;
 }
+
+const longest = 300;

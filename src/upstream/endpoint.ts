@@ -115,10 +115,18 @@ export function allowedAddresses(
   if (allowed.length > 0) return allowed;
   throw new ProxyError('ERR_UPSTREAM_ADDRESS_FORBIDDEN', {
     side: 'upstream',
-    message: `${host} is ${addresses.join(', ')}, which allow_addresses does not have`,
+    message: `${host} is ${listed(addresses)}, which allow_addresses does not have`,
     hint: 'if the name may be there, add its network to allow_addresses of the upstream',
   });
 }
+
+/** A name may have thousands. */
+function listed(addresses: readonly string[]): string {
+  const more = addresses.length - mostListed;
+  return `${addresses.slice(0, mostListed).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+}
+
+const mostListed = 8;
 
 const hostName =
   /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.?$/i;
