@@ -28,9 +28,10 @@ type ServedRoute = Exclude<Route, { kind: 'deny' }>;
 export async function serveConnection(raw: Socket, listener: Listener): Promise<void> {
   const connection = createConnection(raw, listener);
   listener.open.add(connection);
+  listener.entering.enter();
   listener.metrics.opened(listener.name);
   try {
-    const sides = await establish(connection);
+    const sides = await establish(connection).finally(listener.entering.leave);
     if (sides) await copy(connection, sides);
   } catch (error) {
     fail(connection, error);
@@ -119,21 +120,21 @@ async function peekHello(connection: Connection, peek: Peek): Promise<void> {
 function chooseRoute(connection: Connection): { route: ServedRoute; wildcardLabel: string | undefined } {
   const { record, listener, hello } = connection;
   record.phase = 'route';
-  const match = listener.router.match({
+  const found = listener.routes.find({
     sni: record.sni,
     alpn: hello?.alpn ?? [],
     client: record.client.address,
     ja4: record.ja4 ?? '',
     plain: hello === undefined,
   });
-  const route = match && listener.routes[match.index];
-  if (route === undefined) {
+  if (found === undefined) {
     throw new ProxyError('ERR_NO_ROUTE', {
       side: 'client',
       message: `no route of ${listener.name} takes ${describeClient(connection)}`,
       hint: hello && hintOfNoRoute(connection),
     });
   }
+  const { route, wildcardLabel } = found;
   record.route = route.label;
   connection.route = route;
   if (route.kind === 'deny') {
@@ -142,7 +143,7 @@ function chooseRoute(connection: Connection): { route: ServedRoute; wildcardLabe
       message: `route ${route.label} denies ${describeClient(connection)}`,
     });
   }
-  return { route, wildcardLabel: match?.wildcardLabel };
+  return { route, wildcardLabel };
 }
 
 function hintOfNoRoute({ record, listener }: Connection): string {

@@ -11,9 +11,9 @@ import { createGate, type Gate } from './listen/gate.ts';
 import type { WorkerMetrics } from './observe/metrics.ts';
 import { createOutbound, type Outbound } from './outbound.ts';
 import { createPeerTrust, type PeerTrust } from './proxy-protocol/trust.ts';
-import { Roster } from './roster.ts';
+import type { Roster } from './roster.ts';
 import { takesPlain, takesTls } from './route/kinds.ts';
-import { buildRouter, type Router } from './route/router.ts';
+import { buildRouter, type RouteQuery, type Router } from './route/router.ts';
 import { type Authorizer, createAuthorizer } from './tls/authorize.ts';
 import { type KeyLog, openKeyLog } from './tls/key-log.ts';
 import type { PolicyParts } from './tls/policy-servers.ts';
@@ -21,26 +21,29 @@ import { createTlsPolicy, type TlsPolicy } from './tls/terminate.ts';
 import { holdTicketMasters, type TicketMasterSource } from './tls/ticket-masters.ts';
 import type { UpstreamRegistry } from './upstream/registry.ts';
 import type { Resolver } from './upstream/resolve.ts';
+import { createUsers, type Users } from './users.ts';
 
 /** A listener's rules, ready to serve. */
 export type Listener = {
   readonly name: string;
-  readonly config: ListenerConfig;
+  /** Without its routes: an open connection keeps its listener, and must not keep all their names. */
+  readonly config: Omit<ListenerConfig, 'routes'>;
   readonly logger: Logger;
   readonly accessLog: { readonly closed: boolean; readonly opened: boolean };
   /** Who has to send a PROXY header; undefined: nobody. */
   readonly trustsPeer: PeerTrust | undefined;
   readonly admission: Admission;
   readonly handshakes: Gate;
-  readonly router: Router;
-  readonly routes: readonly Route[];
+  readonly routes: RouteTable;
+  /** Connections that are still being established. */
+  readonly entering: Users;
   /** Which kinds of client its routes are for. With plain ones only, nothing is peeked at. */
   readonly takesPlain: boolean;
   readonly takesTls: boolean;
   readonly cancels: CancelRegistry;
   readonly descriptors: DescriptorBudget;
   readonly metrics: WorkerMetrics;
-  /** Connections being served, for a drain. */
+  /** Connections being served, under whatever configuration they came. */
   readonly open: Roster<Connection>;
   /** By route and code: what was told once, with what to do about it. */
   readonly told: Set<string>;
@@ -60,6 +63,16 @@ export type Route = { readonly label: string | number } & (
   | { readonly kind: 'off'; readonly outbound: Outbound }
 );
 
+/** The routes of a listener, for those who are not established yet. */
+export type RouteTable = {
+  readonly find: (query: RouteQuery) => RouteFound | undefined;
+  /** Nobody asks any more. */
+  readonly clear: () => void;
+};
+
+/** `wildcardLabel` is what `*` stood for, if the name was a `*`. */
+export type RouteFound = { readonly route: Route; readonly wildcardLabel: string | undefined };
+
 export type Service = {
   readonly listeners: readonly Listener[];
   /** By all that each is made of. */
@@ -67,11 +80,17 @@ export type Service = {
   /** Starts and ends what lives beside connections: the threads of `authorize`. */
   readonly ready: () => Promise<void>;
   readonly close: () => Promise<void>;
+  /**
+   * Nobody comes under it any more: when those are established who are still on their way in, threads and routes go. An
+   * established connection needs neither, and may stay for weeks.
+   */
+  readonly retire: () => void;
 };
 
 /** What outlives a configuration. The ticket masters are those of all processes that serve it. */
 export type Surroundings = {
   readonly logger: Logger;
+  readonly open: Roster<Connection>;
   /** Unless the configuration has masters of its own. */
   readonly ticketMasters: TicketMasterSource;
   readonly descriptors: DescriptorBudget;
@@ -99,9 +118,15 @@ export function buildService(loaded: LoadedConfig, surroundings: Surroundings, f
   }
   const authorizers = new Map<string, Authorizer>();
   const policies: Policies = new Map();
+  const close = async () => {
+    for (const { routes } of listeners) routes.clear();
+    await Promise.all([...authorizers.values()].map((authorizer) => authorizer.close()));
+  };
+  const entering = createUsers();
   const shared: Shared = {
     outbound: (name) => known(outbounds, name),
     ...surroundings,
+    entering,
     accessLog: { closed: loaded.config.log.access, opened: loaded.config.log.access_open },
     policy: sharedPolicies(
       loaded,
@@ -112,39 +137,41 @@ export function buildService(loaded: LoadedConfig, surroundings: Surroundings, f
     authorizer(path) {
       let authorizer = authorizers.get(path);
       if (authorizer === undefined) {
-        authorizer = createAuthorizer(path, {
-          onOutput: (text) =>
-            logger.info({ module: path, text: text.slice(0, 2000) }, 'authorize module wrote'),
-        });
+        authorizer = createAuthorizer(path, { onOutput: outputLogger(logger, path) });
         authorizers.set(path, authorizer);
       }
       return authorizer;
     },
   };
+  const listeners = Object.entries(loaded.config.listeners).map(([name, config]) =>
+    buildListener(name, config, shared),
+  );
   return {
-    listeners: Object.entries(loaded.config.listeners).map(([name, config]) =>
-      buildListener(name, config, shared),
-    ),
+    listeners,
     policies,
     async ready() {
       await Promise.all([...authorizers.values()].map((authorizer) => authorizer.ready()));
     },
-    async close() {
-      await Promise.all([...authorizers.values()].map((authorizer) => authorizer.close()));
-    },
+    close,
+    retire: () => entering.close(() => void close()),
   };
 }
 
+/** Made out here, where it cannot keep a configuration: an open connection keeps its route, and that the check. */
+function outputLogger(logger: Logger, module: string): (text: string) => void {
+  return (text) => logger.info({ module, text: text.slice(0, 2000) }, 'authorize module wrote');
+}
+
 type Shared = Surroundings & {
+  readonly entering: Users;
   readonly accessLog: Listener['accessLog'];
   readonly outbound: (name: string | undefined) => Outbound;
   readonly policy: (config: TerminateConfig) => TlsPolicy;
   readonly authorizer: (path: string) => Authorizer;
 };
 
-function buildListener(name: string, config: ListenerConfig, shared: Shared): Listener {
+function buildListener(name: string, { routes, ...config }: ListenerConfig, shared: Shared): Listener {
   const from = config.accept_proxy_protocol?.from;
-  const routes = config.routes.map((route, index) => buildRoute(route, index, shared));
   return {
     name,
     config,
@@ -155,13 +182,31 @@ function buildListener(name: string, config: ListenerConfig, shared: Shared): Li
     trustsPeer: from && createPeerTrust(from),
     admission: createAdmission(config, shared.countsOf(name, config.limits)),
     handshakes: createGate(config.limits.handshakes),
-    router: buildRouter(config.routes),
-    routes,
-    takesPlain: takesPlain(config.routes),
-    takesTls: takesTls(config.routes),
+    routes: createRouteTable(
+      buildRouter(routes),
+      routes.map((route, index) => buildRoute(route, index, shared)),
+    ),
+    entering: shared.entering,
+    takesPlain: takesPlain(routes),
+    takesTls: takesTls(routes),
     cancels: shared.cancelsOf(name),
-    open: new Roster(),
+    open: shared.open,
     told: new Set(),
+  };
+}
+
+/** It must know nothing else of its configuration, which an open connection would keep with it. */
+function createRouteTable(router: Router, routes: readonly Route[]): RouteTable {
+  let table = { router, routes };
+  return {
+    find(query) {
+      const match = table.router.match(query);
+      const route = match && table.routes[match.index];
+      return route && { route, wildcardLabel: match.wildcardLabel };
+    },
+    clear() {
+      table = { router: { match: () => undefined }, routes: [] };
+    },
   };
 }
 

@@ -15,14 +15,14 @@ export async function whyUnwelcome(
   if (old === undefined || record.phase !== 'splice') return undefined;
   if (listener === undefined) return 'its listener was removed';
   if (!listener.admission.allows(record.client.address)) return 'its address is no longer let in';
-  const match = listener.router.match({
+  const found = listener.routes.find({
     sni: record.sni,
     alpn: connection.offered,
     client: record.client.address,
     ja4: record.ja4 ?? '',
     plain: record.ja4 === undefined,
   });
-  const route = match && listener.routes[match.index];
+  const route = found?.route;
   if (route === undefined || !leadsAlike(old, route)) return 'its route was removed';
   if (route.kind !== 'terminate' || old.kind !== 'terminate') return undefined;
   return whyClientUnwelcome(connection, old, route);

@@ -10,6 +10,7 @@ import { createDescriptorBudget } from './listen/descriptors.ts';
 import { socketKey } from './listen/inherited.ts';
 import { type Bound, bind } from './listen/listener.ts';
 import type { Quota } from './quota.ts';
+import { Roster } from './roster.ts';
 import { buildService, type Listener, type Service, type Surroundings } from './service.ts';
 import { whyUnwelcome } from './still-welcome.ts';
 import { createUpstreamRegistry, type UpstreamRegistry } from './upstream/registry.ts';
@@ -56,8 +57,10 @@ type Socket = { readonly bound: Bound; listener: Listener | undefined };
 
 export function createWorker(around: Around): Worker {
   const cancels = new Map<string, CancelRegistry>();
+  const open = new Roster<Connection>();
   const surroundings: Surroundings = {
     ...around,
+    open,
     upstreams: around.upstreams ?? createUpstreamRegistry({ logger: around.logger }),
     resolver: around.resolver ?? createResolver(),
     descriptors: createDescriptorBudget(),
@@ -78,27 +81,13 @@ export function createWorker(around: Around): Worker {
   /** By drains: two that overlap tell the same number. */
   const cut = new Set<Connection>();
   let current: Service | undefined;
-  let former: Service[] = [];
-
-  function* connections(): Iterable<Connection> {
-    for (const service of current ? [...former, current] : former) {
-      for (const { open } of service.listeners) yield* open.all();
-    }
-  }
-
-  /** Services of the past that nobody uses any more. */
-  function sweep(): void {
-    const isIdle = (service: Service) => service.listeners.every(({ open }) => open.size === 0);
-    for (const service of former.filter(isIdle)) void service.close();
-    former = former.filter((service) => !isIdle(service));
-  }
 
   const unread = setInterval(() => {
-    for (const { splice } of connections()) splice?.checkUnread();
+    for (const { splice } of open.all()) splice?.checkUnread();
   }, unreadMs).unref();
 
   return {
-    connections,
+    connections: open.all.bind(open),
     listener: (name) => current?.listeners.find((listener) => listener.name === name),
     bound: () => boundByListener(current, sockets),
     async prepare(loaded) {
@@ -114,12 +103,11 @@ export function createWorker(around: Around): Worker {
       }
       return {
         commit() {
-          const open = [...connections()];
-          if (current) former.push(current);
+          const former = current;
           current = service;
           switchTo(service, sockets, added);
-          sweep();
-          for (const connection of open) void endUnwelcome(connection, service);
+          former?.retire();
+          for (const connection of open.all()) void endUnwelcome(connection, service);
         },
         async abort() {
           await dropAll(added, sockets);
@@ -129,10 +117,10 @@ export function createWorker(around: Around): Worker {
     },
     async drain(graceMs) {
       const closed = Promise.all([...sockets.values()].map(({ bound }) => bound.close()));
-      await ended(connections, graceMs, cut);
+      await ended(open, graceMs, cut);
       clearInterval(unread);
       await closed;
-      await Promise.all([...former, ...(current ? [current] : [])].map((service) => service.close()));
+      await current?.close();
       return cut.size;
     },
   };
@@ -223,21 +211,15 @@ function boundByListener(
 }
 
 /** Resolves when no connection is left; those that had to be ended are added to `cut`. */
-async function ended(
-  connections: () => Iterable<Connection>,
-  graceMs: number,
-  cut: Set<Connection>,
-): Promise<void> {
+async function ended(connections: Roster<Connection>, graceMs: number, cut: Set<Connection>): Promise<void> {
   const until = performance.now() + graceMs;
   for (;;) {
-    let open = 0;
-    for (const connection of connections()) {
-      open += 1;
+    for (const connection of connections.all()) {
       if (performance.now() < until || cut.has(connection)) continue;
       cut.add(connection);
       endConnection(connection, 'ERR_SHUTDOWN', `the proxy is stopping; it waited ${graceMs} ms`);
     }
-    if (open === 0) return;
+    if (connections.size === 0) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

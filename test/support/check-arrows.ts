@@ -28,6 +28,7 @@ const leaves = [
   'stream.ts',
   'reader.ts',
   'roster.ts',
+  'users.ts',
   'collector.ts',
   'cancellation.ts',
   'ciphers.ts',
