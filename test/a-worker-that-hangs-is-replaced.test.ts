@@ -29,7 +29,7 @@ async function start(t: TestContext, heartbeat: HeartbeatTimes) {
     logger: createLogger('debug', { write: (line: string) => void lines.push(JSON.parse(line)) }),
     settings: {
       log: { level: 'info', destination: `${directory}/workers.log` },
-      ticketMasters: createTicketMasters(Number.POSITIVE_INFINITY).read(),
+      ticketMasters: createTicketMasters(60_000).read(),
     },
     workers: 2,
     heartbeat,

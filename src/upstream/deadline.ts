@@ -19,10 +19,19 @@ export function startDeadline(ms: number, parent: Signal, expired: () => Error):
   let remaining = ms;
   let startedAt = 0;
   let timer: NodeJS.Timeout | undefined;
+  let lastLook: NodeJS.Immediate | undefined;
+  // A loop that stood still finds the timer due together with answers that came in time: they are read first.
+  const due = () => {
+    lastLook = setImmediate(() => signal.abort(expired()));
+  };
+  const halt = () => {
+    clearTimeout(timer);
+    clearImmediate(lastLook);
+  };
   const resume = () => {
     if (remaining === Number.POSITIVE_INFINITY) return;
     startedAt = performance.now();
-    timer = setTimeout(() => signal.abort(expired()), remaining);
+    timer = setTimeout(due, remaining);
   };
   if (parent.aborted) follow();
   else {
@@ -33,11 +42,11 @@ export function startDeadline(ms: number, parent: Signal, expired: () => Error):
     signal,
     resume,
     pause() {
-      clearTimeout(timer);
+      halt();
       remaining = Math.max(0, remaining - (performance.now() - startedAt));
     },
     stop() {
-      clearTimeout(timer);
+      halt();
       parent.removeEventListener('abort', follow);
     },
   };

@@ -32,12 +32,15 @@ export async function through(
   const tls = mode === 'rewrap' ? { authority: 'test', server_name: 'a.example' } : undefined;
   const ways = { plain: 'off', passthrough: 'passthrough', terminate: undefined, rewrap: undefined };
   const route = { tls: ways[mode] ?? { certificates: 'own' }, upstream: 'app' };
+  // The three of them share one thread, and on a loaded machine it takes seconds to come round to each handshake.
+  const unhurried = { connect: '60s' };
+  const timeouts = { client_hello: '60s', handshake: '60s' };
   const proxy = await startProxy(
     t,
     {
       ...own.sections,
-      listeners: { in: { ...listener, routes: [route] } },
-      upstreams: { app: { endpoints: [`127.0.0.1:${port}`], tls } },
+      listeners: { in: { timeouts, ...listener, routes: [route] } },
+      upstreams: { app: { endpoints: [`127.0.0.1:${port}`], tls, timeouts: unhurried } },
     },
     own.files,
   );
