@@ -2,6 +2,7 @@
 import { type ConnectionCode, type Side, systemCode } from '../errors.ts';
 import { alertIn } from '../openssl-errors.ts';
 import { abort, type Stream } from '../stream.ts';
+import { unsentBytes, whetherReset } from './tls-writes.ts';
 
 /** Payload so far, counted while it moves: `in` from the client, `out` to the client. */
 export type Bytes = { in: number; out: number };
@@ -97,7 +98,7 @@ export class Splice {
     const onData = (chunk: Buffer, done = freeing(chunk)) => this.#onData(direction, chunk, done);
     if (reader) reader.deliver = onData;
     else stream.on('data', onData);
-    stream.on('end', () => this.#onEnd(direction));
+    stream.on('end', () => this.#judgeEnd(direction));
     stream.on('error', (error: Error) => {
       // After a bad record or a refused renegotiation Node leaves the TLS socket open. (Never destroy it after its raw one.)
       if (!direction.from.raw.destroyed) stream.destroy();
@@ -107,7 +108,7 @@ export class Splice {
     direction.to.stream.on('drain', () => stream.resume());
     // What came between the dial and here is not told again. ('end' comes on paused streams too, if nothing is left to read.)
     if (stream.closed) setImmediate(() => this.#onClose(direction));
-    else if (stream.readableEnded) this.#onEnd(direction);
+    else if (stream.readableEnded) this.#judgeEnd(direction);
   }
 
   #onData(direction: Direction, chunk: Buffer, written: (() => void) | undefined): void {
@@ -116,6 +117,16 @@ export class Splice {
     else this.#bytes.out += chunk.length;
     if (chunk.length === fullRecord && !direction.isGathering) gather(direction);
     if (!direction.to.stream.write(chunk, written)) direction.from.stream.pause();
+  }
+
+  #judgeEnd(direction: Direction): void {
+    whetherReset(direction.from, (isReset) => {
+      if (!isReset) this.#onEnd(direction);
+      else {
+        this.#onGone(direction, undefined);
+        abort(direction.from);
+      }
+    });
   }
 
   #onEnd(direction: Direction): void {
@@ -222,12 +233,6 @@ function scatter(direction: Direction): void {
 
 /** The most that a record carries (RFC 8446 §5.1). */
 const fullRecord = 16 * 1024;
-
-/** What TLS has encrypted and not sent yet. No public property tells; should a later Node have no such one, nothing is unsent. */
-function unsentBytes({ stream, raw }: Stream): number {
-  if (stream === raw) return 0;
-  return (stream as { _handle?: { writeQueueSize?: number } | null })._handle?.writeQueueSize ?? 0;
-}
 
 /** Several times what payload can take: a chunk that is being written, and the stream's high-water mark. */
 const maxUnsent = 1024 * 1024;
