@@ -12,7 +12,7 @@ import { type Bound, bind } from './listen/listener.ts';
 import type { Quota } from './quota.ts';
 import { Roster } from './roster.ts';
 import { buildService, type Listener, type Service, type Surroundings } from './service.ts';
-import { whyUnwelcome } from './still-welcome.ts';
+import { endUnwelcome } from './still-welcome.ts';
 import { createUpstreamRegistry, type UpstreamRegistry } from './upstream/registry.ts';
 import { createResolver, type Resolver } from './upstream/resolve.ts';
 
@@ -107,7 +107,12 @@ export function createWorker(around: Around): Worker {
           current = service;
           switchTo(service, sockets, added);
           former?.retire();
-          for (const connection of open.all()) void endUnwelcome(connection, service);
+          void endUnwelcome(open.all(), {
+            listeners: new Map(service.listeners.map((listener) => [listener.name, listener])),
+            isCurrent: () => current === service,
+            end: (connection, reason) => endConnection(connection, 'ERR_CLOSED_ON_CHANGE', reason),
+            logger: around.logger,
+          });
         },
         async abort() {
           await dropAll(added, sockets);
@@ -186,14 +191,6 @@ async function dropAll(dropped: ReadonlyMap<string, Socket>, sockets: Map<string
 
 function keyOf(address: string, { name }: Listener): string {
   return socketKey(address, name);
-}
-
-/** With `close_on_change`: ends a connection that the new configuration would not let in. */
-async function endUnwelcome(connection: Connection, service: Service): Promise<void> {
-  const listener = service.listeners.find(({ name }) => name === connection.listener.name);
-  if (!(listener ?? connection.listener).config.close_on_change) return;
-  const reason = await whyUnwelcome(connection, listener);
-  if (reason !== undefined) endConnection(connection, 'ERR_CLOSED_ON_CHANGE', reason);
 }
 
 /** In the order of the configuration. */

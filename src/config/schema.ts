@@ -186,7 +186,9 @@ const listener = z.strictObject({
   close_on_change: z
     .boolean()
     .default(false)
-    .describe('A reload ends connections that it would no longer let in.'),
+    .describe(
+      'A reload ends connections that it would no longer let in. A check (`authorize`) that gives no answer ends none.',
+    ),
   routes: z
     .array(route)
     .min(1, 'expected at least one route')

@@ -29,6 +29,7 @@ const leaves = [
   'reader.ts',
   'roster.ts',
   'users.ts',
+  'pacer.ts',
   'collector.ts',
   'cancellation.ts',
   'ciphers.ts',
