@@ -9,6 +9,7 @@ export const notOfThePackage: readonly string[] = [
   'commands-in-the-docs-exist',
   'each-code-is-documented-and-seen',
   'links-in-the-docs-lead-somewhere',
+  'nobody-is-sent-to-another-package',
   'the-fuzzer-finds-what-breaks-a-parser',
   'the-reference-follows-the-schema',
 ];

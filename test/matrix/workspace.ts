@@ -42,7 +42,7 @@ export function makeWorkspace(directory: string): string {
   for (const name of readByTests) cpSync(join(root, name), join(work, name), { recursive: true });
   symlinkSync(join(app, 'node_modules'), join(work, 'node_modules'));
   // Last: it tells that all the rest is there.
-  symlinkSync(join(app, 'node_modules/penstock/dist'), join(work, 'src'));
+  symlinkSync(join(app, 'node_modules/penstock-proxy/dist'), join(work, 'src'));
   return work;
 }
 
