@@ -16,7 +16,7 @@ import type { Listener, Route } from './service.ts';
 import { Splice, type SpliceEnd } from './splice/splice.ts';
 import { readPreamble } from './starttls/postgres.ts';
 import { abort, closeWith, type Stream } from './stream.ts';
-import { type Terminated, unannounced } from './tls/terminate.ts';
+import { unannounced } from './tls/terminate.ts';
 import type { Endpoint } from './upstream/endpoint.ts';
 import { watchDown } from './upstream/endpoint-state.ts';
 
@@ -237,16 +237,11 @@ async function openClient(
 }
 
 async function terminate(connection: Connection, route: TerminateRoute): Promise<Stream> {
-  const { record, raw, listener, hello } = connection;
+  const { record, raw, hello } = connection;
   record.phase = 'handshake';
   await enterGate(connection);
   const startedAt = performance.now();
-  let done: Terminated;
-  try {
-    done = await route.policy.handshake(raw, hello ?? unannounced);
-  } finally {
-    listener.handshakes.leave();
-  }
+  const done = await route.policy.handshake(raw, hello ?? unannounced);
   record.handshakeMs = milliseconds(performance.now() - startedAt);
   record.tls = { version: done.version, cipher: done.cipher, resumed: done.resumed };
   record.alpn = done.alpn;
@@ -260,7 +255,10 @@ async function terminate(connection: Connection, route: TerminateRoute): Promise
   return connection.stream;
 }
 
-/** Waits for a turn; the deadline runs on. A client that goes meanwhile is passed over. */
+/**
+ * Waits until it may be computed for: a ClientHello is answered in the turn of the event loop in which TLS is handed it. The
+ * deadline runs on, and a client that goes meanwhile is passed over.
+ */
 async function enterGate(connection: Connection): Promise<void> {
   const { raw, listener } = connection;
   const turn = listener.handshakes.enter(() => raw.destroyed);
@@ -284,8 +282,8 @@ function noTurn({ name, config }: Listener): ProxyError {
   const { handshakes } = config.limits;
   return new ProxyError('ERR_HANDSHAKE_LIMIT', {
     side: 'proxy',
-    message: `${handshakes} handshakes were in progress, and none ended in time for this one`,
-    hint: `raise listeners.${name}.limits.handshakes, or see who stalls them`,
+    message: `this worker answers ${handshakes} ClientHellos in one turn of its event loop, and this one's turn came too late`,
+    hint: `start more workers, bound clients by limits.rate_per_ip, or raise listeners.${name}.limits.handshakes`,
   });
 }
 

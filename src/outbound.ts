@@ -23,6 +23,7 @@ export type Outbound = {
   readonly upstream: Upstream;
   readonly originator: Originator | undefined;
   readonly sendProxyProtocol: ProxyProtocolOut | undefined;
+  /** TCP while the client's handshake runs: never where silent clients would take the places that the upstream has. */
   readonly early: boolean;
 };
 
@@ -39,7 +40,7 @@ export function createOutbound(
     upstream: createUpstream(name, config, resolver, state),
     originator: config.tls && originatorFor(name, config.tls, loaded, keyLog),
     sendProxyProtocol: config.send_proxy_protocol,
-    early: config.dial === 'early',
+    early: config.dial === 'early' && config.limits.connections === Number.POSITIVE_INFINITY,
   };
 }
 

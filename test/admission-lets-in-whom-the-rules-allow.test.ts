@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { BlockList } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { blockList, inBlockList } from '../src/address.ts';
 import { createAddressLimits, createTokenBuckets } from '../src/listen/address-limits.ts';
 import { createAdmission } from '../src/listen/admission.ts';
@@ -12,8 +13,9 @@ import { createGate } from '../src/listen/gate.ts';
 import { localQuota } from '../src/quota.ts';
 import { createAuthority } from './support/certificates.ts';
 import { capturedHello } from './support/client-hellos.ts';
-import { echoUpstream, tlsTalk } from './support/clients.ts';
+import { echoUpstream } from './support/clients.ts';
 import { eventually } from './support/eventually.ts';
+import { sslRequest } from './support/postgres.ts';
 import { type RunningProxy, startProxy } from './support/proxy.ts';
 import { type RawClient, rawClient, unixClient } from './support/raw-client.ts';
 
@@ -228,71 +230,69 @@ describe('handshakes in progress', () => {
       t,
       {
         certificates: { own: { cert: 'own.crt', key: 'own.key' } },
-        listeners: { gated: { limits: { handshakes: 1 }, ...listener, routes }, free: { routes } },
+        listeners: { gated: { limits: { handshakes: 1 }, ...listener, routes } },
         upstreams: { echo: { endpoints: [`127.0.0.1:${port}`] } },
       },
       { 'own.crt': chain, 'own.key': key },
     );
   }
 
-  /** Within its handshake: it has said hello, been answered, and now says nothing. */
-  async function stall(t: TestContext, port: number): Promise<RawClient> {
-    const client = rawClient(t, port);
-    client.socket.write(capturedHello('node-26'));
-    await client.until(1);
-    return client;
+  /** So many that were accepted, and then say hello at once; they stay, and say nothing more. */
+  async function burst(t: TestContext, port: number, count: number): Promise<RawClient[]> {
+    const clients = Array.from({ length: count }, () => rawClient(t, port));
+    for (const { socket } of clients) socket.write(sslRequest);
+    await Promise.all(clients.map((client) => client.until(1)));
+    for (const { socket } of clients) socket.write(capturedHello('node-26'));
+    return clients;
   }
 
-  it('beyond the limit wait their turn, and are served when it comes', async (t) => {
-    const proxy = await gatedProxy(t, {});
-    const holder = await stall(t, proxy.port('gated'));
-    const gone = rawClient(t, proxy.port('gated'));
-    gone.socket.write(capturedHello('node-26'));
-    const waiting = rawClient(t, proxy.port('gated'));
-    waiting.socket.write(capturedHello('node-26'));
-    // Time enough for whole connections elsewhere, but none for the two.
-    assert.equal((await tlsTalk(proxy.port('free'))).text, 'ping');
-    assert.equal((await tlsTalk(proxy.port('free'))).text, 'ping');
-    assert.equal(waiting.received().length, 0);
-    // Who has gone is passed over.
-    gone.socket.resetAndDestroy();
-    await proxy.connectionLine(({ listener, code }) => listener === 'gated' && code === 'ERR_CLIENT_CLOSED');
-    holder.socket.resetAndDestroy();
-    await waiting.until(1);
-    waiting.socket.resetAndDestroy();
-    assert.equal((await tlsTalk(proxy.port('gated'))).text, 'ping');
+  it('are answered however many clients stall theirs: a place is for computing, not for waiting', async (t) => {
+    const proxy = await gatedProxy(t, { starttls: 'postgres', timeouts: { handshake: 'off' } });
+    const stalled = await burst(t, proxy.port('gated'), 50);
+    await Promise.all(stalled.map((client) => client.until(2)));
+    const honest = await burst(t, proxy.port('gated'), 1);
+    await honest[0]?.until(2);
+    assert.ok(stalled.every(({ socket }) => !socket.closed));
   });
 
   it('have their deadline while they wait, and the log says that the limit was it', async (t) => {
-    const proxy = await gatedProxy(t, { timeouts: { client_hello: 'off', handshake: '300ms' } });
-    // Who waits came first, so that its time is over before the holder's.
-    const waiting = rawClient(t, proxy.port('gated'));
-    await waiting.connected;
-    await stall(t, proxy.port('gated'));
-    waiting.socket.write(capturedHello('node-26'));
-    assert.equal((await waiting.closed).received.length, 0);
+    const timeouts = { client_hello: 'off', handshake: '20ms' };
+    const proxy = await gatedProxy(t, { starttls: 'postgres', timeouts });
+    // A millisecond is left to them when they say hello, and only one of them is computed for at a time.
+    const clients = await burst(t, proxy.port('gated'), 100);
+    await Promise.all(clients.map(({ closed }) => closed));
     const line = await proxy.connectionLine(({ code }) => code === 'ERR_HANDSHAKE_LIMIT');
     assert.equal(line['side'], 'proxy');
     assert.match(String(line['hint']), /listeners\.gated\.limits\.handshakes/);
-    await proxy.connectionLine(({ code }) => code === 'ERR_TLS_HANDSHAKE_TIMEOUT');
   });
 
-  it('that are given up leave nothing behind, though nobody gets on', () => {
+  const stays = () => false;
+
+  it('beyond the limit wait for a later turn of the event loop, in order, and whoever has gone is passed over', async () => {
+    const gate = createGate(2);
+    const came: number[] = [];
+    const gone = new Set([4]);
+    for (let client = 0; client < 8; client += 1) {
+      const turn = gate.enter(() => gone.has(client));
+      if (turn === undefined) came.push(client);
+      else void turn.come.then(() => came.push(client));
+    }
+    const turns: number[][] = [];
+    for (let turn = 0; turn < 4; turn += 1) {
+      turns.push(came.splice(0));
+      await nextTurn();
+    }
+    assert.deepEqual(turns, [[0, 1], [2, 3], [5, 6], [7]]);
+  });
+
+  it('that are given up leave nothing behind', async () => {
     const gate = createGate(1);
-    assert.equal(
-      gate.enter(() => false),
-      undefined,
-    );
-    const first = gate.enter(() => false);
-    const turns = Array.from({ length: 10_000 }, () => gate.enter(() => true));
-    assert.equal(gate.waiting(), 10_001);
+    assert.equal(gate.enter(stays), undefined);
+    const turns = Array.from({ length: 10_000 }, () => gate.enter(stays));
+    assert.equal(gate.waiting(), 10_000);
     for (const turn of turns) turn?.giveUp();
-    assert.equal(gate.waiting(), 1);
-    first?.giveUp();
-    gate.leave();
-    assert.equal(
-      gate.enter(() => false),
-      undefined,
-    );
+    assert.equal(gate.waiting(), 0);
+    await nextTurn();
+    assert.equal(gate.enter(stays), undefined);
   });
 });

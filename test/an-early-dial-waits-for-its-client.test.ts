@@ -10,6 +10,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { ConfigError } from '../src/config/load.ts';
 import { capturedHello } from './support/client-hellos.ts';
+import { tlsTalk } from './support/clients.ts';
 import { eventually } from './support/eventually.ts';
 import { ownCertificate } from './support/own-certificate.ts';
 import { startProxy } from './support/proxy.ts';
@@ -200,6 +201,15 @@ describe('an early dial', () => {
     assert.equal(text, '');
     const line = await proxy.connectionLine();
     assert.deepEqual([line['code'], line['phase']], ['ERR_UPSTREAM_CONNECT_TIMEOUT', 'connect']);
+  });
+
+  it('is not made where silent clients would take the places that the upstream has', async (t) => {
+    const upstream = await watched(t);
+    const proxy = await earlyProxy(t, [upstream.port], { limits: { connections: 1 } });
+    const silent = await Promise.all([stall(t, proxy.port()), stall(t, proxy.port())]);
+    assert.equal((await tlsTalk(proxy.port(), { servername: 'a.example' })).text, 'ping');
+    assert.ok(silent.every(({ socket }) => !socket.closed));
+    assert.equal(upstream.sockets.length, 1);
   });
 
   it('is not to be had with client authentication', async (t) => {

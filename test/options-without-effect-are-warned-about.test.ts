@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { load } from './support/configuration.ts';
 
-test('what an upstream says of endpoints that are down, when nothing finds them so, and of a queue for no limit', async (t) => {
+test('what an upstream says of endpoints that are down, when nothing finds them so, of a queue for no limit, of an early dial', async (t) => {
   const text = `listeners: { a: { bind: ":1", routes: [{ deny: true }] } }
 upstreams:
   quiet: { endpoints: ["h:1"], slow_start: off, limits: { connections: false }, on_down: keep, all_down: fail }
@@ -14,6 +14,7 @@ upstreams:
   c: { endpoints: ["h:1"], limits: { queue: {} } }
   d: { endpoints: ["h:1"], health_check: { type: tcp, send: x, expect: y } }
   e: { endpoints: ["{sni}:1"], allow_addresses: 10.0.0.0/8, health_check: { type: tcp } }
+  f: { endpoints: ["h:1"], dial: early, limits: { connections: 5 } }
 `;
   const { warnings } = await load(t, text);
   assert.deepEqual(warnings, [
@@ -24,6 +25,7 @@ upstreams:
     'penstock.yaml:9:61 upstreams.d.health_check.send: `type: tcp` sends nothing of yours',
     'penstock.yaml:9:72 upstreams.d.health_check.expect: `type: tcp` does not look for it',
     'penstock.yaml:10:61 upstreams.e.health_check: all endpoints are templates, and those are not checked',
+    'penstock.yaml:11:34 upstreams.f.dial: under `limits.connections` it dials after the handshake: silent clients would take the places',
   ]);
 });
 

@@ -136,7 +136,7 @@ function checkHealth({ health_check, tls, endpoints }: UpstreamConfig, path: Pat
 }
 
 function warnOfNoEffect(upstream: UpstreamConfig, path: Path, report: Report): void {
-  const { health_check, outlier, on_down, all_down, slow_start, limits } = upstream;
+  const { health_check, outlier, on_down, all_down, slow_start, limits, dial } = upstream;
   const warn = (option: readonly string[], why: string) => report.warn([...path, ...option], why);
   if (on_down === 'close' && health_check === undefined) {
     warn(['on_down'], 'without `health_check` no endpoint is found down');
@@ -148,5 +148,11 @@ function warnOfNoEffect(upstream: UpstreamConfig, path: Path, report: Report): v
   }
   if (limits.queue !== undefined && limits.connections === Number.POSITIVE_INFINITY) {
     warn(['limits', 'queue'], 'without `limits.connections` nobody has to wait');
+  }
+  if (dial === 'early' && limits.connections !== Number.POSITIVE_INFINITY) {
+    warn(
+      ['dial'],
+      'under `limits.connections` it dials after the handshake: silent clients would take the places',
+    );
   }
 }

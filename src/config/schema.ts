@@ -148,7 +148,9 @@ const listenerLimits = z
       .describe('New connections of one client address, such as `50/s`; bursts of one second.'),
     handshakes: countOrOff
       .prefault(1000)
-      .describe('TLS handshakes in progress; more wait, within their deadline.'),
+      .describe(
+        'ClientHellos that a worker answers in one turn of its event loop; more wait, within their deadline. Who is silent after that is waited for and holds no place.',
+      ),
   })
   .prefault({});
 

@@ -95,7 +95,9 @@ export const upstream = z.strictObject({
   dial: z
     .enum(['after_handshake', 'early'])
     .default('after_handshake')
-    .describe('`early`: TCP to the upstream while the client’s handshake runs (never with client_auth).'),
+    .describe(
+      '`early`: TCP to the upstream while the client’s handshake runs (never with client_auth, and not under `limits.connections`: silent clients would take its places).',
+    ),
   limits: z
     .strictObject({
       connections: countOrOff

@@ -1,13 +1,14 @@
-/** Lets a bounded number through at a time; the rest wait in order. */
+/**
+ * Paces what computes: so many go ahead in one turn of the event loop, the rest wait in order, and whatever else is served is
+ * served in between. Whoever has gone ahead holds no place: a client that is silent then keeps nobody from anything.
+ */
 
 export type Gate = {
   /**
-   * undefined: came in at once. Otherwise `come` resolves when there is room; `leave` makes room again. `cancelled` is asked
-   * when the turn comes: whoever has gone meanwhile is passed over and its promise stays pending, so it must not be awaited
-   * alone.
+   * undefined: go ahead at once. Otherwise `come` resolves when the turn has come. `cancelled` is asked then: whoever has gone
+   * meanwhile is passed over and its promise stays pending, so it must not be awaited alone.
    */
   readonly enter: (cancelled: () => boolean) => Turn | undefined;
-  readonly leave: () => void;
   /** How many wait. */
   readonly waiting: () => number;
 };
@@ -17,29 +18,38 @@ export type Turn = { readonly come: Promise<void>; readonly giveUp: () => void }
 
 type Waiter = { readonly cancelled: () => boolean; readonly resolve: () => void };
 
+/** `limit` a turn; Infinity: nobody waits. */
 export function createGate(limit: number): Gate {
   const waiting = new Set<Waiter>();
-  let inside = 0;
+  let left = limit;
+  let isCounting = false;
+
+  function nextTurn(): void {
+    left = limit;
+    for (const next of waiting) {
+      if (left === 0) break;
+      waiting.delete(next);
+      if (next.cancelled()) continue;
+      left -= 1;
+      next.resolve();
+    }
+    isCounting = left < limit;
+    if (isCounting) setImmediate(nextTurn);
+  }
+
   return {
     waiting: () => waiting.size,
     enter(cancelled) {
-      if (inside < limit) {
-        inside += 1;
+      if (left > 0) {
+        left -= 1;
+        if (!isCounting && limit !== Number.POSITIVE_INFINITY) setImmediate(nextTurn);
+        isCounting = true;
         return undefined;
       }
       const { promise, resolve } = deferred();
       const waiter = { cancelled, resolve };
       waiting.add(waiter);
       return { come: promise, giveUp: () => void waiting.delete(waiter) };
-    },
-    leave() {
-      for (const next of waiting) {
-        waiting.delete(next);
-        if (next.cancelled()) continue;
-        next.resolve();
-        return;
-      }
-      inside -= 1;
     },
   };
 }
