@@ -9,6 +9,7 @@ import type { Listener, Route } from './service.ts';
 import type { Splice } from './splice/splice.ts';
 import { abort, type Stream } from './stream.ts';
 import type { ClientCert } from './tls/client-auth.ts';
+import type { LastAlert } from './tls/last-alert.ts';
 
 export type Connection = Member & {
   readonly raw: Socket;
@@ -22,6 +23,8 @@ export type Connection = Member & {
   clientCert: ClientCert | undefined;
   /** The terminated stream, once there is one: what a refused client is told goes through it. */
   stream: Stream | undefined;
+  /** What tells it by TLS, until its certificate has been judged. */
+  lastAlert: LastAlert | undefined;
   /** The client speaks PostgreSQL in plain text: it understands an ErrorResponse. */
   speaksPostgres: boolean;
   /** Bytes were seen from the client: otherwise it is a probe. */
@@ -52,6 +55,7 @@ export function createConnection(raw: Socket, listener: Listener): Connection {
     route: undefined,
     clientCert: undefined,
     stream: undefined,
+    lastAlert: undefined,
     speaksPostgres: false,
     heard: false,
     splice: undefined,

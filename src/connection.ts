@@ -248,11 +248,18 @@ async function terminate(connection: Connection, route: TerminateRoute): Promise
   connection.clientCert = done.clientCert;
   record.clientCert = done.clientCert;
   connection.stream = { stream: done.stream, raw };
+  connection.lastAlert = done.lastAlert;
   record.phase = 'authorize';
   if (done.refusal) throw done.refusal;
   if (route.authorizer) await route.authorizer.check(identityOf(connection));
+  forgetLastAlert(connection);
   if (done.stream.destroyed) throw clientGone();
   return connection.stream;
+}
+
+function forgetLastAlert(connection: Connection): void {
+  connection.lastAlert?.forget();
+  connection.lastAlert = undefined;
 }
 
 /**

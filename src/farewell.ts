@@ -2,7 +2,8 @@
 import type { Connection } from './connection-state.ts';
 import { type Code, ProxyError } from './errors.ts';
 import { errorResponse } from './starttls/postgres.ts';
-import { abort, closeWith, tlsAlert } from './stream.ts';
+import { abort, closeWith, type Stream, tlsAlert } from './stream.ts';
+import type { SealedAlert } from './tls/sealed-alert.ts';
 
 /** Ends a connection that was not established, so that the client can read why: an alert, or a PostgreSQL error. */
 export function turnAway(connection: Connection, error: unknown): void {
@@ -14,10 +15,7 @@ export function turnAway(connection: Connection, error: unknown): void {
     return;
   }
   if (stream !== undefined) {
-    closeWith(
-      stream.stream,
-      connection.listener.config.starttls === 'postgres' ? sqlError(connection, code) : undefined,
-    );
+    turnAwayWithinTls(connection, stream, error);
   } else if (record.phase === 'starttls' || connection.speaksPostgres) {
     closeWith(raw, sqlError(connection, code));
   } else if (connection.hello !== undefined || (record.phase === 'peek' && code in alerts)) {
@@ -28,6 +26,46 @@ export function turnAway(connection: Connection, error: unknown): void {
     closeWith(raw, undefined);
   }
 }
+
+function turnAwayWithinTls(connection: Connection, { stream, raw }: Stream, error: unknown): void {
+  const { lastAlert, listener } = connection;
+  connection.lastAlert = undefined;
+  const code = error instanceof ProxyError ? error.code : 'ERR_INTERNAL';
+  if (lastAlert === undefined || listener.config.starttls === 'postgres') {
+    lastAlert?.forget();
+    closeWith(stream, listener.config.starttls === 'postgres' ? sqlError(connection, code) : undefined);
+    return;
+  }
+  const alert = sealedAlertFor(error);
+  // We may be in the very call in which OpenSSL ends the handshake: it sends tickets before it returns.
+  setImmediate(() => {
+    const record = lastAlert.seal(alert);
+    if (record) closeWith(raw, record, stream);
+    else closeWith(stream, undefined);
+  });
+}
+
+/** RFC 8446 §6.2. A client is not to look for a fault of its own where the fault is ours. */
+function sealedAlertFor(error: unknown): SealedAlert {
+  if (!(error instanceof ProxyError)) return 'internal_error';
+  const { code, side } = error;
+  if (side === 'proxy' && code in sealedAlerts) return 'certificate_unknown';
+  return sealedAlerts[code] ?? 'internal_error';
+}
+
+const sealedAlerts: Partial<Record<Code, SealedAlert>> = {
+  ERR_CLIENT_CERT_REQUIRED: 'certificate_required',
+  ERR_CLIENT_CERT_UNTRUSTED: 'unknown_ca',
+  ERR_CLIENT_CERT_EXPIRED: 'certificate_expired',
+  // "… has expired or is not currently valid"
+  ERR_CLIENT_CERT_NOT_YET_VALID: 'certificate_expired',
+  ERR_CLIENT_CERT_REVOKED: 'certificate_revoked',
+  ERR_CLIENT_CERT_PURPOSE: 'unsupported_certificate',
+  ERR_CLIENT_CERT_NOT_PINNED: 'certificate_unknown',
+  ERR_CLIENT_CERT_NOT_ALLOWED: 'access_denied',
+  ERR_CRL_EXPIRED: 'certificate_unknown',
+  ERR_AUTHORIZE_DENIED: 'access_denied',
+};
 
 const alerts: Partial<Record<Code, Parameters<typeof tlsAlert>[0]>> = {
   ERR_NO_ROUTE: 'unrecognized_name',

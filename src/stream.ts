@@ -43,17 +43,18 @@ function reset(raw: Socket): void {
 /**
  * Sends the last bytes (a TLS alert, an ErrorResponse) and closes such that the peer can read them: half-close, swallow
  * what still arrives, close on the peer's FIN or after a second. A plain close with unread bytes would send a reset,
- * which overtakes the bytes.
+ * which overtakes the bytes. A record that was sealed elsewhere goes to the raw socket while its TLS stream is `reader`: TLS
+ * writes nothing behind it, not even a close_notify.
  */
-export function closeWith(raw: Socket, bytes: Buffer | undefined): void {
-  if (raw.destroyed) return;
-  raw.removeAllListeners('data');
-  raw.on('error', () => raw.destroy());
-  const timer = setTimeout(() => raw.destroy(), 1000);
-  raw.once('end', () => raw.destroy());
-  raw.once('close', () => clearTimeout(timer));
-  raw.end(bytes ?? Buffer.alloc(0));
-  raw.resume();
+export function closeWith(socket: Socket, bytes: Buffer | undefined, reader: Socket = socket): void {
+  if (socket.destroyed) return;
+  reader.removeAllListeners('data');
+  reader.on('error', () => reader.destroy());
+  const timer = setTimeout(() => reader.destroy(), 1000);
+  reader.once('end', () => reader.destroy());
+  reader.once('close', () => clearTimeout(timer));
+  socket.end(bytes ?? Buffer.alloc(0));
+  reader.resume();
 }
 
 /** A fatal TLS alert in the clear, as sent before any handshake (RFC 8446 §6). */

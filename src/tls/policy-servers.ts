@@ -85,6 +85,8 @@ function createPolicyServer(
   });
   // Node tells of the TLS socket while the handshake runs by this event only.
   if (auth?.mode === 'require') server.on('keylog', (_, stream) => letUsDecide(stream));
+  // Without a listener Node does not emit it; terminate.ts hears it for what a refused client is told.
+  else if (auth?.mode === 'request') server.on('keylog', () => {});
   if (keyLog) server.on('keylog', keyLog);
   const [pair, another] = pairs;
   if (pair?.staple && another === undefined) stapleTo(server, pair.staple);

@@ -12,6 +12,7 @@ import {
   type PeerFacts,
   type Verdict,
 } from './client-auth.ts';
+import { createLastAlert, isServerSecret, type LastAlert } from './last-alert.ts';
 import { createPolicyServers, type Offer, type PolicyParts } from './policy-servers.ts';
 
 /** What the peeked ClientHello said; the handshake has to agree with it. */
@@ -40,6 +41,8 @@ export type Terminated = {
   readonly alpn: string | undefined;
   readonly clientCert: ClientCert | undefined;
   readonly refusal: ProxyError | undefined;
+  /** With client authentication under TLS 1.3: what a refused client can be told by. */
+  readonly lastAlert: LastAlert | undefined;
 };
 
 /** All that decides how clients of a route are served TLS. Sessions are resumed within one policy only. */
@@ -63,7 +66,8 @@ export function createTlsPolicy(
     clientAuthConfig && clientAuthConfig.mode !== 'none'
       ? createClientAuth(clientAuthConfig, parts.authority)
       : undefined;
-  const selectsProtocol = parts.config.alpn !== undefined;
+  const { alpn, session_tickets: tickets } = parts.config;
+  const selectsProtocol = alpn !== undefined;
   const choose = createCertificateChooser(parts.certificates);
   const servers = new Map<LoadedCertificate, (offer: Offer) => Server>();
   return {
@@ -76,7 +80,7 @@ export function createTlsPolicy(
         servers.set(certificate, pick);
       }
       const server = pick(hello);
-      return handshake(server, raw, hello, { clientAuth, selectsProtocol });
+      return handshake(server, raw, hello, { clientAuth, selectsProtocol, tickets });
     },
   };
 }
@@ -86,6 +90,7 @@ type Rules = {
   readonly clientAuth: ClientAuth | undefined;
   /** Whoever offers protocols agrees on one of them, or the handshake fails. */
   readonly selectsProtocol: boolean;
+  readonly tickets: boolean;
 };
 
 /**
@@ -95,16 +100,19 @@ type Rules = {
 function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules): Promise<Terminated> {
   return new Promise((resolve, reject) => {
     const facade: Server = Object.create(server);
+    let secretLine: Buffer | undefined;
     // Not a function literal at the assignment: those V8 makes in the old generation, where they would keep dead connections.
     const emit = (event: string, ...args: unknown[]): boolean => {
       // What is told while the handshake runs is for whoever asked for it.
+      if (event === 'keylog' && rules.clientAuth && isServerSecret(args[0] as Buffer))
+        secretLine = args[0] as Buffer;
       if (event === 'keylog' || event === 'OCSPRequest') return server.emit(event, ...args);
       // The socket keeps its facade for life; it need not keep the handshake's memory too.
       facade.emit = ignore;
       if (event === 'secureConnection') {
         const stream = args[0] as TLSSocket;
         try {
-          resolve(conclude(raw, stream, hello, rules));
+          resolve(conclude({ raw, stream }, hello, rules, secretLine));
         } catch (error) {
           stream.destroy();
           reject(error);
@@ -137,10 +145,10 @@ const facades = new WeakMap<Socket, Server>();
 
 /** Decides at once, in the event itself: nothing that the client sent has been read, nothing is half decided. */
 function conclude(
-  raw: Socket,
-  stream: TLSSocket,
+  { raw, stream }: { readonly raw: Socket; readonly stream: TLSSocket },
   hello: Announced,
-  { clientAuth, selectsProtocol }: Rules,
+  { clientAuth, selectsProtocol, tickets }: Rules,
+  secretLine: Buffer | undefined,
 ): Terminated {
   stream.pause();
   // Until the splice listens, a failure shows as a stream that has closed; after a bad record Node does not close it.
@@ -165,6 +173,7 @@ function conclude(
     alpn,
     clientCert: verdict?.cert,
     refusal: verdict?.ok === false ? verdict.error : undefined,
+    lastAlert: secretLine && createLastAlert({ raw, stream }, secretLine, tickets),
   };
 }
 

@@ -1,10 +1,10 @@
 /** The programs that the tests against real services need: where they are, and how to get them. */
 import { accessSync, constants, readdirSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { delimiter, isAbsolute, join } from 'node:path';
 
 /** Debian's packages with all of them. */
 const packages =
-  'postgresql redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils dovecot-imapd nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat';
+  'postgresql redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils dovecot-imapd nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat libnss3-tools openjdk-17-jdk-headless golang-go python3';
 
 /** How to install them. */
 export const installHint = `apt-get install ${packages}`;
@@ -38,6 +38,16 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'recipes-for-ssh-work': ['sshd', 'ssh-keygen', 'ssh', 'curl'],
   'testssl-finds-no-weakness': ['testssl'],
   'scanners-see-mozillas-profile': ['sslscan', 'openssl', 'gnutls-cli'],
+  'refused-clients-name-the-alert': [
+    'openssl',
+    'gnutls-cli',
+    'tstclnt',
+    'certutil',
+    'pk12util',
+    'javac',
+    'go',
+    'python3',
+  ],
   'clients-are-told-why': ['openssl', 'gnutls-cli', 'curl'],
   'the-live-page-shows-what-status-says': ['chromium'],
   'alerts-fire-when-they-should': ['promtool'],
@@ -48,6 +58,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
 
 /** The path of a program or module; undefined if it isn't installed. */
 export function find(name: string): string | undefined {
+  if (isAbsolute(name)) return isReadable(name) ? name : undefined;
   return directories()
     .map((directory) => join(directory, name))
     .find(isReadable);

@@ -37,6 +37,7 @@ const leaves = [
   'one-line.ts',
   'der.ts',
   'revocation-list.ts',
+  'record-keys.ts',
   'quota.ts',
   'channel.ts',
   'socket-file.ts',
