@@ -142,20 +142,23 @@ test('a second server is made only when a ticket of the generation before comes,
   const masters = manualMasters();
   let made = 0;
   const names: string[] = [];
-  const pick = createServersByTicket(masters, policyDigest(['policy']), (ticketKeys) => {
+  const serverFor = (ticketKeys: Buffer) => {
+    const server = createServer({ ticketKeys });
+    return { server, setKeys: (keys: Buffer) => server.setTicketKeys(keys) };
+  };
+  const choose = createServersByTicket(masters, policyDigest(['policy']), undefined, (ticketKeys) => {
     made += 1;
     names.push(ticketKeys.toString('latin1', 0, 16));
-    return createServer({ ticketKeys });
+    return serverFor(ticketKeys);
   });
+  const pick = (tickets: readonly string[]) => choose(tickets.map((ticket) => Buffer.from(ticket, 'latin1')));
   const nameNow = () => pick([]).getTicketKeys().toString('latin1', 0, 16);
   assert.equal(made, 0);
   const first = nameNow();
   assert.deepEqual([made, names], [1, [first]]);
   assert.equal(pick([first]), pick([]));
   assert.equal(pick(['a name of no key']), pick([]));
-  const other = createServersByTicket(masters, policyDigest(['other']), (ticketKeys) =>
-    createServer({ ticketKeys }),
-  );
+  const other = createServersByTicket(masters, policyDigest(['other']), undefined, serverFor);
   assert.notDeepEqual(other([]).getTicketKeys(), pick([]).getTicketKeys());
   masters.rotate();
   const second = nameNow();

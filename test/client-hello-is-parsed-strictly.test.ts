@@ -37,7 +37,7 @@ test('a hello without extensions is taken, as old clients send it', () => {
     extensions: [],
     groups: [],
     signatureAlgorithms: [],
-    ticketNames: [],
+    tickets: [],
     hasEch: false,
   });
   assert.deepEqual(parse(inRecords(helloMessage({ extensions: [] })))?.extensions, []);
@@ -267,21 +267,20 @@ test('with ECH the outer name counts, and it is told that there is an inner one'
   assert.equal(read.hasEch, true);
 });
 
-test('of tickets the names of their keys are read', () => {
-  const names = (...extensions: Extension[]) => parse(hello({ extensions }))?.ticketNames;
+test('tickets are read whole', () => {
+  const tickets = (...extensions: Extension[]) => parse(hello({ extensions }))?.tickets;
   const [a, b, odd] = [ticket('a'), ticket('b'), Buffer.from([0, 255, ...Buffer.alloc(14, 128), 1])];
-  const nameOf = (key: Buffer) => key.toString('latin1', 0, 16);
-  assert.deepEqual(names([35, none]), []);
-  assert.deepEqual(names([35, a]), [nameOf(a)]);
-  assert.deepEqual(names([35, a.subarray(0, 16)]), [nameOf(a)]);
-  assert.deepEqual(names([35, a.subarray(0, 15)]), []);
-  assert.deepEqual(names(preSharedKeys([a])), [nameOf(a)]);
-  assert.deepEqual(names(preSharedKeys([a, b, odd])), [nameOf(a), nameOf(b), nameOf(odd)]);
-  assert.deepEqual(names([35, b], preSharedKeys([a])), [nameOf(b), nameOf(a)]);
+  assert.deepEqual(tickets([35, none]), []);
+  assert.deepEqual(tickets([35, a]), [a]);
+  assert.deepEqual(tickets([35, a.subarray(0, 16)]), [a.subarray(0, 16)]);
+  assert.deepEqual(tickets([35, a.subarray(0, 15)]), []);
+  assert.deepEqual(tickets(preSharedKeys([a])), [a]);
+  assert.deepEqual(tickets(preSharedKeys([a, b, odd])), [a, b, odd]);
+  assert.deepEqual(tickets([35, b], preSharedKeys([a])), [b, a]);
   // A key that was agreed on in advance may have a name of any length.
-  assert.deepEqual(names(preSharedKeys([Buffer.from('x'), b])), [nameOf(b)]);
+  assert.deepEqual(tickets(preSharedKeys([Buffer.from('x'), b])), [b]);
   const many = Array.from({ length: 300 }, (_, index) => ticket(`ticket ${index} `));
-  assert.deepEqual(names(preSharedKeys(many)), many.slice(0, 8).map(nameOf));
+  assert.deepEqual(tickets(preSharedKeys(many)), many.slice(0, 8));
 });
 
 type Outcome = { code: string } | { hello: ClientHello | undefined };
@@ -404,8 +403,7 @@ test('a generated hello is read back as it was made', () => {
         extensions: extensions.map(([type]) => type),
         groups: made.groups,
         signatureAlgorithms: made.algorithms,
-        ticketNames:
-          (made.ticket?.length ?? 0) < 16 ? [] : [Buffer.from(made.ticket!).toString('latin1', 0, 16)],
+        tickets: (made.ticket?.length ?? 0) < 16 ? [] : [Buffer.from(made.ticket!)],
         hasEch: made.hasEch,
       });
     }),

@@ -53,9 +53,7 @@ test('the corpus shows what it is kept for', () => {
     GREASE: hellos.some(({ ciphers, extensions }) => ciphers.some(grease) && extensions.some(grease)),
     ECH: hellos.some(({ hasEch }) => hasEch),
     '0-RTT': hellos.some(({ extensions }) => extensions.includes(42)),
-    'tickets of TLS 1.2': hellos.some(
-      ({ ticketNames, versions }) => ticketNames.length > 0 && versions.length === 0,
-    ),
+    'tickets of TLS 1.2': hellos.some(({ tickets, versions }) => tickets.length > 0 && versions.length === 0),
     'tickets of TLS 1.3': hellos.some(({ extensions }) => extensions.includes(41)),
     'nearly 64 KiB': Math.max(...sizes) > 0.9 * maxHelloBytes,
     'the protocol of PostgreSQL': hellos.some(({ alpn }) => alpn.includes('postgresql')),

@@ -99,7 +99,12 @@ const terminate = z
     max_version: version.prefault('1.3').describe('The highest TLS version.'),
     ciphers: ciphers.optional(),
     groups: groups.optional(),
-    session_tickets: z.boolean().default(true).describe('Let clients resume sessions.'),
+    session_tickets: z
+      .boolean()
+      .default(true)
+      .describe(
+        'Let clients resume sessions. `false` sends no tickets, which clients that only write (syslog) never read.',
+      ),
     client_auth: clientAuth.optional(),
   })
   .describe('Terminate TLS here.');

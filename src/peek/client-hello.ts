@@ -18,10 +18,10 @@ export type ClientHello = {
   /** signature_algorithms, or [] when absent. */
   readonly signatureAlgorithms: readonly number[];
   /**
-   * The first 16 bytes, each a character (latin1), of the session ticket and of the first eight pre-shared keys: of
-   * tickets it is the name of the key that they were made with. What is shorter is no ticket, and left out.
+   * The session ticket (RFC 5077 §3.2) and the identities of the first eight pre-shared keys, which are tickets as a rule.
+   * What is shorter than the name of a ticket's key, 16 bytes, is none, and left out. They share memory with the message.
    */
-  readonly ticketNames: readonly string[];
+  readonly tickets: readonly Buffer[];
   /** Whether encrypted_client_hello is present. Browsers send one without meaning, too (GREASE ECH). */
   readonly hasEch: boolean;
 };
@@ -150,7 +150,7 @@ function parseClientHello(message: Buffer): ClientHello {
     extensions: [],
     groups: [],
     signatureAlgorithms: [],
-    ticketNames: [],
+    tickets: [],
     hasEch: false,
   };
   // Before TLS 1.3 a hello may end here (RFC 5246 §7.4.1.2).
@@ -198,11 +198,10 @@ function readExtension(message: Buffer, type: number, start: number, end: number
       return;
     case 35:
       // opaque ticket<0..2^16-1>: the whole extension (RFC 5077 §3.2); empty it only asks for one.
-      if (start + ticketNameBytes <= end)
-        hello.ticketNames = [...hello.ticketNames, ticketName(message, start)];
+      if (start + ticketNameBytes <= end) hello.tickets = [...hello.tickets, message.subarray(start, end)];
       return;
     case preSharedKey:
-      hello.ticketNames = [...hello.ticketNames, ...readPreSharedKeys(message, start, end)];
+      hello.tickets = [...hello.tickets, ...readPreSharedKeys(message, start, end)];
       return;
     case 43:
       wholeVector(message, start, 1, end, 'supported_versions');
@@ -272,21 +271,19 @@ function readProtocols(message: Buffer, start: number, end: number): string[] {
 
 const ticketNameBytes = 16;
 
-function ticketName(message: Buffer, start: number): string {
-  return message.toString('latin1', start, start + ticketNameBytes);
-}
-
-function readPreSharedKeys(message: Buffer, start: number, end: number): string[] {
+function readPreSharedKeys(message: Buffer, start: number, end: number): Buffer[] {
   // struct { opaque identity<1..2^16-1>; uint32 obfuscated_ticket_age; } PskIdentity; opaque PskBinderEntry<32..255>;
   // struct { PskIdentity identities<7..2^16-1>; PskBinderEntry binders<33..2^16-1>; } OfferedPsks;   RFC 8446 §4.2.11
   const identitiesEnd = vectorEnd(message, start, 2, end, 'pre_shared_key');
-  const names: string[] = [];
+  const tickets: Buffer[] = [];
   let identities = 0;
   for (let at = start + 2; at < identitiesEnd; identities++) {
     const identityEnd = vectorEnd(message, at, 2, identitiesEnd, 'pre_shared_key');
     if (identityEnd === at + 2) throw invalid('pre_shared_key holds an empty identity');
     if (identityEnd + 4 > identitiesEnd) throw invalid('pre_shared_key is cut short');
-    if (at + 2 + ticketNameBytes <= identityEnd && identities < 8) names.push(ticketName(message, at + 2));
+    if (at + 2 + ticketNameBytes <= identityEnd && identities < 8) {
+      tickets.push(message.subarray(at + 2, identityEnd));
+    }
     at = identityEnd + 4;
   }
   if (identities === 0) throw invalid('pre_shared_key is empty');
@@ -298,7 +295,7 @@ function readPreSharedKeys(message: Buffer, start: number, end: number): string[
     at = binderEnd;
   }
   if (binders !== identities) throw invalid(`pre_shared_key has ${binders} binders for ${identities} keys`);
-  return names;
+  return tickets;
 }
 
 /** Where the vector at `start`, whose length takes `size` bytes, ends: not past `end`. */

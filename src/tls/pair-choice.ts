@@ -17,17 +17,17 @@ export type KeyOffer = {
  */
 export function createPairChooser<Pair extends { readonly leaf: X509Certificate }>(
   pairs: readonly Pair[],
-  { min_version, max_version, ciphers }: Pick<TerminateConfig, 'min_version' | 'max_version' | 'ciphers'>,
+  config: VersionConfig,
 ): (offer: KeyOffer) => Pair | undefined {
+  const { min_version, ciphers } = config;
   const candidates = pairs
     .map((pair) => ({ pair, needs: needsOf(pair.leaf) }))
     .sort((a, b) => Number(a.needs?.suite === 'RSA') - Number(b.needs?.suite === 'RSA'));
   const suites = { ECDSA: idsOf('ECDSA', ciphers), RSA: idsOf('RSA', ciphers) };
-  const listed = ciphers ? versionsOf(ciphers) : 'both';
-  const takesTls13 = max_version === 'TLSv1.3' && listed !== 'older';
-  const takesOlder = min_version !== 'TLSv1.3' && listed !== '1.3';
+  const takesOlder = min_version !== 'TLSv1.3' && listedFor(ciphers) !== '1.3';
+  const settlesOnTls13 = createVersionForesight(config);
   return (offer) => {
-    const isTls13 = takesTls13 && offer.versions.includes(0x0304);
+    const isTls13 = settlesOnTls13(offer);
     if (!isTls13 && !takesOlder) return undefined;
     const fits = ({ needs }: (typeof candidates)[number]): boolean => {
       if (needs === undefined) return false;
@@ -42,6 +42,21 @@ export function createPairChooser<Pair extends { readonly leaf: X509Certificate 
     };
     return candidates.find(fits)?.pair;
   };
+}
+
+type VersionConfig = Pick<TerminateConfig, 'min_version' | 'max_version' | 'ciphers'>;
+
+/** Whether a client and this configuration settle on TLS 1.3, if on anything: the highest version of both is taken. */
+export function createVersionForesight({
+  max_version,
+  ciphers,
+}: VersionConfig): (offer: Pick<KeyOffer, 'versions'>) => boolean {
+  const takesTls13 = max_version === 'TLSv1.3' && listedFor(ciphers) !== 'older';
+  return ({ versions }) => takesTls13 && versions.includes(0x0304);
+}
+
+function listedFor(ciphers: VersionConfig['ciphers']): ReturnType<typeof versionsOf> {
+  return ciphers ? versionsOf(ciphers) : 'both';
 }
 
 /** What a client has to offer to be shown a key, as the IANA registries number it. */

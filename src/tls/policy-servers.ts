@@ -1,13 +1,15 @@
 /** The servers that a policy hands its clients to. */
 import { constants } from 'node:crypto';
-import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
+import { createServer, type Server, type TLSSocket } from 'node:tls';
+import { LRUCache } from 'lru-cache';
 import { cipherOptions, defaultGroups } from '../ciphers.ts';
 import type { LoadedAuthority, LoadedCertificate, LoadedPair, Staple } from '../config/load.ts';
 import type { TerminateConfig } from '../config/schema.ts';
 import type { KeyLog } from './key-log.ts';
-import { createPairChooser, type KeyOffer } from './pair-choice.ts';
+import { createPairChooser, createVersionForesight, type KeyOffer } from './pair-choice.ts';
+import { answerTickets } from './ticket-answers.ts';
 import type { TicketMasterSource } from './ticket-masters.ts';
-import { createServersByTicket, policyDigest } from './tickets.ts';
+import { createServersByTicket, policyDigest, type SessionJudge, type TicketServer } from './tickets.ts';
 
 export type PolicyParts = {
   readonly config: TerminateConfig;
@@ -18,40 +20,82 @@ export type PolicyParts = {
 
 /** What of a ClientHello decides which server it is for. */
 export type Offer = KeyOffer & {
-  /** The names of the keys that the tickets it brings were made with. */
-  readonly ticketNames: readonly string[];
+  readonly sni: string | undefined;
+  /** The session tickets that it brings. */
+  readonly tickets: readonly Buffer[];
 };
 
-/** For one certificate of a policy: the server for a client. Servers are made when they are first needed. */
+/**
+ * For one certificate of a policy: the server for a client. Servers are made when they are first needed. With a judge, a
+ * client whose session may not be resumed gets one that makes a full handshake.
+ */
 export function createPolicyServers(
   parts: PolicyParts,
   certificate: LoadedCertificate,
+  mayResume: SessionJudge | undefined,
 ): (offer: Offer) => Server {
-  const { config, authority, masters } = parts;
-  const digest = policyDigest([
-    config,
-    certificate.pairs.map(({ cert }) => cert),
-    authority?.ca ?? [],
-    authority?.crl ?? [],
-  ]);
-  const present = (pairs: readonly LoadedPair[]) =>
-    createServersByTicket(masters, digest, (ticketKeys) =>
-      createPolicyServer(parts, pairs, {
-        // Without keys and a context of its own, a session of one policy would resume under another.
-        ticketKeys,
-        sessionIdContext: digest.toString('hex').slice(0, 32),
-      }),
-    );
+  const { config, authority } = parts;
+  const { ca = [], crl = [] } = authority ?? {};
+  const policy = policyDigest([config, certificate.pairs.map(({ cert }) => cert), ca, crl]);
+  const authorityBytes = [...ca, ...crl].reduce((sum, { length }) => sum + length, 0);
+  const mostNames = Math.max(4, Math.min(64, Math.floor(2 ** 21 / (authorityBytes + 1))));
+  const present = (pairs: readonly LoadedPair[]) => {
+    const serve = (tickets: Tickets, name?: string) => {
+      const digest = name === undefined ? policy : policyDigest([policy.toString('hex'), name]);
+      // Without keys and a context of its own, a session of one policy would resume under another.
+      const sessionIdContext = digest.toString('hex').slice(0, 32);
+      return createServersByTicket(parts.masters, digest, mayResume, (ticketKeys) =>
+        createPolicyServer(parts, pairs, { ticketKeys, sessionIdContext, tickets }),
+      );
+    };
+    return byVersion(config, mostNames, serve);
+  };
   const all = present(certificate.pairs);
-  if (certificate.pairs.length === 1 || !certificate.pairs.some(({ staple }) => staple)) {
-    return ({ ticketNames }) => all(ticketNames);
-  }
+  if (certificate.pairs.length === 1 || !certificate.pairs.some(({ staple }) => staple)) return all;
   // Of several pairs Node does not tell which one a staple is wanted for.
   const choose = createPairChooser(certificate.pairs, config);
   const alone = new Map(certificate.pairs.map((pair) => [pair, present([pair])]));
   return (offer) => {
     const pair = choose(offer);
-    return ((pair && alone.get(pair)) ?? all)(offer.ticketNames);
+    return ((pair && alone.get(pair)) ?? all)(offer);
+  };
+}
+
+/** Of TLS 1.3 see ticket-answers.ts; before that Node's options say it all. */
+type Tickets = 'tls13' | 'older' | 'none';
+
+/** OpenSSL lets a session live for two hours. */
+const sessionLife = 2 * 60 * 60 * 1000;
+
+/**
+ * TLS 1.2 ties a session to the server name (RFC 6066 §3), TLS 1.3 does not (RFC 8446 §4.2.11), and Node offers no way to
+ * put the name into the ticket. So there each name has keys of its own. Whoever sends a hello may name what it likes, and a
+ * server takes 52 KB and its authority, so they are bounded: any more names in use make full handshakes.
+ */
+function byVersion(
+  config: TerminateConfig,
+  mostNames: number,
+  serve: (tickets: Tickets, name?: string) => (tickets: readonly Buffer[]) => Server,
+): (offer: Offer) => Server {
+  const settlesOnTls13 = createVersionForesight(config);
+  const tls13 = serve('tls13');
+  const without = serve('none');
+  const older = new LRUCache<string, typeof tls13>({
+    max: mostNames,
+    ttl: sessionLife,
+    updateAgeOnGet: true,
+  });
+  return (offer) => {
+    if (settlesOnTls13(offer)) return tls13(offer.tickets);
+    if (!config.session_tickets) return without([]);
+    const name = offer.sni ?? '';
+    const known = older.get(name);
+    if (known) return known(offer.tickets);
+    if (older.size === mostNames) older.purgeStale();
+    if (older.size === mostNames) return without([]);
+    const made = serve('older', name);
+    older.set(name, made);
+    return made(offer.tickets);
   };
 }
 
@@ -59,8 +103,11 @@ export function createPolicyServers(
 function createPolicyServer(
   { config, authority, keyLog }: PolicyParts,
   pairs: readonly LoadedPair[],
-  resumption: Pick<TlsOptions, 'ticketKeys' | 'sessionIdContext'>,
-): Server {
+  {
+    tickets,
+    ...resumption
+  }: { readonly tickets: Tickets; readonly ticketKeys: Buffer; readonly sessionIdContext: string },
+): TicketServer {
   const auth = config.client_auth;
   const server = createServer({
     ...resumption,
@@ -76,7 +123,8 @@ function createPolicyServer(
     ALPNProtocols: config.alpn,
     // Renegotiation is on by default and Node's limit does not stop it.
     secureOptions:
-      constants.SSL_OP_NO_RENEGOTIATION | (config.session_tickets ? 0 : constants.SSL_OP_NO_TICKET),
+      // Under TLS 1.3 the other option would only send another kind of tickets.
+      constants.SSL_OP_NO_RENEGOTIATION | (tickets === 'none' ? constants.SSL_OP_NO_TICKET : 0),
     requestCert: auth !== undefined && auth.mode !== 'none',
     rejectUnauthorized: auth?.mode === 'require',
     // Without a list Node would trust the public roots, for clients too.
@@ -90,7 +138,17 @@ function createPolicyServer(
   if (keyLog) server.on('keylog', keyLog);
   const [pair, another] = pairs;
   if (pair?.staple && another === undefined) stapleTo(server, pair.staple);
-  return server;
+  const renewWith =
+    tickets === 'tls13'
+      ? answerTickets(server, config.session_tickets ? 'renew' : 'none', resumption.ticketKeys)
+      : undefined;
+  return {
+    server,
+    setKeys(keys) {
+      server.setTicketKeys(keys);
+      renewWith?.(keys);
+    },
+  };
 }
 
 /** The longest that Node's timers know, in ms: 24 days. */

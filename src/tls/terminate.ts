@@ -14,10 +14,10 @@ import {
 } from './client-auth.ts';
 import { createLastAlert, isServerSecret, type LastAlert } from './last-alert.ts';
 import { createPolicyServers, type Offer, type PolicyParts } from './policy-servers.ts';
+import type { TicketSession } from './ticket-session.ts';
 
 /** What the peeked ClientHello said; the handshake has to agree with it. */
 export type Announced = Offer & {
-  readonly sni: string | undefined;
   readonly alpn: readonly string[];
 };
 
@@ -25,7 +25,7 @@ export type Announced = Offer & {
 export const unannounced: Announced = {
   sni: undefined,
   alpn: [],
-  ticketNames: [],
+  tickets: [],
   versions: [],
   ciphers: [],
   groups: [],
@@ -69,14 +69,15 @@ export function createTlsPolicy(
   const { alpn, session_tickets: tickets } = parts.config;
   const selectsProtocol = alpn !== undefined;
   const choose = createCertificateChooser(parts.certificates);
-  const servers = new Map<LoadedCertificate, (offer: Offer) => Server>();
+  const mayResume = clientAuth && ((session: TicketSession) => clientAuth.mayResume(session, Date.now()));
+  const servers = new Map<LoadedCertificate, ReturnType<typeof createPolicyServers>>();
   return {
     recheck: (cert) => clientAuth?.recheck(cert, Date.now()) ?? { ok: true, cert },
     handshake(raw, hello) {
       const certificate = choose(hello.sni);
       let pick = servers.get(certificate);
       if (pick === undefined) {
-        pick = createPolicyServers(parts, certificate);
+        pick = createPolicyServers(parts, certificate, mayResume);
         servers.set(certificate, pick);
       }
       const server = pick(hello);

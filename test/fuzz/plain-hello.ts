@@ -44,9 +44,9 @@ export function readPlainly(wire: Buffer): { hello: ClientHello; message: Buffer
       extensions: [...extensions.keys()],
       groups: list(10, 2),
       signatureAlgorithms: list(13, 2),
-      ticketNames: [...[extensions.get(35) ?? none], ...preSharedKeys(extensions.get(41)).slice(0, 8)]
-        .filter((key) => key.length >= 16)
-        .map((key) => key.toString('latin1', 0, 16)),
+      tickets: [extensions.get(35) ?? none, ...preSharedKeys(extensions.get(41)).slice(0, 8)].filter(
+        (key) => key.length >= 16,
+      ),
       hasEch: extensions.has(0xfe0d),
     },
   };
