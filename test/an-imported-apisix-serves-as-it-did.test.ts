@@ -4,6 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { configSchema } from '../src/config/schema.ts';
+import { buildRouter } from '../src/route/router.ts';
 import { type Authority, type Credential, createAuthority } from './support/certificates.ts';
 import { type EchoUpstream, echoUpstream, tlsTalk } from './support/clients.ts';
 import { fromApisix, serveImported } from './support/imported.ts';
@@ -125,4 +127,25 @@ test('an upstream with TLS is told the name of the client, and shown the certifi
   });
   assert.equal(talk.text, 'ping');
   assert.deepEqual(upstream.seen.names, ['db.example']);
+});
+
+test('a wildcard is one label: deeper names are refused, whatever else would take them', async () => {
+  const { chain: cert, key } = await (await createAuthority()).issue({ dns: ['*.tenants.example'] });
+  const ssls = ['*.tenants.example', '*.example', '*'].map((sni, id) => ({ id, sni, cert, key }));
+  const upstream = { nodes: { '127.0.0.1:1': 1 } };
+  const { config, looks } = fromApisix({ ssls, stream_routes: [{ upstream }] }, settings);
+  const { listeners } = configSchema.parse(config);
+  const { routes } = listeners['stream-127.0.0.1-0'] ?? { routes: [] };
+  const taken = (sni?: string) => {
+    const match = buildRouter(routes).match({ sni, alpn: [], client: '192.0.2.1', ja4: '', plain: false });
+    const route = match && routes[match.index];
+    return typeof route?.tls === 'object' ? route.tls.certificates[0] : 'refused';
+  };
+  assert.equal(taken('a.tenants.example'), 'wildcard.tenants.example');
+  assert.equal(taken('b.a.tenants.example'), 'refused');
+  assert.equal(taken('a.example'), 'wildcard.example');
+  assert.equal(taken('b.a.example'), 'refused');
+  assert.equal(taken('elsewhere.test'), 'wildcard');
+  assert.equal(taken(), 'wildcard');
+  assert.deepEqual(looks, []);
 });

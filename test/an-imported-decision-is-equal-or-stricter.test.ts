@@ -7,8 +7,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { blockList, inBlockList } from '../src/address.ts';
-import { configSchema } from '../src/config/schema.ts';
+import { configSchema, type RouteConfig } from '../src/config/schema.ts';
 import { buildRouter } from '../src/route/router.ts';
+import { createAuthority } from './support/certificates.ts';
 import { fromHaproxy } from './support/imported.ts';
 
 type Client = { readonly sni: string | undefined; readonly client: string; readonly alpn: readonly string[] };
@@ -117,13 +118,18 @@ function isPossible(rules: readonly Rule[]): boolean {
 }
 
 function byPenstock(text: string, client: Client): string | undefined {
-  const { listeners } = configSchema.parse(fromHaproxy(text).config);
+  return routeOf(text, client)?.upstream;
+}
+
+function routeOf(text: string, client: Client, files = {}): RouteConfig | undefined {
+  const { listeners } = configSchema.parse(fromHaproxy(text, files).config);
   const listener = listeners['f'];
   assert.ok(listener);
   if (listener.deny && inBlockList(blockList(listener.deny), client.client)) return undefined;
   if (listener.allow && !inBlockList(blockList(listener.allow), client.client)) return undefined;
   const match = buildRouter(listener.routes).match({ ...client, ja4: '', plain: false });
-  return match && listener.routes[match.index]?.upstream;
+  const route = match && listener.routes[match.index];
+  return route?.deny ? undefined : route;
 }
 
 test('rules about names and addresses decide as they did', () => {
@@ -158,6 +164,63 @@ test('rules that routes have no words for decide as they did, or refuse', () => 
         const text = configured(rules, hasDefault);
         const [ours, theirs] = [byPenstock(text, client), byHaproxy(rules, hasDefault, client)];
         assert.ok(ours === undefined || ours === theirs, `${text}\n${ours} in place of ${theirs}`);
+      },
+    ),
+    { numRuns: 300 },
+  );
+});
+
+type Entry = { readonly demands: boolean; readonly filters: readonly string[] };
+
+const filters = [
+  'a.example',
+  '*.example',
+  '*.a.example',
+  '*.b.example',
+  'x.b.example',
+  '!x.b.example',
+  '!x.a.example',
+];
+const entries = fc.array(
+  fc.record({ demands: fc.boolean(), filters: fc.subarray(filters, { minLength: 1 }) }),
+  { minLength: 1, maxLength: 4 },
+);
+
+/** As the manual says of crt-lists: whole names before wildcards of one label; exclusions are of their line. */
+function entryFor(list: readonly Entry[], isStrict: boolean, sni: string | undefined): Entry | undefined {
+  const wildcard = sni?.replace(/^[^.]*/, '*') ?? '';
+  const isFor = (entry: Entry) => entry.filters.includes(wildcard) && !entry.filters.includes(`!${sni}`);
+  const exact = list.find((entry) => sni !== undefined && entry.filters.includes(sni));
+  return exact ?? list.find(isFor) ?? (isStrict ? undefined : list[0]);
+}
+
+test('names get the certificate demanded of them that their line of a crt-list demands', async () => {
+  const { chain, key } = await (await createAuthority()).issue({ dns: ['unused.test'] });
+  fc.assert(
+    fc.property(
+      rulesOf(fc.oneof(exact, ending, source)),
+      fc.boolean(),
+      clients,
+      entries,
+      fc.boolean(),
+      (rules, hasDefault, client, list, isStrict) => {
+        fc.pre(isPossible(rules));
+        const lines = list.map(
+          ({ demands, filters }) =>
+            `c.pem [verify ${demands ? 'required ca-file ca.pem' : 'none'}] ${filters.join(' ')}`,
+        );
+        const bind = `127.0.0.1:443 ssl crt-list list ${isStrict ? 'strict-sni' : ''}`;
+        const text = configured(rules, hasDefault)
+          .replace('127.0.0.1:443', bind)
+          .replaceAll('req.ssl_sni', 'ssl_fc_sni')
+          .replace('accept if { req.ssl_hello_type 1 }', 'accept');
+        const entry = entryFor(list, isStrict, client.sni);
+        const backend = byHaproxy(rules, hasDefault, client);
+        const theirs = entry && backend && `${backend} ${entry.demands ? 'with' : 'without'} a certificate`;
+        const route = routeOf(text, client, { list: lines.join('\n'), 'c.pem': `${chain}${key}` });
+        const demands = typeof route?.tls === 'object' && route.tls.client_auth?.mode === 'require';
+        const ours = route && `${route.upstream} ${demands ? 'with' : 'without'} a certificate`;
+        assert.equal(ours, theirs, `${text}\n${lines.join('\n')}`);
       },
     ),
     { numRuns: 300 },

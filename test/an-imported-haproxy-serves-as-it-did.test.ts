@@ -164,6 +164,54 @@ test('a crt-list serves each name as it says, and strict-sni no others', async (
   assert.equal((await talk('b.tenants.example')).error, 'ALERT 112');
 });
 
+test('the wildcard of a crt-list is one label, and what it excludes is excluded', async (t) => {
+  const { authority, files, client } = await pki();
+  const { port: echo } = await echoUpstream(t);
+  const listed = {
+    ...files,
+    'list.txt':
+      'orders.pem [verify required ca-file ca.pem]\ntenants.pem *.example.com !secure.example.com\n',
+  };
+  const app = await client('app');
+  for (const strict of ['', 'strict-sni']) {
+    const text = `listen front\n  bind 127.0.0.1:0 ssl crt-list list.txt ${strict}\n  server s 127.0.0.1:${echo}\n`;
+    const imported = fromHaproxy(text, listed);
+    assert.deepEqual([imported.lost, imported.looks], [[], []]);
+    const proxy = await serveImported(t, imported, listed);
+    const talk = async (servername: string, credential?: Credential) =>
+      (await tlsTalk(proxy.port('front'), { servername, ca: authority.cert, credential })).text;
+    assert.equal(await talk('a.example.com'), 'ping');
+    for (const name of ['x.y.example.com', 'secure.example.com', 'other.test']) {
+      assert.equal(await talk(name), '', `${name} ${strict}`);
+      assert.equal(await talk(name, app), strict === '' ? 'ping' : '');
+    }
+  }
+});
+
+test('where it cannot be told which certificate a client gets, and so what is demanded of it, it is refused', async () => {
+  const { authority, files, combined } = await pki();
+  const known = { ...files, 'rsa.pem': combined(await authority.issue({ keyType: 'rsa' })) };
+  const routesOf = (list: string | undefined) => {
+    const listed = list === undefined ? known : { ...known, list };
+    const bind = 'bind :1 ssl crt orders.pem crt-list list';
+    const imported = fromHaproxy(`listen front\n  ${bind}\n  server s h:1\n`, listed);
+    return { ...imported, routes: imported.config.listeners.front.routes };
+  };
+  // HAProxy takes the RSA one for clients that know no ECDSA.
+  const required = '[verify required ca-file ca.pem]';
+  const mixed = routesOf(`tenants.pem *.b.example\nrsa.pem ${required} a.b.example`);
+  assert.deepEqual(mixed.routes[0], { sni: 'a.b.example', deny: true });
+  assert.match(
+    mixed.lost.join(),
+    /a\.b\.example: rsa\.pem: HAProxy shows it or tenants\.pem by the types of keys/,
+  );
+  const alike = routesOf(`tenants.pem ${required} *.b.example\nrsa.pem ${required} a.b.example`);
+  assert.equal(alike.lost.length, 0);
+  const unread = routesOf(undefined);
+  assert.deepEqual(unread.routes, [{ deny: true }]);
+  assert.match(unread.lost.join(), /stands in a list that cannot be read here; it refuses all clients/);
+});
+
 test('PROXY headers are read of those whom connection rules let in', async (t) => {
   const { port: echo } = await echoUpstream(t);
   const imported = fromHaproxy(`

@@ -85,6 +85,31 @@ test('an off route hides no wildcard from TLS clients', () => {
   assert.deepEqual(router.match(clientOf({ sni: 'a.test' })), { index: 1, wildcardLabel: 'a' });
 });
 
+test('a wildcard of one label is no name of anything deeper', () => {
+  const router = buildRouter([
+    { ...through, sni: ['*.example.com', 'x.y.z'], wildcard: 'one_label', alpn: ['pg'] }, // 0
+    { ...through, sni: ['*.example.com'] }, // 1
+    { ...through, sni: ['*.b.example.com'], wildcard: 'one_label' }, // 2
+    { ...through, sni: ['*.one.test'], wildcard: 'one_label', alpn: ['pg'] }, // 3
+    { ...through, sni: ['*.test'] }, // 4
+    { ...through, sni: ['*.alone'], wildcard: 'one_label' }, // 5
+    { ...through }, // 6
+  ]);
+  const taken = (sni: string, ...alpn: string[]) => router.match(clientOf({ sni, alpn }));
+  const label = (index: number, wildcardLabel: string | undefined) => ({ index, wildcardLabel });
+  assert.deepEqual(taken('a.example.com', 'pg'), label(0, 'a'));
+  assert.deepEqual(taken('a.example.com'), label(1, 'a'), 'the two are equals: file order');
+  assert.deepEqual(taken('a.c.example.com', 'pg'), label(1, 'a.c'));
+  assert.deepEqual(taken('a.b.example.com'), label(2, 'a'));
+  assert.deepEqual(taken('a.a.b.example.com', 'pg'), label(1, 'a.a.b'), 'to the next less specific name');
+  assert.deepEqual(taken('x.y.z', 'pg'), label(0, undefined), 'a whole name is what it was');
+  assert.equal(taken('a.one.test'), undefined, 'and there is no way back');
+  assert.deepEqual(taken('a.a.one.test'), label(4, 'a.a.one'));
+  assert.deepEqual(taken('a.alone'), label(5, 'a'));
+  assert.deepEqual(taken('a.b.alone'), label(6, undefined));
+  assert.equal(taken('.alone'), undefined, 'an empty label is none');
+});
+
 test('explain: each route says what failed first, in order of precedence', () => {
   const order = (query: Partial<RouteQuery>) =>
     createConsidering(routes)(clientOf(query)).map(({ index, failed }) => `${index} ${failed ?? 'taken'}`);
@@ -111,6 +136,7 @@ const ja4 = fc.string({ unit: fc.constantFrom('x', 'y', '_'), maxLength: 6 });
 const anyRoute: fc.Arbitrary<RouteConfig> = fc
   .record({
     sni: few(pattern),
+    wildcard: fc.constantFrom('any_depth' as const, 'one_label' as const, undefined),
     alpn: few(fc.constantFrom('h2', 'pg')),
     from: few(fc.constantFrom('10.0.0.0/8', '192.0.2.1', '::/0')),
     ja4: few(fc.string({ unit: fc.constantFrom('x', 'y', '_', '*'), minLength: 1, maxLength: 5 })),
@@ -162,7 +188,9 @@ function naiveRank(route: RouteConfig, sni: string | undefined): number {
   const ranks = route.sni.map((text) => {
     const lower = text.toLowerCase();
     if (lower === sni) return 1000;
-    return lower.startsWith('*.') && sni.endsWith(lower.slice(1)) ? lower.length : -1;
+    if (!lower.startsWith('*.') || !sni.endsWith(lower.slice(1))) return -1;
+    const isDeeper = sni.slice(0, 1 - lower.length).includes('.');
+    return isDeeper && route.wildcard === 'one_label' ? -1 : lower.length;
   });
   return Math.max(...ranks);
 }

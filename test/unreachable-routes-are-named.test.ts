@@ -30,6 +30,20 @@ const cases: readonly Case[] = [
   },
   { name: 'wildcards of different depth', routes: ['sni: "*.x"', 'sni: "*.y.x"'], hidden: [] },
   {
+    name: 'a wildcard of one label takes none of the deeper names',
+    routes: [
+      'sni: "*.x", wildcard: one_label',
+      'sni: "*.x"',
+      'sni: "*.x", wildcard: one_label, name: last',
+      'sni: "*.y"',
+      'sni: "*.y", wildcard: one_label',
+    ],
+    hidden: [
+      'routes[2]: no client takes this route: routes[0] comes first and takes them all; put it first, or remove it',
+      'routes[4]: no client takes this route: routes[3] comes first and takes them all; put it first, or remove it',
+    ],
+  },
+  {
     name: 'routes without a name',
     routes: ['alpn: a', '', 'alpn: b', ''],
     hidden: [

@@ -2,7 +2,7 @@
 import type { X509Certificate } from 'node:crypto';
 import type { LoadedCertificate } from './certificates.ts';
 import type { Path, Report } from './finding.ts';
-import type { Config } from './schema.ts';
+import type { Config, RouteConfig } from './schema.ts';
 
 /** Warns of certificates that fit none of their route's names, of names without one, and of the wrong purpose. */
 export function checkCoverage(
@@ -12,11 +12,12 @@ export function checkCoverage(
 ): void {
   const presented = new Map([...certificates.values()].map((one) => [one.name, describe(one)]));
   for (const [listener, { routes }] of Object.entries(config.listeners)) {
-    for (const [index, { sni, tls }] of routes.entries()) {
+    for (const [index, route] of routes.entries()) {
+      const { tls } = route;
       if (typeof tls !== 'object') continue;
       const path = ['listeners', listener, 'routes', index, 'tls', 'certificates'];
       const used = tls.certificates.map((name) => presented.get(name)).filter((one) => one !== undefined);
-      checkNames(sni, used, path, report);
+      checkNames(route, used, path, report);
       checkPurpose(used, serverAuth, 'servers', path, report);
     }
   }
@@ -56,30 +57,33 @@ export function dnsNames({ subjectAltName }: X509Certificate): string[] {
 }
 
 function checkNames(
-  sni: readonly string[] | undefined,
+  { sni, wildcard }: RouteConfig,
   used: readonly Presented[],
   path: Path,
   report: Report,
 ): void {
   if (sni === undefined) return;
-  const idle = used.filter((one) => !sni.some((name) => covers(one, name)));
+  const isFor = (one: Presented, name: string) => covers(one, name, wildcard === 'one_label');
+  const idle = used.filter((one) => !sni.some((name) => isFor(one, name)));
   for (const one of idle) {
     const sans = one.exact.size === 0 ? 'it has none' : `it has ${some([...one.exact])}`;
     const message = `no name of certificate "${one.name}" is among the route's (${some(sni)})`;
     report.warn([...path, used.indexOf(one)], message, sans);
   }
   if (idle.length === used.length) return;
-  const bare = sni.filter((name) => !used.some((one) => covers(one, name)));
+  const bare = sni.filter((name) => !used.some((one) => isFor(one, name)));
   if (bare.length > 0)
     report.warn(path, `no certificate is for ${some(bare)}`, 'clients will refuse what they are shown');
 }
 
 /** Whether the certificate is for a name; for a wildcard name, whether it is for any of those it stands for. */
-function covers({ exact, wildcards }: Presented, name: string): boolean {
+function covers({ exact, wildcards }: Presented, name: string, oneLabel: boolean): boolean {
   if (exact.has(name)) return true;
   if (!name.startsWith('*.')) return wildcards.has(name.slice(name.indexOf('.') + 1));
   const suffix = name.slice(1);
-  for (const dns of exact) if (dns.endsWith(suffix)) return true;
+  for (const dns of exact) {
+    if (dns.endsWith(suffix) && !(oneLabel && dns.slice(0, -suffix.length).includes('.'))) return true;
+  }
   return false;
 }
 

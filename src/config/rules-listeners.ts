@@ -88,6 +88,9 @@ function checkRouteNames({ routes }: ListenerConfig, path: Path, report: Report)
 
 function checkRoute(route: RouteConfig, path: Path, report: Report): void {
   const { deny, tls, upstream } = route;
+  if (route.wildcard === 'one_label' && !route.sni?.some((sni) => sni.startsWith('*.'))) {
+    report.warn([...path, 'wildcard'], 'no `sni` of this route is a wildcard', 'it has no effect');
+  }
   if (deny) {
     for (const key of ['tls', 'upstream'] as const) {
       if (route[key] === undefined) continue;

@@ -119,6 +119,12 @@ const route = z.strictObject({
     .describe(
       'Server names: `name`, or `*.name` for one label or more before it. Absent: any name, or none.',
     ),
+  wildcard: z
+    .enum(['any_depth', 'one_label'])
+    .optional()
+    .describe(
+      'What the `*` of `sni` stands for: one label or more (`any_depth`, the default), or one and no more (`one_label`).',
+    ),
   alpn: oneOrMore(alpnName).optional().describe('The client offers one of these protocols.'),
   from: oneOrMore(cidr).optional().describe('Client addresses.'),
   ja4: oneOrMore(z.string().regex(/^[A-Za-z0-9_*]+$/, 'expected a JA4 fingerprint; `*` stands for any run'))

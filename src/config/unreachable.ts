@@ -52,11 +52,17 @@ function enter(rules: Map<string, Rule[]>, names: readonly string[], rule: Rule)
     }
     // A name that is written twice does not hide its own route.
     if (earlier.at(-1) === rule) continue;
-    const by = earlier.find((other) => includes(other, rule));
+    const by = earlier.find((other) => hasAllOf(name, other, rule) && includes(other, rule));
     if (by) hiding.push({ name, by });
     rules.set(name, [...earlier, rule]);
   }
   return hiding;
+}
+
+/** A wildcard of one label takes nobody of more labels from one of any depth. */
+function hasAllOf(name: string, wide: Rule, narrow: Rule): boolean {
+  if (!name.startsWith('*.')) return true;
+  return wide.route.wildcard !== 'one_label' || narrow.route.wildcard === 'one_label';
 }
 
 function warn({ route }: Rule, hiding: readonly Hiding[], path: Path, report: Report): void {

@@ -3,9 +3,13 @@
  * so that its rules can be gone through once for each kind, as penstock's router has them: by name first.
  */
 
-/** `below`: one label or more before the suffix, but for names that are a kind of their own. `other`: any other, or none. */
+/**
+ * `child`: one label before the suffix. `below`: one label or more. Both but for names that are a kind of their own.
+ * `other`: any other name, or none.
+ */
 export type Clients =
   | { readonly kind: 'name'; readonly name: string }
+  | { readonly kind: 'child'; readonly suffix: string }
   | { readonly kind: 'below'; readonly suffix: string }
   | { readonly kind: 'other' }
   /** They speak no TLS. */
@@ -14,7 +18,7 @@ export type Clients =
 /** A question about the name. undefined: it holds for some of these clients and not for others. */
 export type NameTest = {
   readonly holds: (clients: Clients) => boolean | undefined;
-  /** The names (`a.example`) and patterns (`*.example`) that it takes to tell. */
+  /** The names (`a.example`) and patterns (`*.example`, `+.example`) that it takes to tell. */
   readonly patterns: readonly string[];
 };
 
@@ -27,17 +31,23 @@ export function patternOf(text: string): string | undefined {
   return name.length <= 253 && namePattern.test(name) ? lower : undefined;
 }
 
-/** The kind that a pattern stands for. */
+/** The kind that a pattern stands for. Here, and nowhere outside, `+` is one label and `*` is one or more. */
 export function clientsOf(pattern: string): Clients {
-  return pattern.startsWith('*.')
-    ? { kind: 'below', suffix: pattern.slice(2) }
-    : { kind: 'name', name: pattern };
+  const suffix = pattern.slice(2);
+  if (pattern.startsWith('+.')) return { kind: 'child', suffix };
+  return pattern.startsWith('*.') ? { kind: 'below', suffix } : { kind: 'name', name: pattern };
 }
 
-/** What `sni` says for them; undefined: it is absent. */
-export function sniOf(clients: Clients): string | undefined {
+/** The name or pattern of such clients; undefined: they have none in common. */
+export function spellingOf(clients: Clients): string | undefined {
   if (clients.kind === 'name') return clients.name;
+  if (clients.kind === 'child') return `+.${clients.suffix}`;
   return clients.kind === 'below' ? `*.${clients.suffix}` : undefined;
+}
+
+/** `*.name` of those for whom `*` is one label. */
+export function asOneLabel(pattern: string): string {
+  return pattern.replace(/^\*\./, '+.');
 }
 
 /** The name is one of these, or below one of the form `*.name`. */
@@ -48,7 +58,7 @@ export function isOneOf(texts: readonly string[]): NameTest {
     patterns,
     holds(clients) {
       if (clients.kind === 'name') return names.has(clients.name) || isBelow(clients.name, names);
-      if (clients.kind !== 'below') return false;
+      if (clients.kind !== 'below' && clients.kind !== 'child') return false;
       return names.has(`*.${clients.suffix}`) || isBelow(clients.suffix, names);
     },
   };
@@ -72,7 +82,7 @@ export function contains(text: string): NameTest {
   return {
     patterns: [],
     holds: (clients) =>
-      clients.kind === 'below' && clients.suffix.includes(wanted) ? true : whole.holds(clients),
+      'suffix' in clients && clients.suffix.includes(wanted) ? true : whole.holds(clients),
   };
 }
 
@@ -109,20 +119,26 @@ export function not({ patterns, holds }: NameTest): NameTest {
 export function kindsOf(patterns: readonly string[]): Clients[] {
   const labels = (pattern: string) => pattern.split('.').length;
   const unique = [...new Set(patterns)];
-  const wildcards = unique.filter((pattern) => pattern.startsWith('*.'));
-  const names = unique.filter((pattern) => !pattern.startsWith('*.'));
-  wildcards.sort((a, b) => labels(a) - labels(b));
+  const wildcards = unique.filter((pattern) => /^[*+]\./.test(pattern));
+  const names = unique.filter((pattern) => !wildcards.includes(pattern));
+  const rank = (pattern: string) => labels(pattern) * 2 + (pattern.startsWith('+') ? 1 : 0);
+  wildcards.sort((a, b) => rank(a) - rank(b));
   return [{ kind: 'other' }, ...[...wildcards, ...names].map(clientsOf)];
 }
 
-/** The patterns that take these clients, the most specific first, without their own: `*.b.c`, `*.c` for `a.b.c`. */
+/** The patterns that take these clients, the most specific first, without their own: `+.b.c`, `*.b.c`, `*.c` for `a.b.c`. */
 export function patternsAbove(clients: Clients): string[] {
-  if (clients.kind !== 'name' && clients.kind !== 'below') return [];
-  const name = clients.kind === 'name' ? clients.name : clients.suffix;
+  if (clients.kind === 'other' || clients.kind === 'plain') return [];
+  if (clients.kind === 'child') return [`*.${clients.suffix}`, ...above(clients.suffix)];
+  if (clients.kind === 'below') return above(clients.suffix);
+  return [...above(clients.name).slice(0, 1).map(asOneLabel), ...above(clients.name)];
+}
+
+function above(name: string): string[] {
   const labels = name.split('.');
   return labels.slice(1).map((_, index) => `*.${labels.slice(index + 1).join('.')}`);
 }
 
 function isBelow(name: string, patterns: ReadonlySet<string>): boolean {
-  return patternsAbove({ kind: 'name', name }).some((pattern) => patterns.has(pattern));
+  return above(name).some((pattern) => patterns.has(pattern));
 }

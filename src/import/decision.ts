@@ -171,7 +171,7 @@ function meet<Target>({ when, action }: Rule<Target>, path: Path, situation: Sit
 }
 
 function isLoose(condition: Condition, { kind }: Clients): boolean {
-  return condition.kind === 'name' && condition.isLoose === true && (kind === 'other' || kind === 'below');
+  return condition.kind === 'name' && condition.isLoose === true && kind !== 'name' && kind !== 'plain';
 }
 
 type Answer = boolean | 'unknown' | 'residual';

@@ -1,5 +1,5 @@
 /** From what is decided about each kind of client to penstock's routes. */
-import { type Clients, kindsOf, patternsAbove, sniOf } from './clients.ts';
+import { type Clients, kindsOf, patternsAbove, spellingOf } from './clients.ts';
 import type { Entry } from './decision.ts';
 import { cidrsOf, complement, isEverywhere } from './networks.ts';
 
@@ -22,7 +22,7 @@ export type Routing<Target> = {
 export function routesByName<Target>(routing: Routing<Target>): RouteDraft[] {
   const kept = new Map<string, Kind>();
   for (const clients of kindsOf(routing.patterns)) {
-    const sni = sniOf(clients) ?? '';
+    const sni = spellingOf(clients) ?? '';
     const above = patternsAbove(clients).find((pattern) => kept.has(pattern)) ?? '';
     const parent = sni === '' ? undefined : kept.get(above);
     const rows = rowsOf(routing, clients);
@@ -31,7 +31,7 @@ export function routesByName<Target>(routing: Routing<Target>): RouteDraft[] {
     const key = JSON.stringify(own);
     if (parent?.key !== key) kept.set(sni, { rows: own, key });
   }
-  return grouped(kept);
+  return grouped(withoutWayOn(kept));
 }
 
 /** The routes of clients that speak no TLS, or of a listener that does not look. */
@@ -69,22 +69,46 @@ function refusal(comment: string | undefined, conditions = {}): RouteDraft {
   return { value: { ...conditions, deny: true }, ...(comment !== undefined && { comment }) };
 }
 
-/** Names first, then patterns, then the rest; within each as they were mentioned. */
+/** In penstock `*.name` of one label and of any depth are equals: whoever the former does not take would fall to the latter. */
+function withoutWayOn(kept: ReadonlyMap<string, Kind>): Map<string, Kind> {
+  const complete = ([name, kind]: [string, Kind]): [string, Kind] => {
+    const rest = kind.rows.at(-1)?.value;
+    const isOpen = rest === undefined || 'from' in rest || 'alpn' in rest;
+    if (!isOpen || !name.startsWith('+.') || !kept.has(`*.${name.slice(2)}`)) return [name, kind];
+    const rows = [...kind.rows, refusal(undefined)];
+    return [name, { rows, key: JSON.stringify(rows) }];
+  };
+  return new Map([...kept].map(complete));
+}
+
+/**
+ * Names first, then patterns of one label, of any depth, then the rest; within each as they were mentioned. A route has one
+ * meaning of `*` for all of its names.
+ */
 function grouped(kept: ReadonlyMap<string, Kind>): RouteDraft[] {
   const groups = new Map<string, { names: string[]; rows: readonly RouteDraft[] }>();
-  const rank = (name: string) => (name === '' ? 2 : name.startsWith('*.') ? 1 : 0);
-  const names = [...kept.keys()].sort((a, b) => rank(a) - rank(b));
-  for (const name of names) {
+  const order = (name: string) => (name === '' ? 3 : ['+.', '*.'].indexOf(name.slice(0, 2)) + 1);
+  const hasOneLabel = [...kept.keys()].some((name) => name.startsWith('+.'));
+  for (const name of [...kept.keys()].sort((a, b) => order(a) - order(b))) {
     const { rows, key } = kept.get(name) ?? { rows: [], key: '' };
-    const group = name === '' ? `other ${key}` : key;
+    const group = name === '' ? `other ${key}` : hasOneLabel && name.startsWith('*.') ? `any ${key}` : key;
     const there = groups.get(group);
     if (there) there.names.push(name);
     else groups.set(group, { names: [name], rows });
   }
   return [...groups.values()].flatMap(({ names, rows }) =>
     rows.map(({ value, comment }) => ({
-      value: { ...(names[0] !== '' && { sni: names.length === 1 ? names[0] : names }), ...value },
+      value: { ...nameConditions(names), ...value },
       ...(comment !== undefined && { comment }),
     })),
   );
+}
+
+function nameConditions(names: readonly string[]): object {
+  if (names[0] === '') return {};
+  const sni = names.map((name) => name.replace(/^\+\./, '*.'));
+  return {
+    sni: sni.length === 1 ? sni[0] : sni,
+    ...(names.some((name) => name.startsWith('+.')) && { wildcard: 'one_label' }),
+  };
 }

@@ -1,7 +1,8 @@
 /**
  * Which route a client takes, by what it says. Exact name, then the longest wildcard, then routes without a name; among
  * the routes of that one name the first, in file order, whose other conditions hold. There is no way back from a name to
- * a less specific one: a client refused on `orders.example.com` must not slip in by `*.example.com`.
+ * a less specific one: a client refused on `orders.example.com` must not slip in by `*.example.com`. With
+ * `wildcard: one_label` a route's `*.example.com` is no name of `a.b.example.com` at all, which others may have.
  */
 import type { BlockList } from 'node:net';
 import { blockList, inBlockList } from '../address.ts';
@@ -83,8 +84,10 @@ type Rule = {
 
 type Table = {
   readonly exact: ReadonlyMap<string, readonly Rule[]>;
-  /** By what follows `*.`. */
+  /** By what follows `*.`: those for any number of labels before it. */
   readonly wildcard: ReadonlyMap<string, readonly Rule[]>;
+  /** By the same, where there is a route for one label alone: all for one label. */
+  readonly oneLabel: ReadonlyMap<string, readonly Rule[]>;
   /** Which lengths the suffixes have, so that a name of many labels is not cut at every dot. */
   readonly suffixLengths: ReadonlySet<number>;
   readonly unnamed: readonly Rule[];
@@ -121,20 +124,30 @@ function compile(routes: readonly RouteConfig[]): Rule[] {
 function buildTable(rules: readonly Rule[]): Table {
   const exact = new Map<string, Rule[]>();
   const wildcard = new Map<string, Rule[]>();
+  const oneLabel = new Map<string, Rule[]>();
   for (const rule of rules) {
     if (!isFor(rule.route, false)) continue;
     const alone = [rule];
+    const wildcards = rule.route.wildcard === 'one_label' ? oneLabel : wildcard;
     for (const pattern of rule.route.sni ?? []) {
       const name = normalizeServerName(pattern);
       const suffix = wildcardSuffix(name);
       if (suffix === undefined) addRule(exact, name, alone);
-      else addRule(wildcard, suffix, alone);
+      else addRule(wildcards, suffix, alone);
     }
+  }
+  for (const [suffix, own] of oneLabel) {
+    const all = [...own, ...(wildcard.get(suffix) ?? [])];
+    oneLabel.set(
+      suffix,
+      all.sort((a, b) => a.index - b.index),
+    );
   }
   return {
     exact,
     wildcard,
-    suffixLengths: new Set([...wildcard.keys()].map((suffix) => suffix.length)),
+    oneLabel,
+    suffixLengths: new Set([...wildcard.keys(), ...oneLabel.keys()].map((suffix) => suffix.length)),
     unnamed: rules.filter(({ route }) => route.sni === undefined && isFor(route, false)),
     plain: rules.filter(({ route }) => isFor(route, true)),
   };
@@ -162,11 +175,14 @@ function unnamed(rules: readonly Rule[]): Candidates {
   return { rules, wildcardLabel: undefined, specificity: rules.length > 0 ? anyName : notNamed };
 }
 
-function longestWildcard({ wildcard, suffixLengths }: Table, name: string): Candidates | undefined {
-  for (let dot = name.indexOf('.'); dot !== -1; dot = name.indexOf('.', dot + 1)) {
+function longestWildcard(table: Table, name: string): Candidates | undefined {
+  const { wildcard, oneLabel, suffixLengths } = table;
+  const first = name.indexOf('.');
+  for (let dot = first; dot !== -1; dot = name.indexOf('.', dot + 1)) {
     const length = name.length - dot - 1;
     if (!suffixLengths.has(length)) continue;
-    const rules = wildcard.get(name.slice(dot + 1));
+    const suffix = name.slice(dot + 1);
+    const rules = (dot === first ? oneLabel.get(suffix) : undefined) ?? wildcard.get(suffix);
     if (rules === undefined) continue;
     const wildcardLabel = name.slice(0, dot);
     // A name with an empty label (`a..example.com`) is none, and a less specific route is not for it either.

@@ -24,7 +24,10 @@ export function whyNotTaken(
         ? 'the client speaks no TLS, the route is for clients that do'
         : 'the client speaks TLS, the route is for plain clients';
     case 'sni':
-      return unlike('asks for no name', 'asks for', client.sni, route.sni);
+      return (
+        unlike('asks for no name', 'asks for', client.sni, route.sni) +
+        (route.wildcard === 'one_label' ? ' (`*` is one label)' : '')
+      );
     case 'specificity':
       return `${route.sni ? `its ${some(route.sni)} is` : 'being for any name it is'} less specific than route ${better}`;
     case 'alpn':

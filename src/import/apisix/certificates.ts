@@ -1,6 +1,6 @@
 /** APISIX's `ssls`, which hold certificates and keys themselves. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { type Clients, patternOf, patternsAbove, sniOf } from '../clients.ts';
+import { asOneLabel, type Clients, patternOf, patternsAbove, spellingOf } from '../clients.ts';
 import { addNamed, type Draft, type WrittenFile } from '../draft.ts';
 import type { Notes } from '../notes.ts';
 import type { Surroundings } from '../result.ts';
@@ -53,7 +53,9 @@ export function createCertificates(
   const clients = new Map<string, string>();
   return {
     files,
-    patterns: servers.flatMap(({ snis }) => snis.flatMap((sni) => (sni === '*' ? [] : [sni]))),
+    patterns: servers.flatMap(({ snis }) =>
+      snis.flatMap((sni) => (sni === '*' ? [] : [sni, asOneLabel(sni)])),
+    ),
     tlsFor(client) {
       const ssl = sslFor(client, byName);
       return ssl && settingsOf(ssl);
@@ -108,24 +110,14 @@ function indexByName(ssls: readonly Ssl[], notes: Notes): Map<string, Ssl> {
  * no way back to a shorter pattern.
  */
 function sslFor(clients: Clients, byName: ReadonlyMap<string, Ssl>): Ssl | undefined {
-  const own = byName.get(sniOf(clients) ?? '*');
-  if (own || clients.kind === 'other') return own;
-  const above = patternsAbove(clients);
-  const longest = above.find((pattern) => byName.has(pattern));
+  if (clients.kind === 'name' && byName.has(clients.name)) return byName.get(clients.name);
+  const patterns = [spellingOf(clients) ?? '*', ...patternsAbove(clients)];
+  const longest = patterns.find((pattern) => pattern.startsWith('*.') && byName.has(pattern));
   if (longest === undefined) return byName.get('*');
-  return clients.kind === 'name' && longest === above[0] ? byName.get(longest) : undefined;
+  return patterns.includes(asOneLabel(longest)) ? byName.get(longest) : undefined;
 }
 
 function terminateSettings({ value, snis }: Ssl, store: Store, draft: Draft, notes: Notes): TlsSettings {
-  const wildcard = snis.find((sni) => sni.startsWith('*.'));
-  if (wildcard !== undefined) {
-    const [sni, below] = [wildcard, wildcard.replace('*', 'a.b')];
-    notes.look(
-      value.place,
-      value.name,
-      `penstock's ${sni} also stands for names such as ${below}, which APISIX refuses`,
-    );
-  }
   return {
     certificates: [store.pairs(value, snis[0] ?? value.name)],
     ...versions(value.get('ssl_protocols'), notes),

@@ -97,7 +97,7 @@ function nameTest(sni: string): NameTest {
     patterns: [],
     holds(clients) {
       if (clients.kind === 'name') return clients.name.endsWith(end);
-      if (clients.kind === 'below' && `.${clients.suffix}`.endsWith(end)) return true;
+      if ('suffix' in clients && `.${clients.suffix}`.endsWith(end)) return true;
       return clients.kind === 'plain' ? false : undefined;
     },
   };

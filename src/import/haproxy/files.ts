@@ -11,13 +11,16 @@ export type PemFiles = {
   readonly certificate: (path: string, line: Line) => string;
   /** All files that a `crt` stands for: of a directory those in it, in order. */
   readonly expand: (path: string) => readonly string[];
-  /** The names in it; undefined if it cannot be read. */
-  readonly namesIn: (path: string) => readonly string[] | undefined;
+  /** The names in it, and what types of keys it is for; undefined if it cannot be read. */
+  readonly holding: (path: string) => Holding | undefined;
   /** Whether a certificate of the draft is for one of these names or patterns. */
   readonly fits: (certificate: string, names: readonly string[]) => boolean;
   /** The name of an authority of these files; `system` for `@system-ca`. */
   readonly authority: (wanted: string, ca: readonly string[], crl: string | undefined) => string;
 };
+
+export type KeyType = 'ecdsa' | 'rsa' | 'other';
+type Holding = { readonly names: readonly string[]; readonly types: readonly KeyType[] };
 
 /** `global` tells what paths are relative to (`crt-base`, `ca-base`). */
 export function createPemFiles(
@@ -48,23 +51,17 @@ export function createPemFiles(
   };
 
   const paths = new Map<string, string>();
-  const namesIn = (path: string): readonly string[] | undefined => {
-    const text = read(below(bases.crt, path));
-    try {
-      const { subjectAltName = '', subject } = new X509Certificate(text ?? '');
-      const sans = subjectAltName
-        .split(', ')
-        .flatMap((san) => (san.startsWith('DNS:') ? [san.slice(4)] : []));
-      const cn = /^CN=(.+)$/m.exec(subject)?.[1];
-      return [...sans, ...(cn === undefined ? [] : [cn])].flatMap((name) => patternOf(name) ?? []);
-    } catch {
-      return undefined;
-    }
+  const holding = (given: string): Holding | undefined => {
+    const path = below(bases.crt, given);
+    const texts = read(path) === undefined ? bundled.map((type) => read(`${path}.${type}`)) : [read(path)];
+    const held = texts.flatMap((text) => (text === undefined ? [] : (holdingOf(text) ?? [])));
+    if (held.length === 0) return undefined;
+    return { names: held.flatMap(({ names }) => names), types: held.flatMap(({ types }) => types) };
   };
   return {
-    namesIn,
+    holding,
     fits(certificate, names) {
-      const held = namesIn(paths.get(certificate) ?? '') ?? [];
+      const held = holding(paths.get(certificate) ?? '')?.names ?? [];
       return names.some((name) => held.includes(name) || held.includes(name.replace(/^[^.]+/, '*')));
     },
     certificate(given, line) {
@@ -74,7 +71,7 @@ export function createPemFiles(
       // A bundle: FILE.rsa and FILE.ecdsa in place of FILE.
       const bundle =
         read(path) === undefined
-          ? ['ecdsa', 'rsa', 'dsa'].flatMap((type) => pairOf(`${path}.${type}`, line, true) ?? [])
+          ? bundled.flatMap((type) => pairOf(`${path}.${type}`, line, true) ?? [])
           : [];
       const base =
         path
@@ -109,4 +106,26 @@ export function createPemFiles(
       return name;
     },
   };
+}
+
+/** The endings of a bundle's files. */
+const bundled = ['ecdsa', 'rsa', 'dsa'];
+
+/** Of the first certificate of a file. HAProxy goes by its CNs, too. */
+function holdingOf(pem: string): Holding | undefined {
+  try {
+    const certificate = new X509Certificate(pem);
+    const { subjectAltName = '', publicKey } = certificate;
+    // Node says undefined of an empty one, whatever its type says.
+    const subject: string | undefined = certificate.subject;
+    const sans = subjectAltName.split(', ').flatMap((san) => (san.startsWith('DNS:') ? [san.slice(4)] : []));
+    const cns = [...(subject ?? '').matchAll(/^CN=(.+)$/gm)].map(([, cn = '']) => cn);
+    const type = publicKey.asymmetricKeyType;
+    return {
+      names: [...sans, ...cns].flatMap((name) => patternOf(name) ?? []),
+      types: [type === 'ec' ? 'ecdsa' : type === 'rsa' ? 'rsa' : 'other'],
+    };
+  } catch {
+    return undefined;
+  }
 }

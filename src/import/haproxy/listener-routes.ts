@@ -2,12 +2,13 @@
 import { type Demand, decide, type Entry, type Rule } from '../decision.ts';
 import type { Notes } from '../notes.ts';
 import { type Handling, plainRoutes, type RouteDraft, routesByName } from '../routes.ts';
-import type { Bind, TlsSettings } from './bind.ts';
+import type { Bind } from './bind.ts';
 import type { PemFiles } from './files.ts';
 import type { FrontendParts, Listening } from './listening.ts';
 import type { ProxySection } from './proxies.ts';
 import type { FrontendRules, Target } from './rules.ts';
 import { timeOf } from './syntax.ts';
+import type { TlsSettings } from './terminating.ts';
 
 type Stages = FrontendRules['stages'];
 

@@ -1,0 +1,71 @@
+/** The words of `bind` lines and crt-lists. */
+import type { Notes } from '../notes.ts';
+import type { Line } from './syntax.ts';
+import type { Options } from './tls.ts';
+
+const flags = [
+  'ssl|accept-proxy|strict-sni|v4v6|v6only|tfo|transparent|defer-accept|allow-0rtt|prefer-client-ciphers',
+  'no-sslv3|no-tlsv10|no-tlsv11|no-tlsv12|no-tlsv13|no-tls-tickets|force-sslv3|force-tlsv10|force-tlsv11|force-tlsv12|force-tlsv13',
+  'generate-certificates|accept-netscaler-cip|expose-fd|no-ca-names|no-alpn|quic-force-retry|no-strict-sni|tls-tickets',
+]
+  .join('|')
+  .split('|');
+
+/** What has no counterpart and needs none. */
+const idle = [
+  'id|name|nice|process|thread|shards|backlog|tfo|defer-accept|transparent|level|severity-output|tcp-ut|mss|group|gid|user|uid|mode',
+  'no-sslv3|no-tlsv10|no-tlsv11|prefer-client-ciphers|expose-fd|no-ca-names|v4v6|proto|allow-0rtt|no-alpn|tls-tickets|guid-prefix|cc',
+]
+  .join('|')
+  .split('|');
+
+export const carried =
+  /^(ssl|crt|crt-list|ca-file|ca-verify-file|crl-file|verify|alpn|ciphers|ciphersuites|curves|ecdhe|ssl-(min|max)-ver|force-tlsv1[23]|no-tlsv1[23]|no-tls-tickets|accept-proxy|v6only|strict-sni|default-crt|maxconn|no-strict-sni)$/;
+
+/** Words with their values. `sources`: certificates, and lists of them, in order; `isDefault` for those of any name. */
+export type Words = {
+  readonly options: Map<string, { value: string; line: Line }>;
+  readonly sources: readonly {
+    readonly kind: 'crt' | 'list';
+    readonly path: string;
+    readonly isDefault: boolean;
+  }[];
+};
+
+/** Each word that nothing becomes of. */
+export function tellStrange(options: Options, line: Line, notes: Notes): void {
+  for (const [option, { value }] of options) {
+    if (carried.test(option)) continue;
+    const what = `${option} ${value}`.trim();
+    if (idle.includes(option)) notes.leftOut(line, what, 'it has no meaning here');
+    else notes.notCarried(line, what, whyNot.get(option) ?? 'there is no such setting here');
+  }
+}
+
+const whyNot: ReadonlyMap<string, string> = new Map(
+  Object.entries<string>({
+    'ca-ignore-err': 'certificates that do not verify are refused',
+    'crt-ignore-err': 'certificates that do not verify are refused',
+    'ca-sign-file': 'certificates are not made here',
+    'generate-certificates': 'certificates are not made here',
+    'tls-ticket-keys': 'see `session_tickets.keys`',
+    interface: 'it is bound on all interfaces that the address has',
+    namespace: 'there are no network namespaces here',
+    'accept-netscaler-cip': 'only the PROXY protocol is known here',
+    npn: 'NPN is no more; see alpn',
+  }),
+);
+
+export function readOptions(words: readonly string[], line: Line): Words {
+  const options = new Map<string, { value: string; line: Line }>();
+  const sources: Words['sources'][number][] = [];
+  for (let at = 0; at < words.length; at++) {
+    const option = words[at] ?? '';
+    const path = flags.includes(option) ? '' : (words[++at] ?? '');
+    const isDefault = option === 'default-crt';
+    if (option === 'crt' || isDefault) sources.push({ kind: 'crt', path, isDefault });
+    if (option === 'crt-list') sources.push({ kind: 'list', path, isDefault });
+    options.set(option, { value: path, line });
+  }
+  return { options, sources };
+}

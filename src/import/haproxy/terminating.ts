@@ -1,0 +1,173 @@
+/** How TLS is terminated on a `bind` line, for each name: by the certificate that HAProxy would choose, and its options. */
+import { asOneLabel, type Clients, patternsAbove, spellingOf } from '../clients.ts';
+import type { Notes } from '../notes.ts';
+import type { Surroundings } from '../result.ts';
+import { carried, type Words } from './bind-words.ts';
+import { type Entry, readEntries } from './crt-list.ts';
+import type { KeyType, PemFiles } from './files.ts';
+import type { Line } from './syntax.ts';
+import { type Options, tlsParameters } from './tls.ts';
+
+export type Terminating = {
+  /** undefined: such clients are refused. */
+  readonly settingsFor: (clients: Clients) => TlsSettings | undefined;
+  readonly patterns: readonly string[];
+};
+
+export type TlsSettings = {
+  readonly certificates: readonly string[];
+  readonly client_auth?: { readonly mode: 'require' | 'request'; readonly authority: string };
+};
+
+/** Settings are made, and their certificates put into the draft, as they are asked for. */
+export function terminating(
+  words: Words,
+  line: Line,
+  files: PemFiles,
+  notes: Notes,
+  surroundings: Surroundings,
+): Terminating {
+  const { options } = words;
+  const entries = readEntries(words, line, files, notes, surroundings);
+  const first = entries?.[0];
+  if (entries === undefined || first === undefined) {
+    const message =
+      entries === undefined
+        ? 'who is served, and how, stands in a list that cannot be read here'
+        : 'it names no certificate that can be seen here';
+    notes.notCarried(line, line.text, message, 'it refuses all clients');
+    return { settingsFor: () => undefined, patterns: [] };
+  }
+  const made = new Map<string, TlsSettings>();
+  const settingsOf = (entry: Entry): TlsSettings => {
+    const key = policyKey(entry.options);
+    const settings = made.get(key) ?? makeSettings(entry, entries, files, notes);
+    made.set(key, settings);
+    return settings;
+  };
+  const isStrict = options.has('strict-sni') && !options.has('no-strict-sni');
+  const isOnePolicy = entries.every((entry) => policyKey(entry.options) === policyKey(first.options));
+  // Its own names, too, so that rules which can only be told of whole names can be told of them.
+  const own = entries.flatMap(({ path, filters }) => filters ?? files.holding(path)?.names ?? []);
+  if (isOnePolicy && !isStrict) return { settingsFor: () => settingsOf(first), patterns: own };
+  const choose = createChoice(entries, isStrict, line, files, notes);
+  return {
+    patterns: [...own.map(asOneLabel), ...entries.flatMap(({ excluded }) => excluded)],
+    settingsFor(clients) {
+      const entry = oneOf(choose(clients), clients, notes);
+      return entry && settingsOf(entry);
+    },
+  };
+}
+
+/** An entry and the type of key for which it is chosen; undefined: it cannot be told. */
+type Choice = { readonly entry: Entry; readonly type: KeyType | undefined };
+
+/**
+ * HAProxy looks for a name among whole names and for what follows its first dot among wildcards, which are one label so, and
+ * takes of both together the first for each type of key. Which of those a client gets is up to what it offers.
+ */
+function createChoice(
+  entries: readonly Entry[],
+  isStrict: boolean,
+  line: Line,
+  files: PemFiles,
+  notes: Notes,
+): (clients: Clients) => readonly Choice[] {
+  const named = new Map<string, Entry[]>();
+  const unknown: Entry[] = [];
+  for (const entry of entries) {
+    const names = entry.filters ?? files.holding(entry.path)?.names;
+    if (names === undefined) {
+      unknown.push(entry);
+      const message = 'its names decide who is served and how, and it cannot be read here';
+      notes.notCarried(line, `crt ${entry.path}`, message, 'only clients whose names are known are served');
+    }
+    for (const name of new Set((names ?? []).map(asOneLabel))) {
+      named.set(name, [...(named.get(name) ?? []), entry]);
+    }
+  }
+  const [first] = entries;
+  const others = entries.filter((entry) => entry === first || entry.isDefault);
+  return (clients) => {
+    const own = spellingOf(clients) ?? '';
+    const oneLabel = clients.kind === 'name' ? (patternsAbove(clients)[0] ?? '') : '';
+    const wildcards = (named.get(oneLabel) ?? []).filter(({ excluded }) => !excluded.includes(own));
+    const found = [...(named.get(own) ?? []), ...wildcards];
+    if (found.length > 0) return byType([...found, ...unknown], files);
+    return isStrict || unknown.length > 0 ? [] : byType(others, files);
+  };
+}
+
+/** The first for each type; those of a type that is not known may be any. */
+function byType(entries: readonly Entry[], files: PemFiles): Choice[] {
+  const order: readonly (KeyType | undefined)[] = ['ecdsa', 'rsa', 'other', undefined];
+  const choices: Choice[] = [];
+  for (const entry of entries) {
+    for (const type of files.holding(entry.path)?.types ?? [undefined]) {
+      if (type === undefined || !choices.some((choice) => choice.type === type))
+        choices.push({ entry, type });
+    }
+  }
+  return choices.sort((a, b) => order.indexOf(a.type) - order.indexOf(b.type));
+}
+
+/** Whom one certificate would ask for theirs, and another would not, has to be refused: routes do not go by types of keys. */
+function oneOf(choices: readonly Choice[], clients: Clients, notes: Notes): Entry | undefined {
+  const [first, ...rest] = choices.map(({ entry }) => entry);
+  if (first === undefined) return undefined;
+  const other = rest.find((entry) => authKey(entry.options) !== authKey(first.options));
+  if (other) {
+    const name = spellingOf(clients)?.replace('+.', '*.') ?? 'other names';
+    notes.notCarried(
+      other.line,
+      `${name}: ${other.path}`,
+      `HAProxy shows it or ${first.path} by the types of keys that a client takes, and demands other client certificates with each`,
+      'such clients are refused; give both the same `verify`, `ca-file` and `crl-file`',
+    );
+  }
+  return other ? undefined : first;
+}
+
+function authKey(options: Options): string {
+  const verify = options.get('verify')?.value;
+  if (verify !== 'required' && verify !== 'optional') return '';
+  const asked = ['verify', 'ca-file', 'ca-verify-file', 'crl-file'];
+  return JSON.stringify(asked.map((option) => options.get(option)?.value));
+}
+
+/** Entries with the same policy are one list of certificates, from which penstock chooses by name. */
+function policyKey(options: Options): string {
+  const relevant = [...options].filter(
+    ([option]) => carried.test(option) && !/^(crt|crt-list|default-crt)$/.test(option),
+  );
+  return JSON.stringify(relevant.map(([option, { value }]) => [option, value]).sort());
+}
+
+function makeSettings(
+  { options }: Entry,
+  entries: readonly Entry[],
+  files: PemFiles,
+  notes: Notes,
+): TlsSettings {
+  const alike = entries.filter((entry) => policyKey(entry.options) === policyKey(options));
+  const names = alike.map(({ path, line }) => files.certificate(path, line));
+  return {
+    certificates: [...new Set(names)],
+    ...tlsParameters(options, notes),
+    ...(options.has('no-tls-tickets') && { session_tickets: false }),
+    ...clientAuth(options, files),
+  };
+}
+
+function clientAuth(options: Options, files: PemFiles): object {
+  const verify = options.get('verify')?.value;
+  if (verify !== 'required' && verify !== 'optional') return {};
+  const ca = ['ca-file', 'ca-verify-file'].flatMap((option) => options.get(option)?.value ?? []);
+  const authority = files.authority(
+    'clients',
+    ca.length === 0 ? ['@system-ca'] : ca,
+    options.get('crl-file')?.value,
+  );
+  return { client_auth: { mode: verify === 'required' ? 'require' : 'request', authority } };
+}
