@@ -23,6 +23,9 @@ export type PrepareAnswer =
   | { readonly ok: true }
   | { readonly ok: false; readonly faults: readonly string[] };
 
+/** What goes with a socket that a worker is to listen on: its `socketKey`. */
+export type SentSocket = { readonly held: string };
+
 /** Addresses as configured, with the ports that the system chose where 0 was asked for, by listener. */
 export type BoundAddresses = Readonly<Record<string, readonly string[]>>;
 

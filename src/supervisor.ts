@@ -4,9 +4,10 @@ import type { Logger } from 'pino';
 import { createAddressBook } from './address-book.ts';
 import type { LoadedConfig, TicketMasters } from './config/load.ts';
 import { packConfig } from './config/transfer.ts';
+import { faultsIn } from './consent.ts';
 import type { Code } from './errors.ts';
 import { type HeartbeatTimes, startHeartbeat } from './heartbeat.ts';
-import { type HeldSockets, holdSockets } from './held-sockets.ts';
+import { createHeldSockets, type Reservation } from './held-sockets.ts';
 import { createLeaseOffice } from './lessor.ts';
 import { takeSockets } from './listen/inherited.ts';
 import { removeStaleSockets } from './listen/listener.ts';
@@ -15,6 +16,7 @@ import { type BoundAddresses, limitName, type SupervisorMethods, type WorkerSett
 import type { EndpointReport } from './upstream/endpoint-state.ts';
 import type { EndpointView } from './upstream/registry.ts';
 import { createRests } from './upstream/rests.ts';
+import { describeStartFaults } from './worker.ts';
 import { forkWorker, killWorker, type Phase, retireWorker, type WorkerHandle } from './worker-handle.ts';
 import { rightsOf } from './worker-rights.ts';
 
@@ -92,8 +94,7 @@ export function createSupervisor({
   heartbeat: heartbeatTimes,
 }: SupervisorOptions): Supervisor {
   const workers = new Map<number, WorkerHandle>();
-  const handed = takeSockets();
-  let held: HeldSockets | undefined;
+  const held = createHeldSockets(takeSockets());
   const addresses = createAddressBook();
   const leases = createLeaseOffice((worker, name) => {
     const state = workers.get(worker);
@@ -153,7 +154,7 @@ export function createSupervisor({
   }
 
   function fork({ config }: LoadedConfig): WorkerHandle {
-    const worker = forkWorker(held?.handOver() ?? handed, rightsOf(config), methodsFor);
+    const worker = forkWorker(held.handOver(), rightsOf(config), methodsFor);
     workers.set(worker.id, worker);
     worker.process.once('exit', (code, signal) => onExit(worker, code, signal));
     return worker;
@@ -178,13 +179,15 @@ export function createSupervisor({
 
   function replaceAfter(pauseMs: number): void {
     // Better refused, and served elsewhere, than kept waiting by workers that do not get up.
-    if (pauseMs > maxWaitMs && serving().length === 0) held?.close();
+    if (pauseMs > maxWaitMs && serving().length === 0) held.close();
     setTimeout(() => void inTurn(replace), pauseMs);
   }
 
   async function replace(): Promise<void> {
     if (stopping || current === undefined || serving().length >= wantedWorkers(current)) return;
-    tryAgain(await launch(current));
+    // Addresses may have been let go of.
+    const reserved = await reserve(current);
+    tryAgain('faults' in reserved ? reserved.faults : await launch(current));
   }
 
   /** For workers that should be there and could not start. */
@@ -248,6 +251,10 @@ export function createSupervisor({
 
   let bound: BoundAddresses = {};
 
+  async function reserve(loaded: LoadedConfig): Promise<Reservation | { faults: readonly string[] }> {
+    return held.reserve(loaded).catch((error: unknown) => ({ faults: describeStartFaults(error) }));
+  }
+
   function adopt(loaded: LoadedConfig): void {
     current = loaded;
     leases.setLimits(limitsOf(loaded));
@@ -268,8 +275,9 @@ export function createSupervisor({
       inTurn(async () => {
         adopt(loaded);
         await removeStaleSockets(loaded.config);
-        held = holdSockets(loaded.config, handed);
-        const faults = await adjustWorkers(loaded);
+        const reserved = await reserve(loaded);
+        const faults =
+          'faults' in reserved ? reserved.faults : [...(await adjustWorkers(loaded)), ...reserved.rivals()];
         if (faults.length === 0) return bound;
         stopping = true;
         held.close();
@@ -280,27 +288,25 @@ export function createSupervisor({
     apply: (loaded) =>
       inTurn(async () => {
         await removeStaleSockets(loaded.config);
-        const packed = packConfig(loaded);
-        if (stopping) return { ok: false, faults: [stoppingFault] };
+        const reserved = await reserve(loaded);
+        if ('faults' in reserved) return { ok: false, faults: [...reserved.faults] };
         const asked = serving();
-        const answers = await Promise.all(
-          // A worker that dies meanwhile takes part no more; the one that replaces it gets what is decided.
-          asked.map(({ channel }) => channel.call('prepare', packed).catch(() => ({ ok: true }) as const)),
-        );
-        const faults = stopping
-          ? [stoppingFault]
-          : [...new Set(answers.flatMap((answer) => (answer.ok ? [] : answer.faults)))];
+        const refused = await faultsIn(asked, reserved, () => launch(reserved.loaded));
+        const faults = stopping ? [stoppingFault] : refused;
         if (faults.length > 0) {
+          reserved.release();
+          for (const substitute of serving().filter((one) => !asked.includes(one)))
+            void killWorker(substitute);
           await Promise.all(asked.map(({ channel }) => channel.call('abort').catch(() => {})));
-          return { ok: false, faults };
+          return { ok: false, faults: [...faults] };
         }
-        adopt(loaded);
+        adopt(reserved.loaded);
+        reserved.keep();
         const committed = await Promise.all(
           asked.map(({ channel }) => channel.call('commit').catch(() => undefined)),
         );
-        held?.keepOnly(loaded.config);
         bound = committed.find((it) => it !== undefined) ?? bound;
-        tryAgain(await adjustWorkers(loaded));
+        tryAgain(await adjustWorkers(reserved.loaded));
         return stopping ? { ok: false, faults: [stoppingFault] } : { ok: true, bound };
       }),
 
@@ -320,7 +326,7 @@ export function createSupervisor({
 
     async drain(graceMs) {
       stopping = true;
-      held?.close();
+      held.close();
       const cuts = await Promise.all(
         [...workers.values()].map(async (state) => {
           if (state.phase !== 'starting') return retireWorker(state, graceMs);

@@ -1,8 +1,9 @@
 /** A worker process as the supervisor has it: forked, spoken to, ended. */
 import cluster, { type Worker as ClusterWorker } from 'node:cluster';
+import type { Socket } from 'node:net';
 import { type Channel, createChannel } from './channel.ts';
 import type { HandOver } from './listen/inherited.ts';
-import type { SupervisorMethods, WorkerMethods } from './processes.ts';
+import type { SentSocket, SupervisorMethods, WorkerMethods } from './processes.ts';
 
 /** It starts, serves, and drains; when it is gone it is forgotten. */
 export type Phase = 'starting' | 'serving' | 'draining';
@@ -87,6 +88,12 @@ export function forkWorker(
     process.process.emit('exit', null, null);
   });
   return worker;
+}
+
+/** Sends a bound socket, which stays open here, too; what is said to the worker afterwards comes after it. */
+export function sendSocket({ process }: WorkerHandle, key: string, socket: Socket): void {
+  const message: SentSocket = { held: key };
+  if (process.isConnected()) process.send(message, socket, { keepOpen: true }, () => {});
 }
 
 /** Ends a worker that nobody needs, at once. */

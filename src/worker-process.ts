@@ -2,15 +2,23 @@
 import './guard.ts';
 import './collector.ts';
 import cluster from 'node:cluster';
+import { Socket } from 'node:net';
 import { deliverAll } from './cancel.ts';
 import { createChannel } from './channel.ts';
 import { unpackConfig } from './config/transfer.ts';
 import { createRecord } from './connection-state.ts';
 import { hasAddressLimits } from './listen/address-limits.ts';
+import { dropReceived, receiveSocket } from './listen/listener.ts';
 import type { AccessRecord } from './observe/access-log.ts';
 import { type Log, openLog } from './observe/log.ts';
 import { createWorkerMetrics } from './observe/metrics.ts';
-import { type BoundAddresses, limitName, type SupervisorMethods, type WorkerMethods } from './processes.ts';
+import {
+  type BoundAddresses,
+  limitName,
+  type SentSocket,
+  type SupervisorMethods,
+  type WorkerMethods,
+} from './processes.ts';
 import { type LeasedQuota, leasedQuota, localQuota, type Quota } from './quota.ts';
 import { holdTicketMasters } from './tls/ticket-masters.ts';
 import { createUpstreamRegistry, type UpstreamRegistry } from './upstream/registry.ts';
@@ -81,6 +89,7 @@ const methods: WorkerMethods = {
   async abort() {
     await prepared?.abort();
     prepared = undefined;
+    dropReceived();
   },
   async reclaim(name) {
     // A grant that arrived just before, in the same read, is not booked yet: Node emits all messages before microtasks run.
@@ -118,7 +127,10 @@ const supervisor = createChannel<SupervisorMethods>((message) => {
   // The supervisor may be gone by now; 'disconnect' says what then.
   if (process.connected) process.send?.(message, undefined, undefined, () => {});
 }, methods);
-process.on('message', supervisor.receive);
+process.on('message', (message, handle) => {
+  if (handle instanceof Socket) receiveSocket((message as SentSocket).held, handle);
+  else supervisor.receive(message);
+});
 supervisor.tell('hello');
 
 // Before Node's own answer to it, which ends a worker at once whose supervisor is gone, and its connections with it.

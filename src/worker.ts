@@ -1,7 +1,10 @@
 /** One process's part of serving: it owns the listeners and the service that connections are handed to. */
+import type { Socket as RawSocket } from 'node:net';
+import { normalizeAddress } from './address.ts';
 import { type CancelRegistry, createCancelRegistry } from './cancel.ts';
 import type { LoadedConfig } from './config/load.ts';
 import type { ListenerConfig } from './config/schema.ts';
+import { covers, parseEndpoint } from './config/values.ts';
 import { endConnection, serveConnection } from './connection.ts';
 import type { Connection } from './connection-state.ts';
 import { ProxyError } from './errors.ts';
@@ -93,12 +96,16 @@ export function createWorker(around: Around): Worker {
     async prepare(loaded) {
       const service = buildService(loaded, surroundings, current);
       const added = new Map<string, Socket>();
+      const giveUp = async () => {
+        sendBack(added, sockets);
+        await dropAll(added, sockets);
+        await service.close();
+      };
       try {
         await service.ready();
         await bindNew(service, sockets, added);
       } catch (error) {
-        await dropAll(added, sockets);
-        await service.close();
+        await giveUp();
         throw error;
       }
       return {
@@ -114,10 +121,7 @@ export function createWorker(around: Around): Worker {
             logger: around.logger,
           });
         },
-        async abort() {
-          await dropAll(added, sockets);
-          await service.close();
-        },
+        abort: giveUp,
       };
     },
     async drain(graceMs) {
@@ -147,12 +151,7 @@ async function bindNew(
   );
   const outcomes = await Promise.allSettled(
     wanted.map(async ({ address, listener }) => {
-      const socket: { bound?: Bound; listener: Listener | undefined } = { listener };
-      socket.bound = await bind(address, listener.name, (raw) => {
-        if (socket.listener) void serveConnection(raw, socket.listener);
-        else raw.resetAndDestroy();
-      });
-      added.set(keyOf(address, listener), socket as Socket);
+      added.set(keyOf(address, listener), { bound: await bind(address, listener.name), listener });
     }),
   );
   const faults = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
@@ -161,7 +160,10 @@ async function bindNew(
 
 /** From one moment to the next: each socket serves its new listener, those that nobody names any more are closed. */
 function switchTo(service: Service, sockets: Map<string, Socket>, added: ReadonlyMap<string, Socket>): void {
-  for (const [key, socket] of added) sockets.set(key, socket);
+  for (const [key, socket] of added) {
+    sockets.set(key, socket);
+    takeClients(socket);
+  }
   const listeners = new Map(
     service.listeners.flatMap((listener) =>
       listener.config.bind.map((address) => [keyOf(address, listener), listener]),
@@ -174,11 +176,39 @@ function switchTo(service: Service, sockets: Map<string, Socket>, added: Readonl
   }
 }
 
+function takeClients(socket: Socket): void {
+  socket.bound.serve((raw) => {
+    if (socket.listener) void serveConnection(raw, socket.listener);
+    else raw.resetAndDestroy();
+  });
+}
+
+/**
+ * Nothing comes of the sockets that were added: whoever came meanwhile is served by the one that he would have reached
+ * without them (a wider address, say), or turned away.
+ */
+function sendBack(added: ReadonlyMap<string, Socket>, sockets: ReadonlyMap<string, Socket>): void {
+  for (const { bound } of added.values()) {
+    for (const raw of bound.giveUp()) {
+      const reached = [...sockets.values()].find((it) => it.listener && takes(it.bound, raw));
+      if (reached?.listener) void serveConnection(raw, reached.listener);
+      else raw.resetAndDestroy();
+    }
+  }
+}
+
+function takes(bound: Bound, { localAddress, localPort }: RawSocket): boolean {
+  const endpoint = parseEndpoint(bound.address);
+  if (endpoint === undefined || 'path' in endpoint || localAddress === undefined || !localPort) return false;
+  return covers(endpoint, { host: normalizeAddress(localAddress), port: localPort });
+}
+
 /** Nobody is served there any more. A socket that was handed over stays, as a later configuration could not have it again. */
 async function drop(key: string, socket: Socket, sockets: Map<string, Socket>): Promise<void> {
   if (socket.bound.inherited) {
     socket.listener = undefined;
     sockets.set(key, socket);
+    takeClients(socket);
   } else {
     sockets.delete(key);
     await socket.bound.close();

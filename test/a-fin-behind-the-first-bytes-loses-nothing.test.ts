@@ -13,7 +13,8 @@ import { Peek } from '../src/peek/peek.ts';
 /** A socket as a listener hands it over, whose client sends what it is told to. */
 async function accepted(t: TestContext): Promise<{ socket: Socket; client: Socket }> {
   const listening = new EventEmitter();
-  const bound = await bind('127.0.0.1:0', 'one', (socket) => listening.emit('accepted', socket));
+  const bound = await bind('127.0.0.1:0', 'one');
+  bound.serve((socket) => listening.emit('accepted', socket));
   const client = connect({ host: '127.0.0.1', port: bound.port, allowHalfOpen: true });
   const [socket] = (await once(listening, 'accepted')) as [Socket];
   t.after(async () => {

@@ -91,7 +91,7 @@ describe('a listener', () => {
       );
       assert.match(
         (error.errors[0] as ProxyError).hint ?? '',
-        new RegExp(`^(node \\(pid ${process.pid}\\) listens there: stop it|find who listens there with)`),
+        /^(penstock itself has this port|find who listens there with)/,
       );
       return true;
     });
@@ -109,18 +109,20 @@ describe('the file of a unix socket', () => {
     await once(child, 'exit');
     assert.ok(existsSync(path), 'the dead process left its file');
     await removeStaleSockets(configSchema.parse(plainTo(1, `unix:${path}`)));
-    const bound = await bind(`unix:${path}`, name, greet('new'));
+    const bound = await bind(`unix:${path}`, name);
+    bound.serve(greet('new'));
     t.after(bound.close);
     assert.equal(await greetingOf(t, path), 'new');
   });
 
   it('is left alone while somebody answers on it', async (t) => {
     const path = join(temporaryDirectory(t), 'live.sock');
-    const first = await bind(`unix:${path}`, name, greet('first'));
+    const first = await bind(`unix:${path}`, name);
+    first.serve(greet('first'));
     t.after(first.close);
     await removeStaleSockets(configSchema.parse(plainTo(1, `unix:${path}`)));
     await assert.rejects(
-      bind(`unix:${path}`, name, greet('second')),
+      bind(`unix:${path}`, name),
       (error: ProxyError) =>
         error instanceof ProxyError && error.code === 'ERR_LISTEN' && /already in use/.test(error.message),
     );
@@ -130,7 +132,7 @@ describe('the file of a unix socket', () => {
   it('is told of when its directory does not exist', async (t) => {
     const path = join(temporaryDirectory(t), 'nowhere', 'in.sock');
     await assert.rejects(
-      bind(`unix:${path}`, name, greet('nobody')),
+      bind(`unix:${path}`, name),
       /listeners\.plain\.bind: unix:.*nowhere\/in\.sock is in a directory that does not exist/,
     );
   });

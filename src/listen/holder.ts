@@ -1,17 +1,38 @@
 /** Which process listens on an address already; as Linux tells it (proc(5)), and nobody else. */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import cluster from 'node:cluster';
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { Endpoint } from '../config/values.ts';
 
+/** `name` is `nginx (pid 812)`. */
+export type Holder = { readonly kind: 'own' } | { readonly kind: 'other'; readonly name: string };
+
 /**
- * `nginx (pid 812)`. Undefined if it cannot be found out: the descriptors of other users' processes are for root to see. Slow
- * (it looks at every descriptor of the machine), so to be asked only when something has failed.
+ * Another program before penstock itself. Undefined if it cannot be found out: the descriptors of other users' processes are
+ * for root to see. Slow (it looks at every descriptor of the machine), so to be asked only when something has failed.
  */
-export function holderOf(endpoint: Endpoint): string | undefined {
+export function holderOf(endpoint: Endpoint): Holder | undefined {
   const inodes = 'path' in endpoint ? unixSockets(endpoint.path) : tcpSockets(endpoint.port);
   if (inodes.size === 0) return undefined;
-  const pid = processes().find((one) => holds(one, inodes));
-  return pid === undefined ? undefined : `${programOf(pid)} (pid ${pid})`;
+  const holders = processes().filter((pid) => holds(pid, inodes));
+  const other = holders.find((pid) => !isOwn(pid));
+  if (other !== undefined) return { kind: 'other', name: `${programOf(other)} (pid ${other})` };
+  return holders.length > 0 ? { kind: 'own' } : undefined;
+}
+
+/** Whether another socket than the one with this inode listens at its very address, which takes SO_REUSEPORT. */
+export function otherListens(inode: number): boolean {
+  const rows = listeningRows();
+  const own = rows.find((columns) => columns[9] === String(inode));
+  return own !== undefined && rows.some((columns) => columns[1] === own[1] && columns[9] !== own[9]);
+}
+
+/** The supervisor and its workers. */
+function isOwn(pid: number): boolean {
+  const supervisor = cluster.isWorker ? process.ppid : process.pid;
+  // The name in brackets may hold anything; behind it are the state and the parent.
+  const parent = /^.*\) \S (\d+)/s.exec(read(`/proc/${pid}/stat`))?.[1];
+  return pid === process.pid || pid === supervisor || Number(parent) === supervisor;
 }
 
 /** In the column `st` of /proc/net/tcp. */
@@ -20,22 +41,51 @@ const listening = '0A';
 /** The inodes of those that listen on this port, at whatever address. */
 function tcpSockets(port: number): Set<string> {
   const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
-  return inodesOf(['tcp', 'tcp6'], (columns) => {
-    const [, local, , state] = columns;
-    return state === listening && local?.endsWith(suffix) ? columns[9] : undefined;
+  return new Set(
+    listeningRows().flatMap(([, local, , , , , , , , inode]) =>
+      inode !== undefined && local?.endsWith(suffix) ? [inode] : [],
+    ),
+  );
+}
+
+/** Who listens with TCP. They come first in these tables, before what may be a hundred thousand connections. */
+function listeningRows(): string[][] {
+  return ['tcp', 'tcp6'].flatMap((table) => {
+    const rows: string[][] = [];
+    for (const line of linesOf(`/proc/net/${table}`)) {
+      const columns = columnsOf(line);
+      if (columns[3] === listening) rows.push(columns);
+      else if (columns[0] !== 'sl') break;
+    }
+    return rows;
   });
 }
 
 function unixSockets(path: string): Set<string> {
-  return inodesOf(['unix'], (columns) => (columns[7] === path ? columns[6] : undefined));
+  const rows = read('/proc/net/unix').split('\n').map(columnsOf);
+  return new Set(rows.flatMap((columns) => (columns[7] === path ? (columns[6] ?? []) : [])));
 }
 
-function inodesOf(
-  tables: readonly string[],
-  inodeOf: (columns: readonly string[]) => string | undefined,
-): Set<string> {
-  const lines = tables.flatMap((table) => read(`/proc/net/${table}`).split('\n'));
-  return new Set(lines.flatMap((line) => inodeOf(line.trim().split(/\s+/)) ?? []));
+const columnsOf = (line: string): string[] => line.trim().split(/\s+/);
+
+/** As far as they are asked for. */
+function* linesOf(file: string): Generator<string> {
+  const fd = orElse(-1, () => openSync(file, 'r'));
+  if (fd === -1) return;
+  try {
+    const chunk = Buffer.alloc(64 * 1024);
+    let rest = '';
+    for (;;) {
+      const read = orElse(0, () => readSync(fd, chunk));
+      if (read === 0) break;
+      const lines = (rest + chunk.toString('latin1', 0, read)).split('\n');
+      rest = lines.pop() ?? '';
+      yield* lines;
+    }
+    if (rest !== '') yield rest;
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** The oldest first: of a server and its workers, the server. */

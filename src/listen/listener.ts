@@ -1,13 +1,15 @@
 /** Bound sockets: TCP, unix, and those that systemd hands over; several addresses for one listener. */
+import cluster from 'node:cluster';
 import { existsSync } from 'node:fs';
-import { type AddressInfo, createServer, type ListenOptions, type Server, type Socket } from 'node:net';
+import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { Config } from '../config/schema.ts';
 import { type Endpoint, parseBinding, parseEndpoint } from '../config/values.ts';
 import { ProxyError, systemCode } from '../errors.ts';
 import { removeStaleSocket } from '../socket-file.ts';
+import { type Acceptor, accept } from './acceptor.ts';
 import { holderOf } from './holder.ts';
-import { takeHeld, takeInherited } from './inherited.ts';
+import { socketKey, takeHeld, takeInherited } from './inherited.ts';
 
 export type Bound = {
   /** `127.0.0.1:5432`, with the port that the system chose if 0 was asked for, `unix:/path`, or `systemd:NAME`. */
@@ -15,53 +17,68 @@ export type Bound = {
   readonly port: number;
   /** systemd handed it over: once closed, it could not be had again. */
   readonly inherited: boolean;
-  /** Stops accepting; open connections go on. Resolves when the socket is closed. */
-  readonly close: () => Promise<void>;
-};
+} & Pick<Acceptor, 'serve' | 'giveUp' | 'close'>;
 
-/** systemd's default too; the kernel cuts it to net.core.somaxconn. */
-const backlog = 4096;
-
-/**
- * Binds one address. Sockets arrive as they should be for the peek: no delay, not half-open until they are
- * established (a FIN in mid-handshake must end it). Throws ProxyError ERR_LISTEN.
- */
-export async function bind(
-  address: string,
-  name: string,
-  onConnection: (socket: Socket) => void,
-): Promise<Bound> {
+/** Binds one address; whoever connects waits until it is served. Throws ProxyError ERR_LISTEN. */
+export async function bind(address: string, name: string): Promise<Bound> {
   const binding = parseBinding(address);
   if (binding === undefined) throw new TypeError(`not an address: ${address}`);
-  const targets =
-    'systemd' in binding
-      ? handedOver(binding.systemd, name)
-      : [takeHeld(address, name) ?? listenOptions(binding)];
-  const servers = targets.map(() =>
-    createServer({ noDelay: true, pauseOnConnect: true }, (socket) => {
-      // A TCP client that has gone already has no address any more, and must not pass for one on a unix socket.
-      if (!('path' in binding) && socket.remoteAddress === undefined) socket.destroy();
-      else onConnection(socket);
-    }),
-  );
-  const close = async () => {
-    await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  };
+  const acceptors = 'systemd' in binding ? handedOver(binding.systemd, name) : [one(address, name, binding)];
+  const close = async () => void (await Promise.all(acceptors.map((acceptor) => acceptor.close())));
   try {
-    await Promise.all(servers.map((server, index) => listen(server, targets[index])));
+    await Promise.all(acceptors.map(({ listening }) => listening));
   } catch (error) {
     await close();
     throw listenError(address, name, error);
   }
-  const bound = servers[0]?.address();
+  const bound = acceptors[0]?.server.address();
   const port = typeof bound === 'object' && bound !== null ? bound.port : 0;
   return {
     address: 'port' in binding ? address.replace(/:\d+$/, `:${port}`) : address,
     port,
     inherited: 'systemd' in binding,
+    serve(onConnection) {
+      for (const acceptor of acceptors) acceptor.serve(onConnection);
+    },
+    giveUp: () => acceptors.flatMap((acceptor) => acceptor.giveUp()),
     close,
   };
 }
+
+/** What the supervisor has sent for the next configuration, by `socketKey`. */
+const received = new Map<string, Acceptor>();
+
+/** It listens at once: Node takes it for a connection, and would soon try to read from it. */
+export function receiveSocket(key: string, socket: Socket): void {
+  received.set(key, accept(socket));
+}
+
+/** Closes what came for a configuration that did not. */
+export function dropReceived(): void {
+  for (const acceptor of received.values()) void acceptor.close();
+  received.clear();
+}
+
+/** By way of the supervisor, if it has bound the address for its workers. */
+function one(address: string, name: string, endpoint: Endpoint): Acceptor {
+  const key = socketKey(address, name);
+  const sent = received.get(key);
+  received.delete(key);
+  const held = takeHeld(address, name);
+  if (sent) return sent;
+  if (held) return accept(held);
+  if (lost.has(address)) throw listenError(address, name, lost.get(address));
+  const acceptor = accept(listenOptions(endpoint));
+  const isShared = cluster.isWorker && 'port' in endpoint;
+  if (isShared) acceptor.listening.catch((error) => lost.set(address, error));
+  return acceptor;
+}
+
+/**
+ * What node:cluster could not give this worker, and why. Asked again for a port whose `listen` has failed it ends the process by
+ * an assertion (Node 22 and later). The supervisor tries each address before, so this takes a program that was faster.
+ */
+const lost = new Map<string, unknown>();
 
 function listenOptions(endpoint: Endpoint): ListenOptions {
   if ('path' in endpoint) return { path: endpoint.path };
@@ -70,7 +87,7 @@ function listenOptions(endpoint: Endpoint): ListenOptions {
 }
 
 /** The sockets that systemd calls so. */
-function handedOver(socketName: string, name: string): readonly Socket[] {
+function handedOver(socketName: string, name: string): readonly Acceptor[] {
   const fault = (message: string, hint: string) =>
     new ProxyError('ERR_LISTEN', {
       side: 'proxy',
@@ -81,21 +98,11 @@ function handedOver(socketName: string, name: string): readonly Socket[] {
     if ((socket.address() as Partial<AddressInfo>).port !== undefined) return;
     throw fault('is no TCP socket', 'for a unix socket, bind unix:/path');
   });
-  if (sockets.length > 0) return sockets;
+  if (sockets.length > 0) return sockets.map(accept);
   throw fault(
     'was not handed over by systemd',
     `start penstock by a socket unit with FileDescriptorName=${socketName}, and no shell or npm in between`,
   );
-}
-
-function listen(server: Server, target: ListenOptions | Socket | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(target, backlog, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
 }
 
 /**
@@ -119,7 +126,8 @@ const hints: Record<string, string> = {
   EACCES: 'ports below 1024 need CAP_NET_BIND_SERVICE or socket activation',
 };
 
-function listenError(address: string, name: string, cause: unknown): ProxyError {
+/** Why an address of this listener cannot be bound, by the system's error. */
+export function listenError(address: string, name: string, cause: unknown): ProxyError {
   const code = systemCode(cause);
   const reason = socketFileReason(address, code) ?? reasons[code] ?? 'cannot be bound';
   return new ProxyError('ERR_LISTEN', {
@@ -130,10 +138,14 @@ function listenError(address: string, name: string, cause: unknown): ProxyError 
   });
 }
 
+const ownHint =
+  'penstock itself has this port, for a listener or the admin endpoint: take it away by one reload, and bind it by the next';
+
 function hintOfUse(address: string): string | undefined {
   const endpoint = parseEndpoint(address);
   const holder = endpoint && holderOf(endpoint);
-  if (holder !== undefined) return `${holder} listens there: stop it, or bind another address`;
+  if (holder?.kind === 'other') return `${holder.name} listens there: stop it, or bind another address`;
+  if (holder?.kind === 'own') return ownHint;
   return address.startsWith('unix:') ? undefined : hints.EADDRINUSE;
 }
 

@@ -53,6 +53,7 @@ const layers = [
   ['supervisor.ts', 'admin-place.ts', 'endpoint-overview.ts'],
   [
     'address-book.ts',
+    'consent.ts',
     'held-sockets.ts',
     'heartbeat.ts',
     'lessor.ts',
