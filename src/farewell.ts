@@ -14,6 +14,8 @@ export function turnAway(connection: Connection, error: unknown): void {
     abort(connection.stream ?? { raw: connection.raw });
     return;
   }
+  // OpenSSL has had the last word, and TLS closes the socket.
+  if (record.phase === 'handshake' && error instanceof ProxyError) return;
   if (stream !== undefined) {
     turnAwayWithinTls(connection, stream, error);
   } else if (record.phase === 'starttls' || connection.speaksPostgres) {

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import type { Server, TLSSocket } from 'node:tls';
 import type { LoadedCertificate } from '../config/load.ts';
 import { type ConnectionCode, ProxyError, systemCode } from '../errors.ts';
+import { closeWith } from '../stream.ts';
 import { createCertificateChooser } from './certificates.ts';
 import {
   type ClientAuth,
@@ -15,6 +16,7 @@ import {
 import { createLastAlert, isServerSecret, type LastAlert } from './last-alert.ts';
 import { createPolicyServers, type Offer, type PolicyParts } from './policy-servers.ts';
 import type { TicketSession } from './ticket-session.ts';
+import { closeSoftly } from './soft-close.ts';
 
 /** What the peeked ClientHello said; the handshake has to agree with it. */
 export type Announced = Offer & {
@@ -49,7 +51,7 @@ export type Terminated = {
 export type TlsPolicy = {
   /**
    * Runs the handshake on a paused socket that has the ClientHello in front. Resolves with a paused, half-open stream.
-   * Rejects with the reason when the handshake fails; the socket is then closed. The caller ends it at its deadline by
+   * Rejects with the reason when the handshake fails; the socket then closes by itself. The caller ends it at its deadline by
    * aborting the raw socket.
    */
   readonly handshake: (raw: Socket, hello: Announced) => Promise<Terminated>;
@@ -102,6 +104,7 @@ function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules):
   return new Promise((resolve, reject) => {
     const facade: Server = Object.create(server);
     let secretLine: Buffer | undefined;
+    const closing = closeSoftly(raw);
     // Not a function literal at the assignment: those V8 makes in the old generation, where they would keep dead connections.
     const emit = (event: string, ...args: unknown[]): boolean => {
       // What is told while the handshake runs is for whoever asked for it.
@@ -112,14 +115,17 @@ function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules):
       facade.emit = ignore;
       if (event === 'secureConnection') {
         const stream = args[0] as TLSSocket;
+        closing.undo();
         try {
           resolve(conclude({ raw, stream }, hello, rules, secretLine));
         } catch (error) {
-          stream.destroy();
+          if (error instanceof ProxyError) closeWith(stream, undefined);
+          else stream.destroy();
           reject(error);
         }
       } else if (event === 'tlsClientError') {
         const stream = args[1] as TLSSocket;
+        if (systemCode(args[0]).startsWith('ERR_SSL_')) closing.onRefused(stream);
         // Node leaves it open after some errors.
         stream.destroy();
         reject(handshakeError(args[0] as Error));

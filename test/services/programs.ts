@@ -49,6 +49,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
     'go',
     'python3',
   ],
+  'java-reads-its-alert': ['java'],
   'clients-are-told-why': ['openssl', 'gnutls-cli', 'curl'],
   'the-live-page-shows-what-status-says': ['chromium'],
   'alerts-fire-when-they-should': ['promtool'],
