@@ -113,7 +113,10 @@ async function deliver(caller: Caller, session: Session, message: Buffer): Promi
       clearTimeout(timer);
       resolve();
     });
-    stream.end(message);
+    // The server closes when it has it. To one that is still about to act on it, as PgBouncer is, a FIN of ours would say that
+    // nobody wants it any more.
+    stream.once('end', () => stream.end());
+    stream.write(message);
     stream.resume();
   });
   release();

@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { describe, it, type TestContext } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { createSecureContext, TLSSocket } from 'node:tls';
 import { type Talk, tlsOpen } from './support/clients.ts';
 import { eventually } from './support/eventually.ts';
@@ -16,11 +17,18 @@ import { rawClient } from './support/raw-client.ts';
 import { tcpUpstream } from './support/upstream.ts';
 
 /** A server that greets sessions with its name, and keeps the cancel requests that it got. */
-type ToyServer = { readonly port: number; readonly cancels: Buffer[]; readonly secured: () => number };
+type ToyServer = {
+  readonly port: number;
+  readonly cancels: Buffer[];
+  readonly secured: () => number;
+  /** Requests whose sender had ended before they could be acted on, which would be reason enough to forget them. */
+  readonly forsaken: () => number;
+};
 
 async function toyServer(t: TestContext, name: string, tls?: OwnCertificate): Promise<ToyServer> {
   const cancels: Buffer[] = [];
   let secured = 0;
+  let forsaken = 0;
   const { port } = await tcpUpstream(t, async (socket) => {
     let stream = socket;
     if (tls) {
@@ -34,11 +42,15 @@ async function toyServer(t: TestContext, name: string, tls?: OwnCertificate): Pr
     const rest = await readExactly(stream, head.readUInt32BE(0) - 8);
     if (head.readUInt32BE(4) === 80877102) {
       cancels.push(Buffer.concat([head, rest]));
+      stream.resume();
+      // An end that was sent along with the request has come by then.
+      for (let turns = 0; turns < 50; turns += 1) await turn();
+      if (stream.readableEnded) forsaken += 1;
       stream.end();
     } else stream.write(name);
     stream.on('end', () => stream.end()).resume();
   });
-  return { port, cancels, secured: () => secured };
+  return { port, cancels, secured: () => secured, forsaken: () => forsaken };
 }
 
 const certificates = ownCertificate('db.example');
@@ -117,6 +129,16 @@ describe('a CancelRequest', () => {
       assert.equal(cancels.length, names.includes(name) ? 1 : 0, name);
     }
   });
+
+  for (const tls of [undefined, { starttls: 'postgres', authority: 'test', server_name: 'db.example' }]) {
+    it(`is followed by no end of ours until the server closes${tls ? ', over TLS too' : ''}`, async (t) => {
+      const server = await toyServer(t, 'a', tls && (await certificates));
+      const proxy = await proxyTo(t, [server], tls);
+      await session(t, proxy.port('db'));
+      await cancel(t, proxy.port('db'), cancelRequest(4711));
+      assert.equal(server.forsaken(), 0);
+    });
+  }
 
   it('within TLS is forwarded like a plain one', async (t) => {
     const server = await toyServer(t, 'a');

@@ -4,12 +4,17 @@
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { chmodSync } from 'node:fs';
 import { connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import pg from 'pg';
+import { temporaryDirectory, writeFiles } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
-import { type Postgres, psqlArguments } from './postgres.ts';
-import { launch } from './process.ts';
+import { ownCertificate } from '../support/own-certificate.ts';
+import { startProxy } from '../support/proxy.ts';
+import { closedPort } from '../support/upstream.ts';
+import { type Postgres, psql, psqlArguments, startPostgres } from './postgres.ts';
+import { launch, ordinaryUser, serve } from './process.ts';
 import { modes, startThreeModes } from './three-modes.ts';
 
 test('cancelling through penstock', async (t) => {
@@ -46,6 +51,63 @@ test('cancelling through penstock', async (t) => {
     },
   );
 });
+
+test('Ctrl-C reaches a query behind PgBouncer, which forgets a request whose sender has ended', async (t) => {
+  const server = await startPostgres(t);
+  const bouncer = await startPgBouncer(t, server.port);
+  const own = await ownCertificate('db.example.test');
+  const proxy = await startProxy(
+    t,
+    {
+      ...own.sections,
+      listeners: {
+        databases: { starttls: 'postgres', routes: [{ tls: { certificates: 'own' }, upstream: 'bouncer' }] },
+      },
+      upstreams: { bouncer: { endpoints: [`127.0.0.1:${bouncer}`] } },
+    },
+    own.files,
+  );
+  const info = `host=127.0.0.1 port=${proxy.port()} user=app dbname=postgres sslmode=require application_name=bounced`;
+  for (let round = 0; round < 3; round += 1) {
+    const session = launch('psql', [...psqlArguments(info), '-c', 'select pg_sleep(60)']);
+    await running(server, 'bounced');
+    session.child.kill('SIGINT');
+    const { code, stderr } = await session.finished;
+    assert.match(stderr, /canceling statement due to user request/);
+    assert.equal(code, 1);
+  }
+});
+
+/** PgBouncer before the server at this port; resolves with its own. */
+async function startPgBouncer(t: TestContext, behind: number): Promise<number> {
+  const directory = temporaryDirectory(t);
+  const port = await closedPort();
+  const settings = [
+    '[databases]',
+    `postgres = host=127.0.0.1 port=${behind}`,
+    '[pgbouncer]',
+    'listen_addr = 127.0.0.1',
+    `listen_port = ${port}`,
+    'unix_socket_dir =',
+    'auth_type = trust',
+    `auth_file = ${directory}/users`,
+    '',
+  ];
+  writeFiles(directory, { 'pgbouncer.ini': settings.join('\n'), users: '"app" ""\n' });
+  const user = ordinaryUser('postgres', 'nobody');
+  chmodSync(directory, 0o755);
+  for (const name of ['pgbouncer.ini', 'users']) chmodSync(`${directory}/${name}`, 0o644);
+  await serve(t, 'pgbouncer', [`${directory}/pgbouncer.ini`], {
+    user,
+    cwd: directory,
+    ready: async () => {
+      const asked = await psql(`host=127.0.0.1 port=${port} user=app dbname=postgres`, ['-c', 'select 1']);
+      assert.equal(asked.code, 0, asked.stderr);
+    },
+    signal: 'SIGINT',
+  });
+  return port;
+}
 
 /** Waits until the server runs a query of this application. */
 async function running(server: Postgres, application: string): Promise<void> {

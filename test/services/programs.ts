@@ -4,7 +4,7 @@ import { delimiter, isAbsolute, join } from 'node:path';
 
 /** Debian's packages with all of them. */
 const packages =
-  'postgresql redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils dovecot-imapd nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat libnss3-tools openjdk-17-jdk-headless golang-go python3';
+  'postgresql pgbouncer redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils dovecot-imapd nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat libnss3-tools openjdk-17-jdk-headless golang-go python3';
 
 /** How to install them. */
 export const installHint = `apt-get install ${packages}`;
@@ -14,7 +14,7 @@ const postgres = ['initdb', 'postgres', 'psql'];
 /** What each test file needs. */
 export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'psql-works-in-three-modes': postgres,
-  'ctrl-c-cancels-the-query': postgres,
+  'ctrl-c-cancels-the-query': [...postgres, 'pgbouncer'],
   'a-copy-arrives-whole': postgres,
   'pg-connects-by-request-and-directly': postgres,
   'postgres-health-is-what-the-server-says': postgres,
