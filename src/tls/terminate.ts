@@ -15,8 +15,8 @@ import {
 } from './client-auth.ts';
 import { createLastAlert, isServerSecret, type LastAlert } from './last-alert.ts';
 import { createPolicyServers, type Offer, type PolicyParts } from './policy-servers.ts';
-import type { TicketSession } from './ticket-session.ts';
 import { closeSoftly } from './soft-close.ts';
+import type { TicketSession } from './ticket-session.ts';
 
 /** What the peeked ClientHello said; the handshake has to agree with it. */
 export type Announced = Offer & {
