@@ -145,6 +145,19 @@ for (const version of versions) {
   });
 }
 
+test('after a HelloRetryRequest, too', async (t) => {
+  const ocsp = ocspResponse(ca, ec);
+  for (const mode of ['none', 'request', 'require']) {
+    const auth = mode === 'none' ? {} : { client_auth: { mode, authority: 'clients' } };
+    const { port } = await serve(t, [{ credential: ec, ocsp }], { groups: ['P-384'], ...auth });
+    // The client's key share is of its first group; the second is the one that it is asked for.
+    const options = { version: 'TLSv1.3', ecdhCurve: 'X25519:P-384', credential: client } as const;
+    assert.deepEqual((await ask(port, options)).staple, ocsp);
+    assert.deepEqual((await ask(port, { ...options, ecdhCurve: 'P-384' })).staple, ocsp);
+    assert.equal((await ask(port, { ...options, requestOCSP: false })).staple, undefined);
+  }
+});
+
 test('where the key cannot be foretold there is none, and no harm', async (t) => {
   const pairs = [
     { credential: ec, ocsp: ocspResponse(ca, ec) },

@@ -1,4 +1,5 @@
 /** The servers that a policy hands its clients to. */
+import { executionAsyncResource } from 'node:async_hooks';
 import { constants } from 'node:crypto';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { LRUCache } from 'lru-cache';
@@ -165,8 +166,20 @@ function letUsDecide(stream: TLSSocket): void {
 
 /** The event costs each handshake 4%, so only servers with a staple have a listener. */
 function stapleTo(server: Server, { response, thisUpdate, nextUpdate }: Staple): void {
+  const staple = Buffer.from(response);
   server.on('OCSPRequest', (_certificate, _issuer, answer) => {
     const now = Date.now();
-    answer(null, now >= thisUpdate && now < nextUpdate ? Buffer.from(response) : null);
+    const isGood = now >= thisUpdate && now < nextUpdate;
+    if (isGood) answerAgain(executionAsyncResource(), staple);
+    answer(null, isGood ? staple : null);
   });
+}
+
+/**
+ * Node asks once a connection, and where a HelloRetryRequest follows, the first hello has used the answer up by the time
+ * the second one comes. Here it is laid down again. The event does not say whose it is, but it is called for the handle of
+ * a TLS socket; should a later Node do otherwise, there is no staple after a HelloRetryRequest.
+ */
+function answerAgain(handle: { setOCSPResponse?: (response: Buffer) => void }, staple: Buffer): void {
+  if (typeof handle.setOCSPResponse === 'function') setImmediate(() => handle.setOCSPResponse?.(staple));
 }

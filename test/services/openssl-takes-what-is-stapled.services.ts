@@ -44,6 +44,18 @@ test('openssl ocsp and s_client -status', async (t) => {
     }
   }
 
+  await t.test('after a HelloRetryRequest', async () => {
+    const { listeners, ...rest } = configuration(upstream.port);
+    const route = { ...listeners.one.routes[0], tls: { certificates: 'db', groups: ['P-384'] } };
+    const strict = { ...rest, listeners: { one: { routes: [route] } } };
+    const { port } = await startProxy(t, strict, { ...scene.files, ...responses });
+    const args = ['s_client', '-connect', `127.0.0.1:${port()}`, '-servername', 'db.example'];
+    const { stdout } = await run('openssl', [...args, '-status', '-tls1_3']);
+    // A hello that is answered by a HelloRetryRequest is sent a second time.
+    assert.match(stdout, /Server Temp Key: ECDH, (P-384|secp384r1)/);
+    assert.match(stdout, /OCSP Response Status: successful/);
+  });
+
   await t.test('a revoked one is none', async () => {
     const revoked = { ...responses, ec: await scene.respond('ec', 'R') };
     writeFiles(proxy.directory, revoked);
