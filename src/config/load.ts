@@ -2,6 +2,7 @@
 import { access, readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { type LoadedAuthority, loadAuthorities } from './authorities.ts';
+import { checkCaNames } from './ca-names.ts';
 import { type LoadedCertificate, loadCertificates } from './certificates.ts';
 import { applyContext, resolvePaths } from './context.ts';
 import { checkCoverage } from './coverage.ts';
@@ -70,6 +71,7 @@ export async function loadConfig(
   await checkModules(config, files, findings.report);
   const certificates = await loadCertificates(config, files, findings.report);
   const authorities = await loadAuthorities(config, files, findings.report);
+  checkCaNames(config, authorities, findings.report);
   const ticketMasters = await loadTicketKeys(config, files, findings.report);
   if (findings.faults.length > 0) throw new ConfigError(sorted(findings.faults));
   checkCoverage(config, certificates, findings.report);

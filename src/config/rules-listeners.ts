@@ -169,7 +169,7 @@ function checkUpstreamOf(route: RouteConfig, config: Config, path: Path, report:
 function checkClientAuth(auth: ClientAuthConfig, path: Path, report: Report): void {
   const { mode, authority, pins, allow } = auth;
   if (mode === 'none') {
-    for (const key of ['authority', 'pins', 'allow', 'authorize'] as const) {
+    for (const key of ['authority', 'send_ca_names', 'pins', 'allow', 'authorize'] as const) {
       if (auth[key] !== undefined)
         report.warn([...path, key], '`mode: none` asks for no certificate', 'it has no effect');
     }

@@ -68,6 +68,12 @@ const clientAuth = z
       .optional()
       .describe('PKI: the certificate must chain to this authority.')
       .meta({ samples: ['clients'] }),
+    send_ca_names: z
+      .boolean()
+      .optional()
+      .describe(
+        'Tell clients the names of the authority’s CAs, by which they choose a certificate. Default: true. `false` is for authorities with hundreds of CAs, and needs Node 22.19, 24.5 or later.',
+      ),
     pins: z
       .array(pin)
       .min(1)

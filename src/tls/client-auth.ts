@@ -200,12 +200,18 @@ function refuseByChain(
   names: CertificateNames,
   { certificate, resumed, chain }: PeerFacts,
   now: number,
-  { issuers, authorityName }: Policy,
+  { config, issuers, authorityName }: Policy,
 ): Refusal | undefined {
   if (certificate === undefined) return unreadable;
   if (resumed) return stateRefusal(issuers.check(certificate, names, now), authorityName);
   issuers.learn(certificate, names, chain, now);
-  return undefined;
+  // A second look, since there OpenSSL's trust goes a roundabout way (unnamed-authority.ts).
+  if (config.send_ca_names !== false || issuers.check(certificate, names, now) !== 'unknown')
+    return undefined;
+  return chainRefusal('UNABLE_TO_GET_ISSUER_CERT_LOCALLY', authorityName, {
+    name: printName(names.issuerDer),
+    isKnown: issuers.has(names.issuerDer),
+  });
 }
 
 const unreadable: Refusal = {

@@ -1,7 +1,7 @@
 /** The servers that a policy hands its clients to. */
 import { executionAsyncResource } from 'node:async_hooks';
 import { constants } from 'node:crypto';
-import { createServer, type Server, type TLSSocket } from 'node:tls';
+import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
 import { LRUCache } from 'lru-cache';
 import { cipherOptions, defaultGroups } from '../ciphers.ts';
 import type { LoadedAuthority, LoadedCertificate, LoadedPair, Staple } from '../config/load.ts';
@@ -11,6 +11,7 @@ import { createPairChooser, createVersionForesight, type KeyOffer } from './pair
 import { answerTickets } from './ticket-answers.ts';
 import type { TicketMasterSource } from './ticket-masters.ts';
 import { createServersByTicket, policyDigest, type SessionJudge, type TicketServer } from './tickets.ts';
+import { trustingByDefault } from './unnamed-authority.ts';
 
 export type PolicyParts = {
   readonly config: TerminateConfig;
@@ -110,7 +111,8 @@ function createPolicyServer(
   }: { readonly tickets: Tickets; readonly ticketKeys: Buffer; readonly sessionIdContext: string },
 ): TicketServer {
   const auth = config.client_auth;
-  const server = createServer({
+  const namesCas = auth?.send_ca_names !== false;
+  const options: TlsOptions = {
     ...resumption,
     cert: pairs.map(({ cert }) => cert),
     key: pairs.map(({ key, passphrase }) => ({ pem: key, passphrase })),
@@ -129,9 +131,12 @@ function createPolicyServer(
     requestCert: auth !== undefined && auth.mode !== 'none',
     rejectUnauthorized: auth?.mode === 'require',
     // Without a list Node would trust the public roots, for clients too.
-    ca: authority ? [...authority.ca] : [],
+    ca: namesCas ? [...(authority?.ca ?? [])] : undefined,
     crl: authority && authority.crl.length > 0 ? [...authority.crl] : undefined,
-  });
+  };
+  const server = namesCas
+    ? createServer(options)
+    : trustingByDefault(authority?.ca ?? [], () => createServer(options));
   // Node tells of the TLS socket while the handshake runs by this event only.
   if (auth?.mode === 'require') server.on('keylog', (_, stream) => letUsDecide(stream));
   // Without a listener Node does not emit it; terminate.ts hears it for what a refused client is told.

@@ -35,6 +35,8 @@ export type Tls13Client = {
   /** Whether the server has asked for a second hello, and for a certificate. */
   readonly askedAgain: boolean;
   readonly asksCertificate: boolean;
+  /** The message by which it did. */
+  readonly certificateRequest: Buffer | undefined;
   /**
    * The records that finish the handshake. `certificate` (a whole Certificate message) goes ahead if the server has asked; by
    * default it is an empty one.
@@ -91,8 +93,14 @@ export async function tls13Client(
   records.openWith(trafficKeys(secrets.server));
   const flight = await readFlight(records);
   transcript.push(...flight);
-  const asksCertificate = flight.some((message) => message[0] === 13);
-  return { askedAgain, asksCertificate, ...finishing(records, transcript, secrets, asksCertificate) };
+  const certificateRequest = flight.find((message) => message[0] === 13);
+  const asksCertificate = certificateRequest !== undefined;
+  return {
+    askedAgain,
+    asksCertificate,
+    certificateRequest,
+    ...finishing(records, transcript, secrets, asksCertificate),
+  };
 }
 
 function finishing(
@@ -100,7 +108,7 @@ function finishing(
   transcript: Buffer[],
   { client, master }: Secrets,
   asksCertificate: boolean,
-): Omit<Tls13Client, 'askedAgain' | 'asksCertificate'> {
+): Pick<Tls13Client, 'finish' | 'seal' | 'updateKeys' | 'next'> {
   const flightKeys = trafficKeys(client);
   const upToServer = sha256(...transcript);
   let secret = expandLabel(master, 'c ap traffic', upToServer, 32);
