@@ -98,6 +98,22 @@ export async function deliverAll(caller: Caller, message: Buffer): Promise<numbe
 }
 
 async function deliver(caller: Caller, session: Session, message: Buffer): Promise<void> {
+  const { descriptors } = caller.listener;
+  if (!descriptors.take(1)) {
+    throw new ProxyError('ERR_DESCRIPTORS_EXHAUSTED', {
+      side: 'proxy',
+      message: `the limit of open files leaves no room to cancel at ${session.endpoint.label}`,
+      hint: 'raise the limit of open files (LimitNOFILE, ulimit -n)',
+    });
+  }
+  try {
+    await send(caller, session, message);
+  } finally {
+    descriptors.give(1);
+  }
+}
+
+async function send(caller: Caller, session: Session, message: Buffer): Promise<void> {
   const { prepared, release } = await dialFor(caller, atEndpoint(session.outbound, session.endpoint), {
     sni: session.sni,
     passthrough: false,

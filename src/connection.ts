@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { forwardCancel } from './cancel.ts';
 import { Cancellation } from './cancellation.ts';
 import { type Connection, clearDeadline, createConnection, setDeadline } from './connection-state.ts';
+import { perConnection } from './descriptors.ts';
 import { type ConnectionCode, ProxyError, type Side } from './errors.ts';
 import { turnAway } from './farewell.ts';
 import { identityOf } from './identity.ts';
@@ -77,18 +78,15 @@ async function enter(connection: Connection): Promise<void> {
   const { admission, descriptors, name } = connection.listener;
   // A socket that fails while no step listens to it must not end the process; every step looks for itself.
   connection.raw.on('error', ignore);
-  if (descriptors.open >= descriptors.capacity) {
+  // Before anything is waited for: whoever waits has its descriptor already.
+  if (!descriptors.take(perConnection)) {
     throw new ProxyError('ERR_DESCRIPTORS_EXHAUSTED', {
       side: 'proxy',
-      message: `all ${descriptors.capacity} connections that the limit of open files allows are in use`,
+      message: `the limit of open files leaves no room for another connection: ${descriptors.used()} of ${descriptors.capacity} descriptors are in use`,
       hint: `raise \`ulimit -n\` (LimitNOFILE=), or lower listeners.${name}.limits.connections`,
     });
   }
-  // Before anything is waited for: whoever waits has its descriptor already.
-  descriptors.open += 1;
-  connection.undo.push(() => {
-    descriptors.open -= 1;
-  });
+  connection.undo.push(() => descriptors.give(perConnection));
   const entered = admission.enter();
   if (entered) await entered;
   connection.undo.push(admission.leave);

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { LoadedConfig } from './config/load.ts';
 import type { UpstreamConfig, UpstreamTlsConfig } from './config/schema.ts';
+import { createDescriptors, type Descriptors } from './descriptors.ts';
 import { systemCode } from './errors.ts';
 import { askForTls, originatorFor } from './outbound.ts';
 import { Peek } from './peek/peek.ts';
@@ -30,10 +31,15 @@ export type HealthChecks = {
  */
 export function createHealthChecks(options: {
   readonly logger: Logger;
+  /** Absent: those of a process of which this is all. */
+  readonly descriptors?: Descriptors;
   readonly onChange: (states: EndpointReport[]) => void;
 }): HealthChecks {
   const resolver = createResolver();
-  const checker = createHealthChecker(options);
+  const checker = createHealthChecker({
+    ...options,
+    descriptors: options.descriptors ?? createDescriptors(),
+  });
   return {
     states: checker.states,
     close: checker.close,

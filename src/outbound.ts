@@ -89,6 +89,7 @@ export function dialFor(caller: Caller, outbound: Outbound, options: Options): P
   const request: DialRequest<Prepared> = {
     client: { sni: options.sni, wildcardLabel: options.wildcardLabel, clientAddress: record.client.address },
     signal: options.signal,
+    descriptors: listener.descriptors,
     clientReady: options.clientReady,
     reader,
     prepare(raw, endpoint, signal) {

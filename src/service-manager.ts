@@ -52,6 +52,8 @@ export function createServiceManager(logger: Logger, isAlive: () => boolean): Se
 
 /** systemd-notify waits up to 5 s until its message was read. */
 const patienceMs = 10_000;
+/** Where the program could not be started. */
+const againMs = 1000;
 /** From the last connection cut to the end of the process. */
 const marginMs = 5000;
 
@@ -74,10 +76,16 @@ function createSender(socket: string, logger: Logger) {
     if (entry === undefined) return;
     const [kind, assignments] = entry;
     waiting.delete(kind);
-    execFile('systemd-notify', assignments, options, (error, _, stderr) => {
-      if (error) warn(error, stderr);
-      next();
-    });
+    try {
+      execFile('systemd-notify', assignments, options, (error, _, stderr) => {
+        if (error) warn(error, stderr);
+        next();
+      });
+    } catch (error) {
+      // Of what keeps a program from being started, Node throws some.
+      warn(error as ExecFileException, '');
+      setTimeout(next, againMs).unref();
+    }
   }
 
   function warn(error: ExecFileException, stderr: string): void {

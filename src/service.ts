@@ -5,8 +5,8 @@ import type { CancelRegistry } from './cancel.ts';
 import type { LoadedAuthority, LoadedCertificate, LoadedConfig } from './config/load.ts';
 import type { ListenerConfig, RouteConfig, TerminateConfig } from './config/schema.ts';
 import type { Connection } from './connection-state.ts';
+import type { Descriptors } from './descriptors.ts';
 import { type Admission, type Counts, createAdmission } from './listen/admission.ts';
-import type { DescriptorBudget } from './listen/descriptors.ts';
 import { createGate, type Gate } from './listen/gate.ts';
 import type { WorkerMetrics } from './observe/metrics.ts';
 import { createOutbound, type Outbound } from './outbound.ts';
@@ -41,7 +41,7 @@ export type Listener = {
   readonly takesPlain: boolean;
   readonly takesTls: boolean;
   readonly cancels: CancelRegistry;
-  readonly descriptors: DescriptorBudget;
+  readonly descriptors: Descriptors;
   readonly metrics: WorkerMetrics;
   /** Connections being served, under whatever configuration they came. */
   readonly open: Roster<Connection>;
@@ -93,7 +93,7 @@ export type Surroundings = {
   readonly open: Roster<Connection>;
   /** Unless the configuration has masters of its own. */
   readonly ticketMasters: TicketMasterSource;
-  readonly descriptors: DescriptorBudget;
+  readonly descriptors: Descriptors;
   readonly metrics: WorkerMetrics;
   /** The counts of a listener's limits, which go on when its rules change. */
   readonly countsOf: (listener: string, limits: ListenerConfig['limits']) => Counts;
@@ -137,7 +137,10 @@ export function buildService(loaded: LoadedConfig, surroundings: Surroundings, f
     authorizer(path) {
       let authorizer = authorizers.get(path);
       if (authorizer === undefined) {
-        authorizer = createAuthorizer(path, { onOutput: outputLogger(logger, path) });
+        authorizer = createAuthorizer(path, {
+          onOutput: outputLogger(logger, path),
+          descriptors: surroundings.descriptors,
+        });
         authorizers.set(path, authorizer);
       }
       return authorizer;

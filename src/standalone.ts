@@ -1,6 +1,7 @@
 /** Serves in this process alone, without a supervisor: for the demo and for tests. */
 import type { Logger } from 'pino';
 import type { LoadedConfig } from './config/load.ts';
+import { createDescriptors } from './descriptors.ts';
 import { createHealthChecks } from './health-probes.ts';
 import { createAddressLimits, hasAddressLimits } from './listen/address-limits.ts';
 import { type Bound, removeStaleSockets } from './listen/listener.ts';
@@ -26,12 +27,14 @@ export async function startWorker(
 ): Promise<Standalone> {
   const ticketMasters = createTicketMasters(loaded.config.session_tickets.rotate);
   const upstreams = createUpstreamRegistry({ logger });
-  const health = createHealthChecks({ logger, onChange: upstreams.applyHealth });
+  const descriptors = createDescriptors();
+  const health = createHealthChecks({ logger, descriptors, onChange: upstreams.applyHealth });
   const worker = createWorker({
     logger,
     ticketMasters,
     metrics: createWorkerMetrics(),
     upstreams,
+    descriptors,
     resolver,
     connectionQuota: localQuotas(),
     addressLimits: (_, limits) => (hasAddressLimits(limits) ? createAddressLimits(limits) : undefined),

@@ -7,9 +7,9 @@ import type { ListenerConfig } from './config/schema.ts';
 import { covers, parseEndpoint } from './config/values.ts';
 import { endConnection, serveConnection } from './connection.ts';
 import type { Connection } from './connection-state.ts';
+import { createDescriptors, type Descriptors } from './descriptors.ts';
 import { ProxyError } from './errors.ts';
 import type { AddressLimits } from './listen/address-limits.ts';
-import { createDescriptorBudget } from './listen/descriptors.ts';
 import { socketKey } from './listen/inherited.ts';
 import { type Bound, bind } from './listen/listener.ts';
 import type { Quota } from './quota.ts';
@@ -25,6 +25,8 @@ export type Around = Pick<Surroundings, 'logger' | 'ticketMasters' | 'metrics'> 
   readonly upstreams?: UpstreamRegistry;
   /** Absent: names are resolved as the system does it. */
   readonly resolver?: Resolver | undefined;
+  /** Absent: all that the process may have open is for this worker. */
+  readonly descriptors?: Descriptors | undefined;
   /** The count of a listener's connections; one for each name, for good. */
   readonly connectionQuota: (listener: string, limit: number) => Quota;
   readonly addressLimits: (listener: string, limits: ListenerConfig['limits']) => AddressLimits | undefined;
@@ -61,12 +63,13 @@ type Socket = { readonly bound: Bound; listener: Listener | undefined };
 export function createWorker(around: Around): Worker {
   const cancels = new Map<string, CancelRegistry>();
   const open = new Roster<Connection>();
+  const descriptors = around.descriptors ?? createDescriptors();
   const surroundings: Surroundings = {
     ...around,
     open,
     upstreams: around.upstreams ?? createUpstreamRegistry({ logger: around.logger }),
     resolver: around.resolver ?? createResolver(),
-    descriptors: createDescriptorBudget(),
+    descriptors,
     countsOf: (listener, limits) => ({
       connections: around.connectionQuota(listener, limits.connections),
       byAddress: around.addressLimits(listener, limits),
@@ -84,6 +87,14 @@ export function createWorker(around: Around): Worker {
   /** By drains: two that overlap tell the same number. */
   const cut = new Set<Connection>();
   let current: Service | undefined;
+  let countedSockets = 0;
+
+  /** Those that were handed over were open before anything was counted. */
+  function countSockets(): void {
+    const open = [...sockets.values()].filter(({ bound }) => !bound.inherited).length;
+    descriptors.claim(open - countedSockets);
+    countedSockets = open;
+  }
 
   const unread = setInterval(() => {
     for (const { splice } of open.all()) splice?.checkUnread();
@@ -113,6 +124,7 @@ export function createWorker(around: Around): Worker {
           const former = current;
           current = service;
           switchTo(service, sockets, added);
+          countSockets();
           former?.retire();
           void endUnwelcome(open.all(), {
             listeners: new Map(service.listeners.map((listener) => [listener.name, listener])),

@@ -1,7 +1,7 @@
 /** `penstock run`: serves until it is told to stop. */
 import { ConfigError, findConfigFile, formatFinding, type LoadedConfig, loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
-import { softLimit } from '../listen/descriptors.ts';
+import { softLimit } from '../descriptors.ts';
 import { type Log, openLog } from '../observe/log.ts';
 import { type Operation, type OperationOptions, startOperation } from '../operation.ts';
 import { StartError } from '../supervisor.ts';

@@ -3,6 +3,7 @@ import cluster from 'node:cluster';
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { Endpoint } from '../config/values.ts';
+import { orElse } from '../or-else.ts';
 
 /** `name` is `nginx (pid 812)`. */
 export type Holder = { readonly kind: 'own' } | { readonly kind: 'other'; readonly name: string };
@@ -119,12 +120,4 @@ function list(directory: string): string[] {
 
 function link(file: string): string {
   return orElse('', () => readlinkSync(file));
-}
-
-function orElse<T>(other: T, look: () => T): T {
-  try {
-    return look();
-  } catch {
-    return other;
-  }
 }

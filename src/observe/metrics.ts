@@ -3,6 +3,7 @@
  * text of them (hub.ts). Every key is a name of the configuration or a code: none that a client can choose.
  */
 import type { ConnectionCode, Side } from '../errors.ts';
+import { orElse } from '../or-else.ts';
 import type { AccessRecord } from './access-log.ts';
 
 /** Upper bounds in seconds; above the last one there is one more bucket. */
@@ -122,17 +123,21 @@ export function countsOf({ listeners }: Totals, name: string): ListenerCounts {
 /** What this process has used until now. */
 export function processUse(): ProcessUse {
   const { user, system } = process.cpuUsage();
-  const { rss, heapUsed } = process.memoryUsage();
+  // It opens a file to find out, and throws where no descriptor is left.
+  memory = orElse(memory, process.memoryUsage);
   return {
     startedAt: (Date.now() - process.uptime() * 1000) / 1000,
     cpuSeconds: (user + system) / 1e6,
     // Bun does not tell.
     busySeconds: (performance.eventLoopUtilization?.().active ?? 0) / 1000,
-    residentBytes: rss,
-    heapBytes: heapUsed,
+    residentBytes: memory.rss,
+    heapBytes: memory.heapUsed,
     activeResources: activeResources(),
   };
 }
+
+/** The last that was told. */
+let memory = { rss: 0, heapUsed: 0 };
 
 /** Counting takes half a microsecond a resource: with thousands of connections that is not for every snapshot. */
 const recountMs = 10_000;

@@ -4,7 +4,9 @@
  */
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
+import type { Descriptors } from '../descriptors.ts';
 import { type ConnectionCode, ProxyError } from '../errors.ts';
+import { orElse } from '../or-else.ts';
 import type { Answer, FromThread, ThreadData, ToThread } from './authorize-thread.ts';
 import type { ClientCert } from './client-auth.ts';
 import type { ClientCertificate, ClientIdentity } from './client-identity.ts';
@@ -26,6 +28,8 @@ export type AuthorizerOptions = {
   readonly timeoutMs?: number;
   /** Gets what the module writes to stdout and stderr, which would garble our log. Default: it is dropped. */
   readonly onOutput?: (text: string) => void;
+  /** Counts what the thread has open. */
+  readonly descriptors?: Pick<Descriptors, 'claim' | 'give'>;
 };
 
 /** Starts a thread with the module's default export (absolute path). The module and its imports are loaded anew. */
@@ -34,6 +38,7 @@ export function createAuthorizer(modulePath: string, options: AuthorizerOptions 
     modulePath,
     timeoutMs: options.timeoutMs ?? 1000,
     onOutput: options.onOutput,
+    descriptors: options.descriptors,
     firstLoad: deferred(),
     waiting: new Map(),
     lastId: 0,
@@ -98,6 +103,7 @@ type Checker = {
   readonly modulePath: string;
   readonly timeoutMs: number;
   readonly onOutput: ((text: string) => void) | undefined;
+  readonly descriptors: AuthorizerOptions['descriptors'];
   readonly firstLoad: Deferred;
   readonly waiting: Map<number, Request>;
   lastId: number;
@@ -120,13 +126,19 @@ function startThread(checker: Checker): void {
     module: pathToFileURL(checker.modulePath).href,
     progress: new Int32Array(new SharedArrayBuffer(8)),
   };
-  const worker = new Worker(threadFile(), {
-    workerData: data,
-    name: 'authorize',
-    stdout: true,
-    stderr: true,
-    resourceLimits: { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 32 },
-  });
+  const worker = orElse(undefined, () => newThread(data));
+  if (worker === undefined) {
+    const error = failure(
+      checker,
+      'has no thread to run in: the system gives none now',
+      'see its limits of threads',
+    );
+    checker.firstLoad.reject(error);
+    pause(checker);
+    return;
+  }
+  checker.descriptors?.claim(descriptorsOfThread);
+  worker.once('exit', () => checker.descriptors?.give(descriptorsOfThread));
   const thread: Thread = { worker, progress: data.progress, error: '' };
   worker.on('message', (message: FromThread) => receive(checker, thread, message));
   worker.on('error', (error) => {
@@ -139,6 +151,20 @@ function startThread(checker: Checker): void {
   );
   checker.state = { kind: 'starting', thread, timer };
 }
+
+/** Throws where the system has no thread to give. */
+function newThread(workerData: ThreadData): Worker {
+  return new Worker(threadFile(), {
+    workerData,
+    name: 'authorize',
+    stdout: true,
+    stderr: true,
+    resourceLimits: { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 32 },
+  });
+}
+
+/** What the event loop of a thread has open on Linux. */
+const descriptorsOfThread = 5;
 
 /** The thread's file is TypeScript in the checkout and JavaScript in the package, as this one is. */
 function threadFile(): URL {

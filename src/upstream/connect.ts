@@ -2,6 +2,7 @@
 import { type NetConnectOpts, connect as open, type Socket } from 'node:net';
 import { formatAddress } from '../address.ts';
 import type { Signal } from '../cancellation.ts';
+import { type Descriptors, unbounded } from '../descriptors.ts';
 import { ProxyError, systemCode } from '../errors.ts';
 import type { Reader } from '../reader.ts';
 
@@ -16,13 +17,19 @@ export type Destination =
  * one, from `resume` on. Exactly the addresses given are dialled.
  *
  * Happy eyeballs (RFC 8305): the next address is tried when one fails, or after 250 ms beside it, and the first to connect
- * wins. Node's own (autoSelectFamily) gives up an address after those 250 ms, so that of an upstream farther away than
+ * wins. The socket of one attempt is the caller's to count; for those beside it there has to be room, and until then they
+ * wait. Node's own (autoSelectFamily) gives up an address after those 250 ms, so that of an upstream farther away than
  * that only the last address would ever be reached.
  *
  * Throws ERR_UPSTREAM_CONNECT, ERR_UPSTREAM_CONNECT_TIMEOUT (the system's own time-out), ERR_DESCRIPTORS_EXHAUSTED, or
  * the signal's reason.
  */
-export function connect(destination: Destination, signal: Signal, reader?: Reader): Promise<Socket> {
+export function connect(
+  destination: Destination,
+  signal: Signal,
+  reader?: Reader,
+  descriptors: Pick<Descriptors, 'takeSpare' | 'give'> = unbounded,
+): Promise<Socket> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
     const attempts = attemptsFor(destination, reader);
@@ -30,23 +37,42 @@ export function connect(destination: Destination, signal: Signal, reader?: Reade
     let next = 0;
     let stagger: NodeJS.Timeout | undefined;
 
+    let beside = 0;
+
+    /** Counts out what is open no more. */
+    const countOut = () => {
+      const extra = Math.max(0, connecting.size - 1);
+      if (beside > extra) descriptors.give(beside - extra);
+      beside = extra;
+    };
     const finish = () => {
       clearTimeout(stagger);
       signal.removeEventListener('abort', onAbort);
       for (const socket of connecting) socket.destroy();
+      connecting.clear();
+      countOut();
     };
     const onAbort = () => {
       finish();
       reject(signal.reason);
     };
     const tryNext = () => {
-      const options = attempts[next++];
+      const options = attempts[next];
       if (!options) return;
+      if (connecting.size > 0) {
+        if (!descriptors.takeSpare()) {
+          stagger = setTimeout(tryNext, staggerMs);
+          return;
+        }
+        beside += 1;
+      }
+      next += 1;
       const socket = open(options);
       if (reader) socket.pause();
       connecting.add(socket);
       const onError = (error: Error) => {
         if (!connecting.delete(socket)) return;
+        countOut();
         clearTimeout(stagger);
         if (next < attempts.length) return tryNext();
         if (connecting.size > 0) return;

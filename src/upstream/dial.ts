@@ -1,6 +1,7 @@
 /** From an upstream to a connection that is ready for payload: attempt after attempt, each on another endpoint. */
 import type { Socket } from 'node:net';
 import type { Signal } from '../cancellation.ts';
+import type { Descriptors } from '../descriptors.ts';
 import { ProxyError } from '../errors.ts';
 import type { Reader } from '../reader.ts';
 import { abort } from '../stream.ts';
@@ -23,6 +24,8 @@ export type DialRequest<Prepared> = {
    * failure of the client is to abort `signal` too.
    */
   readonly clientReady?: Promise<unknown>;
+  /** Where a dial's sockets are counted: its caller has counted one of them already. */
+  readonly descriptors?: Pick<Descriptors, 'takeSpare' | 'give'>;
   /** Reads what the upstream sends, where `prepare` does not. */
   readonly reader?: Reader | undefined;
   /** Told how long it was in the upstream's queue, if it was. */
@@ -110,7 +113,7 @@ type Progress = { waitingFor: string; clientMs: number };
 async function attempt<Prepared>(
   upstream: Upstream,
   endpoint: Endpoint,
-  { prepare, clientReady, reader }: DialRequest<Prepared>,
+  { prepare, clientReady, descriptors, reader }: DialRequest<Prepared>,
   deadline: Deadline,
   progress: Progress,
 ): Promise<{ raw: Socket; prepared: Prepared }> {
@@ -119,7 +122,7 @@ async function attempt<Prepared>(
   progress.waitingFor = `${label} did not resolve`;
   const destination = await upstream.destination(endpoint, signal);
   progress.waitingFor = `${label} did not answer`;
-  const raw = await connect(destination, signal, reader);
+  const raw = await connect(destination, signal, reader, descriptors);
   try {
     if (clientReady) await waitForClient(raw, label, clientReady, deadline, progress);
     progress.waitingFor = `${label} accepted the connection, but was not ready for payload`;

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { Signal } from '../cancellation.ts';
 import type { UpstreamConfig } from '../config/schema.ts';
+import { type Descriptors, unbounded } from '../descriptors.ts';
 import { ProxyError, systemCode } from '../errors.ts';
 import { connect } from './connect.ts';
 import { startDeadline, untilAborted } from './deadline.ts';
@@ -34,6 +35,7 @@ export type HealthChecker = {
 
 export type HealthCheckerOptions = {
   readonly logger: Pick<Logger, 'info' | 'warn' | 'debug'>;
+  readonly descriptors?: Descriptors;
   /** Called with `states()` whenever an endpoint goes down or comes up, and when the set of endpoints has changed. */
   readonly onChange: (states: EndpointReport[]) => void;
 };
@@ -42,7 +44,11 @@ type Settings = NonNullable<UpstreamConfig['health_check']>;
 type Watched = { endpoint: Endpoint; verdict: Verdict; stop: AbortController };
 type Watch = { subject: Subject; stop: AbortController; readonly endpoints: Map<string, Watched> };
 
-export function createHealthChecker({ logger, onChange }: HealthCheckerOptions): HealthChecker {
+export function createHealthChecker({
+  logger,
+  descriptors = unbounded,
+  onChange,
+}: HealthCheckerOptions): HealthChecker {
   const watches = new Map<string, Watch>();
   const turns = createTurns(maxRunning);
   let blocked = false;
@@ -85,7 +91,11 @@ export function createHealthChecker({ logger, onChange }: HealthCheckerOptions):
     while (!signal.aborted) {
       await turns.take();
       const startedAt = performance.now();
-      const outcome = await check(watch.subject, watched.endpoint, settingsOf(watch).timeout, signal);
+      const outcome = await check(watch.subject, watched.endpoint, {
+        timeout: settingsOf(watch).timeout,
+        signal,
+        descriptors,
+      });
       turns.give();
       if (signal.aborted) return;
       conclude(watch, watched, outcome);
@@ -170,7 +180,7 @@ export function createHealthChecker({ logger, onChange }: HealthCheckerOptions):
   };
 }
 
-/** Checks at a time: each needs a descriptor, of which the process has few to spare. */
+/** Checks at a time. */
 const maxRunning = 200;
 const listTimeoutMs = 5000;
 /** With `timeout: off`. */
@@ -184,10 +194,11 @@ function settingsOf({ subject }: Watch): Settings {
 async function check(
   { upstream, probe }: Subject,
   endpoint: Endpoint,
-  timeout: number,
-  signal: AbortSignal,
+  { timeout, signal, descriptors }: { timeout: number; signal: AbortSignal; descriptors: Descriptors },
 ): Promise<Outcome> {
   const { label } = endpoint;
+  // Other sockets of this process are as dear: checks take what is to spare.
+  if (!descriptors.takeSpare()) return { ok: false, error: noDescriptor(label) };
   const startedAt = performance.now();
   const ms = Math.min(timeout, longestMs);
   let waitingFor = `${label} did not resolve`;
@@ -196,16 +207,26 @@ async function check(
   try {
     const destination = await upstream.destination(endpoint, deadline.signal);
     waitingFor = `${label} did not answer`;
-    raw = await connect(destination, deadline.signal);
+    raw = await connect(destination, deadline.signal, undefined, descriptors);
+    raw.once('close', () => descriptors.give(1));
     waitingFor = `${label} accepted the connection, but did not answer the check`;
     await untilAborted(probe(raw, endpoint, deadline.signal), deadline.signal);
     return { ok: true, ms: performance.now() - startedAt };
   } catch (error) {
-    raw?.destroy();
+    if (raw) raw.destroy();
+    else descriptors.give(1);
     return { ok: false, error: error as Error };
   } finally {
     deadline.stop();
   }
+}
+
+function noDescriptor(label: string): ProxyError {
+  return new ProxyError('ERR_DESCRIPTORS_EXHAUSTED', {
+    side: 'proxy',
+    message: `no descriptor is to spare to check ${label}`,
+    hint: 'raise the limit of open files (LimitNOFILE, ulimit -n)',
+  });
 }
 
 function timedOut(waitingFor: string, ms: number): ProxyError {

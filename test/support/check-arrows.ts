@@ -35,6 +35,8 @@ const leaves = [
   'ciphers.ts',
   'openssl-errors.ts',
   'one-line.ts',
+  'or-else.ts',
+  'descriptors.ts',
   'der.ts',
   'revocation-list.ts',
   'record-keys.ts',
