@@ -4,7 +4,7 @@ import { delimiter, isAbsolute, join } from 'node:path';
 
 /** Debian's packages with all of them. */
 const packages =
-  'postgresql pgbouncer redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils dovecot-imapd nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat libnss3-tools openjdk-17-jdk-headless golang-go python3';
+  'postgresql pgbouncer redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils dovecot-imapd nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat gcc libc6-dev libssl-dev libgnutls28-dev libnss3-dev libnss3-tools libmbedtls-dev libwolfssl-dev openjdk-17-jdk-headless golang-go erlang-base erlang-ssl python3';
 
 /** How to install them. */
 export const installHint = `apt-get install ${packages}`;
@@ -51,6 +51,10 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   ],
   'java-reads-its-alert': ['java'],
   'clients-are-told-why': ['openssl', 'gnutls-cli', 'curl'],
+  'tls-stacks-see-what-they-should': [
+    ...['openssl', 'gcc', 'openssl/ssl.h', 'gnutls/gnutls.h', 'mbedtls/ssl.h', 'wolfssl/ssl.h'],
+    ...['nss/ssl.h', 'certutil', 'pk12util', 'python3', 'java', 'javac', 'go', 'escript', 'dpkg-query'],
+  ],
   'the-live-page-shows-what-status-says': ['chromium'],
   'alerts-fire-when-they-should': ['promtool'],
   'top-redraws-in-a-terminal': ['script'],
@@ -75,11 +79,18 @@ export function program(name: string): string {
 
 /**
  * Debian keeps servers where ordinary users don't look for them, and PostgreSQL's by version. Its rabbitmq-server in /usr/sbin is a
- * wrapper that runs the real one with the system's log.
+ * wrapper that runs the real one with the system's log. Headers of libraries are looked for, too.
  */
 function directories(): string[] {
   const path = (process.env['PATH'] ?? '').split(delimiter).filter((directory) => directory !== '');
-  return ['/usr/lib/rabbitmq/bin', ...path, '/usr/sbin', ...postgresDirectories(), '/usr/lib/nginx/modules'];
+  return [
+    '/usr/lib/rabbitmq/bin',
+    ...path,
+    '/usr/sbin',
+    ...postgresDirectories(),
+    '/usr/lib/nginx/modules',
+    '/usr/include',
+  ];
 }
 
 function postgresDirectories(): string[] {
