@@ -4,6 +4,7 @@
  * certificate was judged bad is never kept.
  */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { before, test } from 'node:test';
 import type { OriginateRequest, Originator } from '../src/tls/originate.ts';
 import { type Authority, type Credential, createAuthority } from './support/certificates.ts';
@@ -39,6 +40,28 @@ for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
     assert.equal(await resumed(client, { host: 'other.test' }), false);
     assert.equal(await resumed(client, { endpoint: 'db.test:1' }), false);
     assert.equal(await resumed(client, { host: 'other.test' }), true);
+  });
+
+  test(`${maxVersion}: a large session is kept as well`, async (t) => {
+    // A session holds the certificate, and Node tells of none above 10 KiB.
+    const dns = ['db.test', ...Array.from({ length: 500 }, (_, index) => `tenant-${index}.database.test`)];
+    const { port } = await tlsUpstream(t, await ca.issue({ dns }), { maxVersion });
+    const client = originator({}, { trusts: [ca] });
+    const visit = async () => {
+      const connected = await originate(t, client, port);
+      await echo(connected);
+      return connected;
+    };
+    const first = await visit();
+    assert.equal(first.info.resumed, false);
+    // It is found while the connection stays open.
+    await eventually(async () => assert.equal((await visit()).info.resumed, true), 10_000);
+    // Or at its end.
+    const other = originator({}, { trusts: [ca] });
+    const short = await originate(t, other, port);
+    short.stream.resume().end();
+    await once(short.stream, 'end');
+    assert.equal((await originate(t, other, port)).info.resumed, true);
   });
 
   test(`${maxVersion}: a name that the certificate lacks is refused before and after a good one`, async (t) => {

@@ -97,9 +97,10 @@ export function createOriginator(
       if (credentials.keyLog) stream.on('keylog', credentials.keyLog);
       let verified: UpstreamPeer | undefined;
       // Attached before the handshake, or TLS 1.2 gives no session at all.
-      stream.on('session', (session) => {
+      const keep = (session: Buffer) => {
         if (verified) sessions.set(key, { session, peer: verified });
-      });
+      };
+      stream.on('session', keep);
       try {
         await secured(stream, raw, endpoint, signal, () => {
           const peer = peerOf(stream, offered);
@@ -112,10 +113,38 @@ export function createOriginator(
         if (!signal.aborted) sessions.delete(key);
         throw error;
       }
+      keepLargeSession(stream, offered, keep);
       return { stream, info: infoOf(stream), alpn: stream.alpnProtocol || undefined };
     },
   };
 }
+
+/**
+ * Node tells of no session above 10 KiB, as certificates of many names or post-quantum keys make them, but hands it out
+ * when asked. Under TLS 1.3 its ticket comes at any time after the handshake: it is looked for soon after, and at the end.
+ */
+function keepLargeSession(
+  stream: TLSSocket,
+  offered: Session | undefined,
+  keep: (session: Buffer) => void,
+): void {
+  const look = () => {
+    settle();
+    // Undefined as well once the socket has closed.
+    const session = stream.getTLSTicket() && stream.getSession();
+    if (session && session.length > largestTold && !offered?.session.equals(session)) keep(session);
+  };
+  const settle = () => {
+    clearTimeout(timer);
+    stream.off('session', settle).off('end', look).off('close', settle);
+  };
+  const timer = setTimeout(look, ticketWait).unref();
+  stream.on('session', settle).on('end', look).on('close', settle);
+}
+
+const largestTold = 10 * 1024;
+/** How long an upstream's ticket may take on a connection that stays open, in ms. */
+const ticketWait = 1000;
 
 /** A session and whom it was made with. */
 type Session = { readonly session: Buffer; readonly peer: UpstreamPeer };
