@@ -29,8 +29,11 @@ const frontendLines: readonly [line: string, told: RegExp][] = [
   ['use_backend nowhere', /there is no backend "nowhere" in mode tcp/],
   ['use_backend %[var(txn.b)]', /where this leads is not known/],
   ['rate-limit sessions 10', /limits\.rate_per_ip/],
-  ['filter compression', /there is no such setting here/],
-  ['bind 127.0.0.1:444 interface eth0', /interface eth0: it is bound on all interfaces/],
+  ['filter compression', /filter compression: it is not known here, .* are refused/],
+  ['tcp-request frobnicate reject', /it is not known here, .* are refused/],
+  ['bind 127.0.0.1:444 interface eth0', /interface eth0: it is bound on all interfaces .*all are refused/],
+  ['bind 127.0.0.1:444 wibble', /wibble: there is no such setting here; .*all are refused/],
+  ['option wibble', /there is no such setting here/],
   ['bind abns@name', /there are no such addresses here/],
   // Words that every object of JavaScript knows.
   ['bind :9 toString', /toString: there is no such setting here/],
@@ -74,7 +77,7 @@ const serverLines: readonly [line: string, told: RegExp][] = [
 describe('of HAProxy', () => {
   for (const [line, told] of frontendLines) {
     test(line, () => {
-      const { lost } = fromHaproxy(`frontend f
+      const { lost, config } = fromHaproxy(`frontend f
   bind 127.0.0.1:443
   tcp-request inspect-delay 1s
   tcp-request content reject if !{ req.ssl_hello_type 1 }
@@ -87,6 +90,9 @@ backend two
 `);
       assert.match(lost.join('\n'), told);
       assert.match(lost.join('\n'), /^haproxy\.cfg:5: not carried over: /m);
+      if (!/are refused$|are refused;/.test(lost[0] ?? '') || line.includes(' if ')) return;
+      const last = Object.values<{ routes: object[] }>(config.listeners).at(-1);
+      assert.deepEqual(last?.routes.at(-1), { deny: true });
     });
   }
 
@@ -126,6 +132,41 @@ listen tcp
     assert.deepEqual(Object.keys(config.listeners), ['tcp']);
   });
 
+  test('a line between .if and .endif may turn clients away, so they are refused; whole sections there are left out', () => {
+    const routes = (text: string) => fromHaproxy(text).config.listeners.a.routes;
+    const a = 'listen a\n  bind :81\n  server s 10.0.0.1:1\n';
+    assert.deepEqual(routes(`${a}.if streq(a,b)\n  tcp-request content reject\n.endif\n`), [{ deny: true }]);
+    assert.deepEqual(routes(`defaults\n.if streq(a,b)\n  tcp-request content reject\n.endif\n${a}`), [
+      { deny: true },
+    ]);
+    const b = '.if streq(a,b)\nlisten b\n  bind :82\n';
+    assert.deepEqual(routes(`${a}${b}.endif\nlisten c\n  bind :83\n`), [{ tls: 'off', upstream: 'a' }]);
+    assert.deepEqual(routes(`${a}${b}.endif\n  tcp-request content reject\n`), [{ deny: true }]);
+    assert.deepEqual(routes(`${a}${b}.else\n  tcp-request content reject\n.endif\n`), [{ deny: true }]);
+  });
+
+  test('a word that is not known swallows none that is', async () => {
+    const { chain, key } = await (await createAuthority()).issue({ dns: ['a.example'] });
+    const { config, lost } = fromHaproxy(
+      `frontend f
+  bind :1 ssl crt-list list strict-sni
+  default_backend b
+backend b
+  server s 10.0.0.1:1 wibble ssl verify none
+`,
+      {
+        list: 'a.pem [wibble verify required ca-file ca.pem]\na.pem [verify none] b.example',
+        'a.pem': chain + key,
+      },
+    );
+    assert.equal(lost.length, 2);
+    assert.deepEqual(
+      config.listeners.f.routes.map(({ sni, deny }: { sni: string; deny?: boolean }) => [sni, deny]),
+      [['b.example', undefined]],
+    );
+    assert.equal(config.upstreams.b.tls.verify, 'none');
+  });
+
   test('every line is accounted for: none is passed over', () => {
     const text = `global
   frobnicate 1
@@ -144,6 +185,7 @@ backend b
     assert.deepEqual(lines, [
       'haproxy.cfg:2: not carried over: frobnicate 1',
       'haproxy.cfg:5: not carried over: twiddle',
+      'haproxy.cfg:7: not carried over: bind 127.0.0.1:443',
       'haproxy.cfg:8: not carried over: wibble wobble',
       'haproxy.cfg:11: not carried over: jiggle',
     ]);
@@ -169,6 +211,19 @@ const routeKeys: readonly [keys: object, told: RegExp][] = [
     { plugins: { 'ip-restriction': { whitelist: ['10.0.0.999'] } } },
     /"10\.0\.0\.999" is neither an address nor a CIDR; clients of this route are refused/,
   ],
+  [{ snis: ['a.example', 'b.example'] }, /stream_routes\[0\]\.snis: it is not known here, .* are refused/],
+  [{ status: 0 }, /stream_routes\[0\]\.status: it is not known here, .* are refused/],
+  [{ sni: ['a.example'] }, /stream_routes\[0\]\.sni: it is no text; clients of this route are refused/],
+  [{ server_addr: ['10.0.0.1'] }, /routes do not go by the address that was reached/],
+  [{ plugins: ['ip-restriction'] }, /plugins: it may decide who gets in.*refused/],
+  [{ plugins: { 'ip-restriction': { whitelist: '10.0.0.1' } } }, /clients of this route are refused/],
+  [{ plugins: { 'ip-restriction': { blacklist: ['10.0.0.1', {}] } } }, /clients of this route are refused/],
+  [
+    { plugins: { 'ip-restriction': { whitelist: ['10.0.0.1'], _meta: { filter: [] } } } },
+    /ip-restriction\._meta\.filter: it is not known here, .* are refused/,
+  ],
+  [{ upstream: { nodes, checks: { wakeful: 1 } } }, /upstream\.checks\.wakeful: there is no such setting/],
+  [{ service_id: 4 }, /services\[0\]\.hosts: it is not known here, .* are refused/],
   [{ server_addr: '10.0.0.0/8' }, /routes do not go by the address that was reached/],
   [{ upstream: { nodes: {} } }, /it has no nodes; its routes refuse their clients/],
   [{ upstream: { nodes: { 'db.example': 1 } } }, /expected host and port/],
@@ -189,7 +244,8 @@ describe('of APISIX', () => {
   for (const [keys, told] of routeKeys) {
     test(JSON.stringify(keys), () => {
       const route = { upstream: { nodes }, ...keys };
-      const { lost, config } = fromApisix({ stream_routes: [route] }, settings);
+      const services = [{ id: 4, hosts: ['a.example'] }];
+      const { lost, config } = fromApisix({ stream_routes: [route], services }, settings);
       assert.match(lost.join('\n'), told);
       assert.match(lost.join('\n'), /^apisix-1:\d+: /);
       if (/refused|refuse their|no service|no upstream "9"|address that was reached/.test(lost.join('\n'))) {
@@ -217,6 +273,49 @@ describe('of APISIX', () => {
     );
     assert.match(told({ key: '$secret://vault/1/key' }), /a reference to a secret/);
     assert.match(told({ key: 'c2VjcmV0' }), /it is encrypted by APISIX/);
+    assert.match(told({ client: { ca: authority.cert, mode: 1 } }), /client\.mode: .* are refused/);
+    assert.match(told({ labels: { a: 'b' } }), /^$/);
+  });
+
+  test('every key is accounted for: none is passed over', async () => {
+    const own = await (await createAuthority()).issue({ dns: ['a.example'] });
+    const { cert, key } = own;
+    const upstream = { nodes, desc: 'a', wibble: { wobble: 1 } };
+    const objects = {
+      ssls: [{ sni: 'a.example', cert, key, create_time: 1 }],
+      stream_routes: [{ upstream_id: 1 }, { sni: 'b.example', upstream, jiggle: 1 }],
+      upstreams: [
+        { id: 1, ...upstream },
+        { id: 2, nodes },
+      ],
+      services: [{ id: 3 }],
+      routes: [{ uri: '/' }],
+      stream_rules: [{ deny: 'all' }],
+    };
+    const tcp = [
+      { addr: 9100, tls: true },
+      { addr: 9101, twiddle: 1 },
+    ];
+    const { notes, config } = fromApisix(objects, {
+      apisix: { stream_proxy: { tcp, only: true }, ssl: { fallback_sni: 'a.example' } },
+      nginx_config: { worker_processes: 1 },
+    });
+    const told = notes.map(({ kind, what }) => `${kind}: ${what}`);
+    assert.deepEqual(told.filter((note) => !note.startsWith('look')).sort(), [
+      'left_out: routes',
+      'left_out: services[0]',
+      'left_out: ssls[0].create_time',
+      'left_out: upstreams[0].desc',
+      'left_out: upstreams[1]',
+      'not_carried: apisix.ssl',
+      'not_carried: apisix.stream_proxy.only',
+      'not_carried: apisix.stream_proxy.tcp[1].twiddle',
+      'not_carried: port 9101',
+      'not_carried: stream_routes[1].jiggle',
+      'not_carried: stream_rules',
+      'not_carried: upstreams[0].wibble',
+    ]);
+    assert.deepEqual(config.listeners['stream-9101'].routes, [{ deny: true }]);
   });
 
   test('where it listens', () => {

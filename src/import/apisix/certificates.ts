@@ -5,6 +5,7 @@ import { addNamed, type Draft, type WrittenFile } from '../draft.ts';
 import type { Notes } from '../notes.ts';
 import type { Surroundings } from '../result.ts';
 import type { ApisixObject } from './objects.ts';
+import type { Strange } from './strange.ts';
 import type { Value } from './value.ts';
 
 export type Certificates = {
@@ -28,10 +29,11 @@ export type TlsSettings = {
 
 type Ssl = ApisixObject & { readonly snis: readonly string[] };
 
-/** Only what is used is put into the draft. */
+/** Only what is used is put into the draft. Of `strange` ones clients are refused. */
 export function createCertificates(
   objects: readonly ApisixObject[],
   draft: Draft,
+  strange: Strange,
   notes: Notes,
   surroundings: Surroundings,
 ): Certificates {
@@ -62,6 +64,7 @@ export function createCertificates(
     },
     authFor(client) {
       const ssl = sslFor(client, byName);
+      if (ssl && strange.narrows(ssl.value)) return undefined;
       return ssl && (ssl.value.keys.includes('client') ? 'require' : 'none');
     },
     clientCertificate(id, from) {

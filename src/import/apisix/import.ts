@@ -10,6 +10,7 @@ import { type Certificates, createCertificates } from './certificates.ts';
 import { type Listen, listensOf, trustedPeers } from './listens.ts';
 import { type Objects, readObjects } from './objects.ts';
 import { type StreamRoute, streamRoutes, type Target } from './rules.ts';
+import { findStrange, hasSnippet, nothingStrange, type Strange } from './strange.ts';
 import { createUpstreams, type Upstreams } from './upstreams.ts';
 
 /**
@@ -17,29 +18,42 @@ import { createUpstreams, type Upstreams } from './upstreams.ts';
  * holds. Throws an ImportError if one cannot be understood.
  */
 export function importApisix(inputs: readonly Input[], surroundings: Surroundings): Imported {
+  // The first time only to see what is read.
+  const { strange } = build(inputs, surroundings, nothingStrange);
+  return build(inputs, surroundings, strange).imported;
+}
+
+function build(
+  inputs: readonly Input[],
+  surroundings: Surroundings,
+  strange: Strange,
+): { imported: Imported; strange: Strange } {
   const notes = createNotes();
   const objects = readObjects(inputs, notes);
   const draft = createDraft();
-  const certificates = createCertificates(objects.ssls, draft, notes, surroundings);
+  const certificates = createCertificates(objects.ssls, draft, strange, notes, surroundings);
   const parts: Parts = {
     draft,
     notes,
     objects,
     certificates,
     upstreams: createUpstreams(draft, certificates, notes),
-    routes: streamRoutes(objects, notes),
+    routes: streamRoutes(objects, strange, notes),
+    strange,
   };
   if (objects.ssls.length + objects.upstreams.length + objects.stream_routes.length === 0) {
     notes.look({ file: inputs[0]?.file ?? '', line: 0 }, 'stream_routes', 'there is nothing to carry over');
   }
   for (const listen of listensOf(objects, notes)) addListeners(listen, parts);
   tellUnserved(parts);
+  const found = findStrange(objects, notes.all());
+  strange.tell(notes);
   const files = inputs.map(({ file }) => file).join(', ');
   const yaml = textOf(
     draft,
     `Made by \`penstock import apisix\` from ${files}. Read what it said, and run \`penstock check\`.`,
   );
-  return { yaml, notes: notes.all(), files: certificates.files };
+  return { imported: { yaml, notes: notes.all(), files: certificates.files }, strange: found };
 }
 
 type Parts = {
@@ -49,6 +63,7 @@ type Parts = {
   readonly certificates: Certificates;
   readonly upstreams: Upstreams;
   readonly routes: readonly StreamRoute[];
+  readonly strange: Strange;
 };
 
 /** One listener, or one for each address that routes ask for (`server_addr`). */
@@ -74,12 +89,14 @@ function addListeners(listen: Listen, parts: Parts): void {
 }
 
 function addListener(listen: Listen, routes: readonly StreamRoute[], parts: Parts): void {
-  const { draft, notes, objects } = parts;
+  const { draft, notes, objects, strange } = parts;
   const rules = routes.flatMap((route) => ruleFor(route, listen, notes));
   const idle = new Set<number>();
-  const drafts = listen.tls
+  const isRefused = (listen.value && strange.narrows(listen.value)) || hasSnippet(objects.settings, strange);
+  const made = listen.tls
     ? tlsRoutes(listen, routes, rules, parts, idle)
     : openRoutes(listen, rules, parts, idle);
+  const drafts = isRefused ? [] : made;
   const host = listen.host === '' || listen.host === '*' ? '0.0.0.0' : listen.host;
   const addresses = listen.ports.map((port) =>
     host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`,
@@ -88,7 +105,7 @@ function addListener(listen: Listen, routes: readonly StreamRoute[], parts: Part
     value: { deny: true },
     comment: 'no route of this port could be carried over',
   };
-  const made: ListenerDraft = {
+  const listener: ListenerDraft = {
     options: {
       bind: addresses.length === 1 ? addresses[0] : addresses,
       ...(listen.acceptsProxyHeader && proxyHeaders(listen, objects, notes)),
@@ -107,15 +124,15 @@ function addListener(listen: Listen, routes: readonly StreamRoute[], parts: Part
   addNamed(
     draft.listeners,
     `stream-${host === '0.0.0.0' ? '' : `${host}-`}${listen.text.split(':').at(-1)}`,
-    made,
+    listener,
   );
 }
 
 /** `server_addr` is decided here, by where the listener is bound. */
 function ruleFor({ rule, serverAddress }: StreamRoute, listen: Listen, notes: Notes): Rule<Target>[] {
   const wanted = serverAddress.text?.replace(/\/(32|128)$/, '');
-  if (wanted === undefined || wanted === listen.host) return [rule];
-  if (!wanted.includes('/')) return [];
+  if (serverAddress.raw === undefined || wanted === listen.host) return [rule];
+  if (wanted !== undefined && !wanted.includes('/')) return [];
   notes.notCarried(
     serverAddress.place,
     serverAddress.name,

@@ -13,6 +13,7 @@ export type Listen = {
   readonly place: Place;
   /** As it is written. */
   readonly text: string;
+  readonly value: Value | undefined;
 };
 
 /** Each entry of the settings, or without them each port of a route. */
@@ -46,11 +47,13 @@ function listenOf(item: Value, defaults: Value, notes: Notes): Listen | undefine
   return {
     host: host.replace(/^\[|\]$/g, ''),
     ports: Array.from({ length: count }, (_, index) => Number(first) + index),
-    tls: item.get('tls').raw === true,
+    // What cannot be told, such as a variable, is taken for yes: plain clients are refused rather than let in.
+    tls: ![undefined, null, false].includes(item.get('tls').raw as undefined),
     acceptsProxyHeader: option('proxy_protocol', 'enable_tcp_pp') === true,
     sendsProxyHeader: option('proxy_protocol_to_upstream', 'enable_tcp_pp_to_upstream') === true,
     place: item.place,
     text: address,
+    value: item,
   };
 }
 
@@ -77,5 +80,6 @@ function assumed({ stream_routes, ssls }: Objects, notes: Notes): Listen[] {
     sendsProxyHeader: false,
     place,
     text: String(port),
+    value: undefined,
   }));
 }

@@ -49,11 +49,14 @@ function takeStandalone(value: Value, objects: Objects, notes: Notes): void {
     const section = value.get(key);
     if (isKind(key)) {
       for (const [index, item] of section.items.entries()) add(objects, key, item, String(index + 1));
-    } else if (section.items.length > 0) {
-      notes.leftOut(section.place, key, 'it is not about streams');
-    }
+    } else if (ofHttp.test(key)) {
+      if (section.items.length > 0) notes.leftOut(section.place, key, 'it is not about streams');
+    } else notes.notCarried(section.place, key, 'there are no such objects here');
   }
 }
+
+const ofHttp =
+  /^(routes|consumers?|consumer_groups|credentials|global_rules|plugins|plugin_configs|plugin_metadata|protos|secrets)$/;
 
 /** `{list: […]}`, `{node: {nodes: […]}}`, or the list itself. */
 function listOf(value: Value): readonly Value[] | undefined {

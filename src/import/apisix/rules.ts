@@ -4,6 +4,7 @@ import type { Condition, Rule } from '../decision.ts';
 import { complement, networksOf } from '../networks.ts';
 import type { Notes } from '../notes.ts';
 import type { ApisixObject, Objects } from './objects.ts';
+import type { Strange } from './strange.ts';
 import type { Value } from './value.ts';
 
 /** Where a route leads: an upstream, and the name that it is to have. */
@@ -17,7 +18,7 @@ export type StreamRoute = {
 };
 
 /** In the order in which APISIX tries them. */
-export function streamRoutes(objects: Objects, notes: Notes): StreamRoute[] {
+export function streamRoutes(objects: Objects, strange: Strange, notes: Notes): StreamRoute[] {
   const routes = objects.stream_routes.flatMap((route) => {
     if (route.value.get('protocol').get('superior_id').raw === undefined) return [route];
     notes.notCarried(route.value.place, route.value.name, 'it is subordinate to a route of an xRPC protocol');
@@ -28,17 +29,20 @@ export function streamRoutes(objects: Objects, notes: Notes): StreamRoute[] {
     if (sni === undefined) return 0;
     return sni.startsWith('*') ? sni.length : 1000;
   };
-  return [...routes].sort((a, b) => rank(b) - rank(a)).map((route) => streamRoute(route, objects, notes));
+  return [...routes]
+    .sort((a, b) => rank(b) - rank(a))
+    .map((route) => streamRoute(route, objects, strange, notes));
 }
 
-function streamRoute(route: ApisixObject, objects: Objects, notes: Notes): StreamRoute {
+function streamRoute(route: ApisixObject, objects: Objects, strange: Strange, notes: Notes): StreamRoute {
   const { id, value } = route;
   const service = serviceOf(value, objects, notes);
   const plugins = [value.get('plugins'), ...(service ? [service.get('plugins')] : [])];
   const text = `${value.place.file}:${value.place.line} ${value.name}`.trim();
   const isMissing = value.get('service_id').raw !== undefined && service === undefined;
+  const isStrange = [value, service].some((one) => one && strange.narrows(one, 'upstream'));
   const refusal: Rule<Target> = { when: [], action: { kind: 'deny' }, place: value.place, text };
-  const guard = [...(isMissing ? [refusal] : []), ...pluginRules(plugins, notes)];
+  const guard = [...(isMissing || isStrange ? [refusal] : []), ...pluginRules(plugins, notes)];
   const protocol = value.get('protocol');
   if (protocol.raw !== undefined) {
     const message = 'xRPC protocols are not known here: bytes are passed on as they are';
@@ -69,6 +73,9 @@ function conditionsOf(route: Value, notes: Notes): Condition[] {
     if (test.patterns.length === 0 && sni.text !== '*') {
       notes.notCarried(sni.place, sni.name, `"${sni.text}" is no name here`, 'write a name or *.name');
     }
+  } else if (sni.raw !== undefined) {
+    notes.notCarried(sni.place, sni.name, 'it is no text', 'clients of this route are refused');
+    conditions.push({ kind: 'unknown' });
   }
   if (from.raw !== undefined) conditions.push(addressCondition(from, [from.text ?? ''], notes));
   if (port.number !== undefined) conditions.push({ kind: 'port', holds: (one) => one === port.number });
@@ -156,27 +163,35 @@ const watching = /^(prometheus|syslog|mqtt-proxy|.*-logger|.*-log|limit-conn|nod
 
 function pluginRules(sections: readonly Value[], notes: Notes): Rule<Target>[] {
   const seen = new Set<string>();
-  return sections.flatMap((plugins) =>
-    plugins.keys.flatMap((name) => {
+  return sections.flatMap((plugins) => {
+    const { raw } = plugins;
+    if (raw !== undefined && (typeof raw !== 'object' || Array.isArray(raw))) {
+      return otherPlugin(JSON.stringify(plugins.raw), plugins, notes);
+    }
+    return plugins.keys.flatMap((name) => {
       const plugin = plugins.get(name);
-      // What the route says of a plugin goes before what its service says.
-      if (seen.has(name) || plugin.get('_meta').get('disable').raw === true) return [];
+      const idle = seen.has(name)
+        ? 'what the route says of it goes before'
+        : plugin.get('_meta').get('disable').raw === true && 'it is disabled';
+      if (idle) notes.leftOut(plugin.place, plugin.name, idle);
+      if (idle) return [];
       seen.add(name);
-      if (name === 'ip-restriction') return restriction(plugin, notes);
-      return otherPlugin(name, plugin, notes);
-    }),
-  );
+      return name === 'ip-restriction' ? restriction(plugin, notes) : otherPlugin(name, plugin, notes);
+    });
+  });
 }
 
 function restriction(plugin: Value, notes: Notes): Rule<Target>[] {
   const [white, black] = [plugin.get('whitelist'), plugin.get('blacklist')];
-  const isWhite = white.items.length > 0;
+  const isWhite = white.raw !== undefined;
   const list = isWhite ? white : black;
-  const condition = addressCondition(
-    list,
-    list.items.flatMap(({ text }) => text ?? []),
-    notes,
-  );
+  for (const said of [plugin.get('message'), plugin.get('response_code')]) {
+    if (said.raw !== undefined) notes.leftOut(said.place, said.name, 'streams are refused without a word');
+  }
+  // A list that is none, or has none, or both lists: what is not understood lets nobody in.
+  const isOdd = list.items.length === 0 || (isWhite && black.raw !== undefined);
+  const cidrs = isOdd ? [''] : list.items.map(({ text = '' }) => text);
+  const condition = addressCondition(list, cidrs, notes);
   const refused =
     condition.kind === 'from' && isWhite
       ? { ...condition, networks: complement(condition.networks) }

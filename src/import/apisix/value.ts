@@ -1,5 +1,15 @@
 /** Values of a YAML or JSON file that know where they stand. */
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+} from 'yaml';
 import { environment } from '../draft.ts';
 import type { Place } from '../notes.ts';
 import { ImportError, type Input } from '../result.ts';
@@ -18,6 +28,8 @@ export type Value = {
   /** A text, or a number as one. */
   readonly text: string | undefined;
   readonly number: number | undefined;
+  /** The keys in it, at any depth, that nobody has asked for; not those below such a key. */
+  readonly unread: () => readonly Value[];
 };
 
 /** Parses YAML (JSON is YAML, too). `${{NAME}}` becomes a marked variable. Throws an ImportError. */
@@ -33,10 +45,21 @@ export function parseValue({ file, text }: Input): Value {
   const reason = whyNoValue(document);
   if (reason !== undefined) throw new ImportError(`${file}: ${reason}`);
 
+  const read = new Set<unknown>();
   const make = (written: Node | undefined, key: Node | undefined, name: string, line: number): Value => {
     const node = isAlias(written) ? written.resolve(document) : written;
     const own = lineOf(key) || lineOf(node) || line;
     const raw = isScalar(node) ? node.value : node?.toJS(document);
+    const items = isSeq(node)
+      ? node.items.map((item, index) => make(item as Node, undefined, `${name}[${index}]`, own))
+      : [];
+    const below = (pair: Pair | undefined, wanted: string) =>
+      make(
+        (pair?.value ?? undefined) as Node | undefined,
+        pair?.key as Node | undefined,
+        name === '' ? wanted : `${name}.${wanted}`,
+        own,
+      );
     return {
       raw,
       place: { file, line: own },
@@ -44,18 +67,19 @@ export function parseValue({ file, text }: Input): Value {
       text: typeof raw === 'string' ? raw : typeof raw === 'number' ? String(raw) : undefined,
       number: typeof raw === 'number' ? raw : undefined,
       keys: isMap(node) ? node.items.map(({ key }) => String(key)) : [],
-      items: isSeq(node)
-        ? node.items.map((item, index) => make(item as Node, undefined, `${name}[${index}]`, own))
-        : [],
+      items,
       get(wanted) {
         const pair = isMap(node) ? node.items.find(({ key }) => String(key) === wanted) : undefined;
-        const below = name === '' ? wanted : `${name}.${wanted}`;
-        return make(
-          (pair?.value ?? undefined) as Node | undefined,
-          pair?.key as Node | undefined,
-          below,
-          own,
-        );
+        if (pair) read.add(pair);
+        return below(pair, wanted);
+      },
+      unread() {
+        const pairs = isMap(node) ? node.items : [];
+        const inKeys = pairs.flatMap((pair) => {
+          const value = below(pair, String(pair.key));
+          return read.has(pair) ? value.unread() : [value];
+        });
+        return [...inKeys, ...items.flatMap((item) => item.unread())];
       },
     };
   };

@@ -32,15 +32,27 @@ export type Words = {
   }[];
 };
 
-/** Each word that nothing becomes of. */
-export function tellStrange(options: Options, line: Line, notes: Notes): void {
+/** Each word that nothing becomes of. Returns whether one of them may turn clients away. */
+export function tellStrange(options: Options, line: Line, notes: Notes): boolean {
+  let isStrange = false;
   for (const [option, { value }] of options) {
     if (carried.test(option)) continue;
     const what = `${option} ${value}`.trim();
+    const [known, refused] = [whyNot.get(option), whyRefused.get(option) ?? 'there is no such setting here'];
     if (idle.includes(option)) notes.leftOut(line, what, 'it has no meaning here');
-    else notes.notCarried(line, what, whyNot.get(option) ?? 'there is no such setting here');
+    else if (known !== undefined) notes.notCarried(line, what, known);
+    else {
+      isStrange = true;
+      notes.notCarried(line, what, refused, 'it may turn clients away, so all are refused; else remove it');
+    }
   }
+  return isStrange;
 }
+
+const whyRefused: ReadonlyMap<string, string> = new Map([
+  ['interface', 'it is bound on all interfaces that the address has'],
+  ['namespace', 'there are no network namespaces here'],
+]);
 
 const whyNot: ReadonlyMap<string, string> = new Map(
   Object.entries<string>({
@@ -49,19 +61,25 @@ const whyNot: ReadonlyMap<string, string> = new Map(
     'ca-sign-file': 'certificates are not made here',
     'generate-certificates': 'certificates are not made here',
     'tls-ticket-keys': 'see `session_tickets.keys`',
-    interface: 'it is bound on all interfaces that the address has',
-    namespace: 'there are no network namespaces here',
     'accept-netscaler-cip': 'only the PROXY protocol is known here',
     npn: 'NPN is no more; see alpn',
   }),
 );
+
+/** A word that is not known swallows none that is, such as `verify`, as its value. */
+function isFlag(option: string, next = ''): boolean {
+  if (flags.includes(option)) return true;
+  const isKnown =
+    carried.test(option) || idle.includes(option) || whyNot.has(option) || whyRefused.has(option);
+  return !isKnown && (flags.includes(next) || carried.test(next));
+}
 
 export function readOptions(words: readonly string[], line: Line): Words {
   const options = new Map<string, { value: string; line: Line }>();
   const sources: Words['sources'][number][] = [];
   for (let at = 0; at < words.length; at++) {
     const option = words[at] ?? '';
-    const path = flags.includes(option) ? '' : (words[++at] ?? '');
+    const path = isFlag(option, words[at + 1]) ? '' : (words[++at] ?? '');
     const isDefault = option === 'default-crt';
     if (option === 'crt' || isDefault) sources.push({ kind: 'crt', path, isDefault });
     if (option === 'crt-list') sources.push({ kind: 'list', path, isDefault });

@@ -15,6 +15,8 @@ export type Bind = {
   readonly acceptsProxyHeader: boolean;
   readonly onlyIpv6: boolean;
   readonly maxconn: string | undefined;
+  /** It says something that is not known here, and that may turn clients away: all are. */
+  readonly isStrange: boolean;
   /** undefined: no TLS is terminated. */
   readonly tls: Terminating | undefined;
 };
@@ -30,7 +32,7 @@ export function readBind(
   const { words } = line;
   const parsed = readOptions(words.slice(2), line);
   const { options } = parsed;
-  tellStrange(options, line, notes);
+  const isStrange = tellStrange(options, line, notes);
   const addresses = (words[1] ?? '').split(',').flatMap((text) => addressOf(text, line, notes));
   if (addresses.length === 0) return undefined;
   const merged = new Map([...defaults, ...options]);
@@ -41,6 +43,7 @@ export function readBind(
     acceptsProxyHeader: options.has('accept-proxy'),
     onlyIpv6: options.has('v6only'),
     maxconn: options.get('maxconn')?.value,
+    isStrange,
     tls: options.has('ssl')
       ? terminating({ ...parsed, options: merged }, line, files, notes, surroundings)
       : undefined,

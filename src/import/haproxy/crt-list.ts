@@ -17,6 +17,8 @@ export type Entry = {
   readonly excluded: readonly string[];
   /** Shown to those whose name has none. */
   readonly isDefault: boolean;
+  /** It says something that is not known here: whoever it is for is refused. */
+  readonly isStrange: boolean;
 };
 
 /**
@@ -42,6 +44,7 @@ export function readEntries(
           filters: undefined,
           excluded: [],
           isDefault,
+          isStrange: false,
         })),
       );
       continue;
@@ -64,7 +67,7 @@ function readList(text: string, list: Line, bind: Options, notes: Notes): Entry[
     if (path === undefined) return [];
     const line = { ...list, line: index + 1, text: source.trim() };
     const { options } = readOptions(inner.split(/\s+/).filter(Boolean), line);
-    tellStrange(options, line, notes);
+    const isStrange = tellStrange(options, line, notes);
     const names = rest.split(/\s+/).filter(Boolean);
     const wanted = names.filter((name) => !name.startsWith('!'));
     return [
@@ -75,6 +78,7 @@ function readList(text: string, list: Line, bind: Options, notes: Notes): Entry[
         filters: names.length === 0 ? undefined : wanted.flatMap((name) => patternOf(name) ?? []),
         excluded: names.flatMap((name) => (name.startsWith('!') ? (patternOf(name.slice(1)) ?? []) : [])),
         isDefault: wanted.includes('*'),
+        isStrange,
       },
     ];
   });

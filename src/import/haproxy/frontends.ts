@@ -65,7 +65,9 @@ function addListener(
   };
   const admission = admissionOf(listening, parts);
   const stages = admission.isDone ? rules.stages : [rules.connection, ...rules.stages];
-  const routes = routesOf(listening, stages, parts);
+  const isRefused = proxy.strange !== undefined || group.some(({ isStrange }) => isStrange);
+  const made = routesOf(listening, stages, parts);
+  const routes = isRefused ? [] : made;
   const comment = `${bind.line.file}:${bind.line.line} ${proxy.kind} ${proxy.name}`;
   if (routes.length === 0) {
     notes.notCarried(bind.line, bind.line.text, 'no rule leads anywhere from here: it refuses all clients');

@@ -12,8 +12,18 @@ import { defaultOptions } from './tls.ts';
 
 /** Several files are read as one, as HAProxy does. Throws an ImportError if one cannot be understood. */
 export function importHaproxy(inputs: readonly Input[], surroundings: Surroundings): Imported {
+  // The first time only to see which lines nobody understands.
+  const { strange } = build(inputs, surroundings, new Set());
+  return build(inputs, surroundings, strange).imported;
+}
+
+function build(
+  inputs: readonly Input[],
+  surroundings: Surroundings,
+  strange: ReadonlySet<string>,
+): { imported: Imported; strange: ReadonlySet<string> } {
   const notes = createNotes();
-  const configuration = readConfiguration(readSections(inputs, notes), notes);
+  const configuration = readConfiguration(readSections(inputs, notes), strange, notes);
   const draft = createDraft();
   const { proxies, global } = configuration;
   const files = createPemFiles(draft, bases(configuration), notes, surroundings);
@@ -37,12 +47,13 @@ export function importHaproxy(inputs: readonly Input[], surroundings: Surroundin
   }
   workers(configuration, draft);
   tellUnused(configuration, draft, notes);
+  const found = configuration.tellRest();
   const names = inputs.map(({ file }) => file).join(', ');
   const yaml = textOf(
     draft,
     `Made by \`penstock import haproxy\` from ${names}. Read what it said, and run \`penstock check\`.`,
   );
-  return { yaml, notes: notes.all(), files: [] };
+  return { imported: { yaml, notes: notes.all(), files: [] }, strange: found };
 }
 
 function bases({ global }: Configuration) {
@@ -55,14 +66,13 @@ function workers({ global }: Configuration, draft: Draft): void {
 }
 
 /** Backends that no frontend names, and configurations without any listener. */
-function tellUnused({ proxies, tellRest }: Configuration, draft: Draft, notes: Notes): void {
+function tellUnused({ proxies }: Configuration, draft: Draft, notes: Notes): void {
   const used = new Set([...draft.upstreams.values()].map(({ comment }) => comment));
   for (const { kind, name, section, every } of proxies) {
     if (kind !== 'backend' || used.has(`${section.file}:${section.line} backend ${name}`)) continue;
     notes.leftOut(section, `backend ${name}`, 'no client is led here');
     for (const { words } of section.lines) every(...words.slice(0, 1));
   }
-  tellRest();
   const [first] = proxies;
   if (draft.listeners.size === 0) {
     const message = 'there is no frontend or listen in mode tcp that could be carried over';

@@ -1,5 +1,5 @@
 /** Frontends, backends and listens with what their defaults say, and an account of which lines were understood. */
-import type { Notes } from '../notes.ts';
+import type { Notes, Place } from '../notes.ts';
 import type { Line, Section } from './syntax.ts';
 
 export type ProxySection = {
@@ -10,18 +10,24 @@ export type ProxySection = {
   readonly last: (...words: readonly string[]) => Line | undefined;
   /** All lines with these first words, its defaults' first. Understood from now on. */
   readonly every: (...words: readonly string[]) => readonly Line[];
+  /** A line of its own or of its defaults that nobody understands, and that may say who gets in, or where to. */
+  readonly strange: Line | undefined;
 };
 
 export type Configuration = {
   readonly proxies: readonly ProxySection[];
   /** The last line of `global` with these first words. */
   readonly global: (...words: readonly string[]) => Line | undefined;
-  /** Says what of all lines was not understood, to be called at the end. */
-  readonly tellRest: () => void;
+  /** Says what of all lines was not understood, to be called at the end. Returns those that may turn clients away. */
+  readonly tellRest: () => ReadonlySet<string>;
 };
 
-/** Proxies in mode tcp, which is the default. Others are told of and left out. */
-export function readConfiguration(sections: readonly Section[], notes: Notes): Configuration {
+/** Proxies in mode tcp, which is the default. Others are told of and left out. `strange`: what `tellRest` found before. */
+export function readConfiguration(
+  sections: readonly Section[],
+  strange: ReadonlySet<string>,
+  notes: Notes,
+): Configuration {
   const understood = new Set<Line>();
   const mark = (lines: readonly Line[]) => {
     for (const line of lines) understood.add(line);
@@ -37,7 +43,8 @@ export function readConfiguration(sections: readonly Section[], notes: Notes): C
     const { from } = section;
     const taken =
       from === undefined ? defaults : sections.find((one) => one.kind === 'defaults' && one.name === from);
-    const lines = [...(taken?.lines ?? []), ...section.lines];
+    const all = [...(taken?.lines ?? []), ...section.lines];
+    const lines = all.filter(({ branch }) => branch === undefined);
     const every = (...words: readonly string[]) => mark(lines.filter((line) => begins(line, words)));
     const last = (...words: readonly string[]) => every(...words).at(-1);
     const mode = last('mode')?.words[1] ?? 'tcp';
@@ -47,17 +54,27 @@ export function readConfiguration(sections: readonly Section[], notes: Notes): C
       notes.notCarried(section, `${section.kind} ${section.name}`, why);
       continue;
     }
-    proxies.push({ section, kind: section.kind, name: section.name, every, last });
+    proxies.push({
+      section,
+      kind: section.kind,
+      name: section.name,
+      every,
+      last,
+      strange: all.find((line) => line.branch !== undefined || strange.has(placeOf(line))),
+    });
   }
   return {
     proxies,
     global: (...words) => mark(globals.filter((line) => begins(line, words))).at(-1),
     tellRest() {
-      for (const section of sections) {
-        if (!skipped.has(section)) tellRestOf(section, understood, notes);
-      }
+      const rest = sections.filter((section) => !skipped.has(section));
+      return new Set(rest.flatMap((section) => tellRestOf(section, understood, notes)).map(placeOf));
     },
   };
+}
+
+function placeOf({ file, line }: Place): string {
+  return `${file}:${line}`;
 }
 
 function isProxyKind(kind: string): kind is ProxySection['kind'] {
@@ -84,18 +101,32 @@ const idle = new RegExp(
   ].join('|')})$`,
 );
 
-function tellRestOf(section: Section, understood: ReadonlySet<Line>, notes: Notes): void {
+/** What turns nobody away and leads nobody elsewhere: it has no counterpart, or HAProxy ignores it in such a section. */
+const open =
+  /^(balance|bind|server|default-server|server-template|retries|maxconn|(default|use)_backend|use-server|tcp-check|stick|stick-table|rate-limit|declare|option|timeout|persist|(force|ignore)-persist|load-server-state-from-file|server-state-file-name|max-session-srv-conns|source|unique-id-header|external-check)$/;
+
+/** Returns the lines that are not known at all: they may say who gets in. */
+function tellRestOf(section: Section, understood: ReadonlySet<Line>, notes: Notes): Line[] {
   const { kind, name, lines } = section;
   if (!['global', 'defaults', 'frontend', 'backend', 'listen'].includes(kind)) {
     notes.notCarried(section, `${kind} ${name}`.trim(), 'there are no such sections here');
-    return;
+    return [];
   }
+  const strange: Line[] = [];
   for (const line of lines) {
-    if (understood.has(line)) continue;
+    if (understood.has(line) || line.branch !== undefined) continue;
     const [first = '', second = ''] = line.words;
     const unused = 'no proxy in mode tcp takes it';
     if (idle.test(first) || idle.test(`${first} ${second}`) || (kind === 'defaults' && first === 'timeout')) {
       notes.leftOut(line, line.text, first === 'timeout' ? unused : 'it has no meaning here');
-    } else notes.notCarried(line, line.text, 'there is no such setting here');
+    } else if (kind === 'global' || open.test(first)) {
+      notes.notCarried(line, line.text, 'there is no such setting here');
+    } else {
+      const message =
+        'it is not known here, and may say who gets in: clients that it might concern are refused';
+      notes.notCarried(line, line.text, message, 'if it does not, remove it');
+      strange.push(line);
+    }
   }
+  return strange;
 }

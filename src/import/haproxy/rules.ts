@@ -121,6 +121,8 @@ function backendGuard(
     return rules([[]], { kind: 'deny' }, line);
   };
   const hint = 'clients of this backend are refused';
+  const strange = backend.strange && rules([[]], { kind: 'deny' }, backend.strange);
+  if (strange) return strange;
   const responses = backend
     .every('tcp-response')
     .filter(({ words }) => words[1] !== 'inspect-delay')

@@ -60,11 +60,18 @@ function readOptions(words: readonly string[], line: Line): Map<string, { value:
   const options = new Map<string, { value: string; line: Line }>();
   for (let at = 0; at < words.length; at++) {
     const option = words[at] ?? '';
-    options.set(option, { value: flags.includes(option) ? '' : (words[++at] ?? ''), line });
+    options.set(option, { value: isFlag(option, words[at + 1]) ? '' : (words[++at] ?? ''), line });
     // `source ADDRESS usesrc …`
     if (option === 'source' && words[at + 1] === 'usesrc') at += 2;
   }
   return options;
+}
+
+/** A word that is not known swallows none that is, such as `ssl`, as its value. */
+function isFlag(option: string, next = ''): boolean {
+  if (flags.includes(option)) return true;
+  const isKnown = carried.test(option) || idle.test(option) || whyNot.has(option);
+  return !isKnown && (flags.includes(next) || carried.test(next));
 }
 
 const carried =

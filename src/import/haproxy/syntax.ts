@@ -7,6 +7,8 @@ export type Line = Place & {
   readonly words: readonly string[];
   /** As it is written, without its comment and indentation, for notes. */
   readonly text: string;
+  /** It stands between `.if` and `.endif`, or may belong to a section that does: in which branch. */
+  readonly branch?: number;
 };
 
 /** `global`, `defaults`, `frontend`, `backend`, `listen`, or any other. */
@@ -27,9 +29,16 @@ const kinds = [
 export function readSections(inputs: readonly Input[], notes: Notes): Section[] {
   const sections: (Section & { readonly lines: Line[] })[] = [];
   for (const input of inputs) {
+    let skipped: number | undefined;
     for (const line of readLines(input, notes)) {
       const [kind = '', second] = line.words;
-      if (kinds.includes(kind)) {
+      const isHead = kinds.includes(kind);
+      if (isHead) skipped = line.branch;
+      if (skipped !== undefined && line.branch === undefined) tellConditional(line, notes);
+      if (skipped !== undefined) {
+        // What is in its branch goes with its section; other lines may be of the section before.
+        if (line.branch !== skipped) sections.at(-1)?.lines.push({ ...line, branch: line.branch ?? 0 });
+      } else if (isHead) {
         const from = line.words.indexOf('from');
         const name = second === undefined || second === 'from' ? '' : second;
         sections.push({
@@ -50,21 +59,26 @@ export function readSections(inputs: readonly Input[], notes: Notes): Section[] 
   return sections;
 }
 
-/** Lines with words. What stands between `.if` and `.endif` is not known to hold, so it is left out, and told. */
+/** Lines with words. What stands between `.if` and `.endif` is not known to hold: it is marked, and told. */
 function readLines({ file, text }: Input, notes: Notes): Line[] {
-  let conditions = 0;
+  let [conditions, branch] = [0, 0];
   return text.split(/\r?\n/).flatMap((source, index): Line[] => {
     const place = { file, line: index + 1 };
     const { words, length } = split(source, place);
     const [first = ''] = words;
     const line = { ...place, words, text: source.slice(0, length).trim() };
+    if (/^\.(if|elif|else|endif)$/.test(first)) branch += 1;
     if (first === '.if') conditions += 1;
     if (first === '.endif') conditions = Math.max(0, conditions - 1);
     if (words.length === 0) return [];
     if (!first.startsWith('.') && conditions === 0) return [line];
-    notes.notCarried(line, line.text, 'what is between .if and .endif may hold or not');
-    return [];
+    tellConditional(line, notes);
+    return first.startsWith('.') ? [] : [{ ...line, branch }];
   });
+}
+
+function tellConditional(line: Line, notes: Notes): void {
+  notes.notCarried(line, line.text, 'what is between .if and .endif may hold or not');
 }
 
 /** Words as HAProxy splits them (configuration manual, §2.2 and §2.3), and where a comment begins. */

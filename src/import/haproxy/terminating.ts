@@ -49,13 +49,14 @@ export function terminating(
   const isOnePolicy = entries.every((entry) => policyKey(entry.options) === policyKey(first.options));
   // Its own names, too, so that rules which can only be told of whole names can be told of them.
   const own = entries.flatMap(({ path, filters }) => filters ?? files.holding(path)?.names ?? []);
-  if (isOnePolicy && !isStrict) return { settingsFor: () => settingsOf(first), patterns: own };
+  if (isOnePolicy && !isStrict && !entries.some((entry) => entry.isStrange))
+    return { settingsFor: () => settingsOf(first), patterns: own };
   const choose = createChoice(entries, isStrict, line, files, notes);
   return {
     patterns: [...own.map(asOneLabel), ...entries.flatMap(({ excluded }) => excluded)],
     settingsFor(clients) {
       const entry = oneOf(choose(clients), clients, notes);
-      return entry && settingsOf(entry);
+      return entry && !entry.isStrange ? settingsOf(entry) : undefined;
     },
   };
 }
@@ -116,7 +117,9 @@ function byType(entries: readonly Entry[], files: PemFiles): Choice[] {
 function oneOf(choices: readonly Choice[], clients: Clients, notes: Notes): Entry | undefined {
   const [first, ...rest] = choices.map(({ entry }) => entry);
   if (first === undefined) return undefined;
-  const other = rest.find((entry) => authKey(entry.options) !== authKey(first.options));
+  const other = rest.find(
+    (entry) => authKey(entry.options) !== authKey(first.options) || entry.isStrange !== first.isStrange,
+  );
   if (other) {
     const name = spellingOf(clients)?.replace('+.', '*.') ?? 'other names';
     notes.notCarried(

@@ -1,0 +1,103 @@
+/** Keys of APISIX's objects that nobody here reads: each is told, and what may say whom an object is for is not guessed. */
+import type { Note, Notes } from '../notes.ts';
+import type { ApisixObject, Objects } from './objects.ts';
+import type { Value } from './value.ts';
+
+/** What was found by a first run of the import, for a second one. */
+export type Strange = {
+  /** It has keys that may narrow whom it is for. `but`: those below this one do not count. */
+  readonly narrows: (value: Value, but?: string) => boolean;
+  readonly tell: (notes: Notes) => void;
+};
+
+export const nothingStrange: Strange = { narrows: () => false, tell: () => {} };
+
+/** After all has been read. What a note speaks of, with all that is in it, is told already. */
+export function findStrange(objects: Objects, told: readonly Note[]): Strange {
+  const spoken = new Set(
+    told.flatMap(({ kind, file, what }) => (kind === 'look' ? [] : [`${file} ${what}`])),
+  );
+  const isSpokenOf = ({ place, name }: Value) =>
+    name.split('.').some((_, index, parts) => {
+      const outer = parts.slice(0, index + 1).join('.');
+      return spoken.has(`${place.file} ${outer}`);
+    });
+  const unused = unusedObjects(objects);
+  // Of routes that refuse their clients anyway.
+  const inUnused = [...objects.stream_routes, ...objects.services]
+    .map(({ value }) => value.get('upstream'))
+    .filter(isUnused);
+  const all = [...objects.ssls, ...objects.stream_routes, ...objects.upstreams, ...objects.services];
+  const unread = [
+    ...all.filter((one) => !unused.includes(one)).flatMap(({ value }) => value.unread()),
+    ...(objects.settings?.unread() ?? []).filter(({ name }) => ofStreams.test(name)),
+  ].filter((value) => !isSpokenOf(value) && !inUnused.some((one) => isWithin(value, one)));
+  const [described, strange] = [unread.filter(describes), unread.filter((value) => !describes(value))];
+  return {
+    narrows: (value, but) =>
+      strange.some((one) => isWithin(one, value) && !(but && isWithin(one, value.get(but)))),
+    tell(notes) {
+      for (const { value } of unused) notes.leftOut(value.place, value.name, 'no client is led here');
+      for (const value of described) notes.leftOut(value.place, value.name, 'it only describes');
+      for (const value of strange) tellOne(value, notes);
+    },
+  };
+}
+
+/** Of config.yaml only what is about streams, and about TLS; the rest is about HTTP, or how APISIX runs. */
+const ofStreams = /^(apisix\.(stream_proxy|proxy_protocol|ssl)\b|nginx_config\.stream)/;
+const notRouting = /^(.*\.)?(upstreams?(\[\d+\])?|nginx_config|apisix)\./;
+const snippet = /^nginx_config\.stream\w*snippet$/;
+
+function describes({ name }: Value): boolean {
+  return /(^|\.)(id|name|desc|labels|create_time|update_time|validity_start|validity_end)$/.test(name);
+}
+
+function tellOne(value: Value, notes: Notes): void {
+  const { place, name } = value;
+  if (/http|lua_shared_dict|^apisix\.ssl\.(enable|listen\w*)$/.test(name)) {
+    notes.leftOut(place, name, 'it is not about streams');
+  } else if (notRouting.test(name) && !/\.tcp\[|snippet$/.test(name)) {
+    notes.notCarried(place, name, 'there is no such setting here');
+  } else {
+    const message =
+      'it is not known here, and may say whom this is for: clients that it might concern are refused';
+    notes.notCarried(place, name, message, 'if it does not, remove it, or replace `deny: true`');
+  }
+}
+
+/** nginx's own directives may turn clients away, too. */
+export function hasSnippet(settings: Value | undefined, strange: Strange): boolean {
+  const config = settings?.get('nginx_config');
+  return (
+    config?.keys.some((key) => snippet.test(`nginx_config.${key}`) && strange.narrows(config.get(key))) ??
+    false
+  );
+}
+
+function isWithin(inner: Value, outer: Value): boolean {
+  if (inner.place.file !== outer.place.file) return false;
+  const { name } = outer;
+  return (
+    name === '' ||
+    inner.name === name ||
+    inner.name.startsWith(`${name}.`) ||
+    inner.name.startsWith(`${name}[`)
+  );
+}
+
+/** Upstreams, services and certificates that nothing leads to. */
+function unusedObjects({ ssls, stream_routes, upstreams, services }: Objects): ApisixObject[] {
+  const named = new Set(stream_routes.map(({ value }) => value.get('service_id').text));
+  return [
+    ...[...ssls, ...upstreams].filter(({ value }) => isUnused(value)),
+    ...services.filter(({ id }) => !named.has(id)),
+  ];
+}
+
+/** Nobody has asked for what it is there for. */
+function isUnused(value: Value): boolean {
+  const inside = value.name === '' ? '' : `${value.name}.`;
+  const purpose = ['nodes', 'discovery_type', 'cert', 'key'].map((key) => `${inside}${key}`);
+  return value.unread().some(({ name }) => purpose.includes(name));
+}
