@@ -67,8 +67,10 @@ export function readConfiguration(
     proxies,
     global: (...words) => mark(globals.filter((line) => begins(line, words))).at(-1),
     tellRest() {
+      // Whom it refuses leads to no backend, whose lines are strange all the same.
+      const isUnderstood = (line: Line) => understood.has(line) && !strange.has(placeOf(line));
       const rest = sections.filter((section) => !skipped.has(section));
-      return new Set(rest.flatMap((section) => tellRestOf(section, understood, notes)).map(placeOf));
+      return new Set(rest.flatMap((section) => tellRestOf(section, isUnderstood, notes)).map(placeOf));
     },
   };
 }
@@ -106,7 +108,7 @@ const open =
   /^(balance|bind|server|default-server|server-template|retries|maxconn|(default|use)_backend|use-server|tcp-check|stick|stick-table|rate-limit|declare|option|timeout|persist|(force|ignore)-persist|load-server-state-from-file|server-state-file-name|max-session-srv-conns|source|unique-id-header|external-check)$/;
 
 /** Returns the lines that are not known at all: they may say who gets in. */
-function tellRestOf(section: Section, understood: ReadonlySet<Line>, notes: Notes): Line[] {
+function tellRestOf(section: Section, isUnderstood: (line: Line) => boolean, notes: Notes): Line[] {
   const { kind, name, lines } = section;
   if (!['global', 'defaults', 'frontend', 'backend', 'listen'].includes(kind)) {
     notes.notCarried(section, `${kind} ${name}`.trim(), 'there are no such sections here');
@@ -114,7 +116,7 @@ function tellRestOf(section: Section, understood: ReadonlySet<Line>, notes: Note
   }
   const strange: Line[] = [];
   for (const line of lines) {
-    if (understood.has(line) || line.branch !== undefined) continue;
+    if (isUnderstood(line) || line.branch !== undefined) continue;
     const [first = '', second = ''] = line.words;
     const unused = 'no proxy in mode tcp takes it';
     if (idle.test(first) || idle.test(`${first} ${second}`) || (kind === 'defaults' && first === 'timeout')) {
