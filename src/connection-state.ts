@@ -27,8 +27,8 @@ export type Connection = Member & {
   lastAlert: LastAlert | undefined;
   /** The client speaks PostgreSQL in plain text: it understands an ErrorResponse. */
   speaksPostgres: boolean;
-  /** Bytes were seen from the client: otherwise it is a probe. */
-  heard: boolean;
+  /** How long its PROXY header was. */
+  headerBytes: number;
   splice: Splice | undefined;
   /** The deadline that was missed; it outranks whatever error the closing of the socket brought up. */
   missed: ProxyError | undefined;
@@ -57,7 +57,7 @@ export function createConnection(raw: Socket, listener: Listener): Connection {
     stream: undefined,
     lastAlert: undefined,
     speaksPostgres: false,
-    heard: false,
+    headerBytes: 0,
     splice: undefined,
     missed: undefined,
     timer: undefined,
@@ -92,6 +92,7 @@ export function createRecord(listener: string, conn: string, client: Address): A
     code: undefined,
     error: undefined,
     hint: undefined,
+    isProbe: false,
   };
 }
 
@@ -117,6 +118,16 @@ export function setDeadline(connection: Connection, ms: number, option: 'client_
   }
   const left = connection.record.startedAt + ms - performance.now();
   connection.timer = setTimeout(miss, Math.max(1, left), connection, ms, option);
+}
+
+/**
+ * Whether the client did no more than connect and leave, by an end or a reset, as load balancers and monitors do to see whether
+ * somebody listens. A PROXY header is their word, not the client's. Asked once the connection has ended.
+ */
+export function isProbe({ raw, record, headerBytes }: Connection): boolean {
+  const { code, side, bytes } = record;
+  if (raw.bytesRead > headerBytes || bytes.out > 0 || side !== 'client') return false;
+  return code === undefined || code === 'ERR_CLIENT_CLOSED' || code === 'ERR_CLIENT_RESET';
 }
 
 export function clearDeadline(connection: Connection): void {

@@ -2,7 +2,13 @@
 import type { Socket } from 'node:net';
 import { forwardCancel } from './cancel.ts';
 import { Cancellation } from './cancellation.ts';
-import { type Connection, clearDeadline, createConnection, setDeadline } from './connection-state.ts';
+import {
+  type Connection,
+  clearDeadline,
+  createConnection,
+  isProbe,
+  setDeadline,
+} from './connection-state.ts';
 import { perConnection } from './descriptors.ts';
 import { type ConnectionCode, ProxyError, type Side } from './errors.ts';
 import { turnAway } from './farewell.ts';
@@ -105,10 +111,7 @@ async function peekHello(connection: Connection, peek: Peek): Promise<void> {
   const { record } = connection;
   record.phase = 'peek';
   const read = createHelloReader();
-  const { hello } = await peek.read((bytes) => {
-    connection.heard = true;
-    return read(bytes);
-  });
+  const { hello } = await peek.read(read);
   connection.hello = hello;
   connection.offered = hello.alpn;
   record.sni = hello.sni;
@@ -367,13 +370,12 @@ function close(connection: Connection): void {
   const { raw, listener, record } = connection;
   clearDeadline(connection);
   listener.open.delete(connection);
+  record.isProbe = isProbe(connection);
   listener.metrics.closed(record);
   if (raw.closed) leave(connection);
   else raw.once('close', () => leave(connection));
   if (!listener.accessLog.closed) return;
-  const probe =
-    !connection.heard && (record.code === 'ERR_CLIENT_CLOSED' || record.code === 'ERR_CLIENT_RESET');
-  logClosed(listener.logger, record, probe);
+  logClosed(listener.logger, record);
 }
 
 function leave({ undo }: Connection): void {

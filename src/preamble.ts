@@ -22,9 +22,10 @@ export async function readProxyHeader(connection: Connection, peek: Peek): Promi
       hint: `if it is your load balancer, add it to listeners.${listener.name}.accept_proxy_protocol.from`,
     });
   }
-  // A header and nothing more is a load balancer's health check: still a probe.
   const header = await peek.read(decodeProxyHeader);
   peek.drop(header.length);
+  // With nothing behind it, it is a load balancer's health check: still a probe.
+  connection.headerBytes = header.length;
   if (header.client === undefined) return;
   record.peer = record.client;
   record.client = header.client;
@@ -57,7 +58,6 @@ async function readPostgresOpening(connection: Connection, peek: Peek): Promise<
   let gssRefused = false;
   for (;;) {
     const preamble = await peek.read(readPreamble);
-    connection.heard = true;
     switch (preamble.kind) {
       case 'tls':
         return { kind: 'tls' };

@@ -36,6 +36,7 @@ test('what connections came to', async () => {
     { route: 7, code: 'ERR_CLIENT_CERT_NOT_ALLOWED', side: 'client' },
     { code: 'ERR_CONNECTION_LIMIT', side: 'proxy' },
     { route: 'orders', code: 'ERR_UPSTREAM_CONNECT', side: 'upstream' },
+    { code: 'ERR_CLIENT_CLOSED', side: 'client', isProbe: true },
   ]);
   const outcome = (route: string, outcome: string) =>
     theValue(samples, 'penstock_connections_total', { listener: 'db', route, outcome });
@@ -44,6 +45,7 @@ test('what connections came to', async () => {
   assert.equal(outcome('orders', 'refused'), 0);
   assert.equal(outcome('7', 'refused'), 1);
   assert.equal(outcome('', 'refused'), 1);
+  assert.deepEqual([outcome('', 'probe'), outcome('', 'error')], [1, 0]);
   const errors = samples.filter(({ name }) => name === 'penstock_connection_errors_total');
   assert.deepEqual(errors.map(({ labels }) => [labels['side'], labels['code']]).sort(), [
     ['client', 'ERR_CLIENT_CERT_NOT_ALLOWED'],

@@ -22,7 +22,7 @@ test('it prints what there is, once', async (t) => {
   assert.deepEqual([code, stderr], [0, '']);
   assert.match(stdout, /^penstock 1\.2\.3, ready, up 26 h 0 min, process 4100, Node v26\.10\.0\n1,605 open /);
   for (const row of [
-    /^databases {2,}1,580 .* 3,120 {2,}1,431 {2,}0\.0\.0\.0:5432, \[::\]:5432$/m,
+    /^databases {2,}1,580 .* 3,120 {2,}1,431 {2,}7,204 {2,}0\.0\.0\.0:5432, \[::\]:5432$/m,
     /^orders {2,}10\.0\.9\.9:5432 {2,}down {2,}2 h 5 min {2,}0 {2,}10\.0\.9\.9:5432 did not .*…$/m,
     /^ERR_CLIENT_CERT_NOT_ALLOWED {2,}1,431 .* databases {2,}client$/m,
     /^clients {2,}1 {2,}2026-11-05 {2,}revocation list$/m,

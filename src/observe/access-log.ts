@@ -42,14 +42,16 @@ export type AccessRecord = {
   code: ConnectionCode | undefined;
   error: string | undefined;
   hint: string | undefined;
+  /** The client connected and left without a word. */
+  isProbe: boolean;
 };
 
-/** Writes the line of a closed connection. `quiet` ones, probes that sent nothing, are told at debug only. */
-export function logClosed(logger: Logger, record: AccessRecord, quiet: boolean): void {
+/** Writes the line of a closed connection: that of a probe at debug only. */
+export function logClosed(logger: Logger, record: AccessRecord): void {
   const level = record.code === 'ERR_INTERNAL' ? 'error' : record.phase === 'connect' ? 'warn' : 'info';
   writeLine(
     logger,
-    quiet ? 'debug' : level,
+    record.isProbe ? 'debug' : level,
     {
       ...identity(record),
       upstream_tls: record.upstreamTls,
@@ -61,6 +63,7 @@ export function logClosed(logger: Logger, record: AccessRecord, quiet: boolean):
       connect_ms: record.connectMs,
       phase: record.phase,
       side: record.side,
+      outcome: record.isProbe ? 'probe' : undefined,
       code: record.code,
       error: record.error,
       hint: record.hint,

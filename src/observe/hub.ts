@@ -13,6 +13,8 @@ import {
   emptyTotals,
   type ListenerCounts,
   type MetricsSnapshot,
+  noOutcomes,
+  outcomes,
   type ProcessUse,
   processUse,
   type Totals,
@@ -111,11 +113,9 @@ function describeListener(
   addresses: readonly string[],
   counts: ListenerCounts,
 ): ListenerStatus {
-  const outcomes = { ok: 0, error: 0, refused: 0 };
-  for (const { ok, error, refused } of counts.outcomes.values()) {
-    outcomes.ok += ok;
-    outcomes.error += error;
-    outcomes.refused += refused;
+  const sum = noOutcomes();
+  for (const ofRoute of counts.outcomes.values()) {
+    for (const outcome of outcomes) sum[outcome] += ofRoute[outcome];
   }
   const errors = (['client', 'upstream', 'proxy'] as const).flatMap((side) =>
     [...counts.errors[side]].map(([code, count]) => ({ side, code, count })),
@@ -125,7 +125,7 @@ function describeListener(
     addresses,
     active: counts.opened - counts.closed,
     total: counts.opened,
-    outcomes,
+    outcomes: sum,
     errors: errors.sort((a, b) => b.count - a.count),
     bytes: { in: counts.bytesIn, out: counts.bytesOut },
   };

@@ -13,10 +13,11 @@ export const bucketBounds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 export type Histogram = { readonly counts: number[]; sum: number };
 
 /**
- * How a connection ended. `ok`: without a code. `refused`: a rule or a limit turned the client away. `error`: with any other
- * code, whoever's fault it was.
+ * How a connection ended. `ok`: without a code. `probe`: the client connected and left without a word, which is no failure.
+ * `refused`: a rule or a limit turned the client away. `error`: with any other code, whoever's fault it was.
  */
-export type Outcome = 'ok' | 'error' | 'refused';
+export const outcomes = ['ok', 'error', 'refused', 'probe'] as const;
+export type Outcome = (typeof outcomes)[number];
 
 export type ListenerCounts = {
   opened: number;
@@ -75,8 +76,8 @@ export function createWorkerMetrics(): WorkerMetrics {
     closed(record) {
       const counts = countsOf(totals, record.listener);
       counts.closed += 1;
-      outcomesOf(counts, record.route ?? '')[outcomeOf(record.code)] += 1;
-      if (record.code !== undefined) {
+      outcomesOf(counts, record.route ?? '')[outcomeOf(record)] += 1;
+      if (record.code !== undefined && !record.isProbe) {
         const errors = counts.errors[record.side];
         errors.set(record.code, (errors.get(record.code) ?? 0) + 1);
       }
@@ -178,7 +179,8 @@ const refusals: ReadonlySet<ConnectionCode> = new Set<ConnectionCode>([
   'ERR_UPSTREAM_ADDRESS_FORBIDDEN',
 ]);
 
-function outcomeOf(code: ConnectionCode | undefined): Outcome {
+function outcomeOf({ code, isProbe }: AccessRecord): Outcome {
+  if (isProbe) return 'probe';
   if (code === undefined) return 'ok';
   return refusals.has(code) ? 'refused' : 'error';
 }
@@ -200,10 +202,14 @@ function measure(totals: Totals, record: AccessRecord): void {
 function outcomesOf({ outcomes }: ListenerCounts, route: string | number): Record<Outcome, number> {
   let counts = outcomes.get(route);
   if (counts === undefined) {
-    counts = { ok: 0, error: 0, refused: 0 };
+    counts = noOutcomes();
     outcomes.set(route, counts);
   }
   return counts;
+}
+
+export function noOutcomes(): Record<Outcome, number> {
+  return { ok: 0, error: 0, refused: 0, probe: 0 };
 }
 
 function histogramOf(histograms: Map<string, Histogram>, upstream: string): Histogram {
@@ -231,9 +237,9 @@ function addCounts(to: ListenerCounts, from: ListenerCounts): void {
   to.closed += from.closed;
   to.bytesIn += from.bytesIn;
   to.bytesOut += from.bytesOut;
-  for (const [route, outcomes] of from.outcomes) {
+  for (const [route, counts] of from.outcomes) {
     const sum = outcomesOf(to, route);
-    for (const outcome of ['ok', 'error', 'refused'] as const) sum[outcome] += outcomes[outcome];
+    for (const outcome of outcomes) sum[outcome] += counts[outcome];
   }
   for (const side of ['client', 'upstream', 'proxy'] as const) {
     for (const [code, count] of from.errors[side]) {

@@ -27,7 +27,7 @@ export function sampleStatus(tick = 0): Status {
         addresses: ['0.0.0.0:5432', '[::]:5432'],
         active: 1580 + wave,
         total: 1_204_331 + tick * 118 + wave,
-        outcomes: { ok: 1_198_200 + tick * 117, error: 3_120 + tick, refused: 1_431 },
+        outcomes: { ok: 1_198_200 + tick * 117, error: 3_120 + tick, refused: 1_431, probe: 7_204 },
         errors: [
           { side: 'client', code: 'ERR_CLIENT_RESET', count: 2_890 + tick },
           { side: 'client', code: 'ERR_CLIENT_CERT_NOT_ALLOWED', count: 1_431 },
@@ -43,7 +43,7 @@ export function sampleStatus(tick = 0): Status {
         addresses: ['127.0.0.1:6380'],
         active: 25,
         total: 20_117 + tick * 2,
-        outcomes: { ok: 20_000 + tick * 2, error: 12, refused: 0 },
+        outcomes: { ok: 20_000 + tick * 2, error: 12, refused: 0, probe: 0 },
         errors: [{ side: 'proxy', code: 'ERR_IDLE_TIMEOUT', count: 12 }],
         bytes: { in: 9_120_998, out: 88_123_001 + tick * 900 },
       },

@@ -74,12 +74,13 @@ function listeners(now: Status, before: Status | undefined, columns: number): Li
         bytes(rate((it) => it.bytes.out)),
         count(one.outcomes.error),
         count(one.outcomes.refused),
+        count(one.outcomes.probe),
         one.addresses.join(', ') || 'removed',
       ],
     };
   });
-  const header = ['LISTENER', 'OPEN', 'NEW/S', 'IN/S', 'OUT/S', 'ERRORS', 'REFUSED', 'ADDRESSES'];
-  return table(header, rows, columns, [1, 2, 3, 4, 5, 6]);
+  const header = ['LISTENER', 'OPEN', 'NEW/S', 'IN/S', 'OUT/S', 'ERRORS', 'REFUSED', 'PROBES', 'ADDRESSES'];
+  return table(header, rows, columns, [1, 2, 3, 4, 5, 6, 7]);
 }
 
 function endpoints(now: Status, columns: number): Line[] {
