@@ -97,7 +97,7 @@ export function createWorker(around: Around): Worker {
   }
 
   const unread = setInterval(() => {
-    for (const { splice } of open.all()) splice?.checkUnread();
+    for (const { splice } of open.all()) splice?.check();
   }, unreadMs).unref();
 
   return {

@@ -77,11 +77,30 @@ export class Splice {
     abort(this.#down.from);
   }
 
+  /** Looks at what no event reports. To be called every few seconds. */
+  check(): void {
+    this.#checkUnread();
+    this.#checkHeldBack();
+  }
+
+  /**
+   * A socket that is not read because the other side is slow reports nothing, not even a reset. A write of no bytes sends nothing,
+   * and fails behind a reset, so that the socket closes. (An end is payload's last part, and waits its turn.)
+   */
+  #checkHeldBack(): void {
+    for (const { from, ended } of [this.#up, this.#down]) {
+      const { stream, raw } = from;
+      // What waits to be written notices by itself.
+      const isWriting = stream.writableLength > 0 || unsentBytes(from) > 0;
+      if (!ended && !isWriting && !stream.writableEnded && stream.isPaused()) raw.write(nothing);
+    }
+  }
+
   /**
    * Ends both if one side has TLS answer it (a KeyUpdate asks for one, RFC 8446 §4.6.3) and reads no answer: payload waits
-   * for a slow reader, but these answers Node keeps without bound. To be called every few seconds.
+   * for a slow reader, but these answers Node keeps without bound.
    */
-  checkUnread(): void {
+  #checkUnread(): void {
     for (const { from, side } of [this.#up, this.#down]) {
       if (unsentBytes(from) <= maxUnsent) continue;
       this.end({
