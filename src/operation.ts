@@ -30,6 +30,8 @@ export type OperationOptions = {
   /** These override the configuration. */
   readonly logLevel: Config['log']['level'] | undefined;
   readonly workers: number | 'auto' | undefined;
+  /** Resolves when penstock is told to stop: before it serves, its workers then end at once, and the start rejects. */
+  readonly stopped: Promise<void>;
 };
 
 /** Starts it all. Rejects with StartError or a ProxyError (ERR_LISTEN) if it cannot serve; then nothing is left running. */
@@ -68,7 +70,10 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
   });
   const health = createHealthChecks({ logger, onChange: supervisor.setHealth });
 
+  let serves = false;
+  void options.stopped.then(() => (serves ? undefined : supervisor.drain(0)));
   const listeners = await supervisor.start(loaded);
+  serves = true;
   health.update(loaded);
   const reloader = await createReloader(loaded, supervisor, logger, {
     prepare: async ({ config }) => (await opened)?.prepare(config.admin?.bind),
@@ -107,14 +112,15 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
     admin: admin.address(),
     supervisor,
     reload: reloader.reload,
-    async upgrade() {
+    upgrade: oneAtATime(async () => {
       const { ok } = await reloader.reload('SIGUSR2');
       if (!ok) return;
+      await supervisor.makeRoom();
       const outcome = await supervisor.upgrade(reloader.current().config.shutdown.upgrade_grace);
       if (outcome.ok) logger.info({ workers: supervisor.workers() }, 'workers replaced');
       else if (draining) logger.warn('upgrade given up: penstock is stopping');
       else logger.error({ faults: outcome.faults }, 'upgrade failed: the old workers go on');
-    },
+    }),
     async drain() {
       const { grace } = reloader.current().config.shutdown;
       draining = true;
@@ -127,6 +133,20 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
       manager.close();
       return cut;
     },
+  };
+}
+
+/** One at a time; whoever asks while one waits for its turn is answered by that one. */
+function oneAtATime(step: () => Promise<void>): () => Promise<void> {
+  let turn: Promise<unknown> = Promise.resolve();
+  let next: Promise<void> | undefined;
+  return () => {
+    next ??= turn.then(() => {
+      next = undefined;
+      return step();
+    });
+    turn = next.catch(() => {});
+    return next;
   };
 }
 

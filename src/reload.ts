@@ -122,16 +122,27 @@ export async function createReloader(
   }
 
   await watcher.setFiles(watchedFiles(initial));
+  /** One that has not begun yet: it will read what is there then, so it does for everybody who asks meanwhile. */
+  let next: { readonly reasons: Set<string>; readonly result: Promise<ReloadResult> } | undefined;
+
+  async function reloadFor(reasons: ReadonlySet<string>): Promise<ReloadResult> {
+    next = undefined;
+    const reason = [...reasons].join(', ');
+    if (closed) return record(reason, givenUp);
+    events.onBegin?.();
+    const loaded = await read();
+    return record(reason, isFaulty(loaded) ? { ok: false, faults: loaded } : await apply(loaded));
+  }
+
   return {
     current: () => current,
     history: () => history,
-    reload: (reason) =>
-      inTurn(async () => {
-        if (closed) return record(reason, givenUp);
-        events.onBegin?.();
-        const loaded = await read();
-        return record(reason, isFaulty(loaded) ? { ok: false, faults: loaded } : await apply(loaded));
-      }),
+    reload(reason) {
+      const reasons = next?.reasons ?? new Set<string>();
+      reasons.add(reason);
+      next ??= { reasons, result: inTurn(() => reloadFor(reasons)) };
+      return next.result;
+    },
     close() {
       closed = true;
       watcher.close();

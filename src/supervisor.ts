@@ -12,6 +12,7 @@ import { createLeaseOffice } from './lessor.ts';
 import { takeSockets } from './listen/inherited.ts';
 import { removeStaleSockets } from './listen/listener.ts';
 import type { MetricsSnapshot } from './observe/metrics.ts';
+import { makeRoom } from './old-workers.ts';
 import { type BoundAddresses, limitName, type SupervisorMethods, type WorkerSettings } from './processes.ts';
 import type { EndpointReport } from './upstream/endpoint-state.ts';
 import type { EndpointView } from './upstream/registry.ts';
@@ -46,6 +47,8 @@ export type Supervisor = {
   readonly apply: (
     loaded: LoadedConfig,
   ) => Promise<{ ok: true; bound: BoundAddresses } | { ok: false; faults: string[] }>;
+  /** To be awaited before an upgrade, so that replaced workers with connections do not pile up: the oldest may have to end. */
+  readonly makeRoom: () => Promise<void>;
   /** Replaces the workers one by one with the code on disk; the old ones drain for `graceMs`. Faults if a new one fails. */
   readonly upgrade: (graceMs: number) => Promise<{ ok: true } | { ok: false; faults: string[] }>;
   /** Ends all workers, open connections after `graceMs`; resolves with the number of connections cut. */
@@ -309,6 +312,12 @@ export function createSupervisor({
         tryAgain(await adjustWorkers(reserved.loaded));
         return stopping ? { ok: false, faults: [stoppingFault] } : { ok: true, bound };
       }),
+
+    async makeRoom() {
+      if (current === undefined) return;
+      const graceMs = current.config.shutdown.grace;
+      await makeRoom([...workers.values()], { size: wantedWorkers(current), graceMs, logger });
+    },
 
     upgrade: (graceMs) =>
       inTurn(async () => {

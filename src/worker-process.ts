@@ -1,5 +1,4 @@
 /** The program of a worker process: it does what the supervisor says, and drains by itself when the supervisor is gone. */
-import './guard.ts';
 import './collector.ts';
 import cluster from 'node:cluster';
 import { Socket } from 'node:net';
@@ -7,6 +6,7 @@ import { deliverAll } from './cancel.ts';
 import { createChannel } from './channel.ts';
 import { unpackConfig } from './config/transfer.ts';
 import { createRecord } from './connection-state.ts';
+import { takeSignals } from './guard.ts';
 import { hasAddressLimits } from './listen/address-limits.ts';
 import { dropReceived, receiveSocket } from './listen/listener.ts';
 import type { AccessRecord } from './observe/access-log.ts';
@@ -141,11 +141,10 @@ cluster.worker?.once('disconnect', () => {
   log?.logger.error({ grace_ms: graceMs }, 'the supervisor is gone: draining');
   void drainAndExit();
 });
-// The supervisor says when to stop; a terminal's Ctrl-C reaches the whole process group.
-process.on('SIGINT', () => {});
-process.on('SIGHUP', () => {});
-process.on('SIGUSR2', () => {});
-process.on('SIGTERM', () => void drainAndExit());
+// The supervisor says what to do; a terminal's Ctrl-C reaches the whole process group.
+takeSignals((signal) => {
+  if (signal === 'SIGTERM') void drainAndExit();
+});
 
 /** For the case that it crashes: who asks gets the counts of that moment, and a crash loses those since the last time. */
 setInterval(tellMetrics, 2000).unref();

@@ -1,15 +1,19 @@
 /**
  * `penstock run` as a process: it says when it is ready, drains on SIGTERM and SIGINT, ends at once on a second, reopens its
- * log on SIGUSR1 and opens no inspector by it, and tells what keeps it from serving on stderr, each fault once.
+ * log on SIGUSR1 and opens no inspector by it, loses no signal that comes while it starts, and tells what keeps it from serving
+ * on stderr, each fault once.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { readFileSync, renameSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { describe, it, type TestContext } from 'node:test';
+import { stringify } from 'yaml';
+import { temporaryDirectory, writeFiles } from './support/certificates.ts';
 import { capturedHello } from './support/client-hellos.ts';
 import { echoUpstream } from './support/clients.ts';
 import { eventually } from './support/eventually.ts';
-import { type Penstock, penstockMain, spawnPenstock, startPenstock } from './support/penstock.ts';
+import { isReady, type Penstock, penstockMain, spawnPenstock, startPenstock } from './support/penstock.ts';
 import type { LogLine } from './support/proxy.ts';
 import { type RawClient, rawClient, unixClient } from './support/raw-client.ts';
 import { tcpUpstream } from './support/upstream.ts';
@@ -37,10 +41,15 @@ function childrenOf(pid: number): number[] {
   return list === '' ? [] : list.split(' ').map(Number);
 }
 
-/** Bit 9 of the mask, as SIGUSR1 is 10. */
-function catchesSigusr1(pid: number): boolean {
+/** SIGUSR1 is 10 and SIGUSR2 is 12. */
+function catches(pid: number, signal: 10 | 12): boolean {
   const mask = /SigCgt:\s+([0-9a-f]{16})/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-  return (BigInt(`0x${mask}`) & 0x200n) !== 0n;
+  return (BigInt(`0x${mask}`) & (1n << BigInt(signal - 1))) !== 0n;
+}
+
+/** The last that is caught of all, and Node itself does not catch it: penstock's first instructions have just run. */
+async function hasBegun(pid: number): Promise<void> {
+  while (!catches(pid, 12)) await new Promise(setImmediate);
 }
 
 const said = (penstock: Penstock, msg: string): LogLine | undefined =>
@@ -180,7 +189,7 @@ describe('SIGUSR1', () => {
     process.kill(before[0] ?? 0, 'SIGKILL');
     let starting: number | undefined;
     // Somebody catches it from here on: the worker's own code, or else Node, which would open its inspector.
-    while (starting === undefined || !catchesSigusr1(starting)) {
+    while (starting === undefined || !catches(starting, 10)) {
       starting = childrenOf(supervisor).find((pid) => !before.includes(pid));
       await new Promise(setImmediate);
     }
@@ -207,6 +216,104 @@ describe('SIGUSR1', () => {
     client.socket.end(capturedHello('openssl-tls13'));
     await eventually(() => assert.match(output, /orders\.example\.com/));
     assert.doesNotMatch(output, /[Dd]ebugger/);
+  });
+});
+
+describe('a signal during the start', () => {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    it(`${signal} ends it`, async (t) => {
+      const penstock = spawnPenstock(t, plain(9));
+      await hasBegun(penstock.child.pid ?? 0);
+      penstock.child.kill(signal);
+      assert.equal(await penstock.exited, 0, penstock.stderr());
+      assert.equal(said(penstock, 'ready'), undefined);
+      assert.match(penstock.stderr() + penstock.stdout(), /stopped before it served/);
+    });
+  }
+
+  it('SIGTERM ends it while its workers start, and them', async (t) => {
+    const penstock = spawnPenstock(t, plain(9));
+    const supervisor = penstock.child.pid ?? 0;
+    let workers: number[] = [];
+    while (workers.length < 2) {
+      await new Promise(setImmediate);
+      workers = childrenOf(supervisor);
+    }
+    penstock.child.kill('SIGTERM');
+    assert.equal(await penstock.exited, 0, penstock.stderr());
+    assert.equal(said(penstock, 'ready'), undefined);
+    assert.ok(said(penstock, 'stopped before it served'));
+    await eventually(() =>
+      assert.deepEqual(
+        workers.filter((pid) => existsSync(`/proc/${pid}`)),
+        [],
+      ),
+    );
+  });
+
+  const namespace = [['--pid'], ['--user', '--map-root-user', '--pid']].find(
+    (flags) => spawnSync('unshare', [...flags, '--fork', 'true']).status === 0,
+  );
+  it('SIGTERM ends it as process 1, too', {
+    skip: !namespace && 'this takes a namespace of its own',
+  }, async (t) => {
+    const directory = temporaryDirectory(t);
+    writeFiles(directory, { 'penstock.yaml': stringify(plain(9)) });
+    const run = [process.execPath, penstockMain, 'run', '-c', `${directory}/penstock.yaml`];
+    const child = spawn('unshare', [...(namespace ?? []), '--fork', '--kill-child', ...run]);
+    t.after(() => child.kill('SIGKILL'));
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
+    const exited = once(child, 'close');
+    let penstock: number | undefined;
+    while (penstock === undefined) {
+      [penstock] = childrenOf(child.pid ?? 0);
+      await new Promise(setImmediate);
+    }
+    await hasBegun(penstock);
+    process.kill(penstock, 'SIGTERM');
+    assert.deepEqual(await exited, [0, null], output);
+    assert.doesNotMatch(output, /"msg":"ready"/);
+  });
+
+  it('others are obeyed once it is up', async (t) => {
+    const penstock = spawnPenstock(t, plain(9));
+    await hasBegun(penstock.child.pid ?? 0);
+    for (const signal of ['SIGPIPE', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const) penstock.child.kill(signal);
+    await isReady(penstock);
+    await eventually(() => assert.ok(said(penstock, 'workers replaced')), 30_000);
+    const reasons = penstock.log().flatMap(({ msg, reason }) => (msg === 'reloaded' ? [reason] : []));
+    assert.deepEqual(reasons, ['SIGHUP', 'SIGUSR2']);
+    assert.ok(said(penstock, 'log file reopened'));
+    penstock.child.kill('SIGTERM');
+    assert.equal(await penstock.exited, 0);
+  });
+
+  it('ends no worker that is only starting', async (t) => {
+    const penstock = spawnPenstock(t, plain(9));
+    const seen = new Set<number>();
+    while (seen.size < 2) {
+      await new Promise(setImmediate);
+      for (const pid of childrenOf(penstock.child.pid ?? 0)) {
+        if (seen.has(pid) || !catches(pid, 12)) continue;
+        seen.add(pid);
+        for (const signal of ['SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const) process.kill(pid, signal);
+      }
+    }
+    await isReady(penstock);
+    const serving = penstock
+      .log()
+      .flatMap(({ msg, worker_pid }) => (msg === 'worker serving' ? [Number(worker_pid)] : []));
+    assert.deepEqual(new Set(serving), seen);
+  });
+
+  it('still ends any other command', async (t) => {
+    const child = spawn(process.execPath, [penstockMain, 'hello', '127.0.0.1:0']);
+    t.after(() => child.kill('SIGKILL'));
+    const exited = once(child, 'close');
+    await once(child.stderr, 'data');
+    child.kill('SIGHUP');
+    assert.deepEqual(await exited, [null, 'SIGHUP']);
   });
 });
 

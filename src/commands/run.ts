@@ -2,6 +2,7 @@
 import { ConfigError, findConfigFile, formatFinding, type LoadedConfig, loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { softLimit } from '../descriptors.ts';
+import { type Signal, takeSignals } from '../guard.ts';
 import { type Log, openLog } from '../observe/log.ts';
 import { type Operation, type OperationOptions, startOperation } from '../operation.ts';
 import { StartError } from '../supervisor.ts';
@@ -16,26 +17,42 @@ export type RunOptions = {
 
 /** Resolves with the exit code: 0 after a drain, 1 if it could not serve, 2 for a faulty configuration. */
 export async function run({ config: file, logLevel, workers }: RunOptions): Promise<number> {
-  const loaded = await loadOrTell(file);
+  const signals = listenForSignals();
+  const loaded = await orStopped(loadOrTell(file), signals);
+  if (loaded === 'stopped') return 0;
   if (loaded === undefined) return 2;
-  let log: Log;
-  try {
-    log = await openLog({ ...loaded.config.log, level: logLevel ?? loaded.config.log.level });
-  } catch (error) {
-    process.stderr.write(`penstock: the log cannot be opened: ${(error as Error).message}\n`);
-    return 1;
-  }
-  const code = await runLogged(loaded, { log, logLevel, workers });
+  const log = await orStopped(openOrTell(loaded, logLevel), signals);
+  if (log === 'stopped') return 0;
+  if (log === undefined) return 1;
+  const code = await runLogged(loaded, { log, logLevel, workers }, signals);
   if (!(await log.close())) leaveStuck(code);
   return code;
 }
 
-async function runLogged(loaded: LoadedConfig, options: OperationOptions): Promise<number> {
-  const { logger } = options.log;
-  // Before anything that takes time: a signal without a listener would end us.
-  const signals = listenForSignals();
+/** A step of the start that nobody waits for once penstock is told to stop. */
+async function orStopped<T>(step: Promise<T>, { stopped }: Signals): Promise<T | 'stopped'> {
+  const outcome = await Promise.race([step, stopped.then(() => 'stopped' as const)]);
+  if (outcome === 'stopped') process.stderr.write('penstock: stopped before it served\n');
+  return outcome;
+}
+
+async function openOrTell({ config }: LoadedConfig, level = config.log.level): Promise<Log | undefined> {
   try {
-    const operation = await startOperation(loaded, options);
+    return await openLog({ ...config.log, level });
+  } catch (error) {
+    process.stderr.write(`penstock: the log cannot be opened: ${(error as Error).message}\n`);
+    return undefined;
+  }
+}
+
+async function runLogged(
+  loaded: LoadedConfig,
+  options: Omit<OperationOptions, 'stopped'>,
+  signals: Signals,
+): Promise<number> {
+  const { logger } = options.log;
+  try {
+    const operation = await startOperation(loaded, { ...options, stopped: signals.stopped });
     const { listeners, admin, supervisor } = operation;
     const workers = supervisor.workers().length;
     // For whoever sits before it; programs read the log.
@@ -44,6 +61,10 @@ async function runLogged(loaded: LoadedConfig, options: OperationOptions): Promi
     logger.info({ listeners, admin, workers, file: loaded.file }, 'ready');
     return await serve(signals, operation, options.log);
   } catch (error) {
+    if (signals.isStopping()) {
+      logger.info('stopped before it served');
+      return 0;
+    }
     const faults = error instanceof StartError ? error.faults : describeStartFaults(error);
     for (const fault of faults) process.stderr.write(`penstock: ${fault}\n`);
     logger.fatal({ faults }, 'cannot start');
@@ -112,25 +133,37 @@ async function serve(signals: Signals, operation: Operation, log: Log): Promise<
   }
 }
 
-type Signals = { readonly next: () => Promise<NodeJS.Signals> };
+type Signals = {
+  readonly next: () => Promise<Signal>;
+  /** Resolves at the first signal that says to stop; `next` tells of it all the same. */
+  readonly stopped: Promise<void>;
+  readonly isStopping: () => boolean;
+};
+
+const saysStop = (signal: Signal): boolean => signal === 'SIGTERM' || signal === 'SIGINT';
 
 async function stopSignal(signals: Signals): Promise<void> {
-  for (;;) {
-    const signal = await signals.next();
-    if (signal === 'SIGTERM' || signal === 'SIGINT') return;
-  }
+  while (!saysStop(await signals.next()));
 }
 
 function listenForSignals(): Signals {
-  const arrived: NodeJS.Signals[] = [];
+  const arrived: Signal[] = [];
   let wake: (() => void) | undefined;
-  for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const) {
-    process.on(name, () => {
-      arrived.push(name);
-      wake?.();
-    });
-  }
+  let stopping = false;
+  let stop = () => {};
+  const stopped = new Promise<void>((resolve) => {
+    stop = resolve;
+  });
+  takeSignals((signal) => {
+    arrived.push(signal);
+    wake?.();
+    if (!saysStop(signal)) return;
+    stopping = true;
+    stop();
+  });
   return {
+    stopped,
+    isStopping: () => stopping,
     async next() {
       for (;;) {
         const signal = arrived.shift();

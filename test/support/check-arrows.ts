@@ -48,6 +48,7 @@ const leaves = [
 /** From the top: a file may import files further down in this list, rooms, and leaves. */
 const layers = [
   ['main.ts'],
+  ['command-line.ts'],
   ['commands'],
   ['operation.ts'],
   ['overview.ts', 'service-manager.ts'],
@@ -59,10 +60,12 @@ const layers = [
     'held-sockets.ts',
     'heartbeat.ts',
     'lessor.ts',
+    'old-workers.ts',
     'watch.ts',
     'worker-handle.ts',
     'worker-rights.ts',
   ],
+  ['worker-entry.ts'],
   ['standalone.ts', 'worker-process.ts'],
   ['processes.ts'],
   ['worker.ts'],

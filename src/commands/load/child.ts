@@ -1,5 +1,5 @@
 /** The program of one process of several: is told its plan, gets ready, starts with the others, sends what it found out. */
-import '../../guard.ts';
+import { leaveSignals } from '../../guard.ts';
 import '../../collector.ts';
 
 import type { Run } from '../../load/run.ts';
@@ -9,6 +9,7 @@ import { composeRun } from './process-plan.ts';
 const progressMs = 200;
 let run: Run | undefined;
 
+leaveSignals();
 // Ctrl-C reaches the whole group; the parent decides.
 process.on('SIGINT', () => {}).on('SIGTERM', () => {});
 process.on('disconnect', () => {

@@ -1,0 +1,24 @@
+/** Workers that were replaced by an upgrade, and have connections still: each is a process, so there are only so many. */
+import type { Logger } from 'pino';
+import { retireWorker, type WorkerHandle } from './worker-handle.ts';
+
+/** How many generations of them there may be beside the one that serves. */
+const maxGenerations = 2;
+
+/**
+ * Makes room for another generation: ends the oldest workers, after `graceMs` the connections that they have, and resolves
+ * when they are gone. `size` is that of a generation.
+ */
+export async function makeRoom(
+  workers: readonly WorkerHandle[],
+  { size, graceMs, logger }: { readonly size: number; readonly graceMs: number; readonly logger: Logger },
+): Promise<void> {
+  const old = workers.filter(({ phase }) => phase === 'draining');
+  const tooMany = old.slice(0, Math.max(0, old.length - (maxGenerations - 1) * size));
+  if (tooMany.length === 0) return;
+  logger.warn(
+    { workers: tooMany.map(({ id }) => id), grace_ms: graceMs },
+    'before more workers are replaced, the oldest of those that were are ended',
+  );
+  await Promise.all(tooMany.map((worker) => retireWorker(worker, graceMs)));
+}
