@@ -53,6 +53,12 @@ export function versionsOf(configured: readonly string[]): '1.3' | 'older' | 'bo
  */
 export const defaultGroups = groupsFor(process.versions.openssl);
 
+/**
+ * Where clients present certificates. TLS 1.2 takes their keys only on curves that it would also agree on keys with
+ * (RFC 8422 §5.1), so the third of NIST's is there, too, last.
+ */
+export const groupsForClientKeys = `${defaultGroups}:P-521`;
+
 /** `/` sets off what is asked for, at the price of a round trip, before something further behind is taken (3.5 and later). */
 function groupsFor(openssl: string): string {
   const [major = 0, minor = 0] = openssl.split('.').map(Number);

@@ -1,6 +1,7 @@
 /** What starts, but not as its author may think, is a warning: options that cannot matter. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { createAuthority } from './support/certificates.ts';
 import { load } from './support/configuration.ts';
 
 test('what an upstream says of endpoints that are down, when nothing finds them so, of a queue for no limit, of an early dial', async (t) => {
@@ -53,6 +54,37 @@ upstreams:
     'penstock.yaml:8:31 listeners.a.routes[2].wildcard: no `sni` of this route is a wildcard; it has no effect',
     'penstock.yaml:11:43 upstreams.u.tls.verify: anyone can pass for this upstream; verify by `authority`, or by `pins` with `verify: pin`',
   ]);
+});
+
+test('groups that keep out clients by the curve of their keys, where TLS 1.2 is taken', async (t) => {
+  const route = (tls: string) => `{ tls: { certificates: own, ${tls} }, upstream: u }`;
+  const { cert, key } = await (await createAuthority()).issue({ usage: 'server' });
+  const auth = 'client_auth: { authority: own }';
+  const text = `certificates: { own: { cert: own.crt, key: own.key } }
+authorities: { own: { ca: ca.crt } }
+upstreams: { u: { endpoints: ["h:1"] } }
+listeners:
+  a:
+    bind: ":1"
+    routes:
+      - ${route(`groups: [P-384], ${auth}`)}
+  b: { bind: ":2", routes: [${route(`groups: [X25519], max_version: "1.2", ${auth}`)}] }
+  c: { bind: ":3", routes: [${route(`groups: [X25519], min_version: "1.3", ${auth}`)}] }
+  d: { bind: ":4", routes: [${route('groups: [X25519]')}] }
+  e: { bind: ":5", routes: [${route(`groups: [X25519, prime256v1, secp384r1], ${auth}`)}] }
+  f: { bind: ":6", routes: [${route(auth)}] }
+`;
+  const files = { 'own.crt': cert, 'own.key': key, 'ca.crt': (await createAuthority()).cert };
+  const { warnings } = await load(t, text, { files });
+  const rest =
+    'under TLS 1.2 `groups` counts for their certificates, too; add them, or write `min_version: "1.3"`';
+  assert.deepEqual(
+    warnings.map((line) => line.replace(/^\S+ /, '')),
+    [
+      `listeners.a.routes[0].tls.groups: TLS 1.2 clients whose keys are on P-256, P-521 are refused: ${rest}`,
+      `listeners.b.routes[0].tls.groups: clients whose keys are on P-256, P-384, P-521 are refused: ${rest}`,
+    ],
+  );
 });
 
 test('ciphers that protect nothing, and lists of addresses that take in this machine', async (t) => {

@@ -1,7 +1,7 @@
 /** What listeners and routes may not say together, though each key by itself is fine. */
 import { isIPv4 } from 'node:net';
 import type { Path, Report } from './finding.ts';
-import { checkTlsParameters } from './rules-tls.ts';
+import { checkClientCurves, checkTlsParameters } from './rules-tls.ts';
 import { placeholders } from './rules-upstreams.ts';
 import type { ClientAuthConfig, ClientRule, Config, ListenerConfig, RouteConfig } from './schema.ts';
 import { type Binding, parseBinding } from './values.ts';
@@ -110,6 +110,7 @@ function checkRoute(route: RouteConfig, path: Path, report: Report): void {
   if (tls === 'off') checkPlainRoute(route, path, report);
   if (typeof tls !== 'object') return;
   checkTlsParameters(tls, [...path, 'tls'], report);
+  checkClientCurves(tls, [...path, 'tls'], report);
   if (tls.client_auth) checkClientAuth(tls.client_auth, [...path, 'tls', 'client_auth'], report);
 }
 

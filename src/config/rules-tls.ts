@@ -28,6 +28,37 @@ export function checkTlsParameters(
   });
 }
 
+/** TLS 1.2 takes keys of clients only on curves that are in `groups` (RFC 8422 §5.1). */
+export function checkClientCurves(
+  { groups, min_version, max_version, ciphers, client_auth }: TerminateConfig,
+  path: Path,
+  report: Report,
+): void {
+  if (groups === undefined || client_auth === undefined || client_auth.mode === 'none') return;
+  if (min_version === 'TLSv1.3' || (ciphers && versionsOf(ciphers) === '1.3')) return;
+  const named = groups
+    .join(':')
+    .split(':')
+    .map((name) => name.replace(/^[?*-]+/, ''));
+  const isMissing = ([name, ...aliases]: readonly string[]) =>
+    ![name, ...aliases].some((one) => one !== undefined && named.includes(one));
+  const missing = curves.filter(isMissing).map(([name]) => name);
+  // Keys on the third are rare.
+  if (missing.every((name) => name === 'P-521') || named.includes('DEFAULT')) return;
+  const which = max_version === 'TLSv1.2' ? 'clients' : 'TLS 1.2 clients';
+  report.warn(
+    [...path, 'groups'],
+    `${which} whose keys are on ${missing.join(', ')} are refused: under TLS 1.2 \`groups\` counts for their certificates, too`,
+    'add them, or write `min_version: "1.3"`',
+  );
+}
+
+const curves = [
+  ['P-256', 'prime256v1', 'secp256r1'],
+  ['P-384', 'secp384r1'],
+  ['P-521', 'secp521r1'],
+] as const;
+
 function checkCiphers(ciphers: readonly string[], path: Path, report: Report): void {
   ciphers.forEach((cipher, index) => {
     const place = [...path, index];

@@ -21,5 +21,5 @@ export const groups = oneOrMore(
     .min(1)
     .meta({ samples: ['X25519MLKEM768', 'X25519', 'P-256'] }),
 ).describe(
-  "Key-exchange groups, best first, such as X25519MLKEM768, X25519 or P-256; default: for clients Mozilla's intermediate list (X25519MLKEM768 where OpenSSL has it, X25519, P-256, P-384), towards upstreams OpenSSL's own.",
+  "Key-exchange groups, best first, such as X25519MLKEM768, X25519 or P-256; default: for clients Mozilla's intermediate list (X25519MLKEM768 where OpenSSL has it, X25519, P-256, P-384; with client_auth P-521 behind them: TLS 1.2 takes certificates of clients only with keys on these curves), towards upstreams OpenSSL's own.",
 );

@@ -3,7 +3,7 @@ import { executionAsyncResource } from 'node:async_hooks';
 import { constants } from 'node:crypto';
 import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
 import { LRUCache } from 'lru-cache';
-import { cipherOptions, defaultGroups } from '../ciphers.ts';
+import { cipherOptions, defaultGroups, groupsForClientKeys } from '../ciphers.ts';
 import type { LoadedAuthority, LoadedCertificate, LoadedPair, Staple } from '../config/load.ts';
 import type { TerminateConfig } from '../config/schema.ts';
 import type { KeyLog } from './key-log.ts';
@@ -122,7 +122,7 @@ function createPolicyServer(
     honorCipherOrder: true,
     // The deadline is the connection's own (`timeouts.handshake`); Node's would be two minutes, and cannot be off.
     handshakeTimeout: maxTimeout,
-    ecdhCurve: config.groups?.join(':') ?? defaultGroups,
+    ecdhCurve: config.groups?.join(':') ?? (asksForKeys(config) ? groupsForClientKeys : defaultGroups),
     ALPNProtocols: config.alpn,
     // Renegotiation is on by default and Node's limit does not stop it.
     secureOptions:
@@ -155,6 +155,10 @@ function createPolicyServer(
       renewWith?.(keys);
     },
   };
+}
+
+function asksForKeys({ client_auth, min_version }: TerminateConfig): boolean {
+  return client_auth !== undefined && client_auth.mode !== 'none' && min_version !== 'TLSv1.3';
 }
 
 /** The longest that Node's timers know, in ms: 24 days. */

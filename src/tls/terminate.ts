@@ -125,10 +125,11 @@ function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules):
         }
       } else if (event === 'tlsClientError') {
         const stream = args[1] as TLSSocket;
+        const error = handshakeError(args[0] as Error, stream);
         if (systemCode(args[0]).startsWith('ERR_SSL_')) closing.onRefused(stream);
         // Node leaves it open after some errors.
         stream.destroy();
-        reject(handshakeError(args[0] as Error));
+        reject(error);
       }
       return true;
     };
@@ -232,8 +233,7 @@ const codes: Record<string, ConnectionCode> = {
   ERR_SSL_NO_SHARED_CIPHER: 'ERR_TLS_CIPHER_MISMATCH',
   ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM: 'ERR_TLS_CIPHER_MISMATCH',
   ERR_SSL_NO_SUITABLE_KEY_SHARE: 'ERR_TLS_CIPHER_MISMATCH',
-  // TLS 1.2: the key of a client's certificate has to be on one of our groups, too.
-  ERR_SSL_WRONG_CURVE: 'ERR_TLS_CIPHER_MISMATCH',
+  ERR_SSL_WRONG_CURVE: 'ERR_CLIENT_CERT_CURVE',
   ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE: 'ERR_CLIENT_CERT_REQUIRED',
   ERR_TLS_HANDSHAKE_TIMEOUT: 'ERR_TLS_HANDSHAKE_TIMEOUT',
   ECONNRESET: 'ERR_CLIENT_CLOSED',
@@ -263,12 +263,33 @@ const messages: Partial<Record<ConnectionCode, [message: string, hint: string]>>
   ],
 };
 
-function handshakeError(error: Error): ProxyError {
+function handshakeError(error: Error, stream: TLSSocket): ProxyError {
   const cause = systemCode(error);
   const code = codes[cause] ?? 'ERR_TLS_HANDSHAKE';
+  if (code === 'ERR_CLIENT_CERT_CURVE') return wrongCurve(error, stream.getPeerX509Certificate());
   const [message, hint] = messages[code] ?? [describeAlert(error, cause), undefined];
   return new ProxyError(code, { side: 'client', message, hint, cause: error });
 }
+
+/** TLS 1.2 takes a client's key only on a curve that it would also agree on keys with (RFC 8422 §5.1). */
+function wrongCurve(cause: Error, certificate: X509Certificate | undefined): ProxyError {
+  const openSsl = certificate?.publicKey.asymmetricKeyDetails?.namedCurve ?? 'another curve';
+  const curve = curves[openSsl] ?? openSsl;
+  const fingerprint = certificate?.fingerprint256.replaceAll(':', '').toLowerCase();
+  return new ProxyError('ERR_CLIENT_CERT_CURVE', {
+    side: 'client',
+    message: `the client's certificate (sha256 ${fingerprint}) has a key on ${curve}, and TLS 1.2 takes no key on a curve that is not in groups`,
+    hint: `add ${curve} to tls.groups; under TLS 1.3 groups say nothing of certificates`,
+    cause,
+  });
+}
+
+/** OpenSSL's names for the curves that are better known by others. */
+const curves: Readonly<Record<string, string | undefined>> = {
+  prime256v1: 'P-256',
+  secp384r1: 'P-384',
+  secp521r1: 'P-521',
+};
 
 function describeAlert(error: Error, cause: string): string {
   const alert = /ALERT_(\w+)$/.exec(cause)?.[1]?.toLowerCase();
