@@ -108,6 +108,8 @@ type Details = {
   message: string;
   /** What the operator can do about it. */
   hint?: string;
+  /** What a client is told by TLS (RFC 8446 §6.2), where the code does not say it. */
+  alert?: string;
   cause?: unknown;
 };
 
@@ -116,13 +118,15 @@ export class ProxyError extends Error {
   readonly code: Code;
   readonly side: Side;
   readonly hint: string | undefined;
+  readonly alert: string | undefined;
 
-  constructor(code: Code, { side, message, hint, cause }: Details) {
+  constructor(code: Code, { side, message, hint, alert, cause }: Details) {
     super(bounded(message), cause === undefined ? undefined : { cause });
     this.name = 'ProxyError';
     this.code = code;
     this.side = side;
     this.hint = hint && bounded(hint);
+    this.alert = alert;
   }
 }
 

@@ -50,7 +50,8 @@ function turnAwayWithinTls(connection: Connection, { stream, raw }: Stream, erro
 /** RFC 8446 §6.2. A client is not to look for a fault of its own where the fault is ours. */
 function sealedAlertFor(error: unknown): SealedAlert {
   if (!(error instanceof ProxyError)) return 'internal_error';
-  const { code, side } = error;
+  const { code, side, alert } = error;
+  if (alert === 'bad_certificate') return alert;
   if (side === 'proxy' && code in sealedAlerts) return 'certificate_unknown';
   return sealedAlerts[code] ?? 'internal_error';
 }

@@ -9,6 +9,8 @@ export type RevocationList = {
   readonly issuerDer: Buffer;
   /** Milliseconds since 1970; Infinity if it does not say. */
   readonly nextUpdate: number;
+  /** Which certificates it is for (issuingDistributionPoint, RFC 5280 §5.2.5); `some`: only attributes, reasons, other CAs' or delta. */
+  readonly scope: 'all' | 'users' | 'cas' | 'some';
   /** The serial numbers, in upper-case hex without leading zeros; undefined if the list of them is not strict DER. */
   readonly serials: () => string[] | undefined;
 };
@@ -19,10 +21,11 @@ export function readRevocationList(pem: string): RevocationList | undefined {
   if (base64 === undefined) return undefined;
   const der = Buffer.from(base64, 'base64');
   return orUndefined(() => {
-    const { issuer, nextUpdate, entries } = readFields(der);
+    const { issuer, nextUpdate, entries, extensions } = readFields(der);
     return {
       issuerDer: whole(der, issuer),
       nextUpdate: nextUpdate ? readTime(der, nextUpdate) : Number.POSITIVE_INFINITY,
+      scope: extensions ? (orUndefined(() => readScope(der, extensions)) ?? 'some') : 'all',
       serials: () => orUndefined(() => (entries ? readSerials(der, entries) : [])),
     };
   });
@@ -39,6 +42,7 @@ type Fields = {
   readonly issuer: Element;
   readonly nextUpdate: Element | undefined;
   readonly entries: Element | undefined;
+  readonly extensions: Element | undefined;
 };
 
 // CertificateList ::= SEQUENCE { tbsCertList SEQUENCE { version INTEGER OPTIONAL, signature AlgorithmIdentifier,
@@ -57,7 +61,7 @@ function readFields(der: Buffer): Fields {
   const nextUpdate = isTime ? rest.shift() : undefined;
   const entries = rest[0]?.tag === tags.sequence ? rest.shift() : undefined;
   if (rest.some(({ tag }) => tag !== 0xa0) || rest.length > 1) throw new DerError('not a revocation list');
-  return { issuer, nextUpdate, entries };
+  return { issuer, nextUpdate, entries, extensions: rest[0] };
 }
 
 // revokedCertificates SEQUENCE OF SEQUENCE { userCertificate INTEGER, revocationDate Time, … } OPTIONAL
@@ -67,6 +71,29 @@ function readSerials(der: Buffer, entries: Element): string[] {
     return serialKey(contents(der, serial).toString('hex'));
   });
 }
+
+// IssuingDistributionPoint ::= SEQUENCE { distributionPoint [0], onlyContainsUserCerts [1] BOOLEAN, onlyContainsCACerts [2],
+//   onlySomeReasons [3], indirectCRL [4], onlyContainsAttributeCerts [5] }, each OPTIONAL
+function readScope(der: Buffer, { start, end }: Element): RevocationList['scope'] {
+  const list = readChildren(der, readElement(der, start, end, tags.sequence), 20, tags.sequence);
+  for (const extension of list) {
+    const parts = readChildren(der, extension, 3);
+    const [id, value] = [parts[0], parts.at(-1)];
+    if (!id || !value) throw new DerError('not an extension');
+    if (contents(der, id).equals(deltaIndicator)) return 'some';
+    if (!contents(der, id).equals(issuingDistributionPoint)) continue;
+    const point = readElement(der, value.start, value.end, tags.sequence);
+    const flags = readChildren(der, point, 6).filter(({ tag }) => tag !== 0xa0);
+    if (flags.length === 0) return 'all';
+    return flags.length > 1 ? 'some' : (scopes[flags[0]?.tag ?? 0] ?? 'some');
+  }
+  return 'all';
+}
+
+/** 2.5.29.28 and 2.5.29.27 */
+const issuingDistributionPoint = Buffer.of(0x55, 0x1d, 28);
+const deltaIndicator = Buffer.of(0x55, 0x1d, 27);
+const scopes: Readonly<Record<number, RevocationList['scope']>> = { 129: 'users', 130: 'cas' };
 
 function orUndefined<T>(read: () => T): T | undefined {
   try {

@@ -261,8 +261,8 @@ describe('told by the log when the first client meets it:', () => {
       behind: secure,
       upstream: { tls: { server_name: 'db.example' } },
       code: 'ERR_UPSTREAM_CERT_UNTRUSTED',
-      error: /is not trusted: its issuer is not in the authority.*issued by CN=Test CA/,
-      hint: /put the root into the authority/,
+      error: /is not trusted: it came alone, and its issuer is not in the authority.*issued by CN=Test CA/,
+      hint: /has the root that issued it, and that the upstream sends its intermediates/,
     },
     'an upstream that wants a client certificate': {
       behind: () => secure({ requestCert: true, ca: [ours.cert] }),

@@ -116,6 +116,7 @@ type LoadedList = {
   readonly pem: string;
   readonly issuer: string;
   readonly nextUpdate: Date | undefined;
+  readonly scope: RevocationList['scope'];
   readonly path: Path;
 };
 
@@ -145,9 +146,14 @@ async function readLists(
   return lists;
 }
 
-function summaryOf({ issuerDer, nextUpdate }: RevocationList): Pick<LoadedList, 'issuer' | 'nextUpdate'> {
+function summaryOf({
+  issuerDer,
+  nextUpdate,
+  scope,
+}: RevocationList): Pick<LoadedList, 'issuer' | 'nextUpdate' | 'scope'> {
   return {
     issuer: issuerDer.toString('hex'),
+    scope,
     nextUpdate: Number.isFinite(nextUpdate) ? new Date(nextUpdate) : undefined,
   };
 }
@@ -181,12 +187,48 @@ function checkLists(
   }
   const covered = new Set(lists.map(({ issuer }) => issuer));
   for (const [subject, certificate] of subjects) {
-    if (covered.has(subject ?? '')) continue;
+    if (covered.has(subject ?? '')) {
+      checkScopes(
+        certificate,
+        certificates,
+        lists.filter(({ issuer }) => issuer === subject),
+        path,
+        report,
+      );
+      continue;
+    }
     const message = `the CA "${nameOf(certificate)}" has no revocation list here, and every CA of a chain needs one`;
     report.warn(
       [...path, 'crl'],
       message,
       'its certificates are refused until it has one, even an empty one',
+    );
+  }
+}
+
+/** Each certificate of a chain is looked up, the root too: a list for users alone, as step-ca makes it, lets nobody in. */
+function checkScopes(
+  ca: X509Certificate,
+  all: readonly X509Certificate[],
+  lists: readonly LoadedList[],
+  path: Path,
+  report: Report,
+): void {
+  const scopes = new Set(lists.map(({ scope }) => scope));
+  if (scopes.has('all')) return;
+  const place = [...path, 'crl'];
+  const issuesCas = all.some((one) => one.checkIssued(ca));
+  if (issuesCas && !scopes.has('cas')) {
+    report.warn(
+      place,
+      `the revocation lists of "${nameOf(ca)}" are not for CAs, and the root is looked up, too`,
+      'every certificate is refused: have it issue a list without a scope (issuingDistributionPoint), or add one for CAs',
+    );
+  } else if (!scopes.has('users')) {
+    report.warn(
+      place,
+      `the revocation lists of "${nameOf(ca)}" are for CAs only`,
+      'certificates of clients and servers are refused: add a list for users',
     );
   }
 }

@@ -1,5 +1,6 @@
 /** What Node and OpenSSL say of a client's chain, in our codes and in words that help. */
 import type { ConnectionCode, Side } from '../errors.ts';
+import { type VerifyError, verifyError } from '../verify-errors.ts';
 import type { ChainState } from './issuers.ts';
 
 /** Why a certificate is refused. `what` goes on after "the client's certificate NAME". */
@@ -8,41 +9,60 @@ export type Refusal = {
   readonly what: string;
   readonly hint: string;
   readonly side?: Side;
+  /** What a client is told by TLS, where the code does not say it. */
+  readonly alert?: string;
 };
 
 /** The issuer that a certificate names, and whether the authority has a CA of that name. */
 export type NamedIssuer = { readonly name: string; readonly isKnown: boolean };
 
-/** The refusal for a verify error (`CERT_HAS_EXPIRED`, …) of OpenSSL, by Node's name for it. */
-export function chainRefusal(verifyError: string, authority: string, issuer: NamedIssuer): Refusal {
-  switch (verifyError) {
-    case 'CERT_HAS_EXPIRED':
+/** The refusal for a verify error (`CERT_HAS_EXPIRED`, …) of OpenSSL, by its name. */
+export function chainRefusal(name: string, authority: string, issuer: NamedIssuer): Refusal {
+  const error = verifyError(name) ?? unknown;
+  switch (error.kind) {
+    case 'expired':
       return expired(`or one above it expired`);
-    case 'CERT_NOT_YET_VALID':
-      return {
-        code: 'ERR_CLIENT_CERT_NOT_YET_VALID',
-        what: 'or one above it is not valid yet',
-        hint: 'compare the clocks of this machine and of the CA',
-      };
-    case 'CERT_REVOKED':
+    case 'not_yet_valid':
+      return { code: 'ERR_CLIENT_CERT_NOT_YET_VALID', what: error.what, hint: error.remedy };
+    case 'revoked':
       return {
         code: 'ERR_CLIENT_CERT_REVOKED',
         what: `or one above it is on a CRL of authority "${authority}"`,
         hint: 'issue a new one if the client is to be let in again',
       };
-    case 'CRL_HAS_EXPIRED':
-    case 'CRL_NOT_YET_VALID':
+    case 'crl_stale':
       return staleCrl(authority);
-    case 'INVALID_PURPOSE':
+    case 'purpose':
       return {
         code: 'ERR_CLIENT_CERT_PURPOSE',
         what: 'or one above it is not for clients',
         hint: 'issue one with the extendedKeyUsage clientAuth; that of intermediate CAs has to include it too',
       };
-    default:
-      return { code: 'ERR_CLIENT_CERT_UNTRUSTED', ...untrusted(verifyError, authority, issuer) };
+    case 'issuer':
+      return { code: 'ERR_CLIENT_CERT_UNTRUSTED', ...untrusted(name, authority, issuer) };
+    case 'crl':
+      return {
+        code: 'ERR_CLIENT_CERT_UNTRUSTED',
+        ...withoutList(name, error, authority, issuer),
+        side: 'proxy',
+      };
+    case 'form':
+    case 'ours':
+      return {
+        code: 'ERR_CLIENT_CERT_UNTRUSTED',
+        what: `does not verify against authority "${authority}": it ${error.what} (${name}; issued by ${issuer.name})`,
+        hint: error.remedy,
+        alert: 'bad_certificate',
+      };
   }
 }
+
+const unknown: VerifyError = {
+  kind: 'form',
+  words: '',
+  what: 'fails a check of OpenSSL that is not known here',
+  remedy: '`openssl verify` says more',
+};
 
 /** The refusal for the state of a chain behind a resumed session; none if that is valid. */
 export function stateRefusal(state: ChainState, authority: string): Refusal | undefined {
@@ -79,40 +99,37 @@ function staleCrl(authority: string): Refusal {
   };
 }
 
+function withoutList(
+  name: string,
+  { what, remedy }: VerifyError,
+  authority: string,
+  issuer: NamedIssuer,
+): Pick<Refusal, 'what' | 'hint'> {
+  if (name !== 'UNABLE_TO_GET_CRL')
+    return { what: `${what} (${name}; authority "${authority}")`, hint: remedy };
+  return {
+    what: `cannot be checked: authority "${authority}" has no usable CRL for ${issuer.name} or for a CA above that`,
+    hint: `authorities.${authority}.crl needs one of every CA in the chain`,
+  };
+}
+
 function untrusted(
   verifyError: string,
   authority: string,
   { name, isKnown }: NamedIssuer,
-): Pick<Refusal, 'what' | 'hint' | 'side'> {
-  switch (verifyError) {
-    case 'UNABLE_TO_GET_CRL':
-    case 'UNABLE_TO_GET_CRL_ISSUER':
-    case 'UNABLE_TO_DECRYPT_CRL_SIGNATURE':
-    case 'CRL_SIGNATURE_FAILURE':
-      return {
-        what: `cannot be checked: authority "${authority}" has no usable CRL for ${name} or for a CA above that`,
-        hint: `authorities.${authority}.crl needs one of every CA in the chain`,
-        side: 'proxy',
-      };
-    case 'DEPTH_ZERO_SELF_SIGNED_CERT':
-      return {
-        what: `is self-signed, and not in authority "${authority}"`,
-        hint: 'issue one from that authority, or use client_auth.pins for self-signed certificates',
-      };
-    // Node has names for half of OpenSSL's errors.
-    case 'UNSPECIFIED':
-      return {
-        what: `does not verify against authority "${authority}": it, or one above it (issued by ${name}), is too weak or may not issue`,
-        hint: 'RSA keys need 2048 bits and signatures SHA-256; whoever issues needs basicConstraints CA:TRUE',
-      };
-    default:
-      return {
-        what: isKnown
-          ? `does not verify against ${name} of authority "${authority}" (${verifyError})`
-          : `was issued by ${name}, which does not lead to authority "${authority}" (${verifyError})`,
-        hint: isKnown
-          ? 'another CA may use the same name: compare their keys'
-          : `add its root to authorities.${authority}.ca; an intermediate CA has to be sent by the client or be there too`,
-      };
+): Pick<Refusal, 'what' | 'hint'> {
+  if (verifyError === 'DEPTH_ZERO_SELF_SIGNED_CERT') {
+    return {
+      what: `is self-signed, and not in authority "${authority}"`,
+      hint: 'issue one from that authority, or use client_auth.pins for self-signed certificates',
+    };
   }
+  return {
+    what: isKnown
+      ? `does not verify against ${name} of authority "${authority}" (${verifyError})`
+      : `was issued by ${name}, which does not lead to authority "${authority}" (${verifyError})`,
+    hint: isKnown
+      ? 'another CA may use the same name: compare their keys'
+      : `add its root to authorities.${authority}.ca; an intermediate CA has to be sent by the client or be there too`,
+  };
 }

@@ -6,6 +6,7 @@ import { hash, X509Certificate } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { ClientAuthConfig } from '../config/schema.ts';
 import { ProxyError } from '../errors.ts';
+import { verifyError } from '../verify-errors.ts';
 import { type CertificateNames, printName, readCertificate } from './certificate-names.ts';
 import { chainRefusal, type Refusal, stateRefusal } from './chain-refusal.ts';
 import { compileRules, type RuleMatcher } from './client-rules.ts';
@@ -180,7 +181,7 @@ function refuse(identity: Identity, peer: PeerFacts, now: number, policy: Policy
   const refusal = refuseByDate(names, now) ?? refuseByPurpose(identity);
   if (peer.chainError !== undefined) {
     const issuer = { name: printName(names.issuerDer), isKnown: policy.issuers.has(names.issuerDer) };
-    const chain = chainRefusal(peer.chainError, policy.authorityName, issuer);
+    const chain = chainRefusal(realError(peer.chainError, names, peer, policy), policy.authorityName, issuer);
     // Node keeps one error of several. That the chain is not ours weighs more than a date.
     return chain.code === 'ERR_CLIENT_CERT_UNTRUSTED' ? chain : (refusal ?? chain);
   }
@@ -193,6 +194,27 @@ function refuse(identity: Identity, peer: PeerFacts, now: number, policy: Policy
     };
   }
   return refuseByChain(names, peer, now, policy);
+}
+
+/**
+ * Of several errors Node keeps the last. What is no CA is then called unfit for its purpose; CRLs are looked at after the
+ * chain, and one whose scope does not fit is said to be missing.
+ */
+function realError(
+  name: string,
+  names: CertificateNames,
+  { certificate, chain }: PeerFacts,
+  { issuers }: Policy,
+): string {
+  const kind = verifyError(name)?.kind;
+  if (kind === 'purpose' && chain().some(({ ca }) => !ca)) return 'INVALID_CA';
+  if (certificate === undefined || (kind !== 'crl' && kind !== 'crl_stale')) return name;
+  if (!issuers.reaches(certificate, names, chain())) {
+    return names.subjectDer.equals(names.issuerDer)
+      ? 'DEPTH_ZERO_SELF_SIGNED_CERT'
+      : 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY';
+  }
+  return name === 'UNABLE_TO_GET_CRL' && issuers.hasScopedList() ? 'DIFFERENT_CRL_SCOPE' : name;
 }
 
 /** A session remembers that the chain was verified once, so its age is looked at here; see issuers.ts. */
@@ -245,7 +267,7 @@ function refuseByPurpose({ names, isForClients }: Identity): Refusal | undefined
   };
 }
 
-function toError({ code, what, hint, side = 'client' }: Refusal, cert: ClientCert): ProxyError {
+function toError({ code, what, hint, alert, side = 'client' }: Refusal, cert: ClientCert): ProxyError {
   const name = cert.subject ? `${cert.subject} (sha256 ${cert.fingerprint})` : `sha256 ${cert.fingerprint}`;
-  return new ProxyError(code, { side, message: `the client's certificate ${name} ${what}`, hint });
+  return new ProxyError(code, { side, message: `the client's certificate ${name} ${what}`, hint, alert });
 }

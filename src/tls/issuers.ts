@@ -21,6 +21,14 @@ export type Issuers = {
   readonly has: (nameDer: Buffer) => boolean;
   /** The chain above a certificate that was verified in an earlier handshake, at this time (ms). */
   readonly check: (certificate: X509Certificate, names: CertificateNames, now: number) => ChainState;
+  /** Whether it leads to a CA of the authority, by itself or through these; dates and CRLs don't matter. */
+  readonly reaches: (
+    certificate: X509Certificate,
+    names: CertificateNames,
+    sent: readonly X509Certificate[],
+  ) => boolean;
+  /** Whether a CRL is for some certificates only. */
+  readonly hasScopedList: () => boolean;
   /** Whether a CRL of its issuer names it. The lists are read when this is first asked. */
   readonly isRevoked: (certificate: X509Certificate) => boolean;
   /**
@@ -68,6 +76,14 @@ export function createIssuers({ certificates, crl }: Authority): Issuers {
   return {
     has: (nameDer) => trusted.has(nameKey(nameDer)),
     check: (certificate, names, now) => check({ certificate, names }, now, new Set()),
+    reaches(certificate, names, sent) {
+      const usable = sent
+        .slice(0, limits.sent)
+        .map(readCa)
+        .filter((ca) => ca !== undefined);
+      return climb({ certificate, names }, usable, trusted) !== undefined;
+    },
+    hasScopedList: () => crl.some((pem) => (readRevocationList(pem)?.scope ?? 'all') !== 'all'),
     isRevoked(certificate) {
       revoked ??= new Set(crl.flatMap((pem) => readRevoked(pem)));
       const names = readCertificate(certificate.raw);
@@ -80,11 +96,12 @@ export function createIssuers({ certificates, crl }: Authority): Issuers {
         .map(readCa)
         .filter((ca) => ca !== undefined);
       const intermediates = usable.filter((ca) => ca.certificate.ca && !ca.isRoot);
-      for (const ca of climb(
+      const links = climb(
         { certificate, names },
         intermediates.filter((ca) => stateOf(ca, now) === 'valid'),
         trusted,
-      )) {
+      );
+      for (const ca of links ?? []) {
         learned.set(ca.name, [ca, ...(learned.get(ca.name) ?? [])].slice(0, limits.learnedPerName));
       }
     },
@@ -119,18 +136,22 @@ function issuersOf({ certificate }: Link, candidates: readonly Ca[]): readonly C
 }
 
 /**
- * The CA certificates of `sent` from the leaf's issuer up to one that a trusted CA signed; none if they don't get there.
+ * The CA certificates of `sent` from the leaf's issuer up to one that a trusted CA signed; undefined if they don't get there.
  * Every signature is checked: a client could send a copy of its issuer that lasts longer, or claims another issuer.
  * The first fitting one is taken, without a way back: the work is bounded.
  */
-function climb(leaf: Link, sent: readonly Ca[], trusted: ReadonlyMap<string, readonly Ca[]>): Ca[] {
+function climb(
+  leaf: Link,
+  sent: readonly Ca[],
+  trusted: ReadonlyMap<string, readonly Ca[]>,
+): Ca[] | undefined {
   const signed = (below: Link, ca: Ca): boolean =>
     below.certificate.checkIssued(ca.certificate) && below.certificate.verify(ca.certificate.publicKey);
   const links: Ca[] = [];
   let top = leaf;
   while (!trusted.get(nameKey(top.names.issuerDer))?.some((ca) => signed(top, ca))) {
     const next = sent.find((ca) => !links.includes(ca) && signed(top, ca));
-    if (!next) return [];
+    if (!next) return undefined;
     links.push(next);
     top = next;
   }

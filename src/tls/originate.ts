@@ -13,6 +13,7 @@ import type { Signal } from '../cancellation.ts';
 import { cipherOptions } from '../ciphers.ts';
 import type { UpstreamTlsConfig } from '../config/schema.ts';
 import { abort } from '../stream.ts';
+import { chainErrorOf } from './chain-error.ts';
 import { handshakeError } from './handshake-error.ts';
 import type { KeyLog } from './key-log.ts';
 import { serverNameFor } from './upstream-name.ts';
@@ -161,8 +162,7 @@ function peerOf(stream: TLSSocket, offered: Session | undefined): UpstreamPeer {
   if (offered && stream.isSessionReused()) return offered.peer;
   return {
     certificate: stream.getPeerX509Certificate(),
-    // Typed as an Error, but Node stores the code.
-    chainError: stream.authorized ? undefined : String(stream.authorizationError ?? 'UNSPECIFIED'),
+    chainError: chainErrorOf(stream),
   };
 }
 

@@ -6,6 +6,7 @@ import type { LoadedCertificate } from '../config/load.ts';
 import { type ConnectionCode, ProxyError, systemCode } from '../errors.ts';
 import { closeWith } from '../stream.ts';
 import { createCertificateChooser } from './certificates.ts';
+import { chainErrorOf } from './chain-error.ts';
 import {
   type ClientAuth,
   type ClientCert,
@@ -188,7 +189,7 @@ function conclude(
 function peerFacts(stream: TLSSocket, resumed: boolean): PeerFacts {
   return {
     certificate: stream.getPeerX509Certificate(),
-    chainError: stream.authorized ? undefined : String(stream.authorizationError),
+    chainError: chainErrorOf(stream),
     resumed,
     chain: () => sentChain(stream),
   };

@@ -3,6 +3,7 @@ import { createHash, type X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { UpstreamTlsConfig } from '../config/schema.ts';
 import { type Code, ProxyError } from '../errors.ts';
+import { verifyError } from '../verify-errors.ts';
 
 /** What is asked of the certificate, and the words to refuse it with. */
 export type Expectation = {
@@ -84,43 +85,28 @@ function untrusted(
   reason: string,
   certificate: X509Certificate | undefined,
 ): ProxyError {
-  const words = chainReasons[reason];
+  const { what, hint } = chainReason(reason);
   // Typed as a string, but undefined for a certificate whose issuer is empty.
   const issuer: string | undefined = certificate?.issuer;
   const by = issuer ? `, issued by ${shortened(issuer.replaceAll('\n', ', '))}` : '';
   return refusal(
     'ERR_UPSTREAM_CERT_UNTRUSTED',
-    `the certificate of ${endpoint} is not trusted: ${words?.what ?? 'its chain is not valid'} (${reason})${by}`,
-    words?.hint ?? `check that ${setting}.authority (${config.authority}) has the root that issued it`,
+    `the certificate of ${endpoint} is not trusted: ${what} (${reason})${by}`,
+    verifyError(reason)?.kind === 'issuer' && reason !== 'DEPTH_ZERO_SELF_SIGNED_CERT'
+      ? `check that ${setting}.authority (${config.authority}) has the root that issued it, and that the upstream sends its intermediates`
+      : hint,
   );
 }
 
-/** What OpenSSL's words for a faulty chain mean of a server's certificate, and what to do; `what` follows on "it is not trusted". */
-export const chainReasons: Readonly<Record<string, { what: string; hint?: string } | undefined>> = {
-  NO_CERTIFICATE: { what: 'it sent none', hint: 'give the upstream a certificate' },
-  CERT_HAS_EXPIRED: { what: 'it, or one of its chain, has expired', hint: 'renew it' },
-  CERT_NOT_YET_VALID: {
-    what: 'it, or one of its chain, is not valid yet',
-    hint: 'compare the clocks of both machines',
-  },
-  CERT_REVOKED: { what: 'it was revoked', hint: 'issue a new one' },
-  CRL_HAS_EXPIRED: { what: 'the revocation list has expired', hint: "renew the authority's crl" },
-  UNABLE_TO_GET_CRL: {
-    what: 'there is no revocation list of its issuer',
-    hint: "with a crl, every CA of the chain needs one: complete the authority's crl",
-  },
-  INVALID_PURPOSE: { what: 'it is not for servers', hint: 'issue it with the extended key usage serverAuth' },
-  DEPTH_ZERO_SELF_SIGNED_CERT: {
-    what: 'it is self-signed',
-    hint: 'pin its key (verify: pin, with pins), or have it issued by a CA',
-  },
-  SELF_SIGNED_CERT_IN_CHAIN: { what: 'its root is not in the authority' },
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: { what: 'its issuer is not in the authority' },
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: {
-    what: 'its issuer is not in the authority',
-    hint: 'let the upstream send its intermediate certificates, or put the root into the authority',
-  },
-};
+/** What OpenSSL's name for a faulty chain means of a server's certificate, and what to do; `what` is a sentence about "it". */
+export function chainReason(name: string): { readonly what: string; readonly hint: string } {
+  if (name === 'NO_CERTIFICATE') return { what: 'it sent none', hint: 'give the upstream a certificate' };
+  const { what, remedy } = verifyError(name) ?? {
+    what: 'does not verify',
+    remedy: '`openssl verify` says more',
+  };
+  return { what: what.startsWith('or ') ? `it, ${what}` : `it ${what}`, hint: remedy };
+}
 
 function refusal(code: Code, message: string, hint: string): ProxyError {
   return new ProxyError(code, { side: 'upstream', message, hint });

@@ -40,6 +40,8 @@ const leaves = [
   'der.ts',
   'revocation-list.ts',
   'record-keys.ts',
+  'verify-errors.ts',
+  'verify-error-table.ts',
   'quota.ts',
   'channel.ts',
   'socket-file.ts',

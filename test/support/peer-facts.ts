@@ -11,6 +11,8 @@ import {
   type TLSSocket,
   type TlsOptions,
 } from 'node:tls';
+import { cipherOptions } from '../../src/ciphers.ts';
+import { chainErrorOf } from '../../src/tls/chain-error.ts';
 import type { PeerFacts } from '../../src/tls/client-auth.ts';
 import type { Credential } from './certificates.ts';
 
@@ -35,6 +37,7 @@ export async function askForCertificates(
     key: own.key,
     requestCert: true,
     rejectUnauthorized: false,
+    ...cipherOptions(),
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -51,6 +54,8 @@ export async function askForCertificates(
         cert: credential?.chain || credential?.cert,
         key: credential?.key,
         session,
+        // It may present what the server is to refuse.
+        ciphers: 'DEFAULT:@SECLEVEL=0',
         ...(version ? { minVersion: version, maxVersion: version } : {}),
       });
       let latest = session;
@@ -71,7 +76,7 @@ function factsOf(stream: TLSSocket): PeerFacts {
   const chain = chainOf(stream);
   return {
     certificate: stream.getPeerX509Certificate(),
-    chainError: stream.authorized ? undefined : String(stream.authorizationError),
+    chainError: chainErrorOf(stream),
     resumed: stream.isSessionReused(),
     chain: () => chain,
   };

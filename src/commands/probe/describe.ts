@@ -4,7 +4,7 @@ import { daysLeft, nameOf } from '../../config/describe.ts';
 import type { Accepted, Findings, FoundCertificate, Questions } from '../../probe/findings.ts';
 import { describePlace } from '../../probe/link.ts';
 import { printName, readCertificate } from '../../tls/certificate-names.ts';
-import { chainReasons } from '../../tls/verify-upstream.ts';
+import { chainReason } from '../../tls/verify-upstream.ts';
 import { named } from '../hello/names.ts';
 import { harmless } from '../text.ts';
 
@@ -70,7 +70,7 @@ function describeCertificate({ leaf, sent, chain, fault, named: isNamed }: Found
     fingerprint: leaf.fingerprint256.replaceAll(':', '').toLowerCase(),
     verified: fault === undefined,
     fault: fault ?? null,
-    reason: fault === undefined ? null : (chainReasons[fault]?.what ?? 'its chain is not valid'),
+    reason: fault === undefined ? null : chainReason(fault).what,
     is_for_name: isNamed ?? null,
     chain: {
       state: chain.state,
