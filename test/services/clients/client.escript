@@ -16,10 +16,14 @@ converse(#{"version" := Version, "name" := Name, "do" := Do} = Asked, Payload) -
     {ok, Raw} = gen_tcp:connect({127, 0, 0, 1}, number("port", Asked), [binary, {active, false}]),
     case ssl:connect(Raw, options(Version, Name, Asked)) of
         {ok, Socket} ->
-            {ok, [{protocol, _}, {session_resumption, Resumed}]} =
-                ssl:connection_information(Socket, [protocol, session_resumption]),
-            io:format("connected TLSv~s ~s~n", [Version, case Resumed of true -> resumed; false -> full end]),
-            talk(Do, Raw, Socket, Payload),
+            %% One that was refused meanwhile has no information any more; why is among the messages by then.
+            case ssl:connection_information(Socket, [session_resumption]) of
+                {ok, [{session_resumption, Resumed}]} ->
+                    Word = case Resumed of true -> resumed; false -> full end,
+                    io:format("connected TLSv~s ~s~n", [Version, Word]),
+                    talk(Do, Raw, Socket, Payload);
+                {error, Reason} -> report(receive {ssl_error, Socket, Told} -> Told after 0 -> Reason end)
+            end,
             ssl:close(Socket);
         {error, Reason} -> report(Reason)
     end.
