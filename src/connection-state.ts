@@ -78,6 +78,7 @@ export function createRecord(listener: string, conn: string, client: Address): A
     side: 'proxy',
     route: undefined,
     peer: undefined,
+    destination: undefined,
     sni: undefined,
     alpn: undefined,
     ja4: undefined,

@@ -184,7 +184,7 @@ function proxyFacts(
 ): Parameters<typeof encodeProxyHeader>[1] {
   return {
     client: record.client,
-    local: localAddressOf(raw),
+    local: record.destination ?? localAddressOf(raw),
     sni,
     alpn: record.alpn,
     uniqueId: record.conn,

@@ -29,6 +29,7 @@ export async function readProxyHeader(connection: Connection, peek: Peek): Promi
   if (header.client === undefined) return;
   record.peer = record.client;
   record.client = header.client;
+  record.destination = header.destination;
 }
 
 /** Finds out what the client speaks, answering what a PostgreSQL client asks before TLS. Leaves the ClientHello unread. */

@@ -237,12 +237,13 @@ describe('read back', () => {
     tlvs: fc.subarray(['authority', 'alpn', 'ssl', 'unique_id', 'crc32c'], { minLength: 0 }),
   });
 
-  test('our decoder gives back the client, and needs every byte', () => {
+  test('our decoder gives back both ends, and needs every byte', () => {
     fc.assert(
       fc.property(out, known, (as, known) => {
         const header = encodeProxyHeader(as, known);
-        const client = { address: normalizeAddress(known.client.address), port: known.client.port };
-        assert.deepEqual(decodeProxyHeader(header), { client, length: header.length });
+        const normal = ({ address, port }: typeof four) => ({ address: normalizeAddress(address), port });
+        const ends = { client: normal(known.client), destination: normal(known.local) };
+        assert.deepEqual(decodeProxyHeader(header), { ...ends, length: header.length });
         for (let cut = 0; cut < header.length; cut++) {
           assert.equal(decodeProxyHeader(header.subarray(0, cut)), undefined);
         }

@@ -5,6 +5,9 @@
  */
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
+import { formatAddress } from '../src/address.ts';
+import { decodeProxyHeader } from '../src/proxy-protocol/decode.ts';
+import { encodeProxyHeader, localHeader } from '../src/proxy-protocol/encode.ts';
 import { capturedHello } from './support/client-hellos.ts';
 import { tlsOpen, tlsTalk } from './support/clients.ts';
 import { eventually } from './support/eventually.ts';
@@ -104,7 +107,7 @@ describe('v2', () => {
     await client.closed;
     const header = parseV2(upstream.bytes());
     assert.equal(header.client, '198.51.100.7:4711');
-    assert.equal(header.reached, `127.0.0.1:${proxy.port()}`);
+    assert.equal(header.reached, '192.0.2.200:443');
     assert.equal(header.tlvs.size, 0);
     assert.equal(header.rest.toString(), 'payload');
   });
@@ -240,4 +243,62 @@ describe('v2', () => {
     const { rest } = parseV2(upstream.bytes());
     assert.equal(rest[0], 22, 'our own ClientHello comes right behind');
   });
+});
+
+describe('a PROXY header that came', () => {
+  /** What an upstream is told when this came, in which version; and what the log says of it. */
+  async function passedOn(t: TestContext, came: Buffer, version: 'v1' | 'v2') {
+    const upstream = await recorder(t);
+    const proxy = await startProxy(t, {
+      listeners: {
+        in: {
+          accept_proxy_protocol: { from: ['127.0.0.1'] },
+          routes: [{ tls: 'off', upstream: 'app' }],
+        },
+      },
+      upstreams: { app: { endpoints: [`127.0.0.1:${upstream.port}`], send_proxy_protocol: version } },
+    });
+    const client = rawClient(t, proxy.port());
+    client.socket.end(Buffer.concat([came, Buffer.from('ping')]));
+    assert.equal((await client.closed).received.toString(), 'done');
+    const header = decodeProxyHeader(upstream.bytes());
+    assert.equal(upstream.bytes().subarray(header?.length).toString(), 'ping');
+    return { header, line: await proxy.connectionLine(), port: proxy.port() };
+  }
+
+  const ends = {
+    IPv4: { client: { address: '192.0.2.1', port: 5 }, destination: { address: '203.0.113.7', port: 5432 } },
+    IPv6: {
+      client: { address: '2001:db8::1', port: 5 },
+      destination: { address: '2001:db8::7', port: 5432 },
+    },
+    'both families': {
+      client: { address: '192.0.2.1', port: 5 },
+      destination: { address: '2001:db8::7', port: 5432 },
+    },
+  };
+  for (const [family, { client, destination }] of Object.entries(ends)) {
+    for (const [from, to] of [
+      ['v1', 'v2'],
+      ['v2', 'v1'],
+    ] as const) {
+      it(`has its destination passed on and logged: ${family}, ${from} in, ${to} out`, async (t) => {
+        const facts = { client, local: destination, uniqueId: 'x' };
+        const { header, line } = await passedOn(t, encodeProxyHeader({ version: from, tlvs: [] }, facts), to);
+        assert.deepEqual([header?.client, header?.destination], [client, destination]);
+        assert.deepEqual(
+          [line['client'], line['destination']],
+          [client, destination].map((end) => formatAddress(end)),
+        );
+      });
+    }
+  }
+
+  for (const version of ['v1', 'v2'] as const) {
+    it(`that names nobody leaves both ends as they are (${version})`, async (t) => {
+      const { header, line, port } = await passedOn(t, localHeader(version), version);
+      assert.deepEqual(header?.destination, { address: '127.0.0.1', port });
+      assert.equal(line['destination'], undefined);
+    });
+  }
 });

@@ -24,6 +24,8 @@ export type AccessRecord = {
   client: Address;
   /** The TCP peer, when a PROXY header named another client. */
   peer: Address | undefined;
+  /** What the client dialled, by the same header. */
+  destination: Address | undefined;
   sni: string | undefined;
   alpn: string | undefined;
   ja4: string | undefined;
@@ -89,6 +91,7 @@ function identity(record: AccessRecord) {
     route: record.route,
     client: formatAddress(record.client),
     peer: record.peer && formatAddress(record.peer),
+    destination: record.destination && formatAddress(record.destination),
     sni: record.sni,
     alpn: record.alpn,
     ja4: record.ja4,

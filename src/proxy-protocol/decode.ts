@@ -14,9 +14,12 @@ import { crc32c } from './crc32c.ts';
 
 /**
  * `client` is undefined where the header names none (v1 UNKNOWN; v2 LOCAL, AF_UNSPEC): the peer itself is the client
- * then. `length` is how many bytes the header took; what follows is the client's.
+ * then. `destination` is what the client dialled, and known where the client is. `length` is how many bytes the header took;
+ * what follows is the client's.
  */
-export type ProxyHeader = { readonly client: Address | undefined; readonly length: number };
+export type ProxyHeader = Partial<Ends> & { readonly length: number };
+
+type Ends = { readonly client: Address; readonly destination: Address };
 
 /** The longest v2 header taken, TLVs and all. Senders aim at 536 bytes; a client certificate in a TLV is the exception. */
 export const maxProxyHeaderLength = 4096;
@@ -56,8 +59,8 @@ function decodeV1(bytes: Buffer): ProxyHeader | undefined {
     throw invalid('the v1 header holds bytes that no address or port has');
   }
   if (end === undefined || end + 2 > text.length) return undefined;
-  const client = known ? readLine(text.slice(opening.length, end), opening) : undefined;
-  return { client, length: end + 2 };
+  const ends = known ? readLine(text.slice(opening.length, end), opening) : undefined;
+  return { ...ends, length: end + 2 };
 }
 
 /** Where the line's CR is, perhaps still without its LF; undefined if neither has come. Either one alone is an error. */
@@ -75,7 +78,7 @@ function endOfLine(text: string): number | undefined {
   return cr === -1 ? undefined : cr;
 }
 
-function readLine(fields: string, opening: string): Address {
+function readLine(fields: string, opening: string): Ends {
   const [source = '', destination = '', sourcePort = '', destinationPort = '', ...rest] = fields.split(' ');
   if (rest.length > 0) throw invalid('the v1 header has more than two addresses and two ports');
   const isAddress = opening === 'PROXY TCP4 ' ? isIPv4 : isIPv6;
@@ -83,7 +86,10 @@ function readLine(fields: string, opening: string): Address {
     throw invalid('the v1 header has an address that is not of its family');
   }
   if (!isPort(sourcePort) || !isPort(destinationPort)) throw invalid('the v1 header has a port that is none');
-  return { address: normalizeAddress(source), port: Number(sourcePort) };
+  return {
+    client: { address: normalizeAddress(source), port: Number(sourcePort) },
+    destination: { address: normalizeAddress(destination), port: Number(destinationPort) },
+  };
 }
 
 /** 0 to 65535, without leading zeros. */
@@ -128,26 +134,37 @@ function decodeV2(bytes: Buffer): ProxyHeader | undefined {
     throw invalid('the v2 header is shorter than the addresses of its family');
   }
   if (bytes.length < length) return undefined;
-  if (unspecified) return { client: undefined, length };
+  if (unspecified) return { length };
   const header = bytes.subarray(0, length);
   checkTlvs(header, fixedLength + addressLength);
-  return { client: readSource(header.subarray(fixedLength), family), length };
+  return { ...readEnds(header.subarray(fixedLength), family), length };
 }
 
-/** The source of an address block that is known to be whole. */
-function readSource(block: Buffer, family: number): Address {
-  if (family === 3) return { address: 'unix', port: 0 };
+/** Both ends of an address block that is known to be whole. */
+function readEnds(block: Buffer, family: number): Ends {
+  if (family === 3) return { client: unixEnd, destination: unixEnd };
   if (family === 1) {
-    const { sourceAddress, sourcePort } = IPv4ProxyAddress.from(block);
-    return { address: sourceAddress.address.join('.'), port: sourcePort };
+    const { sourceAddress, sourcePort, destinationAddress, destinationPort } = IPv4ProxyAddress.from(block);
+    return {
+      client: { address: sourceAddress.address.join('.'), port: sourcePort },
+      destination: { address: destinationAddress.address.join('.'), port: destinationPort },
+    };
   }
-  const { sourceAddress, sourcePort } = IPv6ProxyAddress.from(block);
-  const { address } = sourceAddress;
+  const { sourceAddress, sourcePort, destinationAddress, destinationPort } = IPv6ProxyAddress.from(block);
+  return {
+    client: { address: ipv6Text(sourceAddress.address), port: sourcePort },
+    destination: { address: ipv6Text(destinationAddress.address), port: destinationPort },
+  };
+}
+
+const unixEnd: Address = { address: 'unix', port: 0 };
+
+function ipv6Text(bytes: readonly number[]): string {
   let text = '';
   for (let i = 0; i < 16; i += 2) {
-    text += `${i === 0 ? '' : ':'}${((address[i]! << 8) | address[i + 1]!).toString(16)}`; // a tuple of 16
+    text += `${i === 0 ? '' : ':'}${((bytes[i]! << 8) | bytes[i + 1]!).toString(16)}`; // a tuple of 16
   }
-  return { address: normalizeAddress(text), port: sourcePort };
+  return normalizeAddress(text);
 }
 
 const crc32cType = 0x03;

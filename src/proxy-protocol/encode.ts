@@ -26,7 +26,7 @@ import { crc32c } from './crc32c.ts';
 /** What is known of a connection; what is unknown is left out of the header. */
 export type ProxyFacts = {
   readonly client: Address;
-  /** The address that the client reached. */
+  /** The address that the client reached: the one of a PROXY header that came, or else ours. */
   readonly local: Address;
   readonly sni?: string | undefined;
   /** The protocol agreed with the client. */
