@@ -23,6 +23,9 @@ const authority = await createAuthority({ name: 'Clients' });
 const servername = 'db.example';
 const requires = { client_auth: { authority: 'clients' } };
 
+/** Up to Node 24 a server that has read the client's certificate is told none above it: nothing is remembered of those. */
+const readsChains = Number.parseInt(process.versions.node, 10) > 24;
+
 /** Two seconds from now; times in certificates are whole seconds. */
 const soon = () => new Date(Math.ceil(Date.now() / 1000) * 1000 + 2000);
 
@@ -70,7 +73,7 @@ test('a client whose intermediate CA was renewed, under the same key', async (t)
   const sessions = new Map<SecureVersion, Buffer | undefined>();
   for (const version of versions) {
     const session = await passes(port(), { version, credential: before }, false);
-    sessions.set(version, await passes(port(), { version, credential: before, session }, true));
+    sessions.set(version, await passes(port(), { version, credential: before, session }, readsChains));
   }
   await eventually(() => assert.ok(Date.now() > notAfter.getTime()));
   for (const version of versions) {
@@ -79,7 +82,7 @@ test('a client whose intermediate CA was renewed, under the same key', async (t)
       { version, credential: after, session: sessions.get(version) },
       false,
     );
-    await passes(port(), { version, credential: after, session }, true);
+    await passes(port(), { version, credential: after, session }, readsChains);
   }
 });
 
@@ -91,11 +94,11 @@ for (const version of versions) {
     const here = await servePolicies(t, scene(requires), masters);
     const there = await servePolicies(t, scene(requires), masters);
     const session = await passes(here, { version, credential }, false);
-    await passes(here, { version, credential, session }, true);
+    await passes(here, { version, credential, session }, readsChains);
     const fresh = await passes(there, { version, credential, session }, false);
-    await passes(there, { version, credential, session: fresh }, true);
-    await passes(here, { version, credential, session: fresh }, true);
-    await passes(there, { version, credential, session }, true);
+    await passes(there, { version, credential, session: fresh }, readsChains);
+    await passes(here, { version, credential, session: fresh }, readsChains);
+    await passes(there, { version, credential, session }, readsChains);
   });
 
   test(`${version}: a client that came without a certificate, or with one that was refused`, async (t) => {
