@@ -11,6 +11,11 @@ export const installHint = `apt-get install ${packages}`;
 
 const postgres = ['initdb', 'postgres', 'psql'];
 
+const tlsStacks = [
+  ...['openssl', 'gcc', 'openssl/ssl.h', 'gnutls/gnutls.h', 'mbedtls/ssl.h', 'wolfssl/ssl.h'],
+  ...['nss/ssl.h', 'certutil', 'pk12util', 'python3', 'java', 'javac', 'go', 'escript', 'dpkg-query'],
+];
+
 /** What each test file needs. */
 export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'psql-works-in-three-modes': postgres,
@@ -51,10 +56,8 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   ],
   'java-reads-its-alert': ['java'],
   'clients-are-told-why': ['openssl', 'gnutls-cli', 'curl'],
-  'tls-stacks-see-what-they-should': [
-    ...['openssl', 'gcc', 'openssl/ssl.h', 'gnutls/gnutls.h', 'mbedtls/ssl.h', 'wolfssl/ssl.h'],
-    ...['nss/ssl.h', 'certutil', 'pk12util', 'python3', 'java', 'javac', 'go', 'escript', 'dpkg-query'],
-  ],
+  'tls-stacks-see-what-they-should': tlsStacks,
+  'tls-stacks-resume-each-time': tlsStacks,
   'the-live-page-shows-what-status-says': ['chromium'],
   'alerts-fire-when-they-should': ['promtool'],
   'top-redraws-in-a-terminal': ['script'],

@@ -90,6 +90,7 @@ function configuration(port: number) {
     listeners: {
       open: to({}),
       mutual: to({ client_auth: { authority: 'clients' } }),
+      ticketless: to({ session_tickets: false }),
       // Clients send key shares for X25519 or P-256.
       retry: to({ groups: ['P-384'] }),
     },
