@@ -98,7 +98,6 @@ export function createRecord(listener: string, conn: string, client: Address): A
 }
 
 const timeoutCodes: Partial<Record<Phase, ConnectionCode>> = {
-  admit: 'ERR_CLIENT_HELLO_TIMEOUT',
   proxy_header: 'ERR_PROXY_HEADER_TIMEOUT',
   starttls: 'ERR_STARTTLS_TIMEOUT',
   peek: 'ERR_CLIENT_HELLO_TIMEOUT',
@@ -117,8 +116,9 @@ export function setDeadline(connection: Connection, ms: number, option: 'client_
     if (keepalive !== Number.POSITIVE_INFINITY) connection.raw.setKeepAlive(true, keepalive);
     return;
   }
-  const left = connection.record.startedAt + ms - performance.now();
-  connection.timer = setTimeout(miss, Math.max(1, left), connection, ms, option);
+  const now = performance.now();
+  const due = Math.max(now, connection.record.startedAt + ms);
+  connection.timer = setTimeout(miss, Math.max(1, due - now), connection, due, ms, option);
 }
 
 /**
@@ -136,16 +136,36 @@ export function clearDeadline(connection: Connection): void {
   connection.timer = undefined;
 }
 
-function miss(connection: Connection, ms: number, option: string): void {
-  const code = timeoutCodes[connection.record.phase] ?? 'ERR_TLS_HANDSHAKE_TIMEOUT';
-  connection.missed = new ProxyError(code, {
-    side: 'client',
-    message: `the client was not done within ${ms} ms of connecting`,
-    hint: `a slow or silent client; see listeners.${connection.listener.name}.timeouts.${option}`,
-  });
+function miss(connection: Connection, due: number, ms: number, option: string): void {
+  const lateBy = performance.now() - due;
+  if (lateBy > stoodStillMs) {
+    // This process stood still, and what the client sent meanwhile is unread: it gets that time back.
+    connection.timer = setTimeout(miss, lateBy, connection, performance.now() + lateBy, ms, option);
+    return;
+  }
+  const { record, listener } = connection;
+  connection.missed =
+    record.phase === 'admit'
+      ? notAdmitted(ms, listener.name)
+      : new ProxyError(timeoutCodes[record.phase] ?? 'ERR_TLS_HANDSHAKE_TIMEOUT', {
+          side: 'client',
+          message: `the client was not done within ${ms} ms of connecting`,
+          hint: `a slow or silent client; see listeners.${listener.name}.timeouts.${option}`,
+        });
   abort(connection.stream ?? { raw: connection.raw });
 }
 
+/** Only the other processes are waited for by then. */
+function notAdmitted(ms: number, listener: string): ProxyError {
+  return new ProxyError('ERR_ADMISSION_TIMEOUT', {
+    side: 'proxy',
+    message: `whether there is room for the client was not known within ${ms} ms of connecting`,
+    hint: `penstock's processes answer each other late: see what else the machine does, or raise listeners.${listener}.timeouts.client_hello`,
+  });
+}
+
+/** A timer is this late only where the event loop had no turn. */
+const stoodStillMs = 50;
 const none: readonly string[] = [];
 const unixAddress: Address = { address: 'unix', port: 0 };
 

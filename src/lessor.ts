@@ -9,14 +9,16 @@ export type LeaseOffice = {
   /** Grants up to `wanted` of a limit; first what is free, then what other workers do not use. */
   readonly request: (worker: number, name: string, wanted: number) => Promise<number>;
   readonly giveBack: (worker: number, name: string, amount: number) => void;
+  /** Books what a worker has taken by itself: until enough was given back nobody is granted more. */
+  readonly claim: (worker: number, name: string, amount: number) => void;
   /** A worker died: what it held is free. */
   readonly release: (worker: number) => void;
 };
 
 type Pool = { limit: number; readonly held: Map<number, number>; queue: Promise<unknown> };
 
-/** A worker that does not answer must not have all others wait: what it has is in use. */
-const patienceMs = 1000;
+/** A worker that does not answer must not have all others wait, whose own patience is longer: what it has is in use. */
+const patienceMs = 250;
 
 /** A worker is waited for `patience` ms; what it gives back later is booked then. */
 export function createLeaseOffice(reclaim: Reclaim, patience: number = patienceMs): LeaseOffice {
@@ -58,6 +60,10 @@ export function createLeaseOffice(reclaim: Reclaim, patience: number = patienceM
     giveBack(worker, name, amount) {
       const pool = pools.get(name);
       if (pool) lower(pool, worker, amount);
+    },
+    claim(worker, name, amount) {
+      const pool = pools.get(name);
+      if (pool) lower(pool, worker, -amount);
     },
     release(worker) {
       for (const { held } of pools.values()) held.delete(worker);

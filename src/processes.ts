@@ -63,6 +63,8 @@ export type SupervisorMethods = {
   hello: () => void;
   lease: (limit: string, wanted: number) => Promise<number>;
   giveBack: (limit: string, amount: number) => void;
+  /** What it has let in while the supervisor did not answer. */
+  claim: (limit: string, amount: number) => void;
   enterAddress: (listener: string, key: string) => AddressVerdict;
   leaveAddress: (listener: string, key: string) => void;
   metrics: (snapshot: MetricsSnapshot) => void;

@@ -1,4 +1,5 @@
 /** A limit on what may be open at once: counted here, or leased in parts from a process that counts for several. */
+import type { Patience } from './patience.ts';
 
 export type Quota = {
   /** Counts one in; false: none is left. A promise where another process has to be asked. */
@@ -46,6 +47,8 @@ export type Lessor = {
   /** Asks for at least `wanted`; resolves with what was granted, 0 if every process needs what it has. */
   readonly request: (wanted: number) => Promise<number>;
   readonly giveBack: (amount: number) => void;
+  /** Books what was taken without asking, whether there is room or not. */
+  readonly claim: (amount: number) => void;
 };
 
 export type LeasedQuota = Quota & {
@@ -58,26 +61,41 @@ const block = 64;
 
 /**
  * A worker's part of a limit that processes share. The limit is never exceeded; one is refused only when the lessor, having
- * asked all others for what they do not use, has none left.
+ * asked all others for what they do not use, has none left. While the lessor does not answer, this process lets in as many as
+ * the limit says by itself: then it may be exceeded as many times as there are processes.
  */
-export function leasedQuota(lessor: Lessor): LeasedQuota {
+export function leasedQuota(lessor: Lessor, limit: () => number, patience: Patience): LeasedQuota {
   let held = 0;
   let used = 0;
   let asking: Promise<number> | undefined;
+  let overdrawn = 0;
+  /** There is little left: what is not needed yet, another may need. */
+  let isScarce = false;
 
   /** One question at a time, for all who wait. */
-  function ask(): Promise<number> {
+  function ask(): Promise<number | undefined> {
     asking ??= lessor.request(block).then((granted) => {
       held += granted;
+      if (used > held) overdraw(used - held);
       asking = undefined;
+      isScarce = granted < block;
       return granted;
     });
-    return asking;
+    return patience.within(asking);
+  }
+
+  /** What was taken without asking is booked, and given back first. */
+  function overdraw(amount: number): void {
+    held += amount;
+    overdrawn += amount;
+    lessor.claim(amount);
   }
 
   async function takeSlowly(): Promise<boolean> {
     while (used >= held) {
-      if ((await ask()) === 0) return false;
+      const granted = patience.isSilent() ? undefined : await ask();
+      if (granted === 0 || (granted === undefined && used >= limit())) return false;
+      if (granted === undefined) break;
     }
     used += 1;
     return true;
@@ -87,10 +105,18 @@ export function leasedQuota(lessor: Lessor): LeasedQuota {
     take() {
       if (used >= held) return takeSlowly();
       used += 1;
+      // Ahead of need, so that nobody waits for the answer.
+      if (held - used < block / 2 && !isScarce && asking === undefined) void ask();
       return true;
     },
     give() {
       used -= 1;
+      if (overdrawn > 0) {
+        overdrawn -= 1;
+        held -= 1;
+        lessor.giveBack(1);
+        return;
+      }
       const idle = held - used;
       // Between one block and two it keeps: a worker at the edge would send a message for every connection.
       if (idle <= 2 * block) return;
@@ -99,7 +125,7 @@ export function leasedQuota(lessor: Lessor): LeasedQuota {
     },
     used: () => used,
     reclaim() {
-      const idle = held - used;
+      const idle = Math.max(0, held - used);
       held -= idle;
       return idle;
     },

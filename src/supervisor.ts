@@ -139,6 +139,7 @@ export function createSupervisor({
     return {
       lease: (name, wanted) => leases.request(id, name, wanted),
       giveBack: (name, amount) => leases.giveBack(id, name, amount),
+      claim: (name, amount) => leases.claim(id, name, amount),
       enterAddress: (listener, key) => addresses.enter(id, listener, key),
       leaveAddress: (listener, key) => addresses.leave(id, listener, key),
       metrics: (snapshot) => events.onMetrics?.(id, snapshot),

@@ -4,14 +4,22 @@ import cluster from 'node:cluster';
 import { Socket } from 'node:net';
 import { deliverAll } from './cancel.ts';
 import { createChannel } from './channel.ts';
+import type { ListenerConfig } from './config/schema.ts';
 import { unpackConfig } from './config/transfer.ts';
 import { createRecord } from './connection-state.ts';
 import { takeSignals } from './guard.ts';
-import { hasAddressLimits } from './listen/address-limits.ts';
+import {
+  type AddressLimits,
+  createAddressLimits,
+  hasAddressLimits,
+  type LocalAddressLimits,
+  sharedAddressLimits,
+} from './listen/address-limits.ts';
 import { dropReceived, receiveSocket } from './listen/listener.ts';
 import type { AccessRecord } from './observe/access-log.ts';
 import { type Log, openLog } from './observe/log.ts';
 import { createWorkerMetrics } from './observe/metrics.ts';
+import { createPatience } from './patience.ts';
 import {
   type BoundAddresses,
   limitName,
@@ -32,6 +40,10 @@ let graceMs = 25_000;
 /** The supervisor has its answer: nothing is open any more, and it disconnects. */
 let drained = false;
 const quotas = new Map<string, LeasedQuota>();
+/** What they are limited to, for as long as the supervisor does not answer. */
+const quotaLimits = new Map<string, number>();
+const addressLimits = new Map<string, LocalAddressLimits>();
+const patience = createPatience();
 const metrics = createWorkerMetrics();
 let upstreams: UpstreamRegistry | undefined;
 
@@ -58,15 +70,9 @@ const methods: WorkerMethods = {
       metrics,
       upstreams,
       connectionQuota: (listener, limit) => quotaFor(limitName.listener(listener), limit),
-      addressLimits: (listener, limits) =>
-        hasAddressLimits(limits)
-          ? {
-              enter: (key) => supervisor.call('enterAddress', listener, key),
-              leave: (key) => supervisor.tell('leaveAddress', listener, key),
-            }
-          : undefined,
-      cancelElsewhere: (listener, conn, client, message) =>
-        supervisor.call('cancelElsewhere', { conn, listener, client, message }),
+      addressLimits: addressLimitsOf,
+      cancelElsewhere: async (listener, conn, client, message) =>
+        patience.isSilent() ? 0 : supervisor.call('cancelElsewhere', { conn, listener, client, message }),
     });
     begin();
   },
@@ -169,19 +175,34 @@ async function exit(): Promise<void> {
 }
 
 function quotaFor(name: string, limit: number): Quota {
-  return limit === Number.POSITIVE_INFINITY ? localQuota(limit) : leased(name);
+  return limit === Number.POSITIVE_INFINITY ? localQuota(limit) : leased(name, limit);
 }
 
-function leased(name: string): LeasedQuota {
+function leased(name: string, limit: number): LeasedQuota {
+  quotaLimits.set(name, limit);
   let quota = quotas.get(name);
   if (quota === undefined) {
-    quota = leasedQuota({
-      request: (wanted) => supervisor.call('lease', name, wanted),
-      giveBack: (amount) => supervisor.tell('giveBack', name, amount),
-    });
+    const lessor = {
+      request: (wanted: number) => supervisor.call('lease', name, wanted),
+      giveBack: (amount: number) => supervisor.tell('giveBack', name, amount),
+      claim: (amount: number) => supervisor.tell('claim', name, amount),
+    };
+    quota = leasedQuota(lessor, () => quotaLimits.get(name) ?? limit, patience);
     quotas.set(name, quota);
   }
   return quota;
+}
+
+function addressLimitsOf(listener: string, limits: ListenerConfig['limits']): AddressLimits | undefined {
+  if (!hasAddressLimits(limits)) return undefined;
+  const own = addressLimits.get(listener) ?? createAddressLimits(limits);
+  addressLimits.set(listener, own);
+  own.setLimits(limits);
+  const counter = {
+    enter: (key: string) => supervisor.call('enterAddress', listener, key),
+    leave: (key: string) => supervisor.tell('leaveAddress', listener, key),
+  };
+  return sharedAddressLimits(counter, own, patience);
 }
 
 function started(): Worker {

@@ -1,6 +1,7 @@
 /** Limits by client address: connections that are open, and new ones a second. IPv6 counts by /64. */
 import { LRUCache } from 'lru-cache';
 import type { ListenerConfig } from '../config/schema.ts';
+import type { Patience } from '../patience.ts';
 
 /** Addresses whose rate is remembered. One that is forgotten starts with a full bucket. */
 const rememberedAddresses = 100_000;
@@ -24,6 +25,7 @@ export function hasAddressLimits({ connections_per_ip, rate_per_ip }: Limits): b
 
 export type LocalAddressLimits = Omit<AddressLimits, 'enter'> & {
   readonly enter: (key: string) => AddressVerdict;
+  readonly has: (key: string) => boolean;
   /** New limits; what is open stays counted. */
   readonly setLimits: (limits: Limits) => void;
 };
@@ -41,6 +43,7 @@ export function createAddressLimits(initial: Limits): LocalAddressLimits {
       open.set(key, count + 1);
       return 'in';
     },
+    has: (key) => open.has(key),
     leave(key) {
       const left = (open.get(key) ?? 1) - 1;
       if (left === 0) open.delete(key);
@@ -52,6 +55,39 @@ export function createAddressLimits(initial: Limits): LocalAddressLimits {
     },
   };
 }
+
+/** How the process that counts for several is asked. */
+export type AddressCounter = {
+  readonly enter: (key: string) => Promise<AddressVerdict>;
+  readonly leave: (key: string) => void;
+};
+
+/**
+ * Counted by another process. While that one does not answer, clients are counted in `own` alone: an address may then have as
+ * many connections again in each process.
+ */
+export function sharedAddressLimits(
+  counter: AddressCounter,
+  own: LocalAddressLimits,
+  patience: Patience,
+): AddressLimits {
+  /** Connections of one address are alike: first those go that only this process knows of. */
+  const leave = (key: string) => (own.has(key) ? own : counter).leave(key);
+  return {
+    leave,
+    async enter(key) {
+      if (patience.isSilent()) return own.enter(key);
+      const answer = counter.enter(key);
+      const verdict = await patience.within(answer);
+      if (verdict !== undefined) return verdict;
+      // Should it come after all, the client would be counted twice.
+      answer.then((late) => late === 'in' && leave(key), ignore);
+      return own.enter(key);
+    },
+  };
+}
+
+function ignore(): void {}
 
 /**
  * Token buckets by key: `rate` a second, bursts of one second's worth (one at least); Infinity: always. Memory is bounded;

@@ -30,6 +30,7 @@ const leaves = [
   'roster.ts',
   'users.ts',
   'pacer.ts',
+  'patience.ts',
   'collector.ts',
   'cancellation.ts',
   'ciphers.ts',
