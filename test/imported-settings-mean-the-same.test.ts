@@ -14,6 +14,15 @@ function upstreamOf(lines: string) {
   return config.upstreams.b;
 }
 
+/** A listener with these lines, as it becomes one. */
+function listener(lines: string, global = '') {
+  const { config } = fromHaproxy(
+    `global\n  ${global}\nlisten l\n  ${lines.split('; ').join('\n  ')}\n  server s 10.0.0.1:1\n`,
+  );
+  configSchema.parse(config);
+  return config.listeners.l;
+}
+
 const backends: readonly [lines: string, upstream: object][] = [
   ['server s 10.0.0.1:5432', { endpoints: ['10.0.0.1:5432'] }],
   ['server s db.example', { endpoints: ['db.example:1'] }],
@@ -40,6 +49,16 @@ const backends: readonly [lines: string, upstream: object][] = [
   ],
   ['balance leastconn; server s 10.0.0.1:1', { balance: 'least_connections' }],
   ['balance source; server s 10.0.0.1:1', { balance: 'hash' }],
+  [
+    'balance first; server s 10.0.0.1:1 weight 5; server t 10.0.0.2:1 weight 5; server u 10.0.0.3:1 weight 5 backup',
+    {
+      endpoints: [
+        '10.0.0.1:1',
+        { address: '10.0.0.2:1', priority: 1 },
+        { address: '10.0.0.3:1', priority: 2 },
+      ],
+    },
+  ],
   ['timeout connect 1500; retries 0; server s 10.0.0.1:1', { timeouts: { connect: '1500ms' }, retries: 0 }],
   ['server s 10.0.0.1:1 send-proxy-v2-ssl', { send_proxy_protocol: { version: 'v2', tlvs: ['ssl'] } }],
   [
@@ -110,13 +129,6 @@ describe('a backend of HAProxy', () => {
 });
 
 test('addresses and limits of frontends', () => {
-  const listener = (lines: string, global = '') => {
-    const { config } = fromHaproxy(
-      `global\n  ${global}\nlisten l\n  ${lines.split('; ').join('\n  ')}\n  server s 10.0.0.1:1\n`,
-    );
-    configSchema.parse(config);
-    return config.listeners.l;
-  };
   assert.equal(listener('bind :443').bind, '0.0.0.0:443', 'IPv4 alone, as in HAProxy');
   assert.equal(listener('bind :::443 v4v6').bind, '[::]:443');
   assert.equal(listener('bind *:443,:::443 v6only').bind, '[::]:443', 'which takes IPv4 as well');
@@ -139,6 +151,103 @@ test('addresses and limits of frontends', () => {
   assert.deepEqual(listener(`bind :1; ${rules}`).allow, ['10.0.0.0/8']);
   const shut = 'tcp-request connection reject if { src 10.6.0.0/255.255.0.0 }';
   assert.deepEqual(listener(`bind :1; ${shut}`).deny, ['10.6.0.0/16']);
+});
+
+test('what is checked, and in what time', () => {
+  const check = (lines: string) => upstreamOf(lines).health_check;
+  const time = (lines: string) => check(`${lines}; server s 10.0.0.1:1 check inter 3s`).timeout;
+  assert.equal(time(''), '3s');
+  assert.equal(time('timeout connect 1s'), '3s', 'all of it in one interval');
+  assert.equal(time('timeout connect 1s; timeout check 10s'), '11s', 'connecting, then the answer');
+  assert.equal(time('timeout connect 5s; timeout check 10s'), '13s', 'connecting in one interval at most');
+  assert.equal(time('timeout check 0'), '3s');
+  // What asks over TLS where clients come without it can only be asked for a handshake.
+  for (const option of ['smtpchk', 'pgsql-check', 'redis-check', 'tcp-check; tcp-check expect string a']) {
+    assert.equal(check(`option ${option}; server s 10.0.0.1:1 check check-ssl`).type, 'tls', option);
+  }
+  assert.equal(check('option smtpchk; server s 10.0.0.1:1 check ssl verify none').type, 'expect');
+  assert.equal(check('server s 10.0.0.1:1 check check-ssl check-sni a.example').type, 'tcp');
+  const named = 'ssl ca-file ca.pem sni str(a.example) check check-sni a.example';
+  assert.equal(check(`server s 10.0.0.1:1 ${named}`).type, 'tls');
+  assert.equal(check('option mysql-check user haproxy; server s 10.0.0.1:1 check'), undefined);
+});
+
+test('checks that say which server takes writes have no others in their place', () => {
+  const told = (lines: string) => {
+    const { config, lost } = fromHaproxy(`listen b\n  bind :1\n  ${lines.split('; ').join('\n  ')}\n`);
+    return {
+      lost: lost.join('\n'),
+      refuses: config.listeners.b.routes.every((route: { deny?: true }) => route.deny),
+    };
+  };
+  const patroni = ['server s 10.0.0.1:1 check', 'server t 10.0.0.2:1 check'];
+  for (const lines of [
+    `option httpchk; ${patroni.join('; ')}`,
+    `option external-check; ${patroni.join('; ')}`,
+    patroni.map((server) => `${server} port 8008`).join('; '),
+    `default-server port 8008; ${patroni.join('; ')}`,
+  ]) {
+    const { lost, refuses } = told(lines);
+    assert.equal(refuses, true, lines);
+    assert.match(lost, /a standby would get them; clients of this backend are refused/);
+  }
+  assert.equal(told(patroni.join('; ')).refuses, false);
+  assert.equal(told('option httpchk; server s 10.0.0.1:1; server t 10.0.0.2:1').refuses, false, 'unchecked');
+});
+
+test('an explicit 0 is off', () => {
+  const timeouts = (lines: string) => listener(`bind :1; ${lines}`).timeouts;
+  assert.deepEqual(timeouts('timeout client 0; timeout server 0'), { idle: 'off' });
+  assert.deepEqual(timeouts('timeout client 0; timeout server 30s'), { idle: '30s' });
+  assert.deepEqual(timeouts('timeout client 5s; timeout tunnel 0; timeout client-fin 0'), {
+    idle: 'off',
+    half_close: 'off',
+  });
+});
+
+test('routes are called as the backends are', () => {
+  const { config } = fromHaproxy(`frontend f
+  bind :1
+  tcp-request inspect-delay 5s
+  use_backend Orders if { req.ssl_sni a.example } { src 10.0.0.0/8 }
+  use_backend Orders if { req.ssl_sni b.example }
+  default_backend rest
+backend Orders
+  server s 10.0.0.1:1
+backend rest
+  server s 10.0.0.2:1
+`);
+  configSchema.parse(config);
+  const names = config.listeners.f.routes.map(({ name }: { name?: string }) => name);
+  assert.deepEqual(names, ['Orders', 'rest', 'Orders-2', 'rest-2']);
+});
+
+test('what replaces a setting is told', () => {
+  const { notes, looks } = fromHaproxy(`global
+  log /dev/log local0
+  user haproxy
+  group haproxy
+  stats socket /run/haproxy.sock
+listen b
+  mode tcp
+  bind /run/b.sock mode 660
+  use_backend b if { req.ssl_sni a.example }
+  http-check send meth GET
+  server s 10.0.0.1:1 track x/y
+`);
+  const told = notes.filter(({ kind }) => kind === 'left_out').map(({ message }) => message);
+  assert.equal(told.length, 7);
+  assert.ok(
+    told.every((message) => message !== 'it has no meaning here'),
+    told.join('\n'),
+  );
+  assert.match(looks.join('\n'), /without tcp-request inspect-delay .* goes by chance/);
+});
+
+test('PROXY headers on unix sockets', () => {
+  const from = (bind: string) => listener(`bind ${bind} accept-proxy`).accept_proxy_protocol.from;
+  assert.deepEqual(from('/run/b.sock'), ['unix']);
+  assert.deepEqual(from('/run/b.sock,:5'), ['unix', '0.0.0.0/0', '::/0']);
 });
 
 test('what rules demand of certificates', () => {

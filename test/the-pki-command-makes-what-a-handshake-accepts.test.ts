@@ -1,6 +1,7 @@
 // Proves that what `penstock pki` writes works in a real mutual-TLS handshake, that a revoked client is refused by the
 // CRL it writes, that keys are private and never overwritten unasked, and that wrong usage gets exit code 2 and a reason.
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
@@ -25,6 +26,26 @@ test('init, issue and revoke, as a handshake sees them', async (t) => {
   assert.equal(await handshake(dir, 'app'), 'CERT_REVOKED', 'a second revocation keeps the first');
   assert.equal(await handshake(dir, 'other'), 'CERT_REVOKED');
   assert.match(await pki.revoke('other'), /revoked already/);
+});
+
+test('one for both sides is taken on both', async (t) => {
+  const { pki, dir } = await newPki(t);
+  await pki.issue('localhost', { client: true, server: true });
+  const advice = await pki.issue('etcd-2', { client: true, server: true });
+  const { keyUsage } = new X509Certificate(readFileSync(join(dir, 'etcd-2.crt')));
+  assert.deepEqual(keyUsage.sort(), ['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2']);
+  assert.equal(await handshake(dir, 'etcd-2'), 'authorized');
+  assert.match(advice, /a route lets this client in by.*a route presents it by/s);
+});
+
+test('of one that was replaced it is told that it cannot be revoked, unless it has been', async (t) => {
+  const { pki, output } = await newPki(t);
+  await pki.issue('a');
+  await pki.revoke('a');
+  await pki.issue('a', { force: true });
+  assert.doesNotMatch(output.faults, /can be revoked no more/);
+  await pki.issue('a', { force: true });
+  assert.match(output.faults, /can be revoked no more/);
 });
 
 test('keys are for the owner only, and so is a new directory', async (t) => {

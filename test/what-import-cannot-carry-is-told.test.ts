@@ -60,7 +60,11 @@ const serverLines: readonly [line: string, told: RegExp][] = [
   ['server s 0.0.0.0:1', /the address that the client meant is not dialled here/],
   ['balance url_param id\n  server s 10.0.0.1:1', /no such balancing here; round_robin takes its place/],
   ['stick on src\n  server s 10.0.0.1:1', /there are no tables here/],
-  ['option mysql-check\n  server s 10.0.0.1:1 check', /there is no such check here; `type: tcp`/],
+  [
+    'option mysql-check\n  server s 10.0.0.1:1 check',
+    /shut this host out after `max_connect_errors` .*nothing is checked/,
+  ],
+  ['option ldap-check\n  server s 10.0.0.1:1 check', /there is no such check here; `type: tcp`/],
   [
     'option tcp-check\n  tcp-check expect rstring ^x\n  server s 10.0.0.1:1 check',
     /sends, and expects a text or bytes/,
@@ -140,7 +144,9 @@ listen tcp
       { deny: true },
     ]);
     const b = '.if streq(a,b)\nlisten b\n  bind :82\n';
-    assert.deepEqual(routes(`${a}${b}.endif\nlisten c\n  bind :83\n`), [{ tls: 'off', upstream: 'a' }]);
+    assert.deepEqual(routes(`${a}${b}.endif\nlisten c\n  bind :83\n`), [
+      { name: 'a', tls: 'off', upstream: 'a' },
+    ]);
     assert.deepEqual(routes(`${a}${b}.endif\n  tcp-request content reject\n`), [{ deny: true }]);
     assert.deepEqual(routes(`${a}${b}.else\n  tcp-request content reject\n.endif\n`), [{ deny: true }]);
   });

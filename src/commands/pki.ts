@@ -16,6 +16,7 @@ import {
   refuseToOverwrite,
   writeAll,
 } from '../pki/directory.ts';
+import type { Revocation } from '../pki/issue.ts';
 import { isSpiffe } from '../pki/spiffe.ts';
 import { parseSubjectAltName, type SubjectAltName } from '../pki/subject-alt-name.ts';
 import { configName, howToTrust } from './pki/advice.ts';
@@ -25,8 +26,9 @@ import type { PkiConfigOptions } from './pki/config.ts';
 export type Output = { out(text: string): unknown; err(text: string): unknown };
 
 export type IssueOptions = {
-  /** For a client; otherwise for a server. */
+  /** For a client; otherwise, and with `server`, for a server. */
   readonly client?: boolean;
+  readonly server?: boolean;
   /** Default: the name itself. */
   readonly san?: readonly string[];
   /** Default: 365. Never beyond the CA's own end. */
@@ -64,6 +66,7 @@ export function addPkiCommand(program: Command, output: Output = terminal): void
     .argument('<dir>', 'the directory of the CA')
     .argument('<name>', 'host name, address, or name of the client')
     .option('--client', 'for a client (default: for a server)')
+    .option('--server', 'with --client: for both, as members of etcd and the like need it')
     .option('--san <name...>', 'dns:NAME, ip:ADDRESS, uri:URI or email:ADDRESS (default: the name itself)')
     .option('--days <n>', 'how long it is valid', '365')
     .option('--rsa', 'with an RSA key, for clients that know no other (default: ECDSA P-256)')
@@ -134,13 +137,13 @@ export async function pkiIssue(
   return reportFaults(output, async () => {
     const files = filesOf(directory, name);
     const names = namesOf(name, options);
-    const isSvid = isSpiffe(names);
+    const isForBoth = isSpiffe(names) || (options.client === true && options.server === true);
     const asked = inDays(options.days ?? 365);
     const ca = options.selfSigned ? undefined : readCa(directory);
     const caEnd = ca ? endOf(ca.cert, caFiles(directory).cert) : asked;
     const notAfter = asked < caEnd ? asked : caEnd;
     refuseToOverwrite(files, options.force === true);
-    const replaced = ca && stillValid(files.cert, caFiles(directory).cert);
+    const replaced = ca && (await stillGood(files.cert, caFiles(directory)));
     const valuesOf = (kind: SubjectAltName['kind']) =>
       names.filter((san) => san.kind === kind).map(({ value }) => value);
     const leaf = {
@@ -150,7 +153,7 @@ export async function pkiIssue(
       ip: valuesOf('ip'),
       uri: valuesOf('uri'),
       email: valuesOf('email'),
-      usage: isSvid ? ('both' as const) : options.client ? ('client' as const) : ('server' as const),
+      usage: isForBoth ? ('both' as const) : options.client ? ('client' as const) : ('server' as const),
       keyType: options.rsa ? ('rsa' as const) : ('ec' as const),
       notAfter,
     };
@@ -166,7 +169,7 @@ export async function pkiIssue(
     output.out(
       `made ${files.cert} and ${files.key}, valid until ${day(notAfter)}\n\n` +
         stringify({ certificates: { [configName(name)]: { cert: files.cert, key: files.key } } }) +
-        `\n${howToTrust({ name, names, pin: made.pin, client, selfSigned: alone, isSvid })}`,
+        `\n${howToTrust({ name, names, pin: made.pin, client, selfSigned: alone, isForBoth })}`,
     );
   });
 }
@@ -184,8 +187,8 @@ export async function pkiRevoke(directory: string, name: string, output: Output 
         'a self-signed certificate is revoked by taking its pin out of the configuration',
       );
     }
-    const { createCrl, revocationsIn } = await issuing();
-    const revoked = existsSync(files.crl) ? revocationsIn(readFileSync(files.crl, 'utf8')) : [];
+    const { createCrl } = await issuing();
+    const revoked = await revokedBy(files);
     const serial = certificate.serialNumber;
     if (revoked.some((entry) => entry.serial === serial)) {
       output.out(`${path} is revoked already\n`);
@@ -255,14 +258,19 @@ function inDays(days: string | number): Date {
   throw fault(`--days ${days} is no number of days`, 'expected 1 to 36500');
 }
 
-/** Until when the certificate there is valid, if this CA has issued it. */
-function stillValid(path: string, caPath: string): Date | undefined {
+/** Until when the certificate there is good, if this CA has issued it and not revoked it. */
+async function stillGood(path: string, ca: ReturnType<typeof caFiles>): Promise<Date | undefined> {
   if (!existsSync(path)) return undefined;
   const certificate = readCertificate(path);
   const end = new Date(certificate.validTo);
-  return end.getTime() > Date.now() && certificate.verify(readCertificate(caPath).publicKey)
-    ? end
-    : undefined;
+  if (end.getTime() <= Date.now() || !certificate.verify(readCertificate(ca.cert).publicKey))
+    return undefined;
+  return (await revokedBy(ca)).some(({ serial }) => serial === certificate.serialNumber) ? undefined : end;
+}
+
+async function revokedBy({ crl }: ReturnType<typeof caFiles>): Promise<readonly Revocation[]> {
+  const { revocationsIn } = await issuing();
+  return existsSync(crl) ? revocationsIn(readFileSync(crl, 'utf8')) : [];
 }
 
 /** A directory that was there already keeps its mode, and whoever may write to it can put another key in its place. */

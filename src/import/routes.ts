@@ -8,7 +8,8 @@ export type RouteDraft = { readonly value: Readonly<Record<string, unknown>>; re
 
 /** What becomes of clients that are let through; `refused` says why they are not, after all. */
 export type Handling =
-  | { readonly tls: object | 'passthrough' | 'off'; readonly upstream: string }
+  /** `name`: of the route, for logs. */
+  | { readonly tls: object | 'passthrough' | 'off'; readonly upstream: string; readonly name?: string }
   | { readonly refused: string };
 
 export type Routing<Target> = {
@@ -69,6 +70,19 @@ function refusal(comment: string | undefined, conditions = {}): RouteDraft {
   return { value: { ...conditions, deny: true }, ...(comment !== undefined && { comment }) };
 }
 
+/** Routes of one name are told apart by numbers. */
+export function withNames(routes: readonly RouteDraft[]): RouteDraft[] {
+  const seen = new Map<unknown, number>();
+  return routes.map((route) => {
+    const name = route.value['name'];
+    const count = (seen.get(name) ?? 0) + 1;
+    seen.set(name, count);
+    return name === undefined || count === 1
+      ? route
+      : { ...route, value: { ...route.value, name: `${name}-${count}` } };
+  });
+}
+
 /** In penstock `*.name` of one label and of any depth are equals: whoever the former does not take would fall to the latter. */
 function withoutWayOn(kept: ReadonlyMap<string, Kind>): Map<string, Kind> {
   const complete = ([name, kind]: [string, Kind]): [string, Kind] => {
@@ -98,7 +112,7 @@ function grouped(kept: ReadonlyMap<string, Kind>): RouteDraft[] {
   }
   return [...groups.values()].flatMap(({ names, rows }) =>
     rows.map(({ value, comment }) => ({
-      value: { ...nameConditions(names), ...value },
+      value: { ...('name' in value && { name: value['name'] }), ...nameConditions(names), ...value },
       ...(comment !== undefined && { comment }),
     })),
   );

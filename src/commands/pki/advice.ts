@@ -9,13 +9,13 @@ export type Issued = {
   readonly pin: string;
   readonly client: boolean;
   readonly selfSigned: boolean;
-  /** It has a SPIFFE ID, and is for both sides. */
-  readonly isSvid: boolean;
+  /** It is for servers and clients, as one with a SPIFFE ID is. */
+  readonly isForBoth: boolean;
 };
 
 /** Who trusts it, and by which lines of a route or an upstream. */
 export function howToTrust(issued: Issued): string {
-  if (!issued.isSvid) return howOneSideTrusts(issued);
+  if (!issued.isForBoth) return howOneSideTrusts(issued);
   return [true, false].map((client) => howOneSideTrusts({ ...issued, client })).join('\n');
 }
 

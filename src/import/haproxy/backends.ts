@@ -3,7 +3,7 @@ import { addNamed, type Draft } from '../draft.ts';
 import type { Notes } from '../notes.ts';
 import { duration, scaledWeights, whole } from '../numbers.ts';
 import { dialAddressOf } from './address.ts';
-import { healthCheck } from './checks.ts';
+import { healthCheck, whyUnlike } from './checks.ts';
 import type { PemFiles } from './files.ts';
 import type { ProxySection } from './proxies.ts';
 import { readServers, type Server } from './servers.ts';
@@ -116,6 +116,8 @@ function build(
     );
     return { refused: `${kind} ${name} has no server here` };
   }
+  const unlike = whyUnlike(backend, dialled, notes);
+  if (unlike !== undefined) return { refused: `${backend.name}: ${unlike}` };
   const isTls = first.options.has('ssl');
   if (isTls && approach.kind === 'passthrough') {
     const message = "it would wrap the clients' own TLS in another";
@@ -146,14 +148,18 @@ function build(
 /** Backups are used one after another, unless all of them are to be used at once. */
 function endpointsOf(servers: readonly Server[], backend: ProxySection): object {
   const all = backend.last('option', 'allbackups') !== undefined;
+  const isFirst = backend.last('balance')?.words[1] === 'first';
   const weights = scaledWeights(
     servers.map(({ options }) => whole(options.get('weight')?.value, 1, 256) ?? 1),
   );
-  let backups = 0;
+  const primaries = servers.filter(({ options }) => !options.has('backup')).length;
+  let [firsts, backups] = [0, 0];
   const endpoints = servers.map(({ address, options }, index) => {
     const isBackup = options.has('backup');
     if (isBackup) backups += 1;
-    const priority = isBackup ? (all ? 1 : backups) : 0;
+    else firsts += isFirst ? 1 : 0;
+    const ahead = isFirst ? primaries : 1;
+    const priority = isBackup ? (all ? ahead : ahead - 1 + backups) : Math.max(firsts - 1, 0);
     const weight = weights[index] ?? 1;
     if (weight === 1 && priority === 0) return address;
     return {
@@ -176,7 +182,10 @@ function balanceOf(backend: ProxySection, notes: Notes): object {
   if (algorithm === 'hash' && /^(ssl_fc_sni|req[._]ssl_sni)(,lower)?$/.test(on))
     return { balance: 'hash', hash_on: 'sni' };
   if (algorithm.startsWith('random')) return { balance: 'random_two' };
-  if (line && !['roundrobin', 'static-rr'].includes(algorithm)) {
+  if (line && algorithm === 'first') {
+    const message = 'the next takes over when those before it are down, not when they are full';
+    notes.look(line, line.text, message, 'see `priority`');
+  } else if (line && !['roundrobin', 'static-rr'].includes(algorithm)) {
     notes.notCarried(line, line.text, 'there is no such balancing here; round_robin takes its place');
   }
   return {};

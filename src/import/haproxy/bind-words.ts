@@ -39,7 +39,7 @@ export function tellStrange(options: Options, line: Line, notes: Notes): boolean
     if (carried.test(option)) continue;
     const what = `${option} ${value}`.trim();
     const [known, refused] = [whyNot.get(option), whyRefused.get(option) ?? 'there is no such setting here'];
-    if (idle.includes(option)) notes.leftOut(line, what, 'it has no meaning here');
+    if (idle.includes(option)) notes.leftOut(line, what, instead.get(option) ?? 'it has no meaning here');
     else if (known !== undefined) notes.notCarried(line, what, known);
     else {
       isStrange = true;
@@ -48,6 +48,15 @@ export function tellStrange(options: Options, line: Line, notes: Notes): boolean
   }
   return isStrange;
 }
+
+const fileMode = 'who may reach a unix socket is up to the directory that it is in';
+/** What does the same, elsewhere. */
+const instead: ReadonlyMap<string, string> = new Map([
+  ...['mode', 'user', 'uid', 'group', 'gid'].map((option) => [option, fileMode] as const),
+  ['process', 'see `workers`'],
+  ['thread', 'see `workers`'],
+  ['name', 'see `name` of routes, and the name of the listener'],
+]);
 
 const whyRefused: ReadonlyMap<string, string> = new Map([
   ['interface', 'it is bound on all interfaces that the address has'],

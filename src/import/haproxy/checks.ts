@@ -6,6 +6,29 @@ import type { ProxySection } from './proxies.ts';
 import type { Server } from './servers.ts';
 import { type Line, timeOf } from './syntax.ts';
 
+/**
+ * Why clients are refused rather than sent to any of these servers: by HTTP, or on another port, HAProxy asks which of them is
+ * the one for clients, and no check here asks that. undefined: they are not.
+ */
+export function whyUnlike(
+  backend: ProxySection,
+  servers: readonly Server[],
+  notes: Notes,
+): string | undefined {
+  const checked = servers.find(({ options }) => options.has('check'));
+  if (checked === undefined || servers.length < 2) return undefined;
+  const asks =
+    backend.last('option', 'httpchk') ??
+    backend.last('option', 'external-check') ??
+    servers.flatMap(({ options }) => options.get('port')?.line ?? options.get('addr')?.line ?? [])[0];
+  if (asks === undefined) return undefined;
+  const message =
+    'such checks, as of Patroni, say which server takes writes; there are none here, and a standby would get them';
+  const hint = 'clients of this backend are refused; name the one server, or find it by its name in DNS';
+  notes.notCarried(asks, asks.text, message, hint);
+  return message;
+}
+
 /** `health_check` of the upstream, or nothing; `hasTls`: with TLS towards it, and whether a name goes with that. */
 export function healthCheck(
   backend: ProxySection,
@@ -17,7 +40,7 @@ export function healthCheck(
   const checked = servers.filter(({ options }) => options.has('check'));
   const [first] = checked;
   if (first === undefined) return {};
-  if (checked.length < servers.length) {
+  if (kind && checked.length < servers.length) {
     notes.look(
       first.line,
       `server ${first.name}: check`,
@@ -36,14 +59,17 @@ export function healthCheck(
     }
   }
   const option = (name: string) => first.options.get(name)?.value;
-  const interval = timeOf(option('inter')) ?? 2000;
-  const timeout = timeOf(backend.last('timeout', 'check')?.words[2]);
+  if (kind === undefined) return {};
+  const interval = timeOf(option('inter')) || 2000;
+  const time = (name: string) => timeOf(backend.last('timeout', name)?.words[2]) || undefined;
+  // In HAProxy a check may take as long as its interval; with `timeout check` that is for the answer, after connecting.
+  const answer = time('check');
+  const connect = Math.min(time('connect') ?? interval, interval);
   return {
     health_check: {
       ...kind,
       interval: duration(interval),
-      // In HAProxy a check may take as long as its interval.
-      timeout: duration(timeout ?? interval),
+      timeout: duration(answer === undefined ? interval : connect + answer),
       healthy_after: whole(option('rise'), 1) ?? 2,
       unhealthy_after: whole(option('fall'), 1) ?? 3,
     },
@@ -57,23 +83,37 @@ function checkKind(
   tls: { readonly server_name?: string } | undefined,
   servers: readonly Server[],
   notes: Notes,
-): Kind {
+): Kind | undefined {
   const steps = backend.every('tcp-check');
-  const wantsTls = servers.some(({ options }) => options.has('check-ssl')) || tls !== undefined;
+  const overTls = servers.flatMap(({ options }) => options.get('check-ssl') ?? [])[0];
+  const wantsTls = overTls !== undefined || tls !== undefined;
+  const named = servers.flatMap(({ options }) => options.get('check-sni') ?? [])[0];
+  if (named && tls?.server_name !== named.value) {
+    const message = 'a check here asks for no name but that of `tls`; type: tcp takes its place';
+    notes.notCarried(named.line, `check-sni ${named.value}`, message);
+    return backend.last('option', 'mysql-check') ? withoutMysql(backend, notes) : { type: 'tcp' };
+  }
   // A check has no client whose name it could ask for.
   const plain: Kind = { type: wantsTls && !tls?.server_name?.includes('{sni}') ? 'tls' : 'tcp' };
   const tcp = backend.last('option', 'tcp-check');
+  if (backend.last('option', 'mysql-check')) return withoutMysql(backend, notes);
   const others = [
     'pgsql-check',
     'redis-check',
     'smtpchk',
     'ssl-hello-chk',
-    'mysql-check',
     'ldap-check',
     'httpchk',
     'spop-check',
   ];
   const [other] = others.flatMap((name) => backend.last('option', name) ?? []);
+  const asking = other ?? (steps.length > 0 ? tcp : undefined);
+  if (asking && overTls && tls === undefined && asking.words[1] !== 'ssl-hello-chk') {
+    const message =
+      'the server is checked over TLS and reached without, and here both are alike: type: tls takes its place';
+    notes.notCarried(asking, asking.text, message);
+    return plain;
+  }
   if (tcp && steps.length > 0) return scripted(steps, tls, plain, notes);
   if (other === undefined) return plain;
   const kind = knownChecks.get(other.words[1] ?? '');
@@ -85,6 +125,15 @@ function checkKind(
     'see also `type: expect`',
   );
   return plain;
+}
+
+/** A connection that ends before its login counts against this host, which is shut out after a hundred of them. */
+function withoutMysql(backend: ProxySection, notes: Notes): undefined {
+  const line = backend.last('option', 'mysql-check');
+  const message =
+    'MySQL and MariaDB count checks that do not log in, and shut this host out after `max_connect_errors` of them: nothing is checked';
+  if (line) notes.notCarried(line, line.text, message, '`outlier` rests endpoints that cannot be reached');
+  return undefined;
 }
 
 const knownChecks: ReadonlyMap<string, Kind> = new Map(

@@ -1,7 +1,7 @@
 /** `frontend` sections, and `listen`s as far as they are frontends, as listeners. */
 import { addNamed } from '../draft.ts';
 import { duration, whole } from '../numbers.ts';
-import type { RouteDraft } from '../routes.ts';
+import { type RouteDraft, withNames } from '../routes.ts';
 import { type Bind, readBind } from './bind.ts';
 import { admissionOf } from './listener-admission.ts';
 import { routesOf } from './listener-routes.ts';
@@ -67,7 +67,7 @@ function addListener(
   const stages = admission.isDone ? rules.stages : [rules.connection, ...rules.stages];
   const isRefused = proxy.strange !== undefined || group.some(({ isStrange }) => isStrange);
   const made = routesOf(listening, stages, parts);
-  const routes = isRefused ? [] : made;
+  const routes = isRefused ? [] : withNames(made);
   const comment = `${bind.line.file}:${bind.line.line} ${proxy.kind} ${proxy.name}`;
   if (routes.length === 0) {
     notes.notCarried(bind.line, bind.line.text, 'no rule leads anywhere from here: it refuses all clients');
@@ -118,8 +118,8 @@ function timeouts({ proxy, idle, bind }: Listening, routes: readonly RouteDraft[
   const peeks = !bind.tls && routes.some(({ value }) => value['tls'] === 'passthrough');
   const all = {
     ...(peeks && inspect && { client_hello: duration(inspect) }),
-    ...(Number.isFinite(longest) && { idle: longest === 0 ? 'off' : duration(longest) }),
-    ...(fin && { half_close: duration(fin) }),
+    ...(idle.size > 0 && { idle: longest === Number.POSITIVE_INFINITY ? 'off' : duration(longest) }),
+    ...(fin !== undefined && { half_close: fin === 0 ? 'off' : duration(fin) }),
   };
   return Object.keys(all).length > 0 ? { timeouts: all } : {};
 }

@@ -37,8 +37,12 @@ export function admissionOf(
   }
   const from = trusted(listening, peers, parts);
   const isDone = peers !== undefined;
+  // Peers on a unix socket have no address that a rule could shut out.
+  const isUnix = (address: string) => address.startsWith('unix:');
+  const unix = bind.addresses.some(isUnix) ? ['unix'] : [];
+  const cidrs = bind.addresses.every(isUnix) ? [] : cidrsOf(from);
   if (isNowhere(from)) return { options: { deny: cidrsOf(everywhere) }, isDone };
-  return { options: { accept_proxy_protocol: { from: cidrsOf(from) }, ...v6only }, isDone };
+  return { options: { accept_proxy_protocol: { from: [...unix, ...cidrs] }, ...v6only }, isDone };
 }
 
 /** The shorter list of the two. */

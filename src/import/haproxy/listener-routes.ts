@@ -1,5 +1,6 @@
 /** What a frontend's rules become: routes. */
 import { type Demand, decide, type Entry, type Rule } from '../decision.ts';
+import { nameFrom } from '../draft.ts';
 import type { Notes } from '../notes.ts';
 import { type Handling, plainRoutes, type RouteDraft, routesByName } from '../routes.ts';
 import type { Bind } from './bind.ts';
@@ -20,6 +21,11 @@ export function routesOf(listening: Listening, stages: Stages, parts: FrontendPa
   );
   if (bind.tls) return terminatedRoutes(listening, bind.tls, stages, parts);
   if (!looksAtHello) return openRoutes(listening, stages, parts);
+  if (!listening.proxy.last('tcp-request', 'inspect-delay')) {
+    const message =
+      'without tcp-request inspect-delay HAProxy asks for the name whether the hello is there or not, so that it goes by chance; here it is waited for';
+    parts.notes.look(bind.line, bind.line.text, message);
+  }
   return [...passedRoutes(listening, stages, parts), ...routesBeside(listening, stages, parts)];
 }
 
@@ -160,12 +166,15 @@ function handle(
   if ('refused' in used) return used;
   const silence = idleOf(proxy, target);
   if (silence !== undefined) idle.add(silence);
-  return { tls, upstream: used.name };
+  return { name: nameFrom(target.name).slice(0, 60), tls, upstream: used.name };
 }
 
-/** A tunnel's time-out is for both sides; without it the shorter one of the two sides ends the connection. */
+/** A tunnel's time-out is for both sides; without it the shorter one of the two sides ends the connection. 0: none does. */
 function idleOf(frontend: ProxySection, backend: ProxySection): number | undefined {
-  const time = (proxy: ProxySection, name: string) => timeOf(proxy.last('timeout', name)?.words[2]);
-  const sides = [time(frontend, 'client'), time(backend, 'server')].flatMap((side) => (side ? [side] : []));
+  const time = (proxy: ProxySection, name: string) => {
+    const said = timeOf(proxy.last('timeout', name)?.words[2]);
+    return said === 0 ? Number.POSITIVE_INFINITY : said;
+  };
+  const sides = [time(frontend, 'client'), time(backend, 'server')].flatMap((side) => side ?? []);
   return time(backend, 'tunnel') ?? (sides.length > 0 ? Math.min(...sides) : undefined);
 }

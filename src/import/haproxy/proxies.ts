@@ -103,6 +103,31 @@ const idle = new RegExp(
   ].join('|')})$`,
 );
 
+const noMeaning = 'it has no meaning here';
+
+/** What does the same, elsewhere. */
+const instead: ReadonlyMap<string, string> = new Map([
+  ['log', 'see `log` of the configuration: one JSON object for each connection'],
+  ['log-format', 'the access log is JSON, see docs/operations.md'],
+  ['user', 'start penstock as that user; ports below 1024 take CAP_NET_BIND_SERVICE or sockets of systemd'],
+  ['group', 'start penstock in that group; see `user`'],
+  ['uid', 'start penstock as that user'],
+  ['gid', 'start penstock in that group'],
+  ['chroot', 'see `restrict_workers`, and the sandbox of the systemd unit'],
+  ['daemon', 'systemd or a container runs it in the background'],
+  ['master-worker', 'a supervisor and its workers always run'],
+  ['pidfile', 'systemd knows the process; or write `$!` of the shell'],
+  ['stats', 'see `admin`: status, metrics for Prometheus, a live page, and `penstock top`'],
+  ['mode', 'all is in mode tcp here'],
+  ['http-check', 'there are no checks by HTTP here, see `health_check`'],
+  ['monitor', 'see `/healthz` of `admin`'],
+  ['monitor-uri', 'see `/healthz` of `admin`'],
+  ['ulimit-n', 'see LimitNOFILE of the systemd unit'],
+  ['cpu-map', 'see CPUAffinity of the systemd unit'],
+  ['nbproc', 'see `workers`'],
+  ['hash-type', '`balance: hash` is consistent'],
+]);
+
 /** What turns nobody away and leads nobody elsewhere: it has no counterpart, or HAProxy ignores it in such a section. */
 const open =
   /^(balance|bind|server|default-server|server-template|retries|maxconn|(default|use)_backend|use-server|tcp-check|stick|stick-table|rate-limit|declare|option|timeout|persist|(force|ignore)-persist|load-server-state-from-file|server-state-file-name|max-session-srv-conns|source|unique-id-header|external-check)$/;
@@ -120,7 +145,7 @@ function tellRestOf(section: Section, isUnderstood: (line: Line) => boolean, not
     const [first = '', second = ''] = line.words;
     const unused = 'no proxy in mode tcp takes it';
     if (idle.test(first) || idle.test(`${first} ${second}`) || (kind === 'defaults' && first === 'timeout')) {
-      notes.leftOut(line, line.text, first === 'timeout' ? unused : 'it has no meaning here');
+      notes.leftOut(line, line.text, first === 'timeout' ? unused : (instead.get(first) ?? noMeaning));
     } else if (kind === 'global' || open.test(first)) {
       notes.notCarried(line, line.text, 'there is no such setting here');
     } else {

@@ -85,10 +85,18 @@ function tellStrange(options: Options, name: string, notes: Notes): void {
   for (const [option, { value, line }] of options) {
     if (carried.test(option)) continue;
     const what = `server ${name}: ${option} ${value}`.trim();
-    if (idle.test(option)) notes.leftOut(line, what, 'it has no meaning here');
+    if (idle.test(option)) notes.leftOut(line, what, instead.get(option) ?? 'it has no meaning here');
     else notes.notCarried(line, what, whyNot.get(option) ?? 'there is no such setting here');
   }
 }
+
+/** What does the same, elsewhere. */
+const instead: ReadonlyMap<string, string> = new Map([
+  ['track', 'each upstream has a `health_check` of its own'],
+  ['resolvers', 'names are looked up as the system does it, and again while in use'],
+  ['init-addr', 'names are looked up when they are needed'],
+  ['cookie', '`balance: hash` keeps a client with one endpoint'],
+]);
 
 const whyNot: ReadonlyMap<string, string> = new Map(
   Object.entries<string>({
