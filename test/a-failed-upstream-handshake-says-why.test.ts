@@ -60,6 +60,19 @@ test('alerts are named', async (t) => {
   }
 });
 
+test('TLS 1.2 without secure renegotiation (RFC 5746) is told for what it is', async (t) => {
+  // ServerHello of TLS 1.2 with no extension at all: a random number, no session, ECDHE-ECDSA-AES128-GCM-SHA256, no compression.
+  const body = Buffer.concat([Buffer.of(3, 3), Buffer.alloc(32, 7), Buffer.of(0, 0xc0, 0x2b, 0)]);
+  const message = Buffer.concat([Buffer.of(2, 0, 0, body.length), body]);
+  const record = Buffer.concat([Buffer.of(22, 3, 3, 0, message.length), message]);
+  const { port } = await tcpUpstream(t, (socket) => socket.once('data', () => socket.write(record)));
+  await assert.rejects(originate(t, originator({}, { trusts: [ca] }), port), {
+    code: 'ERR_UPSTREAM_TLS',
+    message: /does not know secure renegotiation \(RFC 5746\)/,
+    hint: /let it speak TLS 1\.3/,
+  });
+});
+
 test('TLS 1.2: an upstream that demands a certificate refuses in the handshake', async (t) => {
   const { port } = await tlsUpstream(t, good, { maxVersion: 'TLSv1.2', requestCert: true, ca: ca.cert });
   await assert.rejects(originate(t, originator({}, { trusts: [ca] }), port), { code: 'ERR_UPSTREAM_TLS' });

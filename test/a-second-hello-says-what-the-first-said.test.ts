@@ -51,6 +51,12 @@ const changes: [what: string, first: Said, second: Said][] = [
     { servername: 'open.example', alpn: ['a'] },
     { servername: 'open.example', alpn: ['b'] },
   ],
+  [
+    'fewer protocols',
+    { servername: 'open.example', alpn: ['a', 'b'] },
+    { servername: 'open.example', alpn: ['b'] },
+  ],
+  ['no protocol any more', { servername: 'open.example', alpn: ['a'] }, { servername: 'open.example' }],
   ['a protocol, and had none', { servername: 'open.example' }, { servername: 'open.example', alpn: ['a'] }],
 ];
 for (const [what, first, second] of changes) {

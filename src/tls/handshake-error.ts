@@ -32,6 +32,12 @@ function describe(code: string, error: Error | undefined): Description {
       hint: 'see the log of the upstream; it may want starttls, a server_name, or a certificate',
     };
   }
+  if (code === 'ERR_SSL_UNSAFE_LEGACY_RENEGOTIATION_DISABLED') {
+    return {
+      what: 'does not know secure renegotiation (RFC 5746), without which OpenSSL makes no connection by TLS 1.2',
+      hint: 'update the upstream, or let it speak TLS 1.3; a switch of OpenSSL for old servers is not offered here',
+    };
+  }
   const alert = alertIn(code);
   if (alert) return { what: `refused the handshake with the alert ${alert}`, hint: hintFor(alert) };
   const reason = (error as { reason?: unknown }).reason;

@@ -69,8 +69,7 @@ export function createTlsPolicy(
     clientAuthConfig && clientAuthConfig.mode !== 'none'
       ? createClientAuth(clientAuthConfig, parts.authority)
       : undefined;
-  const { alpn, session_tickets: tickets } = parts.config;
-  const selectsProtocol = alpn !== undefined;
+  const { alpn: protocols = [], session_tickets: tickets } = parts.config;
   const choose = createCertificateChooser(parts.certificates);
   const mayResume = clientAuth && ((session: TicketSession) => clientAuth.mayResume(session, Date.now()));
   const servers = new Map<LoadedCertificate, ReturnType<typeof createPolicyServers>>();
@@ -84,7 +83,7 @@ export function createTlsPolicy(
         servers.set(certificate, pick);
       }
       const server = pick(hello);
-      return handshake(server, raw, hello, { clientAuth, selectsProtocol, tickets });
+      return handshake(server, raw, hello, { clientAuth, protocols, tickets });
     },
   };
 }
@@ -92,8 +91,8 @@ export function createTlsPolicy(
 /** What a finished handshake is judged by. */
 type Rules = {
   readonly clientAuth: ClientAuth | undefined;
-  /** Whoever offers protocols agrees on one of them, or the handshake fails. */
-  readonly selectsProtocol: boolean;
+  /** Those of ours, best first: whoever offers some agrees on one of them, or the handshake fails. */
+  readonly protocols: readonly string[];
   readonly tickets: boolean;
 };
 
@@ -156,7 +155,7 @@ const facades = new WeakMap<Socket, Server>();
 function conclude(
   { raw, stream }: { readonly raw: Socket; readonly stream: TLSSocket },
   hello: Announced,
-  { clientAuth, selectsProtocol, tickets }: Rules,
+  { clientAuth, protocols, tickets }: Rules,
   secretLine: Buffer | undefined,
 ): Terminated {
   stream.pause();
@@ -172,7 +171,7 @@ function conclude(
   const alpn = stream.alpnProtocol || undefined;
   // OpenSSL reports no name on TLS 1.2 resumption; TLS 1.2 has no second ClientHello.
   const noName = resumed && version === 'TLSv1.2';
-  checkAnnounced(stream, hello, alpn, { noName, selectsProtocol });
+  checkAnnounced(stream, hello, alpn, { noName, protocols });
   const verdict = clientAuth?.verify(peerFacts(stream, resumed), Date.now());
   return {
     stream,
@@ -212,13 +211,13 @@ function checkAnnounced(
   stream: TLSSocket,
   hello: Announced,
   alpn: string | undefined,
-  { noName, selectsProtocol }: { readonly noName: boolean; readonly selectsProtocol: boolean },
+  { noName, protocols }: { readonly noName: boolean; readonly protocols: readonly string[] },
 ): void {
   const name = (stream as unknown as { servername: string | false | null }).servername;
   const sni = typeof name === 'string' && name !== '' ? name.toLowerCase().replace(/\.$/, '') : undefined;
   const sameName = sni === hello.sni || (noName && sni === undefined);
-  const sameProtocol =
-    alpn === undefined ? !selectsProtocol || hello.alpn.length === 0 : hello.alpn.includes(alpn);
+  // Of those offered the first of ours: of fewer it might be another.
+  const sameProtocol = alpn === protocols.find((one) => hello.alpn.includes(one));
   if (sameName && sameProtocol) return;
   throw new ProxyError('ERR_TLS_SNI_CHANGED', {
     side: 'client',
