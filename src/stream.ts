@@ -25,7 +25,7 @@ export function abort({
   readonly raw: Socket;
   readonly stream?: Socket | undefined;
 }): void {
-  if (raw.destroyed) return;
+  if (raw.destroyed || parting.has(raw)) return;
   // While a FIN is on its way libuv refuses a reset, and Node then forgets the descriptor without closing it.
   if (stream.writableEnded && !stream.writableFinished && stream.writableLength === 0) {
     stream.once('finish', () => reset(raw));
@@ -56,6 +56,17 @@ export function closeWith(socket: Socket, bytes: Buffer | undefined, reader: Soc
   socket.end(bytes ?? Buffer.alloc(0));
   reader.resume();
 }
+
+/**
+ * `closeWith` in the next turn of the loop, when TLS has sent what it still had, for a socket that its owner is about to
+ * abort: from here on `abort` leaves it alone. It is closed after a second at the latest.
+ */
+export function partWith(raw: Socket, bytes: Buffer, reader: Socket): void {
+  parting.add(raw);
+  setImmediate(() => closeWith(raw, bytes, reader));
+}
+
+const parting = new WeakSet<Socket>();
 
 /** A fatal TLS alert in the clear, as sent before any handshake (RFC 8446 §6). */
 export function tlsAlert(description: keyof typeof alerts): Buffer {

@@ -16,6 +16,7 @@ import { abort } from '../stream.ts';
 import { chainErrorOf } from './chain-error.ts';
 import { handshakeError } from './handshake-error.ts';
 import type { KeyLog } from './key-log.ts';
+import { createRefusal } from './refuse-upstream.ts';
 import { serverNameFor } from './upstream-name.ts';
 import { type UpstreamPeer, upstreamFault } from './verify-upstream.ts';
 
@@ -96,6 +97,7 @@ export function createOriginator(
         ALPNProtocols: config.alpn,
       });
       if (credentials.keyLog) stream.on('keylog', credentials.keyLog);
+      const refuse = createRefusal(raw, stream);
       let verified: UpstreamPeer | undefined;
       // Attached before the handshake, or TLS 1.2 gives no session at all.
       const keep = (session: Buffer) => {
@@ -106,6 +108,7 @@ export function createOriginator(
         await secured(stream, raw, endpoint, signal, () => {
           const peer = peerOf(stream, offered);
           const fault = upstreamFault(peer, { config, name: serverName, endpoint, setting });
+          refuse(fault);
           if (fault) throw fault;
           verified = peer;
         });
