@@ -4,12 +4,16 @@
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { systemCode } from '../src/errors.ts';
 import { Splice } from '../src/splice/splice.ts';
+import { temporaryDirectory } from './support/certificates.ts';
 import { eventually } from './support/eventually.ts';
 import { modes, through } from './support/modes.ts';
+import { startProxy } from './support/proxy.ts';
+import { rawClient } from './support/raw-client.ts';
 import { socketPair } from './support/socket-pair.ts';
 
 type Fate = { ended: boolean; error: string | undefined; text: string };
@@ -129,5 +133,32 @@ describe('a splice whose upstream resets', () => {
     const { ended, error, text } = await fate;
     if (ended) assert.equal(text.length, sent);
     else assert.match(error ?? '', /ECONNRESET|EPIPE/);
+  });
+});
+
+describe('a unix socket', () => {
+  it('that an upstream closes with bytes unread is a reset for the client', async (t) => {
+    const path = `${temporaryDirectory(t)}/app.sock`;
+    let upstream: Socket | undefined;
+    // It reads nothing.
+    const server = createServer({ pauseOnConnect: true }, (socket) => {
+      upstream = socket.on('error', () => {});
+      socket.write('half an answer');
+    }).listen(path);
+    await once(server, 'listening');
+    t.after(() => server.close());
+    const proxy = await startProxy(t, {
+      listeners: { in: { routes: [{ tls: 'off', upstream: 'app' }] } },
+      upstreams: { app: { endpoints: [`unix:${path}`] } },
+    });
+    const client = rawClient(t, proxy.port());
+    await client.until(1);
+    await new Promise((resolve) => client.socket.write('a question', resolve));
+    // It has reached the upstream's queue by then: all three are in this process.
+    for (let turns = 0; turns < 100; turns += 1) await turn();
+    upstream?.destroy();
+    const { ended, error, received } = await client.closed;
+    assert.deepEqual([ended, error, received.toString()], [false, 'ECONNRESET', 'half an answer']);
+    assert.equal((await proxy.connectionLine())['code'], 'ERR_UPSTREAM_RESET');
   });
 });
