@@ -25,3 +25,7 @@ export function leaveSignals(): void {
   const ending = early.find((signal) => signal !== 'SIGUSR1');
   if (ending) process.kill(process.pid, ending);
 }
+
+// What has to be known before the first thread is made: of libuv's, half may look names up at a time, and a name server that does
+// not answer holds one for ten seconds. Workers inherit it. (The process that the user starts has made its own by now on Node 20.)
+process.env['UV_THREADPOOL_SIZE'] ??= '16';

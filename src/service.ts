@@ -21,6 +21,7 @@ import { createTlsPolicy, type TlsPolicy } from './tls/terminate.ts';
 import { holdTicketMasters, type TicketMasterSource } from './tls/ticket-masters.ts';
 import type { UpstreamRegistry } from './upstream/registry.ts';
 import type { Resolver } from './upstream/resolve.ts';
+import { lookUpNames } from './upstream/warm-up.ts';
 import { createUsers, type Users } from './users.ts';
 
 /** A listener's rules, ready to serve. */
@@ -77,7 +78,7 @@ export type Service = {
   readonly listeners: readonly Listener[];
   /** By all that each is made of. */
   readonly policies: ReadonlyMap<string, TlsPolicy>;
-  /** Starts and ends what lives beside connections: the threads of `authorize`. */
+  /** Starts and ends what lives beside connections: the threads of `authorize`. Names begin to be looked up. */
   readonly ready: () => Promise<void>;
   readonly close: () => Promise<void>;
   /**
@@ -153,6 +154,7 @@ export function buildService(loaded: LoadedConfig, surroundings: Surroundings, f
     listeners,
     policies,
     async ready() {
+      void lookUpNames(Object.values(loaded.config.upstreams), resolver);
       await Promise.all([...authorizers.values()].map((authorizer) => authorizer.ready()));
     },
     close,

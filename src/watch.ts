@@ -19,7 +19,7 @@ const settleMs = 200;
 const pollMs = 5000;
 
 /**
- * Calls `onChange` when at least one of the files is another than before: its inode, size or modification time, following
+ * Calls `onChange` when at least one of the files is another than before: its inode, size or times, following
  * symlinks, so that what they point at counts (Kubernetes swaps `..data`). It is called again until `mark` is.
  */
 export function createWatcher(onChange: () => void): Watcher {
@@ -85,7 +85,8 @@ function watchDirectory(directory: string, onEvent: () => void): FSWatcher[] {
 async function fingerprints(files: readonly string[]): Promise<Map<string, string>> {
   const entries = files.map((file) =>
     stat(file).then(
-      ({ ino, size, mtimeMs }): [string, string] => [file, `${ino} ${size} ${mtimeMs}`],
+      // The modification time can be set back (`cp -p`), that of the last change to the inode cannot.
+      ({ ino, size, mtimeMs, ctimeMs }): [string, string] => [file, `${ino} ${size} ${mtimeMs} ${ctimeMs}`],
       (): [string, string] => [file, 'missing'],
     ),
   );

@@ -393,3 +393,25 @@ test('an error holds each finding by itself', async (t) => {
   assert.ok(error instanceof ConfigError);
   assert.equal(error.findings.length, 1);
 });
+
+test('what a part names that is faulty itself is looked for, too', async (t) => {
+  const text = `listeners:
+  db:
+    routes:
+      - { tls: { certificates: [x, own], min_versio: 1, client_auth: { authority: y } }, upstream: nowhere }
+certificates: { own: { cert: a.crt } }
+upstreams:
+  orders:
+    endpoint: ["h:1"]
+    tls: { authority: missing, certificate: gone }
+`;
+  const { faults } = await load(t, text);
+  const missing = faults.flatMap((fault) => /no (\w+ is called "\w+")/.exec(fault)?.[1] ?? []);
+  assert.deepEqual(missing, [
+    'certificate is called "x"',
+    'authority is called "y"',
+    'upstream is called "nowhere"',
+    'authority is called "missing"',
+    'certificate is called "gone"',
+  ]);
+});

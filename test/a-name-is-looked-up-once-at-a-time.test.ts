@@ -6,16 +6,18 @@
 import assert from 'node:assert/strict';
 import { lookup as systemLookup } from 'node:dns';
 import { test } from 'node:test';
-import { createResolver, type Lookup } from '../src/upstream/resolve.ts';
+import type { Lookup } from '../src/upstream/look-up.ts';
+import { createResolver } from '../src/upstream/resolve.ts';
 import { eventually } from './support/eventually.ts';
 
 type Asked = { host: string; answer(...addresses: string[]): void; fail(code: string): void };
 
-/** A look-up that is answered by hand. */
-function byHand(): { lookup: Lookup; asked: Asked[] } {
+/** A look-up that is answered by hand: for both families together (`asked`), and for one of them. */
+function byHand(): { lookup: Lookup; asked: Asked[]; family: { 4: Asked[]; 6: Asked[] } } {
   const asked: Asked[] = [];
-  const lookup: Lookup = (host, _options, callback) => {
-    asked.push({
+  const family: { 4: Asked[]; 6: Asked[] } = { 4: [], 6: [] };
+  const lookup: Lookup = (host, options, callback) => {
+    (options.family === undefined ? asked : family[options.family]).push({
       host,
       answer: (...addresses) =>
         callback(
@@ -25,7 +27,7 @@ function byHand(): { lookup: Lookup; asked: Asked[] } {
       fail: (code) => callback(Object.assign(new Error(code), { code }), []),
     });
   };
-  return { lookup, asked };
+  return { lookup, asked, family };
 }
 
 test('many who ask for a name share one look-up, and its answer for as long as it is fresh', async () => {
@@ -118,6 +120,61 @@ test('few look-ups run at once, few more wait, and known names go first', async 
     if (asked[index]?.host !== 'known.test') asked[index]?.answer('10.0.0.9');
   }
   assert.equal((await Promise.all(strangers)).length, 1004);
+});
+
+test('a family that never answers is not waited for, and not asked for again soon', async () => {
+  for (const [answering, silent, address] of [
+    [4, 6, '10.0.0.1'],
+    [6, 4, '2001:db8::1'],
+  ] as const) {
+    const { lookup, asked, family } = byHand();
+    const resolver = createResolver({ lookup });
+    const first = resolver.resolve('db.test', 0);
+    await eventually(() => assert.equal(family[answering].length, 1));
+    family[answering][0]?.answer(address);
+    assert.deepEqual(await first, [address]);
+    assert.equal(asked.length, 1);
+    const second = resolver.resolve('db.test', 0);
+    await eventually(() => assert.equal(family[answering].length, 2));
+    family[answering][1]?.answer(address);
+    assert.deepEqual(await second, [address]);
+    assert.deepEqual([asked.length, family[silent].length], [1, 1]);
+    // What comes after all is better: it has both.
+    asked[0]?.answer('10.0.0.9', '2001:db8::9');
+    assert.deepEqual(await resolver.resolve('db.test', 60_000), ['10.0.0.9', '2001:db8::9']);
+  }
+});
+
+test('a family that is a little later than the other is waited for', async () => {
+  const { lookup, family } = byHand();
+  const both = createResolver({ lookup }).resolve('db.test', 0);
+  await eventually(() => assert.equal(family[4].length, 1));
+  family[4][0]?.answer('10.0.0.1');
+  family[6][0]?.answer('2001:db8::1');
+  assert.deepEqual(await both, ['2001:db8::1', '10.0.0.1']);
+});
+
+test('a name of which neither family has anything fails at once, and is there as soon as the whole has an answer', async () => {
+  const { lookup, asked, family } = byHand();
+  const resolver = createResolver({ lookup });
+  const bad = resolver.resolve('db.test', 60_000);
+  await eventually(() => assert.equal(family[4].length + family[6].length, 2));
+  for (const one of [...family[4], ...family[6]]) one.fail('EAI_AGAIN');
+  await assert.rejects(bad, { code: 'ERR_UPSTREAM_RESOLVE', message: /EAI_AGAIN/ });
+  asked[0]?.answer('10.0.0.1');
+  assert.deepEqual(await resolver.resolve('db.test', 60_000), ['10.0.0.1']);
+});
+
+test('names of which one family never answers hold up no others', async () => {
+  const { lookup, family } = byHand();
+  const resolver = createResolver({ lookup });
+  const all = Array.from({ length: 30 }, (_, index) => resolver.resolve(`n${index}.test`, 0));
+  let answered = 0;
+  await eventually(() => {
+    for (; answered < family[4].length; answered += 1) family[4][answered]?.answer('10.0.0.1');
+    assert.equal(answered, 30);
+  });
+  assert.equal((await Promise.all(all)).length, 30);
 });
 
 test('who gives up waiting gets the reason, and the answer still serves the next', async () => {

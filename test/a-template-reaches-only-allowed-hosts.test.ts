@@ -7,7 +7,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { blockList } from '../src/address.ts';
 import { allowedAddresses, expandTemplate } from '../src/upstream/endpoint.ts';
-import { createResolver, type Lookup } from '../src/upstream/resolve.ts';
+import type { Lookup } from '../src/upstream/look-up.ts';
+import { createResolver } from '../src/upstream/resolve.ts';
 import { createUpstream } from '../src/upstream/upstream.ts';
 import { clientOf, upstreamConfig } from './support/upstream.ts';
 

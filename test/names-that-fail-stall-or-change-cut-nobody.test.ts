@@ -9,7 +9,8 @@ import { stringify } from 'yaml';
 import { loadConfig } from '../src/config/load.ts';
 import { createLogger } from '../src/observe/log.ts';
 import { startWorker } from '../src/standalone.ts';
-import { createResolver, type Lookup } from '../src/upstream/resolve.ts';
+import type { Lookup } from '../src/upstream/look-up.ts';
+import { createResolver } from '../src/upstream/resolve.ts';
 import { temporaryDirectory, writeFiles } from './support/certificates.ts';
 import { eventually } from './support/eventually.ts';
 import type { LogLine } from './support/proxy.ts';
@@ -20,10 +21,10 @@ import { tcpUpstream } from './support/upstream.ts';
 type Answer = { address: string } | { code: string } | 'silence';
 
 /** A proxy before `db.test`, which is 127.0.0.2 or 127.0.0.3; each says its own name to whoever connects. */
-async function start(t: TestContext) {
+async function start(t: TestContext, first: Answer) {
   const { port } = await tcpUpstream(t, (socket) => socket.write('two\n'), { host: '127.0.0.2' });
   await tcpUpstream(t, (socket) => socket.write('three\n'), { host: '127.0.0.3', port });
-  let answer: Answer = 'silence';
+  let answer = first;
   let asked = 0;
   const lookup: Lookup = (_host, _options, callback) => {
     asked += 1;
@@ -79,8 +80,7 @@ async function start(t: TestContext) {
 }
 
 test('a name server that fails, or falls silent, is not missed by a name that was known, nor after a reload', async (t) => {
-  const proxy = await start(t);
-  proxy.says({ address: '127.0.0.2' });
+  const proxy = await start(t, { address: '127.0.0.2' });
   assert.equal(await proxy.reached(), 'two');
   for (const fault of [{ code: 'EAI_AGAIN' }, { code: 'ENOTFOUND' }, 'silence'] as const) {
     proxy.says(fault);
@@ -95,21 +95,21 @@ test('a name server that fails, or falls silent, is not missed by a name that wa
 });
 
 test('a name that was never known is refused with its code, and served when it is', async (t) => {
-  const proxy = await start(t);
-  proxy.says({ code: 'EAI_AGAIN' });
+  const proxy = await start(t, { code: 'EAI_AGAIN' });
   assert.equal(await proxy.reached(), 'refused: ERR_UPSTREAM_RESOLVE');
   proxy.says({ address: '127.0.0.3' });
   await eventually(async () => assert.equal(await proxy.reached(), 'three'));
 });
 
 test('a look-up that stalls costs its client the time to connect, and no more', async (t) => {
-  const proxy = await start(t);
+  const proxy = await start(t, 'silence');
   assert.equal(await proxy.reached(), 'refused: ERR_UPSTREAM_CONNECT_TIMEOUT');
 });
 
 test('another address is dialled when the answer is stale, and open connections stay where they are', async (t) => {
-  const proxy = await start(t);
-  proxy.says({ address: '127.0.0.2' });
+  const proxy = await start(t, { address: '127.0.0.2' });
+  // Before the first client came.
+  assert.ok(proxy.asked() > 0);
   const open = proxy.connect();
   assert.equal((await open.until(4)).toString(), 'two\n');
   proxy.says({ address: '127.0.0.3' });

@@ -58,13 +58,10 @@ export async function loadConfig(
   const source = text ?? (await readText(file, absolute));
   const yaml = parseYaml(source, environment);
   const findings = createFindings(file, yaml);
-  // Names are known even where what they name is faulty.
-  const names = namesIn(yaml.raw);
   const config = parse(yaml, findings);
   if (config === undefined) throw new ConfigError(sorted(findings.faults));
   applyContext(config);
   resolvePaths(config, directory);
-  checkReferences(config, names, findings.report);
   checkListeners(config, findings.report);
   checkUpstreams(config, findings.report);
   const files = createFiles();
@@ -165,9 +162,17 @@ function createFindings(file: string, yaml: ParsedYaml): Findings {
 function parse(yaml: ParsedYaml, findings: Findings): Config | undefined {
   if (yaml.raw === undefined) return undefined;
   const parsed = configSchema.safeParse(yaml.raw);
-  if (parsed.success) return parsed.data;
-  const faults = explainIssues(parsed.error.issues, yaml.raw);
+  const faults = parsed.success ? [] : explainIssues(parsed.error.issues, yaml.raw);
   for (const { path, at, message, hint } of faults) findings.faultAt(yaml.locate(path, at), message, hint);
+  // Names are known even where what they name is faulty, and asked for even where what asks for them is.
+  checkReferences(yaml.raw, namesIn(yaml.raw), {
+    fault(path, message, hint) {
+      const place = yaml.locate(path);
+      if (!findings.faults.some((it) => it.line === place.line && it.column === place.column))
+        findings.faultAt(place, message, hint);
+    },
+  });
+  if (parsed.success) return parsed.data;
   const { config, ...translate } = salvage(
     yaml.raw,
     faults.map(({ remove }) => remove),

@@ -1,7 +1,6 @@
 /** Names that point at something: upstreams, certificates, authorities. */
 import type { Path, Report } from './finding.ts';
 import { suggest } from './near-miss.ts';
-import type { Config } from './schema.ts';
 
 /** The names of each section, `system` included. */
 export type Names = {
@@ -10,8 +9,11 @@ export type Names = {
   readonly upstreams: readonly string[];
 };
 
-/** Reports each reference to a name that is not there. */
-export function checkReferences(config: Config, names: Names, report: Report): void {
+/**
+ * Reports each reference to a name that is not there. Takes the configuration as it was written, faulty as it may be: what a
+ * faulty part names is to be mended, too.
+ */
+export function checkReferences(raw: unknown, names: Names, report: Pick<Report, 'fault'>): void {
   const known = {
     certificate: new Set(names.certificates),
     authority: new Set(names.authorities),
@@ -22,32 +24,47 @@ export function checkReferences(config: Config, names: Names, report: Report): v
     authority: names.authorities,
     upstream: names.upstreams,
   };
-  const check = (kind: keyof typeof known, name: string | undefined, path: Path) => {
-    if (name === undefined || known[kind].has(name)) return;
+  const check = (kind: keyof typeof known, name: unknown, path: Path) => {
+    if (typeof name !== 'string' || known[kind].has(name)) return;
     const there = sections[kind];
     const hint = suggest(name, there, 'there are') ?? (there.length === 0 ? 'there are none' : undefined);
     report.fault(path, `no ${kind} is called "${name}"`, hint);
   };
-  if (Object.hasOwn(config.authorities, 'system')) {
+  if (Object.hasOwn(within(raw, 'authorities'), 'system')) {
     report.fault(
       ['authorities', 'system'],
       '`system` is predefined (the system’s roots)',
       'choose another name',
     );
   }
-  for (const [name, { routes }] of Object.entries(config.listeners)) {
-    for (const [index, { tls, upstream }] of routes.entries()) {
+  for (const [name, listener] of Object.entries(within(raw, 'listeners'))) {
+    for (const [index, route] of listOf(within(listener)['routes']).entries()) {
       const path = ['listeners', name, 'routes', index];
+      const { upstream, tls } = within(route);
       check('upstream', upstream, [...path, 'upstream']);
-      if (typeof tls !== 'object') continue;
-      tls.certificates.forEach((certificate, position) => {
-        check('certificate', certificate, [...path, 'tls', 'certificates', position]);
-      });
-      check('authority', tls.client_auth?.authority, [...path, 'tls', 'client_auth', 'authority']);
+      const { certificates, client_auth } = within(tls);
+      if (Array.isArray(certificates)) {
+        for (const [position, one] of certificates.entries())
+          check('certificate', one, [...path, 'tls', 'certificates', position]);
+      } else check('certificate', certificates, [...path, 'tls', 'certificates']);
+      check('authority', within(client_auth)['authority'], [...path, 'tls', 'client_auth', 'authority']);
     }
   }
-  for (const [name, { tls }] of Object.entries(config.upstreams)) {
-    check('authority', tls?.authority, ['upstreams', name, 'tls', 'authority']);
-    check('certificate', tls?.certificate, ['upstreams', name, 'tls', 'certificate']);
+  for (const [name, upstream] of Object.entries(within(raw, 'upstreams'))) {
+    const { authority, certificate } = within(within(upstream)['tls']);
+    check('authority', authority, ['upstreams', name, 'tls', 'authority']);
+    check('certificate', certificate, ['upstreams', name, 'tls', 'certificate']);
   }
+}
+
+/** The mapping that a value is, or the one that it has under a key; an empty one where there is none. */
+function within(value: unknown, key?: string): Record<string, unknown> {
+  const found = key === undefined ? value : within(value)[key];
+  return typeof found === 'object' && found !== null && !Array.isArray(found)
+    ? (found as Record<string, unknown>)
+    : {};
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
 }

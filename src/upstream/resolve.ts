@@ -7,6 +7,7 @@ import { normalizeAddress } from '../address.ts';
 import type { Signal } from '../cancellation.ts';
 import { ProxyError, systemCode } from '../errors.ts';
 import { untilAborted } from './deadline.ts';
+import { createLookUps, type Lookup, maxWaiting } from './look-up.ts';
 
 export type Resolver = {
   /**
@@ -17,13 +18,6 @@ export type Resolver = {
    */
   resolve(host: string, ttlMs: number, signal?: Signal): Promise<readonly string[]>;
 };
-
-/** The part of `dns.lookup` that is used. It calls back later, never at once. */
-export type Lookup = (
-  host: string,
-  options: { all: true; order: 'verbatim' },
-  callback: (error: NodeJS.ErrnoException | null, answers: readonly { address: string }[]) => void,
-) => void;
 
 /** What is known of a name: its last good answer, and the failure since, if there was one. */
 type Known = {
@@ -36,17 +30,12 @@ type Known = {
 const maxNames = 10_000;
 const failureTtlMs = 1000;
 const patienceMs = 1000;
-// `getaddrinfo` runs on the thread pool, which serves files too; libuv itself gives it only half of the pool's threads (2
-// of 4). More at once would wait there, out of sight and without a bound.
-const maxRunning = 4;
-// With templates clients choose the names, so what waits is bounded, and known names go ahead of new ones.
-const maxWaiting = 1000;
 
 /** A resolver with its own memory, bounded by the least recently used name. `lookup` is the system's unless given. */
 export function createResolver({ lookup = systemLookup }: { lookup?: Lookup } = {}): Resolver {
   const names = new LRUCache<string, Known>({ max: maxNames });
   const underway = new Map<string, Promise<readonly string[]>>();
-  const queue = createQueue();
+  const lookUps = createLookUps(lookup);
 
   /** One look-up of a name, shared by all who ask meanwhile. */
   function ask(name: string, known: Known | undefined): Promise<readonly string[]> {
@@ -55,17 +44,12 @@ export function createResolver({ lookup = systemLookup }: { lookup?: Lookup } = 
       const patience = older && setTimeout(() => resolve(older), patienceMs);
       const settle = (outcome: Known) => {
         clearTimeout(patience);
-        underway.delete(name);
+        if (underway.get(name) === answer) underway.delete(name);
         names.set(name, outcome);
         if (outcome.addresses) resolve(outcome.addresses);
         else reject(outcome.failure);
       };
-      const task = (done: () => void) =>
-        lookup(name, { all: true, order: 'verbatim' }, (error, answers) => {
-          done();
-          settle(judge(name, known, error, answers));
-        });
-      queue.run(task, older !== undefined);
+      lookUps.ask(name, older !== undefined, (error, answers) => settle(judge(name, known, error, answers)));
     });
     underway.set(name, answer);
     // Everyone who waits may have gone by the time it fails.
@@ -82,7 +66,7 @@ export function createResolver({ lookup = systemLookup }: { lookup?: Lookup } = 
       const settled = known && withoutAsking(known, ttlMs);
       if (settled) return settled;
       const shared = underway.get(name);
-      if (!shared && queue.isFull()) return known?.addresses ?? tooMany(name);
+      if (!shared && lookUps.isFull()) return known?.addresses ?? tooMany(name);
       const answer = shared ?? ask(name, known);
       return signal ? untilAborted(answer, signal) : answer;
     },
@@ -96,31 +80,6 @@ export function createResolver({ lookup = systemLookup }: { lookup?: Lookup } = 
 export function looksLikeAddress(host: string): boolean {
   const bare = host.endsWith('.') ? host.slice(0, -1) : host;
   return /^(\d+|0x[0-9a-f]*)$/i.test(bare.slice(bare.lastIndexOf('.') + 1));
-}
-
-type Task = (done: () => void) => void;
-
-/** Runs tasks, few at a time; `urgent` ones are next. Nothing may be run while it is full. */
-function createQueue(): { isFull(): boolean; run(task: Task, urgent: boolean): void } {
-  const waiting: Task[] = [];
-  let running = 0;
-  const start = (task: Task) => {
-    running++;
-    task(next);
-  };
-  const next = () => {
-    running--;
-    const task = waiting.shift();
-    if (task) start(task);
-  };
-  return {
-    isFull: () => waiting.length >= maxWaiting,
-    run(task, urgent) {
-      if (running < maxRunning) start(task);
-      else if (urgent) waiting.unshift(task);
-      else waiting.push(task);
-    },
-  };
 }
 
 /** The answer, if none need be waited for; throws if the name failed just now and there is no older answer. */
