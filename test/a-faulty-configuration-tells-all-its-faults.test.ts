@@ -353,6 +353,23 @@ const cases: readonly { readonly name: string; readonly text: string; readonly f
       ],
     },
     {
+      name: 'paths of unix sockets that are too long, by one byte and by many',
+      text: [
+        `admin: { bind: "unix:/${'a'.repeat(107)}" }`,
+        'listeners:',
+        `  a: { bind: ["unix:/${'b'.repeat(106)}", "unix:/${'ä'.repeat(60)}"], routes: [{ tls: off, upstream: u }] }`,
+        `upstreams: { u: { endpoints: ["unix:/${'c'.repeat(106)}", "unix:/${'d'.repeat(200)}"] } }`,
+      ].join('\n'),
+      faults: [
+        ['1:16 admin.bind', 108],
+        ['3:131 listeners.a.bind[1]', 121],
+        ['4:147 upstreams.u.endpoints[1]', 201],
+      ].map(
+        ([place, length]) =>
+          `penstock.yaml:${place}: the path of this socket has ${length} bytes, and the system takes 107 at most; choose a shorter one; it counts from the root`,
+      ),
+    },
+    {
       name: 'addresses bound twice',
       text: [
         'admin: { bind: "127.0.0.1:1" }',

@@ -1,6 +1,7 @@
 /** What listeners and routes may not say together, though each key by itself is fine. */
 import { isIPv4 } from 'node:net';
 import type { Path, Report } from './finding.ts';
+import { checkSocketPath } from './rules-sockets.ts';
 import { checkClientCurves, checkTlsParameters } from './rules-tls.ts';
 import { placeholders } from './rules-upstreams.ts';
 import type { ClientAuthConfig, ClientRule, Config, ListenerConfig, RouteConfig } from './schema.ts';
@@ -41,6 +42,7 @@ function checkBinds(config: Config, report: Report): void {
   const claim = (text: string, owner: string, path: Path) => {
     const binding = parseBinding(text);
     if (binding === undefined) return;
+    checkSocketPath(text, path, report);
     const other = taken.find((earlier) => collide(earlier.binding, binding));
     if (other)
       report.fault(path, `${text} is taken by ${other.owner} already`, 'give each listener its own address');

@@ -1,6 +1,7 @@
 /** What an upstream may not say together, though each key by itself is fine. */
 import { blockList, inBlockList, parseCidr } from '../address.ts';
 import type { Path, Report } from './finding.ts';
+import { checkSocketPath } from './rules-sockets.ts';
 import { checkTlsParameters } from './rules-tls.ts';
 import type { Config, UpstreamConfig, UpstreamTlsConfig } from './schema.ts';
 import { parseEndpoint } from './values.ts';
@@ -27,6 +28,7 @@ function checkEndpoints({ endpoints, allow_addresses }: UpstreamConfig, path: Pa
   for (const [index, { address }] of endpoints.entries()) {
     const place = [...path, 'endpoints', index, 'address'];
     const used = placeholders(address);
+    checkSocketPath(address, place, report);
     if (used.length === 0) continue;
     templates += 1;
     const unknown = used.find((placeholder) => placeholder !== '{sni}' && placeholder !== '{sni.1}');
