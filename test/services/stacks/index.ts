@@ -31,7 +31,8 @@ async function openssl({ ca, cert, key, directory }: Identity, attempt: Attempt)
   args.push('-CAfile', ca, '-cert', cert, '-key', key, '-quiet', '-no_ign_eof', '-sess_out', session);
   let said = '';
   for (let n = 0; n < attempt.count; n += 1) {
-    const resume = n > 0 ? ['-sess_in', session] : [];
+    // Where no ticket came, there is no file.
+    const resume = n > 0 && existsSync(session) ? ['-sess_in', session] : [];
     said += await print('openssl', [...args, ...resume], attempt);
   }
   return said;
