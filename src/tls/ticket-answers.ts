@@ -10,8 +10,8 @@ import { randomFillSync } from 'node:crypto';
 import type { Server } from 'node:tls';
 
 /**
- * `renew`: whoever resumes gets one new ticket, whoever makes a full handshake two. `none`: no tickets, and none that come
- * are taken. Each is a record of its own, sent before 'secureConnection'.
+ * `renew`: whoever resumes gets one new ticket, whoever makes a full handshake two, each a record of its own. `none`: no
+ * tickets, and none that come are taken.
  */
 export type TicketAnswers = 'renew' | 'none';
 
