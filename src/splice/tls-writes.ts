@@ -11,21 +11,23 @@ export function unsentBytes({ stream, raw }: Stream): number {
  *
  * Linux reports a reset once, to whichever call comes first, and every read after that says end. Where the first call was a write
  * of TLS's own, Node drops the error and keeps the bytes as being sent for ever, though the socket below has nothing left to send.
- * A write that succeeded looks the same up to the next turn of the event loop, hence the second look.
+ * A write that succeeded looks the same until its callback has run, which libuv leaves to a later turn of the event loop than the
+ * next 'immediate'. So it is a reset only if nothing has moved for several turns.
  */
-export function whetherReset(side: Stream, then: (isReset: boolean) => void): void {
+export function whetherReset(side: Stream, then: (isReset: boolean) => void, turns = 4): void {
   const { stream, raw } = side;
   // Behind our own FIN every write fails, whether there was a reset or not.
   if (stream.writableEnded || !isStuck(side)) {
     then(false);
     return;
   }
+  if (turns === 0) {
+    then(true);
+    return;
+  }
   const before = raw.bytesWritten;
   setImmediate(() => {
-    if (raw.destroyed) return;
-    // What was written in between may have succeeded.
-    if (raw.bytesWritten !== before) whetherReset(side, then);
-    else then(isStuck(side));
+    if (!raw.destroyed) whetherReset(side, then, raw.bytesWritten === before ? turns - 1 : undefined);
   });
 }
 
