@@ -74,7 +74,7 @@ test('self-signed, or without a name of its own: by pins, one for each key', asy
   });
   assert.match(
     text,
-    /# Its key is pinned, because it is not trusted by system: it is self-signed\.\n.*compare it with/,
+    /# Its key is pinned, because it is not trusted by system: it is self-signed, and not in the authority\.\n.*compare it with/,
   );
   const nameless = await ca.issue({ dns: ['*.example'] });
   const { port } = await tlsUpstream(t, nameless);
