@@ -142,7 +142,7 @@ describe('SIGUSR1', () => {
         return '';
       }
     };
-    await eventually(() => assert.match(read(file), /"msg":"ready"/), 15_000);
+    await eventually(() => assert.match(read(file), /"msg":"ready"/), 60_000);
     renameSync(file, `${file}.1`);
     penstock.child.kill('SIGUSR1');
     await eventually(() => assert.match(read(file), /"msg":"log file reopened"/));
