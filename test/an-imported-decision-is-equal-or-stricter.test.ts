@@ -40,6 +40,10 @@ const source = fc.subarray(networks, { minLength: 1 }).map((cidrs) => {
   const list = blockList(cidrs);
   return { text: `{ src ${cidrs.join(' ')} }`, holds: ({ client }: Client) => inBlockList(list, client) };
 });
+const found = fc.constantFrom('req.ssl_sni', 'req_ssl_sni').map((fetch) => ({
+  text: `{ ${fetch} -m found }`,
+  holds: ({ sni }: Client) => sni !== undefined,
+}));
 /** What routes have no words for. */
 const vague = fc.constantFrom(
   { text: '{ req.ssl_sni -m sub x }', holds: ({ sni }: Client) => sni?.includes('x') ?? false },
@@ -135,7 +139,7 @@ function routeOf(text: string, client: Client, files = {}): RouteConfig | undefi
 test('rules about names and addresses decide as they did', () => {
   fc.assert(
     fc.property(
-      rulesOf(fc.oneof(exact, ending, source)),
+      rulesOf(fc.oneof(exact, ending, source, found)),
       fc.boolean(),
       clients,
       (rules, hasDefault, client) => {
@@ -151,7 +155,7 @@ test('rules about names and addresses decide as they did', () => {
 test('rules that routes have no words for decide as they did, or refuse', () => {
   fc.assert(
     fc.property(
-      rulesOf(fc.oneof(exact, ending, source, vague)),
+      rulesOf(fc.oneof(exact, ending, source, found, vague)),
       fc.boolean(),
       clients,
       (rules, hasDefault, client) => {
@@ -198,7 +202,7 @@ test('names get the certificate demanded of them that their line of a crt-list d
   const { chain, key } = await (await createAuthority()).issue({ dns: ['unused.test'] });
   fc.assert(
     fc.property(
-      rulesOf(fc.oneof(exact, ending, source)),
+      rulesOf(fc.oneof(exact, ending, source, found)),
       fc.boolean(),
       clients,
       entries,
@@ -212,7 +216,7 @@ test('names get the certificate demanded of them that their line of a crt-list d
         const bind = `127.0.0.1:443 ssl crt-list list ${isStrict ? 'strict-sni' : ''}`;
         const text = configured(rules, hasDefault)
           .replace('127.0.0.1:443', bind)
-          .replaceAll('req.ssl_sni', 'ssl_fc_sni')
+          .replaceAll(/req[._]ssl_sni/g, 'ssl_fc_sni')
           .replace('accept if { req.ssl_hello_type 1 }', 'accept');
         const entry = entryFor(list, isStrict, client.sni);
         const backend = byHaproxy(rules, hasDefault, client);

@@ -310,6 +310,7 @@ listeners:
       - { sni: [x.DB.example.com., e], tls: { certificates: client }, upstream: up }
       - { tls: { certificates: server }, upstream: up }
       - { sni: "*.com", wildcard: one_label, tls: { certificates: db }, upstream: up }
+      - { sni: "*", tls: { certificates: [db, server] }, upstream: up }
 `;
   const { warnings } = await load(t, text, {
     files: {

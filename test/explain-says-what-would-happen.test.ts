@@ -282,6 +282,43 @@ test('each route that is not taken has its reason', async (t) => {
   assert.ok(plain.includes('4: tls the client speaks no TLS, the route is for clients that do'));
 });
 
+test('`*` is for any name, and said to be', async (t) => {
+  const { loaded } = await load(
+    t,
+    `listeners:
+  db:
+    bind: ":1"
+    routes:
+      - { name: any, sni: "*", from: 10.0.0.0/8, tls: passthrough, upstream: up }
+      - { name: below, sni: "*.example", tls: passthrough, upstream: up }
+      - { name: rest, deny: true }
+upstreams: { up: { endpoints: ["{sni}:1"], allow_addresses: 10.0.0.0/8 } }
+`,
+  );
+  const explain = async (client: Partial<AssumedClient>) => {
+    const explanation = await explainTo(loaded as LoadedConfig, 'db', { address: '10.1.2.3', ...client });
+    const routes = explanation.routes.map(({ route, why }) => `${route}: ${why}`);
+    return { routes, taken: explanation.taken, endpoint: explanation.upstream?.endpoints[0]?.endpoint };
+  };
+  assert.deepEqual(await explain({ sni: 'a.test' }), {
+    routes: [
+      'any: null',
+      'rest: being for any name it is less specific than route any',
+      'below: the client asks for a.test, the route is for *.example',
+    ],
+    taken: { route: 'any', index: 0, action: 'passthrough', wildcard: null },
+    endpoint: 'a.test:1',
+  });
+  assert.equal(
+    (await explain({ sni: 'a.example' })).routes[1],
+    'any: its * is less specific than route below',
+  );
+  assert.equal((await explain({ sni: 'a.test', address: '192.0.2.1' })).taken, null, 'no way back');
+  const nameless = await explain({ sni: undefined });
+  assert.equal(nameless.taken?.route, 'rest');
+  assert.ok(nameless.routes.includes('any: the client asks for no name, the route is for *'));
+});
+
 test('admission: let in, refused, or not to be known without an address', async (t) => {
   const loaded = await loadDatabases(t);
   const admission = (address: string | undefined) => explainTo(loaded, 'databases', { ...fits, address });

@@ -283,6 +283,51 @@ backend b
   );
 });
 
+test('any name, and none', () => {
+  const names = (rules: string, ssl = '') => {
+    const { config, lost } = fromHaproxy(
+      `frontend f
+  bind :1 ${ssl}
+  tcp-request inspect-delay 1s
+  ${rules}
+backend b
+  server s 10.0.0.1:1
+backend c
+  server s 10.0.0.2:1
+`,
+      { 'names.map': 'a.example b' },
+    );
+    configSchema.parse(config);
+    assert.deepEqual(lost, []);
+    return config.listeners.f.routes.map(
+      ({ sni, upstream }: { sni?: string; upstream?: string }) => `${sni}: ${upstream ?? 'refused'}`,
+    );
+  };
+  for (const found of ['req.ssl_sni', 'req_ssl_sni']) {
+    assert.deepEqual(names(`use_backend b if { ${found} -m found }`), ['*: b']);
+    assert.deepEqual(names(`use_backend b if !{ ${found} -m found }`), ['*: refused', 'undefined: b']);
+    assert.deepEqual(names(`use_backend b if { ${found} -m found }\n  default_backend c`), [
+      '*: b',
+      'undefined: c',
+    ]);
+  }
+  assert.deepEqual(
+    names(
+      'acl named req.ssl_sni -m found\n  use_backend c if named { req.ssl_sni -m end .a }\n  use_backend b if named',
+    ),
+    ['*.a: c', '*: b'],
+  );
+  const terminated = 'ssl crt a.pem';
+  assert.deepEqual(names('use_backend b if { ssl_fc_sni -m found }', terminated), ['*: b']);
+  assert.deepEqual(names('use_backend b if { ssl_fc_has_sni }', terminated), ['*: b']);
+  assert.deepEqual(names('use_backend b unless { ssl_fc_has_sni }', terminated), [
+    '*: refused',
+    'undefined: b',
+  ]);
+  // A map has a default for names only.
+  assert.deepEqual(names('use_backend %[req.ssl_sni,lower,map(names.map,c)]'), ['a.example: b', '*: c']);
+});
+
 test('quotes, comments, variables and defaults of haproxy.cfg', () => {
   const variable = (text: string) => `$${text}`;
   const { config, lost } = fromHaproxy(`

@@ -40,6 +40,7 @@ test('options that cannot matter, or that weaken', async (t) => {
       - { tls: passthrough, name: x, upstream: v }
       - { sni: a.b, wildcard: one_label, tls: passthrough, upstream: v }
       - { sni: "*.b", wildcard: one_label, tls: passthrough, upstream: v }
+      - { sni: "*", wildcard: one_label, tls: passthrough, upstream: v }
 upstreams:
   u: { endpoints: ["h:1"], tls: { verify: none } }
   v: { endpoints: ["h:1"] }
@@ -51,8 +52,9 @@ upstreams:
     'penstock.yaml:6:44 listeners.a.routes[0].alpn: plain clients have none, so with `tls: off` this route takes nobody; remove it',
     'penstock.yaml:6:52 listeners.a.routes[0].ja4: plain clients have none, so with `tls: off` this route takes nobody; remove it',
     'penstock.yaml:7:35 listeners.a.routes[1].name: another route of this listener is called "x" too',
-    'penstock.yaml:8:31 listeners.a.routes[2].wildcard: no `sni` of this route is a wildcard; it has no effect',
-    'penstock.yaml:11:43 upstreams.u.tls.verify: anyone can pass for this upstream; verify by `authority`, or by `pins` with `verify: pin`',
+    'penstock.yaml:8:31 listeners.a.routes[2].wildcard: no `sni` of this route is of the form *.name; it has no effect',
+    'penstock.yaml:10:31 listeners.a.routes[4].wildcard: no `sni` of this route is of the form *.name; it has no effect',
+    'penstock.yaml:12:43 upstreams.u.tls.verify: anyone can pass for this upstream; verify by `authority`, or by `pins` with `verify: pin`',
   ]);
 });
 

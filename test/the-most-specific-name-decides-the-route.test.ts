@@ -1,4 +1,4 @@
-// Proves the rule of precedence: exact name, longest wildcard, no name; then file order and the other conditions; and
+// Proves the rule of precedence: exact name, longest wildcard, any name, no name; then file order and the other conditions; and
 // that there is no way back from a name to a less specific one. A naive matcher is the judge of the fast one.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -110,6 +110,34 @@ test('a wildcard of one label is no name of anything deeper', () => {
   assert.equal(taken('.alone'), undefined, 'an empty label is none');
 });
 
+test('`*` is any name, less specific than all others and more than none', () => {
+  const router = buildRouter([
+    { ...through }, // 0
+    { ...through, sni: ['*'], from: ['10.0.0.0/8'] }, // 1
+    { ...through, sni: ['*', 'both.test'], alpn: ['pg'], wildcard: 'one_label' }, // 2
+    { ...through, sni: ['*.example.com'], alpn: ['pg'] }, // 3
+    { ...through, sni: ['a.test'], alpn: ['h2'] }, // 4
+  ]);
+  const indexOf = (query: Partial<RouteQuery>) => router.match(clientOf(query))?.index;
+  assert.deepEqual(router.match(clientOf({ sni: 'x.y', client: '10.0.0.1' })), {
+    index: 1,
+    wildcardLabel: undefined,
+  });
+  assert.equal(indexOf({ sni: 'x.y.z', alpn: ['pg'] }), 2, 'of any depth');
+  assert.equal(indexOf({ sni: 'localhost', alpn: ['pg'] }), 2);
+  assert.equal(indexOf({ sni: 'both.test', client: '10.0.0.1' }), undefined, 'a whole name is more specific');
+  assert.equal(indexOf({ sni: 'x.y' }), undefined, 'no way back to the route without a name');
+  assert.equal(indexOf({ sni: 'a.example.com', alpn: ['pg'] }), 3);
+  assert.equal(indexOf({ sni: 'a.example.com', client: '10.0.0.1' }), undefined, 'no way back to `*`');
+  assert.equal(indexOf({ sni: 'a.test', client: '10.0.0.1' }), undefined, 'nor from a whole name');
+  assert.equal(indexOf({}), 0, 'no name is not any name');
+  assert.equal(indexOf({ client: '10.0.0.1', alpn: ['pg'] }), 0);
+  const alone = buildRouter([{ ...through, sni: ['*'] }]);
+  assert.equal(alone.match(clientOf({ sni: 'a.test' }))?.index, 0);
+  assert.equal(alone.match(clientOf({})), undefined);
+  assert.equal(alone.match(clientOf({ plain: true })), undefined);
+});
+
 test('explain: each route says what failed first, in order of precedence', () => {
   const order = (query: Partial<RouteQuery>) =>
     createConsidering(routes)(clientOf(query)).map(({ index, failed }) => `${index} ${failed ?? 'taken'}`);
@@ -129,7 +157,10 @@ test('explain: each route says what failed first, in order of precedence', () =>
 
 const label = fc.constantFrom('a', 'b', 'A', 'c-1');
 const name = fc.array(label, { minLength: 1, maxLength: 4 }).map((labels) => labels.join('.'));
-const pattern = fc.tuple(fc.boolean(), name).map(([wild, text]) => (wild ? `*.${text}` : text));
+const pattern = fc.oneof(
+  { weight: 5, arbitrary: fc.tuple(fc.boolean(), name).map(([wild, text]) => (wild ? `*.${text}` : text)) },
+  { weight: 1, arbitrary: fc.constant('*') },
+);
 const few = <T>(item: fc.Arbitrary<T>) =>
   fc.option(fc.array(item, { minLength: 1, maxLength: 3 }), { nil: undefined });
 const ja4 = fc.string({ unit: fc.constantFrom('x', 'y', '_'), maxLength: 6 });
@@ -188,6 +219,7 @@ function naiveRank(route: RouteConfig, sni: string | undefined): number {
   const ranks = route.sni.map((text) => {
     const lower = text.toLowerCase();
     if (lower === sni) return 1000;
+    if (lower === '*') return 1;
     if (!lower.startsWith('*.') || !sni.endsWith(lower.slice(1))) return -1;
     const isDeeper = sni.slice(0, 1 - lower.length).includes('.');
     return isDeeper && route.wildcard === 'one_label' ? -1 : lower.length;

@@ -44,6 +44,21 @@ const cases: readonly Case[] = [
     ],
   },
   {
+    name: 'any name is neither a name nor none, and has no depth',
+    routes: [
+      '',
+      'sni: "*", alpn: a',
+      'sni: ["*", a.x]',
+      'sni: "*", wildcard: any_depth, alpn: b',
+      'sni: "*.x"',
+      'sni: a.x',
+    ],
+    hidden: [
+      'routes[3]: no client takes this route: routes[2] comes first and takes them all; put it first, or remove it',
+      'routes[5]: no client takes this route: routes[2] comes first and takes them all; put it first, or remove it',
+    ],
+  },
+  {
     name: 'routes without a name',
     routes: ['alpn: a', '', 'alpn: b', ''],
     hidden: [

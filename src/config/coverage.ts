@@ -76,9 +76,9 @@ function checkNames(
     report.warn(path, `no certificate is for ${some(bare)}`, 'clients will refuse what they are shown');
 }
 
-/** Whether the certificate is for a name; for a wildcard name, whether it is for any of those it stands for. */
+/** Whether the certificate is for a name; for a wildcard name or `*`, whether it is for any of those it stands for. */
 function covers({ exact, wildcards }: Presented, name: string, oneLabel: boolean): boolean {
-  if (exact.has(name)) return true;
+  if (name === '*' || exact.has(name)) return true;
   if (!name.startsWith('*.')) return wildcards.has(name.slice(name.indexOf('.') + 1));
   const suffix = name.slice(1);
   for (const dns of exact) {

@@ -91,7 +91,7 @@ function checkRouteNames({ routes }: ListenerConfig, path: Path, report: Report)
 function checkRoute(route: RouteConfig, path: Path, report: Report): void {
   const { deny, tls, upstream } = route;
   if (route.wildcard === 'one_label' && !route.sni?.some((sni) => sni.startsWith('*.'))) {
-    report.warn([...path, 'wildcard'], 'no `sni` of this route is a wildcard', 'it has no effect');
+    report.warn([...path, 'wildcard'], 'no `sni` of this route is of the form *.name', 'it has no effect');
   }
   if (deny) {
     for (const key of ['tls', 'upstream'] as const) {
@@ -150,18 +150,31 @@ function checkUpstreamOf(route: RouteConfig, config: Config, path: Path, report:
     const message = `upstream "${name}" has \`dial: early\`, which would dial before the client is authenticated`;
     report.fault([...path, 'upstream'], message, `remove \`dial\` from upstreams.${name}`);
   }
-  const template = upstream.endpoints.find(({ address }) => placeholders(address).length > 0);
-  if (template === undefined) return;
-  const reason = `upstream "${name}" has the template ${template.address}`;
+  const templates = upstream.endpoints.filter(({ address }) => placeholders(address).length > 0);
+  // `{sni.1}` asks for more than `{sni}`.
+  const template = templates.find(({ address }) => placeholders(address).includes('{sni.1}')) ?? templates[0];
+  if (template !== undefined) checkTemplate(route, template.address, name, path, report);
+}
+
+/** Where clients name the endpoint, routes say which names are meant; `*` stands for no one label. */
+function checkTemplate(
+  route: RouteConfig,
+  template: string,
+  upstream: string | undefined,
+  path: Path,
+  report: Report,
+): void {
+  const reason = `upstream "${upstream}" has the template ${template}`;
   if (route.tls === 'off') {
     report.fault([...path, 'upstream'], `${reason}, and plain clients send no name`);
   } else if (route.sni === undefined) {
     report.lack(path, `${reason}, so \`sni\` is needed`, 'give wildcards such as *.example.com');
   } else {
-    const plain = route.sni.findIndex((sni) => !sni.startsWith('*.'));
-    if (plain === -1) return;
+    const takesAny = !placeholders(template).includes('{sni.1}');
+    const unfit = route.sni.findIndex((sni) => !sni.startsWith('*.') && !(takesAny && sni === '*'));
+    if (unfit === -1) return;
     report.fault(
-      [...path, 'sni', plain],
+      [...path, 'sni', unfit],
       `${reason}, so every \`sni\` must be a wildcard`,
       'write them like *.example.com',
     );

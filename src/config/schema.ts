@@ -123,13 +123,13 @@ const route = z.strictObject({
   sni: oneOrMore(serverName)
     .optional()
     .describe(
-      'Server names: `name`, or `*.name` for one label or more before it. Absent: any name, or none.',
+      'Server names: `name`, `*.name` for one label or more before it, or `*` for any name. Absent: any name, or none.',
     ),
   wildcard: z
     .enum(['any_depth', 'one_label'])
     .optional()
     .describe(
-      'What the `*` of `sni` stands for: one label or more (`any_depth`, the default), or one and no more (`one_label`).',
+      'What the `*` of `*.name` in `sni` stands for: one label or more (`any_depth`, the default), or one and no more (`one_label`).',
     ),
   alpn: oneOrMore(alpnName).optional().describe('The client offers one of these protocols.'),
   from: oneOrMore(cidr).optional().describe('Client addresses.'),

@@ -59,7 +59,7 @@ function enter(rules: Map<string, Rule[]>, names: readonly string[], rule: Rule)
   return hiding;
 }
 
-/** A wildcard of one label takes nobody of more labels from one of any depth. */
+/** A wildcard of one label takes nobody of more labels from one of any depth. `*` is any name in either. */
 function hasAllOf(name: string, wide: Rule, narrow: Rule): boolean {
   if (!name.startsWith('*.')) return true;
   return wide.route.wildcard !== 'one_label' || narrow.route.wildcard === 'one_label';

@@ -161,13 +161,15 @@ export const serverName = z
   .max(253)
   .transform((text) => text.toLowerCase().replace(/\.$/, ''))
   .refine(
-    (text) => /^(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?$/.test(text),
-    'expected a host name such as db.example.com or *.example.com',
+    (text) =>
+      text === '*' ||
+      /^(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?$/.test(text),
+    'expected a host name such as db.example.com or *.example.com, or * for any name',
   )
   .meta({
     title: 'server name',
-    samples: ['db.example.com', '*.example.com'],
-    pattern: '^(\\*\\.)?([A-Za-z0-9_-]+\\.)*[A-Za-z0-9_-]+\\.?$',
+    samples: ['db.example.com', '*.example.com', '*'],
+    pattern: '^(\\*|(\\*\\.)?([A-Za-z0-9_-]+\\.)*[A-Za-z0-9_-]+\\.?)$',
   });
 
 export const pin = z

@@ -4,14 +4,16 @@
  */
 
 /**
- * `child`: one label before the suffix. `below`: one label or more. Both but for names that are a kind of their own.
- * `other`: any other name, or none.
+ * `child`: one label before the suffix. `below`: one label or more. `named`: any name. All but for names that are a kind
+ * of their own.
  */
 export type Clients =
   | { readonly kind: 'name'; readonly name: string }
   | { readonly kind: 'child'; readonly suffix: string }
   | { readonly kind: 'below'; readonly suffix: string }
-  | { readonly kind: 'other' }
+  | { readonly kind: 'named' }
+  /** They ask for no name. */
+  | { readonly kind: 'nameless' }
   /** They speak no TLS. */
   | { readonly kind: 'plain' };
 
@@ -42,7 +44,8 @@ export function clientsOf(pattern: string): Clients {
 export function spellingOf(clients: Clients): string | undefined {
   if (clients.kind === 'name') return clients.name;
   if (clients.kind === 'child') return `+.${clients.suffix}`;
-  return clients.kind === 'below' ? `*.${clients.suffix}` : undefined;
+  if (clients.kind === 'below') return `*.${clients.suffix}`;
+  return clients.kind === 'named' ? '*' : undefined;
 }
 
 /** `*.name` of those for whom `*` is one label. */
@@ -70,7 +73,7 @@ export function wholeNameTest(test: (name: string) => boolean): NameTest {
     patterns: [],
     holds(clients) {
       if (clients.kind === 'name') return test(clients.name);
-      return clients.kind === 'plain' ? false : undefined;
+      return isNameless(clients) ? false : undefined;
     },
   };
 }
@@ -89,7 +92,7 @@ export function contains(text: string): NameTest {
 /** The client asks for any name at all. */
 export const asksForName: NameTest = {
   patterns: [],
-  holds: ({ kind }) => (kind === 'other' ? undefined : kind !== 'plain'),
+  holds: (clients) => !isNameless(clients),
 };
 
 export function anyOf(tests: readonly NameTest[]): NameTest {
@@ -123,20 +126,24 @@ export function kindsOf(patterns: readonly string[]): Clients[] {
   const names = unique.filter((pattern) => !wildcards.includes(pattern));
   const rank = (pattern: string) => labels(pattern) * 2 + (pattern.startsWith('+') ? 1 : 0);
   wildcards.sort((a, b) => rank(a) - rank(b));
-  return [{ kind: 'other' }, ...[...wildcards, ...names].map(clientsOf)];
+  return [{ kind: 'nameless' }, { kind: 'named' }, ...[...wildcards, ...names].map(clientsOf)];
 }
 
-/** The patterns that take these clients, the most specific first, without their own: `+.b.c`, `*.b.c`, `*.c` for `a.b.c`. */
+/** The patterns that take these clients, the most specific first, without their own: `+.b.c`, `*.b.c`, `*.c`, `*` for `a.b.c`. */
 export function patternsAbove(clients: Clients): string[] {
-  if (clients.kind === 'other' || clients.kind === 'plain') return [];
-  if (clients.kind === 'child') return [`*.${clients.suffix}`, ...above(clients.suffix)];
-  if (clients.kind === 'below') return above(clients.suffix);
-  return [...above(clients.name).slice(0, 1).map(asOneLabel), ...above(clients.name)];
+  if (clients.kind === 'named' || isNameless(clients)) return [];
+  if (clients.kind === 'child') return [`*.${clients.suffix}`, ...above(clients.suffix), '*'];
+  if (clients.kind === 'below') return [...above(clients.suffix), '*'];
+  return [...above(clients.name).slice(0, 1).map(asOneLabel), ...above(clients.name), '*'];
 }
 
 function above(name: string): string[] {
   const labels = name.split('.');
   return labels.slice(1).map((_, index) => `*.${labels.slice(index + 1).join('.')}`);
+}
+
+function isNameless(clients: Clients): clients is Extract<Clients, { kind: 'nameless' | 'plain' }> {
+  return clients.kind === 'nameless' || clients.kind === 'plain';
 }
 
 function isBelow(name: string, patterns: ReadonlySet<string>): boolean {

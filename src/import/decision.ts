@@ -171,7 +171,9 @@ function meet<Target>({ when, action }: Rule<Target>, path: Path, situation: Sit
 }
 
 function isLoose(condition: Condition, { kind }: Clients): boolean {
-  return condition.kind === 'name' && condition.isLoose === true && kind !== 'name' && kind !== 'plain';
+  return (
+    condition.kind === 'name' && condition.isLoose === true && !['name', 'nameless', 'plain'].includes(kind)
+  );
 }
 
 type Answer = boolean | 'unknown' | 'residual';

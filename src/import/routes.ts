@@ -96,16 +96,17 @@ function withoutWayOn(kept: ReadonlyMap<string, Kind>): Map<string, Kind> {
 }
 
 /**
- * Names first, then patterns of one label, of any depth, then the rest; within each as they were mentioned. A route has one
- * meaning of `*` for all of its names.
+ * Names first, then patterns of one label, of any depth, any name, then the rest; within each as they were mentioned. A
+ * route has one meaning of `*` for all of its names.
  */
 function grouped(kept: ReadonlyMap<string, Kind>): RouteDraft[] {
   const groups = new Map<string, { names: string[]; rows: readonly RouteDraft[] }>();
-  const order = (name: string) => (name === '' ? 3 : ['+.', '*.'].indexOf(name.slice(0, 2)) + 1);
+  const order = (name: string) => (name === '' ? 4 : ['+.', '*.', '*'].indexOf(name.slice(0, 2)) + 1);
   const hasOneLabel = [...kept.keys()].some((name) => name.startsWith('+.'));
   for (const name of [...kept.keys()].sort((a, b) => order(a) - order(b))) {
     const { rows, key } = kept.get(name) ?? { rows: [], key: '' };
-    const group = name === '' ? `other ${key}` : hasOneLabel && name.startsWith('*.') ? `any ${key}` : key;
+    const isAlone = name === '' || name === '*';
+    const group = isAlone ? `${name} ${key}` : hasOneLabel && name.startsWith('*.') ? `any ${key}` : key;
     const there = groups.get(group);
     if (there) there.names.push(name);
     else groups.set(group, { names: [name], rows });

@@ -1,14 +1,14 @@
 /**
- * Which route a client takes, by what it says. Exact name, then the longest wildcard, then routes without a name; among
- * the routes of that one name the first, in file order, whose other conditions hold. There is no way back from a name to
- * a less specific one: a client refused on `orders.example.com` must not slip in by `*.example.com`. With
+ * Which route a client takes, by what it says. Exact name, then the longest wildcard, then `*` (any name, but not none),
+ * then routes without a name; among the routes of that one name the first, in file order, whose other conditions hold.
+ * There is no way back from a name to a less specific one: a client refused on `orders.example.com` must not slip in by `*.example.com`. With
  * `wildcard: one_label` a route's `*.example.com` is no name of `a.b.example.com` at all, which others may have.
  */
 import type { BlockList } from 'node:net';
 import { blockList, inBlockList } from '../address.ts';
 import type { RouteConfig } from '../config/schema.ts';
 import { isFor } from './kinds.ts';
-import { isLabels, normalizeServerName, wildcardSuffix } from './server-name.ts';
+import { everyName, isLabels, normalizeServerName, wildcardSuffix } from './server-name.ts';
 
 /** What is known of a client once its ClientHello was read. */
 export type RouteQuery = {
@@ -21,7 +21,7 @@ export type RouteQuery = {
   readonly plain: boolean;
 };
 
-/** `index` is the route's place in the list. `wildcardLabel` is what `*` stood for (`a` or `a.b`), if it was a `*`. */
+/** `index` is the route's place in the list. `wildcardLabel` is what the `*` of `*.name` stood for (`a` or `a.b`). */
 export type Match = { readonly index: number; readonly wildcardLabel: string | undefined };
 
 export type Router = { match(query: RouteQuery): Match | undefined };
@@ -90,11 +90,13 @@ type Table = {
   readonly oneLabel: ReadonlyMap<string, readonly Rule[]>;
   /** Which lengths the suffixes have, so that a name of many labels is not cut at every dot. */
   readonly suffixLengths: ReadonlySet<number>;
+  /** Those for any name. */
+  readonly named: readonly Rule[];
   readonly unnamed: readonly Rule[];
   readonly plain: readonly Rule[];
 };
 
-/** The rules that have the most specific name, and how specific that is: its length, or one of the three words below. */
+/** The rules that have the most specific name, and how specific that is: its length, or one of the words below. */
 type Candidates = {
   readonly rules: readonly Rule[];
   readonly wildcardLabel: string | undefined;
@@ -102,7 +104,8 @@ type Candidates = {
 };
 const exactly = Number.MAX_SAFE_INTEGER;
 const anyName = 0;
-const notNamed = -1;
+const anyOrNone = -1;
+const notNamed = -2;
 
 function compile(routes: readonly RouteConfig[]): Rule[] {
   // Thousands of routes tend to share a few lists of addresses, and a BlockList is dear.
@@ -132,6 +135,7 @@ function buildTable(rules: readonly Rule[]): Table {
     for (const pattern of rule.route.sni ?? []) {
       const name = normalizeServerName(pattern);
       const suffix = wildcardSuffix(name);
+      if (name === everyName) continue;
       if (suffix === undefined) addRule(exact, name, alone);
       else addRule(wildcards, suffix, alone);
     }
@@ -148,6 +152,7 @@ function buildTable(rules: readonly Rule[]): Table {
     wildcard,
     oneLabel,
     suffixLengths: new Set([...wildcard.keys(), ...oneLabel.keys()].map((suffix) => suffix.length)),
+    named: rules.filter(({ route }) => route.sni?.includes(everyName) && isFor(route, false)),
     unnamed: rules.filter(({ route }) => route.sni === undefined && isFor(route, false)),
     plain: rules.filter(({ route }) => isFor(route, true)),
   };
@@ -163,16 +168,18 @@ function addRule(table: Map<string, Rule[]>, name: string, alone: Rule[]): void 
 }
 
 function mostSpecific(table: Table, { sni, plain }: RouteQuery): Candidates {
-  if (plain) return unnamed(table.plain);
-  if (sni === undefined) return unnamed(table.unnamed);
+  if (plain) return all(table.plain, anyOrNone);
+  if (sni === undefined) return all(table.unnamed, anyOrNone);
   const name = normalizeServerName(sni);
   const rules = table.exact.get(name);
   if (rules) return { rules, wildcardLabel: undefined, specificity: exactly };
-  return longestWildcard(table, name) ?? unnamed(table.unnamed);
+  const wildcard = longestWildcard(table, name);
+  if (wildcard) return wildcard;
+  return table.named.length > 0 ? all(table.named, anyName) : all(table.unnamed, anyOrNone);
 }
 
-function unnamed(rules: readonly Rule[]): Candidates {
-  return { rules, wildcardLabel: undefined, specificity: rules.length > 0 ? anyName : notNamed };
+function all(rules: readonly Rule[], specificity: number): Candidates {
+  return { rules, wildcardLabel: undefined, specificity: rules.length > 0 ? specificity : notNamed };
 }
 
 function longestWildcard(table: Table, name: string): Candidates | undefined {

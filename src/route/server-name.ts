@@ -6,7 +6,10 @@ export function normalizeServerName(name: string): string {
   return lower.endsWith('.') ? lower.slice(0, -1) : lower;
 }
 
-/** `example.com` for the pattern `*.example.com`; undefined for a plain name. */
+/** The pattern of any name at all, but not of none. */
+export const everyName = '*';
+
+/** `example.com` for the pattern `*.example.com`; undefined for a plain name, and for `*`. */
 export function wildcardSuffix(pattern: string): string | undefined {
   return pattern.startsWith('*.') ? pattern.slice(2) : undefined;
 }

@@ -14,7 +14,7 @@ import { accepts } from './client.ts';
 import { run, serve } from './process.ts';
 
 type Case = {
-  readonly port: 'terminated' | 'passed' | 'plain';
+  readonly port: 'terminated' | 'passed' | 'named' | 'nameless' | 'plain';
   readonly sni?: string;
   readonly client?: 'app' | 'other' | 'stranger';
   readonly from?: string;
@@ -42,6 +42,13 @@ const cases: Readonly<Record<string, Case>> = {
   'an address that no rule takes': { port: 'passed', sni: 'near.example' },
   'a name that nobody has': { port: 'passed', sni: 'unknown.example' },
   'no name': { port: 'passed' },
+  'a name, where any will do': { port: 'named', sni: 'mapped.example' },
+  'no name, where any will do': { port: 'named' },
+  'a name before any other': { port: 'named', sni: 'orders.example' },
+  'any name that is shut out': { port: 'named', sni: 'mapped.example', from: '127.0.0.66' },
+  'a name, where none is asked for': { port: 'nameless', sni: 'near.example' },
+  'no name, where none is asked for': { port: 'nameless' },
+  'a name that a map has': { port: 'nameless', sni: 'mapped.example' },
   'plain TCP': { port: 'plain' },
   'plain TCP from an address that is shut out': { port: 'plain', from: '127.0.0.66' },
 };
@@ -81,6 +88,8 @@ async function world(t: TestContext) {
   const haproxyPorts = {
     terminated: await closedPort(),
     passed: await closedPort(),
+    named: await closedPort(),
+    nameless: await closedPort(),
     plain: await closedPort(),
   };
   const files = {
@@ -134,6 +143,20 @@ frontend passed
   use_backend tls if { req.ssl_sni -i near.example } { src 127.0.0.8/30 }
   use_backend %[req.ssl_sni,lower,map(names.map)]
 
+frontend named
+  bind 127.0.0.1:${ports.named}
+  tcp-request inspect-delay 2s
+  tcp-request content reject if { req.ssl_sni -m found } { src 127.0.0.66 }
+  use_backend refusing if { req.ssl_sni -i orders.example }
+  use_backend tls if { req.ssl_sni -m found }
+
+frontend nameless
+  bind 127.0.0.1:${ports.nameless}
+  tcp-request inspect-delay 2s
+  tcp-request content accept if { req.ssl_hello_type 1 }
+  use_backend tls unless { req_ssl_sni -m found }
+  use_backend %[req.ssl_sni,lower,map(names.map,refusing)]
+
 listen plain
   bind 127.0.0.1:${ports.plain}
   tcp-request connection reject if { src 127.0.0.66 }
@@ -146,6 +169,9 @@ backend two
   server s 127.0.0.1:${two}
 backend three
   server s 127.0.0.1:${three}
+backend refusing
+  tcp-request content reject
+  server s 127.0.0.1:${one}
 backend tls
   server s 127.0.0.1:${tls}
 `;

@@ -218,7 +218,7 @@ function tellUnserved({ routes, certificates, notes, objects }: Parts): void {
       if (!pattern.startsWith('*.')) return certificates.authFor(clientsOf(pattern)) !== undefined;
       const suffix = pattern.slice(1);
       const others = certificates.patterns.some((one) => one.endsWith(suffix));
-      return others || certificates.authFor({ kind: 'other' }) !== undefined;
+      return others || certificates.authFor({ kind: 'named' }) !== undefined;
     });
     if (patterns.length === 0 || covered) continue;
     notes.look(

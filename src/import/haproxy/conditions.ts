@@ -216,6 +216,8 @@ function fetchCondition(test: Test, line: Line, notes: Notes): Condition | undef
       return nameCondition(test, 'hello');
     case 'ssl_fc_sni':
       return nameCondition(test, 'handshake');
+    case 'ssl_fc_has_sni':
+      return { kind: 'name', test: patterns.includes('0') ? not(asksForName) : asksForName, of: 'handshake' };
     case 'src':
       return addressCondition(patterns);
     case 'dst_port':

@@ -1,5 +1,5 @@
 /** `tcp-request`, `use_backend` and `default_backend` as rules, in the order in which HAProxy goes through them. */
-import { isOneOf } from '../clients.ts';
+import { asksForName, isOneOf } from '../clients.ts';
 import type { Action, Condition, Rule } from '../decision.ts';
 import { complement, everywhere, intersection, type Networks, union } from '../networks.ts';
 import type { Notes } from '../notes.ts';
@@ -212,6 +212,11 @@ function mappedNames(
     const [key, value] = entry.trim().split(/\s+/);
     return key === undefined || value === undefined || key.startsWith('#') ? [] : [{ key, value }];
   });
+  // Without a name there is nothing to look up, and no default either.
+  const rest =
+    fallback === undefined
+      ? []
+      : [{ when: [{ kind: 'name' as const, test: asksForName, of } as const], backend: fallback }];
   // The longest suffix wins, as it does here.
   const patternsOf = (key: string) => (key.startsWith('.') ? [`*${key}`] : [key, `*.${key}`]);
   if (method === 'str') {
@@ -219,12 +224,12 @@ function mappedNames(
     const keys = new Map<string, string[]>();
     for (const { key, value } of entries) keys.set(value, [...(keys.get(value) ?? []), key]);
     const grouped = [...keys].map(([backend, names]) => ({ when: named(names), backend }));
-    return fallback === undefined ? grouped : [...grouped, { when: [], backend: fallback }];
+    return [...grouped, ...rest];
   }
   const listed = entries
     .sort((a, b) => b.key.length - a.key.length)
     .map(({ key, value }) => ({ when: named(patternsOf(key)), backend: value }));
-  return fallback === undefined ? listed : [...listed, { when: [], backend: fallback }];
+  return [...listed, ...rest];
 }
 
 function defaultRules(

@@ -121,7 +121,7 @@ function oneOf(choices: readonly Choice[], clients: Clients, notes: Notes): Entr
     (entry) => authKey(entry.options) !== authKey(first.options) || entry.isStrange !== first.isStrange,
   );
   if (other) {
-    const name = spellingOf(clients)?.replace('+.', '*.') ?? 'other names';
+    const name = patternsAbove(clients).length > 0 ? spellingOf(clients)?.replace('+.', '*.') : 'other names';
     notes.notCarried(
       other.line,
       `${name}: ${other.path}`,
