@@ -76,7 +76,7 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
   serves = true;
   health.update(loaded);
   const reloader = await createReloader(loaded, supervisor, logger, {
-    prepare: async ({ config }) => (await opened)?.prepare(config.admin?.bind),
+    prepare: async (next) => (await opened)?.prepare(next),
     onBegin: manager.reloading,
     onApplied(next) {
       warn(next);
@@ -150,10 +150,10 @@ function oneAtATime(step: () => Promise<void>): () => Promise<void> {
   };
 }
 
-async function openAdmin({ config }: LoadedConfig, source: Overview, { logger }: Log): Promise<AdminPlace> {
+async function openAdmin(loaded: LoadedConfig, source: Overview, { logger }: Log): Promise<AdminPlace> {
   const failed = (error: unknown) => logger.error({ err: error }, 'the admin endpoint failed to answer');
   const onMoved = (admin: string | undefined) => logger.info({ admin }, 'admin endpoint moved');
-  return openAdminPlace(config.admin?.bind, { ...source, failed }, onMoved);
+  return openAdminPlace(loaded, { ...source, failed }, onMoved);
 }
 
 /** Logs the warnings of a configuration that the one before did not have. */

@@ -1,6 +1,6 @@
 /** What supervisor and workers ask of each other. Everything goes through structured clone. */
 import type { Address } from './address.ts';
-import type { TicketMasters } from './config/load.ts';
+import type { LoadedConfig, TicketMasters } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import type { PackedConfig } from './config/transfer.ts';
 import type { AddressVerdict } from './listen/address-limits.ts';
@@ -86,3 +86,15 @@ export const limitName = {
   listener: (name: string): string => `connections of ${name}`,
   upstream: (name: string): string => `connections to ${name}`,
 } as const;
+
+/** The limits of a configuration that are shared by its workers, by name. */
+export function limitsOf({ config }: Pick<LoadedConfig, 'config'>): Map<string, number> {
+  const limits = new Map<string, number>();
+  for (const [name, { limits: own }] of Object.entries(config.listeners)) {
+    if (own.connections !== Number.POSITIVE_INFINITY) limits.set(limitName.listener(name), own.connections);
+  }
+  for (const [name, { limits: own }] of Object.entries(config.upstreams)) {
+    if (own.connections !== Number.POSITIVE_INFINITY) limits.set(limitName.upstream(name), own.connections);
+  }
+  return limits;
+}

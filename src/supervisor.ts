@@ -13,7 +13,8 @@ import { takeSockets } from './listen/inherited.ts';
 import { removeStaleSockets } from './listen/listener.ts';
 import type { MetricsSnapshot } from './observe/metrics.ts';
 import { makeRoom } from './old-workers.ts';
-import { type BoundAddresses, limitName, type SupervisorMethods, type WorkerSettings } from './processes.ts';
+import { type BoundAddresses, limitsOf, type SupervisorMethods, type WorkerSettings } from './processes.ts';
+import { createSocketKeeper } from './socket-keeper.ts';
 import type { EndpointReport } from './upstream/endpoint-state.ts';
 import type { EndpointView } from './upstream/registry.ts';
 import { createRests } from './upstream/rests.ts';
@@ -98,6 +99,7 @@ export function createSupervisor({
 }: SupervisorOptions): Supervisor {
   const workers = new Map<number, WorkerHandle>();
   const held = createHeldSockets(takeSockets());
+  const sockets = createSocketKeeper();
   const addresses = createAddressBook();
   const leases = createLeaseOffice((worker, name) => {
     const state = workers.get(worker);
@@ -235,10 +237,14 @@ export function createSupervisor({
         health: healthNow(),
         ejections: rests.running(),
       });
-      const answer = await state.channel.call('prepare', packConfig(loaded));
-      if (!answer.ok) {
+      const { channel } = state;
+      const faults = await sockets.open(loaded, async () => {
+        const answer = await channel.call('prepare', packConfig(loaded));
+        return answer.ok ? [] : answer.faults;
+      });
+      if (faults.length > 0) {
         await killWorker(state);
-        return answer.faults;
+        return faults;
       }
       bound = await state.channel.call('commit');
       state.phase = 'serving';
@@ -261,6 +267,7 @@ export function createSupervisor({
 
   function adopt(loaded: LoadedConfig): void {
     current = loaded;
+    sockets.keep(loaded);
     leases.setLimits(limitsOf(loaded));
     addresses.setListeners(loaded.config.listeners);
   }
@@ -295,7 +302,9 @@ export function createSupervisor({
         const reserved = await reserve(loaded);
         if ('faults' in reserved) return { ok: false, faults: [...reserved.faults] };
         const asked = serving();
-        const refused = await faultsIn(asked, reserved, () => launch(reserved.loaded));
+        const refused = await sockets.open(reserved.loaded, () =>
+          faultsIn(asked, reserved, () => launch(reserved.loaded)),
+        );
         const faults = stopping ? [stoppingFault] : refused;
         if (faults.length > 0) {
           reserved.release();
@@ -383,15 +392,4 @@ export function createSupervisor({
 
 function hanging({ id, pid }: WorkerHandle, ticks: number) {
   return { worker: id, worker_pid: pid, code: 'ERR_WORKER_HANGS' satisfies Code, ticks };
-}
-
-function limitsOf({ config }: LoadedConfig): Map<string, number> {
-  const limits = new Map<string, number>();
-  for (const [name, { limits: own }] of Object.entries(config.listeners)) {
-    if (own.connections !== Number.POSITIVE_INFINITY) limits.set(limitName.listener(name), own.connections);
-  }
-  for (const [name, { limits: own }] of Object.entries(config.upstreams)) {
-    if (own.connections !== Number.POSITIVE_INFINITY) limits.set(limitName.upstream(name), own.connections);
-  }
-  return limits;
 }

@@ -79,8 +79,8 @@ function summarize({ config, certificates, authorities }: LoadedConfig) {
   };
 }
 
-function summarizeListener([name, { bind, starttls, routes }]: [string, ListenerConfig]) {
-  return { name, bind, starttls: starttls ?? null, routes: routes.map(summarizeRoute) };
+function summarizeListener([name, { bind, sockets, starttls, routes }]: [string, ListenerConfig]) {
+  return { name, bind, sockets, starttls: starttls ?? null, routes: routes.map(summarizeRoute) };
 }
 
 function summarizeRoute(route: RouteConfig, index: number) {
@@ -176,8 +176,15 @@ function tables(loaded: LoadedConfig): string[] {
   ].filter((table) => table !== '');
 }
 
-function listenerRows({ name, bind, starttls, routes }: Summary['listeners'][number]): string[][] {
-  const head = [name, '', bind.join(', '), starttls ? `starttls: ${starttls}` : '', '', ''];
+function listenerRows({ name, bind, sockets, starttls, routes }: Summary['listeners'][number]): string[][] {
+  const head = [
+    name,
+    '',
+    bind.map((address) => withRights(address, sockets)).join(', '),
+    starttls ? `starttls: ${starttls}` : '',
+    '',
+    '',
+  ];
   return [
     head,
     ...routes.map((route) => [
@@ -189,6 +196,14 @@ function listenerRows({ name, bind, starttls, routes }: Summary['listeners'][num
       route.upstream ?? '-',
     ]),
   ];
+}
+
+/** `unix:/run/db.sock (0660 postgres:db)`, as `ls` has it; `-` for penstock's own. */
+function withRights(address: string, sockets: ListenerConfig['sockets']): string {
+  const socket = sockets.find((one) => one.address === address);
+  if (socket === undefined) return address;
+  const { mode, owner = '-', group = '-' } = socket;
+  return `${address} (${mode} ${owner}:${group})`;
 }
 
 function conditions({ alpn, from, ja4 }: Summary['listeners'][number]['routes'][number]): string {

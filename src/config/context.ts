@@ -19,7 +19,13 @@ export function resolvePaths(config: Config, directory: string): void {
   }
   config.log.tls_keys &&= absolute(config.log.tls_keys);
   config.session_tickets.keys &&= absolute(config.session_tickets.keys);
-  if (config.admin) config.admin.bind = address(config.admin.bind);
+  const addressesOf = (sockets: { address: string }[]) => {
+    for (const socket of sockets) socket.address = address(socket.address);
+  };
+  if (config.admin) {
+    config.admin.bind = address(config.admin.bind);
+    addressesOf(config.admin.sockets);
+  }
   for (const { pairs } of Object.values(config.certificates)) {
     for (const pair of pairs) {
       pair.cert = absolute(pair.cert);
@@ -34,13 +40,12 @@ export function resolvePaths(config: Config, directory: string): void {
   }
   for (const listener of Object.values(config.listeners)) {
     listener.bind = listener.bind.map(address);
+    addressesOf(listener.sockets);
     for (const { tls } of listener.routes) {
       if (typeof tls === 'object' && tls.client_auth?.authorize !== undefined) {
         tls.client_auth.authorize = absolute(tls.client_auth.authorize);
       }
     }
   }
-  for (const { endpoints } of Object.values(config.upstreams)) {
-    for (const endpoint of endpoints) endpoint.address = address(endpoint.address);
-  }
+  for (const { endpoints } of Object.values(config.upstreams)) addressesOf(endpoints);
 }

@@ -1,6 +1,7 @@
 /** From a file to a configuration that can be served: parsed, checked, every file it names read. */
 import { access, readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import type { SocketRights } from '../socket-file.ts';
 import { type LoadedAuthority, loadAuthorities } from './authorities.ts';
 import { checkCaNames } from './ca-names.ts';
 import { type LoadedCertificate, loadCertificates } from './certificates.ts';
@@ -15,6 +16,7 @@ import { warnOfKeyLog } from './rules-tls.ts';
 import { checkUpstreams } from './rules-upstreams.ts';
 import { salvage } from './salvage.ts';
 import { type Config, configSchema } from './schema.ts';
+import { loadSocketRights } from './socket-rights.ts';
 import { loadTicketKeys, type TicketMasters } from './ticket-keys.ts';
 import { warnOfUnreachable } from './unreachable.ts';
 import { type ParsedYaml, type Place, parseYaml } from './yaml.ts';
@@ -39,6 +41,8 @@ export type LoadedConfig = {
   readonly authorities: ReadonlyMap<string, LoadedAuthority>;
   /** Of `session_tickets.keys`; undefined: they are made at random. */
   readonly ticketMasters: TicketMasters | undefined;
+  /** What the files of unix sockets are to be, by address. */
+  readonly sockets: ReadonlyMap<string, SocketRights>;
   readonly warnings: readonly Finding[];
   /** Every file that was read, and directory that was looked into, absolute: what to watch. */
   readonly files: readonly string[];
@@ -70,6 +74,7 @@ export async function loadConfig(
   const authorities = await loadAuthorities(config, files, findings.report);
   checkCaNames(config, authorities, findings.report);
   const ticketMasters = await loadTicketKeys(config, files, findings.report);
+  const sockets = await loadSocketRights(config, findings.report);
   if (findings.faults.length > 0) throw new ConfigError(sorted(findings.faults));
   checkCoverage(config, certificates, findings.report);
   warnOfUnreachable(config, findings.report);
@@ -84,6 +89,7 @@ export async function loadConfig(
     certificates,
     authorities,
     ticketMasters,
+    sockets,
     warnings,
     files: [absolute, ...files.all()],
   };

@@ -61,7 +61,9 @@ function mappingsIn(value: JsonSchema): { suffix: string; forms: JsonSchema[] } 
     return { suffix: suffix + deeper.suffix, forms: deeper.forms };
   }
   const found = (value.anyOf ?? []).map(mappingsIn).filter(({ forms }) => forms.length > 0);
-  return { suffix: found[0]?.suffix ?? '', forms: found.flatMap(({ forms }) => forms) };
+  // One or a list of it is one form.
+  const forms = new Map(found.flatMap(({ forms }) => forms).map((form) => [JSON.stringify(form), form]));
+  return { suffix: found[0]?.suffix ?? '', forms: [...forms.values()] };
 }
 
 function row(key: string, value: JsonSchema, required: boolean): string {

@@ -3,6 +3,7 @@
  * After parsing, durations are milliseconds, sizes bytes, and `off` is Infinity; nothing further in checks them again.
  */
 import { z } from 'zod';
+import { socketFile, withSockets } from './socket-schema.ts';
 import { alpnName, ciphers, groups } from './tls-schema.ts';
 import { upstream } from './upstream-schema.ts';
 import {
@@ -183,36 +184,38 @@ const listenerTimeouts = z
   })
   .prefault({});
 
-const listener = z.strictObject({
-  bind: oneOrMore(listenAddress).describe(
-    'Addresses: `host:port`, `[v6]:port`, `:port`, `unix:/path`, or `systemd:NAME` for a socket that systemd hands over.',
-  ),
-  starttls: z.enum(['postgres']).optional().describe('What precedes the ClientHello. Absent: nothing.'),
-  accept_proxy_protocol: z
-    .strictObject({
-      from: oneOrMore(z.union([z.literal('unix'), cidr]))
-        .describe(
-          'Peers that must send a PROXY header; `unix` stands for peers on a unix socket. All others are refused.',
-        )
-        .meta({ samples: [['10.0.0.0/8', 'unix']] }),
-    })
-    .optional()
-    .describe('PROXY protocol v1 or v2, required of these peers.'),
-  allow: oneOrMore(cidr).optional().describe('Client addresses let in. Absent: all.'),
-  deny: oneOrMore(cidr).optional().describe('Client addresses refused; wins over `allow`.'),
-  limits: listenerLimits.describe('Admission limits.'),
-  timeouts: listenerTimeouts.describe('Time-outs.'),
-  close_on_change: z
-    .boolean()
-    .default(false)
-    .describe(
-      'A reload ends connections that it would no longer let in. A check (`authorize`) that gives no answer ends none.',
+const listener = z
+  .strictObject({
+    bind: oneOrMore(z.union([listenAddress, socketFile])).describe(
+      'Addresses: `host:port`, `[v6]:port`, `:port`, `unix:/path`, or `systemd:NAME` for a socket that systemd hands over; or a mapping, for a unix socket with rights of its own.',
     ),
-  routes: z
-    .array(route)
-    .min(1, 'expected at least one route')
-    .describe('What to do with a client, by what it says.'),
-});
+    starttls: z.enum(['postgres']).optional().describe('What precedes the ClientHello. Absent: nothing.'),
+    accept_proxy_protocol: z
+      .strictObject({
+        from: oneOrMore(z.union([z.literal('unix'), cidr]))
+          .describe(
+            'Peers that must send a PROXY header; `unix` stands for peers on a unix socket. All others are refused.',
+          )
+          .meta({ samples: [['10.0.0.0/8', 'unix']] }),
+      })
+      .optional()
+      .describe('PROXY protocol v1 or v2, required of these peers.'),
+    allow: oneOrMore(cidr).optional().describe('Client addresses let in. Absent: all.'),
+    deny: oneOrMore(cidr).optional().describe('Client addresses refused; wins over `allow`.'),
+    limits: listenerLimits.describe('Admission limits.'),
+    timeouts: listenerTimeouts.describe('Time-outs.'),
+    close_on_change: z
+      .boolean()
+      .default(false)
+      .describe(
+        'A reload ends connections that it would no longer let in. A check (`authorize`) that gives no answer ends none.',
+      ),
+    routes: z
+      .array(route)
+      .min(1, 'expected at least one route')
+      .describe('What to do with a client, by what it says.'),
+  })
+  .transform(({ bind, ...rest }) => ({ ...rest, ...withSockets(bind) }));
 
 const certificatePair = z.strictObject({
   cert: path.describe('PEM: the certificate, then its chain.').meta({ samples: ['tls/orders.crt'] }),
@@ -299,7 +302,17 @@ export const configSchema = z
       .prefault({})
       .describe('Logs: one JSON object a line; pretty on a terminal.'),
     admin: z
-      .strictObject({ bind: bindAddress.describe('`host:port` or `unix:/path`.') })
+      .strictObject({
+        bind: z
+          .union([bindAddress, socketFile])
+          .describe(
+            '`host:port` or `unix:/path`; or a mapping, for a unix socket with rights of its own (mode: 0660).',
+          ),
+      })
+      .transform(({ bind }) => {
+        const { bind: addresses, sockets } = withSockets([bind]);
+        return { bind: String(addresses[0]), sockets };
+      })
       .optional()
       .describe('The admin endpoint. Absent: none.'),
     shutdown: z

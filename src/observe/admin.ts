@@ -1,11 +1,12 @@
 /** The admin endpoint: HTTP for Prometheus, probes, scripts, and the live page. */
 import { once } from 'node:events';
+import { lstat } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, ListenOptions } from 'node:net';
 import { formatAddress } from '../address.ts';
 import { parseEndpoint } from '../config/values.ts';
 import { ProxyError, systemCode } from '../errors.ts';
-import { removeStaleSocket } from '../socket-file.ts';
+import { type FileRights, giveRightsAsked, removeStaleSocket, type SocketRights } from '../socket-file.ts';
 import { isLoopback, refusalOf } from './origin.ts';
 import { type Page, readPage } from './page.ts';
 import type { Status } from './status.ts';
@@ -29,14 +30,20 @@ export type ReloadResult = { readonly ok: boolean; readonly faults: readonly str
 export type Admin = {
   /** `127.0.0.1:9901` with the port that the system chose if 0 was asked for, or `unix:/path`. */
   readonly address: string;
+  /** Of a unix socket; without any, those that it was made with. Throws ERR_LISTEN. */
+  readonly setRights: (rights: SocketRights | undefined) => Promise<void>;
   /** Takes no new connections, and ends those that wait for a request; resolves when the last request was answered. */
   readonly leave: () => Promise<void>;
   /** Ends open requests too. */
   readonly close: () => Promise<void>;
 };
 
-/** In milliseconds: for the head of a request, and silence in the middle of anything. */
-export type AdminTimeouts = { readonly head: number; readonly silence: number };
+export type AdminOptions = {
+  /** Of a unix socket. Absent: the user and the group that penstock runs as. */
+  readonly rights?: SocketRights | undefined;
+  /** In milliseconds: for the head of a request, and silence in the middle of anything. */
+  readonly timeouts?: { readonly head: number; readonly silence: number } | undefined;
+};
 
 /**
  * Serves `admin.bind`. Throws ProxyError ERR_LISTEN. On an address that is neither loopback nor a unix socket it gives only
@@ -45,7 +52,7 @@ export type AdminTimeouts = { readonly head: number; readonly silence: number };
 export async function startAdmin(
   bind: string,
   source: AdminSource,
-  { head, silence }: AdminTimeouts = { head: 5_000, silence: 60_000 },
+  { rights, timeouts: { head, silence } = { head: 5_000, silence: 60_000 } }: AdminOptions = {},
 ): Promise<Admin> {
   const endpoint = parseEndpoint(bind);
   if (endpoint === undefined) throw new TypeError(`not an address: ${bind}`);
@@ -69,22 +76,31 @@ export async function startAdmin(
   server.setTimeout(silence);
   // Clients that do nothing keep neither memory nor descriptors from those that are served.
   server.maxConnections = 200;
+  let made: FileRights | undefined;
   try {
     if ('path' in endpoint) {
       await removeStaleSocket(endpoint.path);
-      await listenPrivately(server, endpoint.path);
+      made = await listenPrivately(server, endpoint.path);
     } else {
       await listen(server, { host: endpoint.host, port: endpoint.port });
     }
   } catch (error) {
     throw listenError(bind, error);
   }
+  const setRights = async (asked: SocketRights | undefined) => {
+    if (made && 'path' in endpoint) await giveRightsAsked(endpoint.path, made, asked);
+  };
+  await setRights(rights).catch((error: unknown) => {
+    server.close();
+    throw error;
+  });
   server.on('error', (error) => source.failed?.(error));
   const bound = server.address() as AddressInfo | string;
   context.reach = typeof bound === 'string' ? 'unix' : isLoopback(bound.address) ? 'loopback' : 'public';
   const closed = once(server, 'close').then(() => {});
   return {
     address: typeof bound === 'string' ? bind : formatAddress(bound),
+    setRights,
     leave() {
       context.leaving = true;
       server.close();
@@ -238,12 +254,17 @@ const headers = {
   'Cache-Control': 'no-store',
 };
 
-/** The socket is made with the mode 0660, not given it afterwards. Binding is synchronous; so is what goes around it. */
-async function listenPrivately(server: Server, path: string): Promise<void> {
-  const umask = process.umask(0o117);
+/**
+ * Nobody can connect until the socket is given its rights; resolves with those of 0660. Binding is synchronous; so is what goes
+ * around it.
+ */
+async function listenPrivately(server: Server, path: string): Promise<FileRights> {
+  const umask = process.umask(0o777);
   const listening = listen(server, { path });
   process.umask(umask);
   await listening;
+  const { uid, gid } = await lstat(path);
+  return { mode: 0o660, uid, gid };
 }
 
 function listen(server: Server, options: ListenOptions): Promise<void> {

@@ -64,6 +64,7 @@ const layers = [
     'heartbeat.ts',
     'lessor.ts',
     'old-workers.ts',
+    'socket-keeper.ts',
     'watch.ts',
     'worker-handle.ts',
     'worker-rights.ts',

@@ -32,6 +32,8 @@ export type PenstockOptions = {
   readonly openFiles?: number;
   /** `ulimit -f`, in KiB: no file can be written beyond it. */
   readonly fileSize?: number;
+  /** A command that becomes it, with other rights, say. */
+  readonly wrapper?: readonly string[];
   /** For Node. */
   readonly flags?: readonly string[];
   /** Added to the environment. */
@@ -59,6 +61,7 @@ export function spawnPenstock(
     files = {},
     directories = [],
     inside = false,
+    wrapper = [],
     flags = [],
     openFiles,
     fileSize,
@@ -81,7 +84,15 @@ export function spawnPenstock(
     LISTEN_FDS: String(sockets.length),
     LISTEN_FDNAMES: sockets.map(({ name }) => name).join(':'),
   };
-  const command = [process.execPath, ...flags, penstockMain, 'run', '-c', `${directory}/penstock.yaml`];
+  const command = [
+    ...wrapper,
+    process.execPath,
+    ...flags,
+    penstockMain,
+    'run',
+    '-c',
+    `${directory}/penstock.yaml`,
+  ];
   const child = spawn(
     '/bin/sh',
     ['-c', `ulimit -c 0; ${limits} export LISTEN_PID=$$; exec "$@"`, 'sh', ...command],

@@ -1,6 +1,6 @@
 /** A status to show, and an admin endpoint that tells it. */
 import type { TestContext } from 'node:test';
-import { type Admin, type AdminSource, type AdminTimeouts, startAdmin } from '../../src/observe/admin.ts';
+import { type Admin, type AdminOptions, type AdminSource, startAdmin } from '../../src/observe/admin.ts';
 import type { Status } from '../../src/observe/status.ts';
 
 /** Everything that a status can hold, with something of each kind. `tick` is its age in seconds: counters grow with it. */
@@ -120,7 +120,7 @@ export function sampleStatus(tick = 0): Status {
 /** Starts one that is closed after the test. What `source` does not say is answered from the sample. */
 export async function startSampleAdmin(
   t: Pick<TestContext, 'after'>,
-  options: { bind?: string; source?: Partial<AdminSource>; timeouts?: AdminTimeouts } = {},
+  options: { bind?: string; source?: Partial<AdminSource>; timeouts?: AdminOptions['timeouts'] } = {},
 ): Promise<Admin & { readonly port: number }> {
   const source: AdminSource = {
     metrics: async () => 'penstock_ready 1\n',
@@ -130,7 +130,7 @@ export async function startSampleAdmin(
     reload: async () => ({ ok: true, faults: [] }),
     ...options.source,
   };
-  const admin = await startAdmin(options.bind ?? '127.0.0.1:0', source, options.timeouts);
+  const admin = await startAdmin(options.bind ?? '127.0.0.1:0', source, { timeouts: options.timeouts });
   t.after(() => admin.close());
   return { ...admin, port: Number(admin.address.split(':').at(-1)) };
 }

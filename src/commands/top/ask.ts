@@ -52,7 +52,9 @@ async function configuredBind(): Promise<string | undefined> {
   try {
     const file = resolve(await findConfigFile());
     const { raw } = parseYaml(await readFile(file, 'utf8'), process.env);
-    const bind = (raw as { admin?: { bind?: unknown } } | undefined)?.admin?.bind;
+    const written = (raw as { admin?: { bind?: unknown } } | undefined)?.admin?.bind;
+    const path = (written as { path?: unknown } | undefined)?.path;
+    const bind = path === undefined ? written : `unix:${path}`;
     if (typeof bind !== 'string' || parseEndpoint(bind) === undefined) return undefined;
     return bind.startsWith('unix:') ? `unix:${resolve(dirname(file), bind.slice(5))}` : bind;
   } catch {

@@ -13,14 +13,14 @@ const flags = [
 
 /** What has no counterpart and needs none. */
 const idle = [
-  'id|name|nice|process|thread|shards|backlog|tfo|defer-accept|transparent|level|severity-output|tcp-ut|mss|group|gid|user|uid|mode',
+  'id|name|nice|process|thread|shards|backlog|tfo|defer-accept|transparent|level|severity-output|tcp-ut|mss',
   'no-sslv3|no-tlsv10|no-tlsv11|prefer-client-ciphers|expose-fd|no-ca-names|v4v6|proto|allow-0rtt|no-alpn|tls-tickets|guid-prefix|cc',
 ]
   .join('|')
   .split('|');
 
 export const carried =
-  /^(ssl|crt|crt-list|ca-file|ca-verify-file|crl-file|verify|alpn|ciphers|ciphersuites|curves|ecdhe|ssl-(min|max)-ver|force-tlsv1[23]|no-tlsv1[23]|no-tls-tickets|accept-proxy|v6only|strict-sni|default-crt|maxconn|no-strict-sni)$/;
+  /^(ssl|crt|crt-list|ca-file|ca-verify-file|crl-file|verify|alpn|ciphers|ciphersuites|curves|ecdhe|ssl-(min|max)-ver|force-tlsv1[23]|no-tlsv1[23]|no-tls-tickets|accept-proxy|v6only|strict-sni|default-crt|maxconn|no-strict-sni|mode|user|uid|group|gid)$/;
 
 /** Words with their values. `sources`: certificates, and lists of them, in order; `isDefault` for those of any name. */
 export type Words = {
@@ -49,10 +49,8 @@ export function tellStrange(options: Options, line: Line, notes: Notes): boolean
   return isStrange;
 }
 
-const fileMode = 'who may reach a unix socket is up to the directory that it is in';
 /** What does the same, elsewhere. */
 const instead: ReadonlyMap<string, string> = new Map([
-  ...['mode', 'user', 'uid', 'group', 'gid'].map((option) => [option, fileMode] as const),
   ['process', 'see `workers`'],
   ['thread', 'see `workers`'],
   ['name', 'see `name` of routes, and the name of the listener'],

@@ -11,6 +11,8 @@ import type { Options } from './tls.ts';
 export type Bind = {
   readonly line: Line;
   readonly addresses: readonly string[];
+  /** Of its unix sockets, as they are written; undefined: they are as the umask has it. */
+  readonly rights: object | undefined;
   readonly ports: readonly number[];
   readonly acceptsProxyHeader: boolean;
   readonly onlyIpv6: boolean;
@@ -39,6 +41,7 @@ export function readBind(
   return {
     line,
     addresses: addresses.map(({ text }) => text),
+    rights: rightsIn(options, line, notes),
     ports: addresses.flatMap(({ port }) => port ?? []),
     acceptsProxyHeader: options.has('accept-proxy'),
     onlyIpv6: options.has('v6only'),
@@ -49,3 +52,26 @@ export function readBind(
       : undefined,
   };
 }
+
+/** Without a mode HAProxy's sockets are as the umask has it. What cannot be written here lets in nobody else. */
+function rightsIn(options: Options, line: Line, notes: Notes): object | undefined {
+  const word = (pattern: RegExp, ...names: string[]) => {
+    const name = names.find((one) => options.has(one));
+    const value = name === undefined ? undefined : options.get(name)?.value;
+    if (value === undefined || pattern.test(value)) return value;
+    notes.notCarried(line, `${name} ${value}`, 'there is no such value here', 'see `bind` of listeners');
+    return null;
+  };
+  const mode = word(/^0?[0-7]{3}$/, 'mode');
+  const owner = word(account, 'user', 'uid');
+  const group = word(account, 'group', 'gid');
+  if (mode === undefined && owner === undefined && group === undefined) return undefined;
+  const isWhole = mode !== null && owner !== null && group !== null;
+  return {
+    mode: isWhole ? (mode ?? '755').padStart(4, '0') : '0600',
+    ...(owner && { owner }),
+    ...(group && { group }),
+  };
+}
+
+const account = /^[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?$/;

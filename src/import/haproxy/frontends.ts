@@ -86,13 +86,18 @@ function addListener(
 }
 
 /** `[::]` takes IPv4 as well, so that an address of IPv4 beside it would be taken twice. */
-function addressesOf(group: readonly Bind[]): string | string[] {
+function addressesOf(group: readonly Bind[]): unknown {
   const all = [...new Set(group.flatMap(({ addresses }) => addresses))];
   const addresses = all.filter((address) => {
     const port = /^\d+\.\d+\.\d+\.\d+:(\d+)$/.exec(address)?.[1];
     return port === undefined || !all.includes(`[::]:${port}`);
   });
-  return addresses.length === 1 ? (addresses[0] ?? '') : addresses;
+  const written = addresses.map((address) => {
+    const rights = group.find((bind) => bind.addresses.includes(address))?.rights;
+    const isUnix = address.startsWith('unix:');
+    return isUnix && rights ? { path: address.slice('unix:'.length), ...rights } : address;
+  });
+  return written.length === 1 ? written[0] : written;
 }
 
 function limits(proxy: ProxySection, group: readonly Bind[], { maxconn, notes }: FrontendParts): object {

@@ -117,6 +117,7 @@ const instead: ReadonlyMap<string, string> = new Map([
   ['daemon', 'systemd or a container runs it in the background'],
   ['master-worker', 'a supervisor and its workers always run'],
   ['pidfile', 'systemd knows the process; or write `$!` of the shell'],
+  ['unix-bind', 'see `bind` of listeners: a unix socket has its mode, owner and group there'],
   ['stats', 'see `admin`: status, metrics for Prometheus, a live page, and `penstock top`'],
   ['mode', 'all is in mode tcp here'],
   ['http-check', 'there are no checks by HTTP here, see `health_check`'],
