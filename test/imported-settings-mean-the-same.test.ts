@@ -339,7 +339,19 @@ backend c
     '*: refused',
     'undefined: b',
   ]);
-  // A map has a default for names only.
+  // A map has a default for names only, and whoever it leads nowhere gets to the default backend at once.
+  assert.deepEqual(
+    names(
+      'use_backend %[req.ssl_sni,lower,map(names.map,none)]\n  use_backend b if TRUE\n  default_backend c',
+    ),
+    ['a.example: b', 'undefined: c'],
+  );
+  assert.deepEqual(
+    names(
+      'use_backend %[req.ssl_sni,lower,map(names.map)] if { src 10.0.0.0/8 }\n  use_backend b if TRUE\n  default_backend c',
+    ),
+    ['a.example: b', 'a.example: b', 'undefined: c', 'undefined: b'],
+  );
   assert.deepEqual(names('use_backend %[req.ssl_sni,lower,map(names.map,c)]'), ['a.example: b', '*: c']);
 });
 

@@ -30,8 +30,8 @@ export type Condition =
   | { readonly kind: 'unknown' };
 
 export type Action<Target> =
-  /** Leave these rules and go on with the next stage. */
-  | { readonly kind: 'next' }
+  /** Leave these rules and go on with the next stage; `keeps` from the rest of them whoever it might concern. */
+  | { readonly kind: 'next'; readonly keeps?: true }
   | { readonly kind: 'deny' }
   /** `guard`: rules of the target's own, which come before. */
   | { readonly kind: 'to'; readonly target: Target; readonly guard?: readonly Rule<Target>[] };
@@ -99,7 +99,7 @@ function walk<Target>(
     if (met === 'never') continue;
     const rest = () => [rules.slice(index + 1), ...later];
     entries.push(...follow(rule, met, rest, later, context));
-    if (met.always && !(met.unknown && rule.action.kind === 'next')) return entries;
+    if (met.always && !(met.unknown && isPassable(rule))) return entries;
   }
   return [...entries, ...walk(later, path, context)];
 }
@@ -121,8 +121,7 @@ function follow<Target>(
   }
   if (met.unknown || met.lacking) {
     context.onUnknown(rule, context.situation.clients);
-    // Not to be let past the rules that follow is the stricter of the two.
-    return action.kind === 'next' ? [] : denied(rule.text);
+    return isPassable(rule) ? [] : denied(rule.text);
   }
   if (action.kind === 'deny') return denied(rule.text);
   if (action.kind === 'next') return walk(later, met.path, context);
@@ -130,6 +129,11 @@ function follow<Target>(
   if (action.guard === undefined) return [arrived];
   const arrive: Rule<Target> = { ...rule, when: [], action: { kind: 'to', target: action.target } };
   return walk([action.guard, [arrive]], met.path, context);
+}
+
+/** Not to be let past the rules that follow is the stricter of the two. */
+function isPassable<Target>({ action }: Rule<Target>): boolean {
+  return action.kind === 'next' && action.keeps !== true;
 }
 
 type Met = {
@@ -234,8 +238,10 @@ function bothDemands(a: Demand, b: Demand): Demand | undefined {
   return undefined;
 }
 
-/** What comes after an entry that takes everyone is never reached; denials at the end need no words but the first. */
+/** What comes after an entry that takes everyone, or just the same clients, is never reached. */
 function withoutRest<Target>(entries: Entry<Target>[]): Entry<Target>[] {
-  const last = entries.findIndex(({ from, alpn }) => isEverywhere(from) && alpn === undefined);
-  return last === -1 ? entries : entries.slice(0, last + 1);
+  const whom = entries.map(({ from, alpn }) => JSON.stringify([from, alpn]));
+  const reached = entries.filter((_, index) => whom.indexOf(whom[index] ?? '') === index);
+  const last = reached.findIndex(({ from, alpn }) => isEverywhere(from) && alpn === undefined);
+  return last === -1 ? reached : reached.slice(0, last + 1);
 }

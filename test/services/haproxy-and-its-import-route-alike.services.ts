@@ -48,6 +48,11 @@ const cases: Readonly<Record<string, Case>> = {
   'any name that is shut out': { port: 'named', sni: 'mapped.example', from: '127.0.0.66' },
   'a name, where none is asked for': { port: 'nameless', sni: 'near.example' },
   'no name, where none is asked for': { port: 'nameless' },
+  'a name that a map without a default has not': {
+    port: 'nameless',
+    sni: 'near.example',
+    from: '127.0.0.67',
+  },
   'a name that a map has': { port: 'nameless', sni: 'mapped.example' },
   'plain TCP': { port: 'plain' },
   'plain TCP from an address that is shut out': { port: 'plain', from: '127.0.0.66' },
@@ -155,7 +160,10 @@ frontend nameless
   tcp-request inspect-delay 2s
   tcp-request content accept if { req.ssl_hello_type 1 }
   use_backend tls unless { req_ssl_sni -m found }
-  use_backend %[req.ssl_sni,lower,map(names.map,refusing)]
+  use_backend %[req.ssl_sni,lower,map(names.map)] if { src 127.0.0.67 }
+  use_backend %[req.ssl_sni,lower,map(names.map,refusing)] unless { src 127.0.0.67 }
+  use_backend refusing if TRUE
+  default_backend tls
 
 listen plain
   bind 127.0.0.1:${ports.plain}

@@ -37,15 +37,13 @@ export function frontendRules(
     guards.set(backend, guard);
     return { kind: 'to', target: backend, ...(guard.length > 0 && { guard }) };
   };
-  const choices = [
-    ...proxy
-      .every('use_backend')
-      .flatMap((line) => backendRules(line, conditions.of, backends, to, notes, surroundings)),
-    ...defaultRules(proxy, backends, to, notes),
-  ];
+  const choices = proxy
+    .every('use_backend')
+    .flatMap((line) => backendRules(line, conditions.of, backends, to, notes, surroundings));
+  const defaults = defaultRules(proxy, backends, to, notes);
   return {
     connection: connection.flatMap(compile),
-    stages: [requests('session').flatMap(compile), requests('content').flatMap(compile), choices],
+    stages: [requests('session').flatMap(compile), requests('content').flatMap(compile), choices, defaults],
     proxied,
   };
 }
@@ -171,11 +169,13 @@ function backendRules(
     );
     return rules(both(alternatives, [{ kind: 'unknown' }]), { kind: 'deny' }, line);
   }
-  return mapped.flatMap(({ when, backend }) => {
+  // HAProxy then looks at no further use_backend: where there is no such backend, the default takes the client.
+  const toDefault: Action<Target> = { kind: 'next', keeps: true };
+  const chosen = mapped.flatMap(({ when, backend }) => {
     const found = backends.get(`${before}${backend}${after}`);
-    // HAProxy goes on with the next rule where the name is of no backend.
-    return found ? rules(both(alternatives, when), to(found), line) : [];
+    return rules(both(alternatives, when), found ? to(found) : toDefault, line);
   });
+  return [...chosen, ...rules(alternatives, toDefault, line)];
 }
 
 function both(alternatives: Alternatives, when: readonly Condition[]): Alternatives {
