@@ -21,6 +21,18 @@ export function normalizeAddress(address: string): string {
   return new URL(`http://[${bare}]`).hostname.slice(1, -1);
 }
 
+/**
+ * Whether a text is what a client that was given an address may send as its server name, though it is none (RFC 6066 §3): an
+ * IPv6 address, in brackets or not, or a name or address with a port. All of them have a colon, which no name has.
+ */
+export function isAddressForName(text: string): boolean {
+  if (isIPv6(text)) return !text.includes('%');
+  const [, inBrackets, name, port] = addressForName.exec(text) ?? [];
+  return inBrackets === undefined ? name !== undefined && port !== undefined : isIPv6(inBrackets);
+}
+
+const addressForName = /^(?:\[([0-9a-f:.]+)\]|([a-z0-9_-]+(?:\.[a-z0-9_-]+)*))(?::(\d{1,5}))?$/i;
+
 /** What per-address limits count by: an IPv4 address, or the /64 of an IPv6 one. Takes a normalized address. */
 export function limitKey(address: string): string {
   if (!address.includes(':')) return address;

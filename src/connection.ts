@@ -19,6 +19,7 @@ import { createHelloReader } from './peek/client-hello.ts';
 import { ja4 } from './peek/ja4.ts';
 import { Peek } from './peek/peek.ts';
 import { readOpening, readProxyHeader } from './preamble.ts';
+import { hostNameOf } from './route/server-name.ts';
 import type { Listener, Route } from './service.ts';
 import { Splice, type SpliceEnd } from './splice/splice.ts';
 import { readPreamble } from './starttls/postgres.ts';
@@ -151,7 +152,14 @@ function hintOfNoRoute({ record, listener }: Connection): string {
   if (record.sni === undefined) {
     return 'the client sent no server name (SNI), as with an address in place of a name; a route without `sni` would take it';
   }
-  return `\`penstock explain --listener ${listener.name}\` with --sni and that name says why`;
+  const explain = `\`penstock explain --listener ${listener.name}\` with --sni and that name says why`;
+  if (hostNameOf(record.sni) === undefined) {
+    return `an address or a port is no server name: have the client send the name alone (a route without \`sni\` would take it); ${explain}`;
+  }
+  if (!record.sni.includes('.')) {
+    return `a name of one label, as from a search domain or a hosts file: have the client connect by the full name; ${explain}`;
+  }
+  return explain;
 }
 
 function describeClient({ record, hello }: Connection): string {
@@ -172,7 +180,7 @@ async function connectSides(
   raw.once('close', onClose);
   const opened = openClient(connection, route, peek);
   const options = {
-    sni: record.sni,
+    sni: hostNameOf(record.sni),
     passthrough: route.kind === 'passthrough',
     wildcardLabel,
     signal: gone,
@@ -202,7 +210,7 @@ async function connectSides(
     connection.undo.push(closeWhenDown(connection, dialled.endpoint));
   }
   if (connection.listener.config.starttls === 'postgres') {
-    const session = { outbound: route.outbound, endpoint: dialled.endpoint, sni: record.sni };
+    const session = { outbound: route.outbound, endpoint: dialled.endpoint, sni: options.sni };
     connection.undo.push(connection.listener.cancels.add(session, record.client.address));
   }
   return { client, upstream: dialled.prepared.stream };

@@ -1,5 +1,6 @@
 /** A client as a check of the user's own is told of it. */
 import type { Connection } from './connection-state.ts';
+import { hostNameOf } from './route/server-name.ts';
 import { describeForAuthorize } from './tls/authorize.ts';
 import type { ClientIdentity } from './tls/client-identity.ts';
 
@@ -8,7 +9,7 @@ export function identityOf({ record, clientCert, listener }: Connection): Client
   return {
     listener: listener.name,
     route: record.route ?? '',
-    sni: record.sni,
+    sni: hostNameOf(record.sni),
     alpn: record.alpn,
     ja4: record.ja4,
     client: record.client,

@@ -50,6 +50,9 @@ test('names are compared in lower case and without the trailing dot', () => {
   assert.equal(named('a'), 'a');
   assert.equal(named('_srv-1.xn--bcher-kva.example'), '_srv-1.xn--bcher-kva.example');
   assert.equal(named('192.0.2.1'), '192.0.2.1');
+  for (const address of ['2001:db8::1', '[2001:db8::1]:443', 'db.example:5432']) {
+    assert.equal(named(address.toUpperCase()), address, 'no name, but what some clients send for one');
+  }
   const longest = `${'a.'.repeat(126)}a`;
   assert.equal(longest.length, 253);
   assert.equal(named(longest), longest);
@@ -119,7 +122,9 @@ const malformed: Record<string, () => Buffer> = {
   'a name with a line feed': () => hello({ extensions: [serverName('a\nb')] }),
   'a name with a bracket': () => hello({ extensions: [serverName('a[b')] }),
   'a name that is not ASCII': () => hello({ extensions: [serverName('b\xfccher.example')] }),
-  'an IPv6 address for a name': () => hello({ extensions: [serverName('2001:db8::1')] }),
+  'an IPv6 address with a zone for a name': () => hello({ extensions: [serverName('fe80::1%1')] }),
+  'a name with a port over 5 digits': () => hello({ extensions: [serverName('a.example:123456')] }),
+  'a name with an empty port': () => hello({ extensions: [serverName('a.example:')] }),
   'an empty ALPN extension': () => hello({ extensions: [empty(16)] }),
   'an empty ALPN list': () => hello({ extensions: [protocols()] }),
   'an empty ALPN name': () => hello({ extensions: [protocols('h2', '')] }),

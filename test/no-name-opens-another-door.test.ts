@@ -14,7 +14,7 @@ import {
   supportedVersions,
   vector,
 } from './support/client-hellos.ts';
-import { tlsTalk } from './support/clients.ts';
+import { echoUpstream, tlsTalk } from './support/clients.ts';
 import { eventually } from './support/eventually.ts';
 import { rawClient } from './support/raw-client.ts';
 import { startTerminating, visit } from './support/terminating.ts';
@@ -99,11 +99,15 @@ const refused: Record<string, Extension[]> = {
   'a line break': [serverName('strict.example\r\n')],
   'a star': [serverName('*.example')],
   'a slash': [serverName('other.example/strict.example')],
-  'a port': [serverName('strict.example:443')],
+  'a port that is none': [serverName('strict.example:https')],
+  'a port of an empty name': [serverName(':443')],
+  'a port, and a name behind it': [serverName('other.example:443.strict.example')],
+  'two ports': [serverName('strict.example:443:443')],
   'UTF-8': [serverName(Buffer.from('strícṭ.example'))],
   'a full stop of Japanese': [serverName(Buffer.from('strict。example'))],
-  'an IPv6 address': [serverName('2001:db8::1')],
-  'an IPv6 address in brackets': [serverName('[2001:db8::1]')],
+  'an IPv6 address with a zone': [serverName('fe80::1%strict.example')],
+  'a name in brackets': [serverName('[strict.example]')],
+  'half an IPv6 address in brackets': [serverName('[2001:db8::1')],
   '255 bytes': [serverName(long.slice(0, 255))],
   '254 bytes that end in no dot': [serverName(`${long.slice(0, 253)}a`)],
   '16,000 bytes': [serverName('a.'.repeat(8000))],
@@ -126,6 +130,70 @@ for (const [what, extensions] of Object.entries(refused)) {
     assert.equal(proxy.upstream.accepted, 0);
   });
 }
+
+/** What a client that was given an address, or a port with the name, may send; nothing of it is a name (RFC 6066 §3). */
+const addresses = [
+  '2001:db8::1',
+  '::',
+  '::ffff:192.0.2.1',
+  '[2001:DB8::1]',
+  '[2001:db8::1]:5432',
+  '192.0.2.1:5432',
+  'strict.example:443',
+  'Below.STRICT.example:443',
+];
+
+test('an address or a port for a name leads to the route without `sni`, and is a name for nothing', async (t) => {
+  const behind = await echoUpstream(t);
+  const proxy = await startTerminating(t, {
+    ...scene,
+    listeners: {
+      one: [...scene.listeners.one, { name: 'wild', sni: '*.0.2.1' }],
+      checked: [{ name: 'asks', tls: { client_auth: { authority: 'clients', authorize: 'authorize.mjs' } } }],
+      resold: [{ name: 'resold', upstream: 'named' }],
+    },
+    files: { 'authorize.mjs': 'export default ({ sni }) => sni === undefined;\n' },
+    upstreams: { named: { endpoints: [`127.0.0.1:${behind.port}`], tls: { server_name: '{sni}' } } },
+  });
+  for (const servername of addresses) {
+    const sender = rawClient(t, proxy.port('one'));
+    const tls = await tls13Client(sender, { servername });
+    assert.equal(tls.asksCertificate, false);
+    sender.socket.write(Buffer.concat([tls.finish(), tls.seal(23, Buffer.from('ping'))]));
+    sender.socket.end();
+    const line = await proxy.connectionLine(
+      ({ sni, listener }) => sni === servername.toLowerCase() && listener === 'one',
+    );
+    assert.deepEqual([line['route'], line['code']], ['open', undefined], servername);
+  }
+  for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+    const servername = 'strict.example:443';
+    const { talk } = await visit(proxy, proxy.port('checked'), { servername, version, credential: client });
+    assert.equal(talk.text, 'ping', 'a check of its own is given no name');
+    const { line } = await visit(proxy, proxy.port('resold'), { servername, version });
+    assert.equal(line['code'], 'ERR_UPSTREAM_TLS');
+    assert.match(String(line['error']), /server_name is \{sni\}, and the client sent no server name/);
+  }
+});
+
+test('a port for a name is no way around the name, where a server behind takes the one for the other', async (t) => {
+  const proxy = await startTerminating(t, {
+    listeners: {
+      one: [
+        { name: 'closed', sni: 'closed.example', deny: true },
+        { name: 'closed-below', sni: '*.closed.example', deny: true },
+        { name: 'through', tls: 'passthrough' },
+      ],
+    },
+  });
+  for (const name of ['closed.example', 'a.closed.example']) {
+    const { line } = await visit(proxy, proxy.port(), { servername: `${name}:443` });
+    assert.deepEqual([line['code'], line['route']], ['ERR_NO_ROUTE', undefined]);
+  }
+  assert.equal(proxy.upstream.accepted, 0);
+  const { line } = await visit(proxy, proxy.port(), { servername: 'other.example:443' });
+  assert.equal(line['route'], 'through');
+});
 
 test('an IPv4 address and 253 bytes are names like others, and no name is none', async (t) => {
   const proxy = await startTerminating(t, scene);

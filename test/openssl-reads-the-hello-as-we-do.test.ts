@@ -112,6 +112,16 @@ test('hellos whose names and protocols were tampered with', async (t) => {
   const name = fc.oneof(
     fc.domain(),
     fc.domain().map((domain) => `${domain.toUpperCase()}.`),
+    fc.ipV6(),
+    fc
+      .tuple(
+        fc.oneof(
+          fc.domain(),
+          fc.ipV6().map((address) => `[${address}]`),
+        ),
+        fc.nat(65_535),
+      )
+      .map((parts) => parts.join(':')),
     fc.string({ unit: 'binary-ascii', minLength: 1, maxLength: 12 }),
   );
   const tampering = fc.record({

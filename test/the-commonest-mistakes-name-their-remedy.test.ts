@@ -289,6 +289,18 @@ describe('told by the log when the first client meets it:', () => {
       error: /no route of l takes the server name orders\.example/,
       hint: /`penstock explain --listener l` with --sni and that name says why/,
     },
+    'a client that asks for a name with a port': {
+      meet: talk({ servername: 'db.example:5432' }),
+      code: 'ERR_NO_ROUTE',
+      error: /no route of l takes the server name db\.example:5432/,
+      hint: /an address or a port is no server name: have the client send the name alone/,
+    },
+    'a client that asks for a short name': {
+      meet: talk({ servername: 'db' }),
+      code: 'ERR_NO_ROUTE',
+      error: /no route of l takes the server name db$/,
+      hint: /a name of one label, as from a search domain or a hosts file: have the client connect by the full name/,
+    },
     'a client without a certificate': {
       listener: { routes: [clientAuth()] },
       code: 'ERR_CLIENT_CERT_REQUIRED',

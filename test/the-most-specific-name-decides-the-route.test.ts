@@ -52,6 +52,10 @@ const table: [string, Partial<RouteQuery>, number | undefined, string?][] = [
   ['deny before allow', { sni: 'old.example.com' }, 6],
   ['an empty label', { sni: '.example.com' }, undefined],
   ['an empty label within', { sni: 'a..example.com' }, undefined],
+  ['an IPv6 address is for no name', { sni: '2001:db8::1' }, 0],
+  ['a port is for no name', { sni: 'other.test:443' }, 0],
+  ['a port, which may be read as a name with a route', { sni: 'old.example.com:443' }, undefined],
+  ['a port, which may be read as a name within a wildcard', { sni: 'a.example.com:443' }, undefined],
   ['a plain client has no route here', { plain: true }, undefined],
 ];
 
@@ -136,6 +140,24 @@ test('`*` is any name, less specific than all others and more than none', () => 
   assert.equal(alone.match(clientOf({ sni: 'a.test' }))?.index, 0);
   assert.equal(alone.match(clientOf({})), undefined);
   assert.equal(alone.match(clientOf({ plain: true })), undefined);
+});
+
+test('an address or a port for a name takes the routes that terminate TLS for any name', () => {
+  const terminating = buildRouter([{ ...through, tls: { certificates: ['own'] } as never }, ...routes]);
+  for (const sni of [
+    '2001:db8::1',
+    '::ffff:192.0.2.1',
+    '[::1]:443',
+    'a.example.com:443',
+    'old.example.com:443',
+  ]) {
+    assert.deepEqual(terminating.match(clientOf({ sni })), { index: 0, wildcardLabel: undefined });
+  }
+  const failed = createConsidering(routes)(clientOf({ sni: 'old.example.com:443' })).map((one) => one.failed);
+  assert.deepEqual(
+    failed,
+    routes.map(() => 'sni'),
+  );
 });
 
 test('explain: each route says what failed first, in order of precedence', () => {

@@ -1,9 +1,13 @@
 /** Reads a ClientHello, strictly: what is routed on must be what every TLS stack behind would read (RFC 8446 §4.1.2). */
+import { isAddressForName } from '../address.ts';
 import { ProxyError } from '../errors.ts';
 
 /** What a ClientHello says. Numbers are as on the wire, in the client's order, GREASE (RFC 8701) included. */
 export type ClientHello = {
-  /** The server_name (with ECH the outer one): lower case, without a trailing dot, [a-z0-9._-]; may be an IPv4 address. */
+  /**
+   * The server_name (with ECH the outer one): lower case, without a trailing dot, [a-z0-9._-]; may be an IPv4 address. If it
+   * has a colon it is no name, but an IPv6 address or something with a port (see `isAddressForName`).
+   */
   readonly sni: string | undefined;
   /** The protocols offered, the preferred one first, each byte a character (latin1). [] when the extension is absent. */
   readonly alpn: readonly string[];
@@ -233,8 +237,11 @@ function readHostName(message: Buffer, start: number, withDotEnd: number): strin
   let previous = dot;
   for (let at = start; at < end; at++) {
     const byte = message[at]!;
-    if (!isNameByte(byte))
+    if (!isNameByte(byte)) {
+      const text = message.toString('latin1', start, end).toLowerCase();
+      if (isAddressForName(text)) return text;
       throw invalid(`server_name holds the byte 0x${byte.toString(16).padStart(2, '0')}`);
+    }
     if (byte === dot && previous === dot) throw invalid('server_name has an empty label');
     previous = byte;
   }

@@ -8,7 +8,7 @@ import type { BlockList } from 'node:net';
 import { blockList, inBlockList } from '../address.ts';
 import type { RouteConfig } from '../config/schema.ts';
 import { isFor } from './kinds.ts';
-import { everyName, isLabels, normalizeServerName, wildcardSuffix } from './server-name.ts';
+import { everyName, hostNameOf, isLabels, normalizeServerName, wildcardSuffix } from './server-name.ts';
 
 /** What is known of a client once its ClientHello was read. */
 export type RouteQuery = {
@@ -41,7 +41,9 @@ export function buildRouter(routes: readonly RouteConfig[]): Router {
   return {
     match(query) {
       const { rules, wildcardLabel } = mostSpecific(table, query);
+      const mayPass = mayPassOn(table, query);
       for (const rule of rules) {
+        if (!mayPass && rule.route.tls === 'passthrough') continue;
         if (failedCondition(rule, query) === undefined) return { index: rule.index, wildcardLabel };
       }
       return undefined;
@@ -59,10 +61,11 @@ export function createConsidering(routes: readonly RouteConfig[]): Considering {
   const router = buildRouter(routes);
   return (query) => {
     const chosen = mostSpecific(table, query).specificity;
+    const mayPass = mayPassOn(table, query);
     const taken = router.match(query)?.index;
     const judge = (rule: Rule, specificity: number): Failure | undefined => {
       if (!isFor(rule.route, query.plain)) return 'tls';
-      if (specificity === notNamed) return 'sni';
+      if (specificity === notNamed || (!mayPass && rule.route.tls === 'passthrough')) return 'sni';
       if (specificity < chosen) return 'specificity';
       return failedCondition(rule, query) ?? (rule.index === taken ? undefined : 'order');
     };
@@ -169,13 +172,24 @@ function addRule(table: Map<string, Rule[]>, name: string, alone: Rule[]): void 
 
 function mostSpecific(table: Table, { sni, plain }: RouteQuery): Candidates {
   if (plain) return all(table.plain, anyOrNone);
-  if (sni === undefined) return all(table.unnamed, anyOrNone);
-  const name = normalizeServerName(sni);
+  const named = hostNameOf(sni);
+  if (named === undefined) return all(table.unnamed, anyOrNone);
+  const name = normalizeServerName(named);
   const rules = table.exact.get(name);
   if (rules) return { rules, wildcardLabel: undefined, specificity: exactly };
   const wildcard = longestWildcard(table, name);
   if (wildcard) return wildcard;
   return table.named.length > 0 ? all(table.named, anyName) : all(table.unnamed, anyOrNone);
+}
+
+/**
+ * Whether a server behind a passthrough route may see the client's server name. nginx takes `a.example:443` for a.example: if
+ * that has a route of its own, `deny` perhaps, there must be no way around it.
+ */
+function mayPassOn(table: Table, query: RouteQuery): boolean {
+  const { sni, plain } = query;
+  if (plain || sni === undefined || hostNameOf(sni) !== undefined) return true;
+  return mostSpecific(table, { ...query, sni: sni.slice(0, sni.indexOf(':')) }).specificity <= anyOrNone;
 }
 
 function all(rules: readonly Rule[], specificity: number): Candidates {

@@ -6,6 +6,11 @@ export function normalizeServerName(name: string): string {
   return lower.endsWith('.') ? lower.slice(0, -1) : lower;
 }
 
+/** A client's server name, if it is one: an IPv6 address or `host:port`, which some send, is no name for anything. */
+export function hostNameOf(sni: string | undefined): string | undefined {
+  return sni?.includes(':') ? undefined : sni;
+}
+
 /** The pattern of any name at all, but not of none. */
 export const everyName = '*';
 

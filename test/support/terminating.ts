@@ -14,7 +14,11 @@ export const serverCredential: Credential = await serverAuthority.issue({
 });
 
 /** A route; unless it says otherwise it terminates with the certificate above, before the echoing upstream. */
-export type RouteParts = { readonly sni?: string; readonly tls?: object; readonly [key: string]: unknown };
+export type RouteParts = {
+  readonly sni?: string;
+  readonly tls?: object | 'passthrough';
+  readonly [key: string]: unknown;
+};
 
 /** Texts in PEM. */
 export type AuthorityParts = { readonly ca: string; readonly crl?: string };
@@ -76,7 +80,7 @@ export function sceneConfig(scene: Scene, upstreamPort: number) {
 
 function routeOf({ tls, ...route }: RouteParts): object {
   if (route['deny']) return route;
-  return { upstream: 'echo', ...route, tls: { certificates: ['own'], ...tls } };
+  return { upstream: 'echo', ...route, tls: tls === 'passthrough' ? tls : { certificates: ['own'], ...tls } };
 }
 
 /** One connection: what the client saw, and what the proxy wrote of it. One at a time. */

@@ -2,7 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { normalizeAddress } from '../../address.ts';
+import { isAddressForName, normalizeAddress } from '../../address.ts';
 import { pemBlocks } from '../../config/files.ts';
 import { systemCode } from '../../errors.ts';
 import { normalizeServerName } from '../../route/server-name.ts';
@@ -75,7 +75,7 @@ const namePattern = /^(?=.{1,253}$)[a-z0-9_-]+(\.[a-z0-9_-]+)*$/;
 
 function serverName(text: string): string {
   const name = normalizeServerName(text);
-  if (namePattern.test(name)) return name;
+  if (namePattern.test(name) || isAddressForName(name)) return name;
   throw new UsageError(
     `--sni ${text}: expected a name such as orders.example.com; without --sni the client sends none`,
   );

@@ -2,6 +2,7 @@
 import type { LoadedAuthority } from '../../config/load.ts';
 import type { ClientAuthConfig } from '../../config/schema.ts';
 import { ProxyError } from '../../errors.ts';
+import { hostNameOf } from '../../route/server-name.ts';
 import { type Authorizer, createAuthorizer, describeForAuthorize } from '../../tls/authorize.ts';
 import type { ClientCert } from '../../tls/client-auth.ts';
 import { foreseeClientAuth } from '../../tls/foresee.ts';
@@ -40,7 +41,7 @@ export function createJudge(): Judge {
       await authorizer.ready();
       await authorizer.check({
         ...place,
-        sni: client.sni,
+        sni: hostNameOf(client.sni),
         ja4: client.ja4,
         client: { address: client.address ?? '', port: 0 },
         certificate: cert && describeForAuthorize(cert),

@@ -24,6 +24,9 @@ export function whyNotTaken(
         ? 'the client speaks no TLS, the route is for clients that do'
         : 'the client speaks TLS, the route is for plain clients';
     case 'sni':
+      if (route.sni === undefined) {
+        return `servers that it passes clients on to may read ${client.sni} as a name that has routes of its own`;
+      }
       return (
         unlike('asks for no name', 'asks for', client.sni, route.sni) +
         (route.wildcard === 'one_label' ? ' (`*` is one label)' : '')

@@ -9,6 +9,7 @@ import type {
   UpstreamTlsConfig,
 } from '../../config/schema.ts';
 import { ProxyError } from '../../errors.ts';
+import { hostNameOf } from '../../route/server-name.ts';
 import { serverNameFor } from '../../tls/upstream-name.ts';
 import { createBalancer } from '../../upstream/balance.ts';
 import {
@@ -88,7 +89,7 @@ function expand(
         ? target
         : hostTarget(
             expandTemplate(target.host, {
-              sni: client.sni,
+              sni: hostNameOf(client.sni),
               wildcardLabel,
               clientAddress: client.address ?? '',
             }),
@@ -98,7 +99,7 @@ function expand(
     return {
       entry,
       endpoint,
-      serverName: tls && serverNameFor(tls, `upstreams.${name}.tls`, endpoint.host, client.sni),
+      serverName: tls && serverNameFor(tls, `upstreams.${name}.tls`, endpoint.host, hostNameOf(client.sni)),
     };
   } catch (error) {
     if (!(error instanceof ProxyError)) throw error;
@@ -112,7 +113,7 @@ function inOrder(
   { balance, hash_on, resolve }: UpstreamConfig,
   { sni, address }: AssumedClient,
 ): { order: readonly Endpoint[]; exact: boolean } {
-  const key = hash_on === 'sni' && sni !== undefined ? sni : address;
+  const key = (hash_on === 'sni' ? hostNameOf(sni) : undefined) ?? address;
   const isSpread =
     resolve.each_address &&
     endpoints.some(({ target }) => !('path' in target) && target.address === undefined);
@@ -162,8 +163,9 @@ function describeTls(tls: UpstreamTlsConfig, loaded: LoadedConfig) {
 
 /** `value`: what is known of it before the handshake; `sent`: whether this client has any. */
 function describeHeader({ version, tlvs }: ProxyProtocolOut, { client, action, agreedAlpn }: Circumstances) {
+  const name = hostNameOf(client.sni);
   const known = {
-    authority: { value: client.sni ?? null, sent: client.sni !== undefined },
+    authority: { value: name ?? null, sent: name !== undefined },
     alpn: { value: agreedAlpn ?? null, sent: agreedAlpn !== undefined },
     ssl: { value: null, sent: action === 'terminate' },
     unique_id: { value: null, sent: true },

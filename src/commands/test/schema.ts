@@ -1,7 +1,7 @@
 /** The file of expectations that `penstock test` reads. */
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { normalizeAddress } from '../../address.ts';
+import { isAddressForName, normalizeAddress } from '../../address.ts';
 import { alpnName } from '../../config/tls-schema.ts';
 import { oneOrMore, path } from '../../config/values.ts';
 import { connectionCodes } from '../../errors.ts';
@@ -20,7 +20,7 @@ const serverName = z
   .string()
   .transform(normalizeServerName)
   .refine(
-    (text) => /^(?=.{1,253}$)[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(text),
+    (text) => /^(?=.{1,253}$)[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(text) || isAddressForName(text),
     'expected the name that a client asks for, such as orders.example.com',
   );
 
