@@ -3,12 +3,19 @@
  * loaded: what could not serve is a fault, what will soon trouble someone a warning.
  */
 import assert from 'node:assert/strict';
+import { execSync } from 'node:child_process';
 import { createPrivateKey } from 'node:crypto';
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { loadConfig } from '../src/config/load.ts';
-import { type Authority, type Credential, createAuthority, selfSigned } from './support/certificates.ts';
+import {
+  type Authority,
+  type Credential,
+  createAuthority,
+  selfSigned,
+  temporaryDirectory,
+} from './support/certificates.ts';
 import { load } from './support/configuration.ts';
 import { ocspResponse } from './support/ocsp.ts';
 
@@ -144,7 +151,7 @@ certificates:
       'penstock.yaml:3:47 certificates.missing.ocsp: no.ocsp does not exist; paths are relative to the file that names them',
       'penstock.yaml:3:77 certificates.missing.key_passphrase_file: no.pass does not exist; paths are relative to the file that names them',
       'penstock.yaml:4:22 certificates.directory.cert: tls is a directory',
-      `penstock.yaml:5:17 certificates.text.cert: text holds no PEM certificate; ${pem} CERTIFICATE-----; \`openssl x509 -inform DER\` converts`,
+      `penstock.yaml:5:17 certificates.text.cert: text holds no PEM certificate; ${pem} CERTIFICATE-----`,
       `penstock.yaml:5:28 certificates.text.key: text holds no PEM private key; ${pem} PRIVATE KEY-----`,
       'penstock.yaml:6:20 certificates.garbage.cert: garbage cannot be parsed as a certificate (…)',
       'penstock.yaml:6:34 certificates.garbage.key: broken.key cannot be parsed as a key (…)',
@@ -355,4 +362,88 @@ upstreams: { up: { endpoints: ["h:1"] } }
   const { tls } = loaded.config.listeners['db']?.routes[0] ?? {};
   assert.equal(typeof tls === 'object' && tls.client_auth?.authorize, join(directory, 'hours.ts'));
   assert.ok(loaded.files.includes(join(directory, 'hours.ts')));
+});
+
+test('what is not PEM is called by its name, and the command that is told converts it', async (t) => {
+  const directory = temporaryDirectory(t);
+  const own = { 'a.crt': leaf.cert, 'a.key': leaf.key, 'ca.crt': ca.cert };
+  for (const [name, content] of Object.entries(own)) writeFileSync(join(directory, name), content);
+  const run = (command: string) => execSync(command, { cwd: directory, stdio: 'pipe' });
+  run('openssl pkcs12 -export -in a.crt -inkey a.key -certfile ca.crt -passout pass: -out a.pfx');
+  run('openssl crl2pkcs7 -nocrl -certfile a.crt -certfile ca.crt -out text.p7b');
+  run('openssl pkcs7 -in text.p7b -outform DER -out a.p7b');
+  run('openssl x509 -in a.crt -outform DER -out a.der');
+  run('openssl pkey -in a.key -outform DER -out key.der');
+  run('openssl x509 -in ca.crt -outform DER -out ca.der');
+  run('iconv -f ASCII -t UTF-16 a.crt > a.utf16');
+  const read = (name: string) => readFileSync(join(directory, name));
+  const configure = (cert: string, key: string, authority: string) =>
+    `${listener}\ncertificates: { db: { cert: ${cert}, key: ${key} } }\nauthorities: { ours: { ca: ${authority} } }\n`;
+  const cases: [cert: string, key: string, authority: string, said: RegExp[]][] = [
+    ['a.pfx', 'a.pfx', 'a.pfx', [/no PEM certificate: it is PKCS#12/, /no PEM private key: it is PKCS#12/]],
+    ['a.p7b', 'a.key', 'ca.crt', [/no PEM certificate: it is PKCS#7/]],
+    ['text.p7b', 'a.key', 'text.p7b', [/no PEM certificate: it is PKCS#7/]],
+    ['a.der', 'key.der', 'ca.der', [/no PEM certificate: it is DER/, /no PEM private key: it is DER/]],
+    ['a.utf16', 'a.key', 'ca.crt', [/no PEM certificate: it is text in UTF-16/]],
+  ];
+  for (const [cert, key, authority, said] of cases) {
+    const names = [...new Set([cert, key, authority])];
+    const files = Object.fromEntries(names.map((name) => [name, read(name)]));
+    const { faults } = await load(t, configure(cert, key, authority), { files });
+    for (const one of said) assert.match(faults.join('\n'), one);
+    const converted = [cert, key, authority];
+    for (const fault of faults) {
+      const command = /`(.+)`/.exec(fault)?.[1];
+      assert.ok(command, fault);
+      const which = /\.cert: /.test(fault) ? 0 : /\.key: /.test(fault) ? 1 : 2;
+      const output = /(\S+\.pem)$/.exec(command)?.[1] ?? '';
+      run(`${command}${command.includes('pkcs12') ? ' -passin pass:' : ''}`);
+      run(`mv ${output} ${which}.pem`);
+      converted[which] = `${which}.pem`;
+    }
+    const [newCert = '', newKey = '', newAuthority = ''] = converted;
+    const after = await load(t, configure(newCert, newKey, newAuthority), {
+      files: Object.fromEntries(converted.map((name) => [name, read(name)])),
+    });
+    assert.deepEqual(after.faults, []);
+    assert.equal(after.loaded?.certificates.get('db')?.pairs[0]?.leaf.subject, 'CN=db');
+  }
+  const keyOfCertificates = await load(t, configure('a.crt', 'a.p7b', 'ca.crt'), {
+    files: { ...own, 'a.p7b': read('a.p7b') },
+  });
+  assert.match(
+    keyOfCertificates.faults.join(),
+    /it is PKCS#7 \(\.p7b\); it holds certificates and never a key/,
+  );
+});
+
+test('a byte order mark ahead of PEM, as editors on Windows put it, is passed over', async (t) => {
+  const mark = Buffer.from('\uFEFF');
+  const key = createPrivateKey(leaf.key).export({
+    type: 'pkcs8',
+    format: 'pem',
+    cipher: 'aes-256-cbc',
+    passphrase: 'word',
+  });
+  const { loaded, faults } = await load(
+    t,
+    `${listener}
+certificates:
+  db: { cert: a.crt, key: a.key }
+  encrypted: { cert: a.crt, key: b.key, key_passphrase_file: word }
+authorities: { ours: { ca: ca.crt } }
+`,
+    {
+      files: {
+        'a.crt': Buffer.concat([mark, Buffer.from(leaf.cert), mark, Buffer.from(ca.cert)]),
+        'a.key': Buffer.concat([mark, Buffer.from(leaf.key)]),
+        'b.key': Buffer.concat([mark, Buffer.from(key)]),
+        word: Buffer.concat([mark, Buffer.from('word\r\n')]),
+        'ca.crt': Buffer.concat([mark, Buffer.from(ca.cert)]),
+      },
+    },
+  );
+  assert.deepEqual(faults, []);
+  assert.equal(loaded?.certificates.get('db')?.pairs[0]?.key, leaf.key);
+  assert.equal(loaded?.certificates.get('encrypted')?.pairs[0]?.keyType, 'ec');
 });

@@ -4,8 +4,9 @@ import tls from 'node:tls';
 import { type RevocationList, readRevocationList } from '../revocation-list.ts';
 import { readSubject } from './der.ts';
 import { describeDates, nameOf, reasonOf, warnOfDates } from './describe.ts';
-import { type Files, pemBlocks } from './files.ts';
+import { type Files, pemBlocks, pemText } from './files.ts';
 import type { Path, Report } from './finding.ts';
+import { foreignFormat } from './foreign-formats.ts';
 import type { Config } from './schema.ts';
 
 export type LoadedAuthority = {
@@ -79,8 +80,15 @@ async function readCertificates(
     const place = [...path, index];
     const content = await files.read(file, place, report);
     if (content === undefined) continue;
-    const blocks = pemBlocks(content.toString('latin1'), 'CERTIFICATE');
-    if (blocks.length === 0) report.fault(place, `${file} holds no PEM certificate`);
+    const blocks = pemBlocks(pemText(content), 'CERTIFICATE');
+    if (blocks.length === 0) {
+      const other = foreignFormat(content, file, 'authority');
+      report.fault(
+        place,
+        `${file} holds no PEM certificate${other ? `: it is ${other.what}` : ''}`,
+        other?.hint,
+      );
+    }
     try {
       const read = blocks.map((block) => new X509Certificate(block));
       for (const certificate of read.filter(({ ca }) => !ca)) {

@@ -3,8 +3,9 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { cipherOptions } from '../ciphers.ts';
 import { describeDates, nameOf, reasonOf, warnOfDates } from './describe.ts';
-import { type Files, isReadableByOthers, pemBlocks } from './files.ts';
+import { type Files, isReadableByOthers, pemBlocks, pemText } from './files.ts';
 import type { Path, Report } from './finding.ts';
+import { foreignFormat } from './foreign-formats.ts';
 import { readStaple, type Staple } from './ocsp.ts';
 import type { Config } from './schema.ts';
 
@@ -61,8 +62,8 @@ async function loadPair(
   const pem = await files.read(pair.key, [...path, 'key'], report);
   const passphrase = await readPassphrase(pair, path, files, report);
   const ocsp = pair.ocsp === undefined ? undefined : await files.read(pair.ocsp, [...path, 'ocsp'], report);
-  const chain = cert && parseChain(cert.toString('latin1'), pair.cert, [...path, 'cert'], report);
-  const key = pem && parseKey(pem.toString('latin1'), pair, passphrase, path, report);
+  const chain = cert && parseChain(cert, pair.cert, [...path, 'cert'], report);
+  const key = pem && parseKey(pem, pair, passphrase, path, report);
   if (key && (await isReadableByOthers(pair.key))) {
     report.warn(
       [...path, 'key'],
@@ -76,7 +77,7 @@ async function loadPair(
   warnOfDates(chain, [...path, 'cert'], report);
   const loaded: LoadedPair = {
     cert: chain.map(String).join(''),
-    key: pem.toString('latin1'),
+    key: pemText(pem),
     passphrase,
     leaf,
     keyType: leaf.publicKey.asymmetricKeyType ?? 'unknown',
@@ -104,20 +105,34 @@ async function readPassphrase(
 ): Promise<string | undefined> {
   if (file === undefined) return undefined;
   const content = await files.read(file, [...path, 'key_passphrase_file'], report);
-  return content?.toString('utf8').split(/\r?\n/)[0];
+  return content
+    ?.toString('utf8')
+    .replace(/^\uFEFF/, '')
+    .split(/\r?\n/)[0];
 }
 
 function isKey(text: string): boolean {
   return /-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text);
 }
 
-function parseChain(text: string, file: string, path: Path, report: Report): X509Certificate[] | undefined {
+function parseChain(
+  content: Buffer,
+  file: string,
+  path: Path,
+  report: Report,
+): X509Certificate[] | undefined {
+  const text = pemText(content);
   const blocks = pemBlocks(text, 'CERTIFICATE');
   if (blocks.length === 0) {
+    const other = foreignFormat(content, file, 'certificate');
     const hint = isKey(text)
       ? 'it holds a private key: are `cert` and `key` swapped?'
-      : 'PEM begins with -----BEGIN CERTIFICATE-----; `openssl x509 -inform DER` converts';
-    report.fault(path, `${file} holds no PEM certificate`, hint);
+      : 'PEM begins with -----BEGIN CERTIFICATE-----';
+    report.fault(
+      path,
+      `${file} holds no PEM certificate${other ? `: it is ${other.what}` : ''}`,
+      other?.hint ?? hint,
+    );
     return undefined;
   }
   try {
@@ -129,21 +144,22 @@ function parseChain(text: string, file: string, path: Path, report: Report): X50
 }
 
 function parseKey(
-  text: string,
+  content: Buffer,
   pair: PairConfig,
   passphrase: string | undefined,
   path: Path,
   report: Report,
 ): KeyObject | undefined {
   const place = [...path, 'key'];
+  const text = pemText(content);
   if (!isKey(text)) {
-    report.fault(
-      place,
-      `${pair.key} holds no PEM private key`,
+    const other = foreignFormat(content, pair.key, 'key');
+    const hint =
       pemBlocks(text, 'CERTIFICATE').length > 0
         ? 'it holds a certificate: are `cert` and `key` swapped?'
-        : 'PEM begins with -----BEGIN PRIVATE KEY-----',
-    );
+        : 'PEM begins with -----BEGIN PRIVATE KEY-----';
+    const what = other ? `: it is ${other.what}` : '';
+    report.fault(place, `${pair.key} holds no PEM private key${what}`, other?.hint ?? hint);
     return undefined;
   }
   const isEncrypted = /BEGIN ENCRYPTED PRIVATE KEY|Proc-Type: 4,ENCRYPTED/.test(text);

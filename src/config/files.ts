@@ -38,6 +38,11 @@ export async function isReadableByOthers(file: string): Promise<boolean> {
   return ((await stat(file)).mode & 0o004) !== 0;
 }
 
+/** The text of a PEM file, whose bytes are characters. Editors on Windows put a byte order mark ahead, which OpenSSL takes ill. */
+export function pemText(content: Buffer): string {
+  return content.toString('latin1').replace(/^\xef\xbb\xbf/gm, '');
+}
+
 /** The PEM blocks of one label, each as a text of its own. */
 export function pemBlocks(text: string, label: 'CERTIFICATE' | 'X509 CRL'): string[] {
   return text.match(new RegExp(`-----BEGIN ${label}-----[^-]*-----END ${label}-----`, 'g')) ?? [];
