@@ -160,13 +160,13 @@ function prepare(caller: Caller, outbound: Outbound, attempt: Attempt): Prepared
 async function originate(attempt: Attempt, originator: Originator): Promise<Prepared> {
   const { raw, endpoint, signal } = attempt;
   if (attempt.announced === 'postgres') await askForTls(raw);
-  const { stream, info } = await originator.connect(raw, {
+  const { stream, info, alpn } = await originator.connect(raw, {
     host: endpoint.host,
     endpoint: endpoint.label,
     sni: attempt.options.sni,
     signal,
   });
-  return { stream: { stream, raw }, tls: info };
+  return { stream: { stream, raw }, tls: { ...info, alpn } };
 }
 
 /** SSLRequest, and exactly one byte of answer: anything more would be plain text taken for protected. */

@@ -58,6 +58,36 @@ upstreams:
   ]);
 });
 
+test('protocols that the two sides may settle on apart', async (t) => {
+  const leaf = await (await createAuthority()).issue({ dns: ['a'], usage: 'server' });
+  const text = `listeners:
+  a:
+    bind: ":1"
+    routes:
+      - { sni: a, tls: { certificates: c, alpn: [h2, http/1.1] }, upstream: both }
+      - { sni: b, tls: { certificates: c, alpn: h2 }, upstream: old }
+      - { sni: c, tls: { certificates: c, alpn: h2 }, upstream: new }
+      - { sni: d, tls: { certificates: c, alpn: h2 }, upstream: none }
+certificates: { c: { cert: c.crt, key: c.key } }
+upstreams:
+  both: { endpoints: ["h:1"], tls: { alpn: [h2, http/1.1] } }
+  old: { endpoints: ["h:1"], tls: { alpn: http/1.1 } }
+  new: { endpoints: ["h:1"], tls: { alpn: h2 } }
+  none: { endpoints: ["h:1"], tls: {} }
+`;
+  const { warnings } = await load(t, text, { files: { 'c.crt': leaf.cert, 'c.key': leaf.key } });
+  const found = warnings.filter((line) => line.includes('settle'));
+  assert.equal(found.length, 2);
+  assert.match(
+    found[0] ?? '',
+    /routes\[0\]\.tls\.alpn: a client may settle on h2 while upstream "both" settles on http\/1\.1/,
+  );
+  assert.match(
+    found[1] ?? '',
+    /routes\[1\]\.tls\.alpn: a client may settle on h2 while upstream "old" settles on http\/1\.1/,
+  );
+});
+
 test('groups that keep out clients by the curve of their keys, where TLS 1.2 is taken', async (t) => {
   const route = (tls: string) => `{ tls: { certificates: own, ${tls} }, upstream: u }`;
   const { cert, key } = await (await createAuthority()).issue({ usage: 'server' });

@@ -2,7 +2,7 @@
 import { isIPv4 } from 'node:net';
 import type { Path, Report } from './finding.ts';
 import { checkSocketPath } from './rules-sockets.ts';
-import { checkClientCurves, checkTlsParameters } from './rules-tls.ts';
+import { checkClientCurves, checkProtocols, checkTlsParameters } from './rules-tls.ts';
 import { placeholders } from './rules-upstreams.ts';
 import type { ClientAuthConfig, ClientRule, Config, ListenerConfig, RouteConfig } from './schema.ts';
 import { type Binding, parseBinding } from './values.ts';
@@ -145,7 +145,10 @@ function checkUpstreamOf(route: RouteConfig, config: Config, path: Path, report:
     const message = `\`passthrough\` cannot go to upstream "${name}", which has \`tls\``;
     report.fault([...path, 'tls'], message, 'terminate TLS here, or name an upstream without `tls`');
   }
-  const auth = typeof route.tls === 'object' ? route.tls.client_auth : undefined;
+  const { client_auth: auth, alpn } = typeof route.tls === 'object' ? route.tls : {};
+  if (alpn && upstream.tls?.alpn) {
+    checkProtocols(alpn, { name: name ?? '', alpn: upstream.tls.alpn }, [...path, 'tls', 'alpn'], report);
+  }
   if (upstream.dial === 'early' && auth && auth.mode !== 'none') {
     const message = `upstream "${name}" has \`dial: early\`, which would dial before the client is authenticated`;
     report.fault([...path, 'upstream'], message, `remove \`dial\` from upstreams.${name}`);

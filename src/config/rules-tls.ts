@@ -137,3 +137,23 @@ function accepts(options: SecureContextOptions): boolean {
     return false;
   }
 }
+
+/** Each side settles on a protocol by itself, and the bytes of one go to the other as they are. */
+export function checkProtocols(
+  ours: readonly string[],
+  upstream: { readonly name: string; readonly alpn: readonly string[] },
+  path: Path,
+  report: Report,
+): void {
+  for (const one of ours) {
+    const other = upstream.alpn.find((protocol) => protocol !== one);
+    if (other === undefined) continue;
+    const message = `a client may settle on ${one} while upstream "${upstream.name}" settles on ${other}: nothing ties the two`;
+    report.warn(
+      path,
+      message,
+      'give both the same one protocol; for several, a route (`alpn`) and an upstream each',
+    );
+    return;
+  }
+}

@@ -5,7 +5,13 @@ import type { ConnectionCode, Phase, Side } from '../errors.ts';
 import { writeLine } from './log.ts';
 
 /** How a TLS session came out: version and cipher as OpenSSL names them. */
-export type TlsInfo = { readonly version: string; readonly cipher: string; readonly resumed: boolean };
+export type TlsInfo = {
+  readonly version: string;
+  readonly cipher: string;
+  readonly resumed: boolean;
+  /** What an upstream settled on; a client's is a field of its own. */
+  readonly alpn?: string | undefined;
+};
 
 /** What the log tells of a client's certificate. Subject and SANs only when an authority vouches for them. */
 export type ClientCertInfo = {
