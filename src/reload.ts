@@ -1,7 +1,8 @@
 /** Reloads: on demand with the configuration on disk, and by themselves when a certificate, key, CA or CRL file changes. */
 import type { Logger } from 'pino';
 import type { Move } from './admin-place.ts';
-import { ConfigError, formatFinding, type LoadedConfig, loadConfig } from './config/load.ts';
+import { ConfigError, formatFinding, type LoadedConfig } from './config/load.ts';
+import { loadAside } from './config/load-aside.ts';
 import type { Supervisor } from './supervisor.ts';
 import { createWatcher } from './watch.ts';
 import { describeStartFaults } from './worker.ts';
@@ -158,7 +159,7 @@ function watchedFiles({ file, files }: LoadedConfig): string[] {
 /** What was loaded, or its faults, one a line. */
 async function tryLoad(file: string, text?: string): Promise<LoadedConfig | readonly string[]> {
   try {
-    return await loadConfig(file, process.env, text);
+    return await loadAside(file, text);
   } catch (error) {
     if (error instanceof ConfigError) return error.findings.map(formatFinding);
     return [error instanceof Error ? error.message : String(error)];

@@ -27,7 +27,7 @@ export { ConfigError, type Finding, formatFinding } from './finding.ts';
 export type { Staple } from './ocsp.ts';
 export type { TicketMasters } from './ticket-keys.ts';
 
-/** What `run` serves. Frozen; all paths in `config` are absolute. */
+/** What `run` serves. All paths in `config` are absolute. Frozen where it was loaded. */
 export type LoadedConfig = {
   /** Absolute. */
   readonly file: string;
