@@ -20,3 +20,24 @@ export function createPacer(): Pacer {
     },
   };
 }
+
+/** Work that may be interrupted wherever it yields: after each small step. */
+export type Work<T> = Generator<void, T, void>;
+
+/** Does it in slices, between which the loop has its turn. */
+export async function inSlices<T>(work: Work<T>): Promise<T> {
+  const pacer = createPacer();
+  for (;;) {
+    const step = work.next();
+    if (step.done) return step.value;
+    if (pacer.isDue()) await pacer.rest();
+  }
+}
+
+/** Where nothing waits. */
+export function atOnce<T>(work: Work<T>): T {
+  for (;;) {
+    const step = work.next();
+    if (step.done) return step.value;
+  }
+}

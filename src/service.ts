@@ -10,10 +10,11 @@ import { type Admission, type Counts, createAdmission } from './listen/admission
 import { createGate, type Gate } from './listen/gate.ts';
 import type { WorkerMetrics } from './observe/metrics.ts';
 import { createOutbound, type Outbound } from './outbound.ts';
+import type { Work } from './pacer.ts';
 import { createPeerTrust, type PeerTrust } from './proxy-protocol/trust.ts';
 import type { Roster } from './roster.ts';
 import { takesPlain, takesTls } from './route/kinds.ts';
-import { buildRouter, type RouteQuery, type Router } from './route/router.ts';
+import { type RouteQuery, type Router, routerOf } from './route/router.ts';
 import { type Authorizer, createAuthorizer } from './tls/authorize.ts';
 import { type KeyLog, openKeyLog } from './tls/key-log.ts';
 import type { PolicyParts } from './tls/policy-servers.ts';
@@ -107,18 +108,17 @@ export type Surroundings = {
 };
 
 /** Builds the service of a loaded configuration, which takes over from `former` what has not changed. */
-export function buildService(loaded: LoadedConfig, surroundings: Surroundings, former?: Service): Service {
-  const { logger, upstreams, resolver } = surroundings;
+export function* buildService(
+  loaded: LoadedConfig,
+  surroundings: Surroundings,
+  former?: Service,
+): Work<Service> {
+  const { logger, resolver } = surroundings;
   const keyLog = keyLogOf(loaded, logger);
-  const outbounds = new Map<string, Outbound>();
-  for (const [name, config] of Object.entries(loaded.config.upstreams)) {
-    outbounds.set(
-      name,
-      createOutbound(name, config, loaded, { resolver, state: upstreams.of(name), keyLog }),
-    );
-  }
+  const outbounds = yield* buildOutbounds(loaded, surroundings, keyLog);
   const authorizers = new Map<string, Authorizer>();
   const policies: Policies = new Map();
+  const listeners: Listener[] = [];
   const close = async () => {
     for (const { routes } of listeners) routes.clear();
     await Promise.all([...authorizers.values()].map((authorizer) => authorizer.close()));
@@ -147,9 +147,9 @@ export function buildService(loaded: LoadedConfig, surroundings: Surroundings, f
       return authorizer;
     },
   };
-  const listeners = Object.entries(loaded.config.listeners).map(([name, config]) =>
-    buildListener(name, config, shared),
-  );
+  for (const [name, config] of Object.entries(loaded.config.listeners)) {
+    listeners.push(yield* buildListener(name, config, shared));
+  }
   return {
     listeners,
     policies,
@@ -160,6 +160,20 @@ export function buildService(loaded: LoadedConfig, surroundings: Surroundings, f
     close,
     retire: () => entering.close(() => void close()),
   };
+}
+
+function* buildOutbounds(
+  loaded: LoadedConfig,
+  { upstreams, resolver }: Surroundings,
+  keyLog: KeyLog | undefined,
+): Work<Map<string, Outbound>> {
+  const outbounds = new Map<string, Outbound>();
+  for (const [name, config] of Object.entries(loaded.config.upstreams)) {
+    yield;
+    const outbound = createOutbound(name, config, loaded, { resolver, state: upstreams.of(name), keyLog });
+    outbounds.set(name, outbound);
+  }
+  return outbounds;
 }
 
 /** Made out here, where it cannot keep a configuration: an open connection keeps its route, and that the check. */
@@ -175,8 +189,13 @@ type Shared = Surroundings & {
   readonly authorizer: (path: string) => Authorizer;
 };
 
-function buildListener(name: string, { routes, ...config }: ListenerConfig, shared: Shared): Listener {
+function* buildListener(name: string, { routes, ...config }: ListenerConfig, shared: Shared): Work<Listener> {
   const from = config.accept_proxy_protocol?.from;
+  const built: Route[] = [];
+  for (const [index, route] of routes.entries()) {
+    yield;
+    built.push(buildRoute(route, index, shared));
+  }
   return {
     name,
     config,
@@ -187,10 +206,7 @@ function buildListener(name: string, { routes, ...config }: ListenerConfig, shar
     trustsPeer: from && createPeerTrust(from),
     admission: createAdmission(config, shared.countsOf(name, config.limits)),
     handshakes: createGate(config.limits.handshakes),
-    routes: createRouteTable(
-      buildRouter(routes),
-      routes.map((route, index) => buildRoute(route, index, shared)),
-    ),
+    routes: createRouteTable(yield* routerOf(routes), built),
     entering: shared.entering,
     takesPlain: takesPlain(routes),
     takesTls: takesTls(routes),

@@ -19,6 +19,7 @@ import { dropReceived, receiveSocket } from './listen/listener.ts';
 import type { AccessRecord } from './observe/access-log.ts';
 import { type Log, openLog } from './observe/log.ts';
 import { createWorkerMetrics } from './observe/metrics.ts';
+import { inSlices } from './pacer.ts';
 import { createPatience } from './patience.ts';
 import {
   type BoundAddresses,
@@ -79,7 +80,7 @@ const methods: WorkerMethods = {
   async prepare(packed) {
     try {
       graceMs = packed.config.shutdown.grace;
-      prepared = await started().prepare(unpackConfig(packed));
+      prepared = await started().prepare(await inSlices(unpackConfig(packed)));
       return { ok: true };
     } catch (error) {
       return { ok: false, faults: describeStartFaults(error) };

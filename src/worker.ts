@@ -12,6 +12,7 @@ import { ProxyError } from './errors.ts';
 import type { AddressLimits } from './listen/address-limits.ts';
 import { socketKey } from './listen/inherited.ts';
 import { type Bound, bind } from './listen/listener.ts';
+import { inSlices } from './pacer.ts';
 import type { Quota } from './quota.ts';
 import { Roster } from './roster.ts';
 import { buildService, type Listener, type Service, type Surroundings } from './service.ts';
@@ -105,7 +106,7 @@ export function createWorker(around: Around): Worker {
     listener: (name) => current?.listeners.find((listener) => listener.name === name),
     bound: () => boundByListener(current, sockets),
     async prepare(loaded) {
-      const service = buildService(loaded, surroundings, current);
+      const service = await inSlices(buildService(loaded, surroundings, current));
       const added = new Map<string, Socket>();
       const giveUp = async () => {
         sendBack(added, sockets);

@@ -81,6 +81,17 @@ test('of a text that is handed over, the file is not read', async (t) => {
   assert.equal((await loadAside(file, text)).text, text);
 });
 
+test('one after the other, and several at once', async (t) => {
+  const files = [write(t, whole), write(t, { ...whole, admin: { bind: '127.0.0.1:0' } })];
+  for (let round = 0; round < 3; round += 1) {
+    const loaded = await Promise.all(files.map((file) => loadAside(file)));
+    assert.deepEqual(
+      loaded.map(({ file, config }) => [file, config.admin?.bind]),
+      files.map((file, index) => [file, index === 0 ? undefined : '127.0.0.1:0']),
+    );
+  }
+});
+
 for (const [name, config] of Object.entries({
   'faults of several kinds, with hints': {
     ...whole,
@@ -110,10 +121,9 @@ test('a process that may not have threads reads it by itself', async (t) => {
   assert.equal(stdout, 'one');
 });
 
-test('the thread of another version of the package loads nothing', async (t) => {
+test('the thread of another version of the package loads nothing', async () => {
   const [file, extension] = import.meta.resolve('../src/config/load-aside.ts').split('-aside');
-  const workerData = { version: '0.0.0', file: write(t, whole), text: undefined };
-  const thread = new Worker(new URL(`${file}-thread${extension}`), { workerData });
+  const thread = new Worker(new URL(`${file}-thread${extension}`), { workerData: '0.0.0' });
   const [error] = await once(thread, 'error');
   assert.match(String(error), /is on disk, 0\.0\.0 is running/);
 });

@@ -2,6 +2,7 @@
 import { deserialize } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { orElse } from '../or-else.ts';
+import { inSlices } from '../pacer.ts';
 import { version } from '../version.ts';
 import { ConfigError, type LoadedConfig, loadConfig } from './load.ts';
 import type { LoadAnswer, LoadOrder } from './load-thread.ts';
@@ -9,23 +10,52 @@ import { type PackedConfig, unpackConfig } from './transfer.ts';
 
 /** As `loadConfig`, which does it here and now where there is no thread for it, or none with this same code. */
 export async function loadAside(file: string, text?: string): Promise<LoadedConfig> {
-  const answer = await askThread({ version, file, text });
+  const thread = takeThread();
+  const answer = thread && (await ask(thread, { file, text }));
   if (answer === undefined) return loadConfig(file, process.env, text);
   if (answer.kind === 'faulty') throw new ConfigError(answer.findings);
-  return { ...unpackConfig(deserialize(answer.packed) as PackedConfig), text: answer.text };
+  const loaded = await inSlices(unpackConfig(deserialize(answer.packed) as PackedConfig));
+  return { ...loaded, text: answer.text };
+}
+
+/** Reloads come in bursts, and a thread takes longer to start than most configurations to load. */
+const idleMs = 10_000;
+let idle: { readonly thread: Worker; readonly timer: NodeJS.Timeout } | undefined;
+
+function takeThread(): Worker | undefined {
+  if (idle === undefined) return orElse(undefined, () => new Worker(threadFile(), { workerData: version }));
+  const { thread, timer } = idle;
+  idle = undefined;
+  clearTimeout(timer);
+  thread.ref();
+  return thread;
+}
+
+function keep(thread: Worker): void {
+  if (idle !== undefined) return void thread.terminate();
+  const end = () => {
+    if (idle?.thread === thread) idle = undefined;
+    void thread.terminate();
+  };
+  thread.once('error', end).once('exit', end).unref();
+  idle = { thread, timer: setTimeout(end, idleMs).unref() };
 }
 
 /** undefined: it could not run. Rejects where it had too little memory, which this thread would not have either. */
-function askThread(order: LoadOrder): Promise<LoadAnswer | undefined> {
-  const thread = orElse(undefined, () => new Worker(threadFile(), { workerData: order, name: 'load' }));
-  if (thread === undefined) return Promise.resolve(undefined);
-  return new Promise((resolve, reject) => {
-    thread.once('message', resolve);
+function ask(thread: Worker, order: LoadOrder): Promise<LoadAnswer | undefined> {
+  return new Promise<LoadAnswer | undefined>((resolve, reject) => {
+    thread.removeAllListeners();
+    thread.once('message', (answer: LoadAnswer) => {
+      thread.removeAllListeners();
+      keep(thread);
+      resolve(answer);
+    });
     thread.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ERR_WORKER_OUT_OF_MEMORY') reject(error);
       else resolve(undefined);
     });
     thread.once('exit', () => resolve(undefined));
+    thread.postMessage(order);
   });
 }
 

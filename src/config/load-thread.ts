@@ -1,28 +1,24 @@
-/** The thread that reads and checks a configuration, and ends with what it found. */
+/** The thread that reads and checks configurations: one at a time, as it is sent orders. */
 import { serialize } from 'node:v8';
 import { parentPort, workerData } from 'node:worker_threads';
 import { version } from '../version.ts';
 import { ConfigError, type Finding, loadConfig } from './load.ts';
 import { packConfig } from './transfer.ts';
 
-export type LoadOrder = {
-  /** Of the code that asks. */
-  readonly version: string;
-  readonly file: string;
-  readonly text: string | undefined;
-};
+export type LoadOrder = { readonly file: string; readonly text: string | undefined };
 
 export type LoadAnswer =
   /** A PackedConfig as `v8.serialize` has it: a thread's own messages make bare arrays of Buffers. */
   | { readonly kind: 'loaded'; readonly text: string; readonly packed: Uint8Array }
   | { readonly kind: 'faulty'; readonly findings: readonly Finding[] };
 
-const order = workerData as LoadOrder;
 // The package may have been replaced since the process began, which keeps to the rules that it knows.
-if (order.version !== version) throw new Error(`penstock ${version} is on disk, ${order.version} is running`);
+if (workerData !== version) throw new Error(`penstock ${version} is on disk, ${workerData} is running`);
 
-const answer = await load(order);
-parentPort?.postMessage(answer, answer.kind === 'loaded' ? [answer.packed.buffer as ArrayBuffer] : []);
+parentPort?.on('message', async (order: LoadOrder) => {
+  const answer = await load(order);
+  parentPort?.postMessage(answer, answer.kind === 'loaded' ? [answer.packed.buffer as ArrayBuffer] : []);
+});
 
 async function load({ file, text }: LoadOrder): Promise<LoadAnswer> {
   try {

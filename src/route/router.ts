@@ -7,6 +7,7 @@
 import type { BlockList } from 'node:net';
 import { blockList, inBlockList } from '../address.ts';
 import type { RouteConfig } from '../config/schema.ts';
+import { atOnce, type Work } from '../pacer.ts';
 import { isFor } from './kinds.ts';
 import { everyName, hostNameOf, isLabels, normalizeServerName, wildcardSuffix } from './server-name.ts';
 
@@ -37,7 +38,12 @@ export type Verdict = { readonly index: number; readonly failed: Failure | undef
 
 /** Prepares look-ups whose cost does not grow with the number of names. Pure: a route is returned by its index. */
 export function buildRouter(routes: readonly RouteConfig[]): Router {
-  const table = buildTable(compile(routes));
+  return atOnce(routerOf(routes));
+}
+
+/** The same, where others wait. */
+export function* routerOf(routes: readonly RouteConfig[]): Work<Router> {
+  const table = yield* tableOf(yield* compile(routes));
   return {
     match(query) {
       const { rules, wildcardLabel } = mostSpecific(table, query);
@@ -56,8 +62,8 @@ export type Considering = (query: RouteQuery) => Verdict[];
 
 /** For people (`explain`): it takes time in proportion to the routes. */
 export function createConsidering(routes: readonly RouteConfig[]): Considering {
-  const all = compile(routes).map((rule) => ({ rule, alone: buildTable([rule]) }));
-  const table = buildTable(all.map(({ rule }) => rule));
+  const all = atOnce(compile(routes)).map((rule) => ({ rule, alone: atOnce(tableOf([rule])) }));
+  const table = atOnce(tableOf(all.map(({ rule }) => rule)));
   const router = buildRouter(routes);
   return (query) => {
     const chosen = mostSpecific(table, query).specificity;
@@ -110,7 +116,7 @@ const anyName = 0;
 const anyOrNone = -1;
 const notNamed = -2;
 
-function compile(routes: readonly RouteConfig[]): Rule[] {
+function* compile(routes: readonly RouteConfig[]): Work<Rule[]> {
   // Thousands of routes tend to share a few lists of addresses, and a BlockList is dear.
   const lists = new Map<string, BlockList>();
   const listOf = (cidrs: readonly string[]): BlockList => {
@@ -119,46 +125,52 @@ function compile(routes: readonly RouteConfig[]): Rule[] {
     lists.set(key, list);
     return list;
   };
-  return routes.map((route, index) => ({
-    index,
-    route,
-    from: route.from && listOf(route.from),
-    ja4: route.ja4?.map((pattern) => pattern.split('*')),
-  }));
+  const rules: Rule[] = [];
+  for (const [index, route] of routes.entries()) {
+    yield;
+    const ja4 = route.ja4?.map((pattern) => pattern.split('*'));
+    rules.push({ index, route, from: route.from && listOf(route.from), ja4 });
+  }
+  return rules;
 }
 
-function buildTable(rules: readonly Rule[]): Table {
+function* tableOf(rules: readonly Rule[]): Work<Table> {
   const exact = new Map<string, Rule[]>();
   const wildcard = new Map<string, Rule[]>();
   const oneLabel = new Map<string, Rule[]>();
+  const suffixLengths = new Set<number>();
+  const named: Rule[] = [];
+  const unnamed: Rule[] = [];
+  const plain: Rule[] = [];
   for (const rule of rules) {
+    yield;
+    if (isFor(rule.route, true)) plain.push(rule);
     if (!isFor(rule.route, false)) continue;
+    if (rule.route.sni === undefined) unnamed.push(rule);
+    if (rule.route.sni?.includes(everyName)) named.push(rule);
     const alone = [rule];
     const wildcards = rule.route.wildcard === 'one_label' ? oneLabel : wildcard;
     for (const pattern of rule.route.sni ?? []) {
+      yield;
       const name = normalizeServerName(pattern);
       const suffix = wildcardSuffix(name);
       if (name === everyName) continue;
       if (suffix === undefined) addRule(exact, name, alone);
-      else addRule(wildcards, suffix, alone);
+      else {
+        suffixLengths.add(suffix.length);
+        addRule(wildcards, suffix, alone);
+      }
     }
   }
   for (const [suffix, own] of oneLabel) {
+    yield;
     const all = [...own, ...(wildcard.get(suffix) ?? [])];
     oneLabel.set(
       suffix,
       all.sort((a, b) => a.index - b.index),
     );
   }
-  return {
-    exact,
-    wildcard,
-    oneLabel,
-    suffixLengths: new Set([...wildcard.keys(), ...oneLabel.keys()].map((suffix) => suffix.length)),
-    named: rules.filter(({ route }) => route.sni?.includes(everyName) && isFor(route, false)),
-    unnamed: rules.filter(({ route }) => route.sni === undefined && isFor(route, false)),
-    plain: rules.filter(({ route }) => isFor(route, true)),
-  };
+  return { exact, wildcard, oneLabel, suffixLengths, named, unnamed, plain };
 }
 
 /** Names of one route share its list of one; a second route under a name makes a list of that name's own. */

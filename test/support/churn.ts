@@ -1,10 +1,12 @@
 /** Load, reloads, crashes and new certificates at once, and a count of what was lost. */
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { connect, createSecureContext } from 'node:tls';
 import { createAuthority } from './certificates.ts';
+import { eventually } from './eventually.ts';
 import { type Penstock, startPenstock } from './penstock.ts';
 import { tcpUpstream } from './upstream.ts';
 
@@ -70,6 +72,9 @@ export async function runChurn(t: Pick<TestContext, 'after'>, churn: Churn): Pro
     churn.killEvery === undefined ? undefined : every(churn.killEvery, () => killWorker(penstock, kills)),
   ];
   await new Promise((resolve) => setTimeout(resolve, churn.seconds * 1000));
+  const reloads = () => penstock.log().filter(({ msg }) => msg === 'reloaded').length;
+  // A machine with much else to do takes longer.
+  await eventually(() => assert.ok(reloads() > 2 && serials.size === 2), 30_000);
   for (const timer of timers) clearInterval(timer);
   const ended = await Promise.all(outcomes);
   penstock.child.kill('SIGTERM');
@@ -83,7 +88,7 @@ export async function runChurn(t: Pick<TestContext, 'after'>, churn: Churn): Pro
     served: ended.length - failed.length,
     failedInKill: inKill.length,
     lost: failed.filter((outcome) => !inKill.includes(outcome)).map(({ error }) => error ?? ''),
-    reloads: log.filter(({ msg }) => msg === 'reloaded').length,
+    reloads: reloads(),
     failedReloads: log.filter(({ msg }) => msg.startsWith('reload failed')).length,
     kills: kills.length,
     certificatesSeen: serials.size,
