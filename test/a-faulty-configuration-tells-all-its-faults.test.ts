@@ -148,7 +148,7 @@ const cases: readonly { readonly name: string; readonly text: string; readonly f
         'penstock.yaml:3:20 shutdown.grace: expected a duration such as 250ms, 5s, 10m or 1h, or off (found 25)',
         'penstock.yaml:3:39 shutdown.upgrade_grace: expected between 1ms and 24d (found "40d")',
         'penstock.yaml:5:3 listeners["a b"]: expected a name of letters, digits, "-", "_" and ".", at most 63',
-        'penstock.yaml:8:11 listeners.c.bind: expected a list or text (found 5432); put it in quotes',
+        'penstock.yaml:8:11 listeners.c.bind: expected a list, text or a mapping (found 5432); put it in quotes',
         'penstock.yaml:9:5 listeners.c.routes: expected a list (found a mapping)',
       ],
     },
