@@ -6,13 +6,22 @@ import { ProxyError, systemCode } from './errors.ts';
 /**
  * Removes a socket file that nobody answers on: a process that died left it. To be done by one process, before any binds
  * it. Anything but a socket stays where it is: connecting to a plain file is refused just so.
+ * Throws ProxyError ERR_LISTEN if it may not.
  */
 export async function removeStaleSocket(path: string): Promise<void> {
   const isSocket = await lstat(path).then(
     (file) => file.isSocket(),
     () => false,
   );
-  if (isSocket && (await refuses(path))) await unlink(path);
+  if (!isSocket || !(await refuses(path))) return;
+  await unlink(path).catch((cause: Error) => {
+    throw new ProxyError('ERR_LISTEN', {
+      side: 'proxy',
+      message: `unix:${path} was left by a process that has ended, and cannot be removed: ${cause.message}`,
+      hint: 'remove it, or let penstock write to the directory that it is in',
+      cause,
+    });
+  });
 }
 
 function refuses(path: string): Promise<boolean> {

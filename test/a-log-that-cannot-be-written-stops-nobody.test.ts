@@ -4,14 +4,23 @@
  * waiting lines take is bounded.
  */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, truncateSync } from 'node:fs';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { temporaryDirectory } from './support/certificates.ts';
+import { openLog } from '../src/observe/log.ts';
+import { temporaryDirectory, writeFiles } from './support/certificates.ts';
 import { eventually } from './support/eventually.ts';
-import { type Penstock, type PenstockOptions, spawnPenstock, startPenstock } from './support/penstock.ts';
+import {
+  type Penstock,
+  type PenstockOptions,
+  penstockMain,
+  spawnPenstock,
+  startPenstock,
+} from './support/penstock.ts';
 import { unixClient } from './support/raw-client.ts';
 import { tcpUpstream } from './support/upstream.ts';
 
@@ -143,4 +152,36 @@ describe('the log', () => {
     await ends(penstock);
     assert.doesNotMatch(penstock.stderr(), /EBADF/, 'no descriptor is closed twice');
   });
+});
+
+it('a pipe that nobody reads when it starts is told, and so is a stream that has no name to open', async (t) => {
+  const pipe = join(temporaryDirectory(t), 'log.pipe');
+  execFileSync('mkfifo', [pipe]);
+  await assert.rejects(
+    openLog({ level: 'info', destination: pipe }),
+    /ENXIO.*nobody reads from this pipe: start its reader first/,
+  );
+});
+
+it('a stdout that is a socket, as under systemd, has its own word', async (t) => {
+  const log = { destination: '/dev/stdout' };
+  const file = writeFiles(temporaryDirectory(t), { 'penstock.json': JSON.stringify(await configOf(t, log)) });
+  const server = createServer().listen(0, '127.0.0.1');
+  t.after(() => server.close());
+  await once(server, 'listening');
+  const accepted = once(server, 'connection');
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  t.after(() => socket.destroy());
+  const [peer] = await accepted;
+  peer.resume();
+  const child = spawn(process.execPath, [penstockMain, 'run', '-c', file['penstock.json']], {
+    stdio: ['ignore', socket, 'pipe'],
+  });
+  let told = '';
+  child.stderr?.on('data', (chunk) => {
+    told += chunk;
+  });
+  const [code] = await once(child, 'close');
+  assert.equal(code, 1, told);
+  assert.match(told, /the log cannot be opened: ENXIO.*write `destination: stdout`/);
 });

@@ -19,6 +19,13 @@ test('a request that does not come is not waited for', async (t) => {
   }
 });
 
+test('however many are idle, others are answered', async (t) => {
+  const { port, address } = await startSampleAdmin(t);
+  const idle = Array.from({ length: 210 }, () => rawClient(t, port, { allowHalfOpen: false }));
+  await Promise.all(idle.map(({ connected }) => connected));
+  for (let count = 0; count < 3; count++) assert.equal((await http(address, '/healthz')).status, 200);
+});
+
 test('headers without end are cut', async (t) => {
   const { port } = await startSampleAdmin(t);
   const client = rawClient(t, port, { allowHalfOpen: false });

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { lstat } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, ListenOptions } from 'node:net';
+import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import { formatAddress } from '../address.ts';
 import { parseEndpoint } from '../config/values.ts';
 import { ProxyError, systemCode } from '../errors.ts';
@@ -45,6 +45,8 @@ export type AdminOptions = {
   readonly timeouts?: { readonly head: number; readonly silence: number } | undefined;
 };
 
+const maxConnections = 200;
+
 /**
  * Serves `admin.bind`. Throws ProxyError ERR_LISTEN. On an address that is neither loopback nor a unix socket it gives only
  * metrics and health: what else it knows, and the reload, are for those on this machine.
@@ -71,11 +73,22 @@ export async function startAdmin(
       connectionsCheckingInterval: Math.min(1_000, head),
       maxHeaderSize: 8 * 1024,
     },
-    (request, response) => void answer(request, response, context),
+    (request, response) => {
+      waiting.delete(request.socket);
+      response.once('close', () => request.socket.destroyed || waiting.add(request.socket));
+      void answer(request, response, context);
+    },
   );
   server.setTimeout(silence);
-  // Clients that do nothing keep neither memory nor descriptors from those that are served.
-  server.maxConnections = 200;
+  // Clients that do nothing keep neither memory nor descriptors from those that are served: the oldest of them makes place.
+  server.maxConnections = maxConnections + 1;
+  const waiting = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    waiting.add(socket);
+    socket.once('close', () => waiting.delete(socket));
+    const [oldest] = waiting;
+    server.getConnections((_, count) => count > maxConnections && oldest?.destroy());
+  });
   let made: FileRights | undefined;
   try {
     if ('path' in endpoint) {

@@ -3,6 +3,7 @@ import { closeSync, constants, openSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type DestinationStream, type Logger, pino } from 'pino';
 import type { Config } from '../config/schema.ts';
+import { systemCode } from '../errors.ts';
 
 export type Log = {
   readonly logger: Logger;
@@ -29,7 +30,7 @@ export async function openLog(config: Pick<Config['log'], 'level' | 'destination
     return { logger: createLogger(config.level, stream), reopen() {}, close: async () => true };
   }
   // Opened once in advance, so that a fault is thrown here and not told by an event.
-  if (descriptor === undefined) closeSync(openSync(config.destination, 'a', 0o640));
+  if (descriptor === undefined) tryToOpen(config.destination);
   const destination = pino.destination({
     dest: descriptor ?? config.destination,
     sync: false,
@@ -40,6 +41,22 @@ export async function openLog(config: Pick<Config['log'], 'level' | 'destination
     periodicFlush: 100,
   });
   return guard(destination, config, descriptor === undefined);
+}
+
+/** A pipe without a reader must not stop us here, and what is behind `/dev/stdout` may be a socket, which has no name to open. */
+function tryToOpen(path: string): void {
+  const { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } = constants;
+  try {
+    closeSync(openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o640));
+  } catch (error) {
+    if (systemCode(error) !== 'ENXIO') throw error;
+    const name = /^\/(?:dev|proc\/self\/fd)\/(?:fd\/)?(stdout|stderr|1|2)$/.exec(path)?.[1];
+    const stream = { '1': 'stdout', '2': 'stderr' }[name ?? ''] ?? name;
+    const remedy = stream
+      ? `write \`destination: ${stream}\``
+      : 'nobody reads from this pipe: start its reader first';
+    throw Object.assign(new Error(`${(error as Error).message}; ${remedy}`), { code: 'ENXIO' });
+  }
 }
 
 /** A logger on any stream of lines; tests read what they need from it. */
@@ -115,10 +132,8 @@ function guard(
       batch.flush();
       if (!isFile) return;
       try {
-        // Once in advance: after an attempt that fails, the next would close its descriptor twice. A pipe without a reader must
-        // not stop us here.
-        const { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } = constants;
-        closeSync(openSync(config.destination, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o640));
+        // Once in advance: after an attempt that fails, the next would close its descriptor twice.
+        tryToOpen(config.destination);
         destination.reopen(config.destination);
       } catch (error) {
         tell(`the log cannot be reopened, and goes on where it was: ${(error as Error).message}`);
