@@ -3,7 +3,6 @@ import type { Logger } from 'pino';
 import type { Move } from './admin-place.ts';
 import { ConfigError, formatFinding, type LoadedConfig } from './config/load.ts';
 import { loadAside } from './config/load-aside.ts';
-import { ProxyError } from './errors.ts';
 import type { Supervisor } from './supervisor.ts';
 import { createWatcher } from './watch.ts';
 import { describeStartFaults } from './worker.ts';
@@ -73,7 +72,7 @@ export async function createReloader(
     } catch (error) {
       return { ok: false, faults: describeStartFaults(error) };
     }
-    const outcome = await supervisor.apply(loaded).catch(failed);
+    const outcome = await supervisor.apply(loaded);
     if (!outcome.ok) {
       await move?.abort();
       return { ok: false, faults: outcome.faults };
@@ -83,12 +82,6 @@ export async function createReloader(
     await watcher.setFiles(watchedFiles(loaded));
     events.onApplied?.(loaded);
     return { ok: true, faults: [] };
-  }
-
-  /** What the system refuses is a fault of the reload as any other. */
-  function failed(error: unknown): { ok: false; faults: string[] } {
-    if (!(error instanceof ProxyError)) throw error;
-    return { ok: false, faults: describeStartFaults(error) };
   }
 
   function record(reason: string, result: ReloadResult): ReloadResult {

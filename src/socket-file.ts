@@ -5,19 +5,20 @@ import { ProxyError, systemCode } from './errors.ts';
 
 /**
  * Removes a socket file that nobody answers on: a process that died left it. To be done by one process, before any binds
- * it. Anything but a socket stays where it is: connecting to a plain file is refused just so.
- * Throws ProxyError ERR_LISTEN if it may not.
+ * it. Anything but a socket stays where it is: connecting to a plain file is refused just so. Throws ProxyError ERR_LISTEN if
+ * the file cannot be removed; `option` is the option that names it.
  */
-export async function removeStaleSocket(path: string): Promise<void> {
+export async function removeStaleSocket(path: string, option: string): Promise<void> {
   const isSocket = await lstat(path).then(
     (file) => file.isSocket(),
     () => false,
   );
   if (!isSocket || !(await refuses(path))) return;
   await unlink(path).catch((cause: Error) => {
+    if (systemCode(cause) === 'ENOENT') return;
     throw new ProxyError('ERR_LISTEN', {
       side: 'proxy',
-      message: `unix:${path} was left by a process that has ended, and cannot be removed: ${cause.message}`,
+      message: `${option}: unix:${path} was left by a process that has ended, and cannot be removed: ${cause.message}`,
       hint: 'remove it, or let penstock write to the directory that it is in',
       cause,
     });

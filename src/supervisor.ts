@@ -262,7 +262,9 @@ export function createSupervisor({
   let bound: BoundAddresses = {};
 
   async function reserve(loaded: LoadedConfig): Promise<Reservation | { faults: readonly string[] }> {
-    return held.reserve(loaded).catch((error: unknown) => ({ faults: describeStartFaults(error) }));
+    return removeStaleSockets(loaded.config)
+      .then(() => held.reserve(loaded))
+      .catch((error: unknown) => ({ faults: describeStartFaults(error) }));
   }
 
   function adopt(loaded: LoadedConfig): void {
@@ -285,7 +287,6 @@ export function createSupervisor({
     start: (loaded) =>
       inTurn(async () => {
         adopt(loaded);
-        await removeStaleSockets(loaded.config);
         const reserved = await reserve(loaded);
         const faults =
           'faults' in reserved ? reserved.faults : [...(await adjustWorkers(loaded)), ...reserved.rivals()];
@@ -298,7 +299,6 @@ export function createSupervisor({
 
     apply: (loaded) =>
       inTurn(async () => {
-        await removeStaleSockets(loaded.config);
         const reserved = await reserve(loaded);
         if ('faults' in reserved) return { ok: false, faults: [...reserved.faults] };
         const asked = serving();

@@ -5,15 +5,18 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { chmodSync, existsSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { stringify } from 'yaml';
 import { configSchema } from '../src/config/schema.ts';
 import { ProxyError } from '../src/errors.ts';
 import { bind, removeStaleSockets } from '../src/listen/listener.ts';
-import { temporaryDirectory } from './support/certificates.ts';
+import { temporaryDirectory, writeFiles } from './support/certificates.ts';
 import { echoUpstream } from './support/clients.ts';
+import { eventually } from './support/eventually.ts';
+import { spawnPenstock, startPenstock } from './support/penstock.ts';
 import { startProxy } from './support/proxy.ts';
 import { rawClient, unixClient } from './support/raw-client.ts';
 import { tcpUpstream } from './support/upstream.ts';
@@ -102,17 +105,52 @@ describe('a listener', () => {
 describe('the file of a unix socket', () => {
   it('is replaced when the process that made it is dead', async (t) => {
     const path = join(temporaryDirectory(t), 'stale.sock');
-    const child = spawn(process.execPath, [
-      '-e',
-      `require('node:net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`,
-    ]);
-    await once(child, 'exit');
-    assert.ok(existsSync(path), 'the dead process left its file');
+    await leaveSockets(path);
     await removeStaleSockets(configSchema.parse(plainTo(1, `unix:${path}`)));
     const bound = await bind(`unix:${path}`, name);
     bound.serve(greet('new'));
     t.after(bound.close);
     assert.equal(await greetingOf(t, path), 'new');
+  });
+
+  it('that cannot be removed ends the start with the remedy, and all such faults at once', async (t) => {
+    const { directory, faults } = await lockedDirectory(t);
+    const config = plainTo(9, [`unix:${directory}/a.sock`, `unix:${directory}/b.sock`]);
+    const listeners = spawnPenstock(t, config, { unprivileged: true });
+    assert.equal(await listeners.exited, 1);
+    for (const socket of ['a.sock', 'b.sock'])
+      assert.match(listeners.stderr(), faults('listeners.plain.bind', socket));
+    const ofAdmin = { ...plainTo(9, '127.0.0.1:0'), admin: { bind: `unix:${directory}/admin.sock` } };
+    const admin = spawnPenstock(t, ofAdmin, { unprivileged: true });
+    assert.equal(await admin.exited, 1);
+    assert.match(admin.stderr(), faults('admin.bind', 'admin.sock'));
+  });
+
+  it('that cannot be removed fails a reload with the remedy, and what was served is served', async (t) => {
+    const { port } = await echoUpstream(t);
+    const { directory, faults } = await lockedDirectory(t);
+    const penstock = await startPenstock(
+      t,
+      { workers: 1, ...plainTo(port, '127.0.0.1:0') },
+      { unprivileged: true },
+    );
+    const cases = [
+      ['a.sock', 'listeners.plain.bind', plainTo(port, `unix:${directory}/a.sock`)],
+      [
+        'admin.sock',
+        'admin.bind',
+        { ...plainTo(port, '127.0.0.1:0'), admin: { bind: `unix:${directory}/admin.sock` } },
+      ],
+    ] as const;
+    for (const [socket, option, config] of cases) {
+      writeFiles(penstock.directory, { 'penstock.yaml': stringify({ workers: 1, ...config }) });
+      penstock.child.kill('SIGHUP');
+      await eventually(() => assert.match(penstock.stdout(), faults(option, socket)), 20_000);
+    }
+    assert.doesNotMatch(penstock.stdout(), /internal error/);
+    const client = rawClient(t, penstock.port('plain'));
+    client.socket.end('hello');
+    assert.equal((await client.closed).received.toString(), 'hello');
   });
 
   it('is left alone while somebody answers on it', async (t) => {
@@ -137,6 +175,31 @@ describe('the file of a unix socket', () => {
     );
   });
 });
+
+/** As a process leaves them that is killed. */
+async function leaveSockets(...paths: readonly string[]): Promise<void> {
+  const child = spawn(process.execPath, [
+    '-e',
+    `let left = ${paths.length};
+     for (const path of ${JSON.stringify(paths)})
+       require('node:net').createServer().listen(path, () => --left || process.kill(process.pid, 'SIGKILL'));`,
+  ]);
+  await once(child, 'exit');
+  for (const path of paths) assert.ok(existsSync(path), 'the dead process left its file');
+}
+
+/** One with stale sockets that nobody may write to. */
+async function lockedDirectory(t: TestContext) {
+  const directory = temporaryDirectory(t);
+  await leaveSockets(...['a.sock', 'b.sock', 'admin.sock'].map((name) => join(directory, name)));
+  chmodSync(directory, 0o500);
+  const faults = (option: string, socket: string) =>
+    new RegExp(
+      `${option}: unix:${directory}/${socket} was left by a process that has ended, and cannot be removed: EACCES.*` +
+        'remove it, or let penstock write to the directory that it is in',
+    );
+  return { directory, faults };
+}
 
 function greet(text: string): (socket: Socket) => void {
   return (socket) =>

@@ -107,12 +107,17 @@ function handedOver(socketName: string, name: string): readonly Acceptor[] {
 
 /**
  * Removes the socket files of a configuration that nobody answers on: they were left by a process that died. To be done by
- * one process, before any binds: two that look at once would remove each other's.
+ * one process, before any binds: two that look at once would remove each other's. Throws all faults at once (ERR_LISTEN).
  */
 export async function removeStaleSockets({ listeners }: Pick<Config, 'listeners'>): Promise<void> {
-  const endpoints = Object.values(listeners).flatMap(({ bind }) => bind.map(parseEndpoint));
-  const paths = endpoints.flatMap((endpoint) => (endpoint && 'path' in endpoint ? [endpoint.path] : []));
-  await Promise.all(paths.map(removeStaleSocket));
+  const removals = Object.entries(listeners).flatMap(([name, { bind }]) =>
+    bind.map(parseEndpoint).map(async (endpoint) => {
+      if (endpoint && 'path' in endpoint) await removeStaleSocket(endpoint.path, `listeners.${name}.bind`);
+    }),
+  );
+  const outcomes = await Promise.allSettled(removals);
+  const faults = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
+  if (faults.length > 0) throw new AggregateError(faults);
 }
 
 const reasons: Record<string, string> = {

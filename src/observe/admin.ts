@@ -90,9 +90,9 @@ export async function startAdmin(
     server.getConnections((_, count) => count > maxConnections && oldest?.destroy());
   });
   let made: FileRights | undefined;
+  if ('path' in endpoint) await removeStaleSocket(endpoint.path, 'admin.bind');
   try {
     if ('path' in endpoint) {
-      await removeStaleSocket(endpoint.path);
       made = await listenPrivately(server, endpoint.path);
     } else {
       await listen(server, { host: endpoint.host, port: endpoint.port });

@@ -1,5 +1,5 @@
 /** Certificates for tests, made in milliseconds, and temporary files to hold them. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -51,6 +51,11 @@ export function writeFiles<Name extends string>(
 /** A new directory that is removed after the test. */
 export function temporaryDirectory(t: Pick<TestContext, 'after'>): string {
   const directory = mkdtempSync(join(tmpdir(), 'penstock-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  t.after(() => {
+    // Some tests lock theirs; in others a process that is about to end still makes files. A hook that throws would keep those
+    // after it from running, which end such processes: the test's own would wait for them.
+    if (existsSync(directory)) chmodSync(directory, 0o700);
+    rmSync(directory, { recursive: true, force: true, maxRetries: 10 });
+  });
   return directory;
 }

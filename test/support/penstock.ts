@@ -34,6 +34,8 @@ export type PenstockOptions = {
   readonly fileSize?: number;
   /** A command that becomes it, with other rights, say. */
   readonly wrapper?: readonly string[];
+  /** File permissions hold for it although root starts it. */
+  readonly unprivileged?: boolean;
   /** For Node. */
   readonly flags?: readonly string[];
   /** Added to the environment. */
@@ -65,10 +67,14 @@ export function spawnPenstock(
     flags = [],
     openFiles,
     fileSize,
+    unprivileged = false,
     env,
     sockets = [],
   }: PenstockOptions = {},
 ): Penstock {
+  let child: ChildProcessWithoutNullStreams | undefined;
+  // Before the directory is removed: hooks run in the order in which they were added.
+  t.after(() => child?.kill('SIGKILL'));
   const directory = temporaryDirectory(t);
   for (const name of directories) mkdirSync(join(directory, name));
   writeFiles(directory, {
@@ -84,7 +90,9 @@ export function spawnPenstock(
     LISTEN_FDS: String(sockets.length),
     LISTEN_FDNAMES: sockets.map(({ name }) => name).join(':'),
   };
+  const asOthers = unprivileged && process.getuid?.() === 0 ? withoutOverride : [];
   const command = [
+    ...asOthers,
     ...wrapper,
     process.execPath,
     ...flags,
@@ -93,7 +101,7 @@ export function spawnPenstock(
     '-c',
     `${directory}/penstock.yaml`,
   ];
-  const child = spawn(
+  child = spawn(
     '/bin/sh',
     ['-c', `ulimit -c 0; ${limits} export LISTEN_PID=$$; exec "$@"`, 'sh', ...command],
     {
@@ -102,7 +110,6 @@ export function spawnPenstock(
       stdio: ['pipe', 'pipe', 'pipe', ...sockets.map(({ fd }) => fd)],
     },
   ) as ChildProcessWithoutNullStreams;
-  t.after(() => child.kill('SIGKILL'));
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (chunk) => {
     stdout += chunk;
@@ -142,6 +149,9 @@ export async function isReady(penstock: Penstock): Promise<void> {
     await Promise.race([penstock.exited, once(penstock.child.stdout!, 'data')]); // piped, so it is there
   }
 }
+
+/** Root without the capability to write where permissions forbid it (capabilities(7)). */
+const withoutOverride = ['setpriv', '--bounding-set=-dac_override', '--inh-caps=-dac_override', '--'];
 
 /** The command line. */
 export const penstockMain: string = resolve(import.meta.dirname, '../../src/main.ts');
