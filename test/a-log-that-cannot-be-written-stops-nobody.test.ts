@@ -38,7 +38,7 @@ async function configOf(t: TestContext, log: object = {}) {
 /** One that logs to a file: that it is ready shows when it serves. */
 async function startQuiet(t: TestContext, log: object, options: PenstockOptions = {}): Promise<Penstock> {
   const penstock = spawnPenstock(t, await configOf(t, log), options);
-  await eventually(() => isServed(t, penstock), 20_000);
+  await eventually(() => isServed(t, penstock), 60_000);
   return penstock;
 }
 
@@ -133,7 +133,7 @@ describe('the log', () => {
     });
     await eventually(
       () => assert.match(read(join(penstock.directory, 'log/penstock.log')), /"msg":"ready"/),
-      20_000,
+      60_000,
     );
     const [here, away] = [join(penstock.directory, 'log'), join(penstock.directory, 'away')];
     renameSync(here, away);
