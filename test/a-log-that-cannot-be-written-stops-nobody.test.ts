@@ -100,6 +100,32 @@ describe('the log', () => {
     assert.match(read(file), /"msg":"stopped"/);
   });
 
+  it('whose disk was full has one broken line, where it was full', async (t) => {
+    const penstock = await startQuiet(t, { destination: 'penstock.log' }, { fileSize: 16 });
+    const file = join(penstock.directory, 'penstock.log');
+    await manyAreServed(t, penstock, 70);
+    await eventually(() => assert.equal(read(file).length, 16 * 1024));
+    await eventually(async () => {
+      await isServed(t, penstock);
+      assert.ok(toldOf(penstock, /lines are lost: EFBIG/) > 1);
+    }, 20_000);
+    const lines = read(file).split('\n');
+    const broken = lines.pop();
+    const pidOf = (line = '') => /"pid":(\d+)/.exec(line)?.[1] ?? '';
+    const cutter = pidOf(broken);
+    const giveRoom = (pid: string) => execFileSync('prlimit', ['--pid', pid, '--fsize=unlimited:']);
+    // The one that cut its line has room only after another has written.
+    const others = new Set(lines.map(pidOf).filter((pid) => pid !== '' && pid !== cutter));
+    for (const pid of others) giveRoom(pid);
+    await eventually(() => assert.ok(read(file).length > 16 * 1024));
+    if (cutter !== '') giveRoom(cutter);
+    await ends(penstock);
+    for (const line of read(file).split('\n')) {
+      if (line !== '' && line !== broken) assert.doesNotThrow(() => JSON.parse(line), line);
+    }
+    assert.match(read(file), /"msg":"stopped"/);
+  });
+
   it('whose reader has gone, stderr too, is given up, and connections are served', async (t) => {
     const penstock = await startPenstock(t, await configOf(t));
     penstock.child.stdout?.destroy();

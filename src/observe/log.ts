@@ -119,6 +119,7 @@ function guard(
     if (!told && !closed) flushSync();
   };
   destination.on('error', (error: Error) => {
+    beginLineAnew(destination);
     if (told) return;
     told = true;
     tell(`the log ${config.destination} cannot be written, lines are lost: ${error.message}`);
@@ -145,6 +146,21 @@ function guard(
       return closed;
     },
   };
+}
+
+/**
+ * What could not be written is tried again, and may come after a line that was cut: by this process, or by another that writes
+ * to the same file. So it begins with a line break, and without the rest of the line that this process has cut, since others
+ * may write before it. The property is not documented; without it, a line may be joined to one that was cut.
+ */
+function beginLineAnew(destination: Destination): void {
+  const held = destination as unknown as { _writingBuf?: string | Buffer; _len: number };
+  const waiting = held._writingBuf;
+  if (!waiting?.length || String(waiting).startsWith('\n')) return;
+  // A Buffer only after a part of it was written.
+  const rest = Buffer.isBuffer(waiting) ? waiting.subarray(waiting.indexOf('\n') + 1).toString() : waiting;
+  held._writingBuf = `\n${rest}`;
+  held._len += Buffer.byteLength(held._writingBuf) - Buffer.byteLength(waiting);
 }
 
 /** False if a write is still under way after a second. One that has failed is not, and closes nothing if its pipe is closed. */

@@ -30,7 +30,7 @@ export type PenstockOptions = {
   readonly inside?: boolean;
   /** `ulimit -n`. */
   readonly openFiles?: number;
-  /** `ulimit -f`, in KiB: no file can be written beyond it. */
+  /** `ulimit -S -f`, in KiB: no file can be written beyond it. */
   readonly fileSize?: number;
   /** A command that becomes it, with other rights, say. */
   readonly wrapper?: readonly string[];
@@ -84,7 +84,7 @@ export function spawnPenstock(
   const limits = [
     openFiles === undefined ? '' : `ulimit -n ${openFiles};`,
     // In sectors.
-    fileSize === undefined ? '' : `ulimit -f ${fileSize * 2};`,
+    fileSize === undefined ? '' : `ulimit -S -f ${fileSize * 2};`,
   ].join(' ');
   const activation = {
     LISTEN_FDS: String(sockets.length),
