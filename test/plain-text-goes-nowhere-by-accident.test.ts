@@ -110,6 +110,7 @@ describe('an upstream that answers S', () => {
     const stream = new TLSSocket(socket, {
       isServer: true,
       secureContext: createSecureContext({ cert, key }),
+      ALPNProtocols: ['postgresql'],
     });
     return stream.on('error', () => {});
   };
@@ -128,7 +129,7 @@ describe('an upstream that answers S', () => {
         upstreams: {
           db: {
             endpoints: [`127.0.0.1:${port}`],
-            tls: { starttls: 'postgres', authority: 'test', server_name: 'db.example' },
+            tls: { starttls: 'postgres', authority: 'test', server_name: 'db.example', alpn: ['postgresql'] },
           },
         },
       },
@@ -141,7 +142,8 @@ describe('an upstream that answers S', () => {
     await client.closed;
     const line = await proxy.connectionLine();
     assert.equal(line['code'], undefined);
-    assert.equal((line['upstream_tls'] as { version: string }).version, 'TLSv1.3');
+    const { version, alpn } = line['upstream_tls'] as { version: string; alpn: string };
+    assert.deepEqual([version, alpn], ['TLSv1.3', 'postgresql']);
   });
 
   it('gets the request of the proxy, then the very hello of a client that is passed through', async (t) => {
