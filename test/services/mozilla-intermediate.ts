@@ -29,3 +29,8 @@ export function tls12Suites({ keys, stapled = false }: Pick<TlsListener, 'keys' 
   const both = intermediate.tls12.filter((suite) => keys.some((key) => suite.includes(`-${key}-`)));
   return stapled ? keys.flatMap(of) : both;
 }
+
+/** Where clients present certificates, TLS 1.2 takes their keys on P-521 only if it would agree on keys there, too. */
+export function groupsOf({ client }: Pick<TlsListener, 'client'>): string[] {
+  return client ? [...intermediate.groups, 'secp521r1'] : [...intermediate.groups];
+}
