@@ -12,7 +12,7 @@ import type { Config } from './config/schema.ts';
 import { covers, parseEndpoint, type TcpEndpoint } from './config/values.ts';
 import { type BoundTcp, bindSocket, canHold, isShared } from './listen/bound-socket.ts';
 import { type HandOver, socketKey, withHeld } from './listen/inherited.ts';
-import { bind, listenError } from './listen/listener.ts';
+import { bind, listenError, rivalError } from './listen/listener.ts';
 import { describeStartFaults } from './worker.ts';
 
 export type HeldSockets = {
@@ -156,6 +156,5 @@ async function resolved({ host, port }: TcpEndpoint): Promise<TcpEndpoint> {
 }
 
 function faultOf({ address, listener }: Place): string[] {
-  const cause = Object.assign(new Error('another socket listens there'), { code: 'EADDRINUSE' });
-  return describeStartFaults(listenError(address, listener, cause));
+  return describeStartFaults(rivalError(address, listener));
 }

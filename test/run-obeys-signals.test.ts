@@ -47,6 +47,10 @@ function catches(pid: number, signal: 10 | 12): boolean {
   return (BigInt(`0x${mask}`) & (1n << BigInt(signal - 1))) !== 0n;
 }
 
+/** Until it executes its own program, a forked process has the command line of its parent, and the parent's handlers. */
+const isWorker = (pid: number): boolean =>
+  readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('worker-entry');
+
 /** The last that is caught of all, and Node itself does not catch it: penstock's first instructions have just run. */
 async function hasBegun(pid: number): Promise<void> {
   while (!catches(pid, 12)) await new Promise(setImmediate);
@@ -189,7 +193,7 @@ describe('SIGUSR1', () => {
     process.kill(before[0] ?? 0, 'SIGKILL');
     let starting: number | undefined;
     // Somebody catches it from here on: the worker's own code, or else Node, which would open its inspector.
-    while (starting === undefined || !catches(starting, 10)) {
+    while (starting === undefined || !isWorker(starting) || !catches(starting, 10)) {
       starting = childrenOf(supervisor).find((pid) => !before.includes(pid));
       await new Promise(setImmediate);
     }
@@ -296,7 +300,7 @@ describe('a signal during the start', () => {
     while (seen.size < 2) {
       await new Promise(setImmediate);
       for (const pid of childrenOf(penstock.child.pid ?? 0)) {
-        if (seen.has(pid) || !catches(pid, 12)) continue;
+        if (seen.has(pid) || !isWorker(pid) || !catches(pid, 12)) continue;
         seen.add(pid);
         for (const signal of ['SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const) process.kill(pid, signal);
       }

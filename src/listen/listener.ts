@@ -132,16 +132,33 @@ const hints: Record<string, string> = {
 };
 
 /** Why an address of this listener cannot be bound, by the system's error. */
-export function listenError(address: string, name: string, cause: unknown): ProxyError {
+export function listenError(address: string, name: string, cause: unknown, hint = hintOf): ProxyError {
   const code = systemCode(cause);
   const reason = socketFileReason(address, code) ?? reasons[code] ?? 'cannot be bound';
   return new ProxyError('ERR_LISTEN', {
     side: 'proxy',
     message: `listeners.${name}.bind: ${address} ${reason} (${code})`,
-    hint: code === 'EADDRINUSE' ? hintOfUse(address) : address.startsWith('unix:') ? undefined : hints[code],
+    hint: hint(address, code),
     cause,
   });
 }
+
+/** Two that bound the address at the same moment, and each has found the other. */
+export function rivalError(address: string, name: string): ProxyError {
+  const cause = Object.assign(new Error('another socket listens there'), { code: 'EADDRINUSE' });
+  return listenError(address, name, cause, () => {
+    const hint = hintOfUse(address);
+    // The other has given up, too.
+    return hint === ownHint ? rivalHint : hint;
+  });
+}
+
+function hintOf(address: string, code: string): string | undefined {
+  if (code === 'EADDRINUSE') return hintOfUse(address);
+  return address.startsWith('unix:') ? undefined : hints[code];
+}
+
+const rivalHint = 'another program bound it at the same moment and has gone since: start penstock again';
 
 const ownHint =
   'penstock itself has this port, for a listener or the admin endpoint: take it away by one reload, and bind it by the next';
