@@ -5,7 +5,7 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Credential, createCa, issue } from '../../src/pki/issue.ts';
+import { type Credential, createCa, issue } from '../../src/tools/pki/issue.ts';
 import {
   type CredentialFiles,
   fronts,

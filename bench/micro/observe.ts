@@ -1,6 +1,6 @@
 /** What is counted and written of each connection. */
 import type { Bench } from 'tinybench';
-import { createRecord } from '../../src/connection-state.ts';
+import { createRecord } from '../../src/connection/state.ts';
 import { type AccessRecord, logClosed } from '../../src/observe/access-log.ts';
 import { createLogger } from '../../src/observe/log.ts';
 import { createWorkerMetrics } from '../../src/observe/metrics.ts';

@@ -1,6 +1,6 @@
 /** PROXY headers, read and written once per connection. */
 import type { Bench } from 'tinybench';
-import type { ProxyProtocolOut } from '../../src/config/schema.ts';
+import type { ProxyProtocolOut } from '../../src/config/schema/schema.ts';
 import { decodeProxyHeader } from '../../src/proxy-protocol/decode.ts';
 import { encodeProxyHeader, type ProxyFacts } from '../../src/proxy-protocol/encode.ts';
 

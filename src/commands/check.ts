@@ -1,6 +1,6 @@
 /** `penstock check`: is this configuration right, and what does it say? */
 import { createHash, type X509Certificate } from 'node:crypto';
-import { daysLeft, nameOf } from '../config/describe.ts';
+import { daysLeft, nameOf } from '../config/material/describe.ts';
 import {
   ConfigError,
   type Finding,
@@ -9,8 +9,8 @@ import {
   type LoadedConfig,
   loadConfig,
 } from '../config/load.ts';
-import type { ListenerConfig, RouteConfig, UpstreamConfig } from '../config/schema.ts';
-import { formatTable } from './table.ts';
+import type { ListenerConfig, RouteConfig, UpstreamConfig } from '../config/schema/schema.ts';
+import { formatTable } from '../tools/terminal/table.ts';
 
 /**
  * Prints tables of what a configuration holds (stdout), its warnings and faults (stderr); with `json` one object

@@ -1,12 +1,12 @@
 /** `penstock run`: serves until it is told to stop. */
 import { ConfigError, findConfigFile, formatFinding, type LoadedConfig, loadConfig } from '../config/load.ts';
-import type { Config } from '../config/schema.ts';
-import { softLimit } from '../descriptors.ts';
-import { type Signal, takeSignals } from '../guard.ts';
+import type { Config } from '../config/schema/schema.ts';
+import { softLimit } from '../process/descriptors.ts';
+import { type Signal, takeSignals } from '../process/no-inspector.ts';
 import { type Log, openLog } from '../observe/log.ts';
-import { type Operation, type OperationOptions, startOperation } from '../operation.ts';
-import { StartError } from '../supervisor.ts';
-import { describeStartFaults } from '../worker.ts';
+import { type Operation, type OperationOptions, startOperation } from '../operation/operation.ts';
+import { StartError } from '../supervisor/supervisor.ts';
+import { describeStartFaults } from '../worker/worker.ts';
 import { listenersTable } from './check.ts';
 
 export type RunOptions = {

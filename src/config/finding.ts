@@ -1,5 +1,5 @@
 /** A fault or a warning of the configuration: where it is, what it is, and the way out. */
-import { oneLine } from '../one-line.ts';
+import { oneLine } from '../net/one-line.ts';
 
 /** The steps from the root of the file to a value: keys, and indexes of lists. */
 export type Path = readonly (string | number)[];

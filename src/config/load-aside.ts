@@ -1,9 +1,9 @@
 /** Loads a configuration in a thread of its own: a hundred thousand names take seconds, in which this one has others to answer. */
 import { deserialize } from 'node:v8';
 import { Worker } from 'node:worker_threads';
-import { orElse } from '../or-else.ts';
-import { inSlices } from '../pacer.ts';
-import { version } from '../version.ts';
+import { orElse } from '../process/or-else.ts';
+import { inSlices } from '../process/pacer.ts';
+import { version } from '../process/version.ts';
 import { ConfigError, type LoadedConfig, loadConfig } from './load.ts';
 import type { LoadAnswer, LoadOrder } from './load-thread.ts';
 import { type PackedConfig, unpackConfig } from './transfer.ts';

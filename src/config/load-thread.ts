@@ -1,7 +1,7 @@
 /** The thread that reads and checks configurations: one at a time, as it is sent orders. */
 import { serialize } from 'node:v8';
 import { parentPort, workerData } from 'node:worker_threads';
-import { version } from '../version.ts';
+import { version } from '../process/version.ts';
 import { ConfigError, type Finding, loadConfig } from './load.ts';
 import { packConfig } from './transfer.ts';
 

@@ -1,31 +1,31 @@
 /** From a file to a configuration that can be served: parsed, checked, every file it names read. */
 import { access, readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import type { SocketRights } from '../socket-file.ts';
-import { type LoadedAuthority, loadAuthorities } from './authorities.ts';
-import { checkCaNames } from './ca-names.ts';
-import { type LoadedCertificate, loadCertificates } from './certificates.ts';
-import { applyContext, resolvePaths } from './context.ts';
-import { checkCoverage } from './coverage.ts';
-import { createFiles, type Files } from './files.ts';
+import type { SocketRights } from '../net/socket-file.ts';
+import { type LoadedAuthority, loadAuthorities } from './material/authorities.ts';
+import { checkCaNames } from './material/ca-names.ts';
+import { type LoadedCertificate, loadCertificates } from './material/certificates.ts';
+import { applyContext, resolvePaths } from './read/context.ts';
+import { checkCoverage } from './rules/coverage.ts';
+import { createFiles, type Files } from './read/files.ts';
 import { ConfigError, type Finding, formatPath, type Path, type Report } from './finding.ts';
-import { explainIssues } from './issues.ts';
-import { checkReferences, type Names } from './references.ts';
-import { checkListeners } from './rules-listeners.ts';
-import { warnOfKeyLog } from './rules-tls.ts';
-import { checkUpstreams } from './rules-upstreams.ts';
-import { salvage } from './salvage.ts';
-import { type Config, configSchema } from './schema.ts';
-import { loadSocketRights } from './socket-rights.ts';
-import { loadTicketKeys, type TicketMasters } from './ticket-keys.ts';
-import { warnOfUnreachable } from './unreachable.ts';
-import { type ParsedYaml, type Place, parseYaml } from './yaml.ts';
+import { explainIssues } from './schema/issues.ts';
+import { checkReferences, type Names } from './rules/references.ts';
+import { checkListeners } from './rules/listeners.ts';
+import { warnOfKeyLog } from './rules/tls.ts';
+import { checkUpstreams } from './rules/upstreams.ts';
+import { salvage } from './read/salvage.ts';
+import { type Config, configSchema } from './schema/schema.ts';
+import { loadSocketRights } from './material/socket-rights.ts';
+import { loadTicketKeys, type TicketMasters } from './material/ticket-keys.ts';
+import { warnOfUnreachable } from './rules/unreachable.ts';
+import { type ParsedYaml, type Place, parseYaml } from './read/yaml.ts';
 
-export type { LoadedAuthority } from './authorities.ts';
-export type { LoadedCertificate, LoadedPair } from './certificates.ts';
+export type { LoadedAuthority } from './material/authorities.ts';
+export type { LoadedCertificate, LoadedPair } from './material/certificates.ts';
 export { ConfigError, type Finding, formatFinding } from './finding.ts';
-export type { Staple } from './ocsp.ts';
-export type { TicketMasters } from './ticket-keys.ts';
+export type { Staple } from './material/ocsp.ts';
+export type { TicketMasters } from './material/ticket-keys.ts';
 
 /** What `run` serves. All paths in `config` are absolute. Frozen where it was loaded. */
 export type LoadedConfig = {

@@ -1,7 +1,7 @@
 /** Routes as bytes in small pieces: there may be a hundred thousand, and no process may stand still while it reads them. */
 import { deserialize, serialize } from 'node:v8';
-import type { Work } from '../pacer.ts';
-import type { RouteConfig } from './schema.ts';
+import type { Work } from '../process/pacer.ts';
+import type { RouteConfig } from './schema/schema.ts';
 
 /** Each is read within a millisecond or two. */
 export type Pieces = readonly Uint8Array[];

@@ -1,7 +1,7 @@
 /** Limits by client address: connections that are open, and new ones a second. IPv6 counts by /64. */
 import { LRUCache } from 'lru-cache';
-import type { ListenerConfig } from '../config/schema.ts';
-import type { Patience } from '../patience.ts';
+import type { ListenerConfig } from '../config/schema/schema.ts';
+import type { Patience } from '../ipc/patience.ts';
 
 /** Addresses whose rate is remembered. One that is forgotten starts with a full bucket. */
 const rememberedAddresses = 100_000;

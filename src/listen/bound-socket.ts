@@ -1,9 +1,9 @@
 /** Sockets that are bound here and listened on by other processes: net.BoundSocket, of Node 26.4 and 24.19 and later. */
 import { fstatSync } from 'node:fs';
 import * as net from 'node:net';
-import type { TcpEndpoint } from '../config/values.ts';
+import type { TcpEndpoint } from '../config/schema/values.ts';
 import { systemCode } from '../errors.ts';
-import { otherListens } from './holder.ts';
+import { otherListens } from './port-owner.ts';
 
 /** Whoever destroys the socket lets go of the address, here; `fd` is for processes that are started. */
 export type BoundTcp = { readonly socket: net.Socket; readonly fd: number };

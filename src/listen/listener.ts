@@ -3,12 +3,12 @@ import cluster from 'node:cluster';
 import { existsSync } from 'node:fs';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import { dirname } from 'node:path';
-import type { Config } from '../config/schema.ts';
-import { type Endpoint, parseBinding, parseEndpoint } from '../config/values.ts';
+import type { Config } from '../config/schema/schema.ts';
+import { type Endpoint, parseBinding, parseEndpoint } from '../config/schema/values.ts';
 import { ProxyError, systemCode } from '../errors.ts';
-import { removeStaleSocket } from '../socket-file.ts';
+import { removeStaleSocket } from '../net/socket-file.ts';
 import { type Acceptor, accept } from './acceptor.ts';
-import { holderOf } from './holder.ts';
+import { holderOf } from './port-owner.ts';
 import { socketKey, takeHeld, takeInherited } from './inherited.ts';
 
 export type Bound = {

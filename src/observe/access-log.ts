@@ -1,6 +1,6 @@
 /** The access log: what is known of a connection, and its one line. */
 import type { Logger } from 'pino';
-import { type Address, formatAddress } from '../address.ts';
+import { type Address, formatAddress } from '../net/address.ts';
 import type { ConnectionCode, Phase, Side } from '../errors.ts';
 import { writeLine } from './log.ts';
 

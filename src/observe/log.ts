@@ -2,7 +2,7 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type DestinationStream, type Logger, pino } from 'pino';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/schema/schema.ts';
 import { systemCode } from '../errors.ts';
 
 export type Log = {

@@ -3,7 +3,7 @@
  * text of them (hub.ts). Every key is a name of the configuration or a code: none that a client can choose.
  */
 import type { ConnectionCode, Side } from '../errors.ts';
-import { orElse } from '../or-else.ts';
+import { orElse } from '../process/or-else.ts';
 import type { AccessRecord } from './access-log.ts';
 
 /** Upper bounds in seconds; above the last one there is one more bucket. */

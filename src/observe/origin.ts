@@ -1,7 +1,7 @@
 /** Which requests come from a page of somebody else's: a browser carries them past every firewall. */
 import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP } from 'node:net';
-import { inBlockList, normalizeAddress } from '../address.ts';
+import { inBlockList, normalizeAddress } from '../net/address.ts';
 
 /** `boundHost`: as the configuration writes it. */
 export type Reach = {

@@ -1,5 +1,5 @@
 /** Who is believed about the addresses of clients. */
-import { blockList, inBlockList } from '../address.ts';
+import { blockList, inBlockList } from '../net/address.ts';
 
 /** Whether a TCP peer (a normalized address, or `unix`) may send a PROXY header. */
 export type PeerTrust = (peer: string) => boolean;

@@ -1,5 +1,5 @@
 /** What TLS writes of its own accord: session tickets, the last message of a handshake, answers to a KeyUpdate. */
-import type { Stream } from '../stream.ts';
+import type { Stream } from '../net/stream.ts';
 
 /** What TLS has encrypted and not sent yet. No public property says so; should a later Node have no such one, nothing is unsent. */
 export function unsentBytes({ stream, raw }: Stream): number {

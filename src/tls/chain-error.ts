@@ -1,6 +1,6 @@
 /** What OpenSSL found wrong with the chain of a TLS socket's peer. */
 import type { TLSSocket } from 'node:tls';
-import { verifyErrorName } from '../verify-errors.ts';
+import { verifyErrorName } from '../openssl/verify-errors.ts';
 
 /**
  * OpenSSL's name for it (CERT_HAS_EXPIRED, PERMITTED_VIOLATION, …), of several errors the last; undefined if nothing was.

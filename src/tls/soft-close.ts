@@ -1,7 +1,7 @@
 /** How a socket is closed under a handshake that has failed. */
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { closeWith } from '../stream.ts';
+import { closeWith } from '../net/stream.ts';
 
 /** Of one handshake, which is over once either is called. */
 export type SoftClose = {

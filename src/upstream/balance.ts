@@ -1,5 +1,5 @@
 /** Which endpoint a connection takes. Pure but for the turn that round robin remembers. */
-import type { UpstreamConfig } from '../config/schema.ts';
+import type { UpstreamConfig } from '../config/schema/schema.ts';
 
 /** What is asked of an endpoint: `label` tells it from the others, `state.active` is how many connections it has. */
 export type Candidate = {

@@ -1,5 +1,5 @@
 /** How long one attempt may take, and waiting no longer than that. */
-import { Cancellation, type Signal } from '../cancellation.ts';
+import { Cancellation, type Signal } from '../net/abort-signal.ts';
 
 /** `signal` aborts when the time is over, or with the parent's own reason when the parent aborts. */
 export type Deadline = {

@@ -1,5 +1,5 @@
 /** What is known of an endpoint while configurations come and go: its connections, and whether it is up. */
-import type { UpstreamConfig } from '../config/schema.ts';
+import type { UpstreamConfig } from '../config/schema/schema.ts';
 
 /** Times are those of `performance.now()`; -Infinity: it was never otherwise. It changes in this file alone. */
 export type Health = { readonly since: number } & (

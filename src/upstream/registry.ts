@@ -1,6 +1,6 @@
 /** What a process knows of its upstreams for good: a new configuration finds their counts, health and queues again. */
 import type { Logger } from 'pino';
-import { localQuotas, type Quota } from '../quota.ts';
+import { localQuotas, type Quota } from '../ipc/quota.ts';
 import {
   applyReport,
   createEndpointState,
@@ -9,7 +9,7 @@ import {
   eject,
   isUp,
 } from './endpoint-state.ts';
-import { createRests, type Ejection } from './rests.ts';
+import { createRests, type Ejection } from './ejections.ts';
 import { createSlots, type Slots } from './slots.ts';
 
 /** One upstream, by its name. */

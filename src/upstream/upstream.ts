@@ -1,9 +1,9 @@
 /** One upstream: its endpoints, fixed or found by name or template, and the choice among them. */
 
 import { LRUCache } from 'lru-cache';
-import { blockList } from '../address.ts';
-import type { Signal } from '../cancellation.ts';
-import type { EndpointConfig, UpstreamConfig } from '../config/schema.ts';
+import { blockList } from '../net/address.ts';
+import type { Signal } from '../net/abort-signal.ts';
+import type { EndpointConfig, UpstreamConfig } from '../config/schema/schema.ts';
 import { ProxyError } from '../errors.ts';
 import { createBalancer } from './balance.ts';
 import type { Destination } from './connect.ts';

@@ -1,5 +1,5 @@
 /** Names are looked up before the first client needs them. */
-import type { UpstreamConfig } from '../config/schema.ts';
+import type { UpstreamConfig } from '../config/schema/schema.ts';
 import { isTemplate, parseTarget } from './endpoint.ts';
 import type { Resolver } from './resolve.ts';
 

@@ -5,7 +5,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createServer as createTlsServer } from 'node:tls';
 import { createHelloReader } from '../../src/peek/client-hello.ts';
-import { acceptSsl, readPreamble, refuse } from '../../src/starttls/postgres.ts';
+import { acceptSsl, readPreamble, refuse } from '../../src/protocols/postgres/preamble.ts';
 import type { Credential } from '../support/certificates.ts';
 
 export type Recorder = {

@@ -13,7 +13,7 @@ export type Coverage = {
   reset(): void;
   /** Whether an input since `reset` has taken a branch, or one about so often, as none before it; remembers it. */
   isNew(): boolean;
-  /** Where all branches are that were loaded, and those that were never taken: `src/der.ts:12`. */
+  /** Where all branches are that were loaded, and those that were never taken: `src/x509/der.ts:12`. */
   sum(): { all: string[]; untaken: string[] };
 };
 

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { parse } from 'yaml';
-import { yamlFor } from '../../src/commands/probe/yaml.ts';
+import { yamlFor } from '../../src/tools/probe/yaml.ts';
 import { type Authority, createAuthority, temporaryDirectory, writeFiles } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
 import { probeTarget, withDefaults } from '../support/probe.ts';

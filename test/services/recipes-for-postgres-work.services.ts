@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { pkiIssue } from '../../src/commands/pki.ts';
+import { pkiIssue } from '../../src/tools/pki/command.ts';
 import { certificatesOf, makeCertificates, startRecipe } from '../support/recipes.ts';
 import { type Postgres, psql, startPostgres } from './postgres.ts';
 import { tryIt } from './recipe.ts';

@@ -6,7 +6,7 @@ import { randomInt } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Server as TlsServer } from 'node:tls';
-import { errorResponse } from '../../src/starttls/postgres.ts';
+import { errorResponse } from '../../src/protocols/postgres/preamble.ts';
 import type { EndpointCounts } from './endpoint.ts';
 
 type Session = { readonly key: number; cancel: () => void };

@@ -10,9 +10,9 @@ import {
   createCrl,
   issue,
   type LeafOptions,
-} from '../../src/pki/issue.ts';
+} from '../../src/tools/pki/issue.ts';
 
-export { type Credential, pinOf, selfSigned } from '../../src/pki/issue.ts';
+export { type Credential, pinOf, selfSigned } from '../../src/tools/pki/issue.ts';
 
 /** A CA that issues and revokes. */
 export type Authority = Credential & {

@@ -5,7 +5,7 @@
 import { loadConfig } from '../../src/config/load.ts';
 import { createLogger } from '../../src/observe/log.ts';
 import { processUse } from '../../src/observe/metrics.ts';
-import { startWorker } from '../../src/standalone.ts';
+import { startWorker } from '../../src/worker/standalone.ts';
 
 const [file = '', addresses = ''] = process.argv.slice(2);
 const loaded = await loadConfig(file);

@@ -1,10 +1,10 @@
 /** Imported configurations: in memory, without a file system but the one that a test makes up. */
 import type { TestContext } from 'node:test';
 import { parse } from 'yaml';
-import { importApisix } from '../../src/import/apisix/import.ts';
-import { importHaproxy } from '../../src/import/haproxy/import.ts';
-import { formatNote, type Note } from '../../src/import/notes.ts';
-import type { Surroundings } from '../../src/import/result.ts';
+import { importApisix } from '../../src/tools/import/apisix/import.ts';
+import { importHaproxy } from '../../src/tools/import/haproxy/import.ts';
+import { formatNote, type Note } from '../../src/tools/import/notes.ts';
+import type { Surroundings } from '../../src/tools/import/result.ts';
 import { type ProxyConfig, type RunningProxy, startProxy } from './proxy.ts';
 
 export type ImportedConfig = {

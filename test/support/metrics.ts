@@ -1,5 +1,5 @@
 /** Metrics as Prometheus reads them, and the facts that a supervisor would add. */
-import { createRecord } from '../../src/connection-state.ts';
+import { createRecord } from '../../src/connection/state.ts';
 import type { SupervisorFacts } from '../../src/observe/families.ts';
 import { createMetricsHub } from '../../src/observe/hub.ts';
 import { createWorkerMetrics } from '../../src/observe/metrics.ts';

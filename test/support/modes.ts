@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, connect as netConnect, type Server, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
-import { abort, type Stream } from '../../src/stream.ts';
+import { abort, type Stream } from '../../src/net/stream.ts';
 import { ownCertificate } from './own-certificate.ts';
 import { type RunningProxy, startProxy } from './proxy.ts';
 

@@ -11,9 +11,9 @@ import {
   type TLSSocket,
   type TlsOptions,
 } from 'node:tls';
-import { cipherOptions } from '../../src/ciphers.ts';
+import { cipherOptions } from '../../src/openssl/ciphers.ts';
 import { chainErrorOf } from '../../src/tls/chain-error.ts';
-import type { PeerFacts } from '../../src/tls/client-auth.ts';
+import type { PeerFacts } from '../../src/tls/client-auth/client-auth.ts';
 import type { Credential } from './certificates.ts';
 
 export type Handshakes = {

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { parse } from 'yaml';
-import { pkiConfig, pkiInit, pkiIssue, pkiList, pkiRevoke } from '../../src/commands/pki.ts';
+import { pkiConfig, pkiInit, pkiIssue, pkiList, pkiRevoke } from '../../src/tools/pki/command.ts';
 import { temporaryDirectory } from './certificates.ts';
 
 type IssueOptions = Parameters<typeof pkiIssue>[2];

@@ -1,10 +1,10 @@
 /** `penstock probe` within the test's own process, with flags as the command line would give them. */
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { describeFindings, type ProbeDescription } from '../../src/commands/probe/describe.ts';
-import type { ProbeFlags } from '../../src/commands/probe/flags.ts';
-import { questionsFor } from '../../src/commands/probe/questions.ts';
-import { survey } from '../../src/probe/survey.ts';
+import { describeFindings, type ProbeDescription } from '../../src/tools/probe/describe.ts';
+import type { ProbeFlags } from '../../src/tools/probe/flags.ts';
+import { questionsFor } from '../../src/tools/probe/questions.ts';
+import { survey } from '../../src/tools/probe/engine/survey.ts';
 import { temporaryDirectory, writeFiles } from './certificates.ts';
 
 /** Rejects with the Failure or UsageError that the command would tell of. */

@@ -4,7 +4,7 @@ import type { TestContext } from 'node:test';
 import { stringify } from 'yaml';
 import { loadConfig } from '../../src/config/load.ts';
 import { createLogger } from '../../src/observe/log.ts';
-import { startWorker } from '../../src/standalone.ts';
+import { startWorker } from '../../src/worker/standalone.ts';
 import { temporaryDirectory, writeFiles } from './certificates.ts';
 import { eventually } from './eventually.ts';
 

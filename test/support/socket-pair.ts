@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { createServer, connect as netConnect, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
-import { abort } from '../../src/stream.ts';
+import { abort } from '../../src/net/stream.ts';
 
 /** `near` is paused and half-open, as the proxy has its sockets. Both are ended after the test. */
 export async function socketPair(

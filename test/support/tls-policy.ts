@@ -6,8 +6,8 @@ import { stringify } from 'yaml';
 import { loadConfig } from '../../src/config/load.ts';
 import { createHelloReader } from '../../src/peek/client-hello.ts';
 import { Peek } from '../../src/peek/peek.ts';
-import { createTlsPolicy, type TlsPolicy } from '../../src/tls/terminate.ts';
-import type { TicketMasterSource } from '../../src/tls/ticket-masters.ts';
+import { createTlsPolicy, type TlsPolicy } from '../../src/tls/server/terminate.ts';
+import type { TicketMasterSource } from '../../src/tls/server/ticket-masters.ts';
 import { temporaryDirectory, writeFiles } from './certificates.ts';
 import { type Scene, sceneConfig } from './terminating.ts';
 

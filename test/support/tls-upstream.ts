@@ -3,14 +3,14 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 import { createServer, type TLSSocket, type TlsOptions } from 'node:tls';
-import type { UpstreamTlsConfig } from '../../src/config/schema.ts';
-import { abort } from '../../src/stream.ts';
+import type { UpstreamTlsConfig } from '../../src/config/schema/schema.ts';
+import { abort } from '../../src/net/stream.ts';
 import {
   createOriginator,
   type Originated,
   type OriginateRequest,
   type Originator,
-} from '../../src/tls/originate.ts';
+} from '../../src/tls/upstream/originate.ts';
 import { connect } from '../../src/upstream/connect.ts';
 import type { Credential } from './certificates.ts';
 import { upstreamConfig } from './upstream.ts';

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { Worker } from 'node:worker_threads';
-import { configSchema, type UpstreamConfig } from '../../src/config/schema.ts';
+import { configSchema, type UpstreamConfig } from '../../src/config/schema/schema.ts';
 import type { UpstreamClient } from '../../src/upstream/endpoint.ts';
 import { eventually } from './eventually.ts';
 

@@ -1,7 +1,7 @@
 /** Certificates that clients send: names for rules and logs, dates. */
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { type CertificateNames, printName, readCertificate } from '../../../src/tls/certificate-names.ts';
+import { type CertificateNames, printName, readCertificate } from '../../../src/x509/certificate-names.ts';
 import { corpusFiles, derTokens, repairDer } from '../corpus.ts';
 import type { Target } from '../target.ts';
 

@@ -1,9 +1,9 @@
 /** Revocation lists, which come to a file by way of the network. */
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { readSubject } from '../../../src/config/der.ts';
-import { readRevocationList } from '../../../src/revocation-list.ts';
-import { createIssuers } from '../../../src/tls/issuers.ts';
+import { readSubject } from '../../../src/config/material/der.ts';
+import { readRevocationList } from '../../../src/x509/revocation-list.ts';
+import { createIssuers } from '../../../src/tls/client-auth/issuers.ts';
 import { corpusFiles, derTokens, repairDer } from '../corpus.ts';
 import type { Target } from '../target.ts';
 

@@ -1,11 +1,11 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: references to variables are part of what is fuzzed.
 /** Configurations of other programs, for `penstock import`. */
 import assert from 'node:assert/strict';
-import { parseYaml } from '../../../src/config/yaml.ts';
-import { importApisix } from '../../../src/import/apisix/import.ts';
-import { importHaproxy } from '../../../src/import/haproxy/import.ts';
-import { formatNote } from '../../../src/import/notes.ts';
-import { ImportError, type Surroundings } from '../../../src/import/result.ts';
+import { parseYaml } from '../../../src/config/read/yaml.ts';
+import { importApisix } from '../../../src/tools/import/apisix/import.ts';
+import { importHaproxy } from '../../../src/tools/import/haproxy/import.ts';
+import { formatNote } from '../../../src/tools/import/notes.ts';
+import { ImportError, type Surroundings } from '../../../src/tools/import/result.ts';
 import type { Target } from '../target.ts';
 
 // Two, for what comes of one is long, and is read again. The other half of 128.0.0.0/1 is one network.

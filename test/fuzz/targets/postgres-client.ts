@@ -1,6 +1,6 @@
 /** What a PostgreSQL client sends ahead of TLS. */
 import assert from 'node:assert/strict';
-import { type Preamble, readPreamble } from '../../../src/starttls/postgres.ts';
+import { type Preamble, readPreamble } from '../../../src/protocols/postgres/preamble.ts';
 import { assertFinal, type Outcome, outcomeOf } from '../outcome.ts';
 import type { Target } from '../target.ts';
 

@@ -1,7 +1,7 @@
 /** OCSP responses, which come to a file by way of the network. */
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { readStaple } from '../../../src/config/ocsp.ts';
+import { readStaple } from '../../../src/config/material/ocsp.ts';
 import { corpusFiles, derTokens, repairDer } from '../corpus.ts';
 import type { Target } from '../target.ts';
 

@@ -1,0 +1,148 @@
+/** The command line. */
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { addImportCommand } from '../tools/import/flags.ts';
+import { addLoadFlags } from '../tools/load/flags.ts';
+import { addPkiCommand } from '../tools/pki/command.ts';
+import { addProbeFlags } from '../tools/probe/flags.ts';
+import { leaveSignals } from '../process/no-inspector.ts';
+import { version } from '../process/version.ts';
+
+const config = new Option(
+  '-c, --config <file>',
+  'the configuration (default: ./penstock.yaml, then /etc/penstock/penstock.yaml)',
+);
+const levels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
+
+const program = new Command('penstock')
+  .description('A Layer-4 TLS-over-TCP stream proxy.')
+  .version(version)
+  .exitOverride()
+  .configureHelp({ showGlobalOptions: true })
+  .hook('preAction', (_, command) => {
+    if (command.name() !== 'run') leaveSignals();
+  });
+
+program
+  .command('run')
+  .description('serve')
+  .addOption(config)
+  .option('--workers <n>', 'processes that share the listeners; overrides the file', parseWorkers)
+  .option('--log-level <level>', `one of ${levels.join(', ')}; overrides the file`, parseLevel)
+  .action((options) => finish(import('./run.ts').then(({ run }) => run(options))));
+
+program
+  .command('check')
+  .description('validate a configuration with its certificates, keys and references')
+  .addOption(config)
+  .option('--json', 'print JSON')
+  .action((options) => finish(import('./check.ts').then(({ check }) => check(options))));
+
+program
+  .command('explain')
+  .description('say which route a client takes, and what it and the upstream see')
+  .addOption(config)
+  .option('--listener <name>', 'where the client connects')
+  .option('--sni <name>', 'the server name that it asks for (default: none)')
+  .option('--alpn <names...>', 'the protocols that it offers')
+  .option('--from <address>', 'its address; where a PROXY header is required, the one that the header tells')
+  .option('--peer <address>', 'who sends the PROXY header')
+  .option('--ja4 <fingerprint>', 'its fingerprint, as `penstock hello` or the log tells it')
+  .option('--tls <versions>', 'the versions of TLS that it speaks, such as 1.2 or 1.2,1.3')
+  .option('--client-cert <file>', 'the certificate that it presents, PEM; none: it has none')
+  .option('--plain', 'it speaks no TLS')
+  .option(
+    '--hello <file>',
+    'what it really sent, in all forms that `penstock hello` reads; -: standard input',
+  )
+  .option('--log-line <file>', 'a client of the access log: its line as JSON; -: standard input')
+  .option('--json', 'print JSON')
+  .action((options) => finish(import('../tools/explain/command.ts').then(({ explain }) => explain(options))));
+
+program
+  .command('test')
+  .description('hold a configuration to a file of expectations')
+  .argument('<cases...>', 'YAML: clients, and what is to happen to each')
+  .addOption(config)
+  .option('--json', 'print JSON')
+  .option('--junit', 'print XML in the form of JUnit')
+  .action((cases, options) => finish(import('../tools/expect/command.ts').then(({ test }) => test(cases, options))));
+
+program
+  .command('demo')
+  .description('run a throw-away PKI, upstreams, and a listener for each mode; print what to try')
+  .option('--exit', 'stop after the first connections, instead of serving on')
+  .action((options) => finish(import('../tools/demo/command.ts').then(({ demo }) => demo(options))));
+
+addPkiCommand(program);
+addImportCommand(program, (kind, files, options) =>
+  finish(import('../tools/import/command.ts').then(({ importFiles }) => importFiles(kind, files, options))),
+);
+
+program
+  .command('hello')
+  .description('decode a ClientHello: SNI, ALPN, versions, ciphers, groups, JA4')
+  .argument(
+    '[source]',
+    'a file: a capture (pcap, pcapng), TLS records, hex or base64; - for standard input; or HOST:PORT to listen on',
+  )
+  .option('-c, --config <file>', 'say also what the routes of this configuration make of each')
+  .option('--listener <name>', 'with -c: those of this listener only')
+  .option('--once', 'listening: end after the first client')
+  .option('--json', 'print JSON')
+  .action((source, options) =>
+    finish(import('../tools/hello/command.ts').then(({ hello }) => hello(source, options))),
+  );
+
+addProbeFlags(
+  program.command('probe').description('say what a TLS endpoint offers, and which upstream would fit it'),
+).action((target, options) =>
+  finish(import('../tools/probe/command.ts').then(({ probe }) => probe(target, options))),
+);
+
+program
+  .command('top')
+  .description('watch a running penstock: rates, endpoints, errors, what expires')
+  .option(
+    '--admin <address>',
+    'its admin endpoint: host:port or unix:/path (default: admin.bind of the configuration, or 127.0.0.1:9901)',
+  )
+  .option('--once', 'print once, without rates')
+  .action((options) => finish(import('../tools/top/command.ts').then(({ top }) => top(options))));
+
+addLoadFlags(
+  program.command('load').description('load a TLS or TCP endpoint, and say how it bore it'),
+).action((target, options) => finish(import('../tools/load/command.ts').then(({ load }) => load(target, options))));
+
+async function finish(code: Promise<number>): Promise<void> {
+  const status = await code;
+  await Promise.all([process.stdout, process.stderr].map(flushed));
+  process.exit(status);
+}
+
+/** A pipe takes 64 KiB; what is written beyond that would be lost by an exit. Resolves at once if nobody reads any more. */
+function flushed(stream: NodeJS.WriteStream): Promise<void> | undefined {
+  if (stream.writableLength === 0) return undefined;
+  return new Promise((resolve) => {
+    stream.once('error', () => resolve());
+    stream.write('', () => resolve());
+  });
+}
+
+function parseWorkers(text: string): number | 'auto' {
+  if (text === 'auto') return text;
+  if (!/^[1-9]\d{0,2}$/.test(text)) throw new InvalidArgumentError('expected auto or a number of processes.');
+  return Number(text);
+}
+
+function parseLevel(text: string): string {
+  if (!levels.includes(text)) throw new InvalidArgumentError(`expected one of ${levels.join(', ')}.`);
+  return text;
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  // Help and version are answers; anything else is bad usage, told by commander already.
+  process.exit(error.exitCode === 0 ? 0 : 2);
+}

@@ -1,0 +1,65 @@
+/** Whether clients can take the list of CAs that they are told. */
+import tls from 'node:tls';
+import type { LoadedAuthority } from './authorities.ts';
+import { readSubject } from './der.ts';
+import type { Path, Report } from '../finding.ts';
+import type { ClientAuthConfig, Config } from '../schema/schema.ts';
+
+/** An extension is at most this long, and OpenSSL then fails every handshake (alert internal_error). */
+const maxBytes = 65_535;
+/** Java takes messages of 32,768 bytes (jdk.tls.maxHandshakeMessageSize); some of them are signature algorithms. */
+const javaBytes = 32_600;
+
+/** Reports authorities with more CAs than a client can be told the names of, and what this Node cannot do about it. */
+export function checkCaNames(
+  config: Config,
+  authorities: ReadonlyMap<string, LoadedAuthority>,
+  report: Report,
+): void {
+  for (const [listener, { routes }] of Object.entries(config.listeners)) {
+    for (const [index, { tls: mode }] of routes.entries()) {
+      const auth = typeof mode === 'object' ? mode.client_auth : undefined;
+      if (!auth || auth.mode === 'none') continue;
+      const path = ['listeners', listener, 'routes', index, 'tls', 'client_auth'];
+      const authority = auth.authority === undefined ? undefined : authorities.get(auth.authority);
+      checkRoute(auth, authority, path, report);
+    }
+  }
+}
+
+function checkRoute(
+  { send_ca_names }: ClientAuthConfig,
+  authority: LoadedAuthority | undefined,
+  path: Path,
+  report: Report,
+): void {
+  if (send_ca_names === false) {
+    // Hence no named import.
+    if (typeof tls.setDefaultCACertificates === 'function') return;
+    const message = `\`send_ca_names: false\` needs Node 22.19, 24.5 or later; this is ${process.version}`;
+    report.fault([...path, 'send_ca_names'], message);
+    return;
+  }
+  if (authority === undefined) return;
+  const bytes = namesLength(authority);
+  if (bytes <= javaBytes) return;
+  const { name, ca } = authority;
+  const what = `the names of the ${ca.length} CAs of "${name}" take ${bytes} bytes`;
+  const hint = 'write `send_ca_names: false`, or trust fewer CAs';
+  if (bytes > maxBytes) {
+    report.fault(
+      [...path, 'authority'],
+      `${what}, and TLS has room for ${maxBytes}: nobody could connect`,
+      hint,
+    );
+  } else {
+    report.warn([...path, 'authority'], `${what}: clients in Java take no more than 32 KiB`, hint);
+  }
+}
+
+/** Each stands behind two bytes of length (RFC 8446 §4.2.4). */
+function namesLength({ certificates }: LoadedAuthority): number {
+  let bytes = 2;
+  for (const { raw } of certificates) bytes += 2 + (readSubject(raw)?.length ?? 0) / 2;
+  return bytes;
+}

@@ -1,0 +1,218 @@
+/** The certificates and keys that a configuration names: read, parsed, and matched to each other. */
+import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { createSecureContext } from 'node:tls';
+import { cipherOptions } from '../../openssl/ciphers.ts';
+import { describeDates, nameOf, reasonOf, warnOfDates } from './describe.ts';
+import { type Files, isReadableByOthers, pemBlocks, pemText } from '../read/files.ts';
+import type { Path, Report } from '../finding.ts';
+import { foreignFormat } from './foreign-formats.ts';
+import { readStaple, type Staple } from './ocsp.ts';
+import type { Config } from '../schema/schema.ts';
+
+/** A certificate and its key as `tls` takes them. */
+export type LoadedPair = {
+  /** PEM: the leaf, then its chain. */
+  readonly cert: string;
+  /** PEM, as it is in the file: with `passphrase` if it is encrypted. */
+  readonly key: string;
+  readonly passphrase: string | undefined;
+  readonly leaf: X509Certificate;
+  /** `ec`, `rsa`, `ed25519`, … */
+  readonly keyType: string;
+  /** For clients that ask whether the certificate is revoked, and only while it is in date. */
+  readonly staple: Staple | undefined;
+};
+
+export type LoadedCertificate = { readonly name: string; readonly pairs: readonly LoadedPair[] };
+
+type PairConfig = Config['certificates'][string]['pairs'][number];
+
+/** Reads all of them, used or not. What has faults is reported and left out. */
+export async function loadCertificates(
+  config: Config,
+  files: Files,
+  report: Report,
+): Promise<Map<string, LoadedCertificate>> {
+  const loaded = new Map<string, LoadedCertificate>();
+  for (const [name, { pairs }] of Object.entries(config.certificates)) {
+    const path = ['certificates', name, 'pairs'];
+    const found: LoadedPair[] = [];
+    for (const [index, pair] of pairs.entries()) {
+      const place = [...path, index];
+      const one = await loadPair(pair, place, files, report);
+      if (one === undefined) continue;
+      if (found.some(({ keyType }) => keyType === one.keyType)) {
+        const message = `another pair has a key of type ${one.keyType} too`;
+        report.fault([...place, 'cert'], message, 'give one pair for each type, such as ECDSA and RSA');
+      }
+      found.push(one);
+    }
+    loaded.set(name, { name, pairs: found });
+  }
+  return loaded;
+}
+
+async function loadPair(
+  pair: PairConfig,
+  path: Path,
+  files: Files,
+  report: Report,
+): Promise<LoadedPair | undefined> {
+  const cert = await files.read(pair.cert, [...path, 'cert'], report);
+  const pem = await files.read(pair.key, [...path, 'key'], report);
+  const passphrase = await readPassphrase(pair, path, files, report);
+  const ocsp = pair.ocsp === undefined ? undefined : await files.read(pair.ocsp, [...path, 'ocsp'], report);
+  const chain = cert && parseChain(cert, pair.cert, [...path, 'cert'], report);
+  const key = pem && parseKey(pem, pair, passphrase, path, report);
+  if (key && (await isReadableByOthers(pair.key))) {
+    report.warn(
+      [...path, 'key'],
+      `${pair.key} can be read by every user of this machine`,
+      `chmod o-r ${pair.key}`,
+    );
+  }
+  const leaf = chain?.[0];
+  if (!chain || !leaf || !key || !pem) return undefined;
+  if (!fits(chain, key, pair, path, report)) return undefined;
+  warnOfDates(chain, [...path, 'cert'], report);
+  const loaded: LoadedPair = {
+    cert: chain.map(String).join(''),
+    key: pemText(pem),
+    passphrase,
+    leaf,
+    keyType: leaf.publicKey.asymmetricKeyType ?? 'unknown',
+    staple: ocsp && checkStaple(ocsp, leaf, [...path, 'ocsp'], report),
+  };
+  return openSslTakes(loaded, [...path, 'cert'], report) ? loaded : undefined;
+}
+
+/** Only ever warns: without a staple clients are served all the same. */
+function checkStaple(content: Buffer, leaf: X509Certificate, path: Path, report: Report): Staple | undefined {
+  const staple = readStaple(content, leaf);
+  const trouble =
+    typeof staple === 'string'
+      ? staple
+      : describeDates(new Date(staple.thisUpdate), new Date(staple.nextUpdate), 0);
+  if (trouble) report.warn(path, `the OCSP response ${trouble}, so it is not stapled`);
+  return typeof staple === 'string' ? undefined : staple;
+}
+
+async function readPassphrase(
+  { key_passphrase_file: file }: PairConfig,
+  path: Path,
+  files: Files,
+  report: Report,
+): Promise<string | undefined> {
+  if (file === undefined) return undefined;
+  const content = await files.read(file, [...path, 'key_passphrase_file'], report);
+  return content
+    ?.toString('utf8')
+    .replace(/^\uFEFF/, '')
+    .split(/\r?\n/)[0];
+}
+
+function isKey(text: string): boolean {
+  return /-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text);
+}
+
+function parseChain(
+  content: Buffer,
+  file: string,
+  path: Path,
+  report: Report,
+): X509Certificate[] | undefined {
+  const text = pemText(content);
+  const blocks = pemBlocks(text, 'CERTIFICATE');
+  if (blocks.length === 0) {
+    const other = foreignFormat(content, file, 'certificate');
+    const hint = isKey(text)
+      ? 'it holds a private key: are `cert` and `key` swapped?'
+      : 'PEM begins with -----BEGIN CERTIFICATE-----';
+    report.fault(
+      path,
+      `${file} holds no PEM certificate${other ? `: it is ${other.what}` : ''}`,
+      other?.hint ?? hint,
+    );
+    return undefined;
+  }
+  try {
+    return blocks.map((block) => new X509Certificate(block));
+  } catch (error) {
+    report.fault(path, `${file} cannot be parsed as a certificate (${reasonOf(error)})`);
+    return undefined;
+  }
+}
+
+function parseKey(
+  content: Buffer,
+  pair: PairConfig,
+  passphrase: string | undefined,
+  path: Path,
+  report: Report,
+): KeyObject | undefined {
+  const place = [...path, 'key'];
+  const text = pemText(content);
+  if (!isKey(text)) {
+    const other = foreignFormat(content, pair.key, 'key');
+    const hint =
+      pemBlocks(text, 'CERTIFICATE').length > 0
+        ? 'it holds a certificate: are `cert` and `key` swapped?'
+        : 'PEM begins with -----BEGIN PRIVATE KEY-----';
+    const what = other ? `: it is ${other.what}` : '';
+    report.fault(place, `${pair.key} holds no PEM private key${what}`, other?.hint ?? hint);
+    return undefined;
+  }
+  const isEncrypted = /BEGIN ENCRYPTED PRIVATE KEY|Proc-Type: 4,ENCRYPTED/.test(text);
+  if (isEncrypted && passphrase === undefined) {
+    if (pair.key_passphrase_file === undefined) {
+      report.fault(
+        place,
+        `${pair.key} is encrypted`,
+        'name the file with its passphrase in `key_passphrase_file`',
+      );
+    }
+    return undefined;
+  }
+  try {
+    return createPrivateKey({ key: text, ...(passphrase !== undefined && { passphrase }) });
+  } catch (error) {
+    if (isEncrypted)
+      report.fault([...path, 'key_passphrase_file'], `the passphrase does not open ${pair.key}`);
+    else report.fault(place, `${pair.key} cannot be parsed as a key (${reasonOf(error)})`);
+    return undefined;
+  }
+}
+
+function fits(
+  chain: X509Certificate[],
+  key: KeyObject,
+  pair: PairConfig,
+  path: Path,
+  report: Report,
+): boolean {
+  const [leaf, ...rest] = chain;
+  if (!leaf?.checkPrivateKey(key)) {
+    const hint = rest.some((certificate) => certificate.checkPrivateKey(key))
+      ? 'put the certificate that it belongs to first, then its issuers'
+      : undefined;
+    report.fault([...path, 'key'], `${pair.key} is not the key of the certificate in ${pair.cert}`, hint);
+    return false;
+  }
+  const stray = rest.find((certificate, index) => !chain[index]?.checkIssued(certificate));
+  if (stray) {
+    const message = `the chain is broken: ${nameOf(stray)} did not issue the certificate before it`;
+    report.warn([...path, 'cert'], message, 'each certificate is followed by its issuer');
+  }
+  return true;
+}
+
+/** Keys that are too small, signatures too weak: what `tls` would throw at the first connection. */
+function openSslTakes({ cert, key, passphrase }: LoadedPair, path: Path, report: Report): boolean {
+  try {
+    createSecureContext({ ...cipherOptions(), cert, key, ...(passphrase !== undefined && { passphrase }) });
+    return true;
+  } catch (error) {
+    report.fault(path, `OpenSSL refuses it: ${reasonOf(error)}`);
+    return false;
+  }
+}

@@ -1,0 +1,49 @@
+/** Certificates and CRLs, for people: their names and dates, and what OpenSSL says of them. */
+import type { X509Certificate } from 'node:crypto';
+import type { Path, Report } from '../finding.ts';
+
+const day = 86_400_000;
+
+/** Warns of each certificate of the chain that is expired, about to be, or not valid yet. */
+export function warnOfDates(certificates: readonly X509Certificate[], path: Path, report: Report): void {
+  for (const certificate of certificates) {
+    const message = describeDates(new Date(certificate.validFrom), new Date(certificate.validTo));
+    if (message) report.warn(path, `the certificate "${nameOf(certificate)}" ${message}`, 'renew it');
+  }
+}
+
+/**
+ * `expired 3 days ago`, `expires in 5 days`, `is not valid before 2030-01-01`; undefined if there is no cause to worry.
+ * `soon` is time enough to renew: by hand, unless told otherwise.
+ */
+export function describeDates(from: Date, to: Date, soon = 21 * day): string | undefined {
+  const now = Date.now();
+  if (to.getTime() < now) return `expired ${inDays(now - to.getTime())} ago`;
+  if (from.getTime() > now)
+    return `is not valid before ${from.toISOString().slice(0, 16).replace('T', ' ')} UTC`;
+  return to.getTime() - now < soon ? `expires in ${inDays(to.getTime() - now)}` : undefined;
+}
+
+/** Whole days until a date; negative once it is past. */
+export function daysLeft(to: Date, now = Date.now()): number {
+  return Math.floor((to.getTime() - now) / day);
+}
+
+function inDays(milliseconds: number): string {
+  const days = Math.floor(milliseconds / day);
+  return days === 0 ? 'less than a day' : days === 1 ? '1 day' : `${days} days`;
+}
+
+/** The common name of a certificate, or its whole subject. */
+export function nameOf(certificate: X509Certificate): string {
+  const subject = certificate.subject ?? '';
+  return (
+    /(?:^|\n)CN=(.*)/.exec(subject)?.[1] ??
+    (subject.replaceAll('\n', ', ') || 'a certificate without a subject')
+  );
+}
+
+/** OpenSSL's words without its codes: `ee key too small` of `error:0A00018F:SSL routines::ee key too small`. */
+export function reasonOf(error: unknown): string {
+  return (error as Error).message.replace(/^error:[0-9A-F]+:[^:]*:[^:]*:/i, '');
+}

@@ -1,0 +1,51 @@
+/** What a configuration says by its context: defaults that depend on other keys, and paths relative to the file. */
+import { resolve } from 'node:path';
+import type { Config } from '../schema/schema.ts';
+
+/** Direct PostgreSQL connections demand ALPN, so it is spoken behind `starttls: postgres` unless the file says else. */
+export function applyContext(config: Config): void {
+  for (const { starttls, routes } of Object.values(config.listeners)) {
+    if (starttls !== 'postgres') continue;
+    for (const { tls } of routes) if (typeof tls === 'object') tls.alpn ??= ['postgresql'];
+  }
+}
+
+/** Makes every path in the configuration absolute; in place. */
+export function resolvePaths(config: Config, directory: string): void {
+  const absolute = (path: string) => resolve(directory, path);
+  const address = (text: string) => (text.startsWith('unix:') ? `unix:${absolute(text.slice(5))}` : text);
+  if (!['stdout', 'stderr'].includes(config.log.destination)) {
+    config.log.destination = absolute(config.log.destination);
+  }
+  config.log.tls_keys &&= absolute(config.log.tls_keys);
+  config.session_tickets.keys &&= absolute(config.session_tickets.keys);
+  const addressesOf = (sockets: { address: string }[]) => {
+    for (const socket of sockets) socket.address = address(socket.address);
+  };
+  if (config.admin) {
+    config.admin.bind = address(config.admin.bind);
+    addressesOf(config.admin.sockets);
+  }
+  for (const { pairs } of Object.values(config.certificates)) {
+    for (const pair of pairs) {
+      pair.cert = absolute(pair.cert);
+      pair.key = absolute(pair.key);
+      pair.key_passphrase_file &&= absolute(pair.key_passphrase_file);
+      pair.ocsp &&= absolute(pair.ocsp);
+    }
+  }
+  for (const authority of Object.values(config.authorities)) {
+    authority.ca = authority.ca.map(absolute);
+    authority.crl &&= authority.crl.map(absolute);
+  }
+  for (const listener of Object.values(config.listeners)) {
+    listener.bind = listener.bind.map(address);
+    addressesOf(listener.sockets);
+    for (const { tls } of listener.routes) {
+      if (typeof tls === 'object' && tls.client_auth?.authorize !== undefined) {
+        tls.client_auth.authorize = absolute(tls.client_auth.authorize);
+      }
+    }
+  }
+  for (const { endpoints } of Object.values(config.upstreams)) addressesOf(endpoints);
+}

@@ -1,0 +1,88 @@
+/**
+ * The parts of a faulty configuration that parse, so that references, rules and files are checked in the same run and
+ * all faults are shown at once.
+ */
+import type { Path } from '../finding.ts';
+import { explainIssues } from '../schema/issues.ts';
+import { type Config, configSchema } from '../schema/schema.ts';
+
+/** What parsed of a file, and how to speak of it in terms of the file as it was written. */
+export type Salvage = {
+  /** undefined when nothing could be kept. */
+  readonly config: Config | undefined;
+  /** The path in the file of a path in `config`: lists may have lost entries. */
+  readonly written: (path: Path) => Path;
+  /** Whether something was removed from the mapping at `path` of `config`, or from the one that holds what is there. */
+  readonly wasCut: (path: Path) => boolean;
+};
+
+/** Removes from `raw`, in place, what `removals` name and whatever cannot stand without it, until the rest parses. */
+export function salvage(raw: unknown, removals: readonly Path[]): Salvage {
+  const cut = new Set<object>();
+  const kept = new Map<unknown[], number[]>();
+  const written = (path: Path) => path.map((step, index) => originalStep(raw, path, index, step, kept));
+  const wasCut = (path: Path): boolean => {
+    const container = containerAt(raw, path);
+    if (container !== undefined && !Array.isArray(container)) return cut.has(container);
+    return path.length > 0 && wasCut(path.slice(0, -1));
+  };
+  let pending = removals;
+  while (pending.length > 0 && pending.every((path) => path.length > 0)) {
+    remove(raw, pending, cut, kept);
+    const parsed = configSchema.safeParse(raw);
+    if (parsed.success) return { config: parsed.data, written, wasCut };
+    pending = explainIssues(parsed.error.issues, raw).map(({ remove }) => remove);
+  }
+  return { config: undefined, written, wasCut };
+}
+
+const hole = Symbol('removed');
+
+function remove(
+  raw: unknown,
+  paths: readonly Path[],
+  cut: Set<object>,
+  kept: Map<unknown[], number[]>,
+): void {
+  const lists = new Set<unknown[]>();
+  for (const path of paths) {
+    const parent = containerAt(raw, path.slice(0, -1));
+    const step = path.at(-1) as string | number;
+    if (parent === undefined) continue;
+    cut.add(parent);
+    if (Array.isArray(parent)) {
+      // First marked, then closed up, so that the other paths of this round stay true.
+      parent[step as number] = hole;
+      lists.add(parent);
+    } else delete (parent as Record<string, unknown>)[step];
+  }
+  for (const list of lists) {
+    const indexes = kept.get(list) ?? list.map((_, index) => index);
+    kept.set(
+      list,
+      indexes.filter((_, index) => list[index] !== hole),
+    );
+    list.splice(0, list.length, ...list.filter((item) => item !== hole));
+  }
+}
+
+function containerAt(raw: unknown, path: Path): object | undefined {
+  let value = raw;
+  for (const step of path) {
+    if (typeof value !== 'object' || value === null) return undefined;
+    value = (value as Record<string | number, unknown>)[step];
+  }
+  return typeof value === 'object' && value !== null ? value : undefined;
+}
+
+function originalStep(
+  raw: unknown,
+  path: Path,
+  index: number,
+  step: string | number,
+  kept: ReadonlyMap<unknown[], number[]>,
+): string | number {
+  if (typeof step !== 'number') return step;
+  const list = containerAt(raw, path.slice(0, index));
+  return (Array.isArray(list) ? kept.get(list)?.[step] : undefined) ?? step;
+}

@@ -1,0 +1,160 @@
+/** What an upstream may not say together, though each key by itself is fine. */
+import { blockList, inBlockList, parseCidr } from '../../net/address.ts';
+import type { Path, Report } from '../finding.ts';
+import { checkSocketPath } from './sockets.ts';
+import { checkTlsParameters } from './tls.ts';
+import type { Config, UpstreamConfig, UpstreamTlsConfig } from '../schema/schema.ts';
+import { parseEndpoint } from '../schema/values.ts';
+
+/** Reports contradictions, and what is missing, in upstreams. */
+export function checkUpstreams(config: Config, report: Report): void {
+  for (const [name, upstream] of Object.entries(config.upstreams)) {
+    const path = ['upstreams', name];
+    checkEndpoints(upstream, path, report);
+    if (upstream.tls) checkTls(upstream.tls, upstream, [...path, 'tls'], report);
+    checkOptions(upstream, path, report);
+    checkHealth(upstream, path, report);
+    warnOfNoEffect(upstream, path, report);
+  }
+}
+
+/** What stands in braces: `{sni.1}` for `{sni.1}.tenants.svc:5432`. */
+export function placeholders(text: string): string[] {
+  return text.includes('{') || text.includes('}') ? (text.match(/\{[^{}]*\}|[{}]/g) ?? []) : [];
+}
+
+function checkEndpoints({ endpoints, allow_addresses }: UpstreamConfig, path: Path, report: Report): void {
+  let templates = 0;
+  for (const [index, { address }] of endpoints.entries()) {
+    const place = [...path, 'endpoints', index, 'address'];
+    const used = placeholders(address);
+    checkSocketPath(address, place, report);
+    if (used.length === 0) continue;
+    templates += 1;
+    const unknown = used.find((placeholder) => placeholder !== '{sni}' && placeholder !== '{sni.1}');
+    if (unknown !== undefined) {
+      report.fault(
+        place,
+        `"${unknown}" is no placeholder`,
+        'there are {sni}, the whole name, and {sni.1}, the label that `*` stood for',
+      );
+    } else if (address.startsWith('unix:')) {
+      report.fault(
+        place,
+        'a unix socket cannot be a template',
+        'templates are names that resolve to addresses',
+      );
+    }
+  }
+  if (templates === 0) return;
+  if (allow_addresses === undefined) {
+    report.lack(path, 'a template needs `allow_addresses`', 'say what it may resolve to, such as 10.0.0.0/8');
+    return;
+  }
+  for (const [index, list] of allow_addresses.entries())
+    warnOfOwnAddresses(list, [...path, 'allow_addresses', index], report);
+}
+
+/** Addresses by which a machine reaches itself or what is beside it: rarely meant by a list that has them among others. */
+const ownAddresses = [
+  '127.0.0.0/8',
+  '169.254.0.0/16',
+  '0.0.0.0/8',
+  '::/128',
+  '::1/128',
+  'fe80::/10',
+  '64:ff9b::/96',
+];
+
+function warnOfOwnAddresses(list: string, path: Path, report: Report): void {
+  const { prefix, version } = parseCidr(list);
+  const block = blockList([list]);
+  const within = ownAddresses.filter((own) => {
+    const parsed = parseCidr(own);
+    return parsed.version === version && prefix < parsed.prefix && inBlockList(block, parsed.address);
+  });
+  if (within.length === 0) return;
+  const message = `clients may reach this machine itself: it takes in ${within.join(', ')}`;
+  report.warn(path, message, 'name the networks of your upstreams only');
+}
+
+function checkTls(tls: UpstreamTlsConfig, { endpoints }: UpstreamConfig, path: Path, report: Report): void {
+  checkTlsParameters(tls, path, report);
+  const { verify, pins, server_name } = tls;
+  if (verify === 'pin' && pins === undefined) {
+    report.lack([...path, 'verify'], '`verify: pin` needs `pins`', 'give sha256:… of the upstream’s key');
+  }
+  if (verify === 'none') {
+    if (pins !== undefined) {
+      report.fault([...path, 'pins'], '`verify: none` would not look at `pins`', 'write `verify: pin`');
+    }
+    report.warn(
+      [...path, 'verify'],
+      'anyone can pass for this upstream',
+      'verify by `authority`, or by `pins` with `verify: pin`',
+    );
+  }
+  const unknown = placeholders(server_name ?? '').find((placeholder) => placeholder !== '{sni}');
+  if (unknown !== undefined) {
+    report.fault(
+      [...path, 'server_name'],
+      `"${unknown}" is no placeholder here`,
+      'there is {sni}, the client’s name',
+    );
+  }
+  const isUnix = endpoints.some(({ address }) => 'path' in (parseEndpoint(address) ?? {}));
+  if (verify === 'full' && server_name === undefined && isUnix) {
+    report.lack(path, 'a unix socket has no host name to verify', 'give `server_name`');
+  }
+}
+
+function checkOptions({ send_proxy_protocol }: UpstreamConfig, path: Path, report: Report): void {
+  if (send_proxy_protocol?.version === 'v1' && send_proxy_protocol.tlvs.length > 0) {
+    report.fault([...path, 'send_proxy_protocol', 'tlvs'], 'version v1 has no TLVs', 'write `version: v2`');
+  }
+}
+
+function checkHealth({ health_check, tls, endpoints }: UpstreamConfig, path: Path, report: Report): void {
+  if (health_check === undefined) return;
+  const { type, send, expect } = health_check;
+  const place = [...path, 'health_check'];
+  if (type === 'expect' && expect === undefined) {
+    report.lack(place, '`type: expect` needs `expect`', 'say what the upstream answers');
+  }
+  if (type !== 'expect') {
+    if (send !== undefined) report.warn([...place, 'send'], `\`type: ${type}\` sends nothing of yours`);
+    if (expect !== undefined) report.warn([...place, 'expect'], `\`type: ${type}\` does not look for it`);
+  }
+  if (type !== 'tcp' && tls?.server_name?.includes('{sni}')) {
+    report.fault(
+      [...place, 'type'],
+      'a check has no client whose name `server_name` could be',
+      'write `type: tcp`, or a fixed `server_name`',
+    );
+  }
+  if (endpoints.every(({ address }) => placeholders(address).length > 0)) {
+    report.warn(place, 'all endpoints are templates, and those are not checked');
+  }
+}
+
+function warnOfNoEffect(upstream: UpstreamConfig, path: Path, report: Report): void {
+  const { health_check, outlier, on_down, all_down, slow_start, limits, dial } = upstream;
+  const warn = (option: readonly string[], why: string) => report.warn([...path, ...option], why);
+  if (on_down === 'close' && health_check === undefined) {
+    warn(['on_down'], 'without `health_check` no endpoint is found down');
+  }
+  if (health_check === undefined && outlier === undefined) {
+    const why = 'without `health_check` or `outlier` every endpoint counts as up';
+    if (all_down === 'try_anyway') warn(['all_down'], why);
+    if (slow_start !== Number.POSITIVE_INFINITY) warn(['slow_start'], why);
+  }
+  if (limits.queue !== undefined && limits.connections === Number.POSITIVE_INFINITY) {
+    warn(['limits', 'queue'], 'without `limits.connections` nobody has to wait');
+  }
+  if (dial === 'early' && limits.connections !== Number.POSITIVE_INFINITY) {
+    warn(
+      ['dial'],
+      'under `limits.connections` it dials after the handshake: silent clients would take the places',
+    );
+  }
+}

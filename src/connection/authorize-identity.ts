@@ -1,0 +1,18 @@
+/** A client as a check of the user's own is told of it. */
+import type { Connection } from './state.ts';
+import { hostNameOf } from '../route/server-name.ts';
+import { describeForAuthorize } from '../tls/client-auth/authorize.ts';
+import type { ClientIdentity } from '../tls/client-auth/client-identity.ts';
+
+/** Names are those that an authority vouches for: a pinned certificate has none. */
+export function identityOf({ record, clientCert, listener }: Connection): ClientIdentity {
+  return {
+    listener: listener.name,
+    route: record.route ?? '',
+    sni: hostNameOf(record.sni),
+    alpn: record.alpn,
+    ja4: record.ja4,
+    client: record.client,
+    certificate: clientCert && describeForAuthorize(clientCert),
+  };
+}

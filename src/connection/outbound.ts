@@ -1,0 +1,200 @@
+/** The way to an upstream: an endpoint, TCP, then PROXY header, STARTTLS and TLS as the configuration has them. */
+import type { Socket } from 'node:net';
+import type { Signal } from '../net/abort-signal.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import type { ProxyProtocolOut, UpstreamConfig, UpstreamTlsConfig } from '../config/schema/schema.ts';
+import { type Connection, localAddressOf } from './state.ts';
+import { milliseconds, type TlsInfo } from '../observe/access-log.ts';
+import { Peek } from '../peek/peek.ts';
+import { encodeProxyHeader } from '../proxy-protocol/encode.ts';
+import { createReader, type Reader } from '../net/reader.ts';
+import { readSslAnswer, sslRequest } from '../protocols/postgres/preamble.ts';
+import type { Stream } from '../net/stream.ts';
+import type { KeyLog } from '../tls/key-log.ts';
+import { createOriginator, type Originator } from '../tls/upstream/originate.ts';
+import { type Dialled, type DialRequest, dial } from '../upstream/dial.ts';
+import type { Endpoint } from '../upstream/endpoint.ts';
+import type { UpstreamState } from '../upstream/registry.ts';
+import type { Resolver } from '../upstream/resolve.ts';
+import { createUpstream, type Upstream } from '../upstream/upstream.ts';
+
+/** An upstream with what it takes to speak to it. */
+export type Outbound = {
+  readonly upstream: Upstream;
+  readonly originator: Originator | undefined;
+  readonly sendProxyProtocol: ProxyProtocolOut | undefined;
+  /** TCP while the client's handshake runs: never where silent clients would take the places that the upstream has. */
+  readonly early: boolean;
+};
+
+/** The upstream side, ready for payload: paused and half-open. */
+export type Prepared = { readonly stream: Stream; readonly tls: TlsInfo | undefined };
+
+export function createOutbound(
+  name: string,
+  config: UpstreamConfig,
+  loaded: LoadedConfig,
+  { resolver, state, keyLog }: { resolver: Resolver; state: UpstreamState; keyLog?: KeyLog | undefined },
+): Outbound {
+  return {
+    upstream: createUpstream(name, config, resolver, state),
+    originator: config.tls && originatorFor(name, config.tls, loaded, keyLog),
+    sendProxyProtocol: config.send_proxy_protocol,
+    early: config.dial === 'early' && config.limits.connections === Number.POSITIVE_INFINITY,
+  };
+}
+
+/** The TLS client of an upstream, with what the configuration names. */
+export function originatorFor(
+  name: string,
+  tls: UpstreamTlsConfig,
+  loaded: LoadedConfig,
+  keyLog?: KeyLog,
+): Originator {
+  return createOriginator(name, tls, {
+    certificate: tls.certificate ? loaded.certificates.get(tls.certificate) : undefined,
+    // `system` is large, and made only where it is looked at.
+    authority: trustsByChain(tls) ? loaded.authorities.get(tls.authority) : undefined,
+    keyLog,
+  });
+}
+
+function trustsByChain({ verify }: UpstreamTlsConfig): boolean {
+  return verify === 'full' || verify === 'ca';
+}
+
+/** Whom a dial is for: a connection, or what is known of one in another process. */
+export type Caller = Pick<Connection, 'record' | 'listener' | 'clientCert'> & {
+  readonly raw: Pick<Socket, 'localAddress' | 'localPort'>;
+};
+
+type Options = {
+  /** The server name that the client asked for. */
+  readonly sni: string | undefined;
+  /** The client's own handshake goes to the upstream: behind `starttls: postgres` it is announced as its protocol wants. */
+  readonly passthrough: boolean;
+  readonly wildcardLabel: string | undefined;
+  readonly signal: Signal;
+  readonly clientReady?: Promise<unknown>;
+};
+
+/** Dials for a connection; see `dial` for what it throws and who owns the socket. */
+export function dialFor(caller: Caller, outbound: Outbound, options: Options): Promise<Dialled<Prepared>> {
+  const { record, listener } = caller;
+  record.upstream = outbound.upstream.name;
+  const announced = announcedBy(caller, outbound, options);
+  // What `prepare` reads, it reads as a stream; and who dials early wants to be told of an upstream that leaves.
+  const isDirect = outbound.originator === undefined && announced === undefined && !outbound.early;
+  const reader = isDirect ? createReader() : undefined;
+  const request: DialRequest<Prepared> = {
+    client: { sni: options.sni, wildcardLabel: options.wildcardLabel, clientAddress: record.client.address },
+    signal: options.signal,
+    descriptors: listener.descriptors,
+    clientReady: options.clientReady,
+    reader,
+    prepare(raw, endpoint, signal) {
+      record.endpoint = endpoint.label;
+      return prepare(caller, outbound, { raw, endpoint, signal, options, announced, reader });
+    },
+    onQueued(ms) {
+      record.queueMs = milliseconds(ms);
+    },
+    onAttemptFailed(endpoint, error) {
+      record.endpoint = endpoint.label;
+      listener.logger.debug(
+        { conn: record.conn, upstream: outbound.upstream.name, endpoint: endpoint.label, err: error },
+        'dial failed',
+      );
+    },
+  };
+  return dial(outbound.upstream, request);
+}
+
+/** The same upstream with one endpoint only: where a session is, its CancelRequest has to go. */
+export function atEndpoint(outbound: Outbound, endpoint: Endpoint): Outbound {
+  const { upstream } = outbound;
+  return {
+    ...outbound,
+    upstream: {
+      ...upstream,
+      // Of use just when the upstream has all the connections it may have.
+      enter: () => undefined,
+      async pick(_client, tried) {
+        if (tried.length > 0) return undefined;
+        endpoint.state.active += 1;
+        return endpoint;
+      },
+    },
+  };
+}
+
+type Attempt = {
+  readonly raw: Socket;
+  readonly endpoint: Endpoint;
+  readonly signal: Signal;
+  readonly options: Options;
+  readonly announced: 'postgres' | undefined;
+  readonly reader: Reader | undefined;
+};
+
+/** The protocol in which the upstream is asked for TLS, if it is. */
+function announcedBy(
+  { listener }: Caller,
+  { upstream }: Outbound,
+  { passthrough }: Options,
+): Attempt['announced'] {
+  return passthrough ? listener.config.starttls : upstream.config.tls?.starttls;
+}
+
+function prepare(caller: Caller, outbound: Outbound, attempt: Attempt): Prepared | Promise<Prepared> {
+  const { raw, reader } = attempt;
+  if (outbound.sendProxyProtocol) {
+    raw.write(encodeProxyHeader(outbound.sendProxyProtocol, proxyFacts(caller, attempt.options.sni)));
+  }
+  const { originator } = outbound;
+  const plain: Prepared = { stream: { stream: raw, raw, reader }, tls: undefined };
+  if (originator) return originate(attempt, originator);
+  return attempt.announced === 'postgres' ? askForTls(raw).then(() => plain) : plain;
+}
+
+async function originate(attempt: Attempt, originator: Originator): Promise<Prepared> {
+  const { raw, endpoint, signal } = attempt;
+  if (attempt.announced === 'postgres') await askForTls(raw);
+  const { stream, info, alpn } = await originator.connect(raw, {
+    host: endpoint.host,
+    endpoint: endpoint.label,
+    sni: attempt.options.sni,
+    signal,
+  });
+  return { stream: { stream, raw }, tls: { ...info, alpn } };
+}
+
+/** SSLRequest, and exactly one byte of answer: anything more would be plain text taken for protected. */
+export async function askForTls(raw: Socket): Promise<void> {
+  const peek = new Peek(raw, 'upstream');
+  raw.write(sslRequest);
+  await peek.read(readSslAnswer);
+  peek.drop(1);
+  peek.release();
+}
+
+function proxyFacts(
+  { record, raw, clientCert }: Caller,
+  sni: string | undefined,
+): Parameters<typeof encodeProxyHeader>[1] {
+  return {
+    client: record.client,
+    local: record.destination ?? localAddressOf(raw),
+    sni,
+    alpn: record.alpn,
+    uniqueId: record.conn,
+    tls: record.tls && {
+      ...record.tls,
+      // Of a pinned certificate the names are its own claims, and are not there.
+      clientCert: clientCert && {
+        cn: clientCert.names?.cn.at(-1),
+        verified: clientCert.verifiedBy === 'authority',
+      },
+    },
+  };
+}

@@ -1,0 +1,61 @@
+/** Whether an endpoint is up, by its checks so far. Pure. */
+import type { UpstreamConfig } from '../config/schema/schema.ts';
+import { ProxyError } from '../errors.ts';
+
+/** What one check found. */
+export type Outcome =
+  | { readonly ok: true; readonly ms: number }
+  | { readonly ok: false; readonly error: Error };
+
+/**
+ * `since` is when it became so (`performance.now()`); -Infinity: it was never otherwise. `streak`: the checks in a row that
+ * speak for the other verdict. `checkMs`: how long the last good check took.
+ */
+export type Verdict = {
+  readonly kind: 'up' | 'down';
+  readonly since: number;
+  readonly streak: number;
+  /** Why it is down, or why the last check failed. */
+  readonly reason: string | undefined;
+  readonly checkMs: number | undefined;
+};
+
+/** Up until proven otherwise: a proxy that starts must not refuse everyone until the first checks are done. */
+export const firstVerdict: Verdict = {
+  kind: 'up',
+  since: Number.NEGATIVE_INFINITY,
+  streak: 0,
+  reason: undefined,
+  checkMs: undefined,
+};
+
+/** Whether a check failed on our own side: no descriptor was left, say. */
+export function tellsNothing(outcome: Outcome): boolean {
+  return !outcome.ok && outcome.error instanceof ProxyError && outcome.error.side === 'proxy';
+}
+
+/**
+ * `unhealthy_after` failures in a row make it down, `healthy_after` good checks in a row up again. A check that tells
+ * nothing changes nothing.
+ */
+export function nextVerdict(
+  verdict: Verdict,
+  outcome: Outcome,
+  limits: Pick<NonNullable<UpstreamConfig['health_check']>, 'healthy_after' | 'unhealthy_after'>,
+  now: number,
+): Verdict {
+  const { kind } = verdict;
+  if (outcome.ok) {
+    const good = { checkMs: outcome.ms };
+    if (kind === 'up') return { ...verdict, ...good, streak: 0, reason: undefined };
+    const streak = verdict.streak + 1;
+    if (streak < limits.healthy_after) return { ...verdict, ...good, streak };
+    return { ...good, kind: 'up', since: now, streak: 0, reason: undefined };
+  }
+  if (tellsNothing(outcome)) return verdict;
+  const { error } = outcome;
+  if (kind === 'down') return { ...verdict, streak: 0, reason: error.message };
+  const streak = verdict.streak + 1;
+  if (streak < limits.unhealthy_after) return { ...verdict, streak, reason: error.message };
+  return { ...verdict, kind: 'down', since: now, streak: 0, reason: error.message };
+}

@@ -1,0 +1,94 @@
+/** How the endpoints of a configuration are, from what the health checks found and what each worker sees. */
+import type { LoadedConfig } from '../config/load.ts';
+import type { UpstreamConfig } from '../config/schema/schema.ts';
+import type { EndpointStatus, UpstreamStatus } from '../observe/status.ts';
+import { type EndpointReport, progressOf } from '../upstream/endpoint-state.ts';
+import type { EndpointView } from '../upstream/registry.ts';
+
+/** The upstreams whose endpoints are known before clients come: those without templates, whose names clients choose. */
+export function listedUpstreams({ config }: LoadedConfig): string[] {
+  return Object.entries(config.upstreams)
+    .filter(([, { endpoints }]) => !endpoints.some(({ address }) => isTemplate(address)))
+    .map(([name]) => name);
+}
+
+/**
+ * The configured endpoints, those that health checks found behind their names, and those that still have connections. `now`:
+ * in ms since 1970, when reports and views were made.
+ */
+export function describeUpstreams(
+  { config }: LoadedConfig,
+  reports: readonly EndpointReport[],
+  views: readonly EndpointView[],
+  now = Date.now(),
+): UpstreamStatus[] {
+  return Object.entries(config.upstreams).map(([name, upstream]) => {
+    const checked = reports.filter((report) => report.upstream === name);
+    const seen = views.filter((view) => view.upstream === name);
+    return {
+      name,
+      endpoints: labelsOf(upstream, checked, seen).map((label) =>
+        describeEndpoint(label, upstream, {
+          report: checked.find(({ endpoint }) => endpoint === label),
+          views: seen.filter(({ endpoint }) => endpoint === label),
+          now,
+        }),
+      ),
+    };
+  });
+}
+
+function labelsOf(
+  { endpoints, resolve }: UpstreamConfig,
+  checked: readonly EndpointReport[],
+  seen: readonly EndpointView[],
+): string[] {
+  const configured = endpoints.map(({ address }) => address).filter((address) => !isTemplate(address));
+  const inUse = seen.filter(({ active }) => active > 0).map(({ endpoint }) => endpoint);
+  if (checked.length > 0) return [...new Set([...checked.map(({ endpoint }) => endpoint), ...inUse])];
+  // A name stands for its addresses, which are known as they are used.
+  if (resolve.each_address && inUse.length > 0) return [...new Set(inUse)];
+  return [...new Set([...configured, ...inUse])];
+}
+
+type Known = {
+  readonly report: EndpointReport | undefined;
+  /** One of each worker that knows it. */
+  readonly views: readonly EndpointView[];
+  readonly now: number;
+};
+
+function describeEndpoint(label: string, { slow_start }: UpstreamConfig, known: Known): EndpointStatus {
+  const { report, views, now } = known;
+  const ago = (ms: number | undefined) =>
+    ms === undefined || !Number.isFinite(ms) ? null : new Date(now - ms).toISOString();
+  const active = views.reduce((total, view) => total + view.active, 0);
+  const common = { label, active, check_ms: report?.checkMs && Math.round(report.checkMs * 10) / 10 };
+  if (report?.up === false) {
+    return { ...common, state: 'down', since: ago(report.forMs), last_error: report.reason };
+  }
+  const failure = latestOf(views.flatMap(({ lastFailure }) => lastFailure ?? []));
+  const errors = {
+    last_error: report?.reason ?? failure?.reason,
+    last_error_at: report?.reason === undefined ? (ago(failure?.agoMs) ?? undefined) : undefined,
+  };
+  const resting = views.filter(({ state }) => state === 'ejected');
+  if (resting.length > 0) {
+    const restMs = Math.max(...resting.map((view) => view.restMs ?? 0));
+    const since = ago(Math.max(...resting.map(({ forMs }) => forMs)));
+    return { ...common, ...errors, state: 'ejected', since, until: new Date(now + restMs).toISOString() };
+  }
+  const forMs = Math.min(...views.map((view) => view.forMs), report?.forMs ?? Number.POSITIVE_INFINITY);
+  const returned = views.some(({ state }) => state === 'returned');
+  const share = returned ? progressOf(forMs, slow_start) : 1;
+  if (share < 1) return { ...common, ...errors, state: 'slow_start', since: ago(forMs), share };
+  return { ...common, ...errors, state: report ? 'up' : 'unchecked', since: ago(forMs) };
+}
+
+function latestOf(failures: readonly NonNullable<EndpointView['lastFailure']>[]) {
+  return failures.toSorted((a, b) => a.agoMs - b.agoMs)[0];
+}
+
+function isTemplate(address: string): boolean {
+  return address.includes('{sni');
+}

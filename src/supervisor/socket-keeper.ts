@@ -1,0 +1,91 @@
+/**
+ * The rights of the unix sockets that listeners have. node:cluster binds them, in this process, while workers prepare; they get
+ * their rights before any worker serves. Until then nobody can connect but who runs penstock.
+ */
+import { lstat } from 'node:fs/promises';
+import type { LoadedConfig } from '../config/load.ts';
+import { type FileRights, giveRightsAsked } from '../net/socket-file.ts';
+import { describeStartFaults } from '../worker/worker.ts';
+
+export type SocketKeeper = {
+  /**
+   * Gives the sockets of a configuration their rights, once `prepare` has had workers bind them and resolved with no fault; one
+   * that has lost its own gets back those that it was made with. On a fault all have what they had with the one that is kept.
+   */
+  readonly open: (
+    loaded: LoadedConfig,
+    prepare: () => Promise<readonly string[]>,
+  ) => Promise<readonly string[]>;
+  readonly keep: (loaded: LoadedConfig) => void;
+};
+
+/** A file as it was made; `asked`: it has been given other rights. */
+type Made = { readonly file: string; readonly rights: FileRights; asked: boolean };
+
+export function createSocketKeeper(): SocketKeeper {
+  const umask = process.umask(0o022);
+  process.umask(umask);
+  const made = new Map<string, Made>();
+  let kept: LoadedConfig | undefined;
+  let steps = 0;
+  let turn: Promise<unknown> = Promise.resolve();
+
+  /** undefined: it is not there, so nobody can connect. */
+  async function look(path: string): Promise<{ it: Made; isNew: boolean } | undefined> {
+    const stats = await lstat(path).catch(() => undefined);
+    if (stats === undefined) return undefined;
+    const { ino, birthtimeMs, uid, gid } = stats;
+    const file = `${ino} ${birthtimeMs}`;
+    const known = made.get(path);
+    if (known?.file === file) return { it: known, isNew: false };
+    const it: Made = { file, rights: { mode: 0o777 & ~umask, uid, gid }, asked: false };
+    made.set(path, it);
+    return { it, isNew: true };
+  }
+
+  async function openOne(address: string, { sockets }: LoadedConfig): Promise<readonly string[]> {
+    const path = address.slice('unix:'.length);
+    const found = await look(path);
+    if (found === undefined) return [];
+    const { it, isNew } = found;
+    const asked = sockets.get(address);
+    // What somebody else has changed by hand is left alone.
+    if (asked === undefined && !isNew && !it.asked) return [];
+    it.asked = asked !== undefined;
+    return giveRightsAsked(path, it.rights, asked).then(() => [], describeStartFaults);
+  }
+
+  function openAll(loaded: LoadedConfig): Promise<readonly string[]> {
+    const addresses = Object.values(loaded.config.listeners).flatMap(({ bind }) => bind);
+    const unix = addresses.filter((address) => address.startsWith('unix:'));
+    // One configuration at a time: workers that start side by side ask for the same.
+    const opened = turn.then(() => Promise.all(unix.map((address) => openOne(address, loaded))));
+    turn = opened;
+    return opened.then((faults) => faults.flat());
+  }
+
+  /** Runs a step in which workers bind: what they bind, nobody but the user of this process can write to. */
+  async function closed<T>(loaded: LoadedConfig, step: () => Promise<T>): Promise<T> {
+    if (loaded.sockets.size === 0) return step();
+    steps += 1;
+    process.umask(umask | 0o022);
+    try {
+      return await step();
+    } finally {
+      steps -= 1;
+      if (steps === 0) process.umask(umask);
+    }
+  }
+
+  return {
+    async open(loaded, prepare) {
+      const refused = await closed(loaded, prepare);
+      const faults = refused.length > 0 ? refused : await openAll(loaded);
+      if (faults.length > 0 && kept) await openAll(kept);
+      return faults;
+    },
+    keep(loaded) {
+      kept = loaded;
+    },
+  };
+}

@@ -1,0 +1,370 @@
+/**
+ * The user's own check of a client. It runs in a thread of its own, so that a check that never comes back holds up
+ * nobody but its own client: the thread is ended and started anew, and those who waited behind it are asked about again.
+ */
+import { pathToFileURL } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import type { Descriptors } from '../../process/descriptors.ts';
+import { type ConnectionCode, ProxyError } from '../../errors.ts';
+import { orElse } from '../../process/or-else.ts';
+import type { Answer, FromThread, ThreadData, ToThread } from './authorize-thread.ts';
+import type { ClientCert } from './client-auth.ts';
+import type { ClientCertificate, ClientIdentity } from './client-identity.ts';
+
+export type Authorizer = {
+  /** Resolves when the module is loaded; rejects with ERR_AUTHORIZE_FAILED and the reason if it cannot be. */
+  readonly ready: () => Promise<void>;
+  /**
+   * Resolves if the check lets the client in. Rejects with ERR_AUTHORIZE_DENIED, ERR_AUTHORIZE_FAILED (it threw, ended
+   * its thread, answered nonsense, too many wait) or ERR_AUTHORIZE_TIMEOUT.
+   */
+  readonly check: (identity: ClientIdentity) => Promise<void>;
+  /** Ends the thread and denies whoever still waits. */
+  readonly close: () => Promise<void>;
+};
+
+export type AuthorizerOptions = {
+  /** For one check. Default: 1,000. */
+  readonly timeoutMs?: number;
+  /** Gets what the module writes to stdout and stderr, which would garble our log. Default: it is dropped. */
+  readonly onOutput?: (text: string) => void;
+  /** Counts what the thread has open. */
+  readonly descriptors?: Pick<Descriptors, 'claim' | 'give'>;
+};
+
+/** Starts a thread with the module's default export (absolute path). The module and its imports are loaded anew. */
+export function createAuthorizer(modulePath: string, options: AuthorizerOptions = {}): Authorizer {
+  const checker: Checker = {
+    modulePath,
+    timeoutMs: options.timeoutMs ?? 1000,
+    onOutput: options.onOutput,
+    descriptors: options.descriptors,
+    firstLoad: deferred(),
+    waiting: new Map(),
+    lastId: 0,
+    crashes: 0,
+    state: { kind: 'paused' },
+  };
+  // Who doesn't ask for it need not handle it.
+  checker.firstLoad.promise.catch(() => {});
+  startThread(checker);
+  return {
+    ready: () => checker.firstLoad.promise,
+    check: (identity) => new Promise((resolve, reject) => enqueue(checker, { identity, resolve, reject })),
+    close: () => close(checker),
+  };
+}
+
+/** What `authorize` may know of a certificate that was let in: names only if an authority vouches for them. */
+export function describeForAuthorize({ fingerprint, spki = '', ...cert }: ClientCert): ClientCertificate {
+  const { verifiedBy = 'pin', subject, names } = cert;
+  const base64 = cert.der.toString('base64').replace(/.{64}(?=.)/g, '$&\n');
+  const pem = `-----BEGIN CERTIFICATE-----\n${base64}\n-----END CERTIFICATE-----\n`;
+  if (!names) return { fingerprint, spki, verifiedBy, pem };
+  const { cn, ou, uris, dns, emails } = names;
+  return { fingerprint, spki, verifiedBy, subject, cn, ou, uris, dns, emails, pem };
+}
+
+const limits = {
+  waiting: 1000,
+  loadMs: 10_000,
+  firstPauseMs: 100,
+  longestPauseMs: 10_000,
+  reason: 300,
+} as const;
+
+type Thread = { readonly worker: Worker; readonly progress: Int32Array; error: string };
+
+type State =
+  | { readonly kind: 'starting'; readonly thread: Thread; readonly timer: NodeJS.Timeout }
+  | { readonly kind: 'ready'; readonly thread: Thread }
+  /** Between two threads; `unusable` is why the last one could not load the module. */
+  | { readonly kind: 'paused'; readonly timer?: NodeJS.Timeout; readonly unusable?: string }
+  | { readonly kind: 'closed' };
+
+type Request = {
+  readonly id: number;
+  readonly identity: ClientIdentity;
+  readonly resolve: () => void;
+  readonly reject: (error: ProxyError) => void;
+  timer: NodeJS.Timeout | undefined;
+  /** It was in a thread that had to be ended before, so it is not asked a third time. */
+  asked: boolean;
+};
+
+/** A promise and the ways to settle it. (Node 20 has no Promise.withResolvers.) */
+type Deferred = {
+  readonly promise: Promise<void>;
+  readonly resolve: () => void;
+  readonly reject: (error: ProxyError) => void;
+};
+
+type Checker = {
+  readonly modulePath: string;
+  readonly timeoutMs: number;
+  readonly onOutput: ((text: string) => void) | undefined;
+  readonly descriptors: AuthorizerOptions['descriptors'];
+  readonly firstLoad: Deferred;
+  readonly waiting: Map<number, Request>;
+  lastId: number;
+  crashes: number;
+  state: State;
+};
+
+function deferred(): Deferred {
+  let resolve = () => {};
+  let reject: Deferred['reject'] = () => {};
+  const promise = new Promise<void>((onResolve, onReject) => {
+    resolve = onResolve;
+    reject = onReject;
+  });
+  return { promise, resolve, reject };
+}
+
+function startThread(checker: Checker): void {
+  const data: ThreadData = {
+    module: pathToFileURL(checker.modulePath).href,
+    progress: new Int32Array(new SharedArrayBuffer(8)),
+  };
+  const worker = orElse(undefined, () => newThread(data));
+  if (worker === undefined) {
+    const error = failure(
+      checker,
+      'has no thread to run in: the system gives none now',
+      'see its limits of threads',
+    );
+    checker.firstLoad.reject(error);
+    pause(checker);
+    return;
+  }
+  checker.descriptors?.claim(descriptorsOfThread);
+  worker.once('exit', () => checker.descriptors?.give(descriptorsOfThread));
+  const thread: Thread = { worker, progress: data.progress, error: '' };
+  worker.on('message', (message: FromThread) => receive(checker, thread, message));
+  worker.on('error', (error) => {
+    thread.error = `: ${error instanceof Error ? error.message : String(error)}`;
+  });
+  worker.once('exit', (code) => crashed(checker, thread, code));
+  const timer = setTimeout(
+    () => unusable(checker, thread, `it did not load within ${limits.loadMs} ms`),
+    limits.loadMs,
+  );
+  checker.state = { kind: 'starting', thread, timer };
+}
+
+/** Throws where the system has no thread to give. */
+function newThread(workerData: ThreadData): Worker {
+  return new Worker(threadFile(), {
+    workerData,
+    name: 'authorize',
+    stdout: true,
+    stderr: true,
+    resourceLimits: { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 32 },
+  });
+}
+
+/** What the event loop of a thread has open on Linux. */
+const descriptorsOfThread = 5;
+
+/** The thread's file is TypeScript in the checkout and JavaScript in the package, as this one is. */
+function threadFile(): URL {
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  return new URL(`./authorize-thread.${extension}`, import.meta.url);
+}
+
+function receive(checker: Checker, thread: Thread, message: FromThread): void {
+  if (!isCurrent(checker, thread)) return;
+  if (message.kind === 'ready') becomeReady(checker, thread);
+  else if (message.kind === 'unusable') unusable(checker, thread, message.reason);
+  else if (message.kind === 'output') checker.onOutput?.(message.text);
+  else {
+    checker.crashes = 0;
+    const request = checker.waiting.get(message.id);
+    if (request) settle(checker, request, refusalOf(checker, message.answer));
+  }
+}
+
+function becomeReady(checker: Checker, thread: Thread): void {
+  if (checker.state.kind === 'starting') clearTimeout(checker.state.timer);
+  checker.state = { kind: 'ready', thread };
+  // The thread alone need not keep the process alive; whoever waits for an answer does.
+  thread.worker.unref();
+  checker.firstLoad.resolve();
+  for (const request of checker.waiting.values()) ask(checker, request);
+}
+
+function isCurrent({ state }: Checker, thread: Thread): boolean {
+  return (state.kind === 'starting' || state.kind === 'ready') && state.thread === thread;
+}
+
+function enqueue(checker: Checker, parts: Pick<Request, 'identity' | 'resolve' | 'reject'>): void {
+  const obstacle = obstacleFor(checker);
+  if (obstacle) {
+    parts.reject(obstacle);
+    return;
+  }
+  // Ids go round within what the shared Int32Array can hold; 0 stands for none.
+  checker.lastId = (checker.lastId % 0x7fffffff) + 1;
+  const request: Request = { ...parts, id: checker.lastId, timer: undefined, asked: false };
+  checker.waiting.set(request.id, request);
+  ask(checker, request);
+}
+
+function obstacleFor(checker: Checker): ProxyError | undefined {
+  const { state, waiting } = checker;
+  if (state.kind === 'closed') return ended(checker);
+  if (state.kind === 'paused' && state.unusable !== undefined) return unusableError(checker, state.unusable);
+  if (waiting.size < limits.waiting) return undefined;
+  return failure(checker, `has ${limits.waiting} clients waiting for an answer already`);
+}
+
+/** Starts the request's clock, anew if it was running, and puts it to the thread if there is one. */
+function ask(checker: Checker, request: Request): void {
+  clearTimeout(request.timer);
+  request.timer = setTimeout(halfTime, checker.timeoutMs / 2, checker, request);
+  if (checker.state.kind === 'ready') {
+    post(checker.state.thread, { id: request.id, identity: request.identity });
+  }
+}
+
+/** Half its time is over: from here on the thread has to show that it lives. */
+function halfTime(checker: Checker, request: Request): void {
+  const { state } = checker;
+  const thread = state.kind === 'ready' ? state.thread : undefined;
+  const seen = thread && Atomics.load(thread.progress, 1);
+  if (thread) post(thread, 'ping');
+  const timer = setTimeout(() => {
+    // Timers run before messages: if we were the slow ones, the answer is there already and comes first this way.
+    setImmediate(() => {
+      if (checker.waiting.has(request.id) && request.timer === timer) timeOut(checker, request, thread, seen);
+    });
+  }, checker.timeoutMs / 2);
+  request.timer = timer;
+}
+
+/** A thread that answers others is only slow with this one. A silent one is stuck, with whose check it is in. */
+function timeOut(checker: Checker, request: Request, thread: Thread | undefined, seen?: number): void {
+  const hint = 'see what the module waits for: a check has one second';
+  const what = `did not answer within ${checker.timeoutMs} ms`;
+  const error = refusal(checker, 'ERR_AUTHORIZE_TIMEOUT', what, hint);
+  if (!thread || !isCurrent(checker, thread) || Atomics.load(thread.progress, 1) !== seen) {
+    settle(checker, request, error);
+    return;
+  }
+  const culprit = Atomics.load(thread.progress, 0) || request.id;
+  abandon(checker, thread);
+  denyOrKeep(checker, (waiting) => waiting.id === culprit, error);
+  startThread(checker);
+}
+
+/** The thread ended by itself: process.exit, an uncaught error, out of memory. */
+function crashed(checker: Checker, thread: Thread, exitCode: number): void {
+  if (!isCurrent(checker, thread)) return;
+  const culprit = Atomics.load(thread.progress, 0);
+  abandon(checker, thread);
+  const error = failure(checker, `ended its thread (exit code ${exitCode})${printable(thread.error)}`);
+  checker.firstLoad.reject(error);
+  denyOrKeep(checker, (waiting) => culprit === 0 || waiting.id === culprit, error);
+  pause(checker);
+}
+
+function unusable(checker: Checker, thread: Thread, reason: string): void {
+  abandon(checker, thread);
+  const error = unusableError(checker, reason);
+  checker.firstLoad.reject(error);
+  denyOrKeep(checker, () => true, error);
+  pause(checker, reason);
+}
+
+function abandon(checker: Checker, { worker }: Thread): void {
+  if (checker.state.kind === 'starting') clearTimeout(checker.state.timer);
+  checker.state = { kind: 'paused' };
+  void worker.terminate();
+}
+
+/** Denies those whose fault it may be, and those who were asked about twice; the others go to the next thread. */
+function denyOrKeep(checker: Checker, isCulprit: (request: Request) => boolean, error: ProxyError): void {
+  for (const request of checker.waiting.values()) {
+    if (isCulprit(request) || request.asked) settle(checker, request, error);
+    else {
+      request.asked = true;
+      ask(checker, request);
+    }
+  }
+}
+
+function pause(checker: Checker, reason?: string): void {
+  const ms = Math.min(limits.firstPauseMs * 2 ** checker.crashes, limits.longestPauseMs);
+  checker.crashes += 1;
+  const timer = setTimeout(startThread, ms, checker).unref();
+  checker.state = { kind: 'paused', timer, ...(reason === undefined ? {} : { unusable: reason }) };
+}
+
+async function close(checker: Checker): Promise<void> {
+  const { state } = checker;
+  checker.state = { kind: 'closed' };
+  for (const request of checker.waiting.values()) settle(checker, request, ended(checker));
+  if (state.kind === 'paused' || state.kind === 'starting') clearTimeout(state.timer);
+  if (state.kind === 'starting' || state.kind === 'ready') await state.thread.worker.terminate();
+  checker.firstLoad.reject(ended(checker));
+}
+
+function settle({ waiting }: Checker, request: Request, error: ProxyError | undefined): void {
+  waiting.delete(request.id);
+  clearTimeout(request.timer);
+  if (error) request.reject(error);
+  else request.resolve();
+}
+
+function post({ worker }: Thread, message: ToThread): void {
+  worker.postMessage(message);
+}
+
+function refusalOf(checker: Checker, answer: Answer): ProxyError | undefined {
+  switch (answer.kind) {
+    case 'allow':
+      return undefined;
+    case 'deny': {
+      const reason = printable(answer.reason);
+      return refusal(checker, 'ERR_AUTHORIZE_DENIED', `denied the client${reason && `: ${reason}`}`);
+    }
+    case 'failed':
+      return failure(checker, `did not decide: ${printable(answer.reason)}`);
+  }
+}
+
+function unusableError(checker: Checker, reason: string): ProxyError {
+  const isTypeScript = /\.[cm]?ts$/.test(checker.modulePath);
+  const hint =
+    isTypeScript && !process.features.typescript
+      ? `Node ${process.versions.node} does not run TypeScript: use Node 22.18 or later, or make it a .mjs file`
+      : 'the module needs a default export: (client) => boolean | { deny: string }, or a promise of it';
+  return failure(checker, `cannot be used: ${printable(reason)}`, hint);
+}
+
+function ended(checker: Checker): ProxyError {
+  return failure(checker, 'was ended before it answered, by a reload or a shutdown');
+}
+
+function failure(
+  checker: Checker,
+  what: string,
+  hint = 'see what the module does with such a client',
+): ProxyError {
+  return refusal(checker, 'ERR_AUTHORIZE_FAILED', what, hint);
+}
+
+function refusal(checker: Checker, code: ConnectionCode, what: string, hint?: string): ProxyError {
+  const side = code === 'ERR_AUTHORIZE_DENIED' ? 'client' : 'proxy';
+  return new ProxyError(code, {
+    side,
+    message: `the check ${checker.modulePath} ${what}`,
+    ...(hint && { hint }),
+  });
+}
+
+/** A module's words may hold what a client sent: no control or invisible characters, and not too many of them. */
+function printable(text: string): string {
+  const visible = text.toWellFormed().replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ');
+  return visible.length <= limits.reason ? visible : `${visible.slice(0, limits.reason)}...`;
+}

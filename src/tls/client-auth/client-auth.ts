@@ -1,0 +1,273 @@
+/**
+ * Client authentication: whether a handshake's client certificate is good enough, and which of its names may be believed.
+ * Every connection is judged anew, resumed ones too: OpenSSL looks at neither dates nor CRLs when it resumes a session.
+ */
+import { hash, X509Certificate } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { ClientAuthConfig } from '../../config/schema/schema.ts';
+import { ProxyError } from '../../errors.ts';
+import { verifyError } from '../../openssl/verify-errors.ts';
+import { type CertificateNames, printName, readCertificate } from '../../x509/certificate-names.ts';
+import { chainRefusal, type Refusal, stateRefusal } from './chain-refusal.ts';
+import { compileRules, type RuleMatcher } from './client-rules.ts';
+import { type Authority, createIssuers, type Issuers } from './issuers.ts';
+
+/** What a TLS socket says of its peer once the handshake is over. */
+export type PeerFacts = {
+  readonly certificate: X509Certificate | undefined;
+  /** Node's `authorizationError`; undefined when the chain was verified, now or in the handshake that is resumed. */
+  readonly chainError: string | undefined;
+  readonly resumed: boolean;
+  /** The certificates that the client sent beyond its own. Called on full handshakes only, and seldom. */
+  readonly chain: () => readonly X509Certificate[];
+};
+
+/** What a session remembers of its client: the certificate in DER, and whether OpenSSL verified its chain. */
+export type SessionFacts = { readonly certificate: Buffer | undefined; readonly verified: boolean };
+
+/** A client certificate as logs, TLVs and `authorize` may tell of it. */
+export type ClientCert = {
+  /** SHA-256 of the certificate: hex, lower case. */
+  readonly fingerprint: string;
+  /** `sha256:` and the base64 of its SubjectPublicKeyInfo's hash; absent if the certificate cannot be read. */
+  readonly spki?: string;
+  /** By what it was let in; undefined: it was refused, and all of this is its own claim. */
+  readonly verifiedBy: 'authority' | 'pin' | undefined;
+  readonly der: Buffer;
+  /** The names are absent when a pin let it in: nobody vouches for them. */
+  readonly subject?: string;
+  readonly sans?: readonly string[];
+  /** For TLVs and `authorize`; only of certificates that an authority verified. */
+  readonly names?: CertificateNames;
+};
+
+/** `cert` is undefined if none was presented; of a refused client it is what its certificate claims. */
+export type Verdict =
+  | { readonly ok: true; readonly cert: ClientCert | undefined }
+  | { readonly ok: false; readonly cert: ClientCert | undefined; readonly error: ProxyError };
+
+export type ClientAuth = {
+  /** Judges a client at a time (ms). Synchronous: nothing of the client is read before it has an answer. */
+  readonly verify: (peer: PeerFacts, now: number) => Verdict;
+  /** Whether a client that resumes this session would be let in, at a time (ms): its certificate is the session's. */
+  readonly mayResume: (session: SessionFacts, now: number) => boolean;
+  /** Judges again a client that was let in before, by its certificate alone: its chain was verified then. */
+  readonly recheck: (cert: ClientCert | undefined, now: number) => Verdict;
+  /** What may be logged of a certificate that nobody has verified. */
+  readonly describe: (certificate: X509Certificate) => ClientCert;
+};
+
+/** The rules of one `client_auth` block. Which of `authority` and `pins` it has was checked when it was loaded. */
+export function createClientAuth(config: ClientAuthConfig, authority: Authority | undefined): ClientAuth {
+  const policy: Policy = {
+    config,
+    authorityName: config.authority ?? '',
+    issuers: createIssuers(authority ?? { certificates: [], crl: [] }),
+    pins: config.pins && new Set(config.pins),
+    allows: config.allow && compileRules(config.allow),
+  };
+  // Reading a certificate takes 60 µs, finding it again by its fingerprint 1 µs. Only those let in are kept.
+  const known = new LRUCache<string, Identity>({ max: 1000 });
+  const auth: ClientAuth = {
+    verify(peer, now) {
+      if (config.mode === 'none') return { ok: true, cert: undefined };
+      if (peer.certificate === undefined) return withoutCertificate(config);
+      const fingerprint = hash('sha256', peer.certificate.raw, 'hex');
+      const identity = known.get(fingerprint) ?? identify(peer.certificate, fingerprint, policy);
+      const refusal = policy.pins ? refusePinned(identity, now) : refuse(identity, peer, now, policy);
+      if (refusal) return { ok: false, cert: identity.claimed, error: toError(refusal, identity.claimed) };
+      known.set(fingerprint, identity);
+      return { ok: true, cert: identity.accepted };
+    },
+    mayResume({ certificate: der, verified }, now) {
+      const certificate = der && (known.get(hash('sha256', der, 'hex'))?.certificate ?? parse(der));
+      if (der && !certificate) return false;
+      const chainError = verified ? undefined : 'UNSPECIFIED';
+      return auth.verify({ certificate, chainError, resumed: true, chain: () => [] }, now).ok;
+    },
+    recheck(cert, now) {
+      const certificate = cert && new X509Certificate(cert.der);
+      // OpenSSL looks at no CRL where it makes no handshake.
+      const chainError = certificate && policy.issuers.isRevoked(certificate) ? 'CERT_REVOKED' : undefined;
+      return auth.verify({ certificate, chainError, resumed: true, chain: () => [] }, now);
+    },
+    describe: (certificate) => identify(certificate, hash('sha256', certificate.raw, 'hex'), policy).claimed,
+  };
+  return auth;
+}
+
+function parse(der: Buffer): X509Certificate | undefined {
+  try {
+    return new X509Certificate(der);
+  } catch {
+    return undefined;
+  }
+}
+
+type Policy = {
+  readonly config: ClientAuthConfig;
+  readonly authorityName: string;
+  readonly issuers: Issuers;
+  readonly pins: ReadonlySet<string> | undefined;
+  readonly allows: RuleMatcher | undefined;
+};
+
+/** A certificate and all of the policy's answers to it that time does not change. */
+type Identity = {
+  readonly certificate: X509Certificate;
+  readonly names: CertificateNames | undefined;
+  readonly isForClients: boolean;
+  readonly isPinned: boolean;
+  readonly isAllowed: boolean;
+  readonly claimed: ClientCert;
+  readonly accepted: ClientCert;
+};
+
+// id-kp-clientAuth and anyExtendedKeyUsage (RFC 5280 §4.2.1.12)
+const clientPurposes = ['1.3.6.1.5.5.7.3.2', '2.5.29.37.0'];
+
+function identify(certificate: X509Certificate, fingerprint: string, policy: Policy): Identity {
+  const der = certificate.raw;
+  const names = readCertificate(der);
+  if (!names) {
+    const claimed = { fingerprint, verifiedBy: undefined, der };
+    const nothing = { isForClients: false, isPinned: false, isAllowed: false };
+    return { certificate, names, ...nothing, claimed, accepted: claimed };
+  }
+  const spki = `sha256:${hash('sha256', names.spkiDer, 'base64')}`;
+  const { subject, sans, extendedKeyUsage } = names;
+  return {
+    certificate,
+    names,
+    isForClients: extendedKeyUsage?.some((purpose) => clientPurposes.includes(purpose)) ?? true,
+    isPinned: policy.pins?.has(spki) ?? false,
+    isAllowed: policy.allows?.(names, spki) ?? true,
+    claimed: { fingerprint, spki, verifiedBy: undefined, der, subject, sans },
+    accepted: policy.pins
+      ? { fingerprint, spki, verifiedBy: 'pin', der }
+      : { fingerprint, spki, verifiedBy: 'authority', der, subject, sans, names },
+  };
+}
+
+function withoutCertificate({ mode, allow }: ClientAuthConfig): Verdict {
+  if (mode === 'request' && !allow) return { ok: true, cert: undefined };
+  const error = new ProxyError('ERR_CLIENT_CERT_REQUIRED', {
+    side: 'client',
+    message: 'the client presented no certificate',
+    hint:
+      mode === 'require'
+        ? 'configure the client with a certificate, or set client_auth.mode to request'
+        : 'client_auth.allow lets in nobody without a certificate; leave it out to do so',
+  });
+  return { ok: false, cert: undefined, error };
+}
+
+/** A pin names a key, whoever signed the certificate; what remains to be asked is its time and its purpose. */
+function refusePinned(identity: Identity, now: number): Refusal | undefined {
+  if (!identity.names) return unreadable;
+  if (!identity.isPinned) {
+    return {
+      code: 'ERR_CLIENT_CERT_NOT_PINNED',
+      what: `is not pinned: its key is ${identity.claimed.spki}`,
+      hint: 'add that key to client_auth.pins if the client is to be let in',
+    };
+  }
+  return refuseByDate(identity.names, now) ?? refuseByPurpose(identity);
+}
+
+function refuse(identity: Identity, peer: PeerFacts, now: number, policy: Policy): Refusal | undefined {
+  const { names } = identity;
+  if (!names) return unreadable;
+  const refusal = refuseByDate(names, now) ?? refuseByPurpose(identity);
+  if (peer.chainError !== undefined) {
+    const issuer = { name: printName(names.issuerDer), isKnown: policy.issuers.has(names.issuerDer) };
+    const chain = chainRefusal(realError(peer.chainError, names, peer, policy), policy.authorityName, issuer);
+    // Node keeps one error of several. That the chain is not ours weighs more than a date.
+    return chain.code === 'ERR_CLIENT_CERT_UNTRUSTED' ? chain : (refusal ?? chain);
+  }
+  if (refusal) return refusal;
+  if (!identity.isAllowed) {
+    return {
+      code: 'ERR_CLIENT_CERT_NOT_ALLOWED',
+      what: 'matches no entry of client_auth.allow',
+      hint: `add an entry for it; its names are ${[names.subject, ...names.sans].join(', ')}`,
+    };
+  }
+  return refuseByChain(names, peer, now, policy);
+}
+
+/**
+ * Of several errors Node keeps the last. What is no CA is then called unfit for its purpose; CRLs are looked at after the
+ * chain, and one whose scope does not fit is said to be missing.
+ */
+function realError(
+  name: string,
+  names: CertificateNames,
+  { certificate, chain }: PeerFacts,
+  { issuers }: Policy,
+): string {
+  const kind = verifyError(name)?.kind;
+  if (kind === 'purpose' && chain().some(({ ca }) => !ca)) return 'INVALID_CA';
+  if (certificate === undefined || (kind !== 'crl' && kind !== 'crl_stale')) return name;
+  if (!issuers.reaches(certificate, names, chain())) {
+    return names.subjectDer.equals(names.issuerDer)
+      ? 'DEPTH_ZERO_SELF_SIGNED_CERT'
+      : 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY';
+  }
+  return name === 'UNABLE_TO_GET_CRL' && issuers.hasScopedList() ? 'DIFFERENT_CRL_SCOPE' : name;
+}
+
+/** A session remembers that the chain was verified once, so its age is looked at here; see issuers.ts. */
+function refuseByChain(
+  names: CertificateNames,
+  { certificate, resumed, chain }: PeerFacts,
+  now: number,
+  { config, issuers, authorityName }: Policy,
+): Refusal | undefined {
+  if (certificate === undefined) return unreadable;
+  if (resumed) return stateRefusal(issuers.check(certificate, names, now), authorityName);
+  issuers.learn(certificate, names, chain, now);
+  // A second look, since there OpenSSL's trust goes a roundabout way (unnamed-authority.ts).
+  if (config.send_ca_names !== false || issuers.check(certificate, names, now) !== 'unknown')
+    return undefined;
+  return chainRefusal('UNABLE_TO_GET_ISSUER_CERT_LOCALLY', authorityName, {
+    name: printName(names.issuerDer),
+    isKnown: issuers.has(names.issuerDer),
+  });
+}
+
+const unreadable: Refusal = {
+  code: 'ERR_CLIENT_CERT_UNTRUSTED',
+  what: 'cannot be read: it is not strict DER, or says one thing twice',
+  hint: 'issue a new one with a tool that follows RFC 5280',
+};
+
+function refuseByDate({ notBefore, notAfter }: CertificateNames, now: number): Refusal | undefined {
+  if (now > notAfter) {
+    return {
+      code: 'ERR_CLIENT_CERT_EXPIRED',
+      what: `expired at ${new Date(notAfter).toISOString()}`,
+      hint: 'renew it',
+    };
+  }
+  if (now >= notBefore) return undefined;
+  return {
+    code: 'ERR_CLIENT_CERT_NOT_YET_VALID',
+    what: `is not valid before ${new Date(notBefore).toISOString()}`,
+    hint: 'compare the clocks of this machine and of the CA',
+  };
+}
+
+function refuseByPurpose({ names, isForClients }: Identity): Refusal | undefined {
+  if (isForClients) return undefined;
+  return {
+    code: 'ERR_CLIENT_CERT_PURPOSE',
+    what: `is not for clients: its extendedKeyUsage is ${names?.extendedKeyUsage?.join(', ').slice(0, 300) || 'empty'}`,
+    hint: 'issue one with the extendedKeyUsage clientAuth (1.3.6.1.5.5.7.3.2)',
+  };
+}
+
+function toError({ code, what, hint, alert, side = 'client' }: Refusal, cert: ClientCert): ProxyError {
+  const name = cert.subject ? `${cert.subject} (sha256 ${cert.fingerprint})` : `sha256 ${cert.fingerprint}`;
+  return new ProxyError(code, { side, message: `the client's certificate ${name} ${what}`, hint, alert });
+}

@@ -1,0 +1,67 @@
+/** Client authentication foretold: what a client's certificates will be answered, judged without their handshake. */
+import type { X509Certificate } from 'node:crypto';
+import type { ClientAuthConfig } from '../../config/schema/schema.ts';
+import { readRevocationList } from '../../x509/revocation-list.ts';
+import { type CertificateNames, readCertificate } from '../../x509/certificate-names.ts';
+import { createClientAuth, type Verdict } from './client-auth.ts';
+import { type Authority, createIssuers } from './issuers.ts';
+
+/**
+ * The verdict on a client that presents these certificates, its own first, then those above it; none: it has none. All but
+ * the chain is judged by what judges connections; the chain, which OpenSSL follows there, is followed here by what looks
+ * at resumed sessions. `now` is in milliseconds.
+ */
+export function foreseeClientAuth(
+  config: ClientAuthConfig,
+  authority: Authority | undefined,
+  [certificate, ...above]: readonly X509Certificate[],
+  now: number,
+): Verdict {
+  const chainError = certificate && authority && chainErrorOf(certificate, above, authority, now);
+  const peer = { certificate, chainError, resumed: false, chain: () => above };
+  return createClientAuth(config, authority).verify(peer, now);
+}
+
+/** What OpenSSL would find wrong with the chain, by Node's name for it. */
+function chainErrorOf(
+  certificate: X509Certificate,
+  above: readonly X509Certificate[],
+  authority: Authority,
+  now: number,
+): string | undefined {
+  const names = readCertificate(certificate.raw);
+  if (names === undefined) return undefined;
+  const issuers = createIssuers(authority);
+  issuers.learn(certificate, names, () => above, now);
+  const state = issuers.check(certificate, names, now);
+  if (state === 'unknown') {
+    return isSelfSigned(certificate, names)
+      ? 'DEPTH_ZERO_SELF_SIGNED_CERT'
+      : 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY';
+  }
+  const issuer = [...authority.certificates, ...above].filter((ca) => certificate.checkIssued(ca));
+  if (!issuer.some((ca) => certificate.verify(ca.publicKey))) return 'CERT_SIGNATURE_FAILURE';
+  // Of several errors Node tells the last. OpenSSL looks at CRLs first, and at dates then.
+  if (state === 'expired' || now > names.notAfter) return 'CERT_HAS_EXPIRED';
+  if (now < names.notBefore) return 'CERT_NOT_YET_VALID';
+  const chain = [certificate, ...above];
+  if (state === 'crl_expired') return crlErrorOf(chain, authority, now);
+  return chain.some((one) => issuers.isRevoked(one)) ? 'CERT_REVOKED' : undefined;
+}
+
+/** OpenSSL goes from the client's certificate upwards, and the last error is told. */
+function crlErrorOf(chain: readonly X509Certificate[], { crl }: Authority, now: number): string | undefined {
+  const lists = crl.flatMap((pem) => readRevocationList(pem) ?? []);
+  const errors = chain.flatMap(({ raw }) => {
+    const names = readCertificate(raw);
+    const ofIssuer = lists.filter(({ issuerDer }) => names?.issuerDer.equals(issuerDer));
+    if (ofIssuer.length === 0) return 'UNABLE_TO_GET_CRL';
+    return ofIssuer.some(({ nextUpdate }) => nextUpdate >= now) ? [] : 'CRL_HAS_EXPIRED';
+  });
+  return errors.at(-1);
+}
+
+/** (checkIssued says no of those that may sign no certificates.) */
+function isSelfSigned(certificate: X509Certificate, { subjectDer, issuerDer }: CertificateNames): boolean {
+  return subjectDer.equals(issuerDer) && certificate.verify(certificate.publicKey);
+}

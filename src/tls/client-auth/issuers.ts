@@ -1,0 +1,181 @@
+/**
+ * How long a client's chain is good for. A resumed session carries the verdict of its full handshake and the client's
+ * own certificate, but not the CA certificates above it, so their dates and those of the CRLs are looked at again here.
+ */
+import type { X509Certificate } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import { readRevocationList, serialKey } from '../../x509/revocation-list.ts';
+import { type CertificateNames, readCertificate } from '../../x509/certificate-names.ts';
+
+/** CA certificates, and revocation lists as PEM, one list a string; both as read from the files of an authority. */
+export type Authority = {
+  readonly certificates: readonly X509Certificate[];
+  readonly crl: readonly string[];
+};
+
+/** `unknown`: its issuer is neither in the authority nor among the intermediates that clients have sent so far. */
+export type ChainState = 'valid' | 'expired' | 'crl_expired' | 'unknown';
+
+export type Issuers = {
+  /** Whether a CA of this name (DER) is in the authority itself. */
+  readonly has: (nameDer: Buffer) => boolean;
+  /** The chain above a certificate that was verified in an earlier handshake, at this time (ms). */
+  readonly check: (certificate: X509Certificate, names: CertificateNames, now: number) => ChainState;
+  /** Whether it leads to a CA of the authority, by itself or through these; dates and CRLs don't matter. */
+  readonly reaches: (
+    certificate: X509Certificate,
+    names: CertificateNames,
+    sent: readonly X509Certificate[],
+  ) => boolean;
+  /** Whether a CRL is for some certificates only. */
+  readonly hasScopedList: () => boolean;
+  /** Whether a CRL of its issuer names it. The lists are read when this is first asked. */
+  readonly isRevoked: (certificate: X509Certificate) => boolean;
+  /**
+   * After a full handshake that was verified: remembers the intermediates that the client sent, in as far as they link
+   * its certificate to the authority. Bounded; `chain` is called only if they aren't known yet.
+   */
+  readonly learn: (
+    certificate: X509Certificate,
+    names: CertificateNames,
+    chain: () => readonly X509Certificate[],
+    now: number,
+  ) => void;
+};
+
+type Link = { readonly certificate: X509Certificate; readonly names: CertificateNames };
+/** `name` is its subject as a key; a root has signed itself. */
+type Ca = Link & { readonly name: string; readonly isRoot: boolean };
+
+const limits = { sent: 10, learnedNames: 1000, learnedPerName: 4 } as const;
+
+/** Indexes an authority. CA certificates that are not strict DER, and CRLs that aren't, count as absent. */
+export function createIssuers({ certificates, crl }: Authority): Issuers {
+  const trusted = new Map<string, Ca[]>();
+  for (const ca of certificates.map(readCa)) {
+    if (ca) trusted.set(ca.name, [...(trusted.get(ca.name) ?? []), ca]);
+  }
+  const learned = new LRUCache<string, readonly Ca[]>({ max: limits.learnedNames });
+  const nextUpdates = readNextUpdates(crl);
+  let revoked: ReadonlySet<string> | undefined;
+
+  function check(below: Link, now: number, seen: Set<Ca>): ChainState {
+    const name = nameKey(below.names.issuerDer);
+    let state: ChainState = 'unknown';
+    for (const ca of issuersOf(below, [...(trusted.get(name) ?? []), ...(learned.get(name) ?? [])])) {
+      // Cross-signed CAs may form circles.
+      if (seen.has(ca)) continue;
+      seen.add(ca);
+      state = stateOf(ca, now, crl.length > 0 ? (nextUpdates.get(name) ?? 0) : Number.POSITIVE_INFINITY);
+      if (state === 'valid' && !ca.isRoot) state = check(ca, now, seen);
+      if (state === 'valid') return state;
+    }
+    return state;
+  }
+
+  return {
+    has: (nameDer) => trusted.has(nameKey(nameDer)),
+    check: (certificate, names, now) => check({ certificate, names }, now, new Set()),
+    reaches(certificate, names, sent) {
+      const usable = sent
+        .slice(0, limits.sent)
+        .map(readCa)
+        .filter((ca) => ca !== undefined);
+      return climb({ certificate, names }, usable, trusted) !== undefined;
+    },
+    hasScopedList: () => crl.some((pem) => (readRevocationList(pem)?.scope ?? 'all') !== 'all'),
+    isRevoked(certificate) {
+      revoked ??= new Set(crl.flatMap((pem) => readRevoked(pem)));
+      const names = readCertificate(certificate.raw);
+      return names !== undefined && revoked.has(revokedKey(names.issuerDer, certificate.serialNumber));
+    },
+    learn(certificate, names, chain, now) {
+      if (check({ certificate, names }, now, new Set()) === 'valid') return;
+      const usable = chain()
+        .slice(0, limits.sent)
+        .map(readCa)
+        .filter((ca) => ca !== undefined);
+      const intermediates = usable.filter((ca) => ca.certificate.ca && !ca.isRoot);
+      const links = climb(
+        { certificate, names },
+        intermediates.filter((ca) => stateOf(ca, now) === 'valid'),
+        trusted,
+      );
+      for (const ca of links ?? []) {
+        learned.set(ca.name, [ca, ...(learned.get(ca.name) ?? [])].slice(0, limits.learnedPerName));
+      }
+    },
+  };
+}
+
+function stateOf({ names }: Ca, now: number, crlNextUpdate = Number.POSITIVE_INFINITY): ChainState {
+  if (now < names.notBefore || now > names.notAfter) return 'expired';
+  return now > crlNextUpdate ? 'crl_expired' : 'valid';
+}
+
+/** Names compare by their bytes; a string of them is the key of a Map. */
+function nameKey(nameDer: Buffer): string {
+  return nameDer.toString('latin1');
+}
+
+function readCa(certificate: X509Certificate): Ca | undefined {
+  const names = readCertificate(certificate.raw);
+  if (!names) return undefined;
+  return {
+    certificate,
+    names,
+    name: nameKey(names.subjectDer),
+    isRoot: certificate.checkIssued(certificate),
+  };
+}
+
+/** Several CAs of one name and key identifier (a root renewed) are told apart by the signature. */
+function issuersOf({ certificate }: Link, candidates: readonly Ca[]): readonly Ca[] {
+  const issuers = candidates.filter((ca) => certificate.checkIssued(ca.certificate));
+  return issuers.length < 2 ? issuers : issuers.filter((ca) => certificate.verify(ca.certificate.publicKey));
+}
+
+/**
+ * The CA certificates of `sent` from the leaf's issuer up to one that a trusted CA signed; undefined if they don't get there.
+ * Every signature is checked: a client could send a copy of its issuer that lasts longer, or claims another issuer.
+ * The first fitting one is taken, without a way back: the work is bounded.
+ */
+function climb(
+  leaf: Link,
+  sent: readonly Ca[],
+  trusted: ReadonlyMap<string, readonly Ca[]>,
+): Ca[] | undefined {
+  const signed = (below: Link, ca: Ca): boolean =>
+    below.certificate.checkIssued(ca.certificate) && below.certificate.verify(ca.certificate.publicKey);
+  const links: Ca[] = [];
+  let top = leaf;
+  while (!trusted.get(nameKey(top.names.issuerDer))?.some((ca) => signed(top, ca))) {
+    const next = sent.find((ca) => !links.includes(ca) && signed(top, ca));
+    if (!next) return undefined;
+    links.push(next);
+    top = next;
+  }
+  return links;
+}
+
+/** By issuer, the latest time until which one of its CRLs is good; Infinity for one without nextUpdate. */
+function readNextUpdates(crls: readonly string[]): Map<string, number> {
+  const nextUpdates = new Map<string, number>();
+  for (const pem of crls) {
+    const crl = readRevocationList(pem);
+    if (!crl) continue;
+    const name = nameKey(crl.issuerDer);
+    nextUpdates.set(name, Math.max(nextUpdates.get(name) ?? 0, crl.nextUpdate));
+  }
+  return nextUpdates;
+}
+
+/** What a CRL revokes, as keys. One that cannot be read is refused when the configuration is loaded. */
+function readRevoked(pem: string): string[] {
+  const list = readRevocationList(pem);
+  return list?.serials()?.map((serial) => revokedKey(list.issuerDer, serial)) ?? [];
+}
+
+function revokedKey(issuerDer: Buffer, serial: string): string {
+  return `${nameKey(issuerDer)} ${serialKey(serial)}`;
+}

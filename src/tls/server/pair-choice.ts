@@ -1,0 +1,105 @@
+/** Which of a certificate's pairs a client is shown, known before OpenSSL decides. */
+import type { X509Certificate } from 'node:crypto';
+import { versionsOf } from '../../openssl/ciphers.ts';
+import type { TerminateConfig } from '../../config/schema/schema.ts';
+
+/** What of a ClientHello decides it; numbers as on the wire. */
+export type KeyOffer = {
+  readonly versions: readonly number[];
+  readonly ciphers: readonly number[];
+  readonly groups: readonly number[];
+  readonly signatureAlgorithms: readonly number[];
+};
+
+/**
+ * Chooses among the pairs one that the client certainly takes under this configuration, RSA last; undefined where that
+ * is not certain, and the decision best left to OpenSSL.
+ */
+export function createPairChooser<Pair extends { readonly leaf: X509Certificate }>(
+  pairs: readonly Pair[],
+  config: VersionConfig,
+): (offer: KeyOffer) => Pair | undefined {
+  const { min_version, ciphers } = config;
+  const candidates = pairs
+    .map((pair) => ({ pair, needs: needsOf(pair.leaf) }))
+    .sort((a, b) => Number(a.needs?.suite === 'RSA') - Number(b.needs?.suite === 'RSA'));
+  const suites = { ECDSA: idsOf('ECDSA', ciphers), RSA: idsOf('RSA', ciphers) };
+  const takesOlder = min_version !== 'TLSv1.3' && listedFor(ciphers) !== '1.3';
+  const settlesOnTls13 = createVersionForesight(config);
+  return (offer) => {
+    const isTls13 = settlesOnTls13(offer);
+    if (!isTls13 && !takesOlder) return undefined;
+    const fits = ({ needs }: (typeof candidates)[number]): boolean => {
+      if (needs === undefined) return false;
+      const { signatures, curve, suite } = needs;
+      // RFC 8446 §4.2.3: an algorithm names its curve, and the suite says nothing of keys.
+      if (isTls13) return meet(offer.signatureAlgorithms, signatures.tls13);
+      return (
+        meet(offer.signatureAlgorithms, signatures.tls12) &&
+        (curve === undefined || offer.groups.includes(curve)) &&
+        meet(offer.ciphers, suites[suite])
+      );
+    };
+    return candidates.find(fits)?.pair;
+  };
+}
+
+type VersionConfig = Pick<TerminateConfig, 'min_version' | 'max_version' | 'ciphers'>;
+
+/** Whether a client and this configuration settle on TLS 1.3, if on anything: the highest version of both is taken. */
+export function createVersionForesight({
+  max_version,
+  ciphers,
+}: VersionConfig): (offer: Pick<KeyOffer, 'versions'>) => boolean {
+  const takesTls13 = max_version === 'TLSv1.3' && listedFor(ciphers) !== 'older';
+  return ({ versions }) => takesTls13 && versions.includes(0x0304);
+}
+
+function listedFor(ciphers: VersionConfig['ciphers']): ReturnType<typeof versionsOf> {
+  return ciphers ? versionsOf(ciphers) : 'both';
+}
+
+/** What a client has to offer to be shown a key, as the IANA registries number it. */
+type Needs = {
+  readonly signatures: { readonly tls13: readonly number[]; readonly tls12: readonly number[] };
+  readonly curve?: number;
+  readonly suite: 'ECDSA' | 'RSA';
+};
+
+const ecdsa = [0x0403, 0x0503, 0x0603];
+const pss = [0x0804, 0x0805, 0x0806];
+
+const needs: Readonly<Record<string, Needs>> = {
+  prime256v1: { signatures: { tls13: [0x0403], tls12: ecdsa }, curve: 23, suite: 'ECDSA' },
+  secp384r1: { signatures: { tls13: [0x0503], tls12: ecdsa }, curve: 24, suite: 'ECDSA' },
+  secp521r1: { signatures: { tls13: [0x0603], tls12: ecdsa }, curve: 25, suite: 'ECDSA' },
+  ed25519: { signatures: { tls13: [0x0807], tls12: [0x0807] }, suite: 'ECDSA' },
+  rsa: { signatures: { tls13: pss, tls12: [0x0401, 0x0501, 0x0601, ...pss] }, suite: 'RSA' },
+};
+
+function needsOf({ publicKey }: X509Certificate): Needs | undefined {
+  const { namedCurve } = publicKey.asymmetricKeyDetails ?? {};
+  return needs[namedCurve ?? publicKey.asymmetricKeyType ?? ''];
+}
+
+/** The suites of TLS 1.2 that an operator who lists suites lists. */
+const suiteIds: Readonly<Record<string, number>> = {
+  'ECDHE-ECDSA-AES128-GCM-SHA256': 0xc02b,
+  'ECDHE-ECDSA-AES256-GCM-SHA384': 0xc02c,
+  'ECDHE-ECDSA-CHACHA20-POLY1305': 0xcca9,
+  'ECDHE-RSA-AES128-GCM-SHA256': 0xc02f,
+  'ECDHE-RSA-AES256-GCM-SHA384': 0xc030,
+  'ECDHE-RSA-CHACHA20-POLY1305': 0xcca8,
+};
+
+/** Those of one kind that are taken; none that is certain where OpenSSL's operators (`!aNULL`) are at work. */
+function idsOf(kind: 'ECDSA' | 'RSA', configured: readonly string[] | undefined): number[] {
+  if (configured?.some((entry) => /^[!+\-@]/.test(entry))) return [];
+  return Object.entries(suiteIds)
+    .filter(([name]) => name.includes(`-${kind}-`) && (configured?.includes(name) ?? true))
+    .map(([, id]) => id);
+}
+
+function meet(offered: readonly number[], wanted: readonly number[]): boolean {
+  return offered.some((one) => wanted.includes(one));
+}

@@ -1,0 +1,75 @@
+/** Fatal alerts of TLS 1.3, sealed by hand (RFC 8446 §§5.2, 6): Node has no call that sends one after a handshake. */
+import { createCipheriv } from 'node:crypto';
+import { nonceOf, recordKeys } from '../../openssl/record-keys.ts';
+
+export type SealedAlert = keyof typeof descriptions;
+
+const descriptions = {
+  bad_certificate: 42,
+  unsupported_certificate: 43,
+  certificate_revoked: 44,
+  certificate_expired: 45,
+  certificate_unknown: 46,
+  unknown_ca: 48,
+  access_denied: 49,
+  internal_error: 80,
+  certificate_required: 116,
+} as const;
+
+/**
+ * The record with this alert, as the sender whose traffic secret it is would write it as its record number `sequence`. The
+ * number must never be used again, by OpenSSL neither. Undefined for a suite (standard name) that is not known here.
+ */
+export function sealAlert(
+  alert: SealedAlert,
+  { secret, suite, sequence }: { readonly secret: Buffer; readonly suite: string; readonly sequence: number },
+): Buffer | undefined {
+  const keys = recordKeys(suite, secret);
+  if (!keys) return undefined;
+  // struct { AlertLevel fatal = 2; AlertDescription description; ContentType type = 21; } TLSInnerPlaintext
+  const inner = Buffer.of(2, descriptions[alert], 21);
+  const header = Buffer.of(23, 3, 3, 0, inner.length + tagLength);
+  const cipher = createCipheriv(keys.cipher, keys.key, nonceOf(keys.iv, sequence), {
+    authTagLength: tagLength,
+  });
+  cipher.setAAD(header);
+  return Buffer.concat([header, cipher.update(inner), cipher.final(), cipher.getAuthTag()]);
+}
+
+const tagLength = 16;
+
+/** The secret in a line of a key log (RFC 9850 §2.1) with this label; undefined in other lines. */
+export function secretIn(line: Buffer, label: string): Buffer | undefined {
+  if (line.toString('latin1', 0, label.length + 1) !== `${label} `) return undefined;
+  // Before the secret stands the client's random: 32 bytes in hex, and a space.
+  return Buffer.from(line.toString('latin1', label.length + 66).trimEnd(), 'hex');
+}
+
+/**
+ * How many records these bytes are if all of them are OpenSSL's session tickets: it makes two after a full handshake, none
+ * or one after a resumed one, each a record. `session` is the length of the session's ASN.1, which a ticket holds encrypted;
+ * with SSL_OP_NO_TICKET it is the session's number in place of it. Undefined if no number of them explains the bytes.
+ */
+export function countTickets(bytes: number, session: number): number | undefined {
+  // 16 bytes of key name, 16 of IV, the session in AES-CBC (padded), 32 of HMAC.
+  const stateless = ticketRecord(64 + session + 16 - (session % 16));
+  for (let count = 0; count <= maxTickets; count += 1) {
+    if (bytes === count * ticketRecord(32)) return count;
+    // The tickets of one handshake differ by a random number of one to five bytes: by a block at most.
+    const difference = Math.abs(bytes - count * stateless);
+    if (difference <= count * 16 && difference % 16 === 0) return stateless < maxRecord ? count : undefined;
+  }
+  return undefined;
+}
+
+const maxTickets = 4;
+/** What is longer takes several records. */
+const maxRecord = 16_384;
+
+/**
+ * struct { uint32 ticket_lifetime; uint32 ticket_age_add; opaque ticket_nonce<8>; opaque ticket<1..2^16-1>; Extension
+ * extensions<0> } NewSessionTicket; with its header of 4 bytes, the record's of 5, the inner type and the tag.
+ */
+function ticketRecord(ticket: number): number {
+  return 5 + 4 + 4 + 4 + (1 + 8) + (2 + ticket) + 2 + 1 + tagLength;
+}

@@ -1,0 +1,303 @@
+/** The client's TLS handshake under one policy. */
+import { X509Certificate } from 'node:crypto';
+import type { Socket } from 'node:net';
+import type { Server, TLSSocket } from 'node:tls';
+import type { LoadedCertificate } from '../../config/load.ts';
+import { type ConnectionCode, ProxyError, systemCode } from '../../errors.ts';
+import { closeWith } from '../../net/stream.ts';
+import { createCertificateChooser } from './certificates.ts';
+import { chainErrorOf } from '../chain-error.ts';
+import {
+  type ClientAuth,
+  type ClientCert,
+  createClientAuth,
+  type PeerFacts,
+  type Verdict,
+} from '../client-auth/client-auth.ts';
+import { createLastAlert, isServerSecret, type LastAlert } from './last-alert.ts';
+import { createPolicyServers, type Offer, type PolicyParts } from './policy-servers.ts';
+import { closeSoftly } from '../soft-close.ts';
+import type { TicketSession } from './ticket-session.ts';
+
+/** What the peeked ClientHello said; the handshake has to agree with it. */
+export type Announced = Offer & {
+  readonly alpn: readonly string[];
+};
+
+/** A client of which nothing is known. */
+export const unannounced: Announced = {
+  sni: undefined,
+  alpn: [],
+  tickets: [],
+  versions: [],
+  ciphers: [],
+  groups: [],
+  signatureAlgorithms: [],
+};
+
+/** The outcome of a handshake. `refusal` is set, and the stream still open, if the client's certificate was refused. */
+export type Terminated = {
+  readonly stream: TLSSocket;
+  readonly version: string;
+  readonly cipher: string;
+  readonly resumed: boolean;
+  readonly alpn: string | undefined;
+  readonly clientCert: ClientCert | undefined;
+  readonly refusal: ProxyError | undefined;
+  /** With client authentication under TLS 1.3: what a refused client can be told by. */
+  readonly lastAlert: LastAlert | undefined;
+};
+
+/** All that decides how clients of a route are served TLS. Sessions are resumed within one policy only. */
+export type TlsPolicy = {
+  /**
+   * Runs the handshake on a paused socket that has the ClientHello in front. Resolves with a paused, half-open stream.
+   * Rejects with the reason when the handshake fails; the socket then closes by itself. The caller ends it at its deadline by
+   * aborting the raw socket.
+   */
+  readonly handshake: (raw: Socket, hello: Announced) => Promise<Terminated>;
+  /** Whether a client that another policy let in, with this certificate or none, would be let in by this one now. */
+  readonly recheck: (cert: ClientCert | undefined) => Verdict;
+};
+
+/** Makes a policy. Secure contexts are made on first use: one costs 270 µs and 50 KB. */
+export function createTlsPolicy(
+  parts: PolicyParts & { readonly certificates: readonly LoadedCertificate[] },
+): TlsPolicy {
+  const clientAuthConfig = parts.config.client_auth;
+  const clientAuth =
+    clientAuthConfig && clientAuthConfig.mode !== 'none'
+      ? createClientAuth(clientAuthConfig, parts.authority)
+      : undefined;
+  const { alpn: protocols = [], session_tickets: tickets } = parts.config;
+  const choose = createCertificateChooser(parts.certificates);
+  const mayResume = clientAuth && ((session: TicketSession) => clientAuth.mayResume(session, Date.now()));
+  const servers = new Map<LoadedCertificate, ReturnType<typeof createPolicyServers>>();
+  return {
+    recheck: (cert) => clientAuth?.recheck(cert, Date.now()) ?? { ok: true, cert },
+    handshake(raw, hello) {
+      const certificate = choose(hello.sni);
+      let pick = servers.get(certificate);
+      if (pick === undefined) {
+        pick = createPolicyServers(parts, certificate, mayResume);
+        servers.set(certificate, pick);
+      }
+      const server = pick(hello);
+      return handshake(server, raw, hello, { clientAuth, protocols, tickets });
+    },
+  };
+}
+
+/** What a finished handshake is judged by. */
+type Rules = {
+  readonly clientAuth: ClientAuth | undefined;
+  /** Those of ours, best first: whoever offers some agrees on one of them, or the handshake fails. */
+  readonly protocols: readonly string[];
+  readonly tickets: boolean;
+};
+
+/**
+ * Each socket gets a facade of its policy's server with its own `emit`: the only way to learn which raw socket a
+ * 'secureConnection' or 'tlsClientError' belongs to, refused ones included, without touching Node's internals.
+ */
+function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules): Promise<Terminated> {
+  return new Promise((resolve, reject) => {
+    const facade: Server = Object.create(server);
+    let secretLine: Buffer | undefined;
+    const closing = closeSoftly(raw);
+    // Not a function literal at the assignment: those V8 makes in the old generation, where they would keep dead connections.
+    const emit = (event: string, ...args: unknown[]): boolean => {
+      // What is told while the handshake runs is for whoever asked for it.
+      if (event === 'keylog' && rules.clientAuth && isServerSecret(args[0] as Buffer))
+        secretLine = args[0] as Buffer;
+      if (event === 'keylog' || event === 'OCSPRequest') return server.emit(event, ...args);
+      // The socket keeps its facade for life; it need not keep the handshake's memory too.
+      facade.emit = ignore;
+      if (event === 'secureConnection') {
+        const stream = args[0] as TLSSocket;
+        closing.undo();
+        try {
+          resolve(conclude({ raw, stream }, hello, rules, secretLine));
+        } catch (error) {
+          if (error instanceof ProxyError) closeWith(stream, undefined);
+          else stream.destroy();
+          reject(error);
+        }
+      } else if (event === 'tlsClientError') {
+        const stream = args[1] as TLSSocket;
+        const error = handshakeError(args[0] as Error, stream);
+        if (systemCode(args[0]).startsWith('ERR_SSL_')) closing.onRefused(stream);
+        // Node leaves it open after some errors.
+        stream.destroy();
+        reject(error);
+      }
+      return true;
+    };
+    facade.emit = emit;
+    if (isBun) hearWithoutFacade(server, raw, facade);
+    server.emit.call(facade, 'connection', raw);
+  });
+}
+
+/** Bun emits on the server itself, whose sockets name the raw one as their parent (as Node's do, which is no public API). */
+function hearWithoutFacade(server: Server, raw: Socket, facade: Server): void {
+  facades.set(raw, facade);
+  if (server.listenerCount('secureConnection') > 0) return;
+  const facadeOf = (stream: TLSSocket) => facades.get((stream as unknown as { _parent: Socket })._parent);
+  server.on('secureConnection', (stream) => facadeOf(stream)?.emit('secureConnection', stream));
+  server.on('tlsClientError', (error, stream) => facadeOf(stream)?.emit('tlsClientError', error, stream));
+}
+
+const isBun = 'bun' in process.versions;
+const facades = new WeakMap<Socket, Server>();
+
+/** Decides at once, in the event itself: nothing that the client sent has been read, nothing is half decided. */
+function conclude(
+  { raw, stream }: { readonly raw: Socket; readonly stream: TLSSocket },
+  hello: Announced,
+  { clientAuth, protocols, tickets }: Rules,
+  secretLine: Buffer | undefined,
+): Terminated {
+  stream.pause();
+  // Until the splice listens, a failure shows as a stream that has closed; after a bad record Node does not close it.
+  stream.on('error', (error) => {
+    if (!raw.destroyed) stream.destroy(error);
+  });
+  // From here on a FIN of the client ends its own direction only.
+  raw.allowHalfOpen = true;
+  stream.allowHalfOpen = true;
+  const version = stream.getProtocol() ?? 'unknown';
+  const resumed = stream.isSessionReused();
+  const alpn = stream.alpnProtocol || undefined;
+  // OpenSSL reports no name on TLS 1.2 resumption; TLS 1.2 has no second ClientHello.
+  const noName = resumed && version === 'TLSv1.2';
+  checkAnnounced(stream, hello, alpn, { noName, protocols });
+  const verdict = clientAuth?.verify(peerFacts(stream, resumed), Date.now());
+  return {
+    stream,
+    version,
+    cipher: stream.getCipher().name,
+    resumed,
+    alpn,
+    clientCert: verdict?.cert,
+    refusal: verdict?.ok === false ? verdict.error : undefined,
+    lastAlert: secretLine && createLastAlert({ raw, stream }, secretLine, tickets),
+  };
+}
+
+function peerFacts(stream: TLSSocket, resumed: boolean): PeerFacts {
+  return {
+    certificate: stream.getPeerX509Certificate(),
+    chainError: chainErrorOf(stream),
+    resumed,
+    chain: () => sentChain(stream),
+  };
+}
+
+/** The certificates that the client sent beyond its own. Slow (110 µs): for chains that need a look. */
+function sentChain(stream: TLSSocket): X509Certificate[] {
+  const chain: X509Certificate[] = [];
+  let { issuerCertificate: next } = stream.getPeerCertificate(true);
+  // A root is its own issuer.
+  while (next?.raw && next.issuerCertificate !== next) {
+    chain.push(new X509Certificate(next.raw));
+    next = next.issuerCertificate;
+  }
+  return chain;
+}
+
+/** After a HelloRetryRequest the client sends a second ClientHello, which nobody peeked at: it must say the same. */
+function checkAnnounced(
+  stream: TLSSocket,
+  hello: Announced,
+  alpn: string | undefined,
+  { noName, protocols }: { readonly noName: boolean; readonly protocols: readonly string[] },
+): void {
+  const name = (stream as unknown as { servername: string | false | null }).servername;
+  const sni = typeof name === 'string' && name !== '' ? name.toLowerCase().replace(/\.$/, '') : undefined;
+  const sameName = sni === hello.sni || (noName && sni === undefined);
+  // Of those offered the first of ours: of fewer it might be another.
+  const sameProtocol = alpn === protocols.find((one) => hello.alpn.includes(one));
+  if (sameName && sameProtocol) return;
+  throw new ProxyError('ERR_TLS_SNI_CHANGED', {
+    side: 'client',
+    message:
+      'the second ClientHello, after a HelloRetryRequest, named another server or protocol than the first',
+  });
+}
+
+const codes: Record<string, ConnectionCode> = {
+  ERR_SSL_NO_APPLICATION_PROTOCOL: 'ERR_TLS_ALPN_MISMATCH',
+  ERR_SSL_UNSUPPORTED_PROTOCOL: 'ERR_TLS_VERSION_MISMATCH',
+  ERR_SSL_VERSION_TOO_LOW: 'ERR_TLS_VERSION_MISMATCH',
+  ERR_SSL_NO_SHARED_CIPHER: 'ERR_TLS_CIPHER_MISMATCH',
+  ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM: 'ERR_TLS_CIPHER_MISMATCH',
+  ERR_SSL_NO_SUITABLE_KEY_SHARE: 'ERR_TLS_CIPHER_MISMATCH',
+  ERR_SSL_WRONG_CURVE: 'ERR_CLIENT_CERT_CURVE',
+  ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE: 'ERR_CLIENT_CERT_REQUIRED',
+  ERR_TLS_HANDSHAKE_TIMEOUT: 'ERR_TLS_HANDSHAKE_TIMEOUT',
+  ECONNRESET: 'ERR_CLIENT_CLOSED',
+  EPIPE: 'ERR_CLIENT_CLOSED',
+};
+
+const messages: Partial<Record<ConnectionCode, [message: string, hint: string]>> = {
+  ERR_TLS_ALPN_MISMATCH: [
+    'none of the protocols that the client offers is in tls.alpn',
+    'see `alpn` of this route',
+  ],
+  ERR_TLS_VERSION_MISMATCH: [
+    'the client speaks none of the allowed TLS versions',
+    'see min_version and max_version',
+  ],
+  ERR_TLS_CIPHER_MISMATCH: [
+    'client and proxy have no cipher, group or key type in common',
+    'see ciphers and groups',
+  ],
+  ERR_CLIENT_CERT_REQUIRED: [
+    'the client presented no certificate',
+    'this route requires one (client_auth): give the client its certificate and key',
+  ],
+  ERR_CLIENT_CLOSED: [
+    'the client closed the connection during the handshake',
+    'it may not trust our certificate',
+  ],
+};
+
+function handshakeError(error: Error, stream: TLSSocket): ProxyError {
+  const cause = systemCode(error);
+  const code = codes[cause] ?? 'ERR_TLS_HANDSHAKE';
+  if (code === 'ERR_CLIENT_CERT_CURVE') return wrongCurve(error, stream.getPeerX509Certificate());
+  const [message, hint] = messages[code] ?? [describeAlert(error, cause), undefined];
+  return new ProxyError(code, { side: 'client', message, hint, cause: error });
+}
+
+/** TLS 1.2 takes a client's key only on a curve that it would also agree on keys with (RFC 8422 §5.1). */
+function wrongCurve(cause: Error, certificate: X509Certificate | undefined): ProxyError {
+  const openSsl = certificate?.publicKey.asymmetricKeyDetails?.namedCurve ?? 'another curve';
+  const curve = curves[openSsl] ?? openSsl;
+  const fingerprint = certificate?.fingerprint256.replaceAll(':', '').toLowerCase();
+  return new ProxyError('ERR_CLIENT_CERT_CURVE', {
+    side: 'client',
+    message: `the client's certificate (sha256 ${fingerprint}) has a key on ${curve}, and TLS 1.2 takes no key on a curve that is not in groups`,
+    hint: `add ${curve} to tls.groups; under TLS 1.3 groups say nothing of certificates`,
+    cause,
+  });
+}
+
+/** OpenSSL's names for the curves that are better known by others. */
+const curves: Readonly<Record<string, string | undefined>> = {
+  prime256v1: 'P-256',
+  secp384r1: 'P-384',
+  secp521r1: 'P-521',
+};
+
+function describeAlert(error: Error, cause: string): string {
+  const alert = /ALERT_(\w+)$/.exec(cause)?.[1]?.toLowerCase();
+  if (alert) return `the client ended the handshake with the alert ${alert}`;
+  const { reason } = error as { reason?: unknown };
+  return `the TLS handshake failed: ${typeof reason === 'string' ? reason : error.message} (${cause})`;
+}
+
+function ignore(): boolean {
+  return true;
+}

@@ -1,0 +1,62 @@
+/** Where the masters of session tickets come from: made here at random and replaced in time, or handed over. */
+import { randomBytes } from 'node:crypto';
+import type { TicketMasters } from '../../config/load.ts';
+
+/** What a policy asks at each handshake: the same object until the masters change. */
+export type TicketMasterSource = { readonly read: () => TicketMasters };
+
+/** Masters that replace themselves. */
+export type RotatingMasters = TicketMasterSource & {
+  /** From now on they live this long (ms); those that have lived longer are replaced at once. */
+  readonly rotateEvery: (ms: number) => void;
+  /** Ends the rotation. */
+  readonly stop: () => void;
+};
+
+/**
+ * Random masters, replaced every `rotateEveryMs`; the ones before are still accepted. `onRotate` is told of each change.
+ * Keeps no process alive. They are secrets: whoever has them can read recorded TLS 1.2 sessions.
+ */
+export function createTicketMasters(
+  rotateEveryMs: number,
+  onRotate: (masters: TicketMasters) => void = () => {},
+): RotatingMasters {
+  let masters: TicketMasters = { current: randomBytes(32), accepted: [] };
+  let madeAt = performance.now();
+  let life = rotateEveryMs;
+  let timer: NodeJS.Timeout | undefined;
+  const rotate = () => {
+    masters = { current: randomBytes(32), accepted: [masters.current] };
+    madeAt = performance.now();
+    schedule();
+    onRotate(masters);
+  };
+  const schedule = () => {
+    clearTimeout(timer);
+    timer = setTimeout(rotate, Math.max(1, madeAt + life - performance.now())).unref();
+  };
+  schedule();
+  return {
+    read: () => masters,
+    rotateEvery(ms) {
+      // Of a timer that was unref'd and cleared, Node keeps a list until its time: a new one at each reload would be a leak.
+      if (ms === life) return;
+      life = ms;
+      schedule();
+    },
+    stop: () => clearTimeout(timer),
+  };
+}
+
+/** Masters that are handed over by another process, which rotates them. */
+export function holdTicketMasters(
+  first: TicketMasters,
+): TicketMasterSource & { readonly replace: (masters: TicketMasters) => void } {
+  let held = first;
+  return {
+    read: () => held,
+    replace(masters) {
+      held = masters;
+    },
+  };
+}

@@ -1,0 +1,247 @@
+/** TLS towards an upstream: the handshake as a client, and the sessions that save the next one. */
+import { constants } from 'node:crypto';
+import { isIP, type Socket } from 'node:net';
+import {
+  type ConnectionOptions,
+  connect,
+  createSecureContext,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls';
+import { LRUCache } from 'lru-cache';
+import type { Signal } from '../../net/abort-signal.ts';
+import { cipherOptions } from '../../openssl/ciphers.ts';
+import type { UpstreamTlsConfig } from '../../config/schema/schema.ts';
+import { abort } from '../../net/stream.ts';
+import { chainErrorOf } from '../chain-error.ts';
+import { handshakeError } from './handshake-error.ts';
+import type { KeyLog } from '../key-log.ts';
+import { createRefusal } from './refuse-upstream.ts';
+import { serverNameFor } from './upstream-name.ts';
+import { type UpstreamPeer, upstreamFault } from './verify-upstream.ts';
+
+/** What is presented and whom is trusted; texts are PEM. Without an authority nobody is trusted by a chain. */
+export type OriginatorCredentials = {
+  readonly certificate:
+    | {
+        readonly pairs: readonly {
+          readonly cert: string;
+          readonly key: string;
+          readonly passphrase?: string;
+        }[];
+      }
+    | undefined;
+  readonly authority: { readonly ca: readonly string[]; readonly crl: readonly string[] } | undefined;
+  readonly keyLog?: KeyLog | undefined;
+};
+
+/** One connection's part. */
+export type OriginateRequest = {
+  /** The endpoint's name or address; undefined for a unix socket. */
+  readonly host: string | undefined;
+  /** Its label: for messages, and to find its sessions. */
+  readonly endpoint: string;
+  /** The client's server name, for `server_name: "{sni}"`. */
+  readonly sni: string | undefined;
+  /** Offer no session: for a full handshake. */
+  readonly fresh?: boolean;
+  readonly signal: Signal;
+};
+
+export type Originated = {
+  readonly stream: TLSSocket;
+  readonly info: { readonly version: string; readonly cipher: string; readonly resumed: boolean };
+  /** What the upstream selected, if anything. */
+  readonly alpn: string | undefined;
+};
+
+export type Originator = {
+  /**
+   * The handshake over a connected socket. When it resolves, the upstream is the one that was meant, on a resumed session
+   * too, and no payload was written before. The stream does not flow: what came already is still to be read. An error
+   * that comes before the caller has attached its own 'error' listener ends the socket, so whoever let time pass looks at
+   * `destroyed` and `readableEnded`. (Under TLS 1.3 an upstream refuses our certificate only after the handshake.)
+   * `raw` needs an 'error' listener of the caller's, stays the caller's, and is to be ended by `abort` on failure.
+   *
+   * Throws ERR_UPSTREAM_TLS, ERR_UPSTREAM_CERT_UNTRUSTED, _NAME, _NOT_PINNED, or the signal's reason.
+   */
+  connect(raw: Socket, request: OriginateRequest): Promise<Originated>;
+};
+
+/** The TLS client of the upstream `name`. Its sessions are its own: another policy's never serve it. */
+export function createOriginator(
+  name: string,
+  config: UpstreamTlsConfig,
+  credentials: OriginatorCredentials,
+): Originator {
+  const setting = `upstreams.${name}.tls`;
+  // A session carries the verdict of its first handshake, so it is not used for ever: a CA or CRL may have run out.
+  const sessions = new LRUCache<string, Session>({ max: 1000, ttl: 60 * 60 * 1000 });
+  let context: SecureContext | undefined;
+
+  return {
+    async connect(raw, { host, endpoint, sni, fresh, signal }) {
+      signal.throwIfAborted();
+      const serverName = serverNameFor(config, setting, host, sni);
+      // Takes milliseconds where the system's roots are read, so it is made once, and on first use.
+      context ??= createContext(config, credentials);
+      const key = `${endpoint} ${serverName}`;
+      const offered = fresh ? undefined : sessions.get(key);
+      const stream = connect({
+        ...decidedHere,
+        socket: raw,
+        secureContext: context,
+        // SNI has no addresses (RFC 6066 §3).
+        servername: serverName !== undefined && isIP(serverName) === 0 ? serverName : undefined,
+        session: offered?.session,
+        ALPNProtocols: config.alpn,
+      });
+      if (credentials.keyLog) stream.on('keylog', credentials.keyLog);
+      const refuse = createRefusal(raw, stream);
+      let verified: UpstreamPeer | undefined;
+      // Attached before the handshake, or TLS 1.2 gives no session at all.
+      const keep = (session: Buffer) => {
+        if (verified) sessions.set(key, { session, peer: verified });
+      };
+      stream.on('session', keep);
+      try {
+        await secured(stream, raw, endpoint, signal, () => {
+          const peer = peerOf(stream, offered);
+          const fault = upstreamFault(peer, { config, name: serverName, endpoint, setting });
+          refuse(fault);
+          if (fault) throw fault;
+          verified = peer;
+        });
+      } catch (error) {
+        // Should the session be what the upstream stumbled on, the next handshake is a full one.
+        if (!signal.aborted) sessions.delete(key);
+        throw error;
+      }
+      keepLargeSession(stream, offered, keep);
+      return { stream, info: infoOf(stream), alpn: stream.alpnProtocol || undefined };
+    },
+  };
+}
+
+/**
+ * Node tells of no session above 10 KiB, as certificates of many names or post-quantum keys make them, but hands it out
+ * when asked. Under TLS 1.3 its ticket comes at any time after the handshake: it is looked for soon after, and at the end.
+ */
+function keepLargeSession(
+  stream: TLSSocket,
+  offered: Session | undefined,
+  keep: (session: Buffer) => void,
+): void {
+  const look = () => {
+    settle();
+    // Undefined as well once the socket has closed.
+    const session = stream.getTLSTicket() && stream.getSession();
+    if (session && session.length > largestTold && !offered?.session.equals(session)) keep(session);
+  };
+  const settle = () => {
+    clearTimeout(timer);
+    stream.off('session', settle).off('end', look).off('close', settle);
+  };
+  const timer = setTimeout(look, ticketWait).unref();
+  stream.on('session', settle).on('end', look).on('close', settle);
+}
+
+const largestTold = 10 * 1024;
+/** How long an upstream's ticket may take on a connection that stays open, in ms. */
+const ticketWait = 1000;
+
+/** A session and whom it was made with. */
+type Session = { readonly session: Buffer; readonly peer: UpstreamPeer };
+
+/** The verdict is `upstreamFault`'s: a rejection of Node's own loses the certificate, and skips resumed sessions. */
+const decidedHere: ConnectionOptions = {
+  rejectUnauthorized: false,
+  checkServerIdentity: () => undefined,
+  minDHSize: 2048,
+};
+
+/** On a resumed session of TLS 1.3 a client has no certificate of its peer any more: OpenSSL does not keep the chain. */
+function peerOf(stream: TLSSocket, offered: Session | undefined): UpstreamPeer {
+  if (offered && stream.isSessionReused()) return offered.peer;
+  return {
+    certificate: stream.getPeerX509Certificate(),
+    chainError: chainErrorOf(stream),
+  };
+}
+
+/** Resolves when the handshake is done and `judge`, called in that very moment, has not thrown. */
+function secured(
+  stream: TLSSocket,
+  raw: Socket,
+  endpoint: string,
+  signal: Signal,
+  judge: () => void,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = () => {
+      signal.removeEventListener('abort', onAbort);
+      stream.off('error', onError).off('close', onClose).off('secureConnect', onSecure);
+    };
+    const fail = (error: unknown) => {
+      stream.on('error', ignore);
+      settle();
+      reject(error);
+    };
+    const onSecure = () => {
+      // An exception in an event's listener would end the process.
+      try {
+        judge();
+      } catch (error) {
+        return fail(error);
+      }
+      settle();
+      endOnUnheardError(stream, raw);
+      resolve();
+    };
+    const onError = (error: Error) => fail(handshakeError(endpoint, error));
+    const onClose = () => fail(handshakeError(endpoint, undefined));
+    const onAbort = () => {
+      fail(signal.reason);
+      abort({ raw });
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    stream.on('error', onError).on('close', onClose).on('secureConnect', onSecure);
+  });
+}
+
+/** Node emits the errors of an established stream without closing it. Whoever listens decides; if nobody does, it ends. */
+function endOnUnheardError(stream: TLSSocket, raw: Socket): void {
+  const own = stream.listenerCount('error') + 1;
+  stream.on('error', () => {
+    if (stream.listenerCount('error') <= own) abort({ raw });
+  });
+}
+
+function ignore(): void {}
+
+function createContext(
+  { min_version, max_version, ciphers, groups }: UpstreamTlsConfig,
+  { certificate, authority }: OriginatorCredentials,
+): SecureContext {
+  return createSecureContext({
+    cert: certificate?.pairs.map(({ cert }) => cert),
+    key: certificate?.pairs.map(({ key, passphrase }) => ({ pem: key, passphrase })),
+    // Without a list Node would trust the public roots.
+    ca: authority ? [...authority.ca] : [],
+    crl: authority && authority.crl.length > 0 ? [...authority.crl] : undefined,
+    minVersion: min_version,
+    maxVersion: max_version,
+    ...cipherOptions(ciphers),
+    ecdhCurve: groups?.join(':'),
+    // On by default, and of use to nobody but attackers.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+  });
+}
+
+function infoOf(stream: TLSSocket): Originated['info'] {
+  return {
+    version: stream.getProtocol() ?? 'unknown',
+    cipher: stream.getCipher().name,
+    resumed: stream.isSessionReused(),
+  };
+}

@@ -1,0 +1,125 @@
+/** Whether the certificate that an upstream presented is the one that was meant. */
+import { createHash, type X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
+import type { UpstreamTlsConfig } from '../../config/schema/schema.ts';
+import { type Code, ProxyError } from '../../errors.ts';
+import { verifyError } from '../../openssl/verify-errors.ts';
+
+/** What is asked of the certificate, and the words to refuse it with. */
+export type Expectation = {
+  readonly config: Pick<UpstreamTlsConfig, 'verify' | 'pins' | 'authority'>;
+  /** A name or address, to be among the certificate's with `verify: full`. */
+  readonly name: string | undefined;
+  /** For messages: the endpoint, and where its settings are (`upstreams.orders.tls`). */
+  readonly endpoint: string;
+  readonly setting: string;
+};
+
+/** What is known of the peer: of a resumed session, what its full handshake showed. */
+export type UpstreamPeer = {
+  readonly certificate: X509Certificate | undefined;
+  /** OpenSSL's word for what was wrong with the chain in the full handshake; undefined if nothing was. */
+  readonly chainError: string | undefined;
+};
+
+/**
+ * The reason not to send payload to this upstream, or undefined if it is the one that was meant. To be asked on each
+ * connection: of a resumed session Node checks neither name nor dates, and the chain's verdict is that of its first
+ * handshake. ERR_UPSTREAM_CERT_UNTRUSTED, _NAME or _NOT_PINNED.
+ */
+export function upstreamFault(
+  { certificate, chainError }: UpstreamPeer,
+  expectation: Expectation,
+): ProxyError | undefined {
+  const { verify, pins } = expectation.config;
+  if (verify === 'none' && !pins) return undefined;
+  if (!certificate) return untrusted(expectation, 'NO_CERTIFICATE', undefined);
+  if (verify === 'full' || verify === 'ca') {
+    const reason = chainError ?? dateError(certificate);
+    if (reason) return untrusted(expectation, reason, certificate);
+  }
+  if (verify === 'full' && !isNamed(certificate, expectation.name)) return misnamed(expectation, certificate);
+  // `verify: pin` without pins trusts nobody.
+  if (pins || verify === 'pin') return pinFault(certificate, expectation);
+  return undefined;
+}
+
+function dateError(certificate: X509Certificate): string | undefined {
+  const now = Date.now();
+  if (now > Date.parse(certificate.validTo)) return 'CERT_HAS_EXPIRED';
+  return now < Date.parse(certificate.validFrom) ? 'CERT_NOT_YET_VALID' : undefined;
+}
+
+/** By the SANs alone, a wildcard for one whole label (RFC 9525 §6). By default Node would fall back to the CN. */
+function isNamed(certificate: X509Certificate, name: string | undefined): boolean {
+  if (name === undefined) return false;
+  if (isIP(name) !== 0) return certificate.checkIP(name) !== undefined;
+  return certificate.checkHost(name, { subject: 'never', partialWildcards: false }) !== undefined;
+}
+
+function pinFault(
+  certificate: X509Certificate,
+  { config, endpoint, setting }: Expectation,
+): ProxyError | undefined {
+  const spki = certificate.publicKey.export({ type: 'spki', format: 'der' });
+  const seen = `sha256:${createHash('sha256').update(spki).digest('base64')}`;
+  if (config.pins?.includes(seen)) return undefined;
+  return refusal(
+    'ERR_UPSTREAM_CERT_NOT_PINNED',
+    `${endpoint} has a key that is not pinned: ${seen}`,
+    `if that key is the right one, add it to ${setting}.pins`,
+  );
+}
+
+function misnamed({ name, endpoint, setting }: Expectation, { subjectAltName }: X509Certificate): ProxyError {
+  const has = subjectAltName ? `it is for ${shortened(subjectAltName)}` : 'it has no subjectAltName at all';
+  return refusal(
+    'ERR_UPSTREAM_CERT_NAME',
+    `the certificate of ${endpoint} is not for ${name}: ${has}`,
+    `set ${setting}.server_name to a name that it has, or have it issued for ${name} (a CN does not count)`,
+  );
+}
+
+function untrusted(
+  { config, endpoint, setting }: Expectation,
+  reason: string,
+  certificate: X509Certificate | undefined,
+): ProxyError {
+  const { what, hint } = chainReason(reason);
+  // Typed as a string, but undefined for a certificate whose issuer is empty.
+  const issuer: string | undefined = certificate?.issuer;
+  const by = issuer ? `, issued by ${shortened(issuer.replaceAll('\n', ', '))}` : '';
+  return refusal(
+    'ERR_UPSTREAM_CERT_UNTRUSTED',
+    `the certificate of ${endpoint} is not trusted: ${what} (${reason})${by}`,
+    verifyError(reason)?.kind === 'issuer' && reason !== 'DEPTH_ZERO_SELF_SIGNED_CERT'
+      ? `check that ${setting}.authority (${config.authority}) has the root that issued it, and that the upstream sends its intermediates`
+      : hint,
+  );
+}
+
+/** What OpenSSL's name for a faulty chain means of a server's certificate, and what to do; `what` is a sentence about "it". */
+export function chainReason(name: string): { readonly what: string; readonly hint: string } {
+  if (name === 'NO_CERTIFICATE') return { what: 'it sent none', hint: 'give the upstream a certificate' };
+  const { what, remedy } = verifyError(name) ?? {
+    what: 'does not verify',
+    remedy: '`openssl verify` says more',
+  };
+  return { what: what.startsWith('or ') ? `it, ${what}` : `it ${what}`, hint: remedy };
+}
+
+function refusal(code: Code, message: string, hint: string): ProxyError {
+  return new ProxyError(code, { side: 'upstream', message, hint });
+}
+
+/** An upstream may present any number of names, of any characters: bounded, and in printable ASCII as RFC 4514 escapes it. */
+function shortened(text: string): string {
+  const printable = text
+    .slice(0, longest + 1)
+    .replace(/[^\x20-\x7e]/gu, (character) =>
+      Buffer.from(character).toString('hex').toUpperCase().replace(/../g, '\\$&'),
+    );
+  return printable.length > longest ? `${printable.slice(0, longest)}…` : printable;
+}
+
+const longest = 300;

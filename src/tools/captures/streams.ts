@@ -1,0 +1,153 @@
+/** The first bytes that each TCP client of a capture sent, put together, and the ClientHello among them. */
+import { formatAddress } from '../../net/address.ts';
+import { ProxyError } from '../../errors.ts';
+import type { Frame } from './capture.ts';
+import { type FoundHello, findHello, hasHello, maxSought, whyNoHello } from './find.ts';
+import { readSegment, type Segment } from './segments.ts';
+
+/** What one client sent. `from` is the TCP peer; `time` (ms since 1970) that of the packet with which it was whole. */
+export type CapturedHello = {
+  readonly from: string;
+  readonly to: string;
+  readonly time: number;
+} & (
+  | { readonly read: FoundHello; readonly error?: undefined }
+  | { readonly read?: undefined; readonly error: ProxyError }
+);
+
+export type Streams = {
+  /** Takes the next frame; answers what it completed. */
+  readonly take: (frame: Frame) => CapturedHello | undefined;
+  /** The hellos that are there only in part, asked when no more frames come. */
+  readonly unfinished: () => CapturedHello[];
+  /** How many TCP streams there were of which something was sent, one for each direction. */
+  readonly count: () => number;
+};
+
+/** One direction of a connection. `offset`s are counted from its first byte. */
+type Flow = {
+  readonly segment: Segment;
+  readonly start: number;
+  readonly time: number;
+  /** All that has come without a gap, and what came ahead of a gap, by its offset. */
+  bytes: Buffer;
+  readonly ahead: Map<number, Buffer>;
+  isCut: boolean;
+  /** Nothing further is looked at: it was told of, or has no hello. */
+  isDone: boolean;
+};
+
+const limits = { flows: 20_000, ahead: 64 } as const;
+
+/** Puts streams together, whatever the order of their segments. Bounded: of more than 20,000 at once, the oldest go. */
+export function createStreams(): Streams {
+  // In the order in which they were last heard of.
+  const flows = new Map<string, Flow>();
+  let count = 0;
+  const keep = (key: string, flow: Flow): Flow => {
+    flows.delete(key);
+    flows.set(key, flow);
+    const [oldest] = flows.keys();
+    if (flows.size > limits.flows && oldest !== undefined) flows.delete(oldest);
+    return flow;
+  };
+  const flowOf = (segment: Segment, time: number): Flow | undefined => {
+    const key = `${formatAddress(segment.from)} ${formatAddress(segment.to)}`;
+    const known = flows.get(key);
+    const isAnother = segment.syn && known?.start !== firstByte(segment);
+    if (known && !isAnother) return keep(key, known);
+    // Its first bytes come next, and so far there is nothing to tell of.
+    if (!segment.syn && segment.payload.length === 0) return undefined;
+    count += 1;
+    const flow: Flow = {
+      segment,
+      start: firstByte(segment),
+      time,
+      bytes: Buffer.alloc(0),
+      ahead: new Map(),
+      isCut: false,
+      // Whoever answers a SYN is a server.
+      isDone: segment.syn && segment.ack,
+    };
+    return keep(key, flow);
+  };
+  return {
+    take(frame) {
+      const segment = readSegment(frame);
+      const flow = segment && flowOf(segment, frame.time);
+      if (!flow || flow.isDone || segment.payload.length === 0) return undefined;
+      flow.isCut ||= segment.isCut;
+      if (!append(flow, segment)) return undefined;
+      return look(flow, frame.time);
+    },
+    unfinished: () => [...flows.values()].flatMap((flow) => finish(flow) ?? []),
+    count: () => count,
+  };
+}
+
+/** A SYN counts as a byte (RFC 9293 §3.4). */
+function firstByte({ sequence, syn }: Segment): number {
+  return (sequence + Number(syn)) >>> 0;
+}
+
+/** Whether there is more to look at now. */
+function append(flow: Flow, segment: Segment): boolean {
+  // Sequence numbers are 32 bits and wrap; a difference that is negative is of bytes before the first.
+  const offset = (firstByte(segment) - flow.start) | 0;
+  if (offset > flow.bytes.length) {
+    const isNear = offset < maxSought && flow.ahead.size < limits.ahead;
+    // Of two that begin alike, one may reach further.
+    const known = flow.ahead.get(offset)?.length ?? 0;
+    if (isNear && segment.payload.length > known) flow.ahead.set(offset, Buffer.from(segment.payload));
+    return false;
+  }
+  const before = flow.bytes.length;
+  extend(flow, offset, segment.payload);
+  for (const [at, bytes] of [...flow.ahead].sort(([a], [b]) => a - b)) {
+    if (at > flow.bytes.length) break;
+    flow.ahead.delete(at);
+    extend(flow, at, bytes);
+  }
+  return flow.bytes.length > before;
+}
+
+/** What was sent before (a retransmission) is left as it came first. */
+function extend(flow: Flow, offset: number, payload: Buffer): void {
+  const fresh = payload.subarray(flow.bytes.length - offset);
+  if (fresh.length > 0) flow.bytes = Buffer.concat([flow.bytes, fresh]);
+}
+
+function look(flow: Flow, time: number): CapturedHello | undefined {
+  try {
+    const read = findHello(flow.bytes);
+    if (read) return done(flow, { ...ends(flow), time, read });
+    if (flow.bytes.length <= maxSought) return undefined;
+  } catch (error) {
+    if (!(error instanceof ProxyError)) throw error;
+  }
+  return done(flow, finish(flow));
+}
+
+/** No hello can come any more. Of streams that are no TLS nothing is told. */
+function finish(flow: Flow): CapturedHello | undefined {
+  if (flow.isDone || !hasHello(flow.bytes)) return undefined;
+  const error = whyNoHello(flow.bytes);
+  if (!flow.isCut) return { ...ends(flow), time: flow.time, error };
+  const message = 'the capture has not all bytes of its packets: let tcpdump write them whole (-s 0)';
+  return {
+    ...ends(flow),
+    time: flow.time,
+    error: new ProxyError('ERR_CLIENT_HELLO_INVALID', { side: 'client', message }),
+  };
+}
+
+function done(flow: Flow, outcome: CapturedHello | undefined): CapturedHello | undefined {
+  flow.isDone = true;
+  flow.bytes = Buffer.alloc(0);
+  flow.ahead.clear();
+  return outcome;
+}
+
+function ends({ segment: { from, to } }: Flow): { from: string; to: string } {
+  return { from: formatAddress(from), to: formatAddress(to) };
+}

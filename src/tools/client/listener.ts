@@ -1,0 +1,15 @@
+/** Listeners by the names that people give. */
+import type { LoadedConfig } from '../../config/load.ts';
+import { suggest } from '../../config/rules/near-miss.ts';
+import { UsageError } from './flags.ts';
+
+/** The name, if there is such a listener. Throws a UsageError that says which ones there are. */
+export function knownListener({ config: { listeners } }: LoadedConfig, name: string | undefined): string {
+  if (name !== undefined && Object.hasOwn(listeners, name)) return name;
+  const names = Object.keys(listeners);
+  if (name === undefined) {
+    throw new UsageError(`required option '--listener <name>' not specified; there are: ${names.join(', ')}`);
+  }
+  const hint = suggest(name, names, 'there are');
+  throw new UsageError(`no listener is called "${name}"${hint === undefined ? '' : `; ${hint}`}`);
+}

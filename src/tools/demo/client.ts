@@ -1,0 +1,133 @@
+/** The demo's clients: one connection, and what came of it. */
+import { once } from 'node:events';
+import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { sslRequest } from '../../protocols/postgres/preamble.ts';
+import { encodeMessage, takeMessages } from './toy-postgres.ts';
+
+export type Attempt = {
+  readonly port: number;
+  readonly name: string;
+  /** Whom the client trusts, PEM. */
+  readonly ca: string;
+  /** The client's certificate and key, PEM. */
+  readonly credential?: { readonly cert: string; readonly key: string } | undefined;
+};
+
+/** `answer` is all that the other end sent, '' if it sent nothing; `version` and `certificate` are set after a handshake. */
+export type Outcome = {
+  /** The client's own `ip:port`, by which the log knows it. */
+  readonly client: string;
+  readonly answer: string;
+  readonly version?: string | undefined;
+  /** Verified: subject and issuer, as `CN=…`. */
+  readonly certificate?: { readonly subject: string; readonly issuer: string } | undefined;
+  readonly error?: string | undefined;
+};
+
+/** Nothing here takes more than a moment; what does is broken, and is to be told. */
+export const patienceMs = 5000;
+
+/** Connects with TLS, says a line, and listens until the other end closes. Never rejects. */
+export async function sayHello(attempt: Attempt): Promise<Outcome> {
+  return converse(attempt.port, async (raw, signal) => {
+    const tls = await secure(raw, attempt, signal);
+    tls.write('hello\n');
+    const session = describe(tls);
+    return { ...session, answer: (await readAll(tls, signal)).toString() };
+  });
+}
+
+/** Logs in to PostgreSQL over TLS, asks one query, and answers its row. Never rejects. */
+export async function query(attempt: Attempt, sql: string): Promise<Outcome> {
+  return converse(attempt.port, async (raw, signal) => {
+    raw.write(sslRequest);
+    const [letter] = (await once(raw, 'data', { signal })) as [Buffer];
+    if (letter.toString() !== 'S') throw new Error(`the answer to the SSLRequest is ${letter}`);
+    const tls = await secure(raw, attempt, signal);
+    tls.write(Buffer.concat([startup('demo'), encodeMessage('Q', `${sql}\0`), encodeMessage('X')]));
+    // While it is open: afterwards the certificate is gone.
+    const session = describe(tls);
+    const { messages } = takeMessages(await readAll(tls, signal));
+    return { ...session, answer: rowIn(messages.find(({ type }) => type === 'D')?.body) };
+  });
+}
+
+/** Starts in plain text, as libpq with sslmode=disable, and answers the ErrorResponse's text. Never rejects. */
+export async function logInPlainly(port: number): Promise<Outcome> {
+  return converse(port, async (raw, signal) => {
+    raw.write(startup('demo'));
+    const { messages } = takeMessages(await readAll(raw, signal));
+    const fields =
+      messages
+        .find(({ type }) => type === 'E')
+        ?.body.toString()
+        .split('\0') ?? [];
+    return { answer: fields.find((field) => field.startsWith('M'))?.slice(1) ?? '' };
+  });
+}
+
+type Talk = (raw: Socket, signal: AbortSignal) => Promise<Omit<Outcome, 'client'>>;
+
+async function converse(port: number, talk: Talk): Promise<Outcome> {
+  const signal = AbortSignal.timeout(patienceMs);
+  const raw = connectTcp({ port, host: '127.0.0.1' });
+  // Told by the TLS socket, or by the step that waits.
+  raw.on('error', () => {});
+  let client = '';
+  try {
+    await once(raw, 'connect', { signal });
+    client = `${raw.localAddress}:${raw.localPort}`;
+    return { client, ...(await talk(raw, signal)) };
+  } catch (error) {
+    return { client, answer: '', error: (error as Error).message };
+  } finally {
+    raw.destroy();
+  }
+}
+
+async function secure(
+  raw: Socket,
+  { name, ca, credential }: Attempt,
+  signal: AbortSignal,
+): Promise<TLSSocket> {
+  const tls = connectTls({ socket: raw, servername: name, ca, ...credential });
+  tls.on('error', () => {});
+  await once(tls, 'secureConnect', { signal });
+  return tls;
+}
+
+function describe(tls: TLSSocket): Pick<Outcome, 'version' | 'certificate'> {
+  const peer = tls.getPeerX509Certificate();
+  return {
+    version: tls.getProtocol() ?? undefined,
+    certificate: peer && { subject: peer.subject, issuer: peer.issuer },
+  };
+}
+
+/** All that comes until the other end closes. */
+async function readAll(stream: Socket, signal: AbortSignal): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+  await once(stream, 'close', { signal });
+  return Buffer.concat(chunks);
+}
+
+/** StartupMessage, protocol 3.0: Int32 length, Int32 version, pairs of texts, a zero byte. */
+function startup(user: string): Buffer {
+  const body = Buffer.from(`\0\0\0\0\0\x03\0\0user\0${user}\0database\0${user}\0\0`);
+  body.writeInt32BE(body.length);
+  return body;
+}
+
+/** DataRow: Int16 count, then Int32 length and bytes of each value. */
+function rowIn(body: Buffer | undefined): string {
+  if (body === undefined) return '';
+  const values: string[] = [];
+  for (let at = 2; at + 4 <= body.length; ) {
+    const end = at + 4 + body.readInt32BE(at);
+    values.push(body.toString('utf8', at + 4, end));
+    at = end;
+  }
+  return values.join(' | ');
+}

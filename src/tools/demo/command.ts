@@ -1,0 +1,100 @@
+/** `penstock demo`: everything that is needed to see penstock work, on one machine, from one command. */
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { formatFinding, loadConfig } from '../../config/load.ts';
+import { type Standalone, startWorker } from '../../worker/standalone.ts';
+import { describeStartFaults } from '../../worker/worker.ts';
+import type { Surroundings } from './checks.ts';
+import { demoConfig, type Listeners } from './config.ts';
+import { openDemoLog } from './log.ts';
+import { modes } from './modes.ts';
+import { openPki } from './pki.ts';
+import { freePort } from './ports.ts';
+import * as report from './report.ts';
+import { startUpstreams } from './upstreams.ts';
+
+/** `exit`: stop after the first connections. */
+export type DemoOptions = { readonly exit?: boolean };
+
+const directory = '.penstock-demo';
+const preferredPorts: Listeners = {
+  terminate: 7001,
+  mutual_tls: 7002,
+  pinned: 7003,
+  passthrough: 7004,
+  rewrap: 7005,
+  postgres: 7006,
+};
+
+/**
+ * Serves, with its own PKI and upstreams, until SIGINT or SIGTERM. Resolves to the exit code: 0; 1 if it could not start
+ * or, with `exit`, if a first connection did not show what it should.
+ */
+export async function demo(options: DemoOptions): Promise<number> {
+  const stopped = new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => resolve());
+  });
+  try {
+    const { worker, around, graceMs } = await start();
+    const ok = await tryAll(around);
+    around.log.forget();
+    report.conclusion(ok, directory, options.exit === true);
+    if (!options.exit) await stopped;
+    await worker.drain(graceMs);
+    return ok || !options.exit ? 0 : 1;
+  } catch (error) {
+    for (const fault of describeStartFaults(error)) process.stderr.write(`penstock: ${fault}\n`);
+    return 1;
+  }
+}
+
+type Running = { readonly worker: Standalone; readonly around: Surroundings; readonly graceMs: number };
+
+/** What `run` does, with all that `run` is given by others. */
+async function start(): Promise<Running> {
+  mkdirSync(directory, { recursive: true });
+  chmodSync(directory, 0o700);
+  // Keys do not belong in anybody's repository.
+  writeFileSync(join(directory, '.gitignore'), '*\n');
+  const { pki, reused } = await openPki(directory);
+  const upstreams = await startUpstreams(pki);
+  const listeners = await choosePorts();
+  const file = join(directory, 'penstock.yaml');
+  writeFileSync(file, demoConfig(listeners, upstreams, pki));
+  const loaded = await loadConfig(file);
+  const log = openDemoLog(loaded.config.log.destination);
+  report.opening(directory, reused, movedPorts(listeners));
+  for (const warning of loaded.warnings) log.logger.warn(formatFinding(warning));
+  const worker = await startWorker(loaded, log.logger);
+  return { worker, around: { listeners, upstreams, pki, log }, graceMs: loaded.config.shutdown.grace };
+}
+
+async function choosePorts(): Promise<Listeners> {
+  const chosen: Record<string, number> = {};
+  for (const [listener, port] of Object.entries(preferredPorts)) chosen[listener] = await freePort(port);
+  return { ...preferredPorts, ...chosen };
+}
+
+/** The ports that were taken by others. */
+function movedPorts(listeners: Listeners): number[] {
+  return Object.entries(preferredPorts).flatMap(([listener, port]) =>
+    listeners[listener as keyof Listeners] === port ? [] : [port],
+  );
+}
+
+/** One mode after the other, so that the output reads as it happens. */
+async function tryAll(around: Surroundings): Promise<boolean> {
+  let ok = true;
+  for (const [index, mode] of modes.entries()) {
+    const checks = await mode.check(around);
+    ok = ok && checks.every((check) => check.ok);
+    report.modeTried(
+      index + 1,
+      mode,
+      around.listeners[mode.listener],
+      checks,
+      mode.command(around, directory),
+    );
+  }
+  return ok;
+}

@@ -1,0 +1,57 @@
+/** `penstock test`: whether a configuration does with its clients what a file of expectations says. */
+import { ConfigError, formatFinding } from '../../config/load.ts';
+import { createExplainer } from '../explain/explanation.ts';
+import { loadOrTell } from '../../commands/run.ts';
+import { type Cases, loadCases } from './cases.ts';
+import { judge, type Outcome } from './outcome.ts';
+import { formatReport, jsonReport, junitReport, type Report, untestedRoutes } from './report.ts';
+
+export type TestOptions = {
+  readonly config?: string;
+  readonly json?: boolean;
+  readonly junit?: boolean;
+};
+
+/**
+ * Prints a line for each expectation that does not hold, and a summary; with `json` one object, with `junit` XML. Nothing
+ * is bound or dialled. Resolves to the exit code: 0; 1 if something is not as expected; 2 for bad usage, or faults in the
+ * configuration or in a file of cases, which are all told on stderr.
+ */
+export async function test(files: readonly string[], options: TestOptions): Promise<number> {
+  if (options.json && options.junit) {
+    process.stderr.write('error: --json and --junit exclude each other\n');
+    return 2;
+  }
+  const loaded = await loadOrTell(options.config);
+  if (loaded === undefined) return 2;
+  const all: Cases[] = [];
+  let faulty = false;
+  for (const file of files) {
+    try {
+      all.push(await loadCases(file, loaded));
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      for (const finding of error.findings) process.stderr.write(`${formatFinding(finding)}\n`);
+      faulty = true;
+    }
+  }
+  if (faulty) return 2;
+  const explainer = createExplainer(loaded);
+  const judged: { file: string; outcomes: Outcome[] }[] = [];
+  for (const { file, cases } of all) {
+    const outcomes: Outcome[] = [];
+    for (const one of cases) outcomes.push(judge(one, await explainer.explain(one.listener, one.client)));
+    judged.push({ file, outcomes });
+  }
+  await explainer.close();
+  const outcomes = judged.flatMap((one) => one.outcomes);
+  process.stdout.write(
+    textOf({ files: judged, untested: untestedRoutes(loaded.config.listeners, outcomes) }, options),
+  );
+  return outcomes.every(({ misses }) => misses.length === 0) ? 0 : 1;
+}
+
+function textOf(report: Report, { json, junit }: TestOptions): string {
+  if (json) return `${JSON.stringify(jsonReport(report), null, 2)}\n`;
+  return junit ? junitReport(report) : formatReport(report);
+}

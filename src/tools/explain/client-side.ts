@@ -1,0 +1,168 @@
+/** What a client sees of a route that terminates TLS, and what is demanded of it. */
+import type { X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
+import { daysLeft, nameOf } from '../../config/material/describe.ts';
+import type { LoadedAuthority, LoadedCertificate, LoadedConfig, LoadedPair } from '../../config/load.ts';
+import type { ClientAuthConfig, TerminateConfig } from '../../config/schema/schema.ts';
+import { ProxyError } from '../../errors.ts';
+import { createCertificateChooser } from '../../tls/server/certificates.ts';
+import { createPairChooser } from '../../tls/server/pair-choice.ts';
+import { createTlsPolicy, type TlsPolicy } from '../../tls/server/terminate.ts';
+import { createTicketMasters, type TicketMasterSource } from '../../tls/server/ticket-masters.ts';
+import type { AssumedClient } from '../client/assumed-client.ts';
+import { createJudge, type Place } from './judgement.ts';
+import { type Agreement, rehearse } from './rehearsal.ts';
+import { helloOf } from './stand-in.ts';
+
+export type ClientSide = ReturnType<typeof describeSide>;
+
+export type ClientSides = {
+  /** As plain values, for `--json` and for the text; and what the client's side fails with, if it does. */
+  readonly explain: (
+    tls: TerminateConfig,
+    place: Place,
+    client: AssumedClient,
+  ) => Promise<{ readonly side: ClientSide; readonly failure: ProxyError | undefined }>;
+  readonly close: () => Promise<void>;
+};
+
+/** Policies are made once for each TLS block. */
+export function createClientSides(loaded: LoadedConfig): ClientSides {
+  const masters = createTicketMasters(12 * 3600 * 1000);
+  const policies = new Map<TerminateConfig, TlsPolicy>();
+  const judge = createJudge();
+  return {
+    async explain(tls, place, client) {
+      const parts = partsOf(tls, loaded, masters);
+      const policy = policies.get(tls) ?? createTlsPolicy(parts);
+      policies.set(tls, policy);
+      const hello = helloOf(client);
+      const rehearsed = hello && (await rehearse(policy, hello));
+      const agreed = rehearsed instanceof ProxyError ? undefined : rehearsed;
+      let failure = rehearsed instanceof ProxyError ? rehearsed : undefined;
+      const alpn = agree(tls.alpn, client.alpn);
+      const auth = tls.client_auth;
+      const verdict =
+        auth && auth.mode !== 'none' && !failure
+          ? await judge.verdict(auth, parts.authority, { ...place, client, alpn: alpn.agreed ?? undefined })
+          : undefined;
+      failure ??= verdict?.refusal;
+      return { side: describeSide(parts, client, { agreed, alpn, verdict }), failure };
+    },
+    async close() {
+      masters.stop();
+      await judge.close();
+    },
+  };
+}
+
+type Parts = {
+  readonly config: TerminateConfig;
+  readonly certificates: readonly LoadedCertificate[];
+  readonly authority: LoadedAuthority | undefined;
+  readonly masters: TicketMasterSource;
+};
+
+function partsOf(config: TerminateConfig, loaded: LoadedConfig, masters: TicketMasterSource): Parts {
+  const authority = config.client_auth?.authority;
+  return {
+    config,
+    certificates: config.certificates.flatMap((name) => loaded.certificates.get(name) ?? []),
+    authority: authority === undefined ? undefined : loaded.authorities.get(authority),
+    masters,
+  };
+}
+
+/** What was found out about one client. */
+type Findings = {
+  readonly agreed: Agreement | undefined;
+  readonly alpn: ReturnType<typeof agree>;
+  readonly verdict: { readonly admitted: boolean | null } | undefined;
+};
+
+function describeSide(parts: Parts, client: AssumedClient, { agreed, alpn, verdict }: Findings) {
+  const { config, authority, certificates } = parts;
+  const auth = config.client_auth;
+  const shown = createCertificateChooser(certificates)(client.sni);
+  return {
+    min_version: config.min_version,
+    max_version: config.max_version,
+    /** What is agreed on: known only where the client's versions are, the suite only where its hello is. */
+    version: client.versions ? (agreed?.version ?? null) : null,
+    cipher: client.hello ? (agreed?.cipher ?? null) : null,
+    alpn,
+    certificate: describe(shown, client.sni, pairShown(shown.pairs, config, client, agreed)),
+    client_auth: auth && auth.mode !== 'none' ? demand(auth, authority, verdict?.admitted ?? null) : null,
+  };
+}
+
+/** The server's preference decides. A client that offers protocols, all of them unknown here, is refused (RFC 7301 §3.2). */
+function agree(spoken: readonly string[] | undefined, offered: readonly string[] | undefined) {
+  const agreed = spoken?.find((protocol) => offered?.includes(protocol)) ?? null;
+  return {
+    spoken: spoken ?? null,
+    agreed,
+    fails: spoken !== undefined && offered !== undefined && offered.length > 0 && agreed === null,
+  };
+}
+
+/** Of several pairs the one that the client is shown, where that is certain. */
+function pairShown(
+  pairs: readonly LoadedPair[],
+  config: TerminateConfig,
+  { hello }: AssumedClient,
+  agreed: Agreement | undefined,
+): LoadedPair | undefined {
+  if (pairs.length === 1) return pairs[0];
+  if (!hello || !agreed) return undefined;
+  const fitting = pairs.filter((pair) => {
+    // The suites of TLS 1.2 name the key.
+    if (agreed.version === '1.2') return agreed.cipher.includes(pair.keyType === 'rsa' ? 'RSA' : 'ECDSA');
+    return createPairChooser([pair], config)(hello.hello) !== undefined;
+  });
+  return fitting.length === 1 ? fitting[0] : undefined;
+}
+
+function describe(
+  { name, pairs }: LoadedCertificate,
+  sni: string | undefined,
+  shown: LoadedPair | undefined,
+) {
+  return {
+    name,
+    pairs: pairs.map((pair) => ({
+      key_type: pair.keyType,
+      subject: nameOf(pair.leaf),
+      sans: pair.leaf.subjectAltName ?? null,
+      expires: new Date(pair.leaf.validTo).toISOString(),
+      days_left: daysLeft(new Date(pair.leaf.validTo)),
+      /** Whether a client that verifies names would take it; null without a name. */
+      is_for_name: sni === undefined ? null : isFor(pair.leaf, sni),
+      /** Whether this is the pair that the client is shown; null where that is not certain. */
+      shown: shown ? pair === shown : null,
+    })),
+  };
+}
+
+function isFor(leaf: X509Certificate, name: string): boolean {
+  if (isIP(name) !== 0) return leaf.checkIP(name) !== undefined;
+  return leaf.checkHost(name, { subject: 'never', partialWildcards: false }) !== undefined;
+}
+
+function demand(
+  { mode, authority: name, pins, allow, authorize }: ClientAuthConfig,
+  authority: LoadedAuthority | undefined,
+  admitted: boolean | null,
+) {
+  return {
+    mode,
+    authority: name ?? null,
+    /** Whether revoked certificates are known. */
+    crl: (authority?.crl.length ?? 0) > 0,
+    pins: pins ?? null,
+    allow: allow ?? null,
+    authorize: authorize ?? null,
+    /** Of the certificate that the client is said to present; null if nobody said. */
+    admitted,
+  };
+}

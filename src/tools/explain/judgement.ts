@@ -1,0 +1,69 @@
+/** What client authentication says to a client: its certificate, then the check of the user's own. */
+import type { LoadedAuthority } from '../../config/load.ts';
+import type { ClientAuthConfig } from '../../config/schema/schema.ts';
+import { ProxyError } from '../../errors.ts';
+import { hostNameOf } from '../../route/server-name.ts';
+import { type Authorizer, createAuthorizer, describeForAuthorize } from '../../tls/client-auth/authorize.ts';
+import type { ClientCert } from '../../tls/client-auth/client-auth.ts';
+import { foreseeClientAuth } from '../../tls/client-auth/foresee.ts';
+import type { AssumedClient } from '../client/assumed-client.ts';
+
+/** Names of the configuration; a route without a name is its index. */
+export type Place = { readonly listener: string; readonly route: string | number };
+
+/** `admitted` is null if nobody said what the client presents. */
+export type Judgement = { readonly admitted: boolean | null; readonly refusal: ProxyError | undefined };
+
+export type Judge = {
+  readonly verdict: (
+    config: ClientAuthConfig,
+    authority: LoadedAuthority | undefined,
+    who: Who,
+  ) => Promise<Judgement>;
+  readonly close: () => Promise<void>;
+};
+
+type Who = Place & { readonly client: AssumedClient; readonly alpn: string | undefined };
+
+/** A module of the user's own is loaded when it is first asked, and asked as it is in a connection. */
+export function createJudge(): Judge {
+  const authorizers = new Map<string, Authorizer>();
+
+  async function authorize(
+    module: string,
+    who: Who,
+    cert: ClientCert | undefined,
+  ): Promise<ProxyError | undefined> {
+    const authorizer = authorizers.get(module) ?? createAuthorizer(module);
+    authorizers.set(module, authorizer);
+    const { client, ...place } = who;
+    try {
+      await authorizer.ready();
+      await authorizer.check({
+        ...place,
+        sni: hostNameOf(client.sni),
+        ja4: client.ja4,
+        client: { address: client.address ?? '', port: 0 },
+        certificate: cert && describeForAuthorize(cert),
+      });
+      return undefined;
+    } catch (error) {
+      if (error instanceof ProxyError) return error;
+      throw error;
+    }
+  }
+
+  return {
+    async verdict(config, authority, who) {
+      const { certificates } = who.client;
+      if (certificates === undefined) return { admitted: null, refusal: undefined };
+      const { ok, cert, ...rest } = foreseeClientAuth(config, authority, certificates, Date.now());
+      let refusal = 'error' in rest ? rest.error : undefined;
+      if (ok && config.authorize !== undefined) refusal = await authorize(config.authorize, who, cert);
+      return { admitted: refusal === undefined, refusal };
+    },
+    async close() {
+      await Promise.all([...authorizers.values()].map((authorizer) => authorizer.close()));
+    },
+  };
+}

@@ -1,0 +1,175 @@
+/** Where a client's bytes go, and what is seen of us there. */
+import { isIP } from 'node:net';
+import { nameOf } from '../../config/material/describe.ts';
+import type { LoadedConfig } from '../../config/load.ts';
+import type {
+  EndpointConfig,
+  ProxyProtocolOut,
+  UpstreamConfig,
+  UpstreamTlsConfig,
+} from '../../config/schema/schema.ts';
+import { ProxyError } from '../../errors.ts';
+import { hostNameOf } from '../../route/server-name.ts';
+import { serverNameFor } from '../../tls/upstream/upstream-name.ts';
+import { createBalancer } from '../../upstream/balance.ts';
+import {
+  createEndpoint,
+  type Endpoint,
+  expandTemplate,
+  hostTarget,
+  isTemplate,
+  parseTarget,
+} from '../../upstream/endpoint.ts';
+import type { AssumedClient } from '../client/assumed-client.ts';
+
+/** What of the client's side decides about the upstream's. */
+export type Circumstances = {
+  readonly client: AssumedClient;
+  readonly action: 'terminate' | 'passthrough' | 'off';
+  readonly agreedAlpn: string | undefined;
+  /** What is said ahead of a client's hello that is passed through. */
+  readonly passedStarttls: string | undefined;
+  readonly wildcardLabel: string | undefined;
+};
+
+export type UpstreamSide = ReturnType<typeof explainUpstream>['side'];
+
+/**
+ * As plain values, for `--json` and for the text; and why this client can have no endpoint at all, if so. References were
+ * checked when the configuration was loaded.
+ */
+export function explainUpstream(loaded: LoadedConfig, name: string, circumstances: Circumstances) {
+  const config = loaded.config.upstreams[name]!; // a route that is not a denial names one
+  const found = config.endpoints.map((entry) => expand(entry, name, config, circumstances));
+  const { order, exact } = inOrder(
+    found.flatMap(({ endpoint }) => endpoint ?? []),
+    config,
+    circumstances.client,
+  );
+  const byEndpoint = new Map(found.map((it) => [it.endpoint, it]));
+  const usable = order.flatMap((endpoint) => byEndpoint.get(endpoint) ?? []);
+  const unusable = found.filter(({ endpoint }) => endpoint === undefined);
+  const side = {
+    name,
+    balance: config.balance,
+    /** Whether this client always gets the endpoints in this very order; else only priorities do not change. */
+    order_is_exact: exact,
+    endpoints: [...usable, ...unusable].map(describeEndpoint),
+    attempts: Math.min(config.retries + 1, Math.max(1, usable.length)),
+    connect_ms: config.timeouts.connect === Number.POSITIVE_INFINITY ? null : config.timeouts.connect,
+    allow_addresses: config.allow_addresses ?? null,
+    starttls: config.tls?.starttls ?? circumstances.passedStarttls ?? null,
+    tls: config.tls ? describeTls(config.tls, loaded) : null,
+    proxy_header: config.send_proxy_protocol
+      ? describeHeader(config.send_proxy_protocol, circumstances)
+      : null,
+  };
+  return { side, failure: usable.length > 0 ? undefined : unusable[0]?.fault };
+}
+
+/** An entry of the configuration and what it is for this client; one of `endpoint` and `fault` is set. */
+type Found = {
+  readonly entry: EndpointConfig;
+  readonly endpoint?: Endpoint;
+  readonly serverName?: string | undefined;
+  readonly fault?: ProxyError;
+};
+
+function expand(
+  entry: EndpointConfig,
+  name: string,
+  { tls }: UpstreamConfig,
+  circumstances: Circumstances,
+): Found {
+  const { client, wildcardLabel } = circumstances;
+  const target = parseTarget(entry.address);
+  try {
+    const expanded =
+      'path' in target || !isTemplate(target.host)
+        ? target
+        : hostTarget(
+            expandTemplate(target.host, {
+              sni: hostNameOf(client.sni),
+              wildcardLabel,
+              clientAddress: client.address ?? '',
+            }),
+            target.port,
+          );
+    const endpoint = createEndpoint(expanded, entry);
+    return {
+      entry,
+      endpoint,
+      serverName: tls && serverNameFor(tls, `upstreams.${name}.tls`, endpoint.host, hostNameOf(client.sni)),
+    };
+  } catch (error) {
+    if (!(error instanceof ProxyError)) throw error;
+    return { entry, fault: error };
+  }
+}
+
+/** With `hash` the client decides; otherwise turns and loads do, which nobody can tell beforehand. */
+function inOrder(
+  endpoints: readonly Endpoint[],
+  { balance, hash_on, resolve }: UpstreamConfig,
+  { sni, address }: AssumedClient,
+): { order: readonly Endpoint[]; exact: boolean } {
+  const key = (hash_on === 'sni' ? hostNameOf(sni) : undefined) ?? address;
+  const isSpread =
+    resolve.each_address &&
+    endpoints.some(({ target }) => !('path' in target) && target.address === undefined);
+  if (endpoints.length > 1 && (balance !== 'hash' || key === undefined || isSpread)) {
+    const order = [...endpoints].sort((a, b) => a.priority - b.priority);
+    return {
+      order,
+      exact: new Set(order.map(({ priority }) => priority)).size === order.length && !isSpread,
+    };
+  }
+  const balancer = createBalancer<Endpoint>('hash');
+  const order: Endpoint[] = [];
+  while (order.length < endpoints.length) {
+    const left = endpoints.filter((endpoint) => !order.includes(endpoint));
+    order.push(balancer(left, key ?? '')!); // one of those that are left
+  }
+  return { order, exact: !isSpread };
+}
+
+function describeEndpoint({ entry, endpoint, serverName, fault }: Found) {
+  return {
+    configured: entry.address,
+    /** null: this client cannot have it; `error` says why. */
+    endpoint: endpoint?.label ?? null,
+    priority: entry.priority,
+    weight: entry.weight,
+    /** The name that is verified, or the address. Addresses are not sent (RFC 6066 §3). */
+    server_name: serverName ?? null,
+    sni: serverName !== undefined && isIP(serverName) === 0 ? serverName : null,
+    error: fault ? { code: fault.code, message: fault.message } : null,
+  };
+}
+
+function describeTls(tls: UpstreamTlsConfig, loaded: LoadedConfig) {
+  const presented = tls.certificate === undefined ? undefined : loaded.certificates.get(tls.certificate);
+  const [leaf] = presented?.pairs ?? [];
+  return {
+    verify: tls.verify,
+    authority: tls.verify === 'full' || tls.verify === 'ca' ? tls.authority : null,
+    pins: tls.pins ?? null,
+    certificate: presented && leaf ? { name: presented.name, subject: nameOf(leaf.leaf) } : null,
+    alpn: tls.alpn ?? null,
+    min_version: tls.min_version,
+    max_version: tls.max_version,
+  };
+}
+
+/** `value`: what is known of it before the handshake; `sent`: whether this client has any. */
+function describeHeader({ version, tlvs }: ProxyProtocolOut, { client, action, agreedAlpn }: Circumstances) {
+  const name = hostNameOf(client.sni);
+  const known = {
+    authority: { value: name ?? null, sent: name !== undefined },
+    alpn: { value: agreedAlpn ?? null, sent: agreedAlpn !== undefined },
+    ssl: { value: null, sent: action === 'terminate' },
+    unique_id: { value: null, sent: true },
+    crc32c: { value: null, sent: true },
+  };
+  return { version, address: client.address ?? null, tlvs: tlvs.map((tlv) => ({ tlv, ...known[tlv] })) };
+}

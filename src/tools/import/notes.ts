@@ -1,0 +1,63 @@
+/** What is said of each line of an imported configuration that does not simply become a line of penstock's. */
+import { oneLine } from '../../net/one-line.ts';
+
+/**
+ * - `not_carried`: it meant something, and the result does not do it.
+ * - `look`: it was carried over, but somebody should look at it.
+ * - `left_out`: it has no meaning here, and nothing is missing without it.
+ */
+export type NoteKind = 'not_carried' | 'look' | 'left_out';
+
+export type Note = {
+  readonly file: string;
+  /** From 1; 0 for the whole file. */
+  readonly line: number;
+  readonly kind: NoteKind;
+  /** What it is about, such as `bind :443 v6only` or `ssls[0].client.depth`. */
+  readonly what: string;
+  readonly message: string;
+  readonly hint?: string | undefined;
+};
+
+export type Place = { readonly file: string; readonly line: number };
+
+export type Notes = {
+  readonly notCarried: (place: Place, what: string, message: string, hint?: string) => void;
+  readonly look: (place: Place, what: string, message: string, hint?: string) => void;
+  readonly leftOut: (place: Place, what: string, message: string, hint?: string) => void;
+  /** All of them by file, in the order in which files were first spoken of, and line; each once. */
+  readonly all: () => Note[];
+};
+
+export function createNotes(): Notes {
+  const notes = new Map<string, Note>();
+  const add =
+    (kind: NoteKind) =>
+    ({ file, line }: Place, what: string, message: string, hint?: string) => {
+      const note = { file, line, kind, what, message, ...(hint !== undefined && { hint }) };
+      notes.set(JSON.stringify(note), note);
+    };
+  return {
+    notCarried: add('not_carried'),
+    look: add('look'),
+    leftOut: add('left_out'),
+    all() {
+      const files = [...new Set([...notes.values()].map(({ file }) => file))];
+      return [...notes.values()].sort(
+        (a, b) => files.indexOf(a.file) - files.indexOf(b.file) || a.line - b.line,
+      );
+    },
+  };
+}
+
+const words: Readonly<Record<NoteKind, string>> = {
+  not_carried: 'not carried over',
+  look: 'look at this',
+  left_out: 'left out',
+};
+
+/** `haproxy.cfg:12: not carried over: stick-table: …; …` */
+export function formatNote({ file, line, kind, what, message, hint }: Note): string {
+  const place = line === 0 ? file : `${file}:${line}`;
+  return oneLine(`${place}: ${words[kind]}: ${what}: ${message}${hint === undefined ? '' : `; ${hint}`}`);
+}

@@ -1,0 +1,245 @@
+/** A connection's state and events: what it waits for, and what happens to it meanwhile. */
+import { connect, type Socket } from 'node:net';
+import { systemCode } from '../../../errors.ts';
+import type { Member, Roster } from '../../../net/live-set.ts';
+import { abort } from '../../../net/stream.ts';
+import { Failure, kindOf } from './failure.ts';
+import { record } from './histogram.ts';
+import type { Plan } from './plan.ts';
+import type { Flow, Tally } from './tally.ts';
+import type { TlsClient } from './tls.ts';
+
+/** What all connections of a process share. */
+export type Engine = {
+  readonly plan: Plan;
+  readonly preamble: Preamble;
+  readonly links: Roster<Link>;
+  readonly flow: Flow;
+  /** Of those that begin now. */
+  tally: Tally;
+  /** Counts tenths of `timeoutMs`: a clock that costs nothing to look at. */
+  tick: number;
+  /** The time is over: connections end after what they are at. */
+  stopping: boolean;
+  /** Not through their handshake yet. */
+  settingUp: number;
+  readonly nextPayload: () => Buffer;
+  /** Absent: plain TCP. */
+  readonly tls: TlsClient | undefined;
+};
+
+/** What is sent before TLS; neither is this room's business. */
+export type Preamble = {
+  readonly proxyHeader: ((raw: Socket) => Buffer) | undefined;
+  readonly starttls:
+    | { readonly request: Buffer; readonly read: (answer: Buffer) => 'accepted' | undefined }
+    | undefined;
+};
+
+/** What a connection waits for. `drain`: room to write; `end`: the other side's. */
+type Wait =
+  | 'connect'
+  | 'starttls'
+  | 'handshake'
+  | 'answer'
+  | 'bytes'
+  | 'drain'
+  | 'end'
+  | 'hold'
+  | 'close'
+  | 'nothing';
+
+/** A connection in progress. */
+export type Link = Member & {
+  readonly engine: Engine;
+  readonly tally: Tally;
+  /** When it was meant to begin: a generator that is late must not hide that the server made it late. */
+  readonly startedAt: number;
+  readonly raw: Socket;
+  stream: Socket;
+  wait: Wait;
+  /** When it last got further; Infinity while it may take its time. */
+  tick: number;
+  /** The other side has ended; the connection is gone. */
+  ended: boolean;
+  closed: boolean;
+  /** Through its handshake. */
+  ready: boolean;
+  failure: Failure | undefined;
+  resolve: (() => void) | undefined;
+  reject: ((failure: Failure) => void) | undefined;
+  received: number;
+  /** Bytes of the answer that are still to come, and what the answer must be. */
+  missing: number;
+  expected: Buffer | undefined;
+};
+
+/** Begins to connect. Whatever happens to it passes or fails what `until` waits for. */
+export function openLink(engine: Engine, startedAt: number): Link {
+  const raw = connect({ ...engine.plan.target, noDelay: true });
+  const link: Link = {
+    engine,
+    tally: engine.tally,
+    startedAt,
+    raw,
+    stream: raw,
+    wait: 'connect',
+    tick: engine.tick,
+    ended: false,
+    closed: false,
+    ready: false,
+    failure: undefined,
+    resolve: undefined,
+    reject: undefined,
+    received: 0,
+    missing: 0,
+    expected: undefined,
+    place: 0,
+  };
+  raw.on('connect', () => pass(link));
+  raw.on('error', (error) => onError(link, error));
+  if (!engine.plan.tls) follow(link, raw);
+  return link;
+}
+
+/** Listens to the stream that carries the payload. */
+export function follow(link: Link, stream: Socket): void {
+  stream.on('data', (chunk: Buffer) => onData(link, chunk));
+  stream.on('end', () => onEnd(link));
+  stream.on('drain', () => {
+    if (link.wait === 'drain') pass(link);
+  });
+  stream.on('error', (error) => onError(link, error));
+  stream.on('close', () => onClose(link));
+}
+
+/** The one place where a connection waits: an event passes or fails it. */
+export function until(link: Link, wait: Wait): Promise<void> {
+  link.wait = wait;
+  // What came between two waits.
+  if (link.closed || link.ended) {
+    const kind = endedIn(link);
+    if (kind) fail(link, kind);
+  }
+  if (link.failure) return Promise.reject(link.failure);
+  if (link.closed || (link.ended && wait === 'end')) return Promise.resolve();
+  link.tick = link.engine.tick;
+  return new Promise((resolve, reject) => {
+    link.resolve = resolve;
+    link.reject = reject;
+  });
+}
+
+/** What it waits for has come. */
+export function pass(link: Link): void {
+  const { resolve } = link;
+  link.resolve = undefined;
+  link.reject = undefined;
+  resolve?.();
+}
+
+/** Ends what it waits for, or will wait for next; the first reason counts. */
+export function fail(link: Link, kind: string): void {
+  if (link.failure || link.wait === 'nothing') return;
+  link.failure = new Failure(kind);
+  const { reject } = link;
+  link.resolve = undefined;
+  link.reject = undefined;
+  reject?.(link.failure);
+}
+
+/** Lets a connection that idles on purpose go on to its close. */
+export function release(link: Link): void {
+  if (link.wait === 'hold') pass(link);
+}
+
+/** Closes it, whatever it is at; nothing that happens to it afterwards is of interest. */
+export function giveUp(link: Link): void {
+  link.wait = 'nothing';
+  // A reset waits for the connection; a peer that never answers would keep the socket for minutes.
+  if (link.raw.connecting) link.raw.destroy();
+  else abort({ raw: link.raw, stream: link.stream });
+}
+
+function onData(link: Link, data: Buffer): void {
+  const { wait, engine } = link;
+  if (wait === 'nothing' || link.failure) return;
+  engine.flow.down += data.length;
+  if (link.tick !== Number.POSITIVE_INFINITY) link.tick = engine.tick;
+  if (link.received === 0) record(link.tally.latency.first_byte, performance.now() - link.startedAt);
+  link.received += data.length;
+  const what = engine.plan.exchange;
+  if (what.kind === 'messages' && what.answer !== 'until_close') onAnswer(link, data);
+  else if (what.kind === 'down') onBulk(link, what.size);
+}
+
+/** What comes while no answer is due, or beyond its end, is of no answer to what was asked. */
+function onAnswer(link: Link, data: Buffer): void {
+  const { expected } = link;
+  if (data.length > link.missing) {
+    fail(link, 'extra_bytes');
+    return;
+  }
+  if (expected) {
+    const at = expected.length - link.missing;
+    if (data.compare(expected, at, at + data.length) !== 0) {
+      fail(link, 'wrong_echo');
+      return;
+    }
+  }
+  link.missing -= data.length;
+  if (link.missing === 0) pass(link);
+}
+
+function onBulk(link: Link, size: number): void {
+  if (link.wait === 'bytes' && link.received >= size) pass(link);
+  // A source without an end would go on for ever.
+  else if (link.wait === 'close' && link.received > size) {
+    pass(link);
+    giveUp(link);
+  }
+}
+
+function onEnd(link: Link): void {
+  link.ended = true;
+  // Between two waits: the next one will see it.
+  if (link.resolve === undefined) return;
+  const kind = endedIn(link);
+  if (kind) fail(link, kind);
+  else if (link.wait === 'end') pass(link);
+}
+
+/** What it is that the other side ends now; undefined: that is as it should be. */
+function endedIn({ wait, received, engine }: Link): string | undefined {
+  switch (wait) {
+    case 'handshake':
+      return 'closed_in_handshake';
+    case 'answer':
+    case 'bytes':
+      return 'short_answer';
+    case 'hold':
+      return 'closed_while_idle';
+    case 'end':
+      return received === 0 && engine.plan.exchange.kind === 'messages' ? 'short_answer' : undefined;
+    case 'close':
+    case 'nothing':
+      return undefined;
+    default:
+      return 'closed_early';
+  }
+}
+
+function onError(link: Link, error: Error): void {
+  // All was said and done: how the other side closes then is its own affair. Without an answer it may be a refusal.
+  const code = systemCode(error);
+  const late = link.wait === 'close' && link.received > 0 && (code === 'ECONNRESET' || code === 'EPIPE');
+  if (!late) fail(link, kindOf(error));
+}
+
+function onClose(link: Link): void {
+  link.closed = true;
+  if (link.resolve === undefined) return;
+  const kind = endedIn(link);
+  if (kind) fail(link, kind);
+  else pass(link);
+}

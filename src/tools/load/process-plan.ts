@@ -1,0 +1,29 @@
+/** A run with what it sends before TLS: composed here, because rooms do not know each other. */
+import type { Socket } from 'node:net';
+import type { Preamble } from './engine/link.ts';
+import type { Plan } from './engine/plan.ts';
+import { createRun, type Run } from './engine/run.ts';
+import { encodeProxyHeader } from '../../proxy-protocol/encode.ts';
+import { readSslAnswer, sslRequest } from '../../protocols/postgres/preamble.ts';
+
+/** Throws what `createSecureContext` throws of a faulty certificate or cipher list. */
+export function composeRun(plan: Plan): Run {
+  const preamble: Preamble = {
+    proxyHeader: plan.proxyHeader && headerOf(plan.proxyHeader),
+    starttls: plan.starttls && { request: sslRequest, read: readSslAnswer },
+  };
+  return createRun(plan, preamble);
+}
+
+/** As a proxy before the target would write it for a client that is this process. */
+function headerOf(version: 'v1' | 'v2') {
+  return (raw: Socket): Buffer =>
+    encodeProxyHeader(
+      { version, tlvs: [] },
+      {
+        client: { address: raw.localAddress ?? 'unix', port: raw.localPort ?? 0 },
+        local: { address: raw.remoteAddress ?? 'unix', port: raw.remotePort ?? 0 },
+        uniqueId: '',
+      },
+    );
+}

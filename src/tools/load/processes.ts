@@ -1,0 +1,98 @@
+/** The load over one process, this one, or several. */
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { Plan } from './engine/plan.ts';
+import type { Progress } from './engine/run.ts';
+import type { ProcessResult } from './engine/tally.ts';
+import type { FromChild, ToChild } from './messages.ts';
+import { composeRun } from './process-plan.ts';
+
+export type Generator = {
+  /** Resolves when all are ready, with what went wrong on the way. */
+  readonly prepare: () => Promise<readonly string[]>;
+  readonly start: () => Promise<ProcessResult[]>;
+  readonly stop: () => void;
+  readonly progress: () => Progress;
+};
+
+/** One plan runs in this process, more each in one of their own. */
+export function createGenerator(plans: readonly Plan[]): Generator {
+  const [only, ...others] = plans;
+  if (only === undefined || others.length > 0) return forkAll(plans);
+  const run = composeRun(only);
+  return { ...run, start: async () => [await run.start()] };
+}
+
+function forkAll(plans: readonly Plan[]): Generator {
+  const children = plans.map((plan) => forkOne(plan));
+  return {
+    async prepare() {
+      const notes = await Promise.all(children.map(({ ready }) => ready));
+      return [...new Set(notes.flat())];
+    },
+    start() {
+      for (const { tell } of children) tell({ kind: 'start' });
+      return Promise.all(children.map(({ result }) => result));
+    },
+    stop() {
+      for (const { tell } of children) tell({ kind: 'stop' });
+    },
+    progress: () =>
+      children.reduce<Progress>((sum, { progress }) => addProgress(sum, progress()), {
+        connections: 0,
+        errors: 0,
+        open: 0,
+      }),
+  };
+}
+
+type Child = {
+  readonly tell: (message: ToChild) => void;
+  readonly ready: Promise<readonly string[]>;
+  readonly result: Promise<ProcessResult>;
+  readonly progress: () => Progress;
+};
+
+function forkOne(plan: Plan): Child {
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const program = fileURLToPath(new URL(`./child.${extension}`, import.meta.url));
+  // Infinity and bytes are beyond JSON.
+  const child = fork(program, [], { serialization: 'advanced' });
+  let progress: Progress = { connections: 0, errors: 0, open: 0 };
+  child.on('message', (message: FromChild) => {
+    if (message.kind === 'progress') progress = message.progress;
+  });
+  const tell = (message: ToChild) => void (child.connected && child.send(message));
+  tell({ kind: 'plan', plan });
+  const ready = heard(child, 'ready').then(({ notes }) => notes);
+  const result = heard(child, 'result').then(({ result }) => {
+    child.disconnect();
+    return result;
+  });
+  // Whoever waits for one of them hears of it.
+  for (const promise of [ready, result]) promise.catch(() => {});
+  return { tell, ready, result, progress: () => progress };
+}
+
+function heard<Kind extends FromChild['kind']>(
+  child: ChildProcess,
+  kind: Kind,
+): Promise<Extract<FromChild, { kind: Kind }>> {
+  return new Promise((resolve, reject) => {
+    child.on('message', (message: FromChild) => {
+      if (message.kind === kind) resolve(message as Extract<FromChild, { kind: Kind }>);
+    });
+    child.once('error', reject);
+    child.once('exit', (code, signal) =>
+      reject(new Error(`a load process ended (${signal ?? `exit code ${code}`})`)),
+    );
+  });
+}
+
+function addProgress(one: Progress, other: Progress): Progress {
+  return {
+    connections: one.connections + other.connections,
+    errors: one.errors + other.errors,
+    open: one.open + other.open,
+  };
+}

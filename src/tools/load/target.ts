@@ -1,0 +1,77 @@
+/** Where the load goes: resolved once, and only to this machine unless its owner says otherwise. */
+import { lookup } from 'node:dns/promises';
+import { connect, isIP } from 'node:net';
+import { formatAddress, normalizeAddress } from '../../net/address.ts';
+import { parseEndpoint } from '../../config/schema/values.ts';
+import type { Plan } from './engine/plan.ts';
+import { UsageError } from '../terminal/usage.ts';
+
+export type Target = {
+  readonly plan: Plan['target'];
+  /** The name or address as it was given, for SNI and the verification. */
+  readonly host: string | undefined;
+};
+
+/**
+ * Every address of a name must be a loopback one, unless `owned`. Of several, the first that accepts a connection is
+ * taken, for all connections. Throws UsageError.
+ */
+export async function resolveTarget(text: string, owned: boolean): Promise<Target> {
+  const endpoint = parseEndpoint(text);
+  if (endpoint && 'path' in endpoint) return { plan: endpoint, host: undefined };
+  if (!endpoint || endpoint.host === undefined || endpoint.port === 0) {
+    throw new UsageError(`${text}: expected host:port, [v6]:port or unix:/path`);
+  }
+  const { host, port } = endpoint;
+  const addresses = await resolve(host);
+  const foreign = addresses.find((address) => !isLoopback(address));
+  if (foreign !== undefined && !owned) {
+    const what = foreign === host ? host : `${host} is ${foreign}, which`;
+    throw new UsageError(
+      `${what} is not a loopback address; load on a machine of others is an attack. If it is yours, say so: --i-own-this-target`,
+    );
+  }
+  return { plan: { host: await firstThatAccepts(addresses, port), port }, host };
+}
+
+async function resolve(host: string): Promise<string[]> {
+  if (isIP(host)) return [normalizeAddress(host)];
+  try {
+    const found = await lookup(host, { all: true });
+    return found.map(({ address }) => normalizeAddress(address));
+  } catch (error) {
+    throw new UsageError(`${host} cannot be resolved (${(error as NodeJS.ErrnoException).code})`);
+  }
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || /^127\./.test(address);
+}
+
+/** `localhost` is often `::1` first, where nobody listens. */
+async function firstThatAccepts(addresses: readonly string[], port: number): Promise<string> {
+  const [first = ''] = addresses;
+  if (addresses.length < 2) return first;
+  for (const host of addresses) if (await accepts(host, port)) return host;
+  return first;
+}
+
+function accepts(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, timeout: 1000 });
+    const settle = (answer: boolean) => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.on('connect', () => settle(true));
+    socket.on('error', () => settle(false));
+    socket.on('timeout', () => settle(false));
+  });
+}
+
+/** As it is shown. */
+export function describeTarget(target: Plan['target']): string {
+  return 'path' in target
+    ? `unix:${target.path}`
+    : formatAddress({ address: target.host, port: target.port });
+}

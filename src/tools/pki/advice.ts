@@ -1,0 +1,49 @@
+/** How what was made is used: blocks of YAML, ready to paste. */
+import { stringify } from 'yaml';
+import type { SubjectAltName } from './subject-alt-name.ts';
+
+/** What was issued, as the configuration calls it. */
+export type Issued = {
+  readonly name: string;
+  readonly names: readonly SubjectAltName[];
+  readonly pin: string;
+  readonly client: boolean;
+  readonly selfSigned: boolean;
+  /** It is for servers and clients, as one with a SPIFFE ID is. */
+  readonly isForBoth: boolean;
+};
+
+/** Who trusts it, and by which lines of a route or an upstream. */
+export function howToTrust(issued: Issued): string {
+  if (!issued.isForBoth) return howOneSideTrusts(issued);
+  return [true, false].map((client) => howOneSideTrusts({ ...issued, client })).join('\n');
+}
+
+function howOneSideTrusts({ name, names, pin, client, selfSigned }: Issued): string {
+  if (client && selfSigned) {
+    return `a route lets this client in by\n\n${stringify({ tls: { client_auth: { mode: 'require', pins: [pin] } } })}`;
+  }
+  if (client) {
+    const client_auth = { mode: 'require', authority: 'dev', allow: [ruleFor(name, names)] };
+    return `a route lets this client in by\n\n${stringify({ tls: { client_auth } })}`;
+  }
+  const presents = `a route presents it by\n\n${stringify({ tls: { certificates: [configName(name)] } })}`;
+  if (!selfSigned) return presents;
+  const upstream = stringify({ tls: { verify: 'pin', pins: [pin] } });
+  return `an upstream that presents it is trusted by\n\n${upstream}\n${presents}`;
+}
+
+/** The entry of `allow` that lets this client in: by its first name that rules can have, otherwise by its common name. */
+export function ruleFor(name: string, names: readonly SubjectAltName[]): Record<string, string> {
+  const known = names.find(({ kind }) => kind !== 'ip');
+  return known ? { [known.kind]: known.value } : { cn: name };
+}
+
+/** A name of the certificate that the configuration takes. */
+export function configName(name: string): string {
+  return name
+    .replaceAll('*', 'wildcard')
+    .replace(/[^A-Za-z0-9_.-]+/g, '-')
+    .replace(/^[^A-Za-z0-9]+/, '')
+    .slice(0, 63);
+}

@@ -1,0 +1,292 @@
+/**
+ * `penstock pki`: a development CA in a directory. Makes and revokes certificates, and prints the configuration that uses
+ * them. Not for production: the CA's key lies in the directory unencrypted.
+ */
+import { randomBytes, X509Certificate } from 'node:crypto';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import type { Command } from 'commander';
+import { stringify } from 'yaml';
+import { ProxyError, systemCode } from '../../errors.ts';
+import {
+  caFiles,
+  fault,
+  filesOf,
+  readCa,
+  readCertificate,
+  refuseToOverwrite,
+  writeAll,
+} from './directory.ts';
+import type { Revocation } from './issue.ts';
+import { isSpiffe } from './spiffe.ts';
+import { parseSubjectAltName, type SubjectAltName } from './subject-alt-name.ts';
+import { configName, howToTrust } from './advice.ts';
+import type { PkiConfigOptions } from './config.ts';
+
+/** Where the words go: what was made, and faults. */
+export type Output = { out(text: string): unknown; err(text: string): unknown };
+
+export type IssueOptions = {
+  /** For a client; otherwise, and with `server`, for a server. */
+  readonly client?: boolean;
+  readonly server?: boolean;
+  /** Default: the name itself. */
+  readonly san?: readonly string[];
+  /** Default: 365. Never beyond the CA's own end. */
+  readonly days?: string | number;
+  readonly selfSigned?: boolean;
+  /** An RSA key of 2048 bits; otherwise one on P-256. */
+  readonly rsa?: boolean;
+  readonly force?: boolean;
+};
+
+export type InitOptions = {
+  /** The CA's common name. Default: one of its own. */
+  readonly name?: string;
+  /** Default: 3650. */
+  readonly days?: string | number;
+  readonly force?: boolean;
+};
+
+/** Adds the subcommands; they set the exit code of the process. */
+export function addPkiCommand(program: Command, output: Output = terminal): void {
+  const pki = program.command('pki').description('a development CA: certificates, keys, CRL');
+  pki
+    .command('init')
+    .description('make a CA in a directory: ca.crt, ca.key, ca.crl')
+    .argument('<dir>', 'the directory; made if missing')
+    .option('--name <name>', 'what the CA calls itself (default: penstock development CA, and a number)')
+    .option('--days <n>', 'how long it is valid', '3650')
+    .option('--force', 'replace the CA that is there')
+    .action(async (dir, options) => {
+      process.exitCode = await pkiInit(dir, options, output);
+    });
+  pki
+    .command('issue')
+    .description('make a certificate and its key: NAME.crt, NAME.key')
+    .argument('<dir>', 'the directory of the CA')
+    .argument('<name>', 'host name, address, or name of the client')
+    .option('--client', 'for a client (default: for a server)')
+    .option('--server', 'with --client: for both, as members of etcd and the like need it')
+    .option('--san <name...>', 'dns:NAME, ip:ADDRESS, uri:URI or email:ADDRESS (default: the name itself)')
+    .option('--days <n>', 'how long it is valid', '365')
+    .option('--rsa', 'with an RSA key, for clients that know no other (default: ECDSA P-256)')
+    .option('--self-signed', 'not signed by the CA: trusted by its pin, which is printed')
+    .option('--force', 'replace the one that is there')
+    .action(async (dir, name, options) => {
+      process.exitCode = await pkiIssue(dir, name, options, output);
+    });
+  pki
+    .command('revoke')
+    .description('add a certificate to the CRL of its CA')
+    .argument('<dir>', 'the directory of the CA')
+    .argument('<name>', 'the name that it was issued by')
+    .action(async (dir, name) => {
+      process.exitCode = await pkiRevoke(dir, name, output);
+    });
+  pki
+    .command('list')
+    .description('what a directory holds: certificates, until when, revoked or not, pins')
+    .argument('<dir>', 'the directory of the CA')
+    .action(async (dir) => {
+      process.exitCode = await pkiList(dir, output);
+    });
+  pki
+    .command('config')
+    .description('a whole configuration that uses all of it')
+    .argument('<dir>', 'the directory of the CA')
+    .option('--bind <address>', 'where to listen', '127.0.0.1:8443')
+    .option('--upstream <address>', 'what is behind it', '127.0.0.1:8080')
+    .action(async (dir, options) => {
+      process.exitCode = await pkiConfig(dir, options, output);
+    });
+}
+
+/** Makes the CA and its empty CRL. Resolves to the exit code: 0, 1 (the system refused), 2 (usage). */
+export async function pkiInit(
+  directory: string,
+  options: InitOptions = {},
+  output: Output = terminal,
+): Promise<number> {
+  return reportFaults(output, async () => {
+    const files = caFiles(directory);
+    refuseToOverwrite(files, options.force === true);
+    const notAfter = inDays(options.days ?? 3650);
+    // Names of CAs should differ: two alike in one trust store are told apart by their keys only.
+    const cn = options.name ?? `penstock development CA ${randomBytes(3).toString('hex')}`;
+    if (cn === '' || cn.length > 64) throw fault('--name is of no use', 'expected 1 to 64 characters');
+    const { createCa, createCrl } = await issuing();
+    const ca = await createCa({ cn, notAfter });
+    const crl = await createCrl(ca, { revoked: [], nextUpdate: endOf(ca.cert, files.cert) });
+    writeAll({ [files.key]: ca.key, [files.cert]: ca.cert, [files.crl]: crl });
+    warnOfMode(directory, output);
+    output.out(
+      `made a CA for development, valid until ${day(endOf(ca.cert, files.cert))}; trust it by\n\n` +
+        stringify({ authorities: { dev: { ca: files.cert, crl: files.crl } } }) +
+        `\nand issue certificates by: penstock pki issue ${directory} NAME\n`,
+    );
+  });
+}
+
+/** Makes a certificate and its key. Resolves to the exit code, as `pkiInit`. */
+export async function pkiIssue(
+  directory: string,
+  name: string,
+  options: IssueOptions = {},
+  output: Output = terminal,
+): Promise<number> {
+  return reportFaults(output, async () => {
+    const files = filesOf(directory, name);
+    const names = namesOf(name, options);
+    const isForBoth = isSpiffe(names) || (options.client === true && options.server === true);
+    const asked = inDays(options.days ?? 365);
+    const ca = options.selfSigned ? undefined : readCa(directory);
+    const caEnd = ca ? endOf(ca.cert, caFiles(directory).cert) : asked;
+    const notAfter = asked < caEnd ? asked : caEnd;
+    refuseToOverwrite(files, options.force === true);
+    const replaced = ca && (await stillGood(files.cert, caFiles(directory)));
+    const valuesOf = (kind: SubjectAltName['kind']) =>
+      names.filter((san) => san.kind === kind).map(({ value }) => value);
+    const leaf = {
+      // X.520 bounds a common name to 64 characters; longer names are in the SAN alone.
+      cn: name.length <= 64 ? name : undefined,
+      dns: valuesOf('dns'),
+      ip: valuesOf('ip'),
+      uri: valuesOf('uri'),
+      email: valuesOf('email'),
+      usage: isForBoth ? ('both' as const) : options.client ? ('client' as const) : ('server' as const),
+      keyType: options.rsa ? ('rsa' as const) : ('ec' as const),
+      notAfter,
+    };
+    const { issue, selfSigned } = await issuing();
+    const made = ca ? await issue(ca, leaf) : await selfSigned(leaf);
+    writeAll({ [files.key]: made.key, [files.cert]: made.chain });
+    warnOfMode(directory, output);
+    if (replaced)
+      output.err(
+        `the certificate that was replaced is valid until ${day(replaced)}, and can be revoked no more\n`,
+      );
+    const { client = false, selfSigned: alone = false } = options;
+    output.out(
+      `made ${files.cert} and ${files.key}, valid until ${day(notAfter)}\n\n` +
+        stringify({ certificates: { [configName(name)]: { cert: files.cert, key: files.key } } }) +
+        `\n${howToTrust({ name, names, pin: made.pin, client, selfSigned: alone, isForBoth })}`,
+    );
+  });
+}
+
+/** Adds the certificate to the CRL. Resolves to the exit code, as `pkiInit`. */
+export async function pkiRevoke(directory: string, name: string, output: Output = terminal): Promise<number> {
+  return reportFaults(output, async () => {
+    const ca = readCa(directory);
+    const files = caFiles(directory);
+    const path = filesOf(directory, name).cert;
+    const certificate = readCertificate(path);
+    if (!certificate.verify(readCertificate(files.cert).publicKey)) {
+      throw fault(
+        `${path} was not issued by the CA in ${directory}`,
+        'a self-signed certificate is revoked by taking its pin out of the configuration',
+      );
+    }
+    const { createCrl } = await issuing();
+    const revoked = await revokedBy(files);
+    const serial = certificate.serialNumber;
+    if (revoked.some((entry) => entry.serial === serial)) {
+      output.out(`${path} is revoked already\n`);
+      return;
+    }
+    const nextUpdate = endOf(ca.cert, files.cert);
+    const crl = await createCrl(ca, { revoked: [...revoked, { serial, date: new Date() }], nextUpdate });
+    writeAll({ [files.crl]: crl });
+    output.out(`revoked ${path} (serial ${serial}) in ${files.crl}\n`);
+  });
+}
+
+/** Prints what the directory holds. Resolves to the exit code, as `pkiInit`. */
+export async function pkiList(directory: string, output: Output = terminal): Promise<number> {
+  return reportFaults(output, async () => {
+    const { listPki } = await import('./list.ts');
+    output.out(listPki(directory, await issuing()) || `${directory} holds no certificates\n`);
+  });
+}
+
+/** Prints a configuration that uses what the directory holds. Resolves to the exit code, as `pkiInit`. */
+export async function pkiConfig(
+  directory: string,
+  options: PkiConfigOptions = {},
+  output: Output = terminal,
+): Promise<number> {
+  return reportFaults(output, async () => {
+    const { configForPki } = await import('./config.ts');
+    output.out(configForPki(directory, await issuing(), options));
+  });
+}
+
+const terminal: Output = {
+  out: (text) => process.stdout.write(text),
+  err: (text) => process.stderr.write(text),
+};
+
+/** The library takes a quarter of a second to load, which no other command should pay. */
+function issuing() {
+  return import('./issue.ts');
+}
+
+async function reportFaults(output: Output, work: () => Promise<void>): Promise<number> {
+  try {
+    await work();
+    return 0;
+  } catch (error) {
+    if (error instanceof ProxyError) {
+      output.err(`${error.message}; ${error.hint}\n`);
+      return 2;
+    }
+    // A disk that is full or read-only; anything without a code is a fault of ours.
+    if (systemCode(error) === '') throw error;
+    output.err(`${(error as Error).message}\n`);
+    return 1;
+  }
+}
+
+function namesOf(name: string, { san }: IssueOptions): SubjectAltName[] {
+  return (san ?? [name]).map(parseSubjectAltName);
+}
+
+function inDays(days: string | number): Date {
+  const number = Number(days);
+  if (Number.isInteger(number) && number >= 1 && number <= 36_500)
+    return new Date(Date.now() + number * 86_400_000);
+  throw fault(`--days ${days} is no number of days`, 'expected 1 to 36500');
+}
+
+/** Until when the certificate there is good, if this CA has issued it and not revoked it. */
+async function stillGood(path: string, ca: ReturnType<typeof caFiles>): Promise<Date | undefined> {
+  if (!existsSync(path)) return undefined;
+  const certificate = readCertificate(path);
+  const end = new Date(certificate.validTo);
+  if (end.getTime() <= Date.now() || !certificate.verify(readCertificate(ca.cert).publicKey))
+    return undefined;
+  return (await revokedBy(ca)).some(({ serial }) => serial === certificate.serialNumber) ? undefined : end;
+}
+
+async function revokedBy({ crl }: ReturnType<typeof caFiles>): Promise<readonly Revocation[]> {
+  const { revocationsIn } = await issuing();
+  return existsSync(crl) ? revocationsIn(readFileSync(crl, 'utf8')) : [];
+}
+
+/** A directory that was there already keeps its mode, and whoever may write to it can put another key in its place. */
+function warnOfMode(directory: string, output: Output): void {
+  const mode = statSync(directory).mode & 0o777;
+  if ((mode & 0o077) === 0) return;
+  output.err(`others have access to ${directory} (mode 0${mode.toString(8)}): chmod 700 ${directory}\n`);
+}
+
+/** The last moment of a certificate; throws ERR_CONFIG if it has passed. */
+function endOf(cert: string, path: string): Date {
+  const end = new Date(new X509Certificate(cert).validTo);
+  if (end.getTime() > Date.now()) return end;
+  throw fault(`${path} expired on ${day(end)}`, 'make a new CA: penstock pki init DIR --force');
+}
+
+function day(date: Date): string {
+  return date.toISOString().slice(0, 10);
+}

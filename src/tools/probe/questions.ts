@@ -1,0 +1,138 @@
+/** From the command line to what is asked of whom. */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
+import { readFileSync } from 'node:fs';
+import { connect, isIP } from 'node:net';
+import { normalizeAddress } from '../../net/address.ts';
+import { cipherOptions } from '../../openssl/ciphers.ts';
+import { systemAuthority } from '../../config/material/authorities.ts';
+import { parseEndpoint, serverName } from '../../config/schema/values.ts';
+import { systemCode } from '../../errors.ts';
+import { Failure } from './engine/failure.ts';
+import type { Questions } from './engine/findings.ts';
+import type { Place, Starttls } from './engine/link.ts';
+import { readSslAnswer, sslRequest } from '../../protocols/postgres/preamble.ts';
+import { UsageError } from '../terminal/usage.ts';
+import type { ProbeFlags } from './flags.ts';
+import { offers, protocols } from './offers.ts';
+
+/** All that a survey takes, however slow its target. */
+const maxMs = 60_000;
+
+const postgres: Starttls = { request: sslRequest, read: readSslAnswer };
+
+/** Resolves the target and reads the files. Throws UsageError, or a Failure if the name cannot be resolved. */
+export async function questionsFor(target: string, flags: ProbeFlags): Promise<Questions> {
+  const endpoint = endpointOf(target);
+  const [anchors, credential] = [anchorsOf(flags.ca), credentialOf(flags)];
+  const name = flags.sni === undefined ? undefined : nameOf(flags.sni);
+  const host = 'path' in endpoint ? undefined : endpoint.host;
+  const places = await resolvePlaces(endpoint);
+  const sni = name ?? (host !== undefined && isIP(host) === 0 ? host : undefined);
+  const timeoutMs = flags.timeout;
+  return {
+    way: {
+      place: await firstThatAccepts(places, timeoutMs),
+      starttls: flags.starttls && postgres,
+      timeoutMs,
+    },
+    name: sni,
+    host: name ?? host,
+    anchors,
+    credential,
+    alpn: flags.alpn ?? [],
+    protocols: flags.alpn ?? protocols,
+    ...offers,
+    ownCiphers: cipherOptions().ciphers,
+    otherStarttls: postgres,
+    maxConnections: flags.connections,
+    maxMs,
+  };
+}
+
+function endpointOf(target: string): Place {
+  const endpoint = parseEndpoint(target);
+  if (endpoint && 'path' in endpoint) return endpoint;
+  if (!endpoint || endpoint.host === undefined || endpoint.port === 0) {
+    throw new UsageError(`${target}: expected host:port, [v6]:port or unix:/path`);
+  }
+  return { host: endpoint.host.replace(/\.$/, '').toLowerCase(), port: endpoint.port };
+}
+
+async function resolvePlaces(endpoint: Place): Promise<readonly Place[]> {
+  if ('path' in endpoint) return [endpoint];
+  const { host, port } = endpoint;
+  if (isIP(host)) return [{ host: normalizeAddress(host), port }];
+  try {
+    const found = await lookup(host, { all: true });
+    return found.map(({ address }) => ({ host: normalizeAddress(address), port }));
+  } catch (error) {
+    throw new Failure('unresolved', `${host} cannot be resolved (${systemCode(error)})`, {
+      hint: 'check the name, and /etc/resolv.conf and /etc/hosts of this machine',
+      cause: error,
+    });
+  }
+}
+
+/** `localhost` is often `::1` first, where nobody listens. If none accepts, the first tells why. */
+async function firstThatAccepts(places: readonly Place[], timeoutMs: number): Promise<Place> {
+  const [first] = places;
+  if (!first) throw new Failure('unresolved', 'the name has no address');
+  if (places.length > 1) for (const place of places) if (await accepts(place, timeoutMs)) return place;
+  return first;
+}
+
+function accepts(place: Place, timeoutMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ ...place, timeout: timeoutMs });
+    const settle = (answer: boolean) => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.on('connect', () => settle(true));
+    socket.on('error', () => settle(false));
+    socket.on('timeout', () => settle(false));
+  });
+}
+
+function nameOf(text: string): string {
+  const parsed = serverName.safeParse(text);
+  if (!parsed.success || isIP(text) !== 0 || text.startsWith('*')) {
+    throw new UsageError(`--sni ${text}: expected a host name such as db.example.com`);
+  }
+  return parsed.data;
+}
+
+function anchorsOf(ca: string): readonly string[] {
+  if (ca === 'system') return systemAuthority().ca;
+  const blocks = read('--ca', ca).match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  if (blocks.length === 0) throw new UsageError(`--ca ${ca}: it holds no PEM certificate`);
+  return blocks.map((block) => parsed('--ca', ca, () => new X509Certificate(block)).toString());
+}
+
+function credentialOf({ cert, key }: ProbeFlags): Questions['credential'] {
+  if (cert === undefined && key === undefined) return undefined;
+  if (cert === undefined || key === undefined) throw new UsageError('--cert and --key go together');
+  const credential = { cert: read('--cert', cert), key: read('--key', key) };
+  const certificate = parsed('--cert', cert, () => new X509Certificate(credential.cert));
+  const privateKey = parsed('--key', key, () => createPrivateKey(credential.key));
+  if (!certificate.checkPrivateKey(privateKey))
+    throw new UsageError(`--key ${key}: it is not the key of ${cert}`);
+  return credential;
+}
+
+function read(flag: string, path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch (error) {
+    throw new UsageError(`${flag} ${path}: it cannot be read (${systemCode(error)})`);
+  }
+}
+
+function parsed<T>(flag: string, path: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw new UsageError(`${flag} ${path}: ${(error as Error).message}`);
+  }
+}

@@ -1,0 +1,110 @@
+/** `penstock top`: a running penstock in the terminal, as its admin endpoint tells it. */
+import type { Status } from '../../observe/status.ts';
+import { type AdminAddress, adminAddress, askStatus } from './ask.ts';
+import { cutToHeight, frameLines, type Screen } from './frame.ts';
+
+export type TopOptions = {
+  /** `host:port` or `unix:/path`. Default: `admin.bind` of the configuration, or 127.0.0.1:9901. */
+  readonly admin?: string | undefined;
+  /** Print once and end; so it is too when the output is no terminal. */
+  readonly once?: boolean | undefined;
+};
+
+const period = 2_000;
+/** q, Q, Ctrl-C and Ctrl-D: in raw mode they are keys like others. */
+const quitKeys = [0x71, 0x51, 0x03, 0x04];
+
+/** Resolves with the exit code: 0, 1 if no penstock answers, 2 if `admin` is no address. */
+export async function top({ admin, once }: TopOptions): Promise<number> {
+  const address = await adminAddress(admin);
+  if (address === undefined) {
+    process.stderr.write(`penstock: --admin ${admin}: expected host:port or unix:/path\n`);
+    return 2;
+  }
+  let status: Status;
+  try {
+    status = await askStatus(address);
+  } catch (error) {
+    process.stderr.write(`penstock: ${(error as Error).message}${admin ? '' : '; --admin names another'}\n`);
+    return 1;
+  }
+  if (once || !process.stdout.isTTY) {
+    process.stdout.write(`${frameLines(status, undefined, screen()).join('\n')}\n`);
+    return 0;
+  }
+  await watch(address, status);
+  return 0;
+}
+
+/** Redraws until `q` or Ctrl-C. The terminal is left as it was found. */
+async function watch(address: AdminAddress, first: Status): Promise<void> {
+  const { stdin, stdout } = process;
+  const stop = new AbortController();
+  const onKey = (keys: Buffer) => {
+    if (keys.some((key) => quitKeys.includes(key))) stop.abort();
+  };
+  const onSignal = () => stop.abort();
+  let view: View = { now: first, before: undefined, lost: undefined };
+  const redraw = () => draw(view);
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal).on('SIGHUP', onSignal);
+  if (stdin.isTTY) stdin.setRawMode(true);
+  stdin.on('data', onKey);
+  stdout.on('resize', redraw);
+  stdout.write(enter);
+  while (!stop.signal.aborted) {
+    redraw();
+    await pause(period, stop.signal);
+    if (!stop.signal.aborted) view = await refresh(address, view, stop.signal);
+  }
+  stdout.write(leave);
+  stdout.off('resize', redraw);
+  stdin.off('data', onKey).pause();
+  if (stdin.isTTY) stdin.setRawMode(false);
+}
+
+type View = {
+  readonly now: Status;
+  readonly before: Status | undefined;
+  /** Why the last attempt to ask failed. */
+  readonly lost: string | undefined;
+};
+
+async function refresh(address: AdminAddress, view: View, signal: AbortSignal): Promise<View> {
+  try {
+    return { now: await askStatus(address, signal), before: view.now, lost: undefined };
+  } catch (error) {
+    return { ...view, lost: (error as Error).message };
+  }
+}
+
+/** Over what is there, line by line: a cleared screen would flicker. */
+function draw({ now, before, lost }: View): void {
+  const size = screen();
+  const lines = frameLines(now, before, size);
+  if (lost !== undefined) lines.unshift(lost.slice(0, size.columns));
+  process.stdout.write(`${home}${cutToHeight(lines, size).join(`${clearLine}\r\n`)}${clearBelow}`);
+}
+
+// The other screen, without cursor or wrapping; and back.
+const enter = '\x1b[?1049h\x1b[?25l\x1b[?7l';
+const leave = '\x1b[?7h\x1b[?25h\x1b[?1049l';
+const home = '\x1b[H';
+const clearLine = '\x1b[K';
+const clearBelow = '\x1b[K\x1b[J';
+
+function screen(): Screen {
+  const { columns, rows, isTTY } = process.stdout;
+  return { columns: columns || 100, rows: rows || 24, color: isTTY && process.env['NO_COLOR'] === undefined };
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done);
+  });
+}

@@ -1,0 +1,256 @@
+/** A status as lines for a terminal. */
+import type { EndpointStatus, ListenerStatus, Status } from '../../observe/status.ts';
+import { formatTable } from '../terminal/table.ts';
+import { wrap } from '../terminal/text.ts';
+
+export type Screen = { readonly columns: number; readonly rows: number; readonly color: boolean };
+
+type Tone = 'plain' | 'head' | 'warn' | 'bad';
+type Line = { readonly text: string; readonly tone: Tone };
+type Row = { readonly cells: readonly string[]; readonly tone?: Tone };
+
+const codes: Record<Tone, string> = { plain: '', head: '\x1b[2m', warn: '\x1b[33m', bad: '\x1b[31m' };
+
+/** All of it, none longer than the screen is wide. `before`: an earlier status, which rates are reckoned from. */
+export function frameLines(now: Status, before: Status | undefined, screen: Screen): string[] {
+  const lines = [
+    ...summary(now, before),
+    ...listeners(now, before, screen.columns),
+    ...endpoints(now, screen.columns),
+    ...endings(now, before, screen.columns),
+    ...expiries(now, screen.columns),
+    ...workers(now, before, screen.columns),
+    ...lastReload(now, screen.columns),
+  ];
+  return lines.map(({ text, tone }) => paint(text.slice(0, screen.columns), tone, screen.color));
+}
+
+/** As many as the screen has room for; what is left out is counted on the last line. */
+export function cutToHeight(lines: readonly string[], { rows, columns }: Screen): string[] {
+  if (lines.length <= rows) return [...lines];
+  const shown = lines.slice(0, Math.max(0, rows - 1));
+  return [...shown, `… and ${lines.length - shown.length} lines more`.slice(0, columns)];
+}
+
+function paint(text: string, tone: Tone, color: boolean): string {
+  return color && codes[tone] !== '' ? `${codes[tone]}${text}\x1b[0m` : text;
+}
+
+function summary(now: Status, before: Status | undefined): Line[] {
+  const state = now.draining ? 'draining' : now.ready ? 'ready' : 'not ready';
+  const up = span(Date.parse(now.at) - Date.parse(now.started_at));
+  const rate = (pick: (one: ListenerStatus) => number) =>
+    rateOf(now, before, (status) => sum(status.listeners, pick));
+  const figures = [
+    `${count(sum(now.listeners, ({ active }) => active))} open`,
+    `${perSecond(rate(({ total }) => total))} new/s`,
+    `${bytes(rate((one) => one.bytes.in))}/s in`,
+    `${bytes(rate((one) => one.bytes.out))}/s out`,
+    `${perSecond(rate(({ outcomes }) => outcomes.error))} errors/s`,
+    `${perSecond(rate(({ outcomes }) => outcomes.refused))} refused/s`,
+  ];
+  const tone = state === 'ready' ? 'plain' : state === 'draining' ? 'warn' : 'bad';
+  return [
+    { text: `penstock ${now.version}, ${state}, up ${up}, process ${now.pid}, Node ${now.node}`, tone },
+    { text: figures.join('  '), tone: 'plain' },
+  ];
+}
+
+function listeners(now: Status, before: Status | undefined, columns: number): Line[] {
+  const rows = now.listeners.map((one) => {
+    const rate = (pick: (one: ListenerStatus) => number) =>
+      rateOf(now, before, ({ listeners }) =>
+        sum(
+          listeners.filter(({ name }) => name === one.name),
+          pick,
+        ),
+      );
+    return {
+      cells: [
+        one.name,
+        count(one.active),
+        perSecond(rate(({ total }) => total)),
+        bytes(rate((it) => it.bytes.in)),
+        bytes(rate((it) => it.bytes.out)),
+        count(one.outcomes.error),
+        count(one.outcomes.refused),
+        count(one.outcomes.probe),
+        one.addresses.join(', ') || 'removed',
+      ],
+    };
+  });
+  const header = ['LISTENER', 'OPEN', 'NEW/S', 'IN/S', 'OUT/S', 'ERRORS', 'REFUSED', 'PROBES', 'ADDRESSES'];
+  return table(header, rows, columns, [1, 2, 3, 4, 5, 6, 7]);
+}
+
+function endpoints(now: Status, columns: number): Line[] {
+  const rows = now.upstreams.flatMap(({ name, endpoints }) =>
+    endpoints.map((one): Row => {
+      const ago = (iso: string) => span(Date.parse(now.at) - Date.parse(iso));
+      const error = one.last_error ?? '';
+      return {
+        cells: [
+          name,
+          one.label,
+          stateOf(one, now.at),
+          one.since === null ? '-' : ago(one.since),
+          count(one.active),
+          one.last_error_at === undefined ? error : `${ago(one.last_error_at)} ago: ${error}`,
+        ],
+        tone: one.state === 'down' || one.state === 'ejected' ? 'bad' : 'plain',
+      };
+    }),
+  );
+  return table(['UPSTREAM', 'ENDPOINT', 'STATE', 'FOR', 'OPEN', 'LAST ERROR'], rows, columns, [4]);
+}
+
+/** With what there is to wait for. */
+function stateOf({ state, share, until }: EndpointStatus, at: string): string {
+  if (share !== undefined) return `slow start ${Math.floor(share * 100)} %`;
+  if (until !== undefined) return `ejected, ${span(Date.parse(until) - Date.parse(at))} left`;
+  return state;
+}
+
+/** The ten codes that most connections ended with. */
+function endings(now: Status, before: Status | undefined, columns: number): Line[] {
+  const rows = now.listeners
+    .flatMap(({ name, errors }) =>
+      errors.map(({ side, code, count: many }) => ({
+        many,
+        cells: [
+          code,
+          count(many),
+          perSecond(rateOf(now, before, (status) => countOf(status, name, side, code))),
+          name,
+          side,
+        ],
+      })),
+    )
+    .sort((a, b) => b.many - a.many);
+  return table(['ENDED WITH', 'COUNT', '/S', 'LISTENER', 'SIDE'], rows.slice(0, 10), columns, [1, 2]);
+}
+
+function countOf(status: Status, listener: string, side: string, code: string): number {
+  const errors = status.listeners.find(({ name }) => name === listener)?.errors ?? [];
+  return errors.find((error) => error.side === side && error.code === code)?.count ?? 0;
+}
+
+/** What expires first comes first. */
+function expiries(now: Status, columns: number): Line[] {
+  const certificates = now.certificates.map((one) => ({ ...one, what: one.names.join(', ') }));
+  const authorities = now.authorities.map((one) => ({ ...one, what: 'authority' }));
+  const lists = now.authorities.flatMap(({ name, crl_next_update: expires, crl_days_left: days_left }) =>
+    expires === null || days_left === null ? [] : [{ name, expires, days_left, what: 'revocation list' }],
+  );
+  const rows = [...certificates, ...authorities, ...lists]
+    .sort((a, b) => a.days_left - b.days_left)
+    .map(
+      ({ name, expires, days_left: days, what }): Row => ({
+        cells: [name, days < 0 ? 'expired' : `${days}`, expires.slice(0, 10), what],
+        tone: days < 3 ? 'bad' : days < 21 ? 'warn' : 'plain',
+      }),
+    );
+  return table(['EXPIRES', 'DAYS', 'DATE', 'WHAT'], rows, columns, [1]);
+}
+
+function workers(now: Status, before: Status | undefined, columns: number): Line[] {
+  const rows = now.workers.map((one): Row => {
+    const cpu = rateOf(
+      now,
+      before,
+      ({ workers }) => workers.find(({ pid }) => pid === one.pid)?.cpu_seconds ?? 0,
+    );
+    return {
+      cells: [
+        `${one.id}`,
+        `${one.pid}`,
+        one.state,
+        count(one.connections),
+        cpu === undefined ? '-' : `${Math.round(cpu * 100)} %`,
+        bytes(one.rss),
+      ],
+      tone: one.state === 'ready' ? 'plain' : 'warn',
+    };
+  });
+  return table(['WORKER', 'PROCESS', 'STATE', 'OPEN', 'CPU', 'MEMORY'], rows, columns, [3, 4, 5]);
+}
+
+function lastReload({ last_reload: last }: Status, columns: number): Line[] {
+  if (last === null) return [];
+  const at = last.at.slice(0, 19).replace('T', ' ');
+  if (last.ok) return [blank, { text: `The last reload, ${at} UTC, succeeded.`, tone: 'plain' }];
+  return [
+    blank,
+    { text: `The last reload, ${at} UTC, failed; what was served before still is:`, tone: 'bad' },
+    ...last.faults
+      .flatMap((fault) => wrap(fault, columns - 2))
+      .map((text): Line => ({ text: `  ${text}`, tone: 'bad' })),
+  ];
+}
+
+const blank: Line = { text: '', tone: 'plain' };
+
+/** A blank line, the header and the rows; nothing without rows. `right`: the columns of numbers. */
+function table(
+  header: readonly string[],
+  rows: readonly Row[],
+  columns: number,
+  right: readonly number[],
+): Line[] {
+  if (rows.length === 0) return [];
+  const all = [header, ...rows.map(({ cells }) => cells)];
+  const widths = header.map((_, column) => Math.max(...all.map((cells) => cells[column]?.length ?? 0)));
+  const aligned = all.map((cells) =>
+    cells.map((cell, column) => (right.includes(column) ? cell.padStart(widths[column] ?? 0) : cell)),
+  );
+  const [head = [], ...body] = aligned;
+  const lines = formatTable(head, body, [], columns).trimEnd().split('\n');
+  return [
+    blank,
+    ...lines.map(
+      (text, index): Line => ({ text, tone: index === 0 ? 'head' : (rows[index - 1]?.tone ?? 'plain') }),
+    ),
+  ];
+}
+
+/** Growth per second; undefined without an earlier status, or if counters began anew. */
+function rateOf(
+  now: Status,
+  before: Status | undefined,
+  pick: (status: Status) => number,
+): number | undefined {
+  if (before === undefined || before.started_at !== now.started_at) return undefined;
+  const seconds = (Date.parse(now.at) - Date.parse(before.at)) / 1000;
+  const grown = pick(now) - pick(before);
+  return seconds > 0 && grown >= 0 ? grown / seconds : undefined;
+}
+
+function sum<T>(list: readonly T[], pick: (one: T) => number): number {
+  return list.reduce((total, one) => total + pick(one), 0);
+}
+
+function count(value: number): string {
+  return value.toLocaleString('en');
+}
+
+function perSecond(value: number | undefined): string {
+  if (value === undefined) return '-';
+  return value < 10 ? `${Math.round(value * 10) / 10}` : count(Math.round(value));
+}
+
+function bytes(value: number | undefined): string {
+  if (value === undefined) return '-';
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+  const unit = Math.min(units.length - 1, value < 1 ? 0 : Math.floor(Math.log2(value) / 10));
+  const scaled = value / 1024 ** unit;
+  return `${scaled < 10 && unit > 0 ? scaled.toFixed(1) : Math.round(scaled)} ${units[unit]}`;
+}
+
+function span(ms: number): string {
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 1) return `${Math.max(0, Math.floor(ms / 1000))} s`;
+  if (minutes < 60) return `${minutes} min`;
+  return minutes < 2880
+    ? `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+    : `${Math.floor(minutes / 1440)} days`;
+}

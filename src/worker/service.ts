@@ -1,0 +1,314 @@
+/** What a configuration becomes in a process: the objects that connections are served with. */
+import { createHash } from 'node:crypto';
+import type { Logger } from 'pino';
+import type { CancelRegistry } from '../connection/cancel-request.ts';
+import type { LoadedAuthority, LoadedCertificate, LoadedConfig } from '../config/load.ts';
+import type { ListenerConfig, RouteConfig, TerminateConfig } from '../config/schema/schema.ts';
+import type { Connection } from '../connection/state.ts';
+import type { Descriptors } from '../process/descriptors.ts';
+import { type Admission, type Counts, createAdmission } from '../listen/admission.ts';
+import { createGate, type Gate } from '../listen/gate.ts';
+import type { WorkerMetrics } from '../observe/metrics.ts';
+import { createOutbound, type Outbound } from '../connection/outbound.ts';
+import type { Work } from '../process/pacer.ts';
+import { createPeerTrust, type PeerTrust } from '../proxy-protocol/trust.ts';
+import type { Roster } from '../net/live-set.ts';
+import { takesPlain, takesTls } from '../route/kinds.ts';
+import { type RouteQuery, type Router, routerOf } from '../route/router.ts';
+import { type Authorizer, createAuthorizer } from '../tls/client-auth/authorize.ts';
+import { type KeyLog, openKeyLog } from '../tls/key-log.ts';
+import type { PolicyParts } from '../tls/server/policy-servers.ts';
+import { createTlsPolicy, type TlsPolicy } from '../tls/server/terminate.ts';
+import { holdTicketMasters, type TicketMasterSource } from '../tls/server/ticket-masters.ts';
+import type { UpstreamRegistry } from '../upstream/registry.ts';
+import type { Resolver } from '../upstream/resolve.ts';
+import { lookUpNames } from '../upstream/warm-up.ts';
+import { createUsers, type Users } from '../process/users.ts';
+
+/** A listener's rules, ready to serve. */
+export type Listener = {
+  readonly name: string;
+  /** Without its routes: an open connection keeps its listener, and must not keep all their names. */
+  readonly config: Omit<ListenerConfig, 'routes'>;
+  readonly logger: Logger;
+  readonly accessLog: { readonly closed: boolean; readonly opened: boolean };
+  /** Who has to send a PROXY header; undefined: nobody. */
+  readonly trustsPeer: PeerTrust | undefined;
+  readonly admission: Admission;
+  readonly handshakes: Gate;
+  readonly routes: RouteTable;
+  /** Connections that are still being established. */
+  readonly entering: Users;
+  /** Which kinds of client its routes are for. With plain ones only, nothing is peeked at. */
+  readonly takesPlain: boolean;
+  readonly takesTls: boolean;
+  readonly cancels: CancelRegistry;
+  readonly descriptors: Descriptors;
+  readonly metrics: WorkerMetrics;
+  /** Connections being served, under whatever configuration they came. */
+  readonly open: Roster<Connection>;
+  /** By route and code: what was told once, with what to do about it. */
+  readonly told: Set<string>;
+};
+
+/** What a route does with its clients. */
+export type Route = { readonly label: string | number } & (
+  | { readonly kind: 'deny' }
+  | {
+      readonly kind: 'terminate';
+      readonly policy: TlsPolicy;
+      readonly authorizer: Authorizer | undefined;
+      readonly authenticates: boolean;
+      readonly outbound: Outbound;
+    }
+  | { readonly kind: 'passthrough'; readonly outbound: Outbound }
+  | { readonly kind: 'off'; readonly outbound: Outbound }
+);
+
+/** The routes of a listener, for those who are not established yet. */
+export type RouteTable = {
+  readonly find: (query: RouteQuery) => RouteFound | undefined;
+  /** Nobody asks any more. */
+  readonly clear: () => void;
+};
+
+/** `wildcardLabel` is what `*` stood for, if the name was a `*`. */
+export type RouteFound = { readonly route: Route; readonly wildcardLabel: string | undefined };
+
+export type Service = {
+  readonly listeners: readonly Listener[];
+  /** By all that each is made of. */
+  readonly policies: ReadonlyMap<string, TlsPolicy>;
+  /** Starts and ends what lives beside connections: the threads of `authorize`. Names begin to be looked up. */
+  readonly ready: () => Promise<void>;
+  readonly close: () => Promise<void>;
+  /**
+   * Nobody comes under it any more: when those are established who are still on their way in, threads and routes go. An
+   * established connection needs neither, and may stay for weeks.
+   */
+  readonly retire: () => void;
+};
+
+/** What outlives a configuration. The ticket masters are those of all processes that serve it. */
+export type Surroundings = {
+  readonly logger: Logger;
+  readonly open: Roster<Connection>;
+  /** Unless the configuration has masters of its own. */
+  readonly ticketMasters: TicketMasterSource;
+  readonly descriptors: Descriptors;
+  readonly metrics: WorkerMetrics;
+  /** The counts of a listener's limits, which go on when its rules change. */
+  readonly countsOf: (listener: string, limits: ListenerConfig['limits']) => Counts;
+  /** What is known of names: while look-ups fail a reload must not forget the last good answers. */
+  readonly resolver: Resolver;
+  /** The counts, health and queues of upstreams, which go on likewise. */
+  readonly upstreams: UpstreamRegistry;
+  /** The PostgreSQL sessions of a listener, which go on likewise. */
+  readonly cancelsOf: (listener: string) => CancelRegistry;
+};
+
+/** Builds the service of a loaded configuration, which takes over from `former` what has not changed. */
+export function* buildService(
+  loaded: LoadedConfig,
+  surroundings: Surroundings,
+  former?: Service,
+): Work<Service> {
+  const { logger, resolver } = surroundings;
+  const keyLog = keyLogOf(loaded, logger);
+  const outbounds = yield* buildOutbounds(loaded, surroundings, keyLog);
+  const authorizers = new Map<string, Authorizer>();
+  const policies: Policies = new Map();
+  const listeners: Listener[] = [];
+  const close = async () => {
+    for (const { routes } of listeners) routes.clear();
+    await Promise.all([...authorizers.values()].map((authorizer) => authorizer.close()));
+  };
+  const entering = createUsers();
+  const shared: Shared = {
+    outbound: (name) => known(outbounds, name),
+    ...surroundings,
+    entering,
+    accessLog: { closed: loaded.config.log.access, opened: loaded.config.log.access_open },
+    policy: sharedPolicies(
+      loaded,
+      { masters: ticketMastersOf(loaded, surroundings), keyLog },
+      policies,
+      former?.policies,
+    ),
+    authorizer(path) {
+      let authorizer = authorizers.get(path);
+      if (authorizer === undefined) {
+        authorizer = createAuthorizer(path, {
+          onOutput: outputLogger(logger, path),
+          descriptors: surroundings.descriptors,
+        });
+        authorizers.set(path, authorizer);
+      }
+      return authorizer;
+    },
+  };
+  for (const [name, config] of Object.entries(loaded.config.listeners)) {
+    listeners.push(yield* buildListener(name, config, shared));
+  }
+  return {
+    listeners,
+    policies,
+    async ready() {
+      void lookUpNames(Object.values(loaded.config.upstreams), resolver);
+      await Promise.all([...authorizers.values()].map((authorizer) => authorizer.ready()));
+    },
+    close,
+    retire: () => entering.close(() => void close()),
+  };
+}
+
+function* buildOutbounds(
+  loaded: LoadedConfig,
+  { upstreams, resolver }: Surroundings,
+  keyLog: KeyLog | undefined,
+): Work<Map<string, Outbound>> {
+  const outbounds = new Map<string, Outbound>();
+  for (const [name, config] of Object.entries(loaded.config.upstreams)) {
+    yield;
+    const outbound = createOutbound(name, config, loaded, { resolver, state: upstreams.of(name), keyLog });
+    outbounds.set(name, outbound);
+  }
+  return outbounds;
+}
+
+/** Made out here, where it cannot keep a configuration: an open connection keeps its route, and that the check. */
+function outputLogger(logger: Logger, module: string): (text: string) => void {
+  return (text) => logger.info({ module, text: text.slice(0, 2000) }, 'authorize module wrote');
+}
+
+type Shared = Surroundings & {
+  readonly entering: Users;
+  readonly accessLog: Listener['accessLog'];
+  readonly outbound: (name: string | undefined) => Outbound;
+  readonly policy: (config: TerminateConfig) => TlsPolicy;
+  readonly authorizer: (path: string) => Authorizer;
+};
+
+function* buildListener(name: string, { routes, ...config }: ListenerConfig, shared: Shared): Work<Listener> {
+  const from = config.accept_proxy_protocol?.from;
+  const built: Route[] = [];
+  for (const [index, route] of routes.entries()) {
+    yield;
+    built.push(buildRoute(route, index, shared));
+  }
+  return {
+    name,
+    config,
+    logger: shared.logger,
+    accessLog: shared.accessLog,
+    descriptors: shared.descriptors,
+    metrics: shared.metrics,
+    trustsPeer: from && createPeerTrust(from),
+    admission: createAdmission(config, shared.countsOf(name, config.limits)),
+    handshakes: createGate(config.limits.handshakes),
+    routes: createRouteTable(yield* routerOf(routes), built),
+    entering: shared.entering,
+    takesPlain: takesPlain(routes),
+    takesTls: takesTls(routes),
+    cancels: shared.cancelsOf(name),
+    open: shared.open,
+    told: new Set(),
+  };
+}
+
+/** It must know nothing else of its configuration, which an open connection would keep with it. */
+function createRouteTable(router: Router, routes: readonly Route[]): RouteTable {
+  let table = { router, routes };
+  return {
+    find(query) {
+      const match = table.router.match(query);
+      const route = match && table.routes[match.index];
+      return route && { route, wildcardLabel: match.wildcardLabel };
+    },
+    clear() {
+      table = { router: { match: () => undefined }, routes: [] };
+    },
+  };
+}
+
+function buildRoute(config: RouteConfig, index: number, shared: Shared): Route {
+  const label = config.name ?? index;
+  if (config.deny) return { label, kind: 'deny' };
+  const outbound = shared.outbound(config.upstream);
+  if (config.tls === 'passthrough' || config.tls === 'off') return { label, kind: config.tls, outbound };
+  if (config.tls === undefined) throw new TypeError(`route ${label} has no tls`); // loading refuses it
+  const auth = config.tls.client_auth;
+  return {
+    label,
+    kind: 'terminate',
+    policy: shared.policy(config.tls),
+    authorizer: auth?.authorize === undefined ? undefined : shared.authorizer(auth.authorize),
+    authenticates: auth !== undefined && auth.mode !== 'none',
+    outbound,
+  };
+}
+
+function ticketMastersOf(loaded: LoadedConfig, surroundings: Surroundings): TicketMasterSource {
+  return loaded.ticketMasters ? holdTicketMasters(loaded.ticketMasters) : surroundings.ticketMasters;
+}
+
+/** Throws if the file cannot be written. */
+function keyLogOf({ config }: LoadedConfig, logger: Logger): KeyLog | undefined {
+  const file = config.log.tls_keys;
+  if (file === undefined) return undefined;
+  try {
+    return openKeyLog(file, (err) => logger.warn({ err }, 'log.tls_keys cannot be written any more'));
+  } catch (error) {
+    throw new Error(`log.tls_keys: ${(error as Error).message}`);
+  }
+}
+
+type Policies = Map<string, TlsPolicy>;
+
+/**
+ * Routes with the same TLS block share one policy: a hundred thousand names need only a few. One that has not changed in
+ * anything goes on from the former configuration, with its secure contexts and what it has learned of clients' chains.
+ */
+function sharedPolicies(
+  loaded: LoadedConfig,
+  common: Pick<PolicyParts, 'masters' | 'keyLog'>,
+  policies: Policies,
+  former: ReadonlyMap<string, TlsPolicy> | undefined,
+): (config: TerminateConfig) => TlsPolicy {
+  const keys = new Map<string, string>();
+  return (config) => {
+    const text = JSON.stringify(config);
+    const parts = { config, ...credentialsOf(config, loaded), ...common };
+    const key = keys.get(text) ?? keyOf(text, parts, loaded);
+    keys.set(text, key);
+    const policy = policies.get(key) ?? former?.get(key) ?? createTlsPolicy(parts);
+    policies.set(key, policy);
+    return policy;
+  };
+}
+
+function credentialsOf({ certificates, client_auth }: TerminateConfig, loaded: LoadedConfig) {
+  const authority = client_auth?.authority;
+  return {
+    certificates: certificates.map((name) => known<LoadedCertificate>(loaded.certificates, name)),
+    authority: authority === undefined ? undefined : known<LoadedAuthority>(loaded.authorities, authority),
+  };
+}
+
+/** Everything that a policy is made of, and nothing that can be read back: it holds keys. */
+function keyOf(
+  config: string,
+  { certificates, authority }: ReturnType<typeof credentialsOf>,
+  { ticketMasters, config: { log } }: LoadedConfig,
+): string {
+  const pairs = certificates.map(({ pairs }) => pairs.map(({ leaf: _, ...pair }) => pair));
+  const parts = [config, pairs, authority?.ca, authority?.crl, ticketMasters, log.tls_keys];
+  return createHash('sha256').update(JSON.stringify(parts)).digest('base64');
+}
+
+/** References were checked when the configuration was loaded. */
+function known<T>(map: ReadonlyMap<string, T>, name: string | undefined): T {
+  const value = name === undefined ? undefined : map.get(name);
+  if (value === undefined) throw new TypeError(`nothing is called ${name}`);
+  return value;
+}

@@ -1,0 +1,57 @@
+/** Serves in this process alone, without a supervisor: for the demo and for tests. */
+import type { Logger } from 'pino';
+import type { LoadedConfig } from '../config/load.ts';
+import { createDescriptors } from '../process/descriptors.ts';
+import { createHealthChecks } from '../health/probes.ts';
+import { createAddressLimits, hasAddressLimits } from '../listen/address-limits.ts';
+import { type Bound, removeStaleSockets } from '../listen/listener.ts';
+import { createWorkerMetrics } from '../observe/metrics.ts';
+import { localQuotas } from '../ipc/quota.ts';
+import { createTicketMasters } from '../tls/server/ticket-masters.ts';
+import { createUpstreamRegistry } from '../upstream/registry.ts';
+import type { Resolver } from '../upstream/resolve.ts';
+import { createWorker, type Worker } from './worker.ts';
+
+export type Standalone = {
+  readonly bound: ReadonlyMap<string, readonly Bound[]>;
+  readonly drain: Worker['drain'];
+  /** Serves another configuration from now on; open connections keep theirs. Rejects as the start does. */
+  readonly reload: (loaded: LoadedConfig) => Promise<void>;
+};
+
+/** Starts serving. Rejects with every listener's fault at once (ERR_LISTEN), or if a check of the user's does not load. */
+export async function startWorker(
+  loaded: LoadedConfig,
+  logger: Logger,
+  { resolver }: { readonly resolver?: Resolver } = {},
+): Promise<Standalone> {
+  const ticketMasters = createTicketMasters(loaded.config.session_tickets.rotate);
+  const upstreams = createUpstreamRegistry({ logger });
+  const descriptors = createDescriptors();
+  const health = createHealthChecks({ logger, descriptors, onChange: upstreams.applyHealth });
+  const worker = createWorker({
+    logger,
+    ticketMasters,
+    metrics: createWorkerMetrics(),
+    upstreams,
+    descriptors,
+    resolver,
+    connectionQuota: localQuotas(),
+    addressLimits: (_, limits) => (hasAddressLimits(limits) ? createAddressLimits(limits) : undefined),
+    cancelElsewhere: async () => 0,
+  });
+  const reload = async (next: LoadedConfig) => {
+    await removeStaleSockets(next.config);
+    const prepared = await worker.prepare(next);
+    prepared.commit();
+    health.update(next);
+    ticketMasters.rotateEvery(next.config.session_tickets.rotate);
+  };
+  await reload(loaded);
+  const drain: Worker['drain'] = async (graceMs) => {
+    const cut = await worker.drain(graceMs);
+    health.close();
+    return cut;
+  };
+  return { bound: worker.bound(), drain, reload };
+}

@@ -1,0 +1,65 @@
+// Proves that routing does not scan: 100,000 exact names and 10,000 wildcards, in the lists of a few routes or in a route
+// each, are all built and all looked up (a scan would need ten thousand million comparisons), and a look-up considers as
+// many routes as with ten names. Counted, not timed.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { RouteConfig } from '../../src/config/schema/schema.ts';
+import { buildRouter, type RouteQuery } from '../../src/route/router.ts';
+
+const through = { tls: 'passthrough', upstream: 'u' } as const;
+const exact = (count: number) => Array.from({ length: count }, (_, n) => `db-${n}.tenants.example.com`);
+const wildcards = (count: number) => Array.from({ length: count }, (_, n) => `*.zone-${n}.example.com`);
+const clientOf = (sni: string): RouteQuery => ({
+  sni,
+  alpn: ['pg'],
+  client: '192.0.2.1',
+  ja4: '',
+  plain: false,
+});
+
+test('all names, in the lists of a few routes', () => {
+  const names = exact(100_000);
+  const zones = wildcards(10_000);
+  const router = buildRouter([{ ...through, sni: names }, { ...through, sni: zones }, through]);
+  for (const name of names) assert.equal(router.match(clientOf(name))?.index, 0);
+  for (const zone of zones) assert.equal(router.match(clientOf(zone.replace('*', 'a.b')))?.index, 1);
+  assert.equal(router.match(clientOf('db-100000.tenants.example.com'))?.index, 2);
+});
+
+test('all names, with a route for each', () => {
+  const names = [...exact(100_000), ...wildcards(10_000)];
+  const router = buildRouter(names.map((sni) => ({ ...through, sni: [sni], from: ['192.0.2.0/24'] })));
+  for (const [index, name] of names.entries()) {
+    assert.equal(router.match(clientOf(name.replace('*', 'a')))?.index, index);
+  }
+  assert.equal(router.match(clientOf('other.test')), undefined);
+});
+
+test('a look-up considers as many routes as with ten names', () => {
+  for (const [name, considered] of [
+    ['db-7.tenants.example.com', 1],
+    ['x.zone-7.example.com', 1],
+    ['miss.test', 0],
+    [`${'a.'.repeat(120)}example.com`, 0],
+  ] as const) {
+    assert.equal(routesConsidered(10, name), considered, name);
+    assert.equal(routesConsidered(10_000, name), considered, name);
+  }
+});
+
+/** How many routes had their conditions read in one look-up. */
+function routesConsidered(count: number, sni: string): number {
+  let reads = 0;
+  const counted = (name: string): RouteConfig => ({
+    ...through,
+    sni: [name],
+    get alpn() {
+      reads++;
+      return undefined;
+    },
+  });
+  const router = buildRouter([...exact(count), ...wildcards(count)].map(counted));
+  reads = 0;
+  router.match(clientOf(sni));
+  return reads;
+}

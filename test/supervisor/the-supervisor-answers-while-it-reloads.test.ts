@@ -1,0 +1,175 @@
+/**
+ * A configuration is read and checked beside the supervisor, in a thread: however long that takes, the supervisor answers its
+ * workers and the admin endpoint. What comes out is what it would have read itself: the configuration, or all faults. Where
+ * there is no thread to be had, or the package on disk is another by now, it reads by itself.
+ */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { before, type TestContext, test } from 'node:test';
+import { promisify } from 'node:util';
+import { Worker } from 'node:worker_threads';
+import { stringify } from 'yaml';
+import { ConfigError, type LoadedConfig, loadConfig } from '../../src/config/load.ts';
+import { loadAside } from '../../src/config/load-aside.ts';
+import { packConfig } from '../../src/config/transfer.ts';
+import { createAuthority, temporaryDirectory, writeFiles } from '../support/certificates.ts';
+import { http } from '../support/http.ts';
+import { startPenstock } from '../support/penstock.ts';
+import { rawClient } from '../support/raw-client.ts';
+import { tcpUpstream } from '../support/upstream.ts';
+
+let files: Record<string, string | Buffer>;
+
+before(async () => {
+  const ca = await createAuthority();
+  const { chain, key } = await ca.issue({ dns: ['a.example'] });
+  files = { 'ca.pem': ca.cert, 'a.crl': await ca.crl([]), 'a.pem': chain, 'a.key': key };
+  files['tickets.key'] = randomBytes(32).toString('hex');
+});
+
+/** Something of everything that is loaded. */
+const whole = {
+  certificates: { a: { cert: 'a.pem', key: 'a.key' } },
+  authorities: { clients: { ca: 'ca.pem', crl: 'a.crl' } },
+  session_tickets: { keys: 'tickets.key' },
+  listeners: {
+    one: {
+      bind: '127.0.0.1:0',
+      routes: [
+        {
+          sni: 'a.example',
+          tls: { certificates: 'a', client_auth: { authority: 'clients' } },
+          upstream: 'u',
+        },
+      ],
+    },
+  },
+  upstreams: { u: { endpoints: ['127.0.0.1:$' + '{PORT_OF_U}'] } },
+};
+
+function write(t: Pick<TestContext, 'after'>, config: object | string): string {
+  process.env['PORT_OF_U'] = '7';
+  const directory = temporaryDirectory(t);
+  writeFiles(directory, {
+    ...files,
+    'penstock.yaml': typeof config === 'string' ? config : stringify(config),
+  });
+  return join(directory, 'penstock.yaml');
+}
+
+test('the configuration is the same', async (t) => {
+  const file = write(t, whole);
+  const [aside, here] = [await loadAside(file), await loadConfig(file)];
+  assert.deepEqual(packConfig(aside), packConfig(here));
+  assert.deepEqual([aside.text, aside.files], [here.text, here.files]);
+  const leaf = ({ certificates }: LoadedConfig) => certificates.get('a')?.pairs[0]?.leaf.fingerprint256;
+  assert.ok(leaf(here));
+  assert.equal(leaf(aside), leaf(here));
+  const ca = ({ authorities }: LoadedConfig) => authorities.get('clients')?.certificates.map(String);
+  assert.deepEqual(ca(aside), ca(here));
+  assert.ok((aside.authorities.get('system')?.ca.length ?? 0) > 0);
+});
+
+test('of a text that is handed over, the file is not read', async (t) => {
+  const file = write(t, whole);
+  const { text } = await loadAside(file);
+  writeFileSync(file, 'nonsense');
+  assert.equal((await loadAside(file, text)).text, text);
+});
+
+test('one after the other, and several at once', async (t) => {
+  const files = [write(t, whole), write(t, { ...whole, admin: { bind: '127.0.0.1:0' } })];
+  for (let round = 0; round < 3; round += 1) {
+    const loaded = await Promise.all(files.map((file) => loadAside(file)));
+    assert.deepEqual(
+      loaded.map(({ file, config }) => [file, config.admin?.bind]),
+      files.map((file, index) => [file, index === 0 ? undefined : '127.0.0.1:0']),
+    );
+  }
+});
+
+for (const [name, config] of Object.entries({
+  'faults of several kinds, with hints': {
+    ...whole,
+    authorities: { clients: { ca: 'none.pem' } },
+    upstreams: {},
+    log: { level: 'lound' },
+  },
+  'no YAML': 'listeners: [\n',
+})) {
+  test(`the faults are the same: ${name}`, async (t) => {
+    const file = write(t, config);
+    const [aside, here] = await Promise.all(
+      [loadAside(file), loadConfig(file)].map((loading) => loading.catch((error: unknown) => error)),
+    );
+    assert.ok(aside instanceof ConfigError && here instanceof ConfigError);
+    assert.ok(here.findings.length > 0);
+    assert.deepEqual(aside.findings, here.findings);
+    assert.equal(aside.message, here.message);
+  });
+}
+
+test('a process that may not have threads reads it by itself', async (t) => {
+  if (!process.allowedNodeEnvironmentFlags.has('--permission')) return t.skip('no permission model');
+  const program = join(import.meta.dirname, '../support', 'load-aside.ts');
+  const flags = ['--permission', '--allow-fs-read=*', '--no-warnings'];
+  const { stdout } = await promisify(execFile)(process.execPath, [...flags, program, write(t, whole)]);
+  assert.equal(stdout, 'one');
+});
+
+test('the thread of another version of the package loads nothing', async () => {
+  const [file, extension] = import.meta.resolve('../../src/config/load-aside.ts').split('-aside');
+  const thread = new Worker(new URL(`${file}-thread${extension}`), { workerData: '0.0.0' });
+  const [error] = await once(thread, 'error');
+  assert.match(String(error), /is on disk, 0\.0\.0 is running/);
+});
+
+test('during a large reload the admin endpoint and limits by address are answered', async (t) => {
+  const { port } = await tcpUpstream(t, (socket) => socket.end('!'));
+  const config = (names: number) => ({
+    workers: 1,
+    admin: { bind: '127.0.0.1:0' },
+    listeners: {
+      one: {
+        bind: '127.0.0.1:0',
+        limits: { connections_per_ip: 1000 },
+        routes: [
+          { tls: 'off', upstream: 'greeter' },
+          ...Array.from({ length: names }, (_, index) => ({
+            sni: `tenant-${index}.example`,
+            tls: 'passthrough',
+            upstream: 'greeter',
+          })),
+        ],
+      },
+    },
+    upstreams: { greeter: { endpoints: [`127.0.0.1:${port}`] } },
+  });
+  const penstock = await startPenstock(t, config(1));
+  const admin = String(penstock.log().find(({ msg }) => msg === 'ready')?.['admin']);
+  // A fault at the end, so that nothing but reading takes time.
+  const faulty = `${stringify(config(5_000))}nonsense: 1\n`;
+  writeFileSync(join(penstock.directory, 'penstock.yaml'), faulty);
+  let over = false;
+  const reloaded = http(admin, '/reload', { method: 'POST' }).finally(() => {
+    over = true;
+  });
+  let rounds = 0;
+  for (; !over; rounds += 1) {
+    assert.equal((await http(admin, '/healthz')).status, 200);
+    const client = rawClient(t, penstock.port('one'));
+    client.socket.write('plain');
+    await client.until(1);
+    client.socket.destroy();
+  }
+  const { status, body } = await reloaded;
+  assert.equal(status, 422);
+  assert.match(body, /nonsense/);
+  t.diagnostic(`${rounds} rounds`);
+  // Without the thread the first of them or two, at most: those that came before the file was read.
+  assert.ok(rounds >= 10, `${rounds} rounds`);
+});

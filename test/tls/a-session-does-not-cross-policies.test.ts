@@ -1,0 +1,279 @@
+/**
+ * A session resumes under the policy that it was made under, and nowhere else: not under another authority, not on a
+ * route that asks for more, not after the policy's authority, CRL, pins or rules have changed. Where it does resume, the
+ * client is judged anew. TLS 1.2 and 1.3.
+ *
+ * Every offered session is first shown to resume where it should: a session that never resumes would prove nothing.
+ */
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import type { SecureVersion } from 'node:tls';
+import { stringify } from 'yaml';
+import { loadConfig } from '../../src/config/load.ts';
+import { createLogger } from '../../src/observe/log.ts';
+import { type Standalone, startWorker } from '../../src/worker/standalone.ts';
+import { createAuthority, temporaryDirectory, writeFiles } from '../support/certificates.ts';
+import { type ClientOptions, echoUpstream } from '../support/clients.ts';
+import { eventually } from '../support/eventually.ts';
+import type { LogLine } from '../support/proxy.ts';
+import {
+  type AuthorityParts,
+  sceneConfig,
+  startTerminating,
+  type Visit,
+  visit,
+} from '../support/terminating.ts';
+
+type Logged = { readonly log: readonly LogLine[] };
+
+const versions = ['TLSv1.2', 'TLSv1.3'] as const;
+
+const alpha = await createAuthority({ name: 'Alpha' });
+const beta = await createAuthority({ name: 'Beta' });
+const client = await alpha.issue({ cn: 'client', dns: ['client.example'] });
+
+/** A session of this client that has been seen to resume. */
+async function provenSession(proxy: Logged, port: number, options: ClientOptions): Promise<Buffer> {
+  const { talk: first } = await visit(proxy, port, options);
+  assert.equal(first.text, 'ping');
+  const session = first.session;
+  assert.ok(session);
+  const { talk: second, line } = await visit(proxy, port, { ...options, session });
+  assert.equal(second.text, 'ping');
+  assert.equal(second.resumed, true);
+  assert.equal((line['tls'] as { resumed: boolean }).resumed, true);
+  return session;
+}
+
+function wasResumed({ talk, line }: Visit): boolean {
+  return talk.resumed || (line['tls'] as { resumed: boolean } | undefined)?.resumed === true;
+}
+
+/** Seen to be refused with this code, in a full handshake. */
+async function refusedAnew(proxy: Logged, port: number, options: ClientOptions, code: string): Promise<void> {
+  const outcome = await visit(proxy, port, options);
+  assert.equal(outcome.talk.text, '');
+  assert.equal(outcome.line['code'], code);
+  assert.equal(wasResumed(outcome), false);
+}
+
+const routes = [
+  { sni: 'open.example' },
+  { sni: 'alpha.example', tls: { client_auth: { authority: 'alpha' } } },
+  { sni: 'beta.example', tls: { client_auth: { authority: 'beta' } } },
+  { sni: 'asked.example', tls: { client_auth: { mode: 'request', authority: 'alpha' } } },
+  { sni: 'ruled.example', tls: { client_auth: { authority: 'alpha', allow: [{ cn: 'other' }] } } },
+  { sni: 'pinned.example', tls: { client_auth: { pins: [alpha.pin] } } },
+];
+const authorities = { alpha: { ca: alpha.cert }, beta: { ca: beta.cert } };
+
+for (const version of versions) {
+  test(`${version}: to another authority, on the same listener and on another`, async (t) => {
+    const proxy = await startTerminating(t, { listeners: { one: routes, two: routes }, authorities });
+    const own = { servername: 'alpha.example', version };
+    const session = await provenSession(proxy, proxy.port('one'), { ...own, credential: client });
+    const accepted = proxy.upstream.accepted;
+    for (const listener of ['one', 'two']) {
+      const there = { servername: 'beta.example', version, session };
+      const port = proxy.port(listener);
+      await refusedAnew(proxy, port, { ...there, credential: client }, 'ERR_CLIENT_CERT_UNTRUSTED');
+      await refusedAnew(proxy, port, there, 'ERR_CLIENT_CERT_REQUIRED');
+    }
+    assert.equal(proxy.upstream.accepted, accepted);
+  });
+
+  test(`${version}: to stricter rules and to pins of the same client`, async (t) => {
+    const proxy = await startTerminating(t, { listeners: { one: routes }, authorities });
+    const own = { servername: 'alpha.example', version, credential: client };
+    const session = await provenSession(proxy, proxy.port(), own);
+    const accepted = proxy.upstream.accepted;
+    const codes = {
+      'ruled.example': 'ERR_CLIENT_CERT_NOT_ALLOWED',
+      'pinned.example': 'ERR_CLIENT_CERT_NOT_PINNED',
+    };
+    for (const [servername, code] of Object.entries(codes)) {
+      await refusedAnew(proxy, proxy.port(), { ...own, servername, session }, code);
+    }
+    assert.equal(proxy.upstream.accepted, accepted);
+  });
+
+  test(`${version}: from a route that asks for nothing, or only asks, to one that requires`, async (t) => {
+    const proxy = await startTerminating(t, { listeners: { one: routes }, authorities });
+    for (const servername of ['open.example', 'asked.example']) {
+      const session = await provenSession(proxy, proxy.port(), { servername, version });
+      const accepted = proxy.upstream.accepted;
+      const there = { servername: 'alpha.example', version, session };
+      await refusedAnew(proxy, proxy.port(), there, 'ERR_CLIENT_CERT_REQUIRED');
+      assert.equal(proxy.upstream.accepted, accepted);
+    }
+  });
+
+  test(`${version}: between two proxies, whose keys nobody shares`, async (t) => {
+    const scene = { listeners: { one: [{ tls: { client_auth: { authority: 'ca' } } }] } };
+    const first = await startTerminating(t, { ...scene, authorities: { ca: { ca: alpha.cert } } });
+    const second = await startTerminating(t, { ...scene, authorities: { ca: { ca: beta.cert } } });
+    const options = { version, credential: client };
+    const session = await provenSession(first, first.port(), options);
+    await refusedAnew(second, second.port(), { ...options, session }, 'ERR_CLIENT_CERT_UNTRUSTED');
+    assert.equal(second.upstream.accepted, 0);
+  });
+
+  test(`${version}: a client without a certificate stays one when it resumes`, async (t) => {
+    const rules = [{ cn: 'client' }];
+    const proxy = await startTerminating(t, {
+      listeners: {
+        one: [
+          { sni: 'asked.example', tls: { client_auth: { mode: 'request', authority: 'alpha' } } },
+          {
+            sni: 'ruled.example',
+            tls: { client_auth: { mode: 'request', authority: 'alpha', allow: rules } },
+          },
+        ],
+      },
+      authorities,
+    });
+    const session = await provenSession(proxy, proxy.port(), { servername: 'asked.example', version });
+    const { line } = await visit(proxy, proxy.port(), { servername: 'asked.example', version, session });
+    assert.equal(line['client_cert'], undefined);
+    // It has its tickets before it is refused; they do not help.
+    const accepted = proxy.upstream.accepted;
+    const strangers = [undefined, await beta.issue({ cn: 'client' })];
+    for (const credential of strangers) {
+      const options = { servername: 'ruled.example', version, credential };
+      const first = await visit(proxy, proxy.port(), options, '');
+      assert.match(String(first.line['code']), /^ERR_CLIENT_CERT_(REQUIRED|UNTRUSTED)$/);
+      assert.ok(first.talk.session);
+      const second = await visit(proxy, proxy.port(), { ...options, session: first.talk.session });
+      assert.equal(wasResumed(second), false);
+      assert.equal(second.line['code'], first.line['code']);
+    }
+    assert.equal(proxy.upstream.accepted, accepted);
+  });
+
+  test(`${version}: across two names of one policy, as the same client`, async (t) => {
+    const tls = { client_auth: { authority: 'alpha' } };
+    const names = ['a.example', 'b.example'];
+    const proxy = await startTerminating(t, {
+      listeners: { one: names.map((sni) => ({ sni, tls })) },
+      authorities,
+    });
+    const options = { servername: 'a.example', version, credential: client };
+    const session = await provenSession(proxy, proxy.port(), options);
+    const { talk, line } = await visit(proxy, proxy.port(), { ...options, servername: 'b.example', session });
+    assert.equal(talk.text, 'ping');
+    // TLS 1.2 ties a session to the server name (RFC 6066 §3).
+    assert.equal(talk.resumed, version === 'TLSv1.3');
+    assert.equal(line['sni'], 'b.example');
+    assert.equal(line['route'], 1);
+    assert.equal((line['client_cert'] as { subject: string }).subject, 'CN=client');
+  });
+
+  test(`${version}: a name has sessions of its own, and none as well`, async (t) => {
+    const proxy = await startTerminating(t, { listeners: { one: [{}] } });
+    const names = ['a.example', 'b.example', undefined];
+    for (const from of names) {
+      const session = await provenSession(proxy, proxy.port(), { servername: from, version });
+      for (const to of names) {
+        // With another case it is the same name.
+        const servername = to?.toUpperCase();
+        const outcome = await visit(proxy, proxy.port(), { servername, version, session });
+        assert.equal(outcome.talk.text, 'ping');
+        assert.equal(wasResumed(outcome), from === to || version === 'TLSv1.3', `from ${from} to ${to}`);
+      }
+    }
+  });
+
+  test(`${version}: session_tickets: false resumes nothing`, async (t) => {
+    const proxy = await startTerminating(t, { listeners: { one: [{ tls: { session_tickets: false } }] } });
+    const { talk } = await visit(proxy, proxy.port(), { version });
+    // Clients that only write would be reset by tickets that they do not read.
+    if (version === 'TLSv1.3') assert.equal(talk.session, undefined);
+    const again = await visit(proxy, proxy.port(), { version, session: talk.session });
+    assert.equal(again.talk.text, 'ping');
+    assert.equal(wasResumed(again), false);
+  });
+}
+
+test('an expired certificate does not keep resuming', async (t) => {
+  const proxy = await startTerminating(t, { listeners: { one: routes }, authorities });
+  const notAfter = new Date(Math.ceil(Date.now() / 1000) * 1000 + 2000);
+  const credential = await alpha.issue({ cn: 'short', notAfter });
+  const options = { servername: 'alpha.example', credential };
+  const sessions = new Map<SecureVersion, Buffer>();
+  for (const version of versions) {
+    sessions.set(version, await provenSession(proxy, proxy.port(), { ...options, version }));
+  }
+  const accepted = proxy.upstream.accepted;
+  await eventually(() => assert.ok(Date.now() > notAfter.getTime()));
+  for (const [version, session] of sessions) {
+    const outcome = await visit(proxy, proxy.port(), { ...options, version, session });
+    assert.equal(wasResumed(outcome), false);
+    assert.equal(outcome.talk.text, '');
+    assert.equal(outcome.line['code'], 'ERR_CLIENT_CERT_EXPIRED');
+  }
+  assert.equal(proxy.upstream.accepted, accepted);
+});
+
+/**
+ * What a reload does: the configuration behind a port is replaced while clients keep their sessions, and ticket keys
+ * come from the same master as before.
+ */
+test('a changed authority, CRL, pin or rule voids all sessions; an unchanged policy keeps them', async (t) => {
+  const { log, port, use } = await replaceable(t);
+  const crl = (...serials: string[]) => alpha.crl(serials);
+  const other = await alpha.issue({ cn: 'other' });
+  const authority = { ca: alpha.cert, crl: await crl() };
+  const rules = { authority: 'ca', allow: [{ cn: 'client' }] };
+  const pins = { pins: [client.pin, other.pin] };
+  const changes: [was: object, becomes: object, is: AuthorityParts, code: string | undefined][] = [
+    [rules, rules, { ...authority, crl: await crl(client.serial) }, 'ERR_CLIENT_CERT_REVOKED'],
+    [rules, rules, { ...authority, crl: await crl(other.serial) }, undefined],
+    [rules, rules, { ca: alpha.cert }, undefined],
+    [rules, rules, { ca: beta.cert }, 'ERR_CLIENT_CERT_UNTRUSTED'],
+    [rules, rules, { ca: alpha.cert + beta.cert }, undefined],
+    [rules, { ...rules, allow: [{ cn: 'other' }] }, authority, 'ERR_CLIENT_CERT_NOT_ALLOWED'],
+    [rules, { ...rules, allow: [{ cn: 'client' }, { cn: 'other' }] }, authority, undefined],
+    [rules, { ...rules, mode: 'request' }, authority, undefined],
+    [pins, { pins: [other.pin] }, authority, 'ERR_CLIENT_CERT_NOT_PINNED'],
+    [pins, { pins: [client.pin] }, authority, undefined],
+  ];
+  for (const version of versions) {
+    for (const [was, becomes, is, code] of changes) {
+      await use(was, authority);
+      const options = { version, credential: client };
+      const session = await provenSession({ log }, port(), options);
+      // The same configuration, read again.
+      await use(was, authority);
+      assert.equal(wasResumed(await visit({ log }, port(), { ...options, session })), true);
+      await use(becomes, is);
+      const outcome = await visit({ log }, port(), { ...options, session });
+      assert.equal(wasResumed(outcome), false, `${version} ${JSON.stringify(becomes)}`);
+      assert.equal(outcome.line['code'], code);
+      assert.equal(outcome.talk.text, code === undefined ? 'ping' : '');
+    }
+  }
+});
+
+type Use = (clientAuth: object, authority: AuthorityParts) => Promise<void>;
+
+async function replaceable(t: TestContext): Promise<{ log: LogLine[]; port: () => number; use: Use }> {
+  const upstream = await echoUpstream(t);
+  const log: LogLine[] = [];
+  const logger = createLogger('debug', { write: (line) => void log.push(JSON.parse(line)) });
+  let served: Standalone | undefined;
+  t.after(() => served?.drain(0));
+  const directory = temporaryDirectory(t);
+  return {
+    log,
+    port: () => served?.bound.get('one')?.[0]?.port ?? 0,
+    async use(client_auth, ca) {
+      const scene = { listeners: { one: [{ tls: { client_auth } }] }, authorities: { ca } };
+      const { config, files } = sceneConfig(scene, upstream.port);
+      const one = { bind: '127.0.0.1:0', ...config.listeners['one'] };
+      writeFiles(directory, { ...files, 'penstock.yaml': stringify({ ...config, listeners: { one } }) });
+      const loaded = await loadConfig(`${directory}/penstock.yaml`);
+      if (served) await served.reload(loaded);
+      else served = await startWorker(loaded, logger);
+    },
+  };
+}

@@ -1,0 +1,128 @@
+/**
+ * Proves of the command line of `penstock import`: the configuration on stdout or in a file, notes on stderr, the exit codes;
+ * keys are written for their owner alone and never printed; paths are those of the place where the result is written; and what
+ * comes out is what `penstock check` calls valid.
+ */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { parse } from 'yaml';
+import { createAuthority, temporaryDirectory, writeFiles } from '../../support/certificates.ts';
+import { penstockMain } from '../../support/penstock.ts';
+
+function penstock(cwd: string, args: readonly string[], input?: string) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [penstockMain, ...args], {
+    cwd,
+    encoding: 'utf8',
+    ...(input !== undefined && { input }),
+  });
+  return { code: status, stdout, stderr };
+}
+
+const haproxy = 'listen a\n  bind 127.0.0.1:1234\n  server s 10.0.0.1:1\n';
+
+async function apisix(t: TestContext): Promise<{ directory: string; keys: string[] }> {
+  const directory = temporaryDirectory(t);
+  const authority = await createAuthority();
+  const [own, up] = [
+    await authority.issue({ dns: ['a.example'] }),
+    await authority.issue({ usage: 'client' }),
+  ];
+  const nodes = { '10.0.0.1:1': 1 };
+  const tls = { client_cert: up.chain, client_key: up.key };
+  writeFiles(directory, {
+    'ssls.json': JSON.stringify({
+      total: 1,
+      list: [
+        {
+          key: '/apisix/ssls/1',
+          value: { sni: 'a.example', cert: own.chain, key: own.key, client: { ca: authority.cert } },
+        },
+      ],
+    }),
+    'route.json': JSON.stringify({
+      key: '/apisix/stream_routes/5',
+      value: { sni: 'a.example', upstream: { nodes, scheme: 'tls', tls } },
+    }),
+    'config.yaml': 'apisix: { stream_proxy: { tcp: [{ addr: "127.0.0.1:9100", tls: true }] } }\n',
+  });
+  return { directory, keys: [own.key, up.key] };
+}
+
+const sources = ['ssls.json', 'route.json', 'config.yaml'];
+
+test('certificates and keys that APISIX holds', async (t) => {
+  const { directory, keys } = await apisix(t);
+  const args = ['import', 'apisix', ...sources];
+  const bare = penstock(directory, args);
+  assert.equal(bare.code, 0, bare.stderr);
+  assert.match(
+    bare.stderr,
+    /ssls\.json:\d+: not carried over: list\[0\]\.value\.key: .*--certificates DIR writes it/,
+  );
+  assert.equal(existsSync(join(directory, 'certificates')), false, 'nothing is written unasked');
+  const written = penstock(directory, [
+    ...args,
+    '--certificates',
+    'sub/tls',
+    '-o',
+    'sub/penstock.yaml',
+    '--strict',
+  ]);
+  assert.deepEqual([written.code, written.stdout], [0, ''], written.stderr);
+  for (const text of [
+    bare.stdout,
+    bare.stderr,
+    written.stderr,
+    readFileSync(join(directory, 'sub/penstock.yaml'), 'utf8'),
+  ]) {
+    for (const key of keys)
+      assert.equal(text.includes(key.split('\n')[1] ?? key), false, 'a key was printed');
+  }
+  const { certificates } = parse(readFileSync(join(directory, 'sub/penstock.yaml'), 'utf8'));
+  assert.deepEqual(certificates['a.example'], { cert: 'tls/a.example.crt', key: 'tls/a.example.key' });
+  assert.equal(statSync(join(directory, 'sub/tls/a.example.key')).mode & 0o777, 0o600);
+  assert.equal(statSync(join(directory, 'sub/tls/route-5-client.key')).mode & 0o777, 0o600);
+  const checked = penstock(directory, ['check', '-c', 'sub/penstock.yaml']);
+  assert.equal(checked.code, 0, checked.stderr);
+  assert.match(checked.stderr, /verify: warning: anyone can pass for this upstream/);
+});
+
+test('paths are relative to where the result is written', (t) => {
+  const directory = temporaryDirectory(t);
+  mkdirSync(join(directory, 'etc'));
+  writeFileSync(
+    join(directory, 'etc/haproxy.cfg'),
+    'listen a\n  bind 127.0.0.1:1234 ssl crt own/a.pem ca-file /abs/ca.pem verify required\n  server s 10.0.0.1:1\n',
+  );
+  const config = (args: readonly string[]) => {
+    const { code, stdout } = penstock(directory, ['import', 'haproxy', 'etc/haproxy.cfg', ...args]);
+    assert.equal(code, 0);
+    return parse(stdout === '' ? readFileSync(join(directory, 'etc/penstock.yaml'), 'utf8') : stdout);
+  };
+  assert.deepEqual(config([]).certificates.a, { cert: 'etc/own/a.pem', key: 'etc/own/a.pem' });
+  const beside = config(['-o', 'etc/penstock.yaml']);
+  assert.deepEqual(beside.certificates.a, { cert: 'own/a.pem', key: 'own/a.pem' });
+  assert.deepEqual(beside.authorities.clients, { ca: '/abs/ca.pem' });
+});
+
+test('the exit code says how it went', (t) => {
+  const directory = temporaryDirectory(t);
+  const codeOf = (text: string, args: readonly string[] = [], kind = 'haproxy') =>
+    penstock(directory, ['import', kind, '-', ...args], text).code;
+  assert.equal(codeOf(haproxy, ['--strict']), 0);
+  assert.equal(codeOf(`${haproxy}  stick on src\n`), 0);
+  assert.equal(codeOf(`${haproxy}  stick on src\n`, ['--strict']), 1);
+  writeFileSync(join(directory, 'file'), '');
+  assert.equal(codeOf(haproxy, ['-o', 'file/below']), 1);
+  assert.equal(codeOf('not a configuration'), 2);
+  assert.equal(codeOf('listen a\n  bind "unclosed\n'), 2);
+  assert.equal(codeOf('{"a": 1}', [], 'apisix'), 2);
+  assert.equal(codeOf('{', [], 'apisix'), 2);
+  const missing = penstock(directory, ['import', 'haproxy', 'no-such.cfg']);
+  assert.deepEqual([missing.code, missing.stderr], [2, 'no-such.cfg: it cannot be read (ENOENT)\n']);
+  assert.equal(penstock(directory, ['import', 'nginx', 'a']).code, 2);
+  assert.equal(penstock(directory, ['import', 'haproxy']).code, 2);
+});

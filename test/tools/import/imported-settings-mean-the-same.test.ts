@@ -1,0 +1,448 @@
+/**
+ * Proves setting by setting that what is imported means here what it meant there: endpoints, balancing, time-outs, limits, TLS and
+ * health checks; addresses; the several shapes in which APISIX's objects come; variables and quotes of haproxy.cfg.
+ */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { configSchema } from '../../../src/config/schema/schema.ts';
+import { fromApisix, fromHaproxy } from '../../support/imported.ts';
+
+/** A backend with these lines, as the upstream that it becomes. */
+function upstreamOf(lines: string) {
+  const { config } = fromHaproxy(`listen b\n  bind 127.0.0.1:1\n  ${lines.split('; ').join('\n  ')}\n`);
+  configSchema.parse(config);
+  return config.upstreams.b;
+}
+
+/** A listener with these lines, as it becomes one. */
+function listener(lines: string, global = '') {
+  const { config } = fromHaproxy(
+    `global\n  ${global}\nlisten l\n  ${lines.split('; ').join('\n  ')}\n  server s 10.0.0.1:1\n`,
+  );
+  configSchema.parse(config);
+  return config.listeners.l;
+}
+
+const backends: readonly [lines: string, upstream: object][] = [
+  ['server s 10.0.0.1:5432', { endpoints: ['10.0.0.1:5432'] }],
+  ['server s db.example', { endpoints: ['db.example:1'] }],
+  ['server s ::1:5432', { endpoints: ['[::1]:5432'] }],
+  ['server s /run/db.sock', { endpoints: ['unix:/run/db.sock'] }],
+  ['server s 10.0.0.1:+10', { endpoints: ['10.0.0.1:11'] }],
+  [
+    'server-template db 3 db.example:5432',
+    { endpoints: ['db.example:5432'], resolve: { each_address: true } },
+  ],
+  [
+    'server s 10.0.0.1:1 weight 20; server t 10.0.0.2:1 weight 10; server u 10.0.0.3:1 weight 0',
+    { endpoints: [{ address: '10.0.0.1:1', weight: 2 }, '10.0.0.2:1'] },
+  ],
+  [
+    'server s 10.0.0.1:1; server t 10.0.0.2:1 backup; server u 10.0.0.3:1 backup',
+    {
+      endpoints: [
+        '10.0.0.1:1',
+        { address: '10.0.0.2:1', priority: 1 },
+        { address: '10.0.0.3:1', priority: 2 },
+      ],
+    },
+  ],
+  ['balance leastconn; server s 10.0.0.1:1', { balance: 'least_connections' }],
+  ['balance source; server s 10.0.0.1:1', { balance: 'hash' }],
+  [
+    'balance first; server s 10.0.0.1:1 weight 5; server t 10.0.0.2:1 weight 5; server u 10.0.0.3:1 weight 5 backup',
+    {
+      endpoints: [
+        '10.0.0.1:1',
+        { address: '10.0.0.2:1', priority: 1 },
+        { address: '10.0.0.3:1', priority: 2 },
+      ],
+    },
+  ],
+  ['timeout connect 1500; retries 0; server s 10.0.0.1:1', { timeouts: { connect: '1500ms' }, retries: 0 }],
+  ['server s 10.0.0.1:1 send-proxy-v2-ssl', { send_proxy_protocol: { version: 'v2', tlvs: ['ssl'] } }],
+  [
+    'default-server send-proxy; server s 10.0.0.1:1 no-send-proxy send-proxy-v2',
+    { send_proxy_protocol: 'v2' },
+  ],
+  [
+    'timeout queue 4s; server s 10.0.0.1:1 maxconn 10; server t 10.0.0.2:1 maxconn 5',
+    { limits: { connections: 15, queue: { max: 'off', timeout: '4s' } } },
+  ],
+  [
+    'server s 10.0.0.1:1 check inter 500 rise 1 fall 2 on-marked-down shutdown-sessions slowstart 10s',
+    {
+      health_check: {
+        type: 'tcp',
+        interval: '500ms',
+        timeout: '500ms',
+        healthy_after: 1,
+        unhealthy_after: 2,
+      },
+      on_down: 'close',
+      slow_start: '10s',
+    },
+  ],
+  ['server s 10.0.0.1:1 observe layer4 error-limit 7', { outlier: { failures: 7 } }],
+  [
+    'server s 10.0.0.1:1 ssl ca-file ca.pem sni str(db.example) verifyhost other.example',
+    { tls: { server_name: 'db.example', authority: 'servers' } },
+  ],
+  [
+    'server s 10.0.0.1:1 ssl ca-file ca.pem verifyhost db.example',
+    { tls: { server_name: 'db.example', authority: 'servers' } },
+  ],
+  ['server s 10.0.0.1:1 ssl ca-file ca.pem', { tls: { authority: 'servers', verify: 'ca' } }],
+  ['server s 10.0.0.1:1 ssl verify none', { tls: { verify: 'none' } }],
+  [
+    'server s 10.0.0.1:1 ssl verify required sni str(a.example) force-tlsv13',
+    { tls: { server_name: 'a.example', min_version: '1.3' } },
+  ],
+];
+
+describe('a backend of HAProxy', () => {
+  for (const [lines, expected] of backends) {
+    test(lines, () => {
+      const upstream = upstreamOf(lines);
+      for (const [key, value] of Object.entries(expected)) assert.deepEqual(upstream[key], value, key);
+    });
+  }
+
+  test('what it is asked when it is checked', () => {
+    const check = (lines: string) => {
+      const { type, send, expect } = upstreamOf(`${lines}; server s 10.0.0.1:1 check`).health_check;
+      return { type, send, expect };
+    };
+    const ping = { send: 'PING\\x0d\\x0a', expect: '+PONG' };
+    assert.deepEqual(check('option tcp-check; tcp-check send PING\\r\\n; tcp-check expect string +PONG'), {
+      type: 'expect',
+      ...ping,
+    });
+    assert.deepEqual(check('option tcp-check; tcp-check send-binary 01ff; tcp-check expect binary 00'), {
+      type: 'expect',
+      send: '\\x01\\xff',
+      expect: '\\x00',
+    });
+    assert.deepEqual(check('option pgsql-check user a').type, 'postgres');
+    assert.deepEqual(check('option ssl-hello-chk').type, 'tls');
+  });
+});
+
+test('addresses and limits of frontends', () => {
+  assert.equal(listener('bind :443').bind, '0.0.0.0:443', 'IPv4 alone, as in HAProxy');
+  assert.equal(listener('bind :::443 v4v6').bind, '[::]:443');
+  assert.equal(listener('bind *:443,:::443 v6only').bind, '[::]:443', 'which takes IPv4 as well');
+  assert.equal(listener('bind *:443; bind :::443 v6only').allow, undefined);
+  assert.deepEqual(listener('bind :::443 v6only').allow, ['::/0']);
+  assert.deepEqual(listener('bind 10.0.0.1:5-7').bind, ['10.0.0.1:5', '10.0.0.1:6', '10.0.0.1:7']);
+  assert.equal(listener('bind unix@/run/l.sock').bind, 'unix:/run/l.sock');
+  assert.deepEqual(listener('bind :7,unix@/run/l.sock mode 600').bind, [
+    '0.0.0.0:7',
+    { path: '/run/l.sock', mode: '0600' },
+  ]);
+  assert.deepEqual(listener('bind /run/l.sock user postgres gid 70').bind, {
+    path: '/run/l.sock',
+    mode: '0755',
+    owner: 'postgres',
+    group: '70',
+  });
+  assert.deepEqual(listener('bind /run/l.sock mode 1777 group db').bind, {
+    path: '/run/l.sock',
+    mode: '0600',
+    group: 'db',
+  });
+  assert.deepEqual(listener('bind :1; maxconn 50', 'maxconn 100').limits, { connections: 50 });
+  assert.deepEqual(
+    listener('bind :1; timeout client 1m; timeout server 2m; timeout client-fin 5s').timeouts,
+    {
+      idle: '1m',
+      half_close: '5s',
+    },
+  );
+  assert.deepEqual(listener('bind :1; timeout client 1m; timeout server 2m; timeout tunnel 3h').timeouts, {
+    idle: '3h',
+  });
+  const rules = 'tcp-request connection accept if { src 10.0.0.0/8 }; tcp-request connection reject';
+  assert.deepEqual(listener(`bind :1; ${rules}`).allow, ['10.0.0.0/8']);
+  const shut = 'tcp-request connection reject if { src 10.6.0.0/255.255.0.0 }';
+  assert.deepEqual(listener(`bind :1; ${shut}`).deny, ['10.6.0.0/16']);
+});
+
+test('what is checked, and in what time', () => {
+  const check = (lines: string) => upstreamOf(lines).health_check;
+  const time = (lines: string) => check(`${lines}; server s 10.0.0.1:1 check inter 3s`).timeout;
+  assert.equal(time(''), '3s');
+  assert.equal(time('timeout connect 1s'), '3s', 'all of it in one interval');
+  assert.equal(time('timeout connect 1s; timeout check 10s'), '11s', 'connecting, then the answer');
+  assert.equal(time('timeout connect 5s; timeout check 10s'), '13s', 'connecting in one interval at most');
+  assert.equal(time('timeout check 0'), '3s');
+  // What asks over TLS where clients come without it can only be asked for a handshake.
+  for (const option of ['smtpchk', 'pgsql-check', 'redis-check', 'tcp-check; tcp-check expect string a']) {
+    assert.equal(check(`option ${option}; server s 10.0.0.1:1 check check-ssl`).type, 'tls', option);
+  }
+  assert.equal(check('option smtpchk; server s 10.0.0.1:1 check ssl verify none').type, 'expect');
+  assert.equal(check('server s 10.0.0.1:1 check check-ssl check-sni a.example').type, 'tcp');
+  const named = 'ssl ca-file ca.pem sni str(a.example) check check-sni a.example';
+  assert.equal(check(`server s 10.0.0.1:1 ${named}`).type, 'tls');
+  assert.equal(check('option mysql-check user haproxy; server s 10.0.0.1:1 check'), undefined);
+});
+
+test('checks that say which server takes writes have no others in their place', () => {
+  const told = (lines: string) => {
+    const { config, lost } = fromHaproxy(`listen b\n  bind :1\n  ${lines.split('; ').join('\n  ')}\n`);
+    return {
+      lost: lost.join('\n'),
+      refuses: config.listeners.b.routes.every((route: { deny?: true }) => route.deny),
+    };
+  };
+  const patroni = ['server s 10.0.0.1:1 check', 'server t 10.0.0.2:1 check'];
+  for (const lines of [
+    `option httpchk; ${patroni.join('; ')}`,
+    `option external-check; ${patroni.join('; ')}`,
+    patroni.map((server) => `${server} port 8008`).join('; '),
+    `default-server port 8008; ${patroni.join('; ')}`,
+  ]) {
+    const { lost, refuses } = told(lines);
+    assert.equal(refuses, true, lines);
+    assert.match(lost, /a standby would get them; clients of this backend are refused/);
+  }
+  assert.equal(told(patroni.join('; ')).refuses, false);
+  assert.equal(told('option httpchk; server s 10.0.0.1:1; server t 10.0.0.2:1').refuses, false, 'unchecked');
+});
+
+test('an explicit 0 is off', () => {
+  const timeouts = (lines: string) => listener(`bind :1; ${lines}`).timeouts;
+  assert.deepEqual(timeouts('timeout client 0; timeout server 0'), { idle: 'off' });
+  assert.deepEqual(timeouts('timeout client 0; timeout server 30s'), { idle: '30s' });
+  assert.deepEqual(timeouts('timeout client 5s; timeout tunnel 0; timeout client-fin 0'), {
+    idle: 'off',
+    half_close: 'off',
+  });
+});
+
+test('routes are called as the backends are', () => {
+  const { config } = fromHaproxy(`frontend f
+  bind :1
+  tcp-request inspect-delay 5s
+  use_backend Orders if { req.ssl_sni a.example } { src 10.0.0.0/8 }
+  use_backend Orders if { req.ssl_sni b.example }
+  default_backend rest
+backend Orders
+  server s 10.0.0.1:1
+backend rest
+  server s 10.0.0.2:1
+`);
+  configSchema.parse(config);
+  const names = config.listeners.f.routes.map(({ name }: { name?: string }) => name);
+  assert.deepEqual(names, ['Orders', 'rest', 'Orders-2', 'rest-2']);
+});
+
+test('what replaces a setting is told', () => {
+  const { notes, looks } = fromHaproxy(`global
+  log /dev/log local0
+  user haproxy
+  group haproxy
+  stats socket /run/haproxy.sock
+listen b
+  mode tcp
+  bind /run/b.sock mode 660
+  use_backend b if { req.ssl_sni a.example }
+  http-check send meth GET
+  server s 10.0.0.1:1 track x/y
+`);
+  const told = notes.filter(({ kind }) => kind === 'left_out').map(({ message }) => message);
+  assert.equal(told.length, 6);
+  assert.ok(
+    told.every((message) => message !== 'it has no meaning here'),
+    told.join('\n'),
+  );
+  assert.match(looks.join('\n'), /without tcp-request inspect-delay .* goes by chance/);
+});
+
+test('PROXY headers on unix sockets', () => {
+  const from = (bind: string) => listener(`bind ${bind} accept-proxy`).accept_proxy_protocol.from;
+  assert.deepEqual(from('/run/b.sock'), ['unix']);
+  assert.deepEqual(from('/run/b.sock,:5'), ['unix', '0.0.0.0/0', '::/0']);
+});
+
+test('what rules demand of certificates', () => {
+  const auths = (rule: string) => {
+    const { config } = fromHaproxy(`frontend f
+  bind :1 ssl crt a.pem ca-file ca.pem verify optional
+  ${rule}
+  default_backend b
+backend b
+  server s 10.0.0.1:1
+`);
+    configSchema.parse(config);
+    return config.listeners.f.routes.map(
+      ({ tls }: { tls?: { client_auth: { mode: string; allow?: object } } }) => {
+        return tls ? [tls.client_auth.mode, tls.client_auth.allow] : 'refused';
+      },
+    );
+  };
+  assert.deepEqual(auths(''), [['request', undefined]]);
+  assert.deepEqual(auths('tcp-request content reject unless { ssl_c_used }'), [['require', undefined]]);
+  assert.deepEqual(auths('tcp-request content reject if !{ ssl_c_s_dn(CN) a b } !{ ssl_c_s_dn(OU) c }'), [
+    ['require', [{ cn: 'a' }, { cn: 'b' }, { ou: 'c' }]],
+  ]);
+  // Only of some addresses: the others come first or last, as they were.
+  assert.deepEqual(auths('tcp-request content reject if { src 10.0.0.0/8 } !{ ssl_c_used }'), [
+    ['require', undefined],
+    ['request', undefined],
+  ]);
+  assert.deepEqual(
+    auths('tcp-request content reject if { ssl_c_s_dn(CN) a }'),
+    ['refused'],
+    'nobody is told apart by it',
+  );
+});
+
+test('any name, and none', () => {
+  const names = (rules: string, ssl = '') => {
+    const { config, lost } = fromHaproxy(
+      `frontend f
+  bind :1 ${ssl}
+  tcp-request inspect-delay 1s
+  ${rules}
+backend b
+  server s 10.0.0.1:1
+backend c
+  server s 10.0.0.2:1
+`,
+      { 'names.map': 'a.example b' },
+    );
+    configSchema.parse(config);
+    assert.deepEqual(lost, []);
+    return config.listeners.f.routes.map(
+      ({ sni, upstream }: { sni?: string; upstream?: string }) => `${sni}: ${upstream ?? 'refused'}`,
+    );
+  };
+  for (const found of ['req.ssl_sni', 'req_ssl_sni']) {
+    assert.deepEqual(names(`use_backend b if { ${found} -m found }`), ['*: b']);
+    assert.deepEqual(names(`use_backend b if !{ ${found} -m found }`), ['*: refused', 'undefined: b']);
+    assert.deepEqual(names(`use_backend b if { ${found} -m found }\n  default_backend c`), [
+      '*: b',
+      'undefined: c',
+    ]);
+  }
+  assert.deepEqual(
+    names(
+      'acl named req.ssl_sni -m found\n  use_backend c if named { req.ssl_sni -m end .a }\n  use_backend b if named',
+    ),
+    ['*.a: c', '*: b'],
+  );
+  const terminated = 'ssl crt a.pem';
+  assert.deepEqual(names('use_backend b if { ssl_fc_sni -m found }', terminated), ['*: b']);
+  assert.deepEqual(names('use_backend b if { ssl_fc_has_sni }', terminated), ['*: b']);
+  assert.deepEqual(names('use_backend b unless { ssl_fc_has_sni }', terminated), [
+    '*: refused',
+    'undefined: b',
+  ]);
+  // A map has a default for names only, and whoever it leads nowhere gets to the default backend at once.
+  assert.deepEqual(
+    names(
+      'use_backend %[req.ssl_sni,lower,map(names.map,none)]\n  use_backend b if TRUE\n  default_backend c',
+    ),
+    ['a.example: b', 'undefined: c'],
+  );
+  assert.deepEqual(
+    names(
+      'use_backend %[req.ssl_sni,lower,map(names.map)] if { src 10.0.0.0/8 }\n  use_backend b if TRUE\n  default_backend c',
+    ),
+    ['a.example: b', 'a.example: b', 'undefined: c', 'undefined: b'],
+  );
+  assert.deepEqual(names('use_backend %[req.ssl_sni,lower,map(names.map,c)]'), ['a.example: b', '*: c']);
+});
+
+test('quotes, comments, variables and defaults of haproxy.cfg', () => {
+  const variable = (text: string) => `$${text}`;
+  const { config, lost } = fromHaproxy(`
+defaults base
+  mode tcp
+  timeout client 7s
+defaults
+  mode http
+listen a from base # not the http one
+  bind "${variable('{HOST-127.0.0.1}')}:${variable('PORT')}"
+  server 's 1' 10.0.0.1:1 # a comment
+`);
+  assert.deepEqual(lost, []);
+  assert.equal(config.listeners.a.bind, `${variable('{HOST:-127.0.0.1}')}:${variable('{PORT}')}`);
+  assert.equal(config.listeners.a.timeouts.idle, '7s');
+});
+
+test('a map of many names takes a moment', () => {
+  const names = Array.from({ length: 5000 }, (_, index) => `t${index}.example b${index % 20}`);
+  const backends = Array.from(
+    { length: 20 },
+    (_, index) => `backend b${index}\n  server s 10.0.0.${index + 1}:1\n`,
+  );
+  const text = `frontend f\n  bind :1\n  use_backend %[req.ssl_sni,lower,map(names.map)]\n${backends.join('')}`;
+  const { config } = fromHaproxy(text, { 'names.map': names.join('\n') });
+  assert.equal(config.listeners.f.routes.length, 20);
+  assert.equal(config.listeners.f.routes[0].sni.length, 250);
+});
+
+describe('objects of APISIX', () => {
+  const route = { server_port: 9100, upstream_id: 'db' };
+  const upstream = { type: 'roundrobin', nodes: { '10.0.0.1:5432': 1 } };
+  const shapes: Readonly<Record<string, readonly (string | object)[]>> = {
+    'apisix.yaml': [
+      'stream_routes:\n  - { server_port: 9100, upstream_id: db }\nupstreams:\n  - id: db\n    nodes: { "10.0.0.1:5432": 1 }\n#END\n',
+    ],
+    'apisix.json': [{ stream_routes: [route], upstreams: [{ id: 'db', ...upstream }] }],
+    'lists of the Admin API, version 3': [
+      { total: 1, list: [{ key: '/apisix/stream_routes/1', value: route, createdIndex: 4 }] },
+      { total: 1, list: [{ key: '/apisix/upstreams/db', value: upstream }] },
+    ],
+    'lists of the Admin API, version 2': [
+      {
+        action: 'get',
+        node: {
+          dir: true,
+          key: '/apisix/stream_routes',
+          nodes: [{ key: '/apisix/stream_routes/1', value: route }],
+        },
+      },
+      { action: 'get', node: { key: '/apisix/upstreams/db', value: upstream } },
+    ],
+    'single objects': [
+      { key: '/apisix/stream_routes/1', value: route },
+      { id: 'db', ...upstream },
+    ],
+  };
+  for (const [name, texts] of Object.entries(shapes)) {
+    test(name, () => {
+      const { config, lost } = fromApisix(...texts);
+      assert.deepEqual(lost, []);
+      assert.deepEqual(config.listeners['stream-9100'].routes, [{ tls: 'off', upstream: 'upstream-db' }]);
+      assert.deepEqual(config.upstreams['upstream-db'].endpoints, ['10.0.0.1:5432']);
+    });
+  }
+
+  test('upstreams', () => {
+    const upstreamFrom = (value: object) => {
+      const { config } = fromApisix({ stream_routes: [{ id: 1, server_port: 9, upstream: value }] });
+      configSchema.parse(config);
+      return config.upstreams['route-1'];
+    };
+    const node = (port: number, keys: object) => ({ host: '10.0.0.1', port, weight: 1, ...keys });
+    assert.deepEqual(
+      upstreamFrom({ nodes: [node(1, { priority: -1 }), node(2, {}), node(3, { weight: 0 })] }),
+      {
+        endpoints: [{ address: '10.0.0.1:1', priority: 1 }, '10.0.0.1:2'],
+        retries: 1,
+      },
+    );
+    const checks = { active: { type: 'tcp', healthy: { interval: 2 }, unhealthy: { tcp_failures: 4 } } };
+    const checked = upstreamFrom({ nodes: [node(1, {})], type: 'chash', key: 'remote_addr', checks });
+    assert.deepEqual(checked.health_check, { type: 'tcp', interval: '2s', unhealthy_after: 4 });
+    assert.deepEqual(
+      [checked.all_down, checked.balance, checked.hash_on],
+      ['try_anyway', 'hash', 'client_ip'],
+    );
+    const dns = upstreamFrom({ discovery_type: 'dns', service_name: 'db.example:1' });
+    assert.deepEqual(dns.resolve, { each_address: true });
+  });
+});

@@ -1,0 +1,342 @@
+/**
+ * Proves that nothing of an imported configuration is lost in silence: for each thing that penstock does not have there is a
+ * line with its place and the reason, and where it decided who gets in, or where to, clients are refused.
+ */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { createAuthority } from '../../support/certificates.ts';
+import { fromApisix, fromHaproxy } from '../../support/imported.ts';
+
+const nodes = { '10.0.0.1:5432': 1 };
+
+/** Lines of a frontend that passes through to `one`, and what is said of them. */
+const frontendLines: readonly [line: string, told: RegExp][] = [
+  ['stick-table type ip size 1m store conn_cur', /stick-table .*: there are no tables here/],
+  ['tcp-request connection reject if { src_conn_cur gt 20 }', /taken to be false .*connections_per_ip: 20/],
+  ['tcp-request connection reject if { sc0_conn_rate ge 50 }', /rate_per_ip of the listener is the nearest/],
+  ['tcp-request content set-var(txn.a) src', /nothing here counts or marks by rules/],
+  [
+    'tcp-request content lua.check if TRUE',
+    /there is no such action here; clients that it might concern are refused/,
+  ],
+  [
+    'tcp-request content reject if { hdr(host) a }',
+    /nothing here asks for that; clients that it might concern are refused/,
+  ],
+  ['tcp-request content reject if unheard', /there is no acl "unheard"/],
+  ['tcp-request content reject if { src -f nowhere.lst }', /nowhere\.lst cannot be read/],
+  ['use_backend two if { req.ssl_sni -m sub x }', /cannot be told whether this holds: they are refused/],
+  ['use_backend nowhere', /there is no backend "nowhere" in mode tcp/],
+  ['use_backend %[var(txn.b)]', /where this leads is not known/],
+  ['rate-limit sessions 10', /limits\.rate_per_ip/],
+  ['filter compression', /filter compression: it is not known here, .* are refused/],
+  ['tcp-request frobnicate reject', /it is not known here, .* are refused/],
+  ['bind 127.0.0.1:444 interface eth0', /interface eth0: it is bound on all interfaces .*all are refused/],
+  ['bind 127.0.0.1:444 wibble', /wibble: there is no such setting here; .*all are refused/],
+  ['option wibble', /there is no such setting here/],
+  ['bind abns@name', /there are no such addresses here/],
+  // Words that every object of JavaScript knows.
+  ['bind :9 toString', /toString: there is no such setting here/],
+  ['tcp-request content constructor', /there is no such action here/],
+  ['tcp-request content reject if constructor', /there is no acl "constructor"/],
+  ['bind "abns@a\\n\\x1b[31m"', /abns@a\\u000a\\u001b\[31m: there are no such addresses here/],
+];
+
+const serverLines: readonly [line: string, told: RegExp][] = [
+  ['server s 10.0.0.1:1 __proto__', /server s: __proto__: there is no such setting here/],
+  ['option constructor\n  server s 10.0.0.1:1', /option constructor/],
+  [
+    'server s 10.0.0.1:1 send-proxy-v2 proxy-v2-options valueOf',
+    /proxy-v2-options valueOf: there is no such TLV/,
+  ],
+  ['server s 10.0.0.1:1 source 10.0.0.9', /the system chooses the address that is dialled from/],
+  ['server s 10.0.0.1:1 agent-check agent-port 5', /there are no agents here/],
+  [
+    'server s 10.0.0.1:1\n  server t 10.0.0.2:1 send-proxy',
+    /server t: its TLS or PROXY settings are not those of s/,
+  ],
+  ['server s 10.0.0.1:1 check port 99', /the endpoint itself is checked here/],
+  ['server s 10.0.0.1:1 socks4 10.0.0.9:1080', /socks4 has no counterpart; it is left out/],
+  ['server s 0.0.0.0:1', /the address that the client meant is not dialled here/],
+  ['balance url_param id\n  server s 10.0.0.1:1', /no such balancing here; round_robin takes its place/],
+  ['stick on src\n  server s 10.0.0.1:1', /there are no tables here/],
+  [
+    'option mysql-check\n  server s 10.0.0.1:1 check',
+    /shut this host out after `max_connect_errors` .*nothing is checked/,
+  ],
+  ['option ldap-check\n  server s 10.0.0.1:1 check', /there is no such check here; `type: tcp`/],
+  [
+    'option tcp-check\n  tcp-check expect rstring ^x\n  server s 10.0.0.1:1 check',
+    /sends, and expects a text or bytes/,
+  ],
+  [
+    'use-server s if TRUE\n  server s 10.0.0.1:1',
+    /endpoints are not chosen by rules; clients of this backend are refused/,
+  ],
+  ['tcp-response content reject\n  server s 10.0.0.1:1', /what servers send is not looked at here/],
+  ['server s 10.0.0.1:1 ssl verify none', /it would wrap the clients' own TLS in another/],
+  ['', /it has no server that could be carried over/],
+];
+
+describe('of HAProxy', () => {
+  for (const [line, told] of frontendLines) {
+    test(line, () => {
+      const { lost, config } = fromHaproxy(`frontend f
+  bind 127.0.0.1:443
+  tcp-request inspect-delay 1s
+  tcp-request content reject if !{ req.ssl_hello_type 1 }
+  ${line}
+  default_backend one
+backend one
+  server s 10.0.0.1:1
+backend two
+  server s 10.0.0.2:1
+`);
+      assert.match(lost.join('\n'), told);
+      assert.match(lost.join('\n'), /^haproxy\.cfg:5: not carried over: /m);
+      if (!/are refused$|are refused;/.test(lost[0] ?? '') || line.includes(' if ')) return;
+      const last = Object.values<{ routes: object[] }>(config.listeners).at(-1);
+      assert.deepEqual(last?.routes.at(-1), { deny: true });
+    });
+  }
+
+  for (const [line, told] of serverLines) {
+    test(line.split('\n').at(-1) || 'no server', () => {
+      const { lost } = fromHaproxy(`frontend f
+  bind 127.0.0.1:443
+  tcp-request content reject if !{ req.ssl_hello_type 1 }
+  default_backend one
+backend one
+  ${line}
+`);
+      assert.match(lost.join('\n'), told);
+    });
+  }
+
+  test('other sections and modes', () => {
+    const { lost, config } = fromHaproxy(`
+peers mine
+  peer a 10.0.0.1:1024
+listen web
+  mode http
+  bind :80
+  server s 10.0.0.1:80
+.if feature(OPENSSL)
+listen maybe
+  bind :81
+.endif
+listen tcp
+  mode tcp
+  bind :82
+  server s 10.0.0.1:82
+`);
+    assert.match(lost.join('\n'), /cfg:2: .*peers mine: there are no such sections/);
+    assert.match(lost.join('\n'), /cfg:4: .*listen web: it is in mode http/);
+    assert.match(lost.join('\n'), /cfg:9: .*what is between \.if and \.endif may hold or not/);
+    assert.deepEqual(Object.keys(config.listeners), ['tcp']);
+  });
+
+  test('a line between .if and .endif may turn clients away, so they are refused; whole sections there are left out', () => {
+    const routes = (text: string) => fromHaproxy(text).config.listeners.a.routes;
+    const a = 'listen a\n  bind :81\n  server s 10.0.0.1:1\n';
+    assert.deepEqual(routes(`${a}.if streq(a,b)\n  tcp-request content reject\n.endif\n`), [{ deny: true }]);
+    assert.deepEqual(routes(`defaults\n.if streq(a,b)\n  tcp-request content reject\n.endif\n${a}`), [
+      { deny: true },
+    ]);
+    const b = '.if streq(a,b)\nlisten b\n  bind :82\n';
+    assert.deepEqual(routes(`${a}${b}.endif\nlisten c\n  bind :83\n`), [
+      { name: 'a', tls: 'off', upstream: 'a' },
+    ]);
+    assert.deepEqual(routes(`${a}${b}.endif\n  tcp-request content reject\n`), [{ deny: true }]);
+    assert.deepEqual(routes(`${a}${b}.else\n  tcp-request content reject\n.endif\n`), [{ deny: true }]);
+  });
+
+  test('a word that is not known swallows none that is', async () => {
+    const { chain, key } = await (await createAuthority()).issue({ dns: ['a.example'] });
+    const { config, lost } = fromHaproxy(
+      `frontend f
+  bind :1 ssl crt-list list strict-sni
+  default_backend b
+backend b
+  server s 10.0.0.1:1 wibble ssl verify none
+`,
+      {
+        list: 'a.pem [wibble verify required ca-file ca.pem]\na.pem [verify none] b.example',
+        'a.pem': chain + key,
+      },
+    );
+    assert.equal(lost.length, 2);
+    assert.deepEqual(
+      config.listeners.f.routes.map(({ sni, deny }: { sni: string; deny?: boolean }) => [sni, deny]),
+      [['b.example', undefined]],
+    );
+    assert.equal(config.upstreams.b.tls.verify, 'none');
+  });
+
+  test('every line is accounted for: none is passed over', () => {
+    const text = `global
+  frobnicate 1
+defaults
+  mode tcp
+  twiddle
+frontend f
+  bind 127.0.0.1:443
+  wibble wobble
+  default_backend b
+backend b
+  jiggle
+  server s 10.0.0.1:1
+`;
+    const lines = fromHaproxy(text).lost.map((note) => note.split(': ').slice(0, 3).join(': '));
+    assert.deepEqual(lines, [
+      'haproxy.cfg:2: not carried over: frobnicate 1',
+      'haproxy.cfg:5: not carried over: twiddle',
+      'haproxy.cfg:7: not carried over: bind 127.0.0.1:443',
+      'haproxy.cfg:8: not carried over: wibble wobble',
+      'haproxy.cfg:11: not carried over: jiggle',
+    ]);
+  });
+});
+
+/** A stream route with this besides its upstream, and what is said. */
+const routeKeys: readonly [keys: object, told: RegExp][] = [
+  [{ plugins: { 'my-auth': {} } }, /my-auth: it may decide who gets in.*refused/],
+  [{ plugins: { 'limit-conn': { conn: 1 } } }, /limits\.connections_per_ip/],
+  [{ plugins: { syslog: {} } }, /there are no plugins here/],
+  [{ protocol: { name: 'redis' } }, /xRPC protocols are not known here/],
+  [{ service_id: 9 }, /there is no service "9"; .*refused/],
+  [{ service_id: null }, /there is no service null; .*refused/],
+  [{ upstream: undefined, upstream_id: 9 }, /there is no upstream "9"/],
+  [{ upstream: undefined, upstream_id: ['a'] }, /there is no upstream \["a"\]/],
+  [
+    { remote_addr: 'nonsense' },
+    /"nonsense" is neither an address nor a CIDR; clients of this route are refused/,
+  ],
+  [{ server_port: `$${'{{PORT}}'}` }, /server_port: it is no number here; clients of this route are refused/],
+  [
+    { plugins: { 'ip-restriction': { whitelist: ['10.0.0.999'] } } },
+    /"10\.0\.0\.999" is neither an address nor a CIDR; clients of this route are refused/,
+  ],
+  [{ snis: ['a.example', 'b.example'] }, /stream_routes\[0\]\.snis: it is not known here, .* are refused/],
+  [{ status: 0 }, /stream_routes\[0\]\.status: it is not known here, .* are refused/],
+  [{ sni: ['a.example'] }, /stream_routes\[0\]\.sni: it is no text; clients of this route are refused/],
+  [{ server_addr: ['10.0.0.1'] }, /routes do not go by the address that was reached/],
+  [{ plugins: ['ip-restriction'] }, /plugins: it may decide who gets in.*refused/],
+  [{ plugins: { 'ip-restriction': { whitelist: '10.0.0.1' } } }, /clients of this route are refused/],
+  [{ plugins: { 'ip-restriction': { blacklist: ['10.0.0.1', {}] } } }, /clients of this route are refused/],
+  [
+    { plugins: { 'ip-restriction': { whitelist: ['10.0.0.1'], _meta: { filter: [] } } } },
+    /ip-restriction\._meta\.filter: it is not known here, .* are refused/,
+  ],
+  [{ upstream: { nodes, checks: { wakeful: 1 } } }, /upstream\.checks\.wakeful: there is no such setting/],
+  [{ service_id: 4 }, /services\[0\]\.hosts: it is not known here, .* are refused/],
+  [{ server_addr: '10.0.0.0/8' }, /routes do not go by the address that was reached/],
+  [{ upstream: { nodes: {} } }, /it has no nodes; its routes refuse their clients/],
+  [{ upstream: { nodes: { 'db.example': 1 } } }, /expected host and port/],
+  [
+    { upstream: { discovery_type: 'nacos', service_name: 'db' } },
+    /discovery by nacos of "db" has no counterpart/,
+  ],
+  [{ upstream: { nodes, type: 'chash', key: 'server_port' } }, /hashing on vars server_port/],
+  [{ upstream: { nodes, retry_timeout: 5 } }, /retries have no time-out in common/],
+  [{ upstream: { nodes, checks: { active: { type: 'http' } } } }, /checks by http: tcp takes their place/],
+  [{ upstream: { nodes, checks: { active: { type: 'tcp', port: 1 }, passive: {} } } }, /passive checks/],
+  [{ upstream: { nodes, scheme: 'tls', tls: { client_cert_id: 5 } } }, /there is no ssl "5" of type client/],
+];
+
+describe('of APISIX', () => {
+  const settings = { apisix: { stream_proxy: { tcp: [9100] } } };
+
+  for (const [keys, told] of routeKeys) {
+    test(JSON.stringify(keys), () => {
+      const route = { upstream: { nodes }, ...keys };
+      const services = [{ id: 4, hosts: ['a.example'] }];
+      const { lost, config } = fromApisix({ stream_routes: [route], services }, settings);
+      assert.match(lost.join('\n'), told);
+      assert.match(lost.join('\n'), /^apisix-1:\d+: /);
+      if (/refused|refuse their|no service|no upstream "9"|address that was reached/.test(lost.join('\n'))) {
+        const refuses = config.listeners['stream-9100'].routes.every(({ deny }: { deny?: boolean }) => deny);
+        assert.equal(refuses, true);
+      }
+    });
+  }
+
+  test('of certificates', async () => {
+    const authority = await createAuthority();
+    const own = await authority.issue({ dns: ['a.example'] });
+    const ssl = (keys: object) => ({ id: 1, sni: 'a.example', cert: own.cert, key: own.key, ...keys });
+    const told = (keys: object) =>
+      fromApisix(
+        { ssls: [ssl(keys)], stream_routes: [{ upstream: { nodes } }] },
+        { apisix: { stream_proxy: { tcp: [{ addr: 9100, tls: true }] } } },
+      ).lost.join('\n');
+    assert.equal(told({}), '');
+    assert.match(told({ client: { ca: authority.cert, depth: 2 } }), /client\.depth: chains .* any length/);
+    assert.match(told({ ssl_protocols: ['TLSv1.1', 'TLSv1.2'] }), /TLSv1\.1 is not spoken here/);
+    assert.match(
+      told({ key: undefined }),
+      /ssls\[0\]\.key: it is not there: APISIX's Admin API does not tell keys; put it into a\.example\.key/,
+    );
+    assert.match(told({ key: '$secret://vault/1/key' }), /a reference to a secret/);
+    assert.match(told({ key: 'c2VjcmV0' }), /it is encrypted by APISIX/);
+    assert.match(told({ client: { ca: authority.cert, mode: 1 } }), /client\.mode: .* are refused/);
+    assert.match(told({ labels: { a: 'b' } }), /^$/);
+  });
+
+  test('every key is accounted for: none is passed over', async () => {
+    const own = await (await createAuthority()).issue({ dns: ['a.example'] });
+    const { cert, key } = own;
+    const upstream = { nodes, desc: 'a', wibble: { wobble: 1 } };
+    const objects = {
+      ssls: [{ sni: 'a.example', cert, key, create_time: 1 }],
+      stream_routes: [{ upstream_id: 1 }, { sni: 'b.example', upstream, jiggle: 1 }],
+      upstreams: [
+        { id: 1, ...upstream },
+        { id: 2, nodes },
+      ],
+      services: [{ id: 3 }],
+      routes: [{ uri: '/' }],
+      stream_rules: [{ deny: 'all' }],
+    };
+    const tcp = [
+      { addr: 9100, tls: true },
+      { addr: 9101, twiddle: 1 },
+    ];
+    const { notes, config } = fromApisix(objects, {
+      apisix: { stream_proxy: { tcp, only: true }, ssl: { fallback_sni: 'a.example' } },
+      nginx_config: { worker_processes: 1 },
+    });
+    const told = notes.map(({ kind, what }) => `${kind}: ${what}`);
+    assert.deepEqual(told.filter((note) => !note.startsWith('look')).sort(), [
+      'left_out: routes',
+      'left_out: services[0]',
+      'left_out: ssls[0].create_time',
+      'left_out: upstreams[0].desc',
+      'left_out: upstreams[1]',
+      'not_carried: apisix.ssl',
+      'not_carried: apisix.stream_proxy.only',
+      'not_carried: apisix.stream_proxy.tcp[1].twiddle',
+      'not_carried: port 9101',
+      'not_carried: stream_routes[1].jiggle',
+      'not_carried: stream_rules',
+      'not_carried: upstreams[0].wibble',
+    ]);
+    assert.deepEqual(config.listeners['stream-9101'].routes, [{ deny: true }]);
+  });
+
+  test('where it listens', () => {
+    const routes = { stream_routes: [{ server_port: 9101, upstream: { nodes } }] };
+    assert.match(
+      fromApisix(routes).looks.join('\n'),
+      /config\.yaml; assumed: on the ports of the routes \(9101\), no TLS/,
+    );
+    const { lost, config } = fromApisix(
+      { stream_routes: [{ upstream: { nodes } }] },
+      { apisix: { stream_proxy: { tcp: [{ addr: 9100, proxy_protocol: true }, 'nonsense'], udp: [9200] } } },
+    );
+    assert.match(lost.join('\n'), /only those of this machine are/);
+    assert.match(lost.join('\n'), /"nonsense" is no address with a port/);
+    assert.match(lost.join('\n'), /penstock proxies TCP only/);
+    assert.deepEqual(config.listeners['stream-9100'].accept_proxy_protocol.from, ['127.0.0.1', '::1']);
+  });
+});
