@@ -1,10 +1,10 @@
 /** Whether a connection is let in, and which endpoint it takes. */
 import type { Bench } from 'tinybench';
-import { Cancellation } from '../../src/net/abort-signal.ts';
 import { configSchema } from '../../src/config/schema/schema.ts';
+import { localQuota } from '../../src/ipc/quota.ts';
 import { createAddressLimits } from '../../src/listen/address-limits.ts';
 import { createAdmission } from '../../src/listen/admission.ts';
-import { localQuota } from '../../src/ipc/quota.ts';
+import { Cancellation } from '../../src/net/abort-signal.ts';
 import { createBalancer } from '../../src/upstream/balance.ts';
 import { startDeadline } from '../../src/upstream/deadline.ts';
 

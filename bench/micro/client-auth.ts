@@ -1,11 +1,11 @@
 /** What is read of a client's certificate, and what precedes the handshake of a PostgreSQL client. */
 import { X509Certificate } from 'node:crypto';
 import type { Bench } from 'tinybench';
-import { createCa, issue } from '../../src/tools/pki/issue.ts';
 import { readPreamble, sslRequest } from '../../src/protocols/postgres/preamble.ts';
-import { readCertificate } from '../../src/x509/certificate-names.ts';
-import { createCertificateChooser } from '../../src/tls/server/certificates.ts';
 import { compileRules } from '../../src/tls/client-auth/client-rules.ts';
+import { createCertificateChooser } from '../../src/tls/server/certificates.ts';
+import { createCa, issue } from '../../src/tools/pki/issue.ts';
+import { readCertificate } from '../../src/x509/certificate-names.ts';
 
 const ca = await createCa({ cn: 'bench CA' });
 const { cert } = await issue(ca, {

@@ -1,6 +1,5 @@
 /** `penstock check`: is this configuration right, and what does it say? */
 import { createHash, type X509Certificate } from 'node:crypto';
-import { daysLeft, nameOf } from '../config/material/describe.ts';
 import {
   ConfigError,
   type Finding,
@@ -9,6 +8,7 @@ import {
   type LoadedConfig,
   loadConfig,
 } from '../config/load.ts';
+import { daysLeft, nameOf } from '../config/material/describe.ts';
 import type { ListenerConfig, RouteConfig, UpstreamConfig } from '../config/schema/schema.ts';
 import { formatTable } from '../tools/terminal/table.ts';
 

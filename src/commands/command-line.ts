@@ -1,11 +1,11 @@
 /** The command line. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { leaveSignals } from '../process/no-inspector.ts';
+import { version } from '../process/version.ts';
 import { addImportCommand } from '../tools/import/flags.ts';
 import { addLoadFlags } from '../tools/load/flags.ts';
 import { addPkiCommand } from '../tools/pki/command.ts';
 import { addProbeFlags } from '../tools/probe/flags.ts';
-import { leaveSignals } from '../process/no-inspector.ts';
-import { version } from '../process/version.ts';
 
 const config = new Option(
   '-c, --config <file>',
@@ -65,7 +65,9 @@ program
   .addOption(config)
   .option('--json', 'print JSON')
   .option('--junit', 'print XML in the form of JUnit')
-  .action((cases, options) => finish(import('../tools/expect/command.ts').then(({ test }) => test(cases, options))));
+  .action((cases, options) =>
+    finish(import('../tools/expect/command.ts').then(({ test }) => test(cases, options))),
+  );
 
 program
   .command('demo')
@@ -111,7 +113,9 @@ program
 
 addLoadFlags(
   program.command('load').description('load a TLS or TCP endpoint, and say how it bore it'),
-).action((target, options) => finish(import('../tools/load/command.ts').then(({ load }) => load(target, options))));
+).action((target, options) =>
+  finish(import('../tools/load/command.ts').then(({ load }) => load(target, options))),
+);
 
 async function finish(code: Promise<number>): Promise<void> {
   const status = await code;

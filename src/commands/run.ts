@@ -1,11 +1,12 @@
 /** `penstock run`: serves until it is told to stop. */
-import { ConfigError, findConfigFile, formatFinding, type LoadedConfig, loadConfig } from '../config/load.ts';
+import type { LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema/schema.ts';
-import { softLimit } from '../process/descriptors.ts';
-import { type Signal, takeSignals } from '../process/no-inspector.ts';
 import { type Log, openLog } from '../observe/log.ts';
 import { type Operation, type OperationOptions, startOperation } from '../operation/operation.ts';
+import { softLimit } from '../process/descriptors.ts';
+import { type Signal, takeSignals } from '../process/no-inspector.ts';
 import { StartError } from '../supervisor/supervisor.ts';
+import { loadOrTell } from '../tools/terminal/load-or-tell.ts';
 import { describeStartFaults } from '../worker/worker.ts';
 import { listenersTable } from './check.ts';
 
@@ -93,17 +94,6 @@ export function tooFewDescriptors({ listeners }: Pick<Config, 'listeners'>, desc
 function leaveStuck(code: number): void {
   process.execve?.(process.execPath, [process.execPath, '-e', `process.exit(${code})`], {});
   process.kill(process.pid, 'SIGKILL');
-}
-
-/** Loads the configuration, or tells every fault on stderr and answers undefined. */
-export async function loadOrTell(file: string | undefined): Promise<LoadedConfig | undefined> {
-  try {
-    return await loadConfig(await findConfigFile(file));
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    for (const finding of error.findings) process.stderr.write(`${formatFinding(finding)}\n`);
-    return undefined;
-  }
 }
 
 /** Does what signals say, until one says to stop: drains on the first, ends what is left at once on a second. */

@@ -1,9 +1,9 @@
 /** A loaded configuration as plain data, so that every process serves what one process has read and checked. */
 import { X509Certificate } from 'node:crypto';
 import type { Work } from '../process/pacer.ts';
+import type { LoadedConfig } from './load.ts';
 import { type LoadedAuthority, systemAuthority } from './material/authorities.ts';
 import type { LoadedCertificate, LoadedPair } from './material/certificates.ts';
-import type { LoadedConfig } from './load.ts';
 import { type Pieces, packRoutes, unpackRoutes } from './pieces.ts';
 import type { Config } from './schema/schema.ts';
 

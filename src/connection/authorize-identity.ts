@@ -1,8 +1,9 @@
 /** A client as a check of the user's own is told of it. */
-import type { Connection } from './state.ts';
+
 import { hostNameOf } from '../route/server-name.ts';
 import { describeForAuthorize } from '../tls/client-auth/authorize.ts';
 import type { ClientIdentity } from '../tls/client-auth/client-identity.ts';
+import type { Connection } from './state.ts';
 
 /** Names are those that an authority vouches for: a pinned certificate has none. */
 export function identityOf({ record, clientCert, listener }: Connection): ClientIdentity {

@@ -3,13 +3,13 @@
  * knows. It is forwarded to the endpoints where this client has sessions, and to no others.
  */
 
-import type { Address } from '../net/address.ts';
-import { Cancellation } from '../net/abort-signal.ts';
-import type { Connection } from './state.ts';
 import { ProxyError } from '../errors.ts';
 import { createTokenBuckets } from '../listen/address-limits.ts';
-import { atEndpoint, type Caller, dialFor, type Outbound } from './outbound.ts';
+import { Cancellation } from '../net/abort-signal.ts';
+import type { Address } from '../net/address.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
+import { atEndpoint, type Caller, dialFor, type Outbound } from './outbound.ts';
+import type { Connection } from './state.ts';
 
 /** The established sessions of a listener, by client address. Its size is that of the open connections. */
 export type CancelRegistry = {

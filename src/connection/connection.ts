@@ -1,32 +1,26 @@
 /** One connection, accept to close. It reads top to bottom and fails in one place. */
 import type { Socket } from 'node:net';
-import { forwardCancel } from './cancel-request.ts';
-import { Cancellation } from '../net/abort-signal.ts';
-import {
-  type Connection,
-  clearDeadline,
-  createConnection,
-  isProbe,
-  setDeadline,
-} from './state.ts';
-import { perConnection } from '../process/descriptors.ts';
 import { type ConnectionCode, ProxyError, type Side } from '../errors.ts';
-import { turnAway } from './refusals.ts';
-import { identityOf } from './authorize-identity.ts';
+import { Cancellation } from '../net/abort-signal.ts';
+import { abort, closeWith, type Stream } from '../net/stream.ts';
 import { logClosed, logOpened, milliseconds } from '../observe/access-log.ts';
-import { dialFor } from './outbound.ts';
 import { createHelloReader } from '../peek/client-hello.ts';
 import { ja4 } from '../peek/ja4.ts';
 import { Peek } from '../peek/peek.ts';
-import { readOpening, readProxyHeader } from './opening.ts';
-import { hostNameOf } from '../route/server-name.ts';
-import type { Listener, Route } from '../worker/service.ts';
-import { Splice, type SpliceEnd } from '../splice/splice.ts';
+import { perConnection } from '../process/descriptors.ts';
 import { readPreamble } from '../protocols/postgres/preamble.ts';
-import { abort, closeWith, type Stream } from '../net/stream.ts';
+import { hostNameOf } from '../route/server-name.ts';
+import { Splice, type SpliceEnd } from '../splice/splice.ts';
 import { unannounced } from '../tls/server/terminate.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import { watchDown } from '../upstream/endpoint-state.ts';
+import { identityOf } from './authorize-identity.ts';
+import { forwardCancel } from './cancel-request.ts';
+import type { Listener, Route } from './listener.ts';
+import { readOpening, readProxyHeader } from './opening.ts';
+import { dialFor } from './outbound.ts';
+import { turnAway } from './refusals.ts';
+import { type Connection, clearDeadline, createConnection, isProbe, setDeadline } from './state.ts';
 
 type TerminateRoute = Extract<Route, { kind: 'terminate' }>;
 type Sides = { readonly client: Stream; readonly upstream: Stream };

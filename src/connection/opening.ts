@@ -1,9 +1,10 @@
 /** What comes before the ClientHello: a PROXY header, and what a protocol says before it starts TLS. */
-import type { Connection } from './state.ts';
+
 import { ProxyError } from '../errors.ts';
 import type { Peek } from '../peek/peek.ts';
-import { decodeProxyHeader } from '../proxy-protocol/decode.ts';
 import { acceptSsl, readPreamble, refuse } from '../protocols/postgres/preamble.ts';
+import { decodeProxyHeader } from '../proxy-protocol/decode.ts';
+import type { Connection } from './state.ts';
 
 /** What the client turned out to be: one with a ClientHello to read, a plain one, or a PostgreSQL CancelRequest. */
 export type Opening =

@@ -1,15 +1,14 @@
 /** The way to an upstream: an endpoint, TCP, then PROXY header, STARTTLS and TLS as the configuration has them. */
 import type { Socket } from 'node:net';
-import type { Signal } from '../net/abort-signal.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import type { ProxyProtocolOut, UpstreamConfig, UpstreamTlsConfig } from '../config/schema/schema.ts';
-import { type Connection, localAddressOf } from './state.ts';
+import type { Signal } from '../net/abort-signal.ts';
+import { createReader, type Reader } from '../net/reader.ts';
+import type { Stream } from '../net/stream.ts';
 import { milliseconds, type TlsInfo } from '../observe/access-log.ts';
 import { Peek } from '../peek/peek.ts';
-import { encodeProxyHeader } from '../proxy-protocol/encode.ts';
-import { createReader, type Reader } from '../net/reader.ts';
 import { readSslAnswer, sslRequest } from '../protocols/postgres/preamble.ts';
-import type { Stream } from '../net/stream.ts';
+import { encodeProxyHeader } from '../proxy-protocol/encode.ts';
 import type { KeyLog } from '../tls/key-log.ts';
 import { createOriginator, type Originator } from '../tls/upstream/originate.ts';
 import { type Dialled, type DialRequest, dial } from '../upstream/dial.ts';
@@ -17,6 +16,7 @@ import type { Endpoint } from '../upstream/endpoint.ts';
 import type { UpstreamState } from '../upstream/registry.ts';
 import type { Resolver } from '../upstream/resolve.ts';
 import { createUpstream, type Upstream } from '../upstream/upstream.ts';
+import { type Connection, localAddressOf } from './state.ts';
 
 /** An upstream with what it takes to speak to it. */
 export type Outbound = {

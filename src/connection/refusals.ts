@@ -1,9 +1,10 @@
 /** What a client is told when it is turned away, in the words of the protocol it speaks by then. */
-import type { Connection } from './state.ts';
+
 import { type Code, ProxyError } from '../errors.ts';
-import { errorResponse } from '../protocols/postgres/preamble.ts';
 import { abort, closeWith, type Stream, tlsAlert } from '../net/stream.ts';
+import { errorResponse } from '../protocols/postgres/preamble.ts';
 import type { SealedAlert } from '../tls/server/sealed-alert.ts';
+import type { Connection } from './state.ts';
 
 /** Ends a connection that was not established, so that the client can read why: an alert, or a PostgreSQL error. */
 export function turnAway(connection: Connection, error: unknown): void {

@@ -1,15 +1,15 @@
 /** One connection while it is served: what its steps know and share. */
 import type { Socket } from 'node:net';
-import { type Address, normalizeAddress } from '../net/address.ts';
 import { type ConnectionCode, type Phase, ProxyError } from '../errors.ts';
+import { type Address, normalizeAddress } from '../net/address.ts';
+import type { Member } from '../net/live-set.ts';
+import { abort, type Stream } from '../net/stream.ts';
 import type { AccessRecord } from '../observe/access-log.ts';
 import type { ClientHello } from '../peek/client-hello.ts';
-import type { Member } from '../net/live-set.ts';
-import type { Listener, Route } from '../worker/service.ts';
 import type { Splice } from '../splice/splice.ts';
-import { abort, type Stream } from '../net/stream.ts';
 import type { ClientCert } from '../tls/client-auth/client-auth.ts';
 import type { LastAlert } from '../tls/server/last-alert.ts';
+import type { Listener, Route } from './listener.ts';
 
 export type Connection = Member & {
   readonly raw: Socket;

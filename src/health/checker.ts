@@ -1,10 +1,10 @@
 /** Health checks: each endpoint of the upstreams that ask for it, again and again, in one process for all. */
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
-import type { Signal } from '../net/abort-signal.ts';
 import type { UpstreamConfig } from '../config/schema/schema.ts';
-import { type Descriptors, unbounded } from '../process/descriptors.ts';
 import { ProxyError, systemCode } from '../errors.ts';
+import type { Signal } from '../net/abort-signal.ts';
+import { type Descriptors, unbounded } from '../process/descriptors.ts';
 import { connect } from '../upstream/connect.ts';
 import { startDeadline, untilAborted } from '../upstream/deadline.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';

@@ -3,18 +3,18 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.ts';
 import type { UpstreamConfig, UpstreamTlsConfig } from '../config/schema/schema.ts';
-import { createDescriptors, type Descriptors } from '../process/descriptors.ts';
-import { systemCode } from '../errors.ts';
 import { askForTls, originatorFor } from '../connection/outbound.ts';
-import { Peek } from '../peek/peek.ts';
-import { localHeader } from '../proxy-protocol/encode.ts';
+import { systemCode } from '../errors.ts';
 import { closeWith } from '../net/stream.ts';
-import type { EndpointReport } from '../upstream/endpoint-state.ts';
-import { expecting, unexpected } from './expected-answer.ts';
-import { createHealthChecker, type Probe } from './checker.ts';
+import { Peek } from '../peek/peek.ts';
+import { createDescriptors, type Descriptors } from '../process/descriptors.ts';
 import { readStartupAnswer, startupMessage, terminate } from '../protocols/postgres/answer.ts';
+import { localHeader } from '../proxy-protocol/encode.ts';
+import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import { createResolver } from '../upstream/resolve.ts';
 import { createUpstream } from '../upstream/upstream.ts';
+import { createHealthChecker, type Probe } from './checker.ts';
+import { expecting, unexpected } from './expected-answer.ts';
 
 export type HealthChecks = {
   /** Checks what this configuration asks for from now on. Endpoints that it has still keep what was found of them. */

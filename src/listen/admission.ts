@@ -1,8 +1,9 @@
 /** Who may come in, and how many: address lists, and limits by listener and by client address. */
-import { blockList, inBlockList, limitKey } from '../net/address.ts';
+
 import type { ListenerConfig } from '../config/schema/schema.ts';
 import { ProxyError } from '../errors.ts';
 import type { Quota } from '../ipc/quota.ts';
+import { blockList, inBlockList, limitKey } from '../net/address.ts';
 import type { AddressLimits, AddressVerdict } from './address-limits.ts';
 
 /** The admission rules of one listener. What answers with a promise had to ask another process. */

@@ -8,8 +8,8 @@ import { type Endpoint, parseBinding, parseEndpoint } from '../config/schema/val
 import { ProxyError, systemCode } from '../errors.ts';
 import { removeStaleSocket } from '../net/socket-file.ts';
 import { type Acceptor, accept } from './acceptor.ts';
-import { holderOf } from './port-owner.ts';
 import { socketKey, takeHeld, takeInherited } from './inherited.ts';
+import { holderOf } from './port-owner.ts';
 
 export type Bound = {
   /** `127.0.0.1:5432`, with the port that the system chose if 0 was asked for, `unix:/path`, or `systemd:NAME`. */

@@ -1,7 +1,7 @@
 /** The access log: what is known of a connection, and its one line. */
 import type { Logger } from 'pino';
-import { type Address, formatAddress } from '../net/address.ts';
 import type { ConnectionCode, Phase, Side } from '../errors.ts';
+import { type Address, formatAddress } from '../net/address.ts';
 import { writeLine } from './log.ts';
 
 /** How a TLS session came out: version and cipher as OpenSSL names them. */

@@ -3,10 +3,15 @@ import { once } from 'node:events';
 import { lstat } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
-import { formatAddress } from '../net/address.ts';
 import { parseEndpoint } from '../config/schema/values.ts';
 import { ProxyError, systemCode } from '../errors.ts';
-import { type FileRights, giveRightsAsked, removeStaleSocket, type SocketRights } from '../net/socket-file.ts';
+import { formatAddress } from '../net/address.ts';
+import {
+  type FileRights,
+  giveRightsAsked,
+  removeStaleSocket,
+  type SocketRights,
+} from '../net/socket-file.ts';
 import { isLoopback, refusalOf } from './origin.ts';
 import { type Page, readPage } from './page.ts';
 import type { Status } from './status.ts';

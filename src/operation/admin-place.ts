@@ -1,7 +1,7 @@
 /** Where the admin endpoint is: at the address that the configuration has for it, which a reload may change. */
 import type { LoadedConfig } from '../config/load.ts';
-import { type Admin, type AdminSource, startAdmin } from '../observe/admin.ts';
 import type { SocketRights } from '../net/socket-file.ts';
+import { type Admin, type AdminSource, startAdmin } from '../observe/admin.ts';
 
 export type AdminPlace = {
   /** As `Admin` tells it; undefined while there is none. */

@@ -1,17 +1,18 @@
 /** A running penstock as a whole: workers, reloads, health checks, ticket keys, admin endpoint and service manager. */
-import { type AdminPlace, openAdminPlace } from './admin-place.ts';
+
 import { formatFinding, type LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema/schema.ts';
 import { createHealthChecks } from '../health/probes.ts';
 import { createMetricsHub } from '../observe/hub.ts';
 import type { Log } from '../observe/log.ts';
-import { createOverview, type Overview } from './overview.ts';
-import type { BoundAddresses } from '../worker/methods.ts';
-import { createReloader, type Reloader } from './reload.ts';
-import { createServiceManager } from './service-manager.ts';
+import { version } from '../process/version.ts';
 import { createSupervisor, type Supervisor } from '../supervisor/supervisor.ts';
 import { createTicketMasters } from '../tls/server/ticket-masters.ts';
-import { version } from '../process/version.ts';
+import type { BoundAddresses } from '../worker/methods.ts';
+import { type AdminPlace, openAdminPlace } from './admin-place.ts';
+import { createOverview, type Overview } from './overview.ts';
+import { createReloader, type Reloader } from './reload.ts';
+import { createServiceManager } from './service-manager.ts';
 
 export type Operation = {
   readonly listeners: BoundAddresses;

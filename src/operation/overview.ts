@@ -1,12 +1,13 @@
 /** What an operator sees: the metrics and status of all workers together, for the admin endpoint. */
-import { describeUpstreams, listedUpstreams } from './endpoint-overview.ts';
+
 import type { AdminSource } from '../observe/admin.ts';
 import { describeExpiries, readExpiries } from '../observe/expiry.ts';
 import type { MetricsHub } from '../observe/hub.ts';
 import type { Status, UpstreamStatus } from '../observe/status.ts';
-import type { Reloader } from './reload.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
+import { describeUpstreams, listedUpstreams } from './endpoint-overview.ts';
+import type { Reloader } from './reload.ts';
 
 export type OverviewParts = {
   readonly version: string;

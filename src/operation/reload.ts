@@ -1,11 +1,11 @@
 /** Reloads: on demand with the configuration on disk, and by themselves when a certificate, key, CA or CRL file changes. */
 import type { Logger } from 'pino';
-import type { Move } from './admin-place.ts';
 import { ConfigError, formatFinding, type LoadedConfig } from '../config/load.ts';
 import { loadAside } from '../config/load-aside.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
-import { createWatcher } from './watch.ts';
 import { describeStartFaults } from '../worker/worker.ts';
+import type { Move } from './admin-place.ts';
+import { createWatcher } from './watch.ts';
 
 export type ReloadResult = { readonly ok: boolean; readonly faults: readonly string[] };
 

@@ -1,6 +1,7 @@
 /** Reads a ClientHello, strictly: what is routed on must be what every TLS stack behind would read (RFC 8446 §4.1.2). */
-import { isAddressForName } from '../net/address.ts';
+
 import { ProxyError } from '../errors.ts';
+import { isAddressForName } from '../net/address.ts';
 
 /** What a ClientHello says. Numbers are as on the wire, in the client's order, GREASE (RFC 8701) included. */
 export type ClientHello = {

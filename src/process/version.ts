@@ -1,6 +1,8 @@
 /** The version of the package that this code is of. */
 import { readFileSync } from 'node:fs';
 
-export const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+export const { version } = JSON.parse(
+  readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+) as {
   version: string;
 };

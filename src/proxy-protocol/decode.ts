@@ -8,8 +8,8 @@
  */
 import { isIPv4, isIPv6 } from 'node:net';
 import { IPv4ProxyAddress, IPv6ProxyAddress } from 'proxy-protocol-js';
-import { type Address, normalizeAddress } from '../net/address.ts';
 import { ProxyError } from '../errors.ts';
+import { type Address, normalizeAddress } from '../net/address.ts';
 import { crc32c } from './crc32c.ts';
 
 /**

@@ -19,8 +19,8 @@ import {
   V1ProxyProtocol,
   V2ProxyProtocol,
 } from 'proxy-protocol-js';
-import { type Address, normalizeAddress } from '../net/address.ts';
 import type { ProxyProtocolOut } from '../config/schema/schema.ts';
+import { type Address, normalizeAddress } from '../net/address.ts';
 import { crc32c } from './crc32c.ts';
 
 /** What is known of a connection; what is unknown is left out of the header. */

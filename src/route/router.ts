@@ -5,8 +5,8 @@
  * `wildcard: one_label` a route's `*.example.com` is no name of `a.b.example.com` at all, which others may have.
  */
 import type { BlockList } from 'node:net';
-import { blockList, inBlockList } from '../net/address.ts';
 import type { RouteConfig } from '../config/schema/schema.ts';
+import { blockList, inBlockList } from '../net/address.ts';
 import { atOnce, type Work } from '../process/pacer.ts';
 import { isFor } from './kinds.ts';
 import { everyName, hostNameOf, isLabels, normalizeServerName, wildcardSuffix } from './server-name.ts';

@@ -1,7 +1,7 @@
 /** Copies both ways until both sides have ended: backpressure, half-close, time-outs and resets are passed on. */
 import { type ConnectionCode, type Side, systemCode } from '../errors.ts';
-import { alertIn } from '../openssl/errors.ts';
 import { abort, type Stream } from '../net/stream.ts';
+import { alertIn } from '../openssl/errors.ts';
 import { unsentBytes, whetherReset } from './tls-writes.ts';
 
 /** Payload so far, counted while it moves: `in` from the client, `out` to the client. */

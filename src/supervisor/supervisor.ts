@@ -1,24 +1,29 @@
 /** The process that users start: it reads the configuration, keeps workers serving it, and tells them what to do. */
 import { availableParallelism } from 'node:os';
 import type { Logger } from 'pino';
-import { createAddressBook } from './shared-address-limits.ts';
 import type { LoadedConfig, TicketMasters } from '../config/load.ts';
 import { packConfig } from '../config/transfer.ts';
-import { faultsIn } from './consent.ts';
 import type { Code } from '../errors.ts';
-import { type HeartbeatTimes, startHeartbeat } from './heartbeat.ts';
-import { createHeldSockets, type Reservation } from './held-sockets.ts';
-import { createLeaseOffice } from './leases.ts';
 import { takeSockets } from '../listen/inherited.ts';
 import { removeStaleSockets } from '../listen/listener.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
-import { makeRoom } from './old-workers.ts';
-import { type BoundAddresses, limitsOf, type SupervisorMethods, type WorkerSettings } from '../worker/methods.ts';
-import { createSocketKeeper } from './socket-keeper.ts';
+import { createRests } from '../upstream/ejections.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import type { EndpointView } from '../upstream/registry.ts';
-import { createRests } from '../upstream/ejections.ts';
+import {
+  type BoundAddresses,
+  limitsOf,
+  type SupervisorMethods,
+  type WorkerSettings,
+} from '../worker/methods.ts';
 import { describeStartFaults } from '../worker/worker.ts';
+import { faultsIn } from './consent.ts';
+import { type HeartbeatTimes, startHeartbeat } from './heartbeat.ts';
+import { createHeldSockets, type Reservation } from './held-sockets.ts';
+import { createLeaseOffice } from './leases.ts';
+import { makeRoom } from './old-workers.ts';
+import { createAddressBook } from './shared-address-limits.ts';
+import { createSocketKeeper } from './socket-keeper.ts';
 import { forkWorker, killWorker, type Phase, retireWorker, type WorkerHandle } from './worker-handle.ts';
 import { rightsOf } from './worker-rights.ts';
 

@@ -26,7 +26,10 @@ export type WorkerHandle = {
 
 /** Workers accept for themselves (`SCHED_NONE`): round robin through the supervisor costs half as much again. */
 function setUpCluster({ stdio }: HandOver, rights: readonly string[]): void {
-  const program = new URL(`../worker/worker-entry.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
+  const program = new URL(
+    `../worker/worker-entry.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`,
+    import.meta.url,
+  );
   cluster.schedulingPolicy = cluster.SCHED_NONE;
   cluster.setupPrimary({
     exec: program.pathname,

@@ -1,10 +1,10 @@
 /** One TCP or unix connection, raced over the addresses of a name. */
 import { type NetConnectOpts, connect as open, type Socket } from 'node:net';
-import { formatAddress } from '../net/address.ts';
-import type { Signal } from '../net/abort-signal.ts';
-import { type Descriptors, unbounded } from '../process/descriptors.ts';
 import { ProxyError, systemCode } from '../errors.ts';
+import type { Signal } from '../net/abort-signal.ts';
+import { formatAddress } from '../net/address.ts';
 import type { Reader } from '../net/reader.ts';
+import { type Descriptors, unbounded } from '../process/descriptors.ts';
 
 /** `addresses` are tried in their order, the families in turns; at least one. */
 export type Destination =

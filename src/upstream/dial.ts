@@ -1,10 +1,10 @@
 /** From an upstream to a connection that is ready for payload: attempt after attempt, each on another endpoint. */
 import type { Socket } from 'node:net';
-import type { Signal } from '../net/abort-signal.ts';
-import type { Descriptors } from '../process/descriptors.ts';
 import { ProxyError } from '../errors.ts';
+import type { Signal } from '../net/abort-signal.ts';
 import type { Reader } from '../net/reader.ts';
 import { abort } from '../net/stream.ts';
+import type { Descriptors } from '../process/descriptors.ts';
 import { connect } from './connect.ts';
 import { type Deadline, startDeadline, untilAborted } from './deadline.ts';
 import type { Endpoint, UpstreamClient } from './endpoint.ts';

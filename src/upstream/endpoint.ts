@@ -1,7 +1,7 @@
 /** Endpoints as the configuration writes them: `host:port`, `unix:/path`, or a template of the client's server name. */
 import { type BlockList, isIP } from 'node:net';
-import { formatAddress, inBlockList, normalizeAddress } from '../net/address.ts';
 import { ProxyError } from '../errors.ts';
+import { formatAddress, inBlockList, normalizeAddress } from '../net/address.ts';
 import { createEndpointState, type EndpointState } from './endpoint-state.ts';
 import { looksLikeAddress } from './resolve.ts';
 

@@ -1,6 +1,7 @@
 /** What a process knows of its upstreams for good: a new configuration finds their counts, health and queues again. */
 import type { Logger } from 'pino';
 import { localQuotas, type Quota } from '../ipc/quota.ts';
+import { createRests, type Ejection } from './ejections.ts';
 import {
   applyReport,
   createEndpointState,
@@ -9,7 +10,6 @@ import {
   eject,
   isUp,
 } from './endpoint-state.ts';
-import { createRests, type Ejection } from './ejections.ts';
 import { createSlots, type Slots } from './slots.ts';
 
 /** One upstream, by its name. */

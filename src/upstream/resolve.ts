@@ -3,9 +3,9 @@
 import { lookup as systemLookup } from 'node:dns';
 import { isIP } from 'node:net';
 import { LRUCache } from 'lru-cache';
-import { normalizeAddress } from '../net/address.ts';
-import type { Signal } from '../net/abort-signal.ts';
 import { ProxyError, systemCode } from '../errors.ts';
+import type { Signal } from '../net/abort-signal.ts';
+import { normalizeAddress } from '../net/address.ts';
 import { untilAborted } from './deadline.ts';
 import { createLookUps, type Lookup, maxWaiting } from './look-up.ts';
 

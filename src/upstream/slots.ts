@@ -1,8 +1,9 @@
 /** `limits` of an upstream: how many connections it may have, and the queue of those that wait for one to end. */
-import type { Signal } from '../net/abort-signal.ts';
+
 import type { UpstreamConfig } from '../config/schema/schema.ts';
 import { ProxyError } from '../errors.ts';
 import type { Quota } from '../ipc/quota.ts';
+import type { Signal } from '../net/abort-signal.ts';
 
 /**
  * Counts a connection in; what it resolves with counts it out, and is to be called once. Waits in the queue where there is

@@ -1,10 +1,10 @@
 /** One upstream: its endpoints, fixed or found by name or template, and the choice among them. */
 
 import { LRUCache } from 'lru-cache';
-import { blockList } from '../net/address.ts';
-import type { Signal } from '../net/abort-signal.ts';
 import type { EndpointConfig, UpstreamConfig } from '../config/schema/schema.ts';
 import { ProxyError } from '../errors.ts';
+import type { Signal } from '../net/abort-signal.ts';
+import { blockList } from '../net/address.ts';
 import { createBalancer } from './balance.ts';
 import type { Destination } from './connect.ts';
 import {

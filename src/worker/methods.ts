@@ -1,13 +1,14 @@
 /** What supervisor and workers ask of each other. Everything goes through structured clone. */
-import type { Address } from '../net/address.ts';
+
 import type { LoadedConfig, TicketMasters } from '../config/load.ts';
 import type { Config } from '../config/schema/schema.ts';
 import type { PackedConfig } from '../config/transfer.ts';
 import type { AddressVerdict } from '../listen/address-limits.ts';
+import type { Address } from '../net/address.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
+import type { Ejection } from '../upstream/ejections.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import type { EndpointView } from '../upstream/registry.ts';
-import type { Ejection } from '../upstream/ejections.ts';
 
 /** What a worker is told before anything else. */
 export type WorkerSettings = {

@@ -1,10 +1,10 @@
 /** Whether connections that are open would be let in again, now that the configuration is another (`close_on_change`). */
 import type { Logger } from 'pino';
+import { identityOf } from '../connection/authorize-identity.ts';
+import type { Listener, Route } from '../connection/listener.ts';
 import type { Connection } from '../connection/state.ts';
 import { ProxyError } from '../errors.ts';
-import { identityOf } from '../connection/authorize-identity.ts';
 import { createPacer } from '../process/pacer.ts';
-import type { Listener, Route } from './service.ts';
 import type { Authorizer } from '../tls/client-auth/authorize.ts';
 
 /** Where connections are judged anew. */

@@ -1,20 +1,22 @@
 /** What a configuration becomes in a process: the objects that connections are served with. */
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
-import type { CancelRegistry } from '../connection/cancel-request.ts';
 import type { LoadedAuthority, LoadedCertificate, LoadedConfig } from '../config/load.ts';
 import type { ListenerConfig, RouteConfig, TerminateConfig } from '../config/schema/schema.ts';
-import type { Connection } from '../connection/state.ts';
-import type { Descriptors } from '../process/descriptors.ts';
-import { type Admission, type Counts, createAdmission } from '../listen/admission.ts';
-import { createGate, type Gate } from '../listen/gate.ts';
-import type { WorkerMetrics } from '../observe/metrics.ts';
+import type { CancelRegistry } from '../connection/cancel-request.ts';
+import type { Listener, Route, RouteTable } from '../connection/listener.ts';
 import { createOutbound, type Outbound } from '../connection/outbound.ts';
-import type { Work } from '../process/pacer.ts';
-import { createPeerTrust, type PeerTrust } from '../proxy-protocol/trust.ts';
+import type { Connection } from '../connection/state.ts';
+import { type Counts, createAdmission } from '../listen/admission.ts';
+import { createGate } from '../listen/gate.ts';
 import type { Roster } from '../net/live-set.ts';
+import type { WorkerMetrics } from '../observe/metrics.ts';
+import type { Descriptors } from '../process/descriptors.ts';
+import type { Work } from '../process/pacer.ts';
+import { createUsers, type Users } from '../process/users.ts';
+import { createPeerTrust } from '../proxy-protocol/trust.ts';
 import { takesPlain, takesTls } from '../route/kinds.ts';
-import { type RouteQuery, type Router, routerOf } from '../route/router.ts';
+import { type Router, routerOf } from '../route/router.ts';
 import { type Authorizer, createAuthorizer } from '../tls/client-auth/authorize.ts';
 import { type KeyLog, openKeyLog } from '../tls/key-log.ts';
 import type { PolicyParts } from '../tls/server/policy-servers.ts';
@@ -23,57 +25,6 @@ import { holdTicketMasters, type TicketMasterSource } from '../tls/server/ticket
 import type { UpstreamRegistry } from '../upstream/registry.ts';
 import type { Resolver } from '../upstream/resolve.ts';
 import { lookUpNames } from '../upstream/warm-up.ts';
-import { createUsers, type Users } from '../process/users.ts';
-
-/** A listener's rules, ready to serve. */
-export type Listener = {
-  readonly name: string;
-  /** Without its routes: an open connection keeps its listener, and must not keep all their names. */
-  readonly config: Omit<ListenerConfig, 'routes'>;
-  readonly logger: Logger;
-  readonly accessLog: { readonly closed: boolean; readonly opened: boolean };
-  /** Who has to send a PROXY header; undefined: nobody. */
-  readonly trustsPeer: PeerTrust | undefined;
-  readonly admission: Admission;
-  readonly handshakes: Gate;
-  readonly routes: RouteTable;
-  /** Connections that are still being established. */
-  readonly entering: Users;
-  /** Which kinds of client its routes are for. With plain ones only, nothing is peeked at. */
-  readonly takesPlain: boolean;
-  readonly takesTls: boolean;
-  readonly cancels: CancelRegistry;
-  readonly descriptors: Descriptors;
-  readonly metrics: WorkerMetrics;
-  /** Connections being served, under whatever configuration they came. */
-  readonly open: Roster<Connection>;
-  /** By route and code: what was told once, with what to do about it. */
-  readonly told: Set<string>;
-};
-
-/** What a route does with its clients. */
-export type Route = { readonly label: string | number } & (
-  | { readonly kind: 'deny' }
-  | {
-      readonly kind: 'terminate';
-      readonly policy: TlsPolicy;
-      readonly authorizer: Authorizer | undefined;
-      readonly authenticates: boolean;
-      readonly outbound: Outbound;
-    }
-  | { readonly kind: 'passthrough'; readonly outbound: Outbound }
-  | { readonly kind: 'off'; readonly outbound: Outbound }
-);
-
-/** The routes of a listener, for those who are not established yet. */
-export type RouteTable = {
-  readonly find: (query: RouteQuery) => RouteFound | undefined;
-  /** Nobody asks any more. */
-  readonly clear: () => void;
-};
-
-/** `wildcardLabel` is what `*` stood for, if the name was a `*`. */
-export type RouteFound = { readonly route: Route; readonly wildcardLabel: string | undefined };
 
 export type Service = {
   readonly listeners: readonly Listener[];

@@ -1,12 +1,12 @@
 /** Serves in this process alone, without a supervisor: for the demo and for tests. */
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.ts';
-import { createDescriptors } from '../process/descriptors.ts';
 import { createHealthChecks } from '../health/probes.ts';
+import { localQuotas } from '../ipc/quota.ts';
 import { createAddressLimits, hasAddressLimits } from '../listen/address-limits.ts';
 import { type Bound, removeStaleSockets } from '../listen/listener.ts';
 import { createWorkerMetrics } from '../observe/metrics.ts';
-import { localQuotas } from '../ipc/quota.ts';
+import { createDescriptors } from '../process/descriptors.ts';
 import { createTicketMasters } from '../tls/server/ticket-masters.ts';
 import { createUpstreamRegistry } from '../upstream/registry.ts';
 import type { Resolver } from '../upstream/resolve.ts';

@@ -2,12 +2,13 @@
 import '../process/garbage-collector.ts';
 import cluster from 'node:cluster';
 import { Socket } from 'node:net';
-import { deliverAll } from '../connection/cancel-request.ts';
-import { createChannel } from '../ipc/channel.ts';
 import type { ListenerConfig } from '../config/schema/schema.ts';
 import { unpackConfig } from '../config/transfer.ts';
+import { deliverAll } from '../connection/cancel-request.ts';
 import { createRecord } from '../connection/state.ts';
-import { takeSignals } from '../process/no-inspector.ts';
+import { createChannel } from '../ipc/channel.ts';
+import { createPatience } from '../ipc/patience.ts';
+import { type LeasedQuota, leasedQuota, localQuota, type Quota } from '../ipc/quota.ts';
 import {
   type AddressLimits,
   createAddressLimits,
@@ -19,8 +20,10 @@ import { dropReceived, receiveSocket } from '../listen/listener.ts';
 import type { AccessRecord } from '../observe/access-log.ts';
 import { type Log, openLog } from '../observe/log.ts';
 import { createWorkerMetrics } from '../observe/metrics.ts';
+import { takeSignals } from '../process/no-inspector.ts';
 import { inSlices } from '../process/pacer.ts';
-import { createPatience } from '../ipc/patience.ts';
+import { holdTicketMasters } from '../tls/server/ticket-masters.ts';
+import { createUpstreamRegistry, type UpstreamRegistry } from '../upstream/registry.ts';
 import {
   type BoundAddresses,
   limitName,
@@ -28,9 +31,6 @@ import {
   type SupervisorMethods,
   type WorkerMethods,
 } from './methods.ts';
-import { type LeasedQuota, leasedQuota, localQuota, type Quota } from '../ipc/quota.ts';
-import { holdTicketMasters } from '../tls/server/ticket-masters.ts';
-import { createUpstreamRegistry, type UpstreamRegistry } from '../upstream/registry.ts';
 import { createWorker, describeStartFaults, type Prepared, type Worker } from './worker.ts';
 
 let log: Log | undefined;

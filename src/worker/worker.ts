@@ -1,24 +1,25 @@
 /** One process's part of serving: it owns the listeners and the service that connections are handed to. */
 import type { Socket as RawSocket } from 'node:net';
-import { normalizeAddress } from '../net/address.ts';
-import { type CancelRegistry, createCancelRegistry } from '../connection/cancel-request.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import type { ListenerConfig } from '../config/schema/schema.ts';
 import { covers, parseEndpoint } from '../config/schema/values.ts';
+import { type CancelRegistry, createCancelRegistry } from '../connection/cancel-request.ts';
 import { endConnection, serveConnection } from '../connection/connection.ts';
+import type { Listener } from '../connection/listener.ts';
 import type { Connection } from '../connection/state.ts';
-import { createDescriptors, type Descriptors } from '../process/descriptors.ts';
 import { ProxyError } from '../errors.ts';
+import type { Quota } from '../ipc/quota.ts';
 import type { AddressLimits } from '../listen/address-limits.ts';
 import { socketKey } from '../listen/inherited.ts';
 import { type Bound, bind } from '../listen/listener.ts';
-import { inSlices } from '../process/pacer.ts';
-import type { Quota } from '../ipc/quota.ts';
+import { normalizeAddress } from '../net/address.ts';
 import { Roster } from '../net/live-set.ts';
-import { buildService, type Listener, type Service, type Surroundings } from './service.ts';
-import { endUnwelcome } from './revalidate.ts';
+import { createDescriptors, type Descriptors } from '../process/descriptors.ts';
+import { inSlices } from '../process/pacer.ts';
 import { createUpstreamRegistry, type UpstreamRegistry } from '../upstream/registry.ts';
 import { createResolver, type Resolver } from '../upstream/resolve.ts';
+import { endUnwelcome } from './revalidate.ts';
+import { buildService, type Service, type Surroundings } from './service.ts';
 
 /** What a worker needs of the world around it: alone, or one among several. */
 export type Around = Pick<Surroundings, 'logger' | 'ticketMasters' | 'metrics'> & {

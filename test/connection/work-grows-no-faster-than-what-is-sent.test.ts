@@ -6,19 +6,19 @@
 import assert from 'node:assert/strict';
 import type { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
-import { blockList } from '../../src/net/address.ts';
 import { ProxyError } from '../../src/errors.ts';
+import { expecting } from '../../src/health/expected-answer.ts';
+import { blockList } from '../../src/net/address.ts';
 import { createHelloReader } from '../../src/peek/client-hello.ts';
 import { ja4 } from '../../src/peek/ja4.ts';
+import { readStartupAnswer } from '../../src/protocols/postgres/answer.ts';
+import { readPreamble } from '../../src/protocols/postgres/preamble.ts';
 import { decodeProxyHeader } from '../../src/proxy-protocol/decode.ts';
 import { buildRouter } from '../../src/route/router.ts';
-import { readPreamble } from '../../src/protocols/postgres/preamble.ts';
-import { printName, readCertificate } from '../../src/x509/certificate-names.ts';
 import { createClientAuth } from '../../src/tls/client-auth/client-auth.ts';
 import { upstreamFault } from '../../src/tls/upstream/verify-upstream.ts';
 import { allowedAddresses } from '../../src/upstream/endpoint.ts';
-import { expecting } from '../../src/health/expected-answer.ts';
-import { readStartupAnswer } from '../../src/protocols/postgres/answer.ts';
+import { printName, readCertificate } from '../../src/x509/certificate-names.ts';
 import { alternativeNames, certificateDer, cn, extension, nameDer, tlv } from '../support/certificate-der.ts';
 import { type Extension, helloMessage, inRecords, protocols, vector } from '../support/client-hellos.ts';
 

@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
 import { notOfThePackage } from './exceptions.ts';
@@ -25,10 +25,12 @@ type Outcome = {
 
 const work = makeWorkspace(directory);
 const bun = installBun();
-const files = readdirSync(join(work, 'test'))
+const files = readdirSync(join(work, 'test'), { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.test.js'))
-  .filter((file) => !notOfThePackage.some((name) => file.startsWith(name)))
-  .filter((file) => positionals.length === 0 || positionals.some((start) => file.startsWith(start)));
+  .filter((file) => !notOfThePackage.some((name) => basename(file).startsWith(name)))
+  .filter(
+    (file) => positionals.length === 0 || positionals.some((start) => basename(file).startsWith(start)),
+  );
 const outcomes: Outcome[] = [];
 const waiting = [...files];
 await Promise.all([runThem(), runThem()]);

@@ -7,7 +7,7 @@
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
 import { type Exception, excuse, notOfThePackage } from './exceptions.ts';
@@ -54,10 +54,12 @@ async function runTests({ program }: Runtime, cwd: string): Promise<Result[]> {
 }
 
 function testFiles(work: string): string[] {
-  return readdirSync(join(work, 'test'))
+  return readdirSync(join(work, 'test'), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.test.js'))
-    .filter((file) => !notOfThePackage.some((name) => file.startsWith(name)))
-    .filter((file) => positionals.length === 0 || positionals.some((start) => file.startsWith(start)))
+    .filter((file) => !notOfThePackage.some((name) => basename(file).startsWith(name)))
+    .filter(
+      (file) => positionals.length === 0 || positionals.some((start) => basename(file).startsWith(start)),
+    )
     .map((file) => join('test', file));
 }
 

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { blockList, inBlockList } from '../../src/net/address.ts';
 import type { RouteConfig } from '../../src/config/schema/schema.ts';
+import { blockList, inBlockList } from '../../src/net/address.ts';
 import { buildRouter, createConsidering, type RouteQuery } from '../../src/route/router.ts';
 
 const clientOf = (query: Partial<RouteQuery>): RouteQuery => ({

@@ -1,5 +1,10 @@
 /** What became of each visit, and who is to blame: only what a fault of ours explains is no loss. */
-import { createHistogram, type Histogram, percentile, record } from '../../src/tools/load/engine/histogram.ts';
+import {
+  createHistogram,
+  type Histogram,
+  percentile,
+  record,
+} from '../../src/tools/load/engine/histogram.ts';
 import type { Progress } from './conversation.ts';
 
 /** A connection, or for a cancel two, from its first SYN to its end. */

@@ -6,8 +6,8 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { stringify } from 'yaml';
-import type { HeartbeatTimes } from '../../src/supervisor/heartbeat.ts';
 import { createLogger } from '../../src/observe/log.ts';
+import type { HeartbeatTimes } from '../../src/supervisor/heartbeat.ts';
 import { createSupervisor } from '../../src/supervisor/supervisor.ts';
 import { createTicketMasters } from '../../src/tls/server/ticket-masters.ts';
 import { load } from '../support/configuration.ts';

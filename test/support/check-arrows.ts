@@ -1,136 +1,91 @@
-/** Keeps the arrows between rooms: main → commands → worker → connection → rooms → errors and types of config. */
+/**
+ * Holds the code to the table of rooms in docs/architecture.md: which room may import which, for types as for values. The table
+ * may have no circle, every folder of `src/` stands in it, and so does every import that it allows.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 
-const src = resolve(import.meta.dirname, '../../src');
+const root = resolve(import.meta.dirname, '../..');
+const src = join(root, 'src');
+/** What starts a process or is the package's face may import any room. */
+const tops = ['main.ts', 'index.ts'];
 
-/** Rooms, pure ones first. A room imports its own files, the leaves, and types of config. */
-const rooms = [
-  'proxy-protocol',
-  'route',
-  'peek',
-  'starttls',
-  'listen',
-  'tls',
-  'upstream',
-  'splice',
-  'observe',
-  'pki',
-  'load',
-  'probe',
-  'import',
-  'config',
-];
-/** Files that everything may import: they import nothing but each other. */
-const leaves = [
-  'errors.ts',
-  'address.ts',
-  'stream.ts',
-  'reader.ts',
-  'roster.ts',
-  'users.ts',
-  'pacer.ts',
-  'patience.ts',
-  'collector.ts',
-  'cancellation.ts',
-  'ciphers.ts',
-  'openssl-errors.ts',
-  'one-line.ts',
-  'or-else.ts',
-  'descriptors.ts',
-  'der.ts',
-  'revocation-list.ts',
-  'record-keys.ts',
-  'verify-errors.ts',
-  'verify-error-table.ts',
-  'quota.ts',
-  'channel.ts',
-  'socket-file.ts',
-  'version.ts',
-];
-/** From the top: a file may import files further down in this list, rooms, and leaves. */
-const layers = [
-  ['main.ts'],
-  ['command-line.ts'],
-  ['commands'],
-  ['operation.ts'],
-  ['overview.ts', 'service-manager.ts'],
-  ['reload.ts', 'service-manager.ts'],
-  ['supervisor.ts', 'admin-place.ts', 'endpoint-overview.ts'],
-  [
-    'address-book.ts',
-    'consent.ts',
-    'held-sockets.ts',
-    'heartbeat.ts',
-    'lessor.ts',
-    'old-workers.ts',
-    'socket-keeper.ts',
-    'watch.ts',
-    'worker-handle.ts',
-    'worker-rights.ts',
-  ],
-  ['worker-entry.ts'],
-  ['standalone.ts', 'worker-process.ts'],
-  ['processes.ts'],
-  ['worker.ts'],
-  ['connection.ts'],
-  // What a connection is made of; these know each other by type.
-  [
-    'preamble.ts',
-    'farewell.ts',
-    'cancel.ts',
-    'outbound.ts',
-    'health-probes.ts',
-    'connection-state.ts',
-    'service.ts',
-    'identity.ts',
-    'still-welcome.ts',
-  ],
-];
+type Import = { readonly from: string; readonly to: string };
 
-type Import = { readonly from: string; readonly to: string; readonly typeOnly: boolean };
-
-const faults = sourceFiles(src).flatMap((file) => importsOf(file).flatMap(faultOf));
-for (const fault of faults) process.stderr.write(`${fault}\n`);
+const allowed = readTable(readFileSync(join(root, 'docs/architecture.md'), 'utf8'));
+const imports = sourceFiles().flatMap(importsOf);
+const faults = [...circlesOf(allowed), ...imports.flatMap(faultOf), ...unused(), ...unknownRooms()];
+for (const fault of new Set(faults)) process.stderr.write(`${fault}\n`);
 process.exitCode = faults.length === 0 ? 0 : 1;
 
-function faultOf({ from, to, typeOnly }: Import): string[] {
-  const [fromRoom, toRoom] = [roomOf(from), roomOf(to)];
-  if (leaves.includes(to) || from === 'index.ts' || to === 'guard.ts') return [];
-  if (leaves.includes(from)) return [`src/${from} is a leaf and must not import src/${to}`];
-  if (fromRoom !== undefined && rooms.includes(fromRoom)) {
-    if (toRoom === fromRoom) return [];
-    // Types and the schema's parsers of addresses are for all.
-    if (toRoom === 'config' && (typeOnly || to === 'config/values.ts')) return [];
-    return [`src/${from} (room ${fromRoom}) must not import src/${to}`];
-  }
-  if (toRoom !== undefined && rooms.includes(toRoom)) return [];
-  const [fromLayer, toLayer] = [layerOf(from), layerOf(to)];
-  if (fromLayer === -1) return [`src/${from} is in no layer of test/support/check-arrows.ts`];
-  return toLayer >= fromLayer || typeOnly ? [] : [`src/${from} must not import src/${to}: that is upwards`];
+/** Rows such as "| `tls` | its one job | `config` `net` |" below the heading "Rooms". */
+function readTable(page: string): Map<string, readonly string[]> {
+  const section = page.split('\n## Rooms\n')[1]?.split('\n## ')[0] ?? '';
+  const rows = section.matchAll(/^\| `([\w./-]+)` \|[^|]*\|([^|]*)\|$/gm);
+  return new Map([...rows].map(([, room = '', list = '']) => [room, namesIn(list)]));
 }
 
-function roomOf(file: string): string | undefined {
-  return file.includes('/') ? file.slice(0, file.indexOf('/')) : undefined;
+function namesIn(list: string): string[] {
+  return [...list.matchAll(/`([\w./-]+)`/g)].map(([, name = '']) => name);
 }
 
-function layerOf(file: string): number {
-  return layers.findIndex((layer) => layer.includes(roomOf(file) ?? file));
+function faultOf({ from, to }: Import): string[] {
+  const [room, other] = [roomOf(from), roomOf(to)];
+  if (room === other || tops.includes(room)) return [];
+  return allowed.get(room)?.includes(other)
+    ? []
+    : [`src/${from} imports src/${to}, but docs/architecture.md does not let ${room} import ${other}`];
 }
 
-function sourceFiles(directory: string): string[] {
-  return readdirSync(directory, { recursive: true, encoding: 'utf8' })
+/** Each tool is a room of its own; a folder within another room is part of it. */
+function roomOf(file: string): string {
+  const parts = file.split('/');
+  return parts.slice(0, parts[0] === 'tools' ? 2 : 1).join('/');
+}
+
+function circlesOf(table: ReadonlyMap<string, readonly string[]>): string[] {
+  const done = new Set<string>();
+  const walk = (room: string, way: readonly string[]): string[] => {
+    if (way.includes(room)) return [`a circle in docs/architecture.md: ${[...way, room].join(' → ')}`];
+    if (done.has(room)) return [];
+    const found = (table.get(room) ?? []).flatMap((next) => walk(next, [...way, room]));
+    done.add(room);
+    return found;
+  };
+  return [...table.keys()].flatMap((room) => walk(room, []));
+}
+
+function unused(): string[] {
+  const used = new Set(imports.map(({ from, to }) => `${roomOf(from)} ${roomOf(to)}`));
+  return [...allowed].flatMap(([room, others]) =>
+    others
+      .filter((other) => !used.has(`${room} ${other}`))
+      .map((other) => `docs/architecture.md lets ${room} import ${other}, which it does not`),
+  );
+}
+
+function unknownRooms(): string[] {
+  const rooms = new Set(sourceFiles().map((file) => roomOf(relative(src, file))));
+  const missing = [...rooms].filter((room) => !tops.includes(room) && !allowed.has(room));
+  const gone = [...allowed.keys()].filter((room) => !rooms.has(room));
+  return [
+    ...missing.map((room) => `src/${room} is not in the table of docs/architecture.md`),
+    ...gone.map((room) => `docs/architecture.md has a room ${room}, which is not there`),
+  ];
+}
+
+function sourceFiles(): string[] {
+  return readdirSync(src, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts'))
-    .map((file) => join(directory, file));
+    .map((file) => join(src, file));
 }
 
 function importsOf(file: string): Import[] {
   const text = readFileSync(file, 'utf8');
   const pattern =
-    /(?:^|\n)\s*(import|export)\s+(type\s)?[^;]*?from\s+'(\.[^']+)'|import\('(\.[^']+)'\)|\nimport '(\.[^']+)'/g;
+    /(?:^|\n)\s*(?:import|export)\s+(?:type\s)?[^;]*?from\s+'(\.[^']+)'|import\('(\.[^']+)'\)|\nimport '(\.[^']+)'/g;
   return [...text.matchAll(pattern)].map((match) => ({
     from: relative(src, file),
-    to: relative(src, resolve(dirname(file), match[3] ?? match[4] ?? match[5] ?? '')),
-    typeOnly: match[2] !== undefined,
+    to: relative(src, resolve(dirname(file), match[1] ?? match[2] ?? match[3] ?? '')),
   }));
 }

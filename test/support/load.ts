@@ -4,12 +4,12 @@ import { once } from 'node:events';
 import { text as readAll } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
 import { Command } from 'commander';
+import { type Figures, figuresOf } from '../../src/tools/load/engine/figures.ts';
+import { hintsOf } from '../../src/tools/load/engine/hints.ts';
 import { addLoadFlags, type LoadFlags } from '../../src/tools/load/flags.ts';
 import { makePlans } from '../../src/tools/load/plans.ts';
 import { createGenerator } from '../../src/tools/load/processes.ts';
 import { resolveTarget } from '../../src/tools/load/target.ts';
-import { type Figures, figuresOf } from '../../src/tools/load/engine/figures.ts';
-import { hintsOf } from '../../src/tools/load/engine/hints.ts';
 import { penstockMain } from './penstock.ts';
 
 export type Loaded = Figures & { readonly notes: readonly string[]; readonly hints: readonly string[] };

@@ -2,9 +2,9 @@
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { describeFindings, type ProbeDescription } from '../../src/tools/probe/describe.ts';
+import { survey } from '../../src/tools/probe/engine/survey.ts';
 import type { ProbeFlags } from '../../src/tools/probe/flags.ts';
 import { questionsFor } from '../../src/tools/probe/questions.ts';
-import { survey } from '../../src/tools/probe/engine/survey.ts';
 import { temporaryDirectory, writeFiles } from './certificates.ts';
 
 /** Rejects with the Failure or UsageError that the command would tell of. */

@@ -9,7 +9,11 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { ProxyError } from '../../src/errors.ts';
-import { type Authorizer, type AuthorizerOptions, createAuthorizer } from '../../src/tls/client-auth/authorize.ts';
+import {
+  type Authorizer,
+  type AuthorizerOptions,
+  createAuthorizer,
+} from '../../src/tls/client-auth/authorize.ts';
 import type { ClientIdentity } from '../../src/tls/client-auth/client-identity.ts';
 import { temporaryDirectory } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';

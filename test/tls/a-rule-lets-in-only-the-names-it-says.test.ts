@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { ClientRule } from '../../src/config/schema/schema.ts';
-import { readCertificate } from '../../src/x509/certificate-names.ts';
 import { compileRules } from '../../src/tls/client-auth/client-rules.ts';
+import { readCertificate } from '../../src/x509/certificate-names.ts';
 import { alternativeNames, certificateDer, cn, ou } from '../support/certificate-der.ts';
 
 type Names = { uri?: string[]; dns?: string[]; email?: string[]; cn?: string[]; ou?: string[] };

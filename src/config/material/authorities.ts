@@ -2,12 +2,12 @@
 import { X509Certificate } from 'node:crypto';
 import tls from 'node:tls';
 import { type RevocationList, readRevocationList } from '../../x509/revocation-list.ts';
+import type { Path, Report } from '../finding.ts';
+import { type Files, pemBlocks, pemText } from '../read/files.ts';
+import type { Config } from '../schema/schema.ts';
 import { readSubject } from './der.ts';
 import { describeDates, nameOf, reasonOf, warnOfDates } from './describe.ts';
-import { type Files, pemBlocks, pemText } from '../read/files.ts';
-import type { Path, Report } from '../finding.ts';
 import { foreignFormat } from './foreign-formats.ts';
-import type { Config } from '../schema/schema.ts';
 
 export type LoadedAuthority = {
   readonly name: string;

@@ -1,9 +1,9 @@
 /** Whether clients can take the list of CAs that they are told. */
 import tls from 'node:tls';
-import type { LoadedAuthority } from './authorities.ts';
-import { readSubject } from './der.ts';
 import type { Path, Report } from '../finding.ts';
 import type { ClientAuthConfig, Config } from '../schema/schema.ts';
+import type { LoadedAuthority } from './authorities.ts';
+import { readSubject } from './der.ts';
 
 /** An extension is at most this long, and OpenSSL then fails every handshake (alert internal_error). */
 const maxBytes = 65_535;

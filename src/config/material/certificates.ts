@@ -2,12 +2,12 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { cipherOptions } from '../../openssl/ciphers.ts';
-import { describeDates, nameOf, reasonOf, warnOfDates } from './describe.ts';
-import { type Files, isReadableByOthers, pemBlocks, pemText } from '../read/files.ts';
 import type { Path, Report } from '../finding.ts';
+import { type Files, isReadableByOthers, pemBlocks, pemText } from '../read/files.ts';
+import type { Config } from '../schema/schema.ts';
+import { describeDates, nameOf, reasonOf, warnOfDates } from './describe.ts';
 import { foreignFormat } from './foreign-formats.ts';
 import { readStaple, type Staple } from './ocsp.ts';
-import type { Config } from '../schema/schema.ts';
 
 /** A certificate and its key as `tls` takes them. */
 export type LoadedPair = {

@@ -1,9 +1,9 @@
 /** What the files of unix sockets are to be, in numbers. */
 import type { SocketRights } from '../../net/socket-file.ts';
-import { numberOf } from './accounts.ts';
 import type { Path, Report } from '../finding.ts';
 import type { Config } from '../schema/schema.ts';
 import type { SocketFile } from '../schema/socket-schema.ts';
+import { numberOf } from './accounts.ts';
 
 /** By address: `unix:/path`. */
 export async function loadSocketRights(config: Config, report: Report): Promise<Map<string, SocketRights>> {

@@ -1,7 +1,7 @@
 /** The secrets that session tickets are made with, where several machines share them. */
 import { basename, join } from 'node:path';
-import { type Files, isReadableByOthers } from '../read/files.ts';
 import type { Path, Report } from '../finding.ts';
+import { type Files, isReadableByOthers } from '../read/files.ts';
 import type { Config } from '../schema/schema.ts';
 
 /**

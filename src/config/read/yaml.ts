@@ -12,8 +12,8 @@ import {
   type Scalar,
   visit,
 } from 'yaml';
-import { cover, substitute, uncover } from './environment.ts';
 import type { Path } from '../finding.ts';
+import { cover, substitute, uncover } from './environment.ts';
 import { parseJsonObject } from './json.ts';
 
 /** A place in the file, and the steps to it that are really written there. */

@@ -1,7 +1,7 @@
 /** Whether certificates are good for what they are used for. */
 import type { X509Certificate } from 'node:crypto';
-import type { LoadedCertificate } from '../material/certificates.ts';
 import type { Path, Report } from '../finding.ts';
+import type { LoadedCertificate } from '../material/certificates.ts';
 import type { Config, RouteConfig } from '../schema/schema.ts';
 
 /** Warns of certificates that fit none of their route's names, of names without one, and of the wrong purpose. */

@@ -4,8 +4,8 @@
  */
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import type { Descriptors } from '../../process/descriptors.ts';
 import { type ConnectionCode, ProxyError } from '../../errors.ts';
+import type { Descriptors } from '../../process/descriptors.ts';
 import { orElse } from '../../process/or-else.ts';
 import type { Answer, FromThread, ThreadData, ToThread } from './authorize-thread.ts';
 import type { ClientCert } from './client-auth.ts';

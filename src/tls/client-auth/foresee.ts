@@ -1,8 +1,8 @@
 /** Client authentication foretold: what a client's certificates will be answered, judged without their handshake. */
 import type { X509Certificate } from 'node:crypto';
 import type { ClientAuthConfig } from '../../config/schema/schema.ts';
-import { readRevocationList } from '../../x509/revocation-list.ts';
 import { type CertificateNames, readCertificate } from '../../x509/certificate-names.ts';
+import { readRevocationList } from '../../x509/revocation-list.ts';
 import { createClientAuth, type Verdict } from './client-auth.ts';
 import { type Authority, createIssuers } from './issuers.ts';
 

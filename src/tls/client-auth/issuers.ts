@@ -4,8 +4,8 @@
  */
 import type { X509Certificate } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { readRevocationList, serialKey } from '../../x509/revocation-list.ts';
 import { type CertificateNames, readCertificate } from '../../x509/certificate-names.ts';
+import { readRevocationList, serialKey } from '../../x509/revocation-list.ts';
 
 /** CA certificates, and revocation lists as PEM, one list a string; both as read from the files of an authority. */
 export type Authority = {

@@ -1,7 +1,7 @@
 /** Which of a certificate's pairs a client is shown, known before OpenSSL decides. */
 import type { X509Certificate } from 'node:crypto';
-import { versionsOf } from '../../openssl/ciphers.ts';
 import type { TerminateConfig } from '../../config/schema/schema.ts';
+import { versionsOf } from '../../openssl/ciphers.ts';
 
 /** What of a ClientHello decides it; numbers as on the wire. */
 export type KeyOffer = {

@@ -3,15 +3,15 @@ import { executionAsyncResource } from 'node:async_hooks';
 import { constants } from 'node:crypto';
 import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
 import { LRUCache } from 'lru-cache';
-import { cipherOptions, defaultGroups, groupsForClientKeys } from '../../openssl/ciphers.ts';
 import type { LoadedAuthority, LoadedCertificate, LoadedPair, Staple } from '../../config/load.ts';
 import type { TerminateConfig } from '../../config/schema/schema.ts';
+import { cipherOptions, defaultGroups, groupsForClientKeys } from '../../openssl/ciphers.ts';
 import type { KeyLog } from '../key-log.ts';
+import { trustingByDefault } from '../unnamed-authority.ts';
 import { createPairChooser, createVersionForesight, type KeyOffer } from './pair-choice.ts';
 import { answerTickets } from './ticket-answers.ts';
 import type { TicketMasterSource } from './ticket-masters.ts';
 import { createServersByTicket, policyDigest, type SessionJudge, type TicketServer } from './tickets.ts';
-import { trustingByDefault } from '../unnamed-authority.ts';
 
 export type PolicyParts = {
   readonly config: TerminateConfig;

@@ -5,7 +5,6 @@ import type { Server, TLSSocket } from 'node:tls';
 import type { LoadedCertificate } from '../../config/load.ts';
 import { type ConnectionCode, ProxyError, systemCode } from '../../errors.ts';
 import { closeWith } from '../../net/stream.ts';
-import { createCertificateChooser } from './certificates.ts';
 import { chainErrorOf } from '../chain-error.ts';
 import {
   type ClientAuth,
@@ -14,9 +13,10 @@ import {
   type PeerFacts,
   type Verdict,
 } from '../client-auth/client-auth.ts';
+import { closeSoftly } from '../soft-close.ts';
+import { createCertificateChooser } from './certificates.ts';
 import { createLastAlert, isServerSecret, type LastAlert } from './last-alert.ts';
 import { createPolicyServers, type Offer, type PolicyParts } from './policy-servers.ts';
-import { closeSoftly } from '../soft-close.ts';
 import type { TicketSession } from './ticket-session.ts';
 
 /** What the peeked ClientHello said; the handshake has to agree with it. */

@@ -9,13 +9,13 @@ import {
   type TLSSocket,
 } from 'node:tls';
 import { LRUCache } from 'lru-cache';
-import type { Signal } from '../../net/abort-signal.ts';
-import { cipherOptions } from '../../openssl/ciphers.ts';
 import type { UpstreamTlsConfig } from '../../config/schema/schema.ts';
+import type { Signal } from '../../net/abort-signal.ts';
 import { abort } from '../../net/stream.ts';
+import { cipherOptions } from '../../openssl/ciphers.ts';
 import { chainErrorOf } from '../chain-error.ts';
-import { handshakeError } from './handshake-error.ts';
 import type { KeyLog } from '../key-log.ts';
+import { handshakeError } from './handshake-error.ts';
 import { createRefusal } from './refuse-upstream.ts';
 import { serverNameFor } from './upstream-name.ts';
 import { type UpstreamPeer, upstreamFault } from './verify-upstream.ts';

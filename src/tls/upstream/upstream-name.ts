@@ -1,7 +1,8 @@
 /** By what name an upstream is called in a handshake. */
-import { normalizeAddress } from '../../net/address.ts';
+
 import type { UpstreamTlsConfig } from '../../config/schema/schema.ts';
 import { ProxyError } from '../../errors.ts';
+import { normalizeAddress } from '../../net/address.ts';
 
 /**
  * The name that is sent and verified, or the address that is only verified; undefined where neither is needed. `setting` is

@@ -1,6 +1,7 @@
 /** Where in what a client says its ClientHello is: first, or behind a PROXY header or a STARTTLS of any protocol. */
-import type { Address } from '../../net/address.ts';
+
 import { ProxyError } from '../../errors.ts';
+import type { Address } from '../../net/address.ts';
 import { createHelloReader, maxHelloBytes, type ReadHello } from '../../peek/client-hello.ts';
 import { decodeProxyHeader } from '../../proxy-protocol/decode.ts';
 

@@ -1,6 +1,7 @@
 /** ClientHellos in a file or a pipe: one by itself, or all those of a capture. */
-import { formatAddress } from '../../net/address.ts';
+
 import { ProxyError } from '../../errors.ts';
+import { formatAddress } from '../../net/address.ts';
 import { readInput, recognizeBytes } from './bytes.ts';
 import { createCaptureReader, isCapture } from './capture.ts';
 import { type FoundHello, findHello, whyNoHello } from './find.ts';

@@ -1,6 +1,7 @@
 /** The first bytes that each TCP client of a capture sent, put together, and the ClientHello among them. */
-import { formatAddress } from '../../net/address.ts';
+
 import { ProxyError } from '../../errors.ts';
+import { formatAddress } from '../../net/address.ts';
 import type { Frame } from './capture.ts';
 import { type FoundHello, findHello, hasHello, maxSought, whyNoHello } from './find.ts';
 import { readSegment, type Segment } from './segments.ts';

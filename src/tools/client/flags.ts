@@ -2,10 +2,11 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { isAddressForName, normalizeAddress } from '../../net/address.ts';
 import { pemBlocks } from '../../config/read/files.ts';
 import { systemCode } from '../../errors.ts';
+import { isAddressForName, normalizeAddress } from '../../net/address.ts';
 import { normalizeServerName } from '../../route/server-name.ts';
+import { UsageError } from '../terminal/usage.ts';
 import { type AssumedClient, anyClient, tlsVersions } from './assumed-client.ts';
 
 /** As commander has them. */
@@ -26,9 +27,6 @@ export type ClientFlags = {
   /** It speaks no TLS. */
   readonly plain?: boolean;
 };
-
-/** Bad usage: what is wrong with the flags. */
-export class UsageError extends Error {}
 
 /** What a ClientHello tells. */
 const heard = ['sni', 'alpn', 'ja4', 'tls'] as const;

@@ -1,7 +1,7 @@
 /** Listeners by the names that people give. */
 import type { LoadedConfig } from '../../config/load.ts';
 import { suggest } from '../../config/rules/near-miss.ts';
-import { UsageError } from './flags.ts';
+import { UsageError } from '../terminal/usage.ts';
 
 /** The name, if there is such a listener. Throws a UsageError that says which ones there are. */
 export function knownListener({ config: { listeners } }: LoadedConfig, name: string | undefined): string {

@@ -3,14 +3,15 @@ import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { ConfigError, type Finding, formatPath, type Path } from '../../config/finding.ts';
-import { explainIssues } from '../../config/schema/issues.ts';
 import type { LoadedConfig } from '../../config/load.ts';
-import { suggest } from '../../config/rules/near-miss.ts';
 import { type ParsedYaml, type Place, parseYaml } from '../../config/read/yaml.ts';
+import { suggest } from '../../config/rules/near-miss.ts';
+import { explainIssues } from '../../config/schema/issues.ts';
 import { systemCode } from '../../errors.ts';
-import { type AssumedClient, anyClient, clientOf, tlsVersions } from '../client/assumed-client.ts';
-import { readCertificates, UsageError } from '../client/flags.ts';
 import { readHellos } from '../captures/input.ts';
+import { type AssumedClient, anyClient, clientOf, tlsVersions } from '../client/assumed-client.ts';
+import { readCertificates } from '../client/flags.ts';
+import { UsageError } from '../terminal/usage.ts';
 import { type CaseClient, casesSchema, type Expectation } from './schema.ts';
 
 /** `place` is where a value of the case stands: a key of `expect`, or the case itself. */

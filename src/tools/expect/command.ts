@@ -1,7 +1,7 @@
 /** `penstock test`: whether a configuration does with its clients what a file of expectations says. */
 import { ConfigError, formatFinding } from '../../config/load.ts';
 import { createExplainer } from '../explain/explanation.ts';
-import { loadOrTell } from '../../commands/run.ts';
+import { loadOrTell } from '../terminal/load-or-tell.ts';
 import { type Cases, loadCases } from './cases.ts';
 import { judge, type Outcome } from './outcome.ts';
 import { formatReport, jsonReport, junitReport, type Report, untestedRoutes } from './report.ts';

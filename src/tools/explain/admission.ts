@@ -1,9 +1,10 @@
 /** Whether a client is let in, and whom a PROXY header is believed of. */
-import { blockList, inBlockList } from '../../net/address.ts';
+
 import type { ListenerConfig } from '../../config/schema/schema.ts';
-import { createAdmission } from '../../listen/admission.ts';
-import { createPeerTrust } from '../../proxy-protocol/trust.ts';
 import { localQuota } from '../../ipc/quota.ts';
+import { createAdmission } from '../../listen/admission.ts';
+import { blockList, inBlockList } from '../../net/address.ts';
+import { createPeerTrust } from '../../proxy-protocol/trust.ts';
 
 /** `admitted` is null if it depends on an address that nobody said. */
 export type Admission = { readonly admitted: boolean | null; readonly why: string };

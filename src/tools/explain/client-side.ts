@@ -1,8 +1,8 @@
 /** What a client sees of a route that terminates TLS, and what is demanded of it. */
 import type { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
-import { daysLeft, nameOf } from '../../config/material/describe.ts';
 import type { LoadedAuthority, LoadedCertificate, LoadedConfig, LoadedPair } from '../../config/load.ts';
+import { daysLeft, nameOf } from '../../config/material/describe.ts';
 import type { ClientAuthConfig, TerminateConfig } from '../../config/schema/schema.ts';
 import { ProxyError } from '../../errors.ts';
 import { createCertificateChooser } from '../../tls/server/certificates.ts';

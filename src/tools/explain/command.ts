@@ -4,14 +4,15 @@ import { text as readText } from 'node:stream/consumers';
 import type { LoadedConfig } from '../../config/load.ts';
 import { type Binding, parseBinding } from '../../config/schema/values.ts';
 import { ProxyError, systemCode } from '../../errors.ts';
+import { hostOf, type Origin, readHellos } from '../captures/input.ts';
 import { type AssumedClient, clientOf } from '../client/assumed-client.ts';
-import { createExplainer } from './explanation.ts';
-import { type ClientFlags, clientOfFlags, overridesOf, UsageError } from '../client/flags.ts';
+import { type ClientFlags, clientOfFlags, overridesOf } from '../client/flags.ts';
 import { knownListener } from '../client/listener.ts';
+import { loadOrTell } from '../terminal/load-or-tell.ts';
+import { UsageError } from '../terminal/usage.ts';
+import { createExplainer } from './explanation.ts';
 import { agrees, type Logged, readLogLines } from './log-line.ts';
 import { formatExplanation } from './text.ts';
-import { hostOf, type Origin, readHellos } from '../captures/input.ts';
-import { loadOrTell } from '../../commands/run.ts';
 
 export type ExplainOptions = ClientFlags & {
   readonly config?: string;

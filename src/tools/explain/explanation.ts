@@ -12,8 +12,8 @@ import {
   type Router,
   type Verdict,
 } from '../../route/router.ts';
-import { type Admission, admitAddress, trustPeer } from './admission.ts';
 import type { AssumedClient } from '../client/assumed-client.ts';
+import { type Admission, admitAddress, trustPeer } from './admission.ts';
 import { type ClientSide, createClientSides } from './client-side.ts';
 import { type DescribedClient, describeClient } from './describe-client.ts';
 import { labelOf, whyNotTaken } from './reasons.ts';

@@ -1,9 +1,9 @@
 /** A client as a line of the access log tells of it, and what the line says became of it. */
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { normalizeAddress } from '../../net/address.ts';
 import type { ListenerConfig } from '../../config/schema/schema.ts';
 import { type ConnectionCode, connectionCodes, type Phase, phases } from '../../errors.ts';
+import { normalizeAddress } from '../../net/address.ts';
 import { type AssumedClient, anyClient, type Gone, tlsVersions, upTo } from '../client/assumed-client.ts';
 import type { Explanation } from './explanation.ts';
 

@@ -1,8 +1,8 @@
 /** Why a route is not taken, in words. */
 import type { RouteConfig } from '../../config/schema/schema.ts';
 import type { Failure } from '../../route/router.ts';
-import { some } from '../terminal/text.ts';
 import type { AssumedClient } from '../client/assumed-client.ts';
+import { some } from '../terminal/text.ts';
 import type { DescribedClient } from './describe-client.ts';
 import type { ExplainedRoute } from './explanation.ts';
 

@@ -2,9 +2,9 @@
 import type { Socket } from 'node:net';
 import { duplexPair } from 'node:stream';
 import { ProxyError } from '../../errors.ts';
+import { named } from '../../openssl/registries.ts';
 import type { ReadHello } from '../../peek/client-hello.ts';
 import type { TlsPolicy } from '../../tls/server/terminate.ts';
-import { named } from '../../openssl/registries.ts';
 import { recordsOf } from './stand-in.ts';
 
 /** What server and client would agree on: `1.3`, and the suite by OpenSSL's name. */

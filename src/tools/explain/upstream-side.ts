@@ -1,7 +1,7 @@
 /** Where a client's bytes go, and what is seen of us there. */
 import { isIP } from 'node:net';
-import { nameOf } from '../../config/material/describe.ts';
 import type { LoadedConfig } from '../../config/load.ts';
+import { nameOf } from '../../config/material/describe.ts';
 import type {
   EndpointConfig,
   ProxyProtocolOut,

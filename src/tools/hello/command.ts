@@ -1,16 +1,16 @@
 /** `penstock hello`: what a ClientHello says, from a file, from standard input, or from whoever connects. */
 import { createReadStream, existsSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
-import { formatAddress } from '../../net/address.ts';
 import { type Endpoint, parseEndpoint } from '../../config/schema/values.ts';
 import { ProxyError, systemCode } from '../../errors.ts';
-import { UsageError } from '../client/flags.ts';
-import { knownListener } from '../client/listener.ts';
-import { describeHello, formatHello } from './describe.ts';
+import { formatAddress } from '../../net/address.ts';
 import { type Heard, readHellos } from '../captures/input.ts';
+import { knownListener } from '../client/listener.ts';
+import { loadOrTell } from '../terminal/load-or-tell.ts';
+import { UsageError } from '../terminal/usage.ts';
+import { describeHello, formatHello } from './describe.ts';
 import { listenForHellos } from './listen.ts';
 import { createRouteTables, type RouteTables } from './route-tables.ts';
-import { loadOrTell } from '../../commands/run.ts';
 
 export type HelloOptions = {
   /** Say also what the routes of this configuration make of each. */

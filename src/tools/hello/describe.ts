@@ -1,9 +1,10 @@
 /** A ClientHello in words. */
+
+import { grease, isGrease, type Named, named } from '../../openssl/registries.ts';
 import type { ReadHello } from '../../peek/client-hello.ts';
 import { ja4 } from '../../peek/ja4.ts';
-import { harmless, section } from '../terminal/text.ts';
 import type { Origin } from '../captures/input.ts';
-import { grease, isGrease, type Named, named } from '../../openssl/registries.ts';
+import { harmless, section } from '../terminal/text.ts';
 import { formatRouted, type Routed } from './route-tables.ts';
 
 /** What `--json` prints. Lists are in the client's order, GREASE included. */

@@ -1,12 +1,12 @@
 /** Listens for clients, to read the ClientHello of each. */
 import { createServer, type Server, type Socket } from 'node:net';
-import { formatAddress, normalizeAddress } from '../../net/address.ts';
 import type { Endpoint } from '../../config/schema/values.ts';
 import { ProxyError } from '../../errors.ts';
+import { formatAddress, normalizeAddress } from '../../net/address.ts';
+import { closeWith, tlsAlert } from '../../net/stream.ts';
 import { createHelloReader } from '../../peek/client-hello.ts';
 import { Peek } from '../../peek/peek.ts';
 import { acceptSsl, readPreamble, refuse } from '../../protocols/postgres/preamble.ts';
-import { closeWith, tlsAlert } from '../../net/stream.ts';
 import type { Heard } from '../captures/input.ts';
 
 /** Longer than any client takes that means it, shorter than anyone waits. */

@@ -1,11 +1,11 @@
 /** What the route tables of a configuration make of a client that was heard. */
 import type { LoadedConfig } from '../../config/load.ts';
 import type { ReadHello } from '../../peek/client-hello.ts';
+import { hostOf, type Origin } from '../captures/input.ts';
 import { clientOf } from '../client/assumed-client.ts';
 import { createExplainer, type Explanation } from '../explain/explanation.ts';
 import { whyNone } from '../explain/reasons.ts';
 import { section } from '../terminal/text.ts';
-import { hostOf, type Origin } from '../captures/input.ts';
 
 /** What one listener does with the client; `penstock explain` says why. */
 export type Routed = ReturnType<typeof summarize>;

@@ -2,12 +2,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { systemCode } from '../../errors.ts';
+import { writeAll } from '../pki/directory.ts';
 import { importApisix } from './apisix/import.ts';
+import type { ImportKind, ImportOptions } from './flags.ts';
 import { importHaproxy } from './haproxy/import.ts';
 import { formatNote, type Note } from './notes.ts';
 import { ImportError, type Imported, type Input, type Surroundings } from './result.ts';
-import { writeAll } from '../pki/directory.ts';
-import type { ImportKind, ImportOptions } from './flags.ts';
 
 const importers = { apisix: importApisix, haproxy: importHaproxy };
 

@@ -1,5 +1,6 @@
 /** `penstock load`: opens connections to a target and says how it bore them. */
 import '../../process/garbage-collector.ts';
+import { UsageError } from '../terminal/usage.ts';
 import { type Assertion, parseAssertion } from './engine/assertion.ts';
 import { figuresOf } from './engine/figures.ts';
 import { hintsOf } from './engine/hints.ts';
@@ -11,7 +12,6 @@ import { createGenerator, type Generator } from './processes.ts';
 import { drawProgress } from './progress.ts';
 import { describeTarget, resolveTarget } from './target.ts';
 import { formatSummary, type Summary } from './text.ts';
-import { UsageError } from '../terminal/usage.ts';
 
 /**
  * Resolves with the exit code: 0; 1 if an assertion failed, no connection came through, or a process died; 2 for a command

@@ -4,11 +4,11 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { byteText, serverName } from '../../config/schema/values.ts';
-import type { Exchange, Pace, Plan, TlsPlan } from './engine/plan.ts';
+import { UsageError } from '../terminal/usage.ts';
 import { descriptorsForConnections } from './descriptors.ts';
+import type { Exchange, Pace, Plan, TlsPlan } from './engine/plan.ts';
 import type { LoadFlags } from './flags.ts';
 import type { Target } from './target.ts';
-import { UsageError } from '../terminal/usage.ts';
 
 const defaultDurationMs = 10_000;
 const defaultConcurrency = 10;

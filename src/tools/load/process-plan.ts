@@ -1,10 +1,10 @@
 /** A run with what it sends before TLS: composed here, because rooms do not know each other. */
 import type { Socket } from 'node:net';
+import { readSslAnswer, sslRequest } from '../../protocols/postgres/preamble.ts';
+import { encodeProxyHeader } from '../../proxy-protocol/encode.ts';
 import type { Preamble } from './engine/link.ts';
 import type { Plan } from './engine/plan.ts';
 import { createRun, type Run } from './engine/run.ts';
-import { encodeProxyHeader } from '../../proxy-protocol/encode.ts';
-import { readSslAnswer, sslRequest } from '../../protocols/postgres/preamble.ts';
 
 /** Throws what `createSecureContext` throws of a faulty certificate or cipher list. */
 export function composeRun(plan: Plan): Run {

@@ -1,10 +1,10 @@
 /** Where the load goes: resolved once, and only to this machine unless its owner says otherwise. */
 import { lookup } from 'node:dns/promises';
 import { connect, isIP } from 'node:net';
-import { formatAddress, normalizeAddress } from '../../net/address.ts';
 import { parseEndpoint } from '../../config/schema/values.ts';
-import type { Plan } from './engine/plan.ts';
+import { formatAddress, normalizeAddress } from '../../net/address.ts';
 import { UsageError } from '../terminal/usage.ts';
+import type { Plan } from './engine/plan.ts';
 
 export type Target = {
   readonly plan: Plan['target'];

@@ -1,8 +1,9 @@
 /** The result in words and tables. */
+
+import { harmless, wrap } from '../terminal/text.ts';
 import type { Verdict } from './engine/assertion.ts';
 import type { Figures, Latency } from './engine/figures.ts';
 import { stages } from './engine/tally.ts';
-import { harmless, wrap } from '../terminal/text.ts';
 
 export type Summary = {
   readonly target: string;

@@ -7,6 +7,8 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import { ProxyError, systemCode } from '../../errors.ts';
+import { configName, howToTrust } from './advice.ts';
+import type { PkiConfigOptions } from './config.ts';
 import {
   caFiles,
   fault,
@@ -19,8 +21,6 @@ import {
 import type { Revocation } from './issue.ts';
 import { isSpiffe } from './spiffe.ts';
 import { parseSubjectAltName, type SubjectAltName } from './subject-alt-name.ts';
-import { configName, howToTrust } from './advice.ts';
-import type { PkiConfigOptions } from './config.ts';
 
 /** Where the words go: what was made, and faults. */
 export type Output = { out(text: string): unknown; err(text: string): unknown };

@@ -2,12 +2,12 @@
 import { existsSync } from 'node:fs';
 import { stringify } from 'yaml';
 import { parseEndpoint } from '../../config/schema/values.ts';
-import { caFiles, fault } from './directory.ts';
-import type { Held } from './inventory.ts';
-import type { SubjectAltName } from './subject-alt-name.ts';
 import { readCertificate } from '../../x509/certificate-names.ts';
 import { configName, ruleFor } from './advice.ts';
+import { caFiles, fault } from './directory.ts';
 import { type Issuing, isExpired, readAll, revokedIn } from './holdings.ts';
+import type { Held } from './inventory.ts';
+import type { SubjectAltName } from './subject-alt-name.ts';
 
 export type PkiConfigOptions = { readonly bind?: string; readonly upstream?: string };
 

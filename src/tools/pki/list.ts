@@ -1,11 +1,11 @@
 /** `penstock pki list`: what a directory holds, as a table. */
 import { existsSync } from 'node:fs';
 import { daysLeft } from '../../config/material/describe.ts';
-import { caFiles, readCertificate } from './directory.ts';
-import type { Held } from './inventory.ts';
 import { readCertificate as readNames } from '../../x509/certificate-names.ts';
 import { formatTable } from '../terminal/table.ts';
+import { caFiles, readCertificate } from './directory.ts';
 import { type Issuing, isExpired, readAll, revokedIn } from './holdings.ts';
+import type { Held } from './inventory.ts';
 
 /** A line for each certificate, and the pins of those that are trusted by them. */
 export function listPki(directory: string, issuing: Issuing): string {

@@ -1,8 +1,9 @@
 /** `penstock probe`: what a TLS endpoint offers, asked by a few dozen connections at most. */
-import { Failure } from './engine/failure.ts';
-import { survey } from './engine/survey.ts';
+
 import { UsageError } from '../terminal/usage.ts';
 import { describeFindings } from './describe.ts';
+import { Failure } from './engine/failure.ts';
+import { survey } from './engine/survey.ts';
 import type { ProbeFlags } from './flags.ts';
 import { questionsFor } from './questions.ts';
 import { formatProbe } from './text.ts';

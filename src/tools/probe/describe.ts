@@ -1,12 +1,12 @@
 /** What a survey has found, in plain values: for `--json`, and for the tables. */
 import { createHash, type X509Certificate } from 'node:crypto';
 import { daysLeft, nameOf } from '../../config/material/describe.ts';
+import { named } from '../../openssl/registries.ts';
+import { chainReason } from '../../tls/upstream/verify-upstream.ts';
+import { printName, readCertificate } from '../../x509/certificate-names.ts';
+import { harmless } from '../terminal/text.ts';
 import type { Accepted, Findings, FoundCertificate, Questions } from './engine/findings.ts';
 import { describePlace } from './engine/link.ts';
-import { printName, readCertificate } from '../../x509/certificate-names.ts';
-import { chainReason } from '../../tls/upstream/verify-upstream.ts';
-import { named } from '../../openssl/registries.ts';
-import { harmless } from '../terminal/text.ts';
 
 /** What `--json` prints; null is what could not be found out. */
 export type ProbeDescription = ReturnType<typeof describeFindings>;

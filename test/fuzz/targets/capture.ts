@@ -1,7 +1,7 @@
 /** What `penstock hello` reads from files: captures of any traffic, and hellos in hex or base64. */
 import assert from 'node:assert/strict';
-import { readHellos } from '../../../src/tools/captures/input.ts';
 import { ProxyError } from '../../../src/errors.ts';
+import { readHellos } from '../../../src/tools/captures/input.ts';
 import { capturedTraffic, ethernet, pcap, pcapng, tcpPacket } from '../../support/captures.ts';
 import { helloMessage, inRecords, serverName } from '../../support/client-hellos.ts';
 import { assertSame } from '../outcome.ts';

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { readSubject } from '../../../src/config/material/der.ts';
-import { readRevocationList } from '../../../src/x509/revocation-list.ts';
 import { createIssuers } from '../../../src/tls/client-auth/issuers.ts';
+import { readRevocationList } from '../../../src/x509/revocation-list.ts';
 import { corpusFiles, derTokens, repairDer } from '../corpus.ts';
 import type { Target } from '../target.ts';
 

@@ -1,7 +1,7 @@
 /** Lines of an access log, for `penstock explain --log`: whoever sends one in may have written it. */
 import assert from 'node:assert/strict';
-import { readLogLines } from '../../../src/tools/explain/log-line.ts';
 import type { ListenerConfig } from '../../../src/config/schema/schema.ts';
+import { readLogLines } from '../../../src/tools/explain/log-line.ts';
 import type { Target } from '../target.ts';
 
 const line = JSON.stringify({

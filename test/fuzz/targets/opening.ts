@@ -5,12 +5,12 @@
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
-import type { Address } from '../../../src/net/address.ts';
+import { readOpening, readProxyHeader } from '../../../src/connection/opening.ts';
 import type { Connection } from '../../../src/connection/state.ts';
 import { type Code, ProxyError } from '../../../src/errors.ts';
+import type { Address } from '../../../src/net/address.ts';
 import { createHelloReader } from '../../../src/peek/client-hello.ts';
 import { Peek } from '../../../src/peek/peek.ts';
-import { readOpening, readProxyHeader } from '../../../src/connection/opening.ts';
 import { helloMessage, inRecords, serverName } from '../../support/client-hellos.ts';
 import { assertSame } from '../outcome.ts';
 import type { Target } from '../target.ts';

@@ -1,7 +1,7 @@
 /** What a PostgreSQL server answers: to our SSLRequest, and to the StartupMessage of a health check. */
 import assert from 'node:assert/strict';
-import { errorResponse, readSslAnswer } from '../../../src/protocols/postgres/preamble.ts';
 import { readStartupAnswer } from '../../../src/protocols/postgres/answer.ts';
+import { errorResponse, readSslAnswer } from '../../../src/protocols/postgres/preamble.ts';
 import { assertFinal, outcomeOf } from '../outcome.ts';
 import type { Target } from '../target.ts';
 

@@ -7,16 +7,22 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { connect } from 'node:net';
 import { before, describe, type TestContext, test } from 'node:test';
+import { type LoadedConfig, loadConfig } from '../../../src/config/load.ts';
+import { findHello } from '../../../src/tools/captures/find.ts';
 import { type AssumedClient, anyClient, clientOf } from '../../../src/tools/client/assumed-client.ts';
 import { createExplainer, type Explanation } from '../../../src/tools/explain/explanation.ts';
 import { agrees, readLogLines } from '../../../src/tools/explain/log-line.ts';
 import { formatExplanation } from '../../../src/tools/explain/text.ts';
-import { findHello } from '../../../src/tools/captures/find.ts';
-import { type LoadedConfig, loadConfig } from '../../../src/config/load.ts';
 import { type Authority, type Credential, createAuthority, selfSigned } from '../../support/certificates.ts';
 import { capturedHello } from '../../support/client-hellos.ts';
 import { type ClientOptions, echoUpstream, tlsTalk } from '../../support/clients.ts';
-import { exchange, type LogLine, type ProxyConfig, type RunningProxy, startProxy } from '../../support/proxy.ts';
+import {
+  exchange,
+  type LogLine,
+  type ProxyConfig,
+  type RunningProxy,
+  startProxy,
+} from '../../support/proxy.ts';
 import { tcpUpstream } from '../../support/upstream.ts';
 
 let ca: Authority;

@@ -5,10 +5,10 @@
  */
 import assert from 'node:assert/strict';
 import { before, type TestContext, test } from 'node:test';
+import { type LoadedConfig, loadConfig } from '../../../src/config/load.ts';
 import { type AssumedClient, anyClient } from '../../../src/tools/client/assumed-client.ts';
 import { createExplainer, type Explanation } from '../../../src/tools/explain/explanation.ts';
 import { formatExplanation } from '../../../src/tools/explain/text.ts';
-import { type LoadedConfig, loadConfig } from '../../../src/config/load.ts';
 import { type Authority, type Credential, createAuthority } from '../../support/certificates.ts';
 import { type ClientOptions, tlsTalk } from '../../support/clients.ts';
 import { load } from '../../support/configuration.ts';

@@ -12,10 +12,10 @@ import { text as readAll } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { getCiphers } from 'node:tls';
 import { fileURLToPath } from 'node:url';
-import { recognizeBytes } from '../../../src/tools/captures/bytes.ts';
-import { describeHello, formatHello } from '../../../src/tools/hello/describe.ts';
-import { type FoundHello, findHello } from '../../../src/tools/captures/find.ts';
 import { named } from '../../../src/openssl/registries.ts';
+import { recognizeBytes } from '../../../src/tools/captures/bytes.ts';
+import { type FoundHello, findHello } from '../../../src/tools/captures/find.ts';
+import { describeHello, formatHello } from '../../../src/tools/hello/describe.ts';
 import { temporaryDirectory } from '../../support/certificates.ts';
 import {
   capturedHello,

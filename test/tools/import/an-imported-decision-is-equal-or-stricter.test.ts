@@ -6,8 +6,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { blockList, inBlockList } from '../../../src/net/address.ts';
 import { configSchema, type RouteConfig } from '../../../src/config/schema/schema.ts';
+import { blockList, inBlockList } from '../../../src/net/address.ts';
 import { buildRouter } from '../../../src/route/router.ts';
 import { createAuthority } from '../../support/certificates.ts';
 import { fromHaproxy } from '../../support/imported.ts';

@@ -9,10 +9,15 @@ import { join } from 'node:path';
 import { before, type TestContext, test } from 'node:test';
 import type { TlsOptions } from 'node:tls';
 import { parse } from 'yaml';
+import { loadConfig } from '../../../src/config/load.ts';
 import type { ProbeFlags } from '../../../src/tools/probe/flags.ts';
 import { yamlFor } from '../../../src/tools/probe/yaml.ts';
-import { loadConfig } from '../../../src/config/load.ts';
-import { type Authority, createAuthority, selfSigned, temporaryDirectory } from '../../support/certificates.ts';
+import {
+  type Authority,
+  createAuthority,
+  selfSigned,
+  temporaryDirectory,
+} from '../../support/certificates.ts';
 import { pathsOf, probeTarget, withDefaults } from '../../support/probe.ts';
 import { exchange, startProxy } from '../../support/proxy.ts';
 import { tlsUpstream } from '../../support/tls-upstream.ts';

@@ -1,8 +1,8 @@
 /** One connection to the endpoint: TCP, then STARTTLS where it is asked for. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { formatAddress } from '../../../net/address.ts';
 import { ProxyError, systemCode } from '../../../errors.ts';
+import { formatAddress } from '../../../net/address.ts';
 import { connectFailure, Failure } from './failure.ts';
 
 /** An address, or a unix socket. */
