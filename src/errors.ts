@@ -109,7 +109,7 @@ type Details = {
   message: string;
   /** What the operator can do about it. */
   hint?: string;
-  /** What a client is told by TLS (RFC 8446 §6.2), where the code does not say it. */
+  /** The alert that a client gets (RFC 8446 §6.2), where the code does not decide it. */
   alert?: string;
   cause?: unknown;
 };

@@ -142,7 +142,7 @@ function createFindings(file: string, yaml: ParsedYaml): Findings {
   };
   const faults = yaml.faults.map((fault) => found(fault, fault.message, fault.hint));
   const faultAt = (place: Place, message: string, hint: string | undefined) => {
-    // Of a value whose variable is not there, no more can be said.
+    // A value whose variable is missing cannot be checked any further.
     const isKnown = yaml.faults.some(({ line, column }) => line === place.line && column === place.column);
     if (!isKnown) faults.push(found(place, message, hint));
   };

@@ -13,7 +13,7 @@ export type Channel<Remote extends Methods> = {
   readonly tell: <Name extends keyof Remote & string>(name: Name, ...args: Parameters<Remote[Name]>) => void;
   /** To be given every message that arrives. */
   readonly receive: (message: unknown) => void;
-  /** The other side has gone: whoever waits for an answer is told. */
+  /** The other side has gone: all calls that wait for an answer reject. */
   readonly close: () => void;
 };
 

@@ -1,4 +1,4 @@
-/** Questions to another process that must hold nobody up for long: while it does not answer, one goes on without it. */
+/** Questions to another process that must hold nobody up for long: while it does not answer, its answers are done without. */
 
 export type Patience = {
   /** A question has waited too long, and still waits: others would, too. */

@@ -15,7 +15,7 @@ export function localQuota(limit: number): Quota {
   return countUpTo(() => limit);
 }
 
-/** Limits of this process alone, by name; a name's count goes on when it is given another limit. */
+/** Limits of this process alone, by name; a name keeps its count when it is given another limit. */
 export function localQuotas(): (name: string, limit: number) => Quota {
   const limits = new Map<string, number>();
   const quotas = new Map<string, Quota>();

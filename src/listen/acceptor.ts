@@ -5,11 +5,11 @@ export type Acceptor = {
   readonly server: Server;
   /** Rejects with the system's error. */
   readonly listening: Promise<void>;
-  /** Who connects is handed to it from now on, those first who have waited. */
+  /** It gets every connection from now on, those first that have waited. */
   readonly serve: (onConnection: (socket: Socket) => void) => void;
-  /** Who waits for `serve` now becomes the caller's; whoever comes later is turned away. */
+  /** Hands the sockets that wait for `serve` to the caller; later ones are turned away. */
   readonly giveUp: () => readonly Socket[];
-  /** Stops accepting; open connections go on. Resolves when the socket is closed. */
+  /** Stops accepting; open connections stay open. Resolves when the socket is closed. */
   readonly close: () => Promise<void>;
 };
 

@@ -13,7 +13,7 @@ export const canHold: boolean = 'BoundSocket' in net;
 /**
  * Binds an address without names; throws the system's error. The port may be shared (SO_REUSEPORT), as that is how a reload
  * moves from 127.0.0.1 to 0.0.0.0 and back while both are bound; unless the address `isOurs` already, nobody else may listen
- * there. Who begins to listen at the same moment is found by `isShared`.
+ * there. `isShared` finds a program that begins to listen at the same moment.
  */
 export function bindSocket(endpoint: TcpEndpoint, isOurs: boolean): BoundTcp {
   // With port 0 the system would look for a free one twice.

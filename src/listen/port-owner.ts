@@ -49,7 +49,7 @@ function tcpSockets(port: number): Set<string> {
   );
 }
 
-/** Who listens with TCP. They come first in these tables, before what may be a hundred thousand connections. */
+/** The sockets that listen with TCP. They come first in these tables, before what may be a hundred thousand connections. */
 function listeningRows(): string[][] {
   return ['tcp', 'tcp6'].flatMap((table) => {
     const rows: string[][] = [];

@@ -13,7 +13,7 @@ export type TlsInfo = {
   readonly alpn?: string | undefined;
 };
 
-/** What the log tells of a client's certificate. Subject and SANs only when an authority vouches for them. */
+/** What the log says about a client's certificate. Subject and SANs only when an authority vouches for them. */
 export type ClientCertInfo = {
   readonly subject?: string | undefined;
   readonly sans?: readonly string[] | undefined;

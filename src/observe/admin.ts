@@ -16,7 +16,7 @@ import { isLoopback, refusalOf } from './origin.ts';
 import { type Page, readPage } from './page.ts';
 import type { Status } from './status.ts';
 
-/** Whom the endpoint asks. A rejection is answered with 500. */
+/** Where the endpoint gets its answers. A rejection is answered with 500. */
 export type AdminSource = {
   /** Prometheus' text. */
   readonly metrics: () => Promise<string>;
@@ -26,7 +26,7 @@ export type AdminSource = {
   readonly ready: () => boolean;
   readonly status: () => Status | Promise<Status>;
   readonly reload: () => Promise<ReloadResult>;
-  /** Told of what was answered with 500. */
+  /** Called with what was answered with 500. */
   readonly failed?: ((error: unknown) => void) | undefined;
 };
 
@@ -35,7 +35,7 @@ export type ReloadResult = { readonly ok: boolean; readonly faults: readonly str
 export type Admin = {
   /** `127.0.0.1:9901` with the port that the system chose if 0 was asked for, or `unix:/path`. */
   readonly address: string;
-  /** Of a unix socket; without any, those that it was made with. Throws ERR_LISTEN. */
+  /** The rights of a unix socket; without any, those that it was made with. Throws ERR_LISTEN. */
   readonly setRights: (rights: SocketRights | undefined) => Promise<void>;
   /** Takes no new connections, and ends those that wait for a request; resolves when the last request was answered. */
   readonly leave: () => Promise<void>;
@@ -44,7 +44,7 @@ export type Admin = {
 };
 
 export type AdminOptions = {
-  /** Of a unix socket. Absent: the user and the group that penstock runs as. */
+  /** Of a unix socket's file. Absent: the user and the group that penstock runs as. */
   readonly rights?: SocketRights | undefined;
   /** In milliseconds: for the head of a request, and silence in the middle of anything. */
   readonly timeouts?: { readonly head: number; readonly silence: number } | undefined;

@@ -75,7 +75,7 @@ function first(dates: readonly Date[]): Date | undefined {
 
 /** `DNS:a.example, DNS:b.example` without the kinds, or the subject where there are no SANs. */
 function namesOf({ subjectAltName, subject }: X509Certificate): string[] {
-  // Of one that cannot be read it is null on Node 20.
+  // On Node 20 it is null for one that cannot be read.
   if (!subjectAltName) return subject ? [subject.replaceAll('\n', ', ')] : [];
   return subjectAltName.split(', ').map((name) => name.replace(/^(DNS|URI|IP Address|email):/, ''));
 }

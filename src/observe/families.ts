@@ -5,7 +5,7 @@ import type { ListenerCounts, ProcessUse, Totals } from './metrics.ts';
 /** What the supervisor knows besides the workers' counts. */
 export type SupervisorFacts = {
   readonly ready: boolean;
-  /** Of the configuration: they are told of before their first client comes. */
+  /** Those of the configuration: they are listed before their first client comes. */
   readonly listeners: readonly string[];
   /** Those of the configuration; not those that a template makes of clients' names. */
   readonly endpoints: readonly {
@@ -25,7 +25,7 @@ export type SupervisorFacts = {
     /** Whether what is served is what the last attempt read. */
     readonly lastOk: boolean;
   };
-  /** Workers that ended without having been told to. */
+  /** Workers that ended although nobody had ended them. */
   readonly workerCrashes: number;
 };
 

@@ -55,7 +55,7 @@ export function createMetricsHub(options: { readonly version: string; readonly n
     if (snapshot) addTotals(past, asEnded(snapshot));
   }
 
-  /** Of all workers, the dead ones' without open connections. */
+  /** The counts of all workers; those of dead ones without open connections. */
   function totals(): Totals {
     const sum = emptyTotals();
     addTotals(sum, past);
@@ -99,7 +99,7 @@ export function createMetricsHub(options: { readonly version: string; readonly n
   };
 }
 
-/** Open connections ended with their worker; they are in no outcome, since none was told. */
+/** Open connections ended with their worker; they are in no outcome, since none was reported. */
 function asEnded({ listeners, connects, queues }: MetricsSnapshot): Totals {
   const settled = [...listeners].map(([name, counts]): [string, ListenerCounts] => [
     name,

@@ -73,7 +73,7 @@ export function createLogger(level: string, stream: DestinationStream): Logger {
 }
 
 /**
- * Writes what `logger[level](fields, msg)` would, for a logger of `createLogger` and fields that JSON has. Of pino's own way,
+ * Writes what `logger[level](fields, msg)` would, for a logger of `createLogger` and fields that JSON has. With pino's own way,
  * key by key, a line of twenty fields is a tenth of the CPU time of a short connection; this is a third of that.
  */
 export function writeLine(
@@ -103,7 +103,7 @@ let stamp = { at: 0, text: '' };
 
 const closeMs = 1000;
 
-/** A full disk or a closed pipe is told once on stderr; lines are dropped until it takes them again. */
+/** A full disk or a closed pipe is reported once on stderr; lines are dropped until it takes them again. */
 function guard(
   destination: Destination,
   config: Pick<Config['log'], 'level' | 'destination'>,

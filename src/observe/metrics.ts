@@ -137,7 +137,7 @@ export function processUse(): ProcessUse {
   };
 }
 
-/** The last that was told. */
+/** The last one reported. */
 let memory = { rss: 0, heapUsed: 0 };
 
 /** Counting takes half a microsecond a resource: with thousands of connections that is not for every snapshot. */

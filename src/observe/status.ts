@@ -75,7 +75,7 @@ export type CertificateStatus = {
   readonly name: string;
   readonly key_type: string;
   readonly names: readonly string[];
-  /** Of the certificate or of the chain behind it, whichever comes first. */
+  /** The expiry of the certificate or of the chain behind it, whichever comes first. */
   readonly expires: string;
   /** Whole days; negative once it has expired. */
   readonly days_left: number;

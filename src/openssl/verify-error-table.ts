@@ -1,6 +1,6 @@
 /**
  * OpenSSL's verify errors (X509_V_ERR_…; the words are those of x509_txt.c of OpenSSL 3), a line each: name | kind | OpenSSL's
- * words | what goes on after "the certificate" ("it" is that or one above it) | remedy, where that of its kind does not help.
+ * words | what follows "the certificate" ("it" is that or one above it) | remedy, where that of its kind does not help.
  */
 export const verifyErrorTable = `
 # who issued it

@@ -5,7 +5,7 @@
 import { verifyErrorTable } from './verify-error-table.ts';
 
 /**
- * How it is told apart: by its dates, its revocation, its purpose; `crl`: it cannot be checked for want of a list; `issuer`:
+ * How it is distinguished: by its dates, its revocation, its purpose; `crl`: it cannot be checked for want of a list; `issuer`:
  * it does not lead to a CA that is trusted; `form`: it breaks a rule; `ours`: not its fault.
  */
 export type VerifyKind =
@@ -23,7 +23,7 @@ export type VerifyError = {
   readonly kind: VerifyKind;
   /** OpenSSL's own. */
   readonly words: string;
-  /** Goes on after "the certificate"; "it" is that or one above it. */
+  /** Follows "the certificate"; "it" is that or one above it. */
   readonly what: string;
   readonly remedy: string;
 };

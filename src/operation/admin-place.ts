@@ -18,7 +18,7 @@ export type AdminPlace = {
 /** `commit` leaves the old address, where requests under way are still answered; `abort` the new one. */
 export type Move = { readonly commit: () => void; readonly abort: () => Promise<void> };
 
-/** Begins where `first` has it; throws ERR_LISTEN if it cannot be bound. `onMoved` is told the address after each later move. */
+/** Begins where `first` has it; throws ERR_LISTEN if it cannot be bound. `onMoved` gets the address after each later move. */
 export async function openAdminPlace(
   first: LoadedConfig,
   source: AdminSource,

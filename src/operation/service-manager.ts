@@ -82,7 +82,7 @@ function createSender(socket: string, logger: Logger) {
         next();
       });
     } catch (error) {
-      // Of what keeps a program from being started, Node throws some.
+      // Node throws some of what keeps a program from being started.
       warn(error as ExecFileException, '');
       setTimeout(next, againMs).unref();
     }

@@ -74,7 +74,7 @@ export function createWatcher(onChange: () => void): Watcher {
 function watchDirectory(directory: string, onEvent: () => void): FSWatcher[] {
   try {
     const watcher = fsWatch(directory, { persistent: false }, onEvent);
-    // A directory that is removed ends its watch; polling goes on.
+    // A directory that is removed ends its watch; polling continues.
     watcher.on('error', () => watcher.close());
     return [watcher];
   } catch {

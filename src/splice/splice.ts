@@ -45,7 +45,7 @@ export class Splice {
   readonly #limits: SpliceLimits;
   #resolve!: (end: SpliceEnd) => void; // set by the promise's executor, which runs at once
   #result: SpliceEnd | undefined;
-  /** Who ended first, and how many bytes had moved by then. */
+  /** Which side ended first, and how many bytes had moved by then. */
   #firstEnd: { readonly side: Side; readonly moved: number } | undefined;
   #open = 2;
   #lastActive = performance.now();
@@ -152,7 +152,7 @@ export class Splice {
     direction.ended = true;
     this.#firstEnd ??= { side: direction.side, moved: this.#moved() };
     this.#lastActive = performance.now();
-    // Who ended first ended the connection.
+    // Whoever ended first ended the connection.
     if (this.#up.ended && this.#down.ended) {
       this.#result ??= { side: direction === this.#up ? 'upstream' : 'client' };
     }
@@ -281,7 +281,7 @@ function freeing(chunk: Buffer): (() => void) | undefined {
 /** Small chunks are many, and cost more to give back than to collect. */
 const bulky = 8 * 1024;
 
-/** Of a piece of memory that several chunks share: how many bytes were written. Chunks share no byte. */
+/** How many bytes of a piece of memory that several chunks share were written. Chunks share no byte. */
 const written = new WeakMap<ArrayBuffer, number>();
 
 /** When all that was written is out. ('drain' would come only after a write that was too much, and never after an end.) */

@@ -14,7 +14,7 @@ export type WorkerHandle = {
   readonly process: ClusterWorker;
   readonly channel: Channel<WorkerMethods>;
   readonly startedAt: number;
-  /** It hears what it is told. */
+  /** Messages to it are not lost any more. */
   readonly listens: Promise<void>;
   readonly gone: Promise<void>;
   phase: Phase;
@@ -116,7 +116,7 @@ export async function retireWorker(worker: WorkerHandle, graceMs: number): Promi
     : undefined;
   try {
     worker.cut = await worker.channel.call('drain', graceMs);
-    // A second, less patient drain may have been here first. (A worker that is told twice to disconnect throws.)
+    // A second, less patient drain may have been here first. (Disconnecting a worker twice throws.)
     const { process } = worker;
     if (process.isConnected() && !process.exitedAfterDisconnect) process.disconnect();
   } catch {

@@ -4,7 +4,7 @@ import { verifyErrorName } from '../openssl/verify-errors.ts';
 
 /**
  * OpenSSL's name for it (CERT_HAS_EXPIRED, PERMITTED_VIOLATION, …), of several errors the last; undefined if nothing was.
- * `authorizationError` says UNSPECIFIED for two of three errors. The words behind it are told by the handle alone, which is
+ * `authorizationError` says UNSPECIFIED for two of three errors. Only the handle has the words behind it, which is
  * no public API; without it, it stays UNSPECIFIED.
  */
 export function chainErrorOf(stream: TLSSocket): string | undefined {

@@ -5,9 +5,9 @@ import { appendFileSync, closeSync, fchmodSync, openSync } from 'node:fs';
 export type KeyLog = (line: Buffer) => void;
 
 /**
- * Appends to a file that only its owner may read. Whoever has it can read every connection that it tells of: it is for
+ * Appends to a file that only its owner may read. Whoever has it can read every connection in it: it is for
  * debugging, so lines are written at once and the file is opened for each, and may be moved away meanwhile. Throws the
- * system's error if it cannot be opened; later failures are told once, to `onFault`.
+ * system's error if it cannot be opened; later failures are reported once, to `onFault`.
  */
 export function openKeyLog(file: string, onFault: (error: Error) => void): KeyLog {
   // Also one that is there already, and open to others.

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { closeWith } from '../net/stream.ts';
 
-/** Of one handshake, which is over once either is called. */
+/** For one handshake, which is over once either is called. */
 export type SoftClose = {
   /** The handshake is done: the socket closes as others do. */
   readonly undo: () => void;

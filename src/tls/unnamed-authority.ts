@@ -1,4 +1,4 @@
-/** Verification by CAs whose names no client is told, which TLS allows (RFC 8446 §4.2.4, RFC 5246 §7.4.4). */
+/** Verification by CAs whose names are not sent to clients, which TLS allows (RFC 8446 §4.2.4, RFC 5246 §7.4.4). */
 import tls from 'node:tls';
 
 /**

@@ -82,7 +82,7 @@ export function connect(
       socket.once('connect', () => {
         connecting.delete(socket);
         finish();
-        // Holds nothing of the race, and stays for good: it keeps the process alive, and 'close' tells the rest.
+        // Holds nothing of the race, and is never removed: it keeps the process alive, and 'close' says the rest.
         socket.on('error', ignore);
         socket.off('error', onError);
         resolve(socket);

@@ -52,7 +52,7 @@ export function startDeadline(ms: number, parent: Signal, expired: () => Error):
   };
 }
 
-/** The promise's outcome, or a rejection with the signal's reason if that comes first. The work itself goes on. */
+/** The promise's outcome, or a rejection with the signal's reason if that comes first. The work itself continues. */
 export function untilAborted<T>(promise: Promise<T>, signal: Signal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);

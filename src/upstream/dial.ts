@@ -30,7 +30,7 @@ export type DialRequest<Prepared> = {
   readonly reader?: Reader | undefined;
   /** Told how long it was in the upstream's queue, if it was. */
   readonly onQueued?: (ms: number) => void;
-  /** Told of each endpoint that failed, before the next is tried. */
+  /** Called for each endpoint that failed, before the next is tried. */
   readonly onAttemptFailed?: (endpoint: Endpoint, error: unknown) => void;
 };
 

@@ -83,7 +83,7 @@ export function progressOf(forMs: number, slowStartMs: number): number {
   return slowStartMs === Number.POSITIVE_INFINITY ? 1 : Math.min(1, forMs / slowStartMs);
 }
 
-/** Takes over what the checks found. Without a report nobody checks it: it is up. A rest after failed dials goes on. */
+/** Takes over what the checks found. Without a report nobody checks it: it is up. A rest after failed dials continues. */
 export function applyReport(state: EndpointState, report: EndpointReport | undefined): void {
   const wasDown = state.health.kind === 'down';
   if (report === undefined || report.up) {

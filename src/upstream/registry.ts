@@ -1,4 +1,4 @@
-/** What a process knows of its upstreams for good: a new configuration finds their counts, health and queues again. */
+/** What a process knows of its upstreams, whatever configuration it serves: a new one finds their counts, health and queues again. */
 import type { Logger } from 'pino';
 import { localQuotas, type Quota } from '../ipc/quota.ts';
 import { createRests, type Ejection } from './ejections.ts';
@@ -46,7 +46,7 @@ export type UpstreamRegistry = {
   /** Another process ejected an endpoint: it rests here too, if only as soon as it is known here. */
   readonly eject: (ejection: Ejection) => void;
   /**
-   * Every endpoint that is known here: configured, or in use by a template or one address of a name. Of these upstreams
+   * Every endpoint that is known here: configured, or in use by a template or one address of a name. Among these upstreams
    * only, if they are named.
    */
   readonly endpoints: (upstreams?: readonly string[]) => EndpointView[];
@@ -54,7 +54,7 @@ export type UpstreamRegistry = {
 
 export type RegistryOptions = {
   readonly logger?: Pick<Logger, 'warn'>;
-  /** The one count of an upstream's connections, for good, with its limit from now on. By default of this process alone. */
+  /** The one count of an upstream's connections, kept across reloads, with its limit from now on. By default of this process alone. */
   readonly quota?: (upstream: string, limit: number) => Quota;
   /** Tells the other processes. */
   readonly onEjected?: (ejection: Ejection) => void;

@@ -7,13 +7,13 @@ import type { Signal } from '../net/abort-signal.ts';
 
 /**
  * Counts a connection in; what it resolves with counts it out, and is to be called once. Waits in the queue where there is
- * one, behind those who came before; a client that goes (the signal) is passed over. `onQueued` is told how long it waited
+ * one, behind those who came before; a client that goes (the signal) is passed over. `onQueued` gets how long it waited
  * there, whatever came of it. undefined: there is no limit.
  * Throws ERR_UPSTREAM_LIMIT, ERR_UPSTREAM_QUEUE_FULL, ERR_UPSTREAM_QUEUE_TIMEOUT, or the signal's reason.
  */
 export type Enter = (signal: Signal, onQueued?: (ms: number) => void) => Promise<() => void> | undefined;
 
-/** The one queue of an upstream, which goes on when its limits change. */
+/** The one queue of an upstream, which stays when its limits change. */
 export type Slots = { readonly under: (limits: UpstreamConfig['limits']) => Enter };
 
 /** `quotaOf` gives the one count of this upstream, with its limit from now on. */

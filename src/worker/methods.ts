@@ -10,7 +10,7 @@ import type { Ejection } from '../upstream/ejections.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import type { EndpointView } from '../upstream/registry.ts';
 
-/** What a worker is told before anything else. */
+/** What a worker is sent before anything else. */
 export type WorkerSettings = {
   readonly log: Pick<Config['log'], 'level' | 'destination'>;
   readonly ticketMasters: TicketMasters;

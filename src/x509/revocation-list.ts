@@ -31,7 +31,7 @@ export function readRevocationList(pem: string): RevocationList | undefined {
   });
 }
 
-/** Of a serial number in hex, what two of them are compared by: Node drops leading zeros, too. */
+/** What two serial numbers in hex are compared by: Node drops leading zeros, too. */
 export function serialKey(hex: string): string {
   return hex.toUpperCase().replace(/^0+/, '');
 }

@@ -1,4 +1,4 @@
-/** Whether clients can take the list of CAs that they are told. */
+/** Whether the list of CA names that clients are sent is short enough for them. */
 import tls from 'node:tls';
 import type { Path, Report } from '../finding.ts';
 import type { ClientAuthConfig, Config } from '../schema/schema.ts';
@@ -10,7 +10,7 @@ const maxBytes = 65_535;
 /** Java takes messages of 32,768 bytes (jdk.tls.maxHandshakeMessageSize); some of them are signature algorithms. */
 const javaBytes = 32_600;
 
-/** Reports authorities with more CAs than a client can be told the names of, and what this Node cannot do about it. */
+/** Reports authorities with more CA names than fit into a certificate request, and what this Node cannot do about it. */
 export function checkCaNames(
   config: Config,
   authorities: ReadonlyMap<string, LoadedAuthority>,

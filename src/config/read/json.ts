@@ -24,7 +24,7 @@ function countKeys(value: unknown): number {
   return count;
 }
 
-/** Of a text that is known to be JSON: the strings with a colon behind them. */
+/** The strings with a colon behind them, in a text that is known to be JSON. */
 function writtenKeys(text: string): number {
   let count = 0;
   for (const [, colon] of text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?/g)) {

@@ -145,7 +145,7 @@ function findPlace(document: Document, lines: LineCounter, path: Path, at: 'key'
   for (const step of path) {
     if (isAlias(node)) node = node.resolve(document);
     if (isMap(node)) {
-      // Of a key that is written twice, the last is the one that counts.
+      // Where a key is written twice, the last one counts.
       const pair = node.items.findLast(
         (item) => isScalar(item.key) && String(item.key.value) === String(step),
       );

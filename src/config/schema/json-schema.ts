@@ -62,7 +62,7 @@ function withVariables(schema: JsonSchema): JsonSchema {
   return mapInner(schema, withVariables);
 }
 
-/** Of alternatives within alternatives, as Zod nests them, one list: editors explain it better. */
+/** Flattens alternatives within alternatives, as Zod nests them, into one list: editors explain it better. */
 function flatten(form: JsonSchema): JsonSchema[] {
   return form.anyOf && form.description === undefined ? form.anyOf.flatMap(flatten) : [form];
 }

@@ -50,7 +50,7 @@ const proxyVersion = z.union([
   z.enum(['v1', 'v2']).transform((value) => ({ version: value, tlvs: [] as z.output<typeof tlv>[] })),
   z.strictObject({
     version: z.enum(['v1', 'v2']).describe('v1 is text, v2 binary.'),
-    tlvs: z.array(tlv).default([]).describe('With v2: what is told besides addresses.'),
+    tlvs: z.array(tlv).default([]).describe('With v2: what is sent besides addresses.'),
   }),
 ]);
 

@@ -1,4 +1,4 @@
-/** The thread that runs a user's own check. It is told identities, one message each, and tells what the check says. */
+/** The thread that runs a user's own check. It is sent identities, one a message, and answers with what the check says. */
 import { Writable } from 'node:stream';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Authorize, ClientIdentity } from './client-identity.ts';

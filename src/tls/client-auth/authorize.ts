@@ -45,7 +45,7 @@ export function createAuthorizer(modulePath: string, options: AuthorizerOptions 
     crashes: 0,
     state: { kind: 'paused' },
   };
-  // Who doesn't ask for it need not handle it.
+  // A caller that does not use it need not handle its rejection.
   checker.firstLoad.promise.catch(() => {});
   startThread(checker);
   return {

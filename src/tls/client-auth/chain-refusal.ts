@@ -3,13 +3,13 @@ import type { ConnectionCode, Side } from '../../errors.ts';
 import { type VerifyError, verifyError } from '../../openssl/verify-errors.ts';
 import type { ChainState } from './issuers.ts';
 
-/** Why a certificate is refused. `what` goes on after "the client's certificate NAME". */
+/** Why a certificate is refused. `what` follows "the client's certificate NAME". */
 export type Refusal = {
   readonly code: ConnectionCode;
   readonly what: string;
   readonly hint: string;
   readonly side?: Side;
-  /** What a client is told by TLS, where the code does not say it. */
+  /** The alert that a client gets, where the code does not decide it. */
   readonly alert?: string;
 };
 

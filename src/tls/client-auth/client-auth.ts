@@ -25,7 +25,7 @@ export type PeerFacts = {
 /** What a session remembers of its client: the certificate in DER, and whether OpenSSL verified its chain. */
 export type SessionFacts = { readonly certificate: Buffer | undefined; readonly verified: boolean };
 
-/** A client certificate as logs, TLVs and `authorize` may tell of it. */
+/** A client certificate as logs, TLVs and `authorize` may describe it. */
 export type ClientCert = {
   /** SHA-256 of the certificate: hex, lower case. */
   readonly fingerprint: string;
@@ -197,7 +197,7 @@ function refuse(identity: Identity, peer: PeerFacts, now: number, policy: Policy
 }
 
 /**
- * Of several errors Node keeps the last. What is no CA is then called unfit for its purpose; CRLs are looked at after the
+ * Node keeps the last of several errors. What is no CA is then called unfit for its purpose; CRLs are looked at after the
  * chain, and one whose scope does not fit is said to be missing.
  */
 function realError(

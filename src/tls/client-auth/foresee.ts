@@ -41,7 +41,7 @@ function chainErrorOf(
   }
   const issuer = [...authority.certificates, ...above].filter((ca) => certificate.checkIssued(ca));
   if (!issuer.some((ca) => certificate.verify(ca.publicKey))) return 'CERT_SIGNATURE_FAILURE';
-  // Of several errors Node tells the last. OpenSSL looks at CRLs first, and at dates then.
+  // Node reports the last of several errors. OpenSSL looks at CRLs first, then at dates.
   if (state === 'expired' || now > names.notAfter) return 'CERT_HAS_EXPIRED';
   if (now < names.notBefore) return 'CERT_NOT_YET_VALID';
   const chain = [certificate, ...above];
@@ -49,7 +49,7 @@ function chainErrorOf(
   return chain.some((one) => issuers.isRevoked(one)) ? 'CERT_REVOKED' : undefined;
 }
 
-/** OpenSSL goes from the client's certificate upwards, and the last error is told. */
+/** OpenSSL goes from the client's certificate upwards, and the last error is the one reported. */
 function crlErrorOf(chain: readonly X509Certificate[], { crl }: Authority, now: number): string | undefined {
   const lists = crl.flatMap((pem) => readRevocationList(pem) ?? []);
   const errors = chain.flatMap(({ raw }) => {

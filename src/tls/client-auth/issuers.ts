@@ -129,7 +129,7 @@ function readCa(certificate: X509Certificate): Ca | undefined {
   };
 }
 
-/** Several CAs of one name and key identifier (a root renewed) are told apart by the signature. */
+/** Several CAs of one name and key identifier (a root renewed) are distinguished by the signature. */
 function issuersOf({ certificate }: Link, candidates: readonly Ca[]): readonly Ca[] {
   const issuers = candidates.filter((ca) => certificate.checkIssued(ca.certificate));
   return issuers.length < 2 ? issuers : issuers.filter((ca) => certificate.verify(ca.certificate.publicKey));

@@ -1,4 +1,4 @@
-/** What a client is told by TLS 1.3 once its handshake is done and its certificate refused. */
+/** The alert that a client gets under TLS 1.3 when its handshake is done and its certificate refused. */
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { countTickets, type SealedAlert, sealAlert, secretIn } from './sealed-alert.ts';

@@ -54,7 +54,7 @@ export function createPolicyServers(
   };
   const all = present(certificate.pairs);
   if (certificate.pairs.length === 1 || !certificate.pairs.some(({ staple }) => staple)) return all;
-  // Of several pairs Node does not tell which one a staple is wanted for.
+  // Where there are several pairs, Node does not say which one a staple is wanted for.
   const choose = createPairChooser(certificate.pairs, config);
   const alone = new Map(certificate.pairs.map((pair) => [pair, present([pair])]));
   return (offer) => {
@@ -137,9 +137,9 @@ function createPolicyServer(
   const server = namesCas
     ? createServer(options)
     : trustingByDefault(authority?.ca ?? [], () => createServer(options));
-  // Node tells of the TLS socket while the handshake runs by this event only.
+  // Only this event gives us the TLS socket while the handshake runs.
   if (auth?.mode === 'require') server.on('keylog', (_, stream) => letUsDecide(stream));
-  // Without a listener Node does not emit it; terminate.ts hears it for what a refused client is told.
+  // Without a listener Node does not emit it; terminate.ts listens to it for the alert that a refused client gets.
   else if (auth?.mode === 'request') server.on('keylog', () => {});
   if (keyLog) server.on('keylog', keyLog);
   const [pair, another] = pairs;
@@ -166,8 +166,8 @@ const maxTimeout = 2 ** 31 - 1;
 
 /**
  * With `rejectUnauthorized` OpenSSL itself answers a client without a certificate (alert certificate_required), but Node
- * destroys a client with a bad one before anyone can read which it was. OpenSSL has been told by now; this takes Node's
- * own part back. Should a later Node not look here any more, it goes on destroying: safe, only less told.
+ * destroys a client with a bad one before anyone can read which it was. OpenSSL has the setting by now; this takes Node's
+ * own part back. Should a later Node not look here any more, it keeps destroying: safe, only less informative.
  */
 function letUsDecide(stream: TLSSocket): void {
   (stream as unknown as { _rejectUnauthorized: boolean })._rejectUnauthorized = false;

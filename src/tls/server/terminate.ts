@@ -44,7 +44,7 @@ export type Terminated = {
   readonly alpn: string | undefined;
   readonly clientCert: ClientCert | undefined;
   readonly refusal: ProxyError | undefined;
-  /** With client authentication under TLS 1.3: what a refused client can be told by. */
+  /** With client authentication under TLS 1.3: what a refused client can be alerted by. */
   readonly lastAlert: LastAlert | undefined;
 };
 
@@ -107,7 +107,7 @@ function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules):
     const closing = closeSoftly(raw);
     // Not a function literal at the assignment: those V8 makes in the old generation, where they would keep dead connections.
     const emit = (event: string, ...args: unknown[]): boolean => {
-      // What is told while the handshake runs is for whoever asked for it.
+      // An error while the handshake runs belongs to its caller.
       if (event === 'keylog' && rules.clientAuth && isServerSecret(args[0] as Buffer))
         secretLine = args[0] as Buffer;
       if (event === 'keylog' || event === 'OCSPRequest') return server.emit(event, ...args);
@@ -216,7 +216,7 @@ function checkAnnounced(
   const name = (stream as unknown as { servername: string | false | null }).servername;
   const sni = typeof name === 'string' && name !== '' ? name.toLowerCase().replace(/\.$/, '') : undefined;
   const sameName = sni === hello.sni || (noName && sni === undefined);
-  // Of those offered the first of ours: of fewer it might be another.
+  // The first of ours among those offered: among fewer it might be another.
   const sameProtocol = alpn === protocols.find((one) => hello.alpn.includes(one));
   if (sameName && sameProtocol) return;
   throw new ProxyError('ERR_TLS_SNI_CHANGED', {

@@ -47,7 +47,7 @@ type Context = {
   ) => [result: number, hmac: Buffer, aes: Buffer, name: Buffer, iv: Buffer];
 };
 
-/** Of a ticket that comes and of one that is made: SSL_CTX_set_tlsext_ticket_key_evp_cb(3). */
+/** For a ticket that comes and for one that is made: SSL_CTX_set_tlsext_ticket_key_evp_cb(3). */
 const results = { none: 0, use: 1, renew: 2 } as const;
 
 /** The 48 bytes of Node's `ticketKeys`. */

@@ -14,7 +14,7 @@ export type RotatingMasters = TicketMasterSource & {
 };
 
 /**
- * Random masters, replaced every `rotateEveryMs`; the ones before are still accepted. `onRotate` is told of each change.
+ * Random masters, replaced every `rotateEveryMs`; the ones before are still accepted. `onRotate` is called after each change.
  * Keeps no process alive. They are secrets: whoever has them can read recorded TLS 1.2 sessions.
  */
 export function createTicketMasters(
@@ -39,7 +39,7 @@ export function createTicketMasters(
   return {
     read: () => masters,
     rotateEvery(ms) {
-      // Of a timer that was unref'd and cleared, Node keeps a list until its time: a new one at each reload would be a leak.
+      // Node keeps the list of a timer that was unref'd and cleared until its time: a new one at each reload would be a leak.
       if (ms === life) return;
       life = ms;
       schedule();

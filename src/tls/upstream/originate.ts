@@ -124,7 +124,7 @@ export function createOriginator(
 }
 
 /**
- * Node tells of no session above 10 KiB, as certificates of many names or post-quantum keys make them, but hands it out
+ * Node emits no session above 10 KiB, as certificates of many names or post-quantum keys make them, but hands it out
  * when asked. Under TLS 1.3 its ticket comes at any time after the handshake: it is looked for soon after, and at the end.
  */
 function keepLargeSession(

@@ -1,4 +1,4 @@
-/** What an upstream is told whose certificate we refuse: RFC 8446 §6.2 wants an alert, and Node has no call that sends one. */
+/** The alert for an upstream whose certificate we refuse: RFC 8446 §6.2 wants an alert, and Node has no call that sends one. */
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Code, ProxyError } from '../../errors.ts';

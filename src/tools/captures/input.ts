@@ -49,7 +49,7 @@ function findWhole(bytes: Buffer): FoundHello | undefined {
   try {
     return findHello(bytes);
   } catch (error) {
-    // Which fault it is told by is for `whyNoHello` to say.
+    // `whyNoHello` says which fault it is.
     if (error instanceof ProxyError) return undefined;
     throw error;
   }

@@ -34,7 +34,7 @@ type Flow = {
   bytes: Buffer;
   readonly ahead: Map<number, Buffer>;
   isCut: boolean;
-  /** Nothing further is looked at: it was told of, or has no hello. */
+  /** Nothing further is looked at: it was reported, or has no hello. */
   isDone: boolean;
 };
 
@@ -57,7 +57,7 @@ export function createStreams(): Streams {
     const known = flows.get(key);
     const isAnother = segment.syn && known?.start !== firstByte(segment);
     if (known && !isAnother) return keep(key, known);
-    // Its first bytes come next, and so far there is nothing to tell of.
+    // Its first bytes come next, and so far there is nothing to report.
     if (!segment.syn && segment.payload.length === 0) return undefined;
     count += 1;
     const flow: Flow = {
@@ -97,7 +97,7 @@ function append(flow: Flow, segment: Segment): boolean {
   const offset = (firstByte(segment) - flow.start) | 0;
   if (offset > flow.bytes.length) {
     const isNear = offset < maxSought && flow.ahead.size < limits.ahead;
-    // Of two that begin alike, one may reach further.
+    // Where two begin alike, one may reach further.
     const known = flow.ahead.get(offset)?.length ?? 0;
     if (isNear && segment.payload.length > known) flow.ahead.set(offset, Buffer.from(segment.payload));
     return false;
@@ -129,7 +129,7 @@ function look(flow: Flow, time: number): CapturedHello | undefined {
   return done(flow, finish(flow));
 }
 
-/** No hello can come any more. Of streams that are no TLS nothing is told. */
+/** No hello can come any more. Streams that are not TLS are not reported. */
 function finish(flow: Flow): CapturedHello | undefined {
   if (flow.isDone || !hasHello(flow.bytes)) return undefined;
   const error = whyNoHello(flow.bytes);

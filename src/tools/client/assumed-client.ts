@@ -12,7 +12,7 @@ export type AssumedClient = {
   readonly alpn: readonly string[] | undefined;
   /** Or `unix`. After a PROXY header: the one that the header tells. */
   readonly address: string | undefined;
-  /** Who connects, where a PROXY header is required: an address or `unix`. */
+  /** The peer that connects, where a PROXY header is required: an address or `unix`. */
   readonly peer: string | undefined;
   readonly ja4: string | undefined;
   /** It speaks no TLS. */
@@ -55,7 +55,7 @@ export const tlsVersions: Readonly<Record<string, number>> = {
   '1.3': 0x0304,
 };
 
-/** What a ClientHello tells of its client. */
+/** What a ClientHello says about its client. */
 export function clientOf(read: ReadHello): AssumedClient {
   const { hello } = read;
   return {

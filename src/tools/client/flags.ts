@@ -17,7 +17,7 @@ export type ClientFlags = {
   readonly alpn?: readonly string[];
   /** The client's address, or `unix`. */
   readonly from?: string;
-  /** Who sends the PROXY header: an address, or `unix`. */
+  /** The peer that sends the PROXY header: an address, or `unix`. */
   readonly peer?: string;
   readonly ja4?: string;
   /** TLS versions, with commas between them. */

@@ -61,7 +61,7 @@ export async function refused(
   return withCode(around, outcome, who, code);
 }
 
-/** The same for a client that is told so in its own protocol. */
+/** The same for a client that is refused in its own protocol. */
 export async function explained(
   around: Surroundings,
   who: string,

@@ -8,7 +8,7 @@ import { encodeMessage, takeMessages } from './toy-postgres.ts';
 export type Attempt = {
   readonly port: number;
   readonly name: string;
-  /** Whom the client trusts, PEM. */
+  /** The CAs that the client trusts, PEM. */
   readonly ca: string;
   /** The client's certificate and key, PEM. */
   readonly credential?: { readonly cert: string; readonly key: string } | undefined;
@@ -25,7 +25,7 @@ export type Outcome = {
   readonly error?: string | undefined;
 };
 
-/** Nothing here takes more than a moment; what does is broken, and is to be told. */
+/** Nothing here takes more than a moment; what does is broken, and reported. */
 export const patienceMs = 5000;
 
 /** Connects with TLS, says a line, and listens until the other end closes. Never rejects. */

@@ -14,7 +14,7 @@ type Leaf = { readonly by: CaName | 'itself'; readonly cn: string; readonly dns?
 const leaves = {
   echo: { by: 'ca', cn: 'echo.demo.test', dns: ['echo.demo.test'] },
   vault: { by: 'ca', cn: 'vault.demo.test', dns: ['vault.demo.test'] },
-  // psql is told to look for "localhost".
+  // psql connects to "localhost".
   database: { by: 'ca', cn: 'db.demo.test', dns: ['db.demo.test', 'localhost'] },
   alice: { by: 'ca', cn: 'alice' },
   bob: { by: 'ca', cn: 'bob' },

@@ -104,7 +104,7 @@ function answer(socket: Socket, { type, body }: Message, user: string): void {
 function oneRow(user: string, query: string): Buffer {
   const row = { server: "the demo's toy database", user, query };
   const columns = Object.keys(row).map((name) =>
-    // Of no table; type text (25), of any length, in text format.
+    // No table; type text (25), any length, text format.
     Buffer.concat([Buffer.from(`${name}\0`), int32(0), int16(0), int32(25), int16(-1), int32(-1), int16(0)]),
   );
   const values = Object.values(row).map((value) =>

@@ -57,7 +57,7 @@ function greetByProxyHeader(socket: Socket): void {
 
 function describeCertificate({ certificate, cn }: Told): string[] {
   if (certificate === 'none') return [];
-  // Of a pinned certificate penstock passes no names on: they are its own claims.
+  // penstock passes no names of a pinned certificate on: they are its own claims.
   return [
     certificate === 'verified'
       ? `your certificate is CN=${cn}, verified`

@@ -67,7 +67,7 @@ export function isOneOf(texts: readonly string[]): NameTest {
   };
 }
 
-/** A question that only a whole name answers, such as a regular expression: of patterns nothing can be told. */
+/** A question that only a whole name answers, such as a regular expression: about patterns it says nothing. */
 export function wholeNameTest(test: (name: string) => boolean): NameTest {
   return {
     patterns: [],

@@ -1,7 +1,7 @@
 /**
  * Other proxies go through their rules from top to bottom; penstock looks at the name first. This goes through the rules
  * once for each kind of client and notes what is left to ask: addresses, ALPN, and the client's certificate. Where a rule
- * cannot be told for such clients, whoever it might concern is refused: nobody gets in, or elsewhere, by a guess.
+ * cannot be decided for such clients, whoever it might concern is refused: nobody gets in, or elsewhere, by a guess.
  */
 import type { ClientRule } from '../../config/schema/schema.ts';
 import type { Clients, NameTest } from './clients.ts';
@@ -14,7 +14,7 @@ export type Condition =
       readonly kind: 'name';
       readonly test: NameTest;
       readonly of: 'hello' | 'handshake';
-      /** It may hold for some other names, too: whom it would refuse cannot be told quite. */
+      /** It may hold for some other names, too: which ones it would refuse is not quite known. */
       readonly isLoose?: boolean;
     }
   | { readonly kind: 'from'; readonly networks: Networks }
@@ -30,7 +30,7 @@ export type Condition =
   | { readonly kind: 'unknown' };
 
 export type Action<Target> =
-  /** Leave these rules and go on with the next stage; `keeps` from the rest of them whoever it might concern. */
+  /** Leave these rules and continue with the next stage; `keeps` from the rest of them whoever it might concern. */
   | { readonly kind: 'next'; readonly keeps?: true }
   | { readonly kind: 'deny' }
   /** `guard`: rules of the target's own, which come before. */
@@ -61,14 +61,14 @@ export type Entry<Target> = {
   readonly from: Networks;
   readonly alpn: readonly string[] | undefined;
   readonly demand: Demand;
-  /** undefined: refused, `because` of a rule that says so, or that could not be told. */
+  /** undefined: refused, `because` of a rule that says so, or that could not be decided. */
   readonly to: Target | undefined;
   /** A rule that asks for clients without TLS led here. */
   readonly meantForPlain: boolean;
   readonly because: string | undefined;
 };
 
-/** Called when a rule cannot be told for such clients, so that it can be said. */
+/** Called when a rule cannot be decided for such clients, so that it can be reported. */
 export type OnUnknown<Target> = (rule: Rule<Target>, clients: Clients) => void;
 
 /** What the stages, one after another, come to. Nothing fits whoever no stage decides about: such clients are refused. */
@@ -182,7 +182,7 @@ function isLoose(condition: Condition, { kind }: Clients): boolean {
 
 type Answer = boolean | 'unknown' | 'residual';
 
-/** Of these clients, by what is known beforehand; `residual`: it is to be asked of each. */
+/** Whether it holds for these clients, by what is known beforehand; `residual`: each client decides it anew. */
 function answerTo(condition: Condition, { clients, terminated, ports, auth }: Situation): Answer {
   switch (condition.kind) {
     case 'constant':
@@ -209,7 +209,7 @@ function answerTo(condition: Condition, { clients, terminated, ports, auth }: Si
   }
 }
 
-/** Of no name at all: what this proxy sees is not the side that the question is about. */
+/** It is about no name at all: this proxy does not see the side that the question is about. */
 function nameless(test: NameTest): Answer {
   return test.holds({ kind: 'plain' }) ?? 'unknown';
 }

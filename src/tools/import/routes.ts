@@ -70,7 +70,7 @@ function refusal(comment: string | undefined, conditions = {}): RouteDraft {
   return { value: { ...conditions, deny: true }, ...(comment !== undefined && { comment }) };
 }
 
-/** Routes of one name are told apart by numbers. */
+/** Numbers distinguish routes of one name. */
 export function withNames(routes: readonly RouteDraft[]): RouteDraft[] {
   const seen = new Map<unknown, number>();
   return routes.map((route) => {

@@ -1,4 +1,4 @@
-/** The program of one process of several: is told its plan, gets ready, starts with the others, sends what it found out. */
+/** The program of one process of several: it gets its plan, makes ready, starts with the others, and sends what it found out. */
 import { leaveSignals } from '../../process/no-inspector.ts';
 import '../../process/garbage-collector.ts';
 

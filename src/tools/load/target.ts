@@ -13,7 +13,7 @@ export type Target = {
 };
 
 /**
- * Every address of a name must be a loopback one, unless `owned`. Of several, the first that accepts a connection is
+ * Every address of a name must be a loopback one, unless `owned`. Where there are several, the first that accepts a connection is
  * taken, for all connections. Throws UsageError.
  */
 export async function resolveTarget(text: string, owned: boolean): Promise<Target> {

@@ -13,7 +13,7 @@ export type Issued = {
   readonly isForBoth: boolean;
 };
 
-/** Who trusts it, and by which lines of a route or an upstream. */
+/** Where it is trusted, and by which lines of a route or an upstream. */
 export function howToTrust(issued: Issued): string {
   if (!issued.isForBoth) return howOneSideTrusts(issued);
   return [true, false].map((client) => howOneSideTrusts({ ...issued, client })).join('\n');

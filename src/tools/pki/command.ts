@@ -111,7 +111,7 @@ export async function pkiInit(
     const files = caFiles(directory);
     refuseToOverwrite(files, options.force === true);
     const notAfter = inDays(options.days ?? 3650);
-    // Names of CAs should differ: two alike in one trust store are told apart by their keys only.
+    // Names of CAs should differ: two alike in one trust store differ by their keys only.
     const cn = options.name ?? `penstock development CA ${randomBytes(3).toString('hex')}`;
     if (cn === '' || cn.length > 64) throw fault('--name is of no use', 'expected 1 to 64 characters');
     const { createCa, createCrl } = await issuing();

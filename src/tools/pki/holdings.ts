@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { caFiles, fault } from './directory.ts';
 import { type Held, inventory } from './inventory.ts';
 
-/** Of the library that takes a quarter of a second to load. */
+/** From the library that takes a quarter of a second to load. */
 export type Issuing = Pick<typeof import('./issue.ts'), 'pinOf' | 'revocationsIn'>;
 
 /** Every certificate but the CA's; throws ERR_CONFIG if there is no such directory. */

@@ -92,7 +92,7 @@ function withNames({ id, value }: ApisixObject): Ssl {
   };
 }
 
-/** Of several for one name APISIX takes the first; one that demands certificates of clients is taken before all others. */
+/** APISIX takes the first of several for one name; one that demands certificates of clients is taken before all others. */
 function indexByName(ssls: readonly Ssl[], notes: Notes): Map<string, Ssl> {
   const byName = new Map<string, Ssl>();
   for (const ssl of ssls) {
@@ -201,7 +201,7 @@ function createStore(draft: Draft, files: WrittenFile[], notes: Notes, surroundi
     return name;
   };
 
-  /** Of several pairs with one type of key OpenSSL keeps the last. */
+  /** OpenSSL keeps the last of several pairs with one type of key. */
   const pairs = (ssl: Value, wanted: string): string => {
     const more = ssl.get('certs').items.map((cert, index) => {
       return [cert, ssl.get('keys').items[index] ?? ssl.get('keys')] as const;

@@ -47,7 +47,7 @@ function listenOf(item: Value, defaults: Value, notes: Notes): Listen | undefine
   return {
     host: host.replace(/^\[|\]$/g, ''),
     ports: Array.from({ length: count }, (_, index) => Number(first) + index),
-    // What cannot be told, such as a variable, is taken for yes: plain clients are refused rather than let in.
+    // What cannot be known, such as a variable, is taken for yes: plain clients are refused rather than let in.
     tls: ![undefined, null, false].includes(item.get('tls').raw as undefined),
     acceptsProxyHeader: option('proxy_protocol', 'enable_tcp_pp') === true,
     sendsProxyHeader: option('proxy_protocol_to_upstream', 'enable_tcp_pp_to_upstream') === true,
@@ -57,7 +57,7 @@ function listenOf(item: Value, defaults: Value, notes: Notes): Listen | undefine
   };
 }
 
-/** What can be told from routes alone. TLS where anything speaks for it: plain clients are refused rather than let in. */
+/** What routes alone say. TLS where anything speaks for it: plain clients are refused rather than let in. */
 function assumed({ stream_routes, ssls }: Objects, notes: Notes): Listen[] {
   const tls =
     ssls.some(({ value }) => value.get('type').text !== 'client') ||

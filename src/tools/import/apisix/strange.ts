@@ -1,4 +1,4 @@
-/** Keys of APISIX's objects that nobody here reads: each is told, and what may say whom an object is for is not guessed. */
+/** Keys of APISIX's objects that are not read here: each is reported, and those that may say which clients an object is for are not guessed. */
 import type { Note, Notes } from '../notes.ts';
 import type { ApisixObject, Objects } from './objects.ts';
 import type { Value } from './value.ts';
@@ -12,7 +12,7 @@ export type Strange = {
 
 export const nothingStrange: Strange = { narrows: () => false, tell: () => {} };
 
-/** After all has been read. What a note speaks of, with all that is in it, is told already. */
+/** After all has been read. What a note speaks of, with all that is in it, is reported already. */
 export function findStrange(objects: Objects, told: readonly Note[]): Strange {
   const spoken = new Set(
     told.flatMap(({ kind, file, what }) => (kind === 'look' ? [] : [`${file} ${what}`])),
@@ -23,7 +23,7 @@ export function findStrange(objects: Objects, told: readonly Note[]): Strange {
       return spoken.has(`${place.file} ${outer}`);
     });
   const unused = unusedObjects(objects);
-  // Of routes that refuse their clients anyway.
+  // Routes that refuse their clients anyway.
   const inUnused = [...objects.stream_routes, ...objects.services]
     .map(({ value }) => value.get('upstream'))
     .filter(isUnused);
@@ -44,7 +44,7 @@ export function findStrange(objects: Objects, told: readonly Note[]): Strange {
   };
 }
 
-/** Of config.yaml only what is about streams, and about TLS; the rest is about HTTP, or how APISIX runs. */
+/** Only the parts of config.yaml about streams and about TLS; the rest is about HTTP, or how APISIX runs. */
 const ofStreams = /^(apisix\.(stream_proxy|proxy_protocol|ssl)\b|nginx_config\.stream)/;
 const notRouting = /^(.*\.)?(upstreams?(\[\d+\])?|nginx_config|apisix)\./;
 const snippet = /^nginx_config\.stream\w*snippet$/;

@@ -4,7 +4,7 @@ import type { Line } from './syntax.ts';
 
 export type BoundAddress = { readonly text: string; readonly port: number | undefined };
 
-/** One address of a `bind` line, or each port of its range; none, told of, where penstock has no such address. */
+/** One address of a `bind` line, or each port of its range; none, and a note, where penstock has no such address. */
 export function addressOf(text: string, line: Line, notes: Notes): BoundAddress[] {
   const lost = (why: string) => {
     notes.notCarried(line, `bind ${text}`, why);
@@ -33,7 +33,7 @@ export function addressOf(text: string, line: Line, notes: Notes): BoundAddress[
   });
 }
 
-/** Of a server, as penstock dials it; without a port it is that which the client reached. A reason if there is none. */
+/** The address of a server, as penstock dials it; without a port it is that which the client reached. A reason if there is none. */
 export function dialAddressOf(
   text: string,
   reached: readonly number[],

@@ -233,7 +233,7 @@ function sniName(options: Options, kind: Approach['kind'], notes: Notes): string
   if (sni === undefined) return undefined;
   const fixed = /^str\((.+)\)$/.exec(sni.value)?.[1];
   if (fixed !== undefined) return fixed;
-  // Of a client without TLS there is no name: HAProxy sends none then.
+  // A client without TLS has no name: HAProxy sends none then.
   if (/^ssl_fc_sni(,lower)?$/.test(sni.value)) return kind === 'terminated' ? '{sni}' : undefined;
   if (/^req[._]ssl_sni(,lower)?$/.test(sni.value)) return undefined;
   notes.notCarried(sni.line, `sni ${sni.value}`, 'only a fixed name and that of the client are sent here');

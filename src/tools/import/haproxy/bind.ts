@@ -11,7 +11,7 @@ import type { Options } from './tls.ts';
 export type Bind = {
   readonly line: Line;
   readonly addresses: readonly string[];
-  /** Of its unix sockets, as they are written; undefined: they are as the umask has it. */
+  /** The rights of its unix sockets, as they are written; undefined: they are as the umask has it. */
   readonly rights: object | undefined;
   readonly ports: readonly number[];
   readonly acceptsProxyHeader: boolean;

@@ -10,7 +10,7 @@ import type { Line } from './syntax.ts';
 export type Alternatives = readonly (readonly Condition[])[];
 
 export type Conditions = {
-  /** Of the words that follow an action: `if …`, `unless …`, or nothing, which always holds. */
+  /** The condition in the words that follow an action: `if …`, `unless …`, or nothing, which always holds. */
   readonly of: (words: readonly string[], line: Line) => Alternatives;
 };
 
@@ -114,7 +114,7 @@ function opposite(condition: Condition): Condition {
     case 'terminated':
     case 'certificate':
       return { ...condition, is: !condition.is };
-    // Who does not offer a protocol has no words here.
+    // There are no words here for clients that do not offer a protocol.
     case 'alpn':
     case 'unknown':
       return { kind: 'unknown' };
@@ -250,7 +250,7 @@ function fetchCondition(test: Test, line: Line, notes: Notes): Condition | undef
   }
 }
 
-/** What does not begin with 0x16 is no ClientHello; of what other clients send nothing can be told. */
+/** What does not begin with 0x16 is no ClientHello; what other clients send is not known. */
 function payloadCondition({ argument, method, patterns }: Test): Condition | undefined {
   if (method !== 'bin' || !argument.startsWith('0,')) return undefined;
   if (patterns.some((pattern) => pattern.startsWith('16'))) return undefined;
@@ -304,7 +304,7 @@ function anyEnding(patterns: readonly string[]): NameTest {
   return isOneOf(patterns.flatMap((end) => (end.startsWith('.') ? [`*${end}`] : [end, `*.${end}`])));
 }
 
-/** Those that say "below this name", or "one of these names", as such; of others only whole names can be told. */
+/** Those that say "below this name", or "one of these names", as such; others can only be decided for whole names. */
 function regularExpression(source: string, ignoresCase: boolean): NameTest {
   const plain = (text: string) =>
     /^[\w-]+(\\\.[\w-]+)*$/.test(text) ? text.replaceAll('\\', '') : undefined;

@@ -111,7 +111,7 @@ export function createPemFiles(
 /** The endings of a bundle's files. */
 const bundled = ['ecdsa', 'rsa', 'dsa'];
 
-/** Of the first certificate of a file. HAProxy goes by its CNs, too. */
+/** The names of the first certificate of a file. HAProxy goes by its CNs, too. */
 function holdingOf(pem: string): Holding | undefined {
   try {
     const certificate = new X509Certificate(pem);

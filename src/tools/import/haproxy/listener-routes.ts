@@ -68,7 +68,7 @@ function terminatedRoutes(
   return routes.map((route) => withFittingCertificates(route, parts.files));
 }
 
-/** Of a route with names the certificates for those, where they are known: others would only be warned about. */
+/** The certificates for the names of a route, where they are known: others would only be warned about. */
 function withFittingCertificates(route: RouteDraft, files: PemFiles): RouteDraft {
   const { sni, tls } = route.value as { sni?: string | string[]; tls?: TlsSettings };
   if (sni === undefined || tls === undefined || tls.certificates.length < 2) return route;

@@ -22,7 +22,7 @@ export type Configuration = {
   readonly tellRest: () => ReadonlySet<string>;
 };
 
-/** Proxies in mode tcp, which is the default. Others are told of and left out. `strange`: what `tellRest` found before. */
+/** Proxies in mode tcp, which is the default. Others are reported and left out. `strange`: what `tellRest` found before. */
 export function readConfiguration(
   sections: readonly Section[],
   strange: ReadonlySet<string>,
@@ -67,7 +67,7 @@ export function readConfiguration(
     proxies,
     global: (...words) => mark(globals.filter((line) => begins(line, words))).at(-1),
     tellRest() {
-      // Whom it refuses leads to no backend, whose lines are strange all the same.
+      // Clients that it refuses reach no backend, whose lines are strange all the same.
       const isUnderstood = (line: Line) => understood.has(line) && !strange.has(placeOf(line));
       const rest = sections.filter((section) => !skipped.has(section));
       return new Set(rest.flatMap((section) => tellRestOf(section, isUnderstood, notes)).map(placeOf));

@@ -48,7 +48,7 @@ export function frontendRules(
   };
 }
 
-/** Whom rules that ask for nothing but addresses let in; undefined if they ask for more. */
+/** The addresses that rules let in which ask for nothing else; undefined if they ask for more. */
 export function admitted(rules: readonly Rule<Target>[]): Networks | undefined {
   let [left, accepted]: [Networks, Networks] = [everywhere, { v4: [], v6: [] }];
   for (const { when, action } of rules) {

@@ -47,7 +47,7 @@ export function terminating(
   };
   const isStrict = options.has('strict-sni') && !options.has('no-strict-sni');
   const isOnePolicy = entries.every((entry) => policyKey(entry.options) === policyKey(first.options));
-  // Its own names, too, so that rules which can only be told of whole names can be told of them.
+  // Its own names, too, so that rules which can only be decided for whole names can be decided for them.
   const own = entries.flatMap(({ path, filters }) => filters ?? files.holding(path)?.names ?? []);
   if (isOnePolicy && !isStrict && !entries.some((entry) => entry.isStrange))
     return { settingsFor: () => settingsOf(first), patterns: own };
@@ -61,7 +61,7 @@ export function terminating(
   };
 }
 
-/** An entry and the type of key for which it is chosen; undefined: it cannot be told. */
+/** An entry and the type of key for which it is chosen; undefined: not known. */
 type Choice = { readonly entry: Entry; readonly type: KeyType | undefined };
 
 /**
@@ -113,7 +113,7 @@ function byType(entries: readonly Entry[], files: PemFiles): Choice[] {
   return choices.sort((a, b) => order.indexOf(a.type) - order.indexOf(b.type));
 }
 
-/** Whom one certificate would ask for theirs, and another would not, has to be refused: routes do not go by types of keys. */
+/** Clients that one certificate would ask for theirs, and another would not, have to be refused: routes do not go by types of keys. */
 function oneOf(choices: readonly Choice[], clients: Clients, notes: Notes): Entry | undefined {
   const [first, ...rest] = choices.map(({ entry }) => entry);
   if (first === undefined) return undefined;

@@ -83,7 +83,7 @@ function measureOf(subject: string, text: string): Measure | undefined {
   };
 }
 
-/** Of the whole connection unless a stage is named. */
+/** For the whole connection unless a stage is named. */
 function latencyOf(subject: string): Measure | undefined {
   const dot = subject.indexOf('.');
   const named = stages.find((stage) => stage === subject.slice(0, dot));

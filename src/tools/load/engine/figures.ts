@@ -44,7 +44,7 @@ export type Figures = {
     readonly groups: Readonly<Record<string, number>>;
     readonly certificate: string | null;
   };
-  /** Of the generator itself. `busiest`: of a core, in the busiest process. */
+  /** CPU of the generator itself. `busiest`: of a core, in the busiest process. */
   readonly cpu: {
     readonly seconds: number;
     readonly per_connection_ms: number | null;

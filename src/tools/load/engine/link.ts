@@ -15,7 +15,7 @@ export type Engine = {
   readonly preamble: Preamble;
   readonly links: Roster<Link>;
   readonly flow: Flow;
-  /** Of those that begin now. */
+  /** For those that begin now. */
   tally: Tally;
   /** Counts tenths of `timeoutMs`: a clock that costs nothing to look at. */
   tick: number;
@@ -148,7 +148,7 @@ export function fail(link: Link, kind: string): void {
   reject?.(link.failure);
 }
 
-/** Lets a connection that idles on purpose go on to its close. */
+/** Lets a connection that idles on purpose proceed to its close. */
 export function release(link: Link): void {
   if (link.wait === 'hold') pass(link);
 }
@@ -193,7 +193,7 @@ function onAnswer(link: Link, data: Buffer): void {
 
 function onBulk(link: Link, size: number): void {
   if (link.wait === 'bytes' && link.received >= size) pass(link);
-  // A source without an end would go on for ever.
+  // A source without an end would never stop.
   else if (link.wait === 'close' && link.received > size) {
     pass(link);
     giveUp(link);

@@ -45,7 +45,7 @@ export type TlsPlan = {
   readonly key: string | undefined;
   /** PEM, or the roots that Node trusts; undefined: the server's certificate is not verified. */
   readonly ca: string | 'system' | undefined;
-  /** Whom the certificate must name if there is no SNI. */
+  /** The name that the certificate must have if there is no SNI. */
   readonly host: string;
   readonly resume: boolean;
 };

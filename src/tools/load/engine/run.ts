@@ -159,7 +159,7 @@ function createEngine(plan: Plan, preamble: Preamble, tls: TlsClient | undefined
   return { plan, preamble, tls, links, flow: createFlow(), nextPayload, ...state };
 }
 
-/** Random bytes, each message from another place, so that the echo of another connection is told. */
+/** Random bytes, each message from another place, so that the echo of another connection is recognized. */
 function createPayloads({ exchange }: Plan): () => Buffer {
   if (exchange.kind !== 'messages') return () => Buffer.alloc(0);
   const { payload } = exchange;

@@ -9,7 +9,7 @@ import { createHistogram, type Histogram, merge } from './histogram.ts';
 export const stages = ['connect', 'handshake', 'first_byte', 'message', 'whole'] as const;
 export type Stage = (typeof stages)[number];
 
-/** Of the connections that began after the warm-up. Plain data: structured clone carries it. */
+/** Counts of the connections that began after the warm-up. Plain data: structured clone carries it. */
 export type Tally = {
   /** Those that did all they were to do, and closed. */
   connections: number;
@@ -37,7 +37,7 @@ export type ProcessResult = {
   readonly flow: Flow;
   readonly total: Flow;
   readonly windowMs: number;
-  /** Of the process, within that time. */
+  /** CPU of the process, within that time. */
   readonly cpuMs: number;
   /** Key type of the server's certificate, such as `ec prime256v1`. */
   readonly certificate: string | undefined;

@@ -27,7 +27,7 @@ export async function ask(way: Way, offer: Offer): Promise<Reply> {
     raw.on('close', () => resolve({ kind: 'closed' }));
     raw.write(encodeHello(offer));
   });
-  // Of a handshake in progress it says that nothing is wrong (RFC 8446 §6.1).
+  // It says nothing is wrong with a handshake in progress (RFC 8446 §6.1).
   if (answer.kind === 'flight' && !raw.destroyed) raw.write(closeNotify);
   await closeLink(link);
   return { ...answer, said, connectMs };

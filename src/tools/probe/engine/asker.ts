@@ -1,4 +1,4 @@
-/** Who asks: counts connections and time, and fills in what every question has in common. */
+/** Asks: counts connections and time, and fills in what every question has in common. */
 import { ask, type Reply } from './ask.ts';
 import type { Findings, Questions } from './findings.ts';
 import { type Handshake, type HandshakeOptions, shakeHands } from './handshake.ts';

@@ -11,7 +11,7 @@ export type Questions = {
   readonly name: string | undefined;
   /** The name or address that the certificate should have; undefined: a unix socket has none. */
   readonly host: string | undefined;
-  /** Whom to trust, PEM. */
+  /** The CAs to trust, PEM. */
   readonly anchors: readonly string[];
   readonly credential: { readonly cert: string; readonly key: string } | undefined;
   /** Offered in every handshake, as a client of that protocol would. */
@@ -49,14 +49,14 @@ export type Accepted = { readonly values: number[]; preference: 'server' | 'clie
 /** Filled in as the answers come; `undefined` is what could not be found out, or was not asked any more. */
 export type Findings = {
   connections: number;
-  /** Of the first connection, without STARTTLS. */
+  /** What the first connection showed, without STARTTLS. */
   connectMs: number;
   readonly versions: Map<number, boolean>;
   ciphers13: Accepted | undefined;
   ciphers12: Accepted | undefined;
   groups: Accepted | undefined;
   readonly certificates: FoundCertificate[];
-  /** Of client certificates; undefined: none is asked for. */
+  /** What is said about client certificates; undefined: none is asked for. */
   request: CertificateRequest | undefined;
   /**
    * Without a certificate `required` and `optional`, with one `accepted` and `refused`; `unclear`: it closed right after the

@@ -150,7 +150,7 @@ function readServerHello(body: Buffer): Pick<Flight, 'version' | 'cipher' | 'gro
   return {
     version,
     cipher,
-    // Of a retry it is the group alone, otherwise a share begins with it (§4.2.8).
+    // In a retry it is the group alone, otherwise a share begins with it (§4.2.8).
     group: share && createCursor(share).number(2),
     alpn: alpn && readProtocol(alpn),
   };

@@ -1,6 +1,6 @@
 /**
  * Writes a ClientHello (RFC 8446 §4.1.2) that asks one question: it offers exactly what is given, and no key, so that the
- * handshake cannot go on. A server of TLS 1.3 then names the group that it wants (HelloRetryRequest), an older one answers
+ * handshake cannot continue. A server of TLS 1.3 then names the group that it wants (HelloRetryRequest), an older one answers
  * with its whole flight in the clear.
  */
 import { randomBytes } from 'node:crypto';

@@ -60,7 +60,7 @@ export async function closeLink({ raw }: Link, stream: Socket = raw): Promise<vo
   clearTimeout(timer);
 }
 
-/** For a peer that closes when it is told to. */
+/** For a peer that closes when it is asked to. */
 const patienceMs = 250;
 
 async function startTls(raw: Socket, { request, read }: Starttls): Promise<void> {
