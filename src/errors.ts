@@ -14,7 +14,7 @@ export const phases = [
 ] as const;
 export type Phase = (typeof phases)[number];
 
-/** Who ended it. */
+/** The side that ended it. */
 export type Side = 'client' | 'upstream' | 'proxy';
 
 /** Every code that a connection can end with. docs/errors.md has a row for each; a test keeps it whole. */

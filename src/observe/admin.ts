@@ -44,7 +44,7 @@ export type Admin = {
 };
 
 export type AdminOptions = {
-  /** Of a unix socket's file. Absent: the user and the group that penstock runs as. */
+  /** For a unix socket's file. Absent: the user and the group that penstock runs as. */
   readonly rights?: SocketRights | undefined;
   /** In milliseconds: for the head of a request, and silence in the middle of anything. */
   readonly timeouts?: { readonly head: number; readonly silence: number } | undefined;

@@ -13,7 +13,7 @@ const banned: readonly { readonly phrase: RegExp; readonly instead: string }[] =
   { phrase: /\b(?:tells?|told|telling) of\b/i, instead: 'say describes, reports or mentions' },
   { phrase: /\bfor good\b/i, instead: 'say permanently, or for how long' },
   { phrase: /\blikewise\b/i, instead: 'say too, or in the same way' },
-  { phrase: /\bgo(?:es)? on\b/i, instead: 'say continues, or what happens next' },
+  { phrase: /^\s*(?:\*|\/).*\bgo(?:es)? on\b/i, instead: 'say continues, or what happens next' },
   { phrase: /(?:^\s*(?:\*|\/\/|\/\*\*)\s*|[.:;] )Of (?!course)[a-z]/, instead: 'put the subject first' },
   {
     phrase: /(?:^\s*(?:\*|\/\/|\/\*\*)\s*|[.;] )Who(?:m)? (?!is\b|are\b|has\b|may\b)[a-z]/,
@@ -38,6 +38,8 @@ process.exitCode = faults.length === 0 ? 0 : 1;
 
 /** Without code, and without what penstock prints: scripts may look for those words. */
 function proseOf(line: string, file: string): string {
+  // The addresses of headings stay.
+  if (line.startsWith('#')) return '';
   if (file.endsWith('.md')) return line.replace(/`[^`]*`/g, '').replace(/\*[^*]*\*/g, '');
   const comment = /^\s*(?:\/\*\*|\*|\/\/).*$|\/\/ .*$/.exec(line)?.[0] ?? '';
   return comment.replace(/`[^`]*`|"[^"]*"/g, '');
