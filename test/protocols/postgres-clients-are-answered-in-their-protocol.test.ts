@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
+import { selfSigned } from '../support/certificates.ts';
 import { capturedHello } from '../support/client-hellos.ts';
 import { type EchoUpstream, echoUpstream, tlsTalk } from '../support/clients.ts';
 import { eventually } from '../support/eventually.ts';
@@ -118,6 +119,33 @@ describe('bytes ahead of an answer', () => {
       assert.equal(upstream.accepted, 0);
     });
   }
+});
+
+it('a client whose certificate is refused is told so in PostgreSQL’s words, within TLS', async (t) => {
+  const { proxy, upstream } = await postgresProxy(t, {
+    routes: [
+      {
+        sni: 'pinned.example',
+        tls: { certificates: 'own', client_auth: { pins: [`sha256:${'A'.repeat(43)}=`] } },
+        upstream: 'db',
+      },
+    ],
+  });
+  const stranger = await selfSigned({ cn: 'stranger' });
+  for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+    const client = rawClient(t, proxy.port());
+    client.socket.write(sslRequest);
+    await client.until(1);
+    const stream = secure(client, {
+      ...{ servername: 'pinned.example', minVersion: version, maxVersion: version },
+      ...{ cert: stranger.cert, key: stranger.key },
+    });
+    stream.once('end', () => stream.end());
+    const { state, message } = parseErrorResponse(await allOf(stream));
+    assert.equal(state, '28000');
+    assert.match(message ?? '', /the client certificate is refused/);
+  }
+  assert.equal(upstream.accepted, 0);
 });
 
 describe('a client in plain text', () => {

@@ -6,10 +6,16 @@
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { test } from 'node:test';
+import { once } from 'node:events';
+import type { AddressInfo, Socket } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { createServer, type TLSSocket } from 'node:tls';
+import { issue } from '../../src/tools/pki/issue.ts';
+import { createLastAlert, isServerSecret, type LastAlert } from '../../src/tls/server/last-alert.ts';
 import { countTickets, sealAlert, secretIn } from '../../src/tls/server/sealed-alert.ts';
 import { type Credential, createAuthority, selfSigned } from '../support/certificates.ts';
-import type { ClientOptions } from '../support/clients.ts';
+import { type ClientOptions, tlsTalk } from '../support/clients.ts';
+import { eventually } from '../support/eventually.ts';
 import { startTerminating, visit } from '../support/terminating.ts';
 import { trafficKeys } from '../support/tls13-keys.ts';
 
@@ -19,6 +25,7 @@ const at = (ms: number): Date => new Date(Date.now() + ms);
 const people = await createAuthority({ name: 'People' });
 const good = await people.issue({ cn: 'good' });
 const revoked = await people.issue({ cn: 'revoked' });
+const between = await createAuthority({ name: 'Between', parent: people });
 const crl = await people.crl([revoked.serial]);
 const authorities = {
   people: { ca: people.cert },
@@ -74,6 +81,14 @@ const refusals: readonly Refusal[] = [
     { ...byAuthority, mode: 'request', allow: [{ cn: 'else' }] },
     'ERR_CLIENT_CERT_REQUIRED',
     116,
+  ],
+  ['signed by what is no CA', await issue(good), byAuthority, 'ERR_CLIENT_CERT_UNTRUSTED', 42],
+  [
+    'of a CA without a list, by a fault of ours',
+    await between.issue({ cn: 'x' }),
+    { authority: 'listed' },
+    'ERR_CLIENT_CERT_UNTRUSTED',
+    46,
   ],
   ['not to be checked, by a fault of ours', good, { authority: 'stale' }, 'ERR_CRL_EXPIRED', 46],
 ];
@@ -165,6 +180,44 @@ test('TLS 1.2 has keys that Node does not tell: a clean close', async (t) => {
   });
   const { talk, line } = await visit(proxy, proxy.port(), { credential: good, version: 'TLSv1.2' });
   assert.deepEqual([talk.error, line['code']], [undefined, 'ERR_CLIENT_CERT_NOT_ALLOWED']);
+});
+
+/** What `decide` says of one client's handshake, in the midst of it; the secret it was made with. */
+async function inTheHandshake(t: TestContext, decide: (alert: LastAlert) => unknown) {
+  let [line, said, raw]: [Buffer?, unknown?, Socket?] = [];
+  const server = createServer({ cert: good.cert, key: good.key });
+  server.on('connection', (socket) => {
+    raw = socket;
+  });
+  server.on('keylog', (one) => {
+    if (isServerSecret(one)) line = one;
+  });
+  server.on('secureConnection', (stream: TLSSocket) => {
+    assert.ok(raw && line?.some((byte) => byte !== 0));
+    said = decide(createLastAlert({ raw, stream }, line, true));
+    stream.end();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  await tlsTalk((server.address() as AddressInfo).port, { version: 'TLSv1.3' }, '');
+  await eventually(() => assert.ok(line));
+  return { said, line };
+}
+
+test('no alert while tickets are under way: OpenSSL would use its number again', async (t) => {
+  const { said } = await inTheHandshake(t, (alert) => alert.seal('unknown_ca'));
+  assert.equal(said, undefined);
+});
+
+test('the secret is wiped with the verdict, whatever that is', async (t) => {
+  for (const decide of [
+    (alert: LastAlert) => alert.seal('unknown_ca'),
+    (alert: LastAlert) => alert.forget(),
+  ]) {
+    const { line } = await inTheHandshake(t, decide);
+    assert.ok(line?.every((byte) => byte === 0));
+  }
 });
 
 test('a sealed alert is the record with its number, and is made for known suites alone', () => {

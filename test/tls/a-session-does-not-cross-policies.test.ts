@@ -194,6 +194,26 @@ for (const version of versions) {
   });
 }
 
+test('TLS 1.2: as many names as one likes: some have sessions and keep them, the others make full handshakes', async (t) => {
+  const proxy = await startTerminating(t, { listeners: { one: [{}] } });
+  const ask = (number: number, session?: Buffer) =>
+    visit(proxy, proxy.port(), { servername: `n${number}.example`, version: 'TLSv1.2', session });
+  const sessions: (Buffer | undefined)[] = [];
+  for (let number = 0; number < 70; number += 1) {
+    const { talk, line } = await ask(number);
+    assert.deepEqual([talk.text, line['sni']], ['ping', `n${number}.example`]);
+    sessions.push(talk.session);
+  }
+  for (const [number, resumes] of [
+    [0, true],
+    [63, true],
+    [64, false],
+    [69, false],
+  ] as const) {
+    assert.equal(wasResumed(await ask(number, sessions[number])), resumes, `${number}`);
+  }
+});
+
 test('an expired certificate does not keep resuming', async (t) => {
   const proxy = await startTerminating(t, { listeners: { one: routes }, authorities });
   const notAfter = new Date(Math.ceil(Date.now() / 1000) * 1000 + 2000);

@@ -146,6 +146,80 @@ test('a wildcard is one label: deeper names are refused, whatever else would tak
   assert.equal(taken('a.example'), 'wildcard.example');
   assert.equal(taken('b.a.example'), 'refused');
   assert.equal(taken('elsewhere.test'), 'wildcard');
-  assert.equal(taken(), 'wildcard');
+  assert.equal(taken(), 'refused');
   assert.deepEqual(looks, []);
+});
+
+test('clients that ask for no name are refused, whatever `*` takes, or are those of fallback_sni', async (t) => {
+  const authority = await createAuthority();
+  const own = await authority.issue({ dns: ['orders.example'] });
+  const other = await authority.issue({ dns: ['any.example'] });
+  const client = await authority.issue({ cn: 'app', usage: 'client' });
+  const upstream = await tlsUpstream(t, await authority.issue({ dns: ['db.example'] }));
+  const rest = await echoUpstream(t, { greeting: 'rest ' });
+  const objects = {
+    ssls: [
+      { id: 1, sni: '*', cert: other.chain, key: other.key },
+      {
+        ...{ id: 2, sni: 'orders.example', cert: own.chain, key: own.key },
+        client: { ca: authority.cert },
+      },
+    ],
+    stream_routes: [
+      {
+        sni: 'orders.example',
+        upstream: { scheme: 'tls', nodes: { [`127.0.0.1:${upstream.port}`]: 1 } },
+      },
+      { upstream: { nodes: { [`127.0.0.1:${rest.port}`]: 1 } } },
+    ],
+  };
+  const serve = async (fallback_sni?: unknown) => {
+    const { stream_proxy } = settings.apisix;
+    const imported = fromApisix(objects, { apisix: { stream_proxy, ssl: { fallback_sni } } });
+    const proxy = await serveImported(t, imported);
+    const talk = (servername?: string, credential?: Credential) =>
+      tlsTalk(proxy.port('stream-127.0.0.1-0'), { servername, ca: authority.cert, credential });
+    assert.equal((await talk('any.example')).text, 'rest ping');
+    assert.equal((await talk('orders.example')).text, '');
+    return { talk, lost: imported.lost };
+  };
+  const without = await serve();
+  assert.equal((await without.talk()).error, 'ALERT 112');
+  assert.equal((await without.talk(undefined, client)).error, 'ALERT 112');
+  assert.equal(upstream.seen.names.length, 0);
+
+  const { talk, lost } = await serve('Orders.example.');
+  assert.deepEqual(lost, []);
+  assert.equal((await talk()).text, '', 'its certificate is demanded of them, too');
+  const welcome = await talk(undefined, client);
+  assert.deepEqual([welcome.peerNames, welcome.text], ['DNS:orders.example', 'ping']);
+  assert.equal((await talk('orders.example', client)).text, 'ping');
+  assert.deepEqual(upstream.seen.names, ['orders.example', 'orders.example']);
+
+  const covered = await serve('elsewhere.example');
+  assert.equal((await covered.talk()).text, 'rest ping');
+
+  for (const odd of ['*.example', ['a.example'], `$${'{{NAME}}'}`]) {
+    const refusing = await serve(odd);
+    assert.match(refusing.lost.join('\n'), /ssl\.fallback_sni: it is no name here; .* no name are refused/);
+    assert.equal((await refusing.talk()).error, 'ALERT 112');
+  }
+});
+
+test('`*` in a list takes no name with a dot', async (t) => {
+  const authority = await createAuthority();
+  const { chain: cert, key } = await authority.issue({ dns: ['a.example'] });
+  const echo = await echoUpstream(t);
+  const stream_routes = [{ upstream: { nodes: { [`127.0.0.1:${echo.port}`]: 1 } } }];
+  const all = { id: 1, sni: '*', cert, key };
+  for (const ssls of [[], [all]]) {
+    const list = { id: 2, snis: ['a.example', '*'], cert, key };
+    const imported = fromApisix({ ssls: [...ssls, list], stream_routes }, settings);
+    assert.match(imported.lost.join('\n'), /snis\[1\]: in a list APISIX finds `\*` for no name with a dot/);
+    const proxy = await serveImported(t, imported);
+    const talk = (servername: string) =>
+      tlsTalk(proxy.port('stream-127.0.0.1-0'), { servername, ca: authority.cert });
+    assert.equal((await talk('a.example')).text, 'ping');
+    assert.equal((await talk('b.example')).error, 'ALERT 112');
+  }
 });

@@ -4,11 +4,16 @@ import { asOneLabel, type Clients, patternOf, patternsAbove, spellingOf } from '
 import { addNamed, type Draft, type WrittenFile } from '../draft.ts';
 import type { Notes } from '../notes.ts';
 import type { Surroundings } from '../result.ts';
-import type { ApisixObject } from './objects.ts';
+import type { ApisixObject, Objects } from './objects.ts';
 import type { Strange } from './strange.ts';
 import type { Value } from './value.ts';
 
 export type Certificates = {
+  /**
+   * Whom APISIX takes such clients for: without a name for those of `fallback_sni`. undefined: it has no name for them, breaks
+   * the handshake off, and looks for no certificate.
+   */
+  readonly takenFor: (clients: Clients) => Clients | undefined;
   /** How TLS is terminated for such clients; undefined: APISIX has no certificate for them, and refuses them. */
   readonly tlsFor: (clients: Clients) => TlsSettings | undefined;
   /** What is demanded of such clients' certificates; undefined as above. Puts nothing into the draft. */
@@ -31,7 +36,7 @@ type Ssl = ApisixObject & { readonly snis: readonly string[] };
 
 /** Only what is used is put into the draft. Of `strange` ones clients are refused. */
 export function createCertificates(
-  objects: readonly ApisixObject[],
+  { ssls, settings }: Objects,
   draft: Draft,
   strange: Strange,
   notes: Notes,
@@ -39,12 +44,14 @@ export function createCertificates(
 ): Certificates {
   const files: WrittenFile[] = [];
   const store = createStore(draft, files, notes, surroundings);
-  const enabled = objects.filter(({ value }) => {
+  const enabled = ssls.filter(({ value }) => {
     const off = value.get('status').raw === 0;
     if (off) notes.leftOut(value.place, value.name, 'it is disabled (status: 0)');
     return !off;
   });
-  const servers = enabled.filter(({ value }) => value.get('type').text !== 'client').map(withNames);
+  const servers = enabled
+    .filter(({ value }) => value.get('type').text !== 'client')
+    .map((one) => withNames(one, notes));
   const byName = indexByName(servers, notes);
   const made = new Map<Ssl, TlsSettings>();
   const settingsOf = (ssl: Ssl) => {
@@ -53,8 +60,13 @@ export function createCertificates(
     return settings;
   };
   const clients = new Map<string, string>();
+  const fallback = fallbackName(settings, notes);
   return {
     files,
+    takenFor(client) {
+      if (client.kind !== 'nameless') return client;
+      return fallback === undefined ? undefined : { kind: 'name', name: fallback };
+    },
     patterns: servers.flatMap(({ snis }) =>
       snis.flatMap((sni) => (sni === '*' ? [] : [sni, asOneLabel(sni)])),
     ),
@@ -83,8 +95,30 @@ export function createCertificates(
   };
 }
 
-function withNames({ id, value }: ApisixObject): Ssl {
-  const listed = value.get('snis').items.length > 0 ? value.get('snis').items : [value.get('sni')];
+/** undefined: there is none, or none that can be read here, and clients without a name are refused. */
+function fallbackName(settings: Value | undefined, notes: Notes): string | undefined {
+  const said = settings?.get('apisix').get('ssl').get('fallback_sni');
+  if (said?.raw === undefined || said.raw === null) return undefined;
+  const name = patternOf(said.text ?? '');
+  if (name !== undefined && !name.startsWith('*')) return name;
+  notes.notCarried(said.place, said.name, 'it is no name here', 'clients that ask for no name are refused');
+  return undefined;
+}
+
+function withNames({ id, value }: ApisixObject, notes: Notes): Ssl {
+  const snis = value.get('snis');
+  const listed = snis.items.length > 0 ? snis.items : [value.get('sni')];
+  const star = snis.items.find(({ text }) => text === '*');
+  if (star) {
+    const message =
+      'in a list APISIX finds `*` for no name with a dot: those that only it would take are refused';
+    notes.notCarried(
+      star.place,
+      star.name,
+      message,
+      'as `sni: "*"`, in an ssl of its own, it takes them all',
+    );
+  }
   return {
     id,
     value,
@@ -92,7 +126,11 @@ function withNames({ id, value }: ApisixObject): Ssl {
   };
 }
 
-/** APISIX takes the first of several for one name; one that demands certificates of clients is taken before all others. */
+function isList({ value }: Ssl): boolean {
+  return value.get('snis').items.length > 0;
+}
+
+/** APISIX takes the first of several for one name; here the strictest is taken: one that refuses, or demands certificates. */
 function indexByName(ssls: readonly Ssl[], notes: Notes): Map<string, Ssl> {
   const byName = new Map<string, Ssl>();
   for (const ssl of ssls) {
@@ -101,7 +139,8 @@ function indexByName(ssls: readonly Ssl[], notes: Notes): Map<string, Ssl> {
       if (there) {
         notes.look(ssl.value.place, ssl.value.name, `"${sni}" is in ${there.value.name}, too`);
       }
-      const isStricter = ssl.value.keys.includes('client') && !there?.value.keys.includes('client');
+      const asksMore = ssl.value.keys.includes('client') && !there?.value.keys.includes('client');
+      const isStricter = asksMore || (sni === '*' && isList(ssl));
       if (there === undefined || isStricter) byName.set(sni, ssl);
     }
   }
@@ -116,7 +155,10 @@ function sslFor(clients: Clients, byName: ReadonlyMap<string, Ssl>): Ssl | undef
   if (clients.kind === 'name' && byName.has(clients.name)) return byName.get(clients.name);
   const patterns = [spellingOf(clients) ?? '*', ...patternsAbove(clients)];
   const longest = patterns.find((pattern) => pattern.startsWith('*.') && byName.has(pattern));
-  if (longest === undefined) return byName.get('*');
+  if (longest === undefined) {
+    const any = byName.get('*');
+    return any && isList(any) ? undefined : any;
+  }
   return patterns.includes(asOneLabel(longest)) ? byName.get(longest) : undefined;
 }
 

@@ -10,7 +10,7 @@ import { type Certificates, createCertificates } from './certificates.ts';
 import { type Listen, listensOf, trustedPeers } from './listens.ts';
 import { type Objects, readObjects } from './objects.ts';
 import { type StreamRoute, streamRoutes, type Target } from './rules.ts';
-import { findStrange, hasSnippet, nothingStrange, type Strange } from './strange.ts';
+import { findStrange, nothingStrange, type Strange } from './strange.ts';
 import { createUpstreams, type Upstreams } from './upstreams.ts';
 
 /**
@@ -31,7 +31,7 @@ function build(
   const notes = createNotes();
   const objects = readObjects(inputs, notes);
   const draft = createDraft();
-  const certificates = createCertificates(objects.ssls, draft, strange, notes, surroundings);
+  const certificates = createCertificates(objects, draft, strange, notes, surroundings);
   const parts: Parts = {
     draft,
     notes,
@@ -92,7 +92,7 @@ function addListener(listen: Listen, routes: readonly StreamRoute[], parts: Part
   const { draft, notes, objects, strange } = parts;
   const rules = routes.flatMap((route) => ruleFor(route, listen, notes));
   const idle = new Set<number>();
-  const isRefused = (listen.value && strange.narrows(listen.value)) || hasSnippet(objects.settings, strange);
+  const isRefused = (listen.value && strange.narrows(listen.value)) || strange.hasSnippet;
   const made = listen.tls
     ? tlsRoutes(listen, routes, rules, parts, idle)
     : openRoutes(listen, rules, parts, idle);
@@ -152,13 +152,18 @@ function tlsRoutes(
   const { certificates } = parts;
   return routesByName<Target>({
     patterns: [...routes.flatMap(({ patterns }) => patterns), ...certificates.patterns],
-    decideFor(clients) {
-      const auth = certificates.authFor(clients);
-      if (auth === undefined) return [];
+    decideFor(who) {
+      const clients = certificates.takenFor(who);
+      const auth = clients && certificates.authFor(clients);
+      if (clients === undefined || auth === undefined) return [];
       return decide([rules], { clients, terminated: true, ports: listen.ports, auth }, () => {});
     },
-    handle: (_, target, clients) =>
-      handle(target, certificates.tlsFor(clients) ?? 'off', listen, parts, idle),
+    handle(_, target, who) {
+      const clients = certificates.takenFor(who) ?? who;
+      // The name that an upstream is told, too, is the one that such clients are taken for.
+      const name = clients !== who && clients.kind === 'name' ? clients.name : '{sni}';
+      return handle(target, { tls: certificates.tlsFor(clients) ?? 'off', name }, listen, parts, idle);
+    },
   });
 }
 
@@ -171,21 +176,21 @@ function openRoutes(
   return plainRoutes<Target>({
     decideFor: (clients) =>
       decide([rules], { clients, terminated: false, ports: listen.ports, auth: 'none' }, () => {}),
-    handle: (_, target) => handle(target, 'off', listen, parts, idle),
+    handle: (_, target) => handle(target, { tls: 'off', name: 'apisix_backend' }, listen, parts, idle),
   });
 }
 
 function handle(
   { upstream, name, idleMs }: Target,
-  tls: object | 'off',
+  served: { readonly tls: object | 'off'; readonly name: string },
   { sendsProxyHeader }: Listen,
   { upstreams }: Parts,
   idle: Set<number>,
 ): Handling {
-  const used = upstreams.use(upstream, name, { terminated: tls !== 'off', sendsProxyHeader });
+  const used = upstreams.use(upstream, name, { serverName: served.name, sendsProxyHeader });
   if ('refused' in used) return used;
   if (idleMs !== undefined) idle.add(idleMs);
-  return { tls, upstream: used.name };
+  return { tls: served.tls, upstream: used.name };
 }
 
 function proxyHeaders(listen: Listen, { settings }: Objects, notes: Notes): object {

@@ -7,10 +7,12 @@ import type { Value } from './value.ts';
 export type Strange = {
   /** It has keys that may narrow whom it is for. `but`: those below this one do not count. */
   readonly narrows: (value: Value, but?: string) => boolean;
+  /** There are directives of nginx itself, which may turn any client away. */
+  readonly hasSnippet: boolean;
   readonly tell: (notes: Notes) => void;
 };
 
-export const nothingStrange: Strange = { narrows: () => false, tell: () => {} };
+export const nothingStrange: Strange = { narrows: () => false, hasSnippet: false, tell: () => {} };
 
 /** After all has been read. What a note speaks of, with all that is in it, is reported already. */
 export function findStrange(objects: Objects, told: readonly Note[]): Strange {
@@ -22,6 +24,8 @@ export function findStrange(objects: Objects, told: readonly Note[]): Strange {
       const outer = parts.slice(0, index + 1).join('.');
       return spoken.has(`${place.file} ${outer}`);
     });
+  // Asked for so that its keys count one by one.
+  objects.settings?.get('nginx_config');
   const unused = unusedObjects(objects);
   // Routes that refuse their clients anyway.
   const inUnused = [...objects.stream_routes, ...objects.services]
@@ -36,6 +40,7 @@ export function findStrange(objects: Objects, told: readonly Note[]): Strange {
   return {
     narrows: (value, but) =>
       strange.some((one) => isWithin(one, value) && !(but && isWithin(one, value.get(but)))),
+    hasSnippet: strange.some(({ name }) => snippet.test(name)),
     tell(notes) {
       for (const { value } of unused) notes.leftOut(value.place, value.name, 'no client is led here');
       for (const value of described) notes.leftOut(value.place, value.name, 'it only describes');
@@ -64,15 +69,6 @@ function tellOne(value: Value, notes: Notes): void {
       'it is not known here, and may say whom this is for: clients that it might concern are refused';
     notes.notCarried(place, name, message, 'if it does not, remove it, or replace `deny: true`');
   }
-}
-
-/** nginx's own directives may turn clients away, too. */
-export function hasSnippet(settings: Value | undefined, strange: Strange): boolean {
-  const config = settings?.get('nginx_config');
-  return (
-    config?.keys.some((key) => snippet.test(`nginx_config.${key}`) && strange.narrows(config.get(key))) ??
-    false
-  );
 }
 
 function isWithin(inner: Value, outer: Value): boolean {

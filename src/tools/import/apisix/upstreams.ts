@@ -6,7 +6,11 @@ import type { Certificates } from './certificates.ts';
 import type { Value } from './value.ts';
 
 /** From where an upstream is reached, as far as that changes what it is. */
-export type Approach = { readonly terminated: boolean; readonly sendsProxyHeader: boolean };
+export type Approach = {
+  /** What it is told where it speaks TLS; `{sni}` is the client's. */
+  readonly serverName: string;
+  readonly sendsProxyHeader: boolean;
+};
 
 export type Upstreams = {
   /** The name of such an upstream in the draft; a reason if penstock cannot have it. */
@@ -28,7 +32,7 @@ export function createUpstreams(draft: Draft, certificates: Certificates, notes:
         value.place,
         value.name,
         approach.sendsProxyHeader,
-        isTls && approach.terminated,
+        isTls && approach.serverName,
       ]);
       const known = used.get(key);
       if (known) return known;
@@ -167,7 +171,7 @@ function balanceOf(value: Value, notes: Notes): object {
 function tlsOf(
   value: Value,
   wanted: string,
-  { terminated }: Approach,
+  { serverName }: Approach,
   certificates: Certificates,
   notes: Notes,
 ): object {
@@ -187,7 +191,7 @@ function tlsOf(
   const certificate = clientCertificate(tls, wanted, certificates);
   return {
     tls: {
-      server_name: terminated ? '{sni}' : 'apisix_backend',
+      server_name: serverName,
       verify: 'none',
       ...(certificate !== undefined && { certificate }),
     },
