@@ -376,6 +376,8 @@ test('what is not PEM is called by its name, and the command that is told conver
   run('openssl pkey -in a.key -outform DER -out key.der');
   run('openssl x509 -in ca.crt -outform DER -out ca.der');
   run('iconv -f ASCII -t UTF-16 a.crt > a.utf16');
+  run('(printf "\\376\\377"; iconv -f ASCII -t UTF-16BE a.crt) > b.utf16');
+  run('sed s/PKCS7/CMS/ text.p7b > cms.p7b');
   const read = (name: string) => readFileSync(join(directory, name));
   const configure = (cert: string, key: string, authority: string) =>
     `${listener}\ncertificates: { db: { cert: ${cert}, key: ${key} } }\nauthorities: { ours: { ca: ${authority} } }\n`;
@@ -385,6 +387,8 @@ test('what is not PEM is called by its name, and the command that is told conver
     ['text.p7b', 'a.key', 'text.p7b', [/no PEM certificate: it is PKCS#7/]],
     ['a.der', 'key.der', 'ca.der', [/no PEM certificate: it is DER/, /no PEM private key: it is DER/]],
     ['a.utf16', 'a.key', 'ca.crt', [/no PEM certificate: it is text in UTF-16/]],
+    ['b.utf16', 'a.key', 'ca.crt', [/no PEM certificate: it is text in UTF-16/]],
+    ['cms.p7b', 'a.key', 'ca.crt', [/no PEM certificate: it is PKCS#7/]],
   ];
   for (const [cert, key, authority, said] of cases) {
     const names = [...new Set([cert, key, authority])];
@@ -407,6 +411,13 @@ test('what is not PEM is called by its name, and the command that is told conver
     });
     assert.deepEqual(after.faults, []);
     assert.equal(after.loaded?.certificates.get('db')?.pairs[0]?.leaf.subject, 'CN=db');
+  }
+  // The first bytes of a Java key store, whose tools are not everywhere: magic number, version, no entries.
+  const javaKeyStore = Buffer.from('feedfeed0000000200000000', 'hex');
+  const ofJava = await load(t, configure('a.jks', 'a.jks', 'a.jks'), { files: { 'a.jks': javaKeyStore } });
+  assert.equal(ofJava.faults.length, 3);
+  for (const fault of ofJava.faults) {
+    assert.match(fault, /it is a Java key store \(JKS\); `keytool -importkeystore -srckeystore \S*a\.jks /);
   }
   const keyOfCertificates = await load(t, configure('a.crt', 'a.p7b', 'ca.crt'), {
     files: { ...own, 'a.p7b': read('a.p7b') },
@@ -436,7 +447,8 @@ authorities: { ours: { ca: ca.crt } }
     {
       files: {
         'a.crt': Buffer.concat([mark, Buffer.from(leaf.cert), mark, Buffer.from(ca.cert)]),
-        'a.key': Buffer.concat([mark, Buffer.from(leaf.key)]),
+        // The certificate and its key, each from a file with a mark.
+        'a.key': Buffer.concat([mark, Buffer.from(leaf.cert), mark, Buffer.from(leaf.key)]),
         'b.key': Buffer.concat([mark, Buffer.from(key)]),
         word: Buffer.concat([mark, Buffer.from('word\r\n')]),
         'ca.crt': Buffer.concat([mark, Buffer.from(ca.cert)]),
@@ -444,6 +456,6 @@ authorities: { ours: { ca: ca.crt } }
     },
   );
   assert.deepEqual(faults, []);
-  assert.equal(loaded?.certificates.get('db')?.pairs[0]?.key, leaf.key);
+  assert.equal(loaded?.certificates.get('db')?.pairs[0]?.key, leaf.cert + leaf.key);
   assert.equal(loaded?.certificates.get('encrypted')?.pairs[0]?.keyType, 'ec');
 });

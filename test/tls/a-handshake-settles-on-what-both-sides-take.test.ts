@@ -118,7 +118,17 @@ test('the group that is configured, also when the client has to be asked for it 
 });
 
 test("the groups are Mozilla's unless the configuration has its own", async (t) => {
-  const proxy = await startTerminating(t, { listeners: routes({ usual: {}, more: { groups: ['P-521'] } }) });
+  const client_auth = { mode: 'request', authority: 'any' };
+  const proxy = await startTerminating(t, {
+    listeners: routes({
+      usual: {},
+      more: { groups: ['P-521'] },
+      asks: { client_auth },
+      asks13: { client_auth, min_version: '1.3' },
+      never: { client_auth: { ...client_auth, mode: 'none' } },
+    }),
+    authorities: { any: { ca: ca.cert } },
+  });
   const table: [name: string, ecdhCurve: string, agreed: string | undefined][] = [
     ['usual', 'X25519', 'X25519'],
     ['usual', 'P-256', 'prime256v1'],
@@ -129,6 +139,10 @@ test("the groups are Mozilla's unless the configuration has its own", async (t) 
     ['usual', 'ffdhe2048', undefined],
     ['usual', 'ffdhe3072', undefined],
     ['more', 'P-521', 'secp521r1'],
+    // For the keys of clients, which TLS 1.2 takes on no other curves.
+    ['asks', 'P-521', 'secp521r1'],
+    ['asks13', 'P-521', undefined],
+    ['never', 'P-521', undefined],
   ];
   // Whoever speaks it is asked for it, even if it has sent the key of another.
   if (postQuantum) table.push(['usual', 'X25519:X25519MLKEM768', 'X25519MLKEM768']);

@@ -15,7 +15,6 @@ import { createLastAlert, isServerSecret, type LastAlert } from '../../src/tls/s
 import { countTickets, sealAlert, secretIn } from '../../src/tls/server/sealed-alert.ts';
 import { type Credential, createAuthority, selfSigned } from '../support/certificates.ts';
 import { type ClientOptions, tlsTalk } from '../support/clients.ts';
-import { eventually } from '../support/eventually.ts';
 import { startTerminating, visit } from '../support/terminating.ts';
 import { trafficKeys } from '../support/tls13-keys.ts';
 
@@ -182,27 +181,25 @@ test('TLS 1.2 has keys that Node does not tell: a clean close', async (t) => {
   assert.deepEqual([talk.error, line['code']], [undefined, 'ERR_CLIENT_CERT_NOT_ALLOWED']);
 });
 
-/** What `decide` says of one client's handshake, in the midst of it; the secret it was made with. */
-async function inTheHandshake(t: TestContext, decide: (alert: LastAlert) => unknown) {
-  let [line, said, raw]: [Buffer?, unknown?, Socket?] = [];
+/** What `decide` makes of one client's last alert, in the midst of the handshake; and the line that has the secret. */
+async function inTheHandshake<Said>(t: TestContext, decide: (alert: LastAlert) => Said) {
   const server = createServer({ cert: good.cert, key: good.key });
-  server.on('connection', (socket) => {
-    raw = socket;
-  });
-  server.on('keylog', (one) => {
-    if (isServerSecret(one)) line = one;
-  });
-  server.on('secureConnection', (stream: TLSSocket) => {
-    assert.ok(raw && line?.some((byte) => byte !== 0));
-    said = decide(createLastAlert({ raw, stream }, line, true));
-    stream.end();
+  const [raws, lines]: [Socket[], Buffer[]] = [[], []];
+  server.on('connection', (socket) => raws.push(socket));
+  server.on('keylog', (line) => isServerSecret(line) && lines.push(line));
+  const decided = new Promise<{ said: Said; line: Buffer }>((resolve, reject) => {
+    server.on('secureConnection', (stream: TLSSocket) => {
+      const [[raw], [line]] = [raws, lines];
+      if (!raw || !line?.some((byte) => byte !== 0)) return reject(new Error('no secret'));
+      resolve({ said: decide(createLastAlert({ raw, stream }, line, true)), line });
+      stream.end();
+    });
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.after(() => server.close());
   await tlsTalk((server.address() as AddressInfo).port, { version: 'TLSv1.3' }, '');
-  await eventually(() => assert.ok(line));
-  return { said, line };
+  return decided;
 }
 
 test('no alert while tickets are under way: OpenSSL would use its number again', async (t) => {
@@ -216,7 +213,7 @@ test('the secret is wiped with the verdict, whatever that is', async (t) => {
     (alert: LastAlert) => alert.forget(),
   ]) {
     const { line } = await inTheHandshake(t, decide);
-    assert.ok(line?.every((byte) => byte === 0));
+    assert.ok(line.every((byte) => byte === 0));
   }
 });
 

@@ -181,6 +181,9 @@ test('what is checked, and in what time', () => {
     assert.equal(check(`option ${option}; server s 10.0.0.1:1 check check-ssl`).type, 'tls', option);
   }
   assert.equal(check('option smtpchk; server s 10.0.0.1:1 check ssl verify none').type, 'expect');
+  assert.equal(check('option smtpchk; server s 10.0.0.1:1 check check-ssl ssl verify none').type, 'expect');
+  const hello = 'listen b\n  bind :1\n  option ssl-hello-chk\n  server s 10.0.0.1:1 check check-ssl\n';
+  assert.deepEqual(fromHaproxy(hello).lost, []);
   assert.equal(check('server s 10.0.0.1:1 check check-ssl check-sni a.example').type, 'tcp');
   const named = 'ssl ca-file ca.pem sni str(a.example) check check-sni a.example';
   assert.equal(check(`server s 10.0.0.1:1 ${named}`).type, 'tls');

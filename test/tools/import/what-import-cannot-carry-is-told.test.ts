@@ -148,6 +148,9 @@ listen tcp
       { name: 'a', tls: 'off', upstream: 'a' },
     ]);
     assert.deepEqual(routes(`${a}${b}.endif\n  tcp-request content reject\n`), [{ deny: true }]);
+    // It may be of either section.
+    const behind = fromHaproxy(`${a}${b}.endif\n  tcp-request content reject\n`).lost.join('\n');
+    assert.match(behind, /cfg:8: .*tcp-request content reject: what is between .if and .endif may hold/);
     assert.deepEqual(routes(`${a}${b}.else\n  tcp-request content reject\n.endif\n`), [{ deny: true }]);
   });
 
@@ -171,6 +174,44 @@ backend b
       [['b.example', undefined]],
     );
     assert.equal(config.upstreams.b.tls.verify, 'none');
+  });
+
+  test('whom an entry of a crt-list with a word that is not known may be for is refused', async () => {
+    const authority = await createAuthority();
+    const pem = async (keyType: 'ec' | 'rsa') => {
+      const { chain, key } = await authority.issue({ dns: ['a.example'], keyType });
+      return chain + key;
+    };
+    const files = { 'ec.pem': await pem('ec'), 'rsa.pem': await pem('rsa') };
+    const routes = (list: string) =>
+      fromHaproxy(
+        'frontend f\n  bind :1 ssl crt-list list\n  default_backend b\nbackend b\n  server s 10.0.0.1:1\n',
+        { list, ...files },
+      ).config.listeners.f.routes.map(({ sni, deny }: { sni?: string; deny?: true }) => [sni, deny]);
+    assert.deepEqual(routes('ec.pem'), [[undefined, undefined]]);
+    assert.deepEqual(routes('ec.pem [wibble]'), [[undefined, true]]);
+    // Which of the two HAProxy shows is up to the types of keys that a client takes.
+    assert.deepEqual(routes('ec.pem\nec.pem a.example\nrsa.pem [wibble] a.example'), [
+      ['a.example', true],
+      [undefined, undefined],
+    ]);
+  });
+
+  test('what has no meaning here is told, of `bind` lines, too', () => {
+    const { notes } = fromHaproxy(
+      'listen l\n  bind :1 backlog 5 thread 2 name x tfo\n  server s 10.0.0.1:1 id 7 tfo\n',
+    );
+    assert.deepEqual(
+      notes.map(({ kind, what }) => `${kind}: ${what}`),
+      [
+        'left_out: backlog 5',
+        'left_out: thread 2',
+        'left_out: name x',
+        'left_out: tfo',
+        'left_out: server s: id 7',
+        'left_out: server s: tfo',
+      ],
+    );
   });
 
   test('every line is accounted for: none is passed over', () => {
