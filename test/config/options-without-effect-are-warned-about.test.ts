@@ -105,7 +105,7 @@ listeners:
   d: { bind: ":4", routes: [${route('groups: [X25519]')}] }
   e: { bind: ":5", routes: [${route(`groups: [X25519, prime256v1, secp384r1], ${auth}`)}] }
   f: { bind: ":6", routes: [${route(auth)}] }
-  g: { bind: ":7", routes: [${route('groups: X25519, client_auth: { authority: own, mode: none }')}] }
+  g: { bind: ":7", routes: [${route('groups: X25519, client_auth: { mode: none }')}] }
   h: { bind: ":8", routes: [${route(`groups: X25519, ciphers: TLS_AES_128_GCM_SHA256, ${auth}`)}] }
   i: { bind: ":9", routes: [${route(`groups: "X25519:P-256:?P-384", ${auth}`)}] }
   j: { bind: ":10", routes: [${route(`groups: [X25519, DEFAULT], ${auth}`)}] }

@@ -14,7 +14,10 @@ export function foreignFormat(content: Buffer, file: string, wanted: Wanted): Fo
   if (isUtf16(start)) {
     return { what: 'text in UTF-16', hint: `\`iconv -f UTF-16 -t ASCII ${file} > ${pem}\` converts` };
   }
-  if (/-----BEGIN (PKCS7|CMS)-----/.test(text)) return pkcs7('', file, wanted);
+  if (text.includes('-----BEGIN PKCS7-----')) return pkcs7(`openssl pkcs7 -in ${file}`, file, wanted);
+  // The same by its newer name, which `openssl pkcs7` does not take.
+  if (text.includes('-----BEGIN CMS-----'))
+    return pkcs7(`sed 's/ CMS-/ PKCS7-/' ${file} | openssl pkcs7`, file, wanted);
   if (start.length > 4 && start.readUInt32BE(0) === javaKeyStore) {
     const hint = `\`keytool -importkeystore -srckeystore ${file} -destkeystore ${file}.p12 -deststoretype PKCS12\` makes PKCS#12, which openssl converts`;
     return { what: 'a Java key store (JKS)', hint };
@@ -22,7 +25,7 @@ export function foreignFormat(content: Buffer, file: string, wanted: Wanted): Fo
   if (start[0] !== sequence) return undefined;
   // ContentInfo ::= SEQUENCE { contentType OBJECT IDENTIFIER, … }   RFC 2315 §7
   if (contentOf(start).subarray(0, signedData.length).equals(signedData))
-    return pkcs7('-inform DER ', file, wanted);
+    return pkcs7(`openssl pkcs7 -inform DER -in ${file}`, file, wanted);
   // PFX ::= SEQUENCE { version INTEGER { v3(3) }, … }   RFC 7292 §4
   if (contentOf(start).subarray(0, version3.length).equals(version3)) {
     const parts = { certificate: '-nokeys', key: '-nocerts -nodes', authority: '-cacerts -nokeys' };
@@ -50,10 +53,10 @@ function isUtf16(start: Buffer): boolean {
   return mark === 'fffe' || mark === 'feff';
 }
 
-function pkcs7(form: string, file: string, wanted: Wanted): ForeignFormat {
+function pkcs7(reading: string, file: string, wanted: Wanted): ForeignFormat {
   const hint =
     wanted === 'key'
       ? 'it holds certificates and never a key'
-      : `\`openssl pkcs7 ${form}-print_certs -in ${file} -out ${file}.pem\` converts`;
+      : `\`${reading} -print_certs -out ${file}.pem\` converts`;
   return { what: 'PKCS#7 (.p7b)', hint };
 }
