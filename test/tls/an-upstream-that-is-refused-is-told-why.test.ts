@@ -4,9 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import net, { type AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { createServer, type TlsOptions } from 'node:tls';
+import tls, { createServer, type TlsOptions } from 'node:tls';
+import { ProxyError } from '../../src/errors.ts';
+import { createRefusal } from '../../src/tls/upstream/refuse-upstream.ts';
 import { type Credential, createAuthority } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
 import { serverAuthority, serverCredential, startTerminating, visit } from '../support/terminating.ts';
@@ -45,6 +47,26 @@ test('TLS 1.2: a reset', async (t) => {
     const { line } = await visit(proxy, proxy.port());
     assert.equal(line['code'], code, what);
     await eventually(() => assert.deepEqual(upstream.seen, ['ECONNRESET'], what));
+  }
+});
+
+test('the secret is wiped with the verdict, whatever that is', async (t) => {
+  const upstream = await listening(t, right, { minVersion: 'TLSv1.3' });
+  const faults = [undefined, new ProxyError('ERR_UPSTREAM_CERT_NAME', { side: 'upstream', message: 'no' })];
+  for (const fault of faults) {
+    const raw = net.connect(upstream.port, '127.0.0.1');
+    const stream = tls.connect({ socket: raw, rejectUnauthorized: false });
+    for (const socket of [raw, stream]) socket.on('error', () => {});
+    const lines: Buffer[] = [];
+    const refuse = createRefusal(raw, stream);
+    stream.on('keylog', (line) => line.includes('CLIENT_TRAFFIC_SECRET_0') && lines.push(line));
+    await once(stream, 'secureConnect');
+    const [line = Buffer.alloc(0)] = lines;
+    assert.ok(line.some((byte) => byte !== 0));
+    refuse(fault);
+    assert.ok(line.every((byte) => byte === 0));
+    if (fault === undefined) stream.destroy();
+    await eventually(() => assert.ok(stream.destroyed));
   }
 });
 

@@ -176,6 +176,9 @@ test('what is checked, and in what time', () => {
   assert.equal(time('timeout connect 1s; timeout check 10s'), '11s', 'connecting, then the answer');
   assert.equal(time('timeout connect 5s; timeout check 10s'), '13s', 'connecting in one interval at most');
   assert.equal(time('timeout check 0'), '3s');
+  assert.equal(time('timeout connect 1s; timeout check 0'), '3s');
+  assert.equal(time('timeout connect 0; timeout check 10s'), '13s');
+  assert.equal(check('server s 10.0.0.1:1 check inter 0').interval, '2s');
   // What asks over TLS where clients come without it can only be asked for a handshake.
   for (const option of ['smtpchk', 'pgsql-check', 'redis-check', 'tcp-check; tcp-check expect string a']) {
     assert.equal(check(`option ${option}; server s 10.0.0.1:1 check check-ssl`).type, 'tls', option);
@@ -187,7 +190,13 @@ test('what is checked, and in what time', () => {
   assert.equal(check('server s 10.0.0.1:1 check check-ssl check-sni a.example').type, 'tcp');
   const named = 'ssl ca-file ca.pem sni str(a.example) check check-sni a.example';
   assert.equal(check(`server s 10.0.0.1:1 ${named}`).type, 'tls');
-  assert.equal(check('option mysql-check user haproxy; server s 10.0.0.1:1 check'), undefined);
+  const mysql = 'option mysql-check user haproxy; server s 10.0.0.1:1 check';
+  assert.equal(check(mysql), undefined);
+  assert.equal(check(`${mysql} check-ssl check-sni a.example`), undefined);
+  const { looks } = fromHaproxy(
+    `listen b\n  bind :1\n  ${mysql.replace('; ', '\n  ')}\n  server t 10.0.0.2:1\n`,
+  );
+  assert.doesNotMatch(looks.join('\n'), /all endpoints of an upstream are checked/);
 });
 
 test('checks that say which server takes writes have no others in their place', () => {
@@ -204,6 +213,7 @@ test('checks that say which server takes writes have no others in their place', 
     `option external-check; ${patroni.join('; ')}`,
     patroni.map((server) => `${server} port 8008`).join('; '),
     `default-server port 8008; ${patroni.join('; ')}`,
+    patroni.map((server) => `${server} addr 10.0.0.9`).join('; '),
   ]) {
     const { lost, refuses } = told(lines);
     assert.equal(refuses, true, lines);
@@ -221,12 +231,27 @@ test('an explicit 0 is off', () => {
     idle: 'off',
     half_close: 'off',
   });
+  const { config } = fromHaproxy(`listen l
+  bind :1
+  tcp-request inspect-delay 0
+  use-server s if { req.ssl_sni a.example }
+  tcp-request content reject if { req.ssl_sni b.example }
+  server s 10.0.0.1:1
+`);
+  assert.equal(config.listeners.l.timeouts, undefined);
+});
+
+test('`balance first` is told for what differs: a server that is full is waited for', () => {
+  const { looks } = fromHaproxy('listen l\n  bind :1\n  balance first\n  server s 10.0.0.1:1\n');
+  assert.match(looks.join('\n'), /balance first: .* are down, not when they are full; see `priority`/);
 });
 
 test('routes are called as the backends are', () => {
-  const { config } = fromHaproxy(`frontend f
+  const long = 'b'.repeat(80);
+  const { config, looks } = fromHaproxy(`frontend f
   bind :1
   tcp-request inspect-delay 5s
+  use_backend ${long} if { req.ssl_sni c.example }
   use_backend Orders if { req.ssl_sni a.example } { src 10.0.0.0/8 }
   use_backend Orders if { req.ssl_sni b.example }
   default_backend rest
@@ -234,31 +259,48 @@ backend Orders
   server s 10.0.0.1:1
 backend rest
   server s 10.0.0.2:1
+backend ${long}
+  server s 10.0.0.3:1
 `);
   configSchema.parse(config);
+  assert.doesNotMatch(looks.join('\n'), /inspect-delay HAProxy asks/);
+  for (const route of config.listeners.f.routes) assert.equal(Object.keys(route)[0], 'name');
   const names = config.listeners.f.routes.map(({ name }: { name?: string }) => name);
-  assert.deepEqual(names, ['Orders', 'rest', 'Orders-2', 'rest-2']);
+  assert.deepEqual(names, [long.slice(0, 60), 'Orders', 'rest', 'Orders-2', 'rest-2']);
 });
 
 test('what replaces a setting is told', () => {
-  const { notes, looks } = fromHaproxy(`global
-  log /dev/log local0
-  user haproxy
-  group haproxy
-  stats socket /run/haproxy.sock
-listen b
-  mode tcp
-  bind /run/b.sock mode 660
-  use_backend b if { req.ssl_sni a.example }
-  http-check send meth GET
-  server s 10.0.0.1:1 track x/y
-`);
-  const told = notes.filter(({ kind }) => kind === 'left_out').map(({ message }) => message);
-  assert.equal(told.length, 6);
-  assert.ok(
-    told.every((message) => message !== 'it has no meaning here'),
-    told.join('\n'),
+  const settings = [
+    'log /dev/log local0',
+    'user haproxy',
+    'group haproxy',
+    'uid 99',
+    'gid 99',
+    'chroot /var',
+  ];
+  settings.push(
+    'daemon',
+    'master-worker',
+    'pidfile /run/h.pid',
+    'unix-bind mode 660',
+    'ulimit-n 9',
+    'nbproc 2',
   );
+  settings.push('cpu-map 1 0', 'stats socket /run/haproxy.sock');
+  const lines = ['mode tcp', 'http-check send meth GET', 'log-format x', 'monitor fail if FALSE'];
+  lines.push('monitor-uri /up', 'hash-type consistent');
+  const { notes, looks } = fromHaproxy(`global
+  ${settings.join('\n  ')}
+listen b
+  bind /run/b.sock mode 660 process 1 thread 1 name b
+  use_backend b if { req.ssl_sni a.example }
+  ${lines.join('\n  ')}
+  server s 10.0.0.1:1 track x/y resolvers r init-addr none cookie s
+`);
+  const told = notes.filter(({ kind }) => kind === 'left_out');
+  // The mode of a proxy is read, and of words of `bind` and `server` each is told.
+  assert.equal(told.length, settings.length + lines.length - 1 + 3 + 4, JSON.stringify(told, null, 1));
+  for (const { what, message } of told) assert.notEqual(message, 'it has no meaning here', what);
   assert.match(looks.join('\n'), /without tcp-request inspect-delay .* goes by chance/);
 });
 

@@ -46,6 +46,11 @@ test('of one that was replaced it is told that it cannot be revoked, unless it h
   assert.doesNotMatch(output.faults, /can be revoked no more/);
   await pki.issue('a', { force: true });
   assert.match(output.faults, /can be revoked no more/);
+  // What this CA has not issued, it could not have revoked.
+  output.faults = '';
+  await pki.issue('b', { selfSigned: true });
+  await pki.issue('b', { force: true });
+  assert.doesNotMatch(output.faults, /can be revoked no more/);
 });
 
 test('keys are for the owner only, and so is a new directory', async (t) => {
@@ -176,6 +181,8 @@ test('the command line reads its options', async (t) => {
   assert.match(output.said, /cli\.crt/);
   assert.equal(certificate('cli').subjectAltName, 'DNS:a.example.com, email:me@e.org, IP Address:10.0.0.1');
   assert.deepEqual(certificate('cli').keyUsage, ['1.3.6.1.5.5.7.3.2']);
+  await program.parseAsync(['pki', 'issue', dir, 'both', '--client', '--server'], { from: 'user' });
+  assert.equal(certificate('both').keyUsage.length, 2);
 });
 
 /** What a server that presents `localhost` and trusts the CA with its CRL says of a client. */
