@@ -179,10 +179,7 @@ function parse(yaml: ParsedYaml, findings: Findings): Config | undefined {
     },
   });
   if (parsed.success) return parsed.data;
-  const { config, ...translate } = salvage(
-    yaml.raw,
-    faults.map(({ remove }) => remove),
-  );
+  const { config, ...translate } = salvage(yaml.raw, faults);
   findings.translate = translate;
   return config;
 }

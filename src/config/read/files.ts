@@ -1,6 +1,7 @@
 /** The files that a configuration names, each read once. */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import type { Path, Report } from '../finding.ts';
+import { standInFile } from './stand-ins.ts';
 
 export type Files = {
   /** The contents, or undefined after reporting a fault at `path`. */
@@ -16,6 +17,8 @@ export function createFiles(): Files {
   const asked = new Set<string>();
   return {
     async read(file, path, report) {
+      // That it is missing is told already.
+      if (file === standInFile) return undefined;
       asked.add(file);
       const content =
         contents.get(file) ?? (await readFile(file).catch((error: NodeJS.ErrnoException) => error));

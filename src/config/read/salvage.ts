@@ -3,8 +3,9 @@
  * all faults are shown at once.
  */
 import type { Path } from '../finding.ts';
-import { explainIssues } from '../schema/issues.ts';
+import { explainIssues, type SchemaFault } from '../schema/issues.ts';
 import { type Config, configSchema } from '../schema/schema.ts';
+import { standInFor } from './stand-ins.ts';
 
 /** What parsed of a file, and how to speak of it in terms of the file as it was written. */
 export type Salvage = {
@@ -12,12 +13,15 @@ export type Salvage = {
   readonly config: Config | undefined;
   /** The path in the file of a path in `config`: lists may have lost entries. */
   readonly written: (path: Path) => Path;
-  /** Whether something was removed from the mapping at `path` of `config`, or from the one that holds what is there. */
+  /** Whether something was removed from, or put into, the mapping at `path` of `config`, or from the one that holds what is there. */
   readonly wasCut: (path: Path) => boolean;
 };
 
-/** Removes from `raw`, in place, what `removals` name and whatever cannot stand without it, until the rest parses. */
-export function salvage(raw: unknown, removals: readonly Path[]): Salvage {
+/**
+ * Mends `raw`, in place, until it parses: removes what is faulty, and puts something in place of what is missing or removes what
+ * cannot stand without it.
+ */
+export function salvage(raw: unknown, faults: readonly SchemaFault[]): Salvage {
   const cut = new Set<object>();
   const kept = new Map<unknown[], number[]>();
   const written = (path: Path) => path.map((step, index) => originalStep(raw, path, index, step, kept));
@@ -26,14 +30,35 @@ export function salvage(raw: unknown, removals: readonly Path[]): Salvage {
     if (container !== undefined && !Array.isArray(container)) return cut.has(container);
     return path.length > 0 && wasCut(path.slice(0, -1));
   };
-  let pending = removals;
-  while (pending.length > 0 && pending.every((path) => path.length > 0)) {
-    remove(raw, pending, cut, kept);
+  const filled = new Set<string>();
+  let pending = faults;
+  while (pending.length > 0) {
+    const removals = pending.filter((fault) => !fillIn(raw, fault, cut, filled)).map(({ remove }) => remove);
+    if (removals.some((path) => path.length === 0)) break;
+    remove(raw, removals, cut, kept);
     const parsed = configSchema.safeParse(raw);
     if (parsed.success) return { config: parsed.data, written, wasCut };
-    pending = explainIssues(parsed.error.issues, raw).map(({ remove }) => remove);
+    pending = explainIssues(parsed.error.issues, raw);
   }
   return { config: undefined, written, wasCut };
+}
+
+/** False if the fault is no missing key, or one that has no stand-in, or had one that did not help. */
+function fillIn(
+  raw: unknown,
+  { remove: path, lacks }: SchemaFault,
+  cut: Set<object>,
+  filled: Set<string>,
+): boolean {
+  const value = lacks === undefined ? undefined : standInFor(lacks);
+  const parent = containerAt(raw, path);
+  const place = JSON.stringify([...path, lacks]);
+  if (lacks === undefined || value === undefined || parent === undefined || filled.has(place)) return false;
+  filled.add(place);
+  cut.add(parent);
+  if (typeof value === 'object' && value !== null) cut.add(value);
+  (parent as Record<string, unknown>)[lacks] = value;
+  return true;
 }
 
 const hole = Symbol('removed');

@@ -6,13 +6,14 @@ import { configSchema } from './schema.ts';
 
 type Issue = z.core.$ZodIssue;
 
-/** `remove` is what has to go for the rest to be looked at: the faulty value, or what lacks a key. */
+/** `remove` is what has to go for the rest to be looked at: the faulty value, or what lacks a key, which is `lacks` then. */
 export type SchemaFault = {
   readonly path: Path;
   readonly at: 'key' | 'value';
   readonly message: string;
   readonly hint: string | undefined;
   readonly remove: Path;
+  readonly lacks?: string;
 };
 
 /** The faults of `raw`, which did not parse by this schema: by default that of configurations. */
@@ -24,10 +25,12 @@ export function explainIssues(
   const faults = issues.flatMap((issue) => explain(issue, [], { raw, schema }));
   // A key that is misspelt is not also missing.
   const meant = new Set(faults.map(({ meant }) => meant).filter((path) => path !== undefined));
-  return faults.filter(({ lacks }) => lacks === undefined || !meant.has(lacks));
+  return faults.filter(
+    ({ remove, lacks }) => lacks === undefined || !meant.has(JSON.stringify([...remove, lacks])),
+  );
 }
 
-type Explained = SchemaFault & { readonly meant?: string; readonly lacks?: string };
+type Explained = SchemaFault & { readonly meant?: string };
 
 /** What was to be parsed, and by what. */
 type Subject = { readonly raw: unknown; readonly schema: z.ZodType };
@@ -65,8 +68,8 @@ function unknownKey(key: string, parent: Path, schema: z.ZodType): Explained {
 }
 
 function missingKey(path: Path): Explained {
-  const parent = path.slice(0, -1);
-  return { ...fault(parent, `\`${path.at(-1)}\` is missing`, 'value'), lacks: JSON.stringify(path) };
+  const [parent, key] = [path.slice(0, -1), String(path.at(-1))];
+  return { ...fault(parent, `\`${key}\` is missing`, 'value'), lacks: key };
 }
 
 /** The one form among several that was meant: of its kind, with the fewest strange keys, then the fewest faults. */
