@@ -6,7 +6,7 @@ import { localQuotas } from '../ipc/quota.ts';
 import { createAddressLimits, hasAddressLimits } from '../listen/address-limits.ts';
 import { type Bound, removeStaleSockets } from '../listen/listener.ts';
 import { createWorkerMetrics } from '../observe/metrics.ts';
-import { createDescriptors } from '../process/descriptors.ts';
+import { createDescriptors, type Descriptors } from '../process/descriptors.ts';
 import { createTicketMasters } from '../tls/server/ticket-masters.ts';
 import { createUpstreamRegistry } from '../upstream/registry.ts';
 import type { Resolver } from '../upstream/resolve.ts';
@@ -23,11 +23,13 @@ export type Standalone = {
 export async function startWorker(
   loaded: LoadedConfig,
   logger: Logger,
-  { resolver }: { readonly resolver?: Resolver } = {},
+  {
+    resolver,
+    descriptors = createDescriptors(),
+  }: { readonly resolver?: Resolver; readonly descriptors?: Descriptors } = {},
 ): Promise<Standalone> {
   const ticketMasters = createTicketMasters(loaded.config.session_tickets.rotate);
   const upstreams = createUpstreamRegistry({ logger });
-  const descriptors = createDescriptors();
   const health = createHealthChecks({ logger, descriptors, onChange: upstreams.applyHealth });
   const worker = createWorker({
     logger,

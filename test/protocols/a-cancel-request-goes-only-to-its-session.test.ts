@@ -1,13 +1,15 @@
 /**
  * A CancelRequest, plain or within TLS, is forwarded to the endpoints where its address has sessions on this listener, as
  * the upstream wants it (over TLS where it has TLS), and to no others. Without a session, from another address, or too
- * often, it is refused: a proxy must not spray keys at servers for whoever asks.
+ * often, it is refused: a proxy must not spray keys at servers for whoever asks. What is opened to deliver it is counted.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { createSecureContext, TLSSocket } from 'node:tls';
+import { createDescriptors, type Descriptors, perConnection } from '../../src/process/descriptors.ts';
 import { type Talk, tlsOpen } from '../support/clients.ts';
 import { eventually } from '../support/eventually.ts';
 import { type OwnCertificate, ownCertificate } from '../support/own-certificate.ts';
@@ -56,7 +58,12 @@ async function toyServer(t: TestContext, name: string, tls?: OwnCertificate): Pr
 const certificates = ownCertificate('db.example');
 
 /** Plain and terminated clients in, to these servers. */
-async function proxyTo(t: TestContext, servers: readonly ToyServer[], tls?: object): Promise<RunningProxy> {
+async function proxyTo(
+  t: TestContext,
+  servers: readonly Pick<ToyServer, 'port'>[],
+  tls?: object,
+  descriptors?: Descriptors,
+): Promise<RunningProxy> {
   const own = await certificates;
   const listener = {
     starttls: 'postgres',
@@ -73,6 +80,7 @@ async function proxyTo(t: TestContext, servers: readonly ToyServer[], tls?: obje
       upstreams: { db: { endpoints: servers.map(({ port }) => `127.0.0.1:${port}`), tls } },
     },
     own.files,
+    descriptors && { descriptors },
   );
 }
 
@@ -176,6 +184,47 @@ describe('a CancelRequest', () => {
     await session(t, proxy.port('db'));
     assert.equal((await cancel(t, proxy.port('db'), cancelRequest(1))).length, 0);
     assert.equal((await proxy.connectionLine())['code'], 'ERR_UPSTREAM_CONNECT');
+  });
+});
+
+describe('the descriptor of a CancelRequest', () => {
+  it('is counted until the server has closed', async (t) => {
+    const held: Socket[] = [];
+    const server = await tcpUpstream(t, async (socket) => {
+      const head = await readExactly(socket, 8);
+      if (head.readUInt32BE(4) === 80877102) held.push(socket);
+      else socket.write('x');
+      socket.resume();
+    });
+    const descriptors = createDescriptors(100);
+    const proxy = await proxyTo(t, [server], undefined, descriptors);
+    await session(t, proxy.port('db'));
+    const before = descriptors.used();
+    const cancelled = cancel(t, proxy.port('db'), cancelRequest(1));
+    await eventually(() => assert.equal(held.length, 1));
+    assert.equal(descriptors.used(), before + perConnection + 1);
+    held[0]?.end();
+    await cancelled;
+    await eventually(() => assert.equal(descriptors.used(), before));
+  });
+
+  it('is not to be had where the limit is reached: nothing is dialled, and the code says so', async (t) => {
+    const server = await toyServer(t, 'a');
+    const descriptors = createDescriptors(100);
+    const proxy = await proxyTo(t, [server], undefined, descriptors);
+    const { received } = await session(t, proxy.port('db'));
+    const used = descriptors.capacity - perConnection;
+    descriptors.claim(used - descriptors.used());
+    assert.equal((await cancel(t, proxy.port('db'), cancelRequest(1))).length, 0);
+    const line = await proxy.connectionLine();
+    assert.deepEqual([line['code'], line['side']], ['ERR_DESCRIPTORS_EXHAUSTED', 'proxy']);
+    assert.match(String(line['error']), /no room to cancel at 127\.0\.0\.1:/);
+    assert.deepEqual(server.cancels, []);
+    await eventually(() => assert.equal(descriptors.used(), used));
+    assert.equal(received().toString(), 'a');
+    descriptors.give(1);
+    await cancel(t, proxy.port('db'), cancelRequest(2));
+    assert.deepEqual(server.cancels, [cancelRequest(2)]);
   });
 });
 

@@ -7,6 +7,8 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, renameSync } from 'node:fs';
+import module from 'node:module';
+import { basename, join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { stringify } from 'yaml';
 import { temporaryDirectory, writeFiles } from '../support/certificates.ts';
@@ -223,7 +225,32 @@ describe('SIGUSR1', () => {
   });
 });
 
+/** Writes down each module that is loaded before SIGTERM is caught. */
+const watchLoading = `
+  import { appendFileSync } from 'node:fs';
+  import { registerHooks } from 'node:module';
+  registerHooks({
+    load(url, context, next) {
+      if (url.startsWith('file:') && process.listenerCount('SIGTERM') === 0)
+        appendFileSync(new URL('loaded', import.meta.url), url + '\\n');
+      return next(url, context);
+    },
+  });
+`;
+
 describe('a signal during the start', () => {
+  it('is caught before anything else is loaded, in the supervisor and in workers', {
+    skip: typeof module.registerHooks !== 'function' && 'this Node tells nobody what it loads (22.15)',
+  }, async (t) => {
+    const directory = temporaryDirectory(t);
+    const files = writeFiles(directory, { 'watch.mjs': watchLoading });
+    const config = { ...plain(9), workers: 1 };
+    await startPenstock(t, config, { flags: ['--import', files['watch.mjs'] ?? ''] });
+    const loaded = readFileSync(join(directory, 'loaded'), 'utf8').trim().split('\n');
+    const names = loaded.map((url) => basename(url).replace(/\.[jt]s$/, ''));
+    assert.deepEqual(names, ['main', 'guard', 'worker-entry', 'guard']);
+  });
+
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     it(`${signal} ends it`, async (t) => {
       const penstock = spawnPenstock(t, plain(9));

@@ -1,10 +1,10 @@
 /**
  * With a NOTIFY_SOCKET, systemd is told in order of starting, reloading and stopping, and gives signs of life to the watchdog
- * as long as a worker does; where systemd-notify is missing, that is said once, and penstock serves on. The program itself is
- * replaced here by one that writes down what it is told; test/services/ has the real one.
+ * as long as a worker does; where systemd-notify is missing or cannot be started, that is said once, and penstock serves on. The
+ * program itself is replaced here by one that writes down what it is told; test/services/ has the real one.
  */
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { temporaryDirectory } from '../support/certificates.ts';
@@ -18,12 +18,11 @@ const config = {
   shutdown: { grace: '2s' },
 };
 
-/** Starts penstock where systemd-notify writes each message down, a line a message. */
-async function startNotifying(t: TestContext, env: PenstockOptions['env'] = {}) {
+/** Starts penstock where systemd-notify, once it is there, writes each message down, a line a message. */
+async function startNotifying(t: TestContext, env: PenstockOptions['env'] = {}, lay = layProgram) {
   const directory = temporaryDirectory(t);
-  const [program, record] = [join(directory, 'systemd-notify'), join(directory, 'messages')];
-  writeFileSync(program, `#!/bin/sh\n(IFS='|'; echo "$NOTIFY_SOCKET|$*") >> ${record}\n`);
-  chmodSync(program, 0o755);
+  const record = join(directory, 'messages');
+  lay(directory);
   const penstock = await startPenstock(t, config, {
     env: { NOTIFY_SOCKET: '@systemd', PATH: `${directory}:${process.env['PATH']}`, ...env },
   });
@@ -34,7 +33,16 @@ async function startNotifying(t: TestContext, env: PenstockOptions['env'] = {}) 
           .split('\n')
           .map((line) => line.split('|'))
       : [];
-  return { penstock, messages };
+  return { penstock, messages, directory };
+}
+
+function layProgram(directory: string): void {
+  const program = join(directory, 'systemd-notify');
+  writeFileSync(
+    program,
+    `#!/bin/sh\n(IFS='|'; echo "$NOTIFY_SOCKET|$*") >> ${join(directory, 'messages')}\n`,
+  );
+  chmodSync(program, 0o755);
 }
 
 test('the start, reloads and the end are told in order', async (t) => {
@@ -87,5 +95,20 @@ test('without the program it serves, and says once what is missing', async (t) =
   await eventually(() => assert.equal(warnings().length, 1));
   penstock.child.kill('SIGHUP');
   await eventually(() => assert.ok(penstock.log().some(({ msg }) => msg === 'reloaded')));
+  assert.equal(warnings().length, 1);
+});
+
+test('a program that the system will not start ends nothing, is said once, and is tried again', async (t) => {
+  // Where a program is missing Node says so by an event; ELOOP and others it throws.
+  const loop = (directory: string) => symlinkSync('systemd-notify', join(directory, 'systemd-notify'));
+  const { penstock, messages, directory } = await startNotifying(t, { WATCHDOG_USEC: '20000' }, loop);
+  const warnings = () =>
+    penstock.log().filter(({ msg }) => msg === 'systemd cannot be told how penstock does');
+  await eventually(() => assert.match(String(warnings()[0]?.['reason']), /ELOOP/));
+  penstock.child.kill('SIGHUP');
+  await eventually(() => assert.ok(penstock.log().some(({ msg }) => msg === 'reloaded')));
+  unlinkSync(join(directory, 'systemd-notify'));
+  layProgram(directory);
+  await eventually(() => assert.ok(messages().some(([, what]) => what === 'WATCHDOG=1')));
   assert.equal(warnings().length, 1);
 });

@@ -35,13 +35,14 @@ export async function startProxy(
   t: Pick<TestContext, 'after'>,
   config: ProxyConfig,
   files: Readonly<Record<string, string | Buffer>> = {},
+  around: Parameters<typeof startWorker>[2] = {},
 ): Promise<RunningProxy> {
   const directory = temporaryDirectory(t);
   writeFiles(directory, { ...files, 'penstock.yaml': textOf(config) });
   const log: LogLine[] = [];
   const logger = createLogger('debug', { write: (line) => void log.push(JSON.parse(line)) });
   const loaded = await loadConfig(`${directory}/penstock.yaml`);
-  const worker = await startWorker(loaded, logger);
+  const worker = await startWorker(loaded, logger, around);
   t.after(() => worker.drain(0));
   return {
     directory,
