@@ -1,5 +1,7 @@
 /** `penstock run`: serves until it is told to stop. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { LoadedConfig } from '../config/load.ts';
+import { stopLoading } from '../config/load-aside.ts';
 import type { Config } from '../config/schema/schema.ts';
 import { type Log, openLog } from '../observe/log.ts';
 import { type Operation, type OperationOptions, startOperation } from '../operation/operation.ts';
@@ -19,14 +21,20 @@ export type RunOptions = {
 /** Resolves with the exit code: 0 after a drain, 1 if it could not serve, 2 for a faulty configuration. */
 export async function run({ config: file, logLevel, workers }: RunOptions): Promise<number> {
   const signals = listenForSignals();
-  const loaded = await orStopped(loadOrTell(file), signals);
-  if (loaded === 'stopped') return 0;
+  const loading = loadOrTell(file);
+  const loaded = await orStopped(loading, signals);
+  if (loaded === 'stopped') {
+    if (!(await endsSoon(loading))) leaveStuck(0);
+    return 0;
+  }
   if (loaded === undefined) return 2;
   const log = await orStopped(openOrTell(loaded, logLevel), signals);
   if (log === 'stopped') return 0;
   if (log === undefined) return 1;
   const code = await runLogged(loaded, { log, logLevel, workers }, signals);
-  if (!(await log.close())) leaveStuck(code);
+  const isRead = await endsSoon(stopLoading());
+  const isWritten = await log.close();
+  if (!isRead || !isWritten) leaveStuck(code);
   return code;
 }
 
@@ -87,8 +95,16 @@ export function tooFewDescriptors({ listeners }: Pick<Config, 'listeners'>, desc
   });
 }
 
+const readMs = 3000;
+
+/** False if files are still being read by then: a pipe that nobody writes to, say, or a file system that hangs. */
+function endsSoon(reading: Promise<unknown>): Promise<boolean> {
+  const isOver = () => true;
+  return Promise.race([reading.then(isOver, isOver), sleep(readMs, false)]);
+}
+
 /**
- * Ends with this code although a thread is in a write that never ends, for which `process.exit` waits: another program takes
+ * Ends with this code although a thread is in a read or a write that never ends, for which `process.exit` waits: another program takes
  * the place of this one. Where Node cannot do that (before 22.15) the code is that of SIGKILL.
  */
 function leaveStuck(code: number): void {

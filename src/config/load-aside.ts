@@ -12,11 +12,21 @@ import { type PackedConfig, unpackConfig } from './transfer.ts';
 export async function loadAside(file: string, text?: string): Promise<LoadedConfig> {
   const thread = takeThread();
   const answer = thread && (await ask(thread, { file, text }));
+  if (stopped) throw new Error('penstock is stopping');
   if (answer === undefined) return loadConfig(file, process.env, text);
   if (answer.kind === 'faulty') throw new ConfigError(answer.findings);
   const loaded = await inSlices(unpackConfig(deserialize(answer.packed) as PackedConfig));
   return { ...loaded, text: answer.text };
 }
+
+/** Nothing is loaded any more. Resolves when the threads that load have ended: one that waits for a file may never do. */
+export async function stopLoading(): Promise<void> {
+  stopped = true;
+  await Promise.all([...loading].map((thread) => thread.terminate()));
+}
+
+let stopped = false;
+const loading = new Set<Worker>();
 
 /** Reloads come in bursts, and a thread takes longer to start than most configurations to load. */
 const idleMs = 10_000;
@@ -43,7 +53,8 @@ function keep(thread: Worker): void {
 
 /** undefined: it could not run. Rejects where it had too little memory, which this thread would not have either. */
 function ask(thread: Worker, order: LoadOrder): Promise<LoadAnswer | undefined> {
-  return new Promise<LoadAnswer | undefined>((resolve, reject) => {
+  loading.add(thread);
+  const answered = new Promise<LoadAnswer | undefined>((resolve, reject) => {
     thread.removeAllListeners();
     thread.once('message', (answer: LoadAnswer) => {
       thread.removeAllListeners();
@@ -57,6 +68,7 @@ function ask(thread: Worker, order: LoadOrder): Promise<LoadAnswer | undefined> 
     thread.once('exit', () => resolve(undefined));
     thread.postMessage(order);
   });
+  return answered.finally(() => loading.delete(thread));
 }
 
 /** TypeScript in the checkout and JavaScript in the package, as this file is. */

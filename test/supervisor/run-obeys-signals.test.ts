@@ -4,9 +4,9 @@
  * on stderr, each fault once.
  */
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, renameSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, readFileSync, renameSync, unlinkSync } from 'node:fs';
 import module from 'node:module';
 import { basename, join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
@@ -110,7 +110,7 @@ describe('run', () => {
 
   it('ends, too, when it is told to while a worker is being replaced', async (t) => {
     const { port } = await echoUpstream(t);
-    const penstock = await startPenstock(t, plain(port));
+    const penstock = await startPenstock(t, { ...plain(port), shutdown: { grace: 'off' } });
     const client = await openClient(t, penstock);
     client.socket.end();
     await client.closed;
@@ -225,6 +225,8 @@ describe('SIGUSR1', () => {
   });
 });
 
+const signalsModule = import.meta.resolve('../../src/process/no-inspector.ts');
+
 /** Writes down each module that is loaded before SIGTERM is caught. */
 const watchLoading = `
   import { appendFileSync } from 'node:fs';
@@ -248,7 +250,34 @@ describe('a signal during the start', () => {
     await startPenstock(t, config, { flags: ['--import', files['watch.mjs'] ?? ''] });
     const loaded = readFileSync(join(directory, 'loaded'), 'utf8').trim().split('\n');
     const names = loaded.map((url) => basename(url).replace(/\.[jt]s$/, ''));
-    assert.deepEqual(names, ['main', 'guard', 'worker-entry', 'guard']);
+    const catching = basename(signalsModule).replace(/\.[jt]s$/, '');
+    assert.deepEqual(names, ['main', catching, 'worker-entry', catching]);
+  });
+
+  /** The code of a process in which SIGHUP has come before anybody took or left signals, and what it writes. */
+  async function afterEarlySighup(t: TestContext, then: string) {
+    const script = `
+      const { takeSignals, leaveSignals } = await import(${JSON.stringify(signalsModule)});
+      setInterval(() => {}, 1000);
+      const arrived = new Promise((resolve) => process.once('SIGHUP', resolve));
+      process.kill(process.pid, 'SIGHUP');
+      await arrived;
+      ${then}`;
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script]);
+    t.after(() => child.kill('SIGKILL'));
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
+    await eventually(() => assert.ok(child.exitCode !== null || child.signalCode !== null), 20_000);
+    return { code: child.exitCode ?? child.signalCode, output };
+  }
+
+  it('is kept until somebody takes it', async (t) => {
+    const then = 'takeSignals((signal) => { console.log(signal); process.exit(7); });';
+    assert.deepEqual(await afterEarlySighup(t, then), { code: 7, output: 'SIGHUP\n' });
+  });
+
+  it('is obeyed as any program does where nobody takes it', async (t) => {
+    assert.deepEqual(await afterEarlySighup(t, 'leaveSignals();'), { code: 'SIGHUP', output: '' });
   });
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -346,6 +375,44 @@ describe('a signal during the start', () => {
     await once(child.stderr, 'data');
     child.kill('SIGHUP');
     assert.deepEqual(await exited, [null, 'SIGHUP']);
+  });
+});
+
+describe('a file that is never read to its end', () => {
+  /** A pipe, and what waits until it is read, and then holds it open. */
+  function stuckPipe(t: TestContext, pipe: string): () => Promise<void> {
+    execFileSync('mkfifo', [pipe]);
+    return () =>
+      eventually(() => {
+        // Fails until there is a reader.
+        const held = openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK);
+        t.after(() => closeSync(held));
+      }, 30_000);
+  }
+
+  // Node before it cannot leave a thread behind, but by a signal.
+  const ended = typeof process.execve === 'function' ? 0 : 'SIGKILL';
+
+  it('keeps no start from being ended', async (t) => {
+    const pipe = join(temporaryDirectory(t), 'pipe');
+    const isRead = stuckPipe(t, pipe);
+    const penstock = spawnPenstock(t, { ...plain(9), authorities: { stuck: { ca: pipe } } });
+    await isRead();
+    penstock.child.kill('SIGTERM');
+    assert.equal(await penstock.exited, ended);
+    assert.equal(penstock.stderr(), 'penstock: stopped before it served\n');
+  });
+
+  it('keeps no reload from being ended with the rest', async (t) => {
+    const penstock = await startPenstock(t, plain(9));
+    const file = join(penstock.directory, 'penstock.yaml');
+    unlinkSync(file);
+    const isRead = stuckPipe(t, file);
+    penstock.child.kill('SIGHUP');
+    await isRead();
+    penstock.child.kill('SIGTERM');
+    assert.equal(await penstock.exited, ended);
+    assert.ok(said(penstock, 'stopped'));
   });
 });
 
