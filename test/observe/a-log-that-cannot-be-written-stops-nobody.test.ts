@@ -189,25 +189,29 @@ it('a pipe that nobody reads when it starts is told, and so is a stream that has
   );
 });
 
-it('a stdout that is a socket, as under systemd, has its own word', async (t) => {
-  const log = { destination: '/dev/stdout' };
-  const file = writeFiles(temporaryDirectory(t), { 'penstock.json': JSON.stringify(await configOf(t, log)) });
-  const server = createServer().listen(0, '127.0.0.1');
-  t.after(() => server.close());
-  await once(server, 'listening');
-  const accepted = once(server, 'connection');
-  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
-  t.after(() => socket.destroy());
-  const [peer] = await accepted;
-  peer.resume();
-  const child = spawn(process.execPath, [penstockMain, 'run', '-c', file['penstock.json']], {
-    stdio: ['ignore', socket, 'pipe'],
+for (const destination of ['/dev/stdout', '/dev/fd/1', '/proc/self/fd/1']) {
+  it(`a stdout that is a socket, as under systemd, has its own word: ${destination}`, async (t) => {
+    const log = { destination };
+    const file = writeFiles(temporaryDirectory(t), {
+      'penstock.json': JSON.stringify(await configOf(t, log)),
+    });
+    const server = createServer().listen(0, '127.0.0.1');
+    t.after(() => server.close());
+    await once(server, 'listening');
+    const accepted = once(server, 'connection');
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    t.after(() => socket.destroy());
+    const [peer] = await accepted;
+    peer.resume();
+    const child = spawn(process.execPath, [penstockMain, 'run', '-c', file['penstock.json']], {
+      stdio: ['ignore', socket, 'pipe'],
+    });
+    let told = '';
+    child.stderr?.on('data', (chunk) => {
+      told += chunk;
+    });
+    const [code] = await once(child, 'close');
+    assert.equal(code, 1, told);
+    assert.match(told, /the log cannot be opened: ENXIO.*write `destination: stdout`/);
   });
-  let told = '';
-  child.stderr?.on('data', (chunk) => {
-    told += chunk;
-  });
-  const [code] = await once(child, 'close');
-  assert.equal(code, 1, told);
-  assert.match(told, /the log cannot be opened: ENXIO.*write `destination: stdout`/);
-});
+}

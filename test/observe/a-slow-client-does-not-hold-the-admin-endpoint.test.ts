@@ -26,6 +26,35 @@ test('however many are idle, others are answered', async (t) => {
   for (let count = 0; count < 3; count++) assert.equal((await http(address, '/healthz')).status, 200);
 });
 
+test('of those that were answered and stay connected, the oldest make room, too', async (t) => {
+  const { port, address } = await startSampleAdmin(t);
+  const kept = Array.from({ length: 210 }, () => rawClient(t, port, { allowHalfOpen: false }));
+  for (const client of kept) {
+    await client.connected;
+    client.socket.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    await client.until(1);
+  }
+  for (let count = 0; count < 3; count++) assert.equal((await http(address, '/healthz')).status, 200);
+});
+
+test('whoever waits for an answer makes no room for idle clients', async (t) => {
+  let answer = (_: string) => {};
+  let begin = () => {};
+  const begun = new Promise<void>((resolve) => (begin = resolve));
+  const metrics = () => {
+    begin();
+    return new Promise<string>((resolve) => (answer = resolve));
+  };
+  const { port, address } = await startSampleAdmin(t, { source: { metrics } });
+  const asked = http(address, '/metrics');
+  await begun;
+  const idle = Array.from({ length: 210 }, () => rawClient(t, port, { allowHalfOpen: false }));
+  await Promise.all(idle.map(({ connected }) => connected));
+  assert.equal((await http(address, '/healthz')).status, 200);
+  answer('penstock_ready 1\n');
+  assert.equal((await asked).body, 'penstock_ready 1\n');
+});
+
 test('headers without end are cut', async (t) => {
   const { port } = await startSampleAdmin(t);
   const client = rawClient(t, port, { allowHalfOpen: false });

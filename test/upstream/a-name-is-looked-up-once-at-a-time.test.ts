@@ -142,7 +142,27 @@ test('a family that never answers is not waited for, and not asked for again soo
     // What comes after all is better: it has both.
     asked[0]?.answer('10.0.0.9', '2001:db8::9');
     assert.deepEqual(await resolver.resolve('db.test', 60_000), ['10.0.0.9', '2001:db8::9']);
+    // And both are asked for again from then on.
+    const third = resolver.resolve('db.test', 0);
+    assert.equal(asked.length, 2);
+    asked[1]?.answer('10.0.0.8');
+    assert.deepEqual(await third, ['10.0.0.8']);
   }
+});
+
+test('where the only family that answered fails, the other is asked for again', async () => {
+  const { lookup, asked, family } = byHand();
+  const resolver = createResolver({ lookup });
+  const first = resolver.resolve('db.test', 0);
+  await eventually(() => assert.equal(family[4].length, 1));
+  family[4][0]?.answer('10.0.0.1');
+  await first;
+  const second = resolver.resolve('db.test', 0);
+  await eventually(() => assert.equal(family[4].length, 2));
+  family[4][1]?.fail('ENOTFOUND');
+  assert.equal(asked.length, 2);
+  asked[1]?.answer('2001:db8::1');
+  assert.deepEqual(await second, ['2001:db8::1']);
 });
 
 test('a family that is a little later than the other is waited for', async () => {

@@ -4,6 +4,7 @@
  * code, within the time to connect, and served as soon as it is; another address is dialled when the answer is stale.
  */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { stringify } from 'yaml';
 import { loadConfig } from '../../src/config/load.ts';
@@ -13,6 +14,7 @@ import { createResolver } from '../../src/upstream/resolve.ts';
 import { startWorker } from '../../src/worker/standalone.ts';
 import { temporaryDirectory, writeFiles } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
+import { startPenstock } from '../support/penstock.ts';
 import type { LogLine } from '../support/proxy.ts';
 import { rawClient } from '../support/raw-client.ts';
 import { tcpUpstream } from '../support/upstream.ts';
@@ -115,4 +117,15 @@ test('another address is dialled when the answer is stale, and open connections 
   proxy.says({ address: '127.0.0.3' });
   await eventually(async () => assert.equal(await proxy.reached(), 'three'));
   assert.equal(open.socket.destroyed, false);
+});
+
+test('workers have threads that look-ups cannot hold: half of sixteen', async (t) => {
+  const penstock = await startPenstock(t, {
+    workers: 1,
+    listeners: { in: { bind: '127.0.0.1:0', routes: [{ tls: 'off', upstream: 'db' }] } },
+    upstreams: { db: { endpoints: ['127.0.0.1:9'] } },
+  });
+  const pid = penstock.log().find(({ msg }) => msg === 'worker serving')?.['worker_pid'];
+  const variables = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+  assert.ok(variables.includes('UV_THREADPOOL_SIZE=16'));
 });

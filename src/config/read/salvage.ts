@@ -55,7 +55,6 @@ function fillIn(
   const place = JSON.stringify([...path, lacks]);
   if (lacks === undefined || value === undefined || parent === undefined || filled.has(place)) return false;
   filled.add(place);
-  cut.add(parent);
   if (typeof value === 'object' && value !== null) cut.add(value);
   (parent as Record<string, unknown>)[lacks] = value;
   return true;
