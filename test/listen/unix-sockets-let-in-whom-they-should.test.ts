@@ -11,6 +11,8 @@ import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { stringify } from 'yaml';
 import { loadConfig } from '../../src/config/load.ts';
+import { numberOf } from '../../src/config/material/accounts.ts';
+import { giveRights } from '../../src/net/socket-file.ts';
 import { writeFiles } from '../support/certificates.ts';
 import { echoUpstream } from '../support/clients.ts';
 import { eventually } from '../support/eventually.ts';
@@ -229,4 +231,26 @@ test('what nobody has, and what is no mode, are faults at their keys; `check` pr
   );
   const { stdout } = await run(process.execPath, [penstockMain, 'check', '-c', file]);
   assert.match(stdout, /:15432, unix:\S+\/a\.sock \(0660 root:-\), /);
+});
+
+test('what is no socket is given no rights', async (t) => {
+  const file = join(openDirectory(t), 'db.sock');
+  writeFileSync(file, '', { mode: 0o600 });
+  const before = rightsOf(file);
+  const { uid, gid } = lstatSync(file);
+  await assert.rejects(giveRights(file, { mode: 0o666, uid, gid }), { code: 'ENOTSOCK' });
+  assert.equal(rightsOf(file), before);
+});
+
+test('accounts that only the system knows, in no file of its own, are asked for', async (t) => {
+  const directory = openDirectory(t);
+  const answer = '#!/bin/sh\n[ "$1 $2" = "passwd far-away" ] && echo far-away:x:4242:7:::\n';
+  writeFileSync(join(directory, 'getent'), answer, { mode: 0o755 });
+  const { PATH } = process.env;
+  t.after(() => {
+    process.env['PATH'] = PATH;
+  });
+  process.env['PATH'] = `${directory}:${PATH}`;
+  assert.equal(await numberOf('passwd', 'far-away'), 4242);
+  assert.equal(await numberOf('group', 'far-away'), undefined);
 });
