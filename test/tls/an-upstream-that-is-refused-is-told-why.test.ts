@@ -56,6 +56,7 @@ test('the secret is wiped with the verdict, whatever that is', async (t) => {
   for (const fault of faults) {
     const raw = net.connect(upstream.port, '127.0.0.1');
     const stream = tls.connect({ socket: raw, rejectUnauthorized: false });
+    t.after(() => raw.destroy());
     for (const socket of [raw, stream]) socket.on('error', () => {});
     const lines: Buffer[] = [];
     const refuse = createRefusal(raw, stream);
