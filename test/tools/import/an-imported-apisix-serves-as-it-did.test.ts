@@ -199,6 +199,20 @@ test('clients that ask for no name are refused, whatever `*` takes, or are those
   const covered = await serve('elsewhere.example');
   assert.equal((await covered.talk()).text, 'rest ping');
 
+  // Whoever names itself there is passed on by that name.
+  const [{ upstream: toTls }] = objects.stream_routes as [{ upstream: object }, ...object[]];
+  const { stream_proxy } = settings.apisix;
+  const all = fromApisix(
+    { ...objects, stream_routes: [{ upstream: toTls }] },
+    { apisix: { stream_proxy, ssl: { fallback_sni: 'elsewhere.example' } } },
+  );
+  const proxy = await serveImported(t, all);
+  for (const servername of [undefined, 'any.example']) {
+    const { text } = await tlsTalk(proxy.port('stream-127.0.0.1-0'), { servername, ca: authority.cert });
+    assert.equal(text, 'ping');
+  }
+  assert.deepEqual(upstream.seen.names.slice(-2), ['elsewhere.example', 'any.example']);
+
   for (const odd of ['*.example', ['a.example'], `$${'{{NAME}}'}`]) {
     const refusing = await serve(odd);
     assert.match(refusing.lost.join('\n'), /ssl\.fallback_sni: it is no name here; .* no name are refused/);
