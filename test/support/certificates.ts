@@ -2,7 +2,6 @@
 import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
 import {
   type CaOptions,
   type Credential,
@@ -49,7 +48,7 @@ export function writeFiles<Name extends string>(
 }
 
 /** A new directory that is removed after the test. */
-export function temporaryDirectory(t: Pick<TestContext, 'after'>): string {
+export function temporaryDirectory(t: { readonly after: (remove: () => void) => void }): string {
   const directory = mkdtempSync(join(tmpdir(), 'penstock-'));
   t.after(() => {
     // Some tests lock theirs; in others a process that is about to end still makes files. A hook that throws would keep those

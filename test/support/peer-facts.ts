@@ -1,19 +1,12 @@
 /** Real handshakes, and what the server's TLS socket says of the client afterwards. */
-import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
-import {
-  connect,
-  createServer,
-  type DetailedPeerCertificate,
-  type SecureVersion,
-  type TLSSocket,
-  type TlsOptions,
-} from 'node:tls';
+import { connect, createServer, type SecureVersion, type TLSSocket, type TlsOptions } from 'node:tls';
 import { cipherOptions } from '../../src/openssl/ciphers.ts';
-import { chainErrorOf } from '../../src/tls/chain-error.ts';
+import { chainErrorOf, sentChain } from '../../src/tls/chain-error.ts';
 import type { PeerFacts } from '../../src/tls/client-auth/client-auth.ts';
+import type { UpstreamPeer } from '../../src/tls/upstream/verify-upstream.ts';
 import type { Credential } from './certificates.ts';
 
 export type Handshakes = {
@@ -72,24 +65,41 @@ export async function askForCertificates(
   };
 }
 
+/** What a client finds of an upstream that presents this. */
+export async function factsOfUpstream(
+  t: Pick<TestContext, 'after'>,
+  { chain, cert, key }: Credential,
+  trust: Pick<TlsOptions, 'ca' | 'crl'>,
+): Promise<UpstreamPeer> {
+  // It may present what is to be refused.
+  const server = createServer({ cert: chain || cert, key, ciphers: 'DEFAULT:@SECLEVEL=0' });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const client = connect({
+    ...trust,
+    ...cipherOptions(),
+    port,
+    host: '127.0.0.1',
+    rejectUnauthorized: false,
+    checkServerIdentity: () => undefined,
+  });
+  await once(client, 'secureConnect');
+  const certificate = client.getPeerX509Certificate();
+  const chainError = chainErrorOf(client, certificate);
+  client.end().resume();
+  await once(client, 'close');
+  return { certificate, chainError };
+}
+
 function factsOf(stream: TLSSocket): PeerFacts {
-  const chain = chainOf(stream);
+  const certificate = stream.getPeerX509Certificate();
+  const chain = certificate ? sentChain(certificate) : [];
   return {
-    certificate: stream.getPeerX509Certificate(),
-    chainError: chainErrorOf(stream),
+    certificate,
+    chainError: chainErrorOf(stream, certificate),
     resumed: stream.isSessionReused(),
     chain: () => chain,
   };
-}
-
-/** What the client sent above its own certificate; there is nothing of it on a resumed session. */
-function chainOf(stream: TLSSocket): X509Certificate[] {
-  const chain: X509Certificate[] = [];
-  let above: Partial<DetailedPeerCertificate> | undefined = stream.getPeerCertificate(true);
-  // A root is its own issuer.
-  while (above?.issuerCertificate?.raw && above.issuerCertificate !== above) {
-    above = above.issuerCertificate;
-    chain.push(new X509Certificate(above.raw!));
-  }
-  return chain;
 }

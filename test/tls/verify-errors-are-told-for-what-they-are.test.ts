@@ -1,174 +1,134 @@
 /**
- * What OpenSSL finds wrong with a client's chain is told by its own name, with a sentence and a remedy, also where Node says
- * UNSPECIFIED: each error that a certificate or a list can be made to cause is caused here, in a real handshake.
+ * What OpenSSL finds wrong with a peer's chain is told by its own name, with a sentence and a remedy, also where Node says
+ * UNSPECIFIED: each error that a certificate or a list can be made to cause is caused here, in real handshakes, by clients
+ * and by upstreams. Those that cannot stand in the table under a heading that says why.
  */
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { test } from 'node:test';
-import type { ConnectionCode } from '../../src/errors.ts';
+import { after, type TestContext, test } from 'node:test';
 import { verifyErrorTable } from '../../src/openssl/verify-error-table.ts';
 import { verifyError, verifyErrorName } from '../../src/openssl/verify-errors.ts';
-import { createClientAuth } from '../../src/tls/client-auth/client-auth.ts';
-import { chainReason } from '../../src/tls/upstream/verify-upstream.ts';
+import { type ClientAuth, createClientAuth } from '../../src/tls/client-auth/client-auth.ts';
+import { chainReason, upstreamFault } from '../../src/tls/upstream/verify-upstream.ts';
 import { type Credential, createAuthority, selfSigned, temporaryDirectory } from '../support/certificates.ts';
+import { ca, type FaultyChain, faultyChains } from '../support/chains-with-a-fault.ts';
 import { load } from '../support/configuration.ts';
-import { opensslCertificate, opensslCrl, type Recipe } from '../support/openssl-ca.ts';
-import { askForCertificates } from '../support/peer-facts.ts';
+import { opensslCertificate, opensslCrl } from '../support/openssl-ca.ts';
+import { askForCertificates, factsOfUpstream } from '../support/peer-facts.ts';
 
-const ca = ['basicConstraints = critical,CA:TRUE', 'subjectKeyIdentifier = hash'];
-const client = ['basicConstraints = critical,CA:FALSE', 'extendedKeyUsage = clientAuth'];
-const rsa1024 = ['rsa:1024'];
+const versions = ['TLSv1.2', 'TLSv1.3'] as const;
+const chains = Object.entries(await faultyChains(temporaryDirectory({ after })));
 
-type Case = {
-  readonly trusted: readonly Credential[];
-  readonly presented: Credential;
-  readonly crl?: readonly string[];
-  readonly code?: ConnectionCode;
-};
-
-/** The error that each is to cause. */
-async function cases(directory: string): Promise<Record<string, Case>> {
-  const make = (cn: string, recipe: Recipe) => opensslCertificate(directory, cn, recipe);
-  const root = make('Root', { extensions: ca });
-  const below = (
-    extensions: readonly string[],
-    leaf: readonly string[] = client,
-    rest: Recipe = {},
-  ): Case => {
-    const middle = make('Middle', { by: root, extensions: [...ca, ...extensions], ...rest });
-    return { trusted: [root], presented: make('leaf', { by: middle, extensions: leaf }) };
-  };
-  const leaf = make('leaf', { by: root, extensions: client });
-  const named = (name: string) => [...client, `subjectAltName = ${name}`];
-  const list = (extensions: readonly string[], by = root) => opensslCrl(directory, by, extensions);
-  const other = make('Other', { extensions: ca });
-  const namesake = make('Root', { extensions: ['basicConstraints = critical,CA:TRUE'] });
-  const keyless = [
-    'basicConstraints = critical,CA:TRUE',
-    'subjectKeyIdentifier = none',
-    'authorityKeyIdentifier = none',
-  ];
-  const plain = make('Plain', { extensions: keyless });
-  const plainTwin = make('Plain', { extensions: keyless });
-  const signsNoLists = make('No lists', { extensions: [...ca, 'keyUsage = critical,keyCertSign'] });
-  const middle = make('Middle', { by: root, extensions: ca });
-  const bare = (credential: Credential): Credential => ({ ...credential, chain: credential.cert });
+/** The certificates of the authority, and what Node takes of it. */
+function trustOf({ trusted, crl }: Pick<FaultyChain, 'trusted' | 'crl'>) {
+  const pems = trusted.map(({ cert }) => cert);
   return {
-    PERMITTED_VIOLATION: below(
-      ['nameConstraints = critical,permitted;DNS:ours.example'],
-      named('DNS:a.theirs.example'),
-    ),
-    EXCLUDED_VIOLATION: below(
-      ['nameConstraints = critical,excluded;DNS:theirs.example'],
-      named('DNS:a.theirs.example'),
-    ),
-    UNSUPPORTED_CONSTRAINT_TYPE: below(
-      ['nameConstraints = critical,permitted;RID:1.2.3'],
-      named('RID:1.2.3'),
-    ),
-    UNSUPPORTED_NAME_SYNTAX: below(
-      ['nameConstraints = critical,permitted;URI:ours.example'],
-      named('URI:urn:x'),
-    ),
-    PATH_LENGTH_EXCEEDED: (() => {
-      const short = make('Short', { extensions: ['basicConstraints = critical,CA:TRUE,pathlen:0'] });
-      const between = make('Between', { by: short, extensions: ca });
-      return { trusted: [short], presented: make('leaf', { by: between, extensions: client }) };
-    })(),
-    INVALID_CA: {
-      trusted: [root],
-      presented: make('leaf', {
-        by: make('No CA', { by: root, extensions: ['basicConstraints = CA:FALSE'] }),
-        extensions: client,
-      }),
-    },
-    UNHANDLED_CRITICAL_EXTENSION: {
-      trusted: [root],
-      presented: make('leaf', { by: root, extensions: [...client, '1.2.3.4 = critical,ASN1:NULL'] }),
-    },
-    EE_KEY_TOO_SMALL: {
-      trusted: [root],
-      presented: make('leaf', { by: root, extensions: client, newKey: rsa1024 }),
-    },
-    CA_KEY_TOO_SMALL: below([], client, { newKey: rsa1024 }),
-    CA_MD_TOO_WEAK: {
-      trusted: [root],
-      presented: make('leaf', { by: root, extensions: client, digest: 'sha1' }),
-    },
-    INVALID_PURPOSE: {
-      ...below(['extendedKeyUsage = serverAuth']),
-      code: 'ERR_CLIENT_CERT_PURPOSE',
-    },
-    CERT_SIGNATURE_FAILURE: {
-      trusted: [plain],
-      presented: make('leaf', { by: plainTwin, extensions: [...client, 'authorityKeyIdentifier = none'] }),
-    },
-    DEPTH_ZERO_SELF_SIGNED_CERT: { trusted: [root], presented: await selfSigned({ cn: 'x' }) },
-    SELF_SIGNED_CERT_IN_CHAIN: {
-      trusted: [root],
-      presented: { ...leaf, ...make('leaf', { by: { ...other, chain: other.cert }, extensions: client }) },
-    },
-    UNABLE_TO_VERIFY_LEAF_SIGNATURE: {
-      trusted: [root],
-      presented: make('leaf', { by: other, extensions: client }),
-    },
-    UNABLE_TO_GET_ISSUER_CERT_LOCALLY: {
-      trusted: [root],
-      presented: make('leaf', { by: make('M', { by: other, extensions: ca }), extensions: client }),
-    },
-    UNABLE_TO_GET_ISSUER_CERT: {
-      trusted: [middle],
-      presented: bare(make('leaf', { by: middle, extensions: client })),
-    },
-    UNABLE_TO_GET_CRL: { trusted: [root], presented: leaf, crl: [list([], other)] },
-    DIFFERENT_CRL_SCOPE: {
-      trusted: [root],
-      presented: leaf,
-      crl: [list(['issuingDistributionPoint = critical,onlyuser:TRUE'])],
-    },
-    UNHANDLED_CRITICAL_CRL_EXTENSION: {
-      trusted: [root],
-      presented: leaf,
-      crl: [list(['1.2.3.4 = critical,ASN1:NULL'])],
-    },
-    CRL_SIGNATURE_FAILURE: { trusted: [root], presented: leaf, crl: [list([], namesake)] },
-    KEYUSAGE_NO_CRL_SIGN: {
-      trusted: [signsNoLists],
-      presented: make('leaf', { by: signsNoLists, extensions: client }),
-      crl: [list([], signsNoLists)],
-    },
+    certificates: pems.map((pem) => new X509Certificate(pem)),
+    options: { ca: pems, ...(crl && { crl: [...crl] }) },
   };
 }
 
-test('each that can be made is told by its name, sentence and remedy', async (t) => {
+/** What a policy that trusts these says of the client, under each version. */
+async function asClient(t: TestContext, own: Credential, chain: FaultyChain) {
+  const { certificates, options } = trustOf(chain);
+  const server = await askForCertificates(t, own, options);
+  const auth: ClientAuth = createClientAuth(
+    { mode: 'require', authority: 'people' },
+    { certificates, crl: chain.crl ?? [] },
+  );
+  const verdicts = [];
+  for (const version of versions) {
+    const { facts } = await server.connect({ credential: chain.presented, version });
+    verdicts.push(auth.verify(facts, Date.now()));
+  }
+  return verdicts;
+}
+
+test('each that can be made is told of a client by its name, sentence and remedy', async (t) => {
   const own = await selfSigned({ dns: ['proxy.example'] });
-  for (const [name, { trusted, presented, crl, code }] of Object.entries(
-    await cases(temporaryDirectory(t)),
-  )) {
-    const pems = trusted.map(({ cert }) => cert);
-    const server = await askForCertificates(t, own, { ca: pems, ...(crl && { crl: [...crl] }) });
-    const certificates = pems.map((pem) => new X509Certificate(pem));
-    const auth = createClientAuth({ mode: 'require', authority: 'people' }, { certificates, crl: crl ?? [] });
-    for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
-      const { facts } = await server.connect({ credential: presented, version });
-      const verdict = auth.verify(facts, Date.now());
-      assert.ok(!verdict.ok, name);
+  for (const [what, chain] of chains) {
+    const name = nameIn(what);
+    for (const verdict of await asClient(t, own, chain)) {
+      assert.ok(!verdict.ok, what);
       const { error } = verdict;
-      assert.equal(error.code, code ?? 'ERR_CLIENT_CERT_UNTRUSTED', `${name}: ${error.message}`);
-      assert.ok(error.hint, name);
-      assert.match(error.message, told[name] ?? new RegExp(`\\b${name}\\b`), name);
+      assert.equal(error.code, chain.code ?? 'ERR_CLIENT_CERT_UNTRUSTED', `${what}: ${error.message}`);
+      assert.ok(error.hint, what);
+      if (told[what]) assert.match(error.message, told[what], what);
+      else assertSays(error.message, name, what);
       // What is in the way of checking is no fault of the client's.
-      assert.equal(error.side, verifyError(name)?.kind === 'crl' ? 'proxy' : 'client', name);
+      const kind = verifyError(name)?.kind;
+      assert.equal(error.side, kind === 'crl' || kind === 'crl_stale' ? 'proxy' : 'client', what);
     }
   }
 });
 
-/** Those whose sentence is older than the table. */
+test('each that can be made is told of an upstream by its name, sentence and remedy', async (t) => {
+  for (const [what, chain] of chains) {
+    const name = chain.ofUpstream ?? nameIn(what);
+    const peer = await factsOfUpstream(t, chain.presented, trustOf(chain).options);
+    const fault = upstreamFault(peer, {
+      config: { verify: 'ca', authority: 'people' },
+      name: undefined,
+      endpoint: '127.0.0.1:1',
+      setting: 'upstreams.one.tls',
+    });
+    assert.ok(fault, what);
+    assert.equal(fault.code, 'ERR_UPSTREAM_CERT_UNTRUSTED', what);
+    assert.ok(fault.hint, what);
+    assertSays(fault.message, name, what);
+  }
+});
+
+const nameIn = (what: string): string => what.replace(/,.*/, '');
+
+/** Whether it says what the table says of the error, and its name. */
+function assertSays(message: string, name: string, what: string): void {
+  const error = verifyError(name);
+  // Of an issuer that is not there, each side has words of its own.
+  if (error?.kind !== 'issuer') assert.ok(error && message.includes(error.what), `${what}: ${message}`);
+  assert.match(message, new RegExp(`\\b${name}\\b`), what);
+}
+
+/** Those of clients whose sentence is older than the table. */
 const told: Readonly<Record<string, RegExp>> = {
   INVALID_PURPOSE: /or one above it is not for clients/,
   DEPTH_ZERO_SELF_SIGNED_CERT: /is self-signed, and not in authority "people"/,
   UNABLE_TO_GET_CRL: /authority "people" has no usable CRL for CN=Root/,
+  CERT_HAS_EXPIRED: / expired at 2020-01-02T03:04:05/,
+  'CERT_HAS_EXPIRED, a CA': /or one above it expired/,
+  CERT_NOT_YET_VALID: /is not valid before 2049-01-02T03:04:05/,
+  'CERT_NOT_YET_VALID, a CA': /or one above it is not valid yet/,
+  CERT_REVOKED: /or one above it is on a CRL of authority "people"/,
+  CRL_HAS_EXPIRED: /a CRL of authority "people" is past its nextUpdate/,
+  CRL_NOT_YET_VALID: /a CRL of authority "people" is past its nextUpdate, or not valid yet/,
 };
+
+test('each error is made here, or stands under a heading that says why no peer can cause it', () => {
+  const made = new Set(chains.map(([what]) => nameIn(what)));
+  const neverMade = new Set<string>();
+  let isNever = false;
+  for (const line of verifyErrorTable.split('\n').filter((line) => line !== '')) {
+    if (line.startsWith('#')) isNever = line.startsWith('# never');
+    else if (isNever) neverMade.add(line.replace(/ .*/, ''));
+    else assert.ok(made.delete(line.replace(/ .*/, '')), `no test makes ${line}`);
+  }
+  assert.deepEqual([...made], []);
+  assert.ok(neverMade.size > 40);
+});
+
+test('certificate policies are not looked at: Node has no option to ask OpenSSL for it', async (t) => {
+  const directory = temporaryDirectory(t);
+  const own = await selfSigned({ dns: ['proxy.example'] });
+  const root = opensslCertificate(directory, 'Root', { extensions: ca });
+  for (const policy of [
+    'policyConstraints = critical,requireExplicitPolicy:0',
+    'certificatePolicies = critical,ASN1:NULL',
+  ]) {
+    const middle = opensslCertificate(directory, 'Middle', { by: root, extensions: [...ca, policy] });
+    const presented = opensslCertificate(directory, 'leaf', { by: middle });
+    for (const { ok } of await asClient(t, own, { trusted: [root], presented })) assert.ok(ok, policy);
+  }
+});
 
 test('whom the authority does not know is not told of CRLs', async (t) => {
   const own = await selfSigned({ dns: ['proxy.example'] });

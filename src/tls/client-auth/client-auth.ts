@@ -8,6 +8,7 @@ import type { ClientAuthConfig } from '../../config/schema/schema.ts';
 import { ProxyError } from '../../errors.ts';
 import { verifyError } from '../../openssl/verify-errors.ts';
 import { type CertificateNames, printName, readCertificate } from '../../x509/certificate-names.ts';
+import { withoutIssuer } from '../chain-error.ts';
 import { chainRefusal, type Refusal, stateRefusal } from './chain-refusal.ts';
 import { compileRules, type RuleMatcher } from './client-rules.ts';
 import { type Authority, createIssuers, type Issuers } from './issuers.ts';
@@ -197,8 +198,8 @@ function refuse(identity: Identity, peer: PeerFacts, now: number, policy: Policy
 }
 
 /**
- * Node keeps the last of several errors. What is no CA is then called unfit for its purpose; CRLs are looked at after the
- * chain, and one whose scope does not fit is said to be missing.
+ * CRLs are looked at after the chain, so their errors hide that it leads nowhere. And OpenSSL says of a CA or a CRL that it
+ * passes over that there is none: one whose extensions do not fit, or whose scope does not.
  */
 function realError(
   name: string,
@@ -207,8 +208,9 @@ function realError(
   { issuers }: Policy,
 ): string {
   const kind = verifyError(name)?.kind;
-  if (kind === 'purpose' && chain().some(({ ca }) => !ca)) return 'INVALID_CA';
-  if (certificate === undefined || (kind !== 'crl' && kind !== 'crl_stale')) return name;
+  if (certificate === undefined) return name;
+  if (withoutIssuer.has(name)) return issuers.hasSigned(certificate, chain()) ? 'INVALID_EXTENSION' : name;
+  if (kind !== 'crl' && kind !== 'crl_stale') return name;
   if (!issuers.reaches(certificate, names, chain())) {
     return names.subjectDer.equals(names.issuerDer)
       ? 'DEPTH_ZERO_SELF_SIGNED_CERT'

@@ -6,6 +6,7 @@ import type { X509Certificate } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { type CertificateNames, readCertificate } from '../../x509/certificate-names.ts';
 import { readRevocationList, serialKey } from '../../x509/revocation-list.ts';
+import { hasSigned } from '../chain-error.ts';
 
 /** CA certificates, and revocation lists as PEM, one list a string; both as read from the files of an authority. */
 export type Authority = {
@@ -27,6 +28,8 @@ export type Issuers = {
     names: CertificateNames,
     sent: readonly X509Certificate[],
   ) => boolean;
+  /** Whether a CA of the authority did sign it, or one of these, whatever OpenSSL says of their extensions. */
+  readonly hasSigned: (certificate: X509Certificate, sent: readonly X509Certificate[]) => boolean;
   /** Whether a CRL is for some certificates only. */
   readonly hasScopedList: () => boolean;
   /** Whether a CRL of its issuer names it. The lists are read when this is first asked. */
@@ -83,6 +86,12 @@ export function createIssuers({ certificates, crl }: Authority): Issuers {
         .filter((ca) => ca !== undefined);
       return climb({ certificate, names }, usable, trusted) !== undefined;
     },
+    hasSigned: (certificate, sent) =>
+      [certificate, ...sent.slice(0, limits.sent)].some((one) => {
+        const issuer = readCertificate(one.raw)?.issuerDer;
+        const cas = issuer ? (trusted.get(nameKey(issuer)) ?? []) : [];
+        return cas.some((ca) => hasSigned(ca.certificate, one));
+      }),
     hasScopedList: () => crl.some((pem) => (readRevocationList(pem)?.scope ?? 'all') !== 'all'),
     isRevoked(certificate) {
       revoked ??= new Set(crl.flatMap((pem) => readRevoked(pem)));

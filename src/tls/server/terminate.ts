@@ -1,11 +1,11 @@
 /** The client's TLS handshake under one policy. */
-import { X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Server, TLSSocket } from 'node:tls';
 import type { LoadedCertificate } from '../../config/load.ts';
 import { type ConnectionCode, ProxyError, systemCode } from '../../errors.ts';
 import { closeWith } from '../../net/stream.ts';
-import { chainErrorOf } from '../chain-error.ts';
+import { chainErrorOf, sentChain } from '../chain-error.ts';
 import {
   type ClientAuth,
   type ClientCert,
@@ -186,24 +186,13 @@ function conclude(
 }
 
 function peerFacts(stream: TLSSocket, resumed: boolean): PeerFacts {
+  const certificate = stream.getPeerX509Certificate();
   return {
-    certificate: stream.getPeerX509Certificate(),
-    chainError: chainErrorOf(stream),
+    certificate,
+    chainError: chainErrorOf(stream, certificate),
     resumed,
-    chain: () => sentChain(stream),
+    chain: () => (certificate ? sentChain(certificate) : []),
   };
-}
-
-/** The certificates that the client sent beyond its own. Slow (110 µs): for chains that need a look. */
-function sentChain(stream: TLSSocket): X509Certificate[] {
-  const chain: X509Certificate[] = [];
-  let { issuerCertificate: next } = stream.getPeerCertificate(true);
-  // A root is its own issuer.
-  while (next?.raw && next.issuerCertificate !== next) {
-    chain.push(new X509Certificate(next.raw));
-    next = next.issuerCertificate;
-  }
-  return chain;
 }
 
 /** After a HelloRetryRequest the client sends a second ClientHello, which nobody peeked at: it must say the same. */

@@ -163,10 +163,8 @@ const decidedHere: ConnectionOptions = {
 /** On a resumed session of TLS 1.3 a client has no certificate of its peer any more: OpenSSL does not keep the chain. */
 function peerOf(stream: TLSSocket, offered: Session | undefined): UpstreamPeer {
   if (offered && stream.isSessionReused()) return offered.peer;
-  return {
-    certificate: stream.getPeerX509Certificate(),
-    chainError: chainErrorOf(stream),
-  };
+  const certificate = stream.getPeerX509Certificate();
+  return { certificate, chainError: chainErrorOf(stream, certificate) };
 }
 
 /** Resolves when the handshake is done and `judge`, called in that very moment, has not thrown. */
