@@ -50,8 +50,9 @@ function lastErrorOf(stream: TLSSocket): string | undefined {
 }
 
 /**
- * The certificates that a peer sent beyond its own, as they came; a root may be among them. `getPeerCertificate(true)` knows
- * none of them up to Node 24, once the socket was asked for this certificate.
+ * The certificates that a peer sent beyond its own, as they came; a root may be among them. Up to Node 24
+ * `getPeerCertificate(true)` knows none of them once the socket was asked for this certificate, and Node 24 itself knows none
+ * if the chain is trusted.
  */
 export function sentChain(certificate: X509Certificate): X509Certificate[] {
   const chain: X509Certificate[] = [];
