@@ -7,7 +7,7 @@ import { type Log, openLog } from '../observe/log.ts';
 import { type Operation, type OperationOptions, startOperation } from '../operation/operation.ts';
 import { softLimit } from '../process/descriptors.ts';
 import { type Signal, takeSignals } from '../process/no-inspector.ts';
-import { StartError } from '../supervisor/supervisor.ts';
+import { StartError } from '../supervisor/rollout.ts';
 import { loadOrTell } from '../tools/terminal/load-or-tell.ts';
 import { describeStartFaults } from '../worker/worker.ts';
 import { listenersTable } from './check.ts';

@@ -5,6 +5,7 @@ import type { Config } from '../config/schema/schema.ts';
 import { createHealthChecks } from '../health/probes.ts';
 import { createMetricsHub } from '../observe/hub.ts';
 import type { Log } from '../observe/log.ts';
+import { shareTurns } from '../process/turns.ts';
 import { version } from '../process/version.ts';
 import { createSupervisor, type Supervisor } from '../supervisor/supervisor.ts';
 import { createTicketMasters } from '../tls/server/ticket-masters.ts';
@@ -113,7 +114,7 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
     admin: admin.address(),
     supervisor,
     reload: reloader.reload,
-    upgrade: oneAtATime(async () => {
+    upgrade: shareTurns(async () => {
       const { ok } = await reloader.reload('SIGUSR2');
       if (!ok) return;
       await supervisor.makeRoom();
@@ -134,20 +135,6 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
       manager.close();
       return cut;
     },
-  };
-}
-
-/** One at a time; whoever asks while one waits for its turn is answered by that one. */
-function oneAtATime(step: () => Promise<void>): () => Promise<void> {
-  let turn: Promise<unknown> = Promise.resolve();
-  let next: Promise<void> | undefined;
-  return () => {
-    next ??= turn.then(() => {
-      next = undefined;
-      return step();
-    });
-    turn = next.catch(() => {});
-    return next;
   };
 }
 

@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import { ConfigError, formatFinding, type LoadedConfig } from '../config/load.ts';
 import { loadAside } from '../config/load-aside.ts';
+import { createTurns } from '../process/turns.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
 import { describeStartFaults } from '../worker/worker.ts';
 import type { Move } from './admin-place.ts';
@@ -54,15 +55,9 @@ export async function createReloader(
 ): Promise<Reloader> {
   let current = initial;
   let history: ReloadHistory = { succeeded: 0, failed: 0, lastSuccessAt: new Date(), last: undefined };
-  let turn: Promise<unknown> = Promise.resolve();
   let closed = false;
+  const inTurn = createTurns((error) => logger.error({ err: error }, 'internal error in a reload'));
   const watcher = createWatcher(() => void inTurn(() => onFilesChanged()));
-
-  function inTurn<T>(step: () => Promise<T>): Promise<T> {
-    const result = turn.then(step);
-    turn = result.catch((error) => logger.error({ err: error }, 'internal error in a reload'));
-    return result;
-  }
 
   async function apply(loaded: LoadedConfig): Promise<ReloadResult> {
     if (closed) return givenUp;

@@ -5,6 +5,7 @@
 import { lstat } from 'node:fs/promises';
 import type { LoadedConfig } from '../config/load.ts';
 import { type FileRights, giveRightsAsked } from '../net/socket-file.ts';
+import { createTurns } from '../process/turns.ts';
 import { describeStartFaults } from '../worker/worker.ts';
 
 export type SocketKeeper = {
@@ -28,7 +29,8 @@ export function createSocketKeeper(): SocketKeeper {
   const made = new Map<string, Made>();
   let kept: LoadedConfig | undefined;
   let steps = 0;
-  let turn: Promise<unknown> = Promise.resolve();
+  /** One configuration at a time: workers that start side by side ask for the same. */
+  const inTurn = createTurns();
 
   /** undefined: it is not there, so nobody can connect. */
   async function look(path: string): Promise<{ it: Made; isNew: boolean } | undefined> {
@@ -55,13 +57,11 @@ export function createSocketKeeper(): SocketKeeper {
     return giveRightsAsked(path, it.rights, asked).then(() => [], describeStartFaults);
   }
 
-  function openAll(loaded: LoadedConfig): Promise<readonly string[]> {
+  async function openAll(loaded: LoadedConfig): Promise<readonly string[]> {
     const addresses = Object.values(loaded.config.listeners).flatMap(({ bind }) => bind);
     const unix = addresses.filter((address) => address.startsWith('unix:'));
-    // One configuration at a time: workers that start side by side ask for the same.
-    const opened = turn.then(() => Promise.all(unix.map((address) => openOne(address, loaded))));
-    turn = opened;
-    return opened.then((faults) => faults.flat());
+    const faults = await inTurn(() => Promise.all(unix.map((address) => openOne(address, loaded))));
+    return faults.flat();
   }
 
   /** Runs a step in which workers bind: what they bind, nobody but the user of this process can write to. */

@@ -24,6 +24,9 @@ export type WorkerHandle = {
   cut: number;
 };
 
+/** Those whose processes have not ended, by id, the oldest first. */
+export type Workers = ReadonlyMap<number, WorkerHandle>;
+
 /** Workers accept for themselves (`SCHED_NONE`): round robin through the supervisor costs half as much again. */
 function setUpCluster({ stdio }: HandOver, rights: readonly string[]): void {
   const program = new URL(

@@ -1,0 +1,77 @@
+/** Keeps as many workers serving as are wanted: starts those that are missing, retires those too many, replaces the dead. */
+import { availableParallelism } from 'node:os';
+import type { Logger } from 'pino';
+import type { LoadedConfig } from '../config/load.ts';
+import type { HeldSockets } from './held-sockets.ts';
+import type { DeadWorker, Pool } from './pool.ts';
+import { type Death, noDeaths, restartAfter } from './restart.ts';
+import { retireWorker } from './worker-handle.ts';
+
+export type Headcount = {
+  readonly wanted: (loaded: LoadedConfig) => number;
+  readonly isShort: (loaded: LoadedConfig) => boolean;
+  /** As `Pool.launch`; the worker is replaced when it dies. */
+  readonly launch: (loaded: LoadedConfig) => Promise<readonly string[]>;
+  /** Starts or retires workers; the faults of those that could not start. */
+  readonly adjust: (loaded: LoadedConfig) => Promise<readonly string[]>;
+  /** For workers that should be there and could not start: it is tried again. With no fault, all is well. */
+  readonly retry: (faults: readonly string[]) => void;
+};
+
+export type HeadcountParts = {
+  readonly logger: Logger;
+  readonly pool: Pool;
+  readonly held: HeldSockets;
+  /** Overrides the configuration. */
+  readonly count: number | 'auto' | undefined;
+};
+
+/** So long clients may wait for the next worker, where the last one has died. */
+const maxWaitMs = 1000;
+
+/** `replace` is called after the pause that the deaths so far ask for, to launch a worker if one is still missing then. */
+export function createHeadcount(parts: HeadcountParts, replace: () => void): Headcount {
+  const { logger, pool, held, count } = parts;
+  let restart = noDeaths;
+
+  function replaceAfter(death: Death): number {
+    restart = restartAfter(death, restart);
+    const { pauseMs } = restart;
+    // Better refused, and served elsewhere, than kept waiting by workers that do not get up.
+    if (pauseMs > maxWaitMs && pool.serving.length === 0) held.close();
+    setTimeout(replace, pauseMs);
+    return pauseMs;
+  }
+
+  function died({ worker, livedMs, code, signal }: DeadWorker): void {
+    const pauseMs = replaceAfter({ livedMs });
+    logger.error(
+      { worker: worker.id, worker_pid: worker.pid, exit_code: code, signal, pause_ms: pauseMs },
+      'worker died',
+    );
+  }
+
+  const launch = (loaded: LoadedConfig) => pool.launch(loaded, died);
+  const wanted = ({ config }: LoadedConfig): number => {
+    const workers = count ?? config.workers;
+    return workers === 'auto' ? availableParallelism() : workers;
+  };
+
+  return {
+    wanted,
+    isShort: (loaded) => pool.serving.length < wanted(loaded),
+    launch,
+    async adjust(loaded) {
+      const missing = Math.max(0, wanted(loaded) - pool.serving.length);
+      const faults = await Promise.all(Array.from({ length: missing }, () => launch(loaded)));
+      const { upgrade_grace } = loaded.config.shutdown;
+      for (const extra of pool.serving.slice(wanted(loaded))) void retireWorker(extra, upgrade_grace);
+      return [...new Set(faults.flat())];
+    },
+    retry(faults) {
+      if (pool.isClosed || faults.length === 0) return;
+      logger.error({ faults }, 'a new worker could not start');
+      replaceAfter('never served');
+    },
+  };
+}

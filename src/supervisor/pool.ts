@@ -1,0 +1,133 @@
+/** The workers: started, served with, missed when they die. */
+import type { Logger } from 'pino';
+import type { LoadedConfig } from '../config/load.ts';
+import { packConfig } from '../config/transfer.ts';
+import type { HandOver } from '../listen/inherited.ts';
+import type { BoundAddresses, WorkerSettings } from '../worker/methods.ts';
+import type { Requests } from './requests.ts';
+import type { SocketKeeper } from './socket-keeper.ts';
+import { forkWorker, killWorker, type WorkerHandle, type Workers } from './worker-handle.ts';
+import { rightsOf } from './worker-rights.ts';
+
+export type PoolParts = {
+  readonly logger: Logger;
+  /** The pool's own, which others read. */
+  readonly workers: Map<number, WorkerHandle>;
+  readonly requests: Requests;
+  readonly sockets: SocketKeeper;
+  /** What a worker that starts now inherits. */
+  readonly handOver: () => HandOver;
+  /** What a worker that starts now is to know. */
+  readonly settings: () => WorkerSettings;
+  /** `crashed`: nobody had told it to end. */
+  readonly onGone: (worker: number, crashed: boolean) => void;
+};
+
+/** A worker that served, and that nobody had told to end. */
+export type DeadWorker = {
+  readonly worker: WorkerHandle;
+  readonly livedMs: number;
+  readonly code: number | null;
+  readonly signal: string | null;
+};
+
+/** Why nothing new is begun. */
+export const stoppingFault = 'penstock is stopping';
+
+export class Pool {
+  readonly #parts: PoolParts;
+  #bound: BoundAddresses = {};
+  #closed = false;
+
+  constructor(parts: PoolParts) {
+    this.#parts = parts;
+  }
+
+  /** Those whose processes have not ended. */
+  get workers(): Workers {
+    return this.#parts.workers;
+  }
+
+  get serving(): readonly WorkerHandle[] {
+    return [...this.workers.values()].filter(({ phase }) => phase === 'serving');
+  }
+
+  /** As the worker said that committed last. */
+  get bound(): BoundAddresses {
+    return this.#bound;
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  /** No worker is started from now on, nor missed. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  /**
+   * Starts one worker; its faults if it cannot serve, and then it is gone. Once it serves, `onDeath` is called if it ends without
+   * having been told to.
+   */
+  async launch(loaded: LoadedConfig, onDeath: (dead: DeadWorker) => void): Promise<readonly string[]> {
+    if (this.#closed) return [stoppingFault];
+    let worker: WorkerHandle | undefined;
+    try {
+      worker = this.#fork(loaded, onDeath);
+      const faults = await this.#setUp(worker, loaded);
+      if (faults.length > 0) {
+        await killWorker(worker);
+        return faults;
+      }
+      await this.commit(worker);
+      worker.phase = 'serving';
+      const { id, pid } = worker;
+      this.#parts.logger.info({ worker: id, worker_pid: pid }, 'worker serving');
+      return [];
+    } catch (error) {
+      // Some failures to fork are thrown.
+      const failure = worker ? worker.failure : (error as Error);
+      if (failure) return [`no process can be started for a worker: ${failure.message}`];
+      if (worker) await killWorker(worker);
+      return [`a worker ended while it started: ${(error as Error).message}`];
+    }
+  }
+
+  /** Has a worker serve what it has prepared. Rejects if it has gone. */
+  async commit({ channel }: WorkerHandle): Promise<void> {
+    this.#bound = await channel.call('commit');
+  }
+
+  /** Its faults if it cannot take the configuration. Rejects if it ends meanwhile, as it does in a drain. */
+  async #setUp({ channel, listens, gone }: WorkerHandle, loaded: LoadedConfig): Promise<readonly string[]> {
+    const { settings, sockets } = this.#parts;
+    await Promise.race([listens, gone]);
+    await channel.call('start', settings());
+    return sockets.open(loaded, async () => {
+      const answer = await channel.call('prepare', packConfig(loaded));
+      return answer.ok ? [] : answer.faults;
+    });
+  }
+
+  #fork({ config }: LoadedConfig, onDeath: (dead: DeadWorker) => void): WorkerHandle {
+    const { workers, handOver, requests } = this.#parts;
+    const worker = forkWorker(handOver(), rightsOf(config), requests.methodsFor);
+    workers.set(worker.id, worker);
+    worker.process.once('exit', (code, signal) => {
+      const crashed = worker.phase === 'serving' && !this.#closed;
+      this.#forget(worker, crashed);
+      const livedMs = performance.now() - worker.startedAt;
+      if (crashed) onDeath({ worker, livedMs, code, signal });
+    });
+    return worker;
+  }
+
+  #forget({ id, channel }: WorkerHandle, crashed: boolean): void {
+    const { workers, requests, onGone } = this.#parts;
+    workers.delete(id);
+    channel.close();
+    onGone(id, crashed);
+    requests.release(id);
+  }
+}

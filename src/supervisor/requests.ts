@@ -1,0 +1,62 @@
+/** What workers may ask of the supervisor: parts of shared limits, and to be heard by the other workers. */
+import type { LoadedConfig } from '../config/load.ts';
+import type { MetricsSnapshot } from '../observe/metrics.ts';
+import type { Rests } from '../upstream/ejections.ts';
+import { limitsOf, type SupervisorMethods } from '../worker/methods.ts';
+import { createLeaseOffice } from './leases.ts';
+import { createAddressBook } from './shared-address-limits.ts';
+import type { Workers } from './worker-handle.ts';
+
+export type Requests = {
+  /** What the worker with this id may ask, apart from `hello`. */
+  readonly methodsFor: (id: number) => Omit<SupervisorMethods, 'hello'>;
+  /** The limits in force from now on; what workers hold of those that stay is still counted. */
+  readonly setLimits: (loaded: LoadedConfig) => void;
+  /** A worker died: what it held is free. */
+  readonly release: (id: number) => void;
+};
+
+export function createRequests(
+  workers: Workers,
+  rests: Rests,
+  onMetrics: (worker: number, snapshot: MetricsSnapshot) => void,
+): Requests {
+  const addresses = createAddressBook();
+  const leases = createLeaseOffice(
+    (id, name) =>
+      workers
+        .get(id)
+        ?.channel.call('reclaim', name)
+        .catch(() => 0) ?? Promise.resolve(0),
+  );
+  const othersThan = (id: number) => [...workers.values()].filter((worker) => worker.id !== id);
+
+  return {
+    methodsFor: (id) => ({
+      lease: (name, wanted) => leases.request(id, name, wanted),
+      giveBack: (name, amount) => leases.giveBack(id, name, amount),
+      claim: (name, amount) => leases.claim(id, name, amount),
+      enterAddress: (listener, key) => addresses.enter(id, listener, key),
+      leaveAddress: (listener, key) => addresses.leave(id, listener, key),
+      metrics: (snapshot) => onMetrics(id, snapshot),
+      ejected(ejection) {
+        rests.add(ejection);
+        for (const { channel } of othersThan(id)) channel.tell('eject', ejection);
+      },
+      async cancelElsewhere(request) {
+        const found = await Promise.all(
+          othersThan(id).map(({ channel }) => channel.call('cancel', request).catch(() => 0)),
+        );
+        return found.reduce((total, count) => total + count, 0);
+      },
+    }),
+    setLimits(loaded) {
+      leases.setLimits(limitsOf(loaded));
+      addresses.setListeners(loaded.config.listeners);
+    },
+    release(id) {
+      leases.release(id);
+      addresses.release(id);
+    },
+  };
+}

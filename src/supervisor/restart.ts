@@ -1,0 +1,34 @@
+/** How long to wait before a worker takes the place of one that died. Pure: deaths in, pause out. */
+
+/** After so many ms of life, or before it could serve at all. */
+export type Death = { readonly livedMs: number } | 'never served';
+
+export type Restart = {
+  /** In a row: of workers that died young, or could not start. */
+  readonly quickDeaths: number;
+  readonly pauseMs: number;
+};
+
+export const noDeaths: Restart = { quickDeaths: 0, pauseMs: 0 };
+
+/** A worker that lived longer than this is replaced at once when it dies. */
+const steadyMs = 10_000;
+const firstPauseMs = 100;
+const maxPauseMs = 30_000;
+
+/**
+ * One young death may be chance, so its successor comes at once; from the second on the pause doubles. Where a worker could not
+ * even start, a retry costs more and promises less: there the pause is four times as long, beginning with the first.
+ */
+export function restartAfter(death: Death, { quickDeaths: before }: Restart): Restart {
+  if (death === 'never served') {
+    const quickDeaths = before + 1;
+    return { quickDeaths, pauseMs: doubled(quickDeaths) };
+  }
+  const quickDeaths = death.livedMs < steadyMs ? before + 1 : 0;
+  return { quickDeaths, pauseMs: quickDeaths < 2 ? 0 : doubled(quickDeaths - 2) };
+}
+
+function doubled(times: number): number {
+  return Math.min(maxPauseMs, firstPauseMs * 2 ** times);
+}

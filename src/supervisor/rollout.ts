@@ -1,0 +1,154 @@
+/** How configurations and generations of workers take over from each other: one at a time, so that no worker is missed. */
+import type { LoadedConfig } from '../config/load.ts';
+import { removeStaleSockets } from '../listen/listener.ts';
+import { createTurns } from '../process/turns.ts';
+import type { BoundAddresses } from '../worker/methods.ts';
+import { describeStartFaults } from '../worker/worker.ts';
+import { faultsIn } from './consent.ts';
+import { createHeadcount, type Headcount, type HeadcountParts } from './headcount.ts';
+import type { Reservation } from './held-sockets.ts';
+import { makeRoom } from './old-workers.ts';
+import { stoppingFault } from './pool.ts';
+import type { Requests } from './requests.ts';
+import type { SocketKeeper } from './socket-keeper.ts';
+import { killWorker, retireWorker, type WorkerHandle } from './worker-handle.ts';
+
+export type RolloutParts = HeadcountParts & {
+  readonly sockets: SocketKeeper;
+  readonly requests: Requests;
+};
+
+/** The faults that kept the first workers from serving, one a line. */
+export class StartError extends Error {
+  readonly faults: readonly string[];
+
+  constructor(faults: readonly string[]) {
+    super(faults.join('\n'));
+    this.name = 'StartError';
+    this.faults = faults;
+  }
+}
+
+type Refusal = { readonly ok: false; readonly faults: readonly string[] };
+
+export class Rollout {
+  readonly #parts: RolloutParts;
+  readonly #headcount: Headcount;
+  readonly #inTurn = createTurns();
+  #current: LoadedConfig | undefined;
+
+  constructor(parts: RolloutParts) {
+    this.#parts = parts;
+    this.#headcount = createHeadcount(parts, () => void this.#inTurn(() => this.#replace()));
+  }
+
+  start(loaded: LoadedConfig): Promise<BoundAddresses> {
+    const { pool, held } = this.#parts;
+    return this.#inTurn(async () => {
+      this.#adopt(loaded);
+      const reserved = await this.#reserve(loaded);
+      const faults =
+        'faults' in reserved
+          ? reserved.faults
+          : [...(await this.#headcount.adjust(loaded)), ...reserved.rivals()];
+      if (faults.length === 0) return pool.bound;
+      pool.close();
+      held.close();
+      await Promise.all([...pool.workers.values()].map(killWorker));
+      throw new StartError(faults);
+    });
+  }
+
+  apply(loaded: LoadedConfig): Promise<{ readonly ok: true; readonly bound: BoundAddresses } | Refusal> {
+    const { pool } = this.#parts;
+    return this.#inTurn(async () => {
+      const reserved = await this.#reserve(loaded);
+      if ('faults' in reserved) return { ok: false, faults: reserved.faults };
+      const asked = pool.serving;
+      const refused = await this.#ask(asked, reserved);
+      const faults = pool.isClosed ? [stoppingFault] : refused;
+      if (faults.length > 0) {
+        await this.#giveUp(asked, reserved);
+        return { ok: false, faults };
+      }
+      this.#adopt(reserved.loaded);
+      reserved.keep();
+      await Promise.all(asked.map((worker) => pool.commit(worker).catch(() => {})));
+      this.#headcount.retry(await this.#headcount.adjust(reserved.loaded));
+      return pool.isClosed ? { ok: false, faults: [stoppingFault] } : { ok: true, bound: pool.bound };
+    });
+  }
+
+  async makeRoom(): Promise<void> {
+    const { logger, pool } = this.#parts;
+    if (this.#current === undefined) return;
+    const size = this.#headcount.wanted(this.#current);
+    const graceMs = this.#current.config.shutdown.grace;
+    await makeRoom([...pool.workers.values()], { size, graceMs, logger });
+  }
+
+  upgrade(graceMs: number): Promise<{ readonly ok: true } | Refusal> {
+    const { logger, pool } = this.#parts;
+    return this.#inTurn(async () => {
+      const loaded = this.#current;
+      if (loaded === undefined) return { ok: false, faults: ['nothing is served yet'] };
+      for (const old of pool.serving) {
+        const faults = await this.#headcount.launch(loaded);
+        if (faults.length > 0) return { ok: false, faults };
+        void retireWorker(old, graceMs).then((cut) => {
+          logger.info({ worker: old.id, worker_pid: old.pid, cut }, 'replaced worker ended');
+        });
+      }
+      return { ok: true };
+    });
+  }
+
+  /** Waits for no turn: what is under way is given up. */
+  async drain(graceMs: number): Promise<number> {
+    const { pool, held } = this.#parts;
+    pool.close();
+    held.close();
+    const cuts = await Promise.all(
+      [...pool.workers.values()].map(async (worker) => {
+        if (worker.phase !== 'starting') return retireWorker(worker, graceMs);
+        // It serves nobody yet, and may not even hear what it is told.
+        await killWorker(worker);
+        return 0;
+      }),
+    );
+    return cuts.reduce((total, cut) => total + cut, 0);
+  }
+
+  /** What is served from now on. */
+  #adopt(loaded: LoadedConfig): void {
+    this.#current = loaded;
+    this.#parts.sockets.keep(loaded);
+    this.#parts.requests.setLimits(loaded);
+  }
+
+  async #reserve(loaded: LoadedConfig): Promise<Reservation | { readonly faults: readonly string[] }> {
+    return removeStaleSockets(loaded.config)
+      .then(() => this.#parts.held.reserve(loaded))
+      .catch((error: unknown) => ({ faults: describeStartFaults(error) }));
+  }
+
+  #ask(workers: readonly WorkerHandle[], reserved: Reservation): Promise<readonly string[]> {
+    const substitute = () => this.#headcount.launch(reserved.loaded);
+    return this.#parts.sockets.open(reserved.loaded, () => faultsIn(workers, reserved, substitute));
+  }
+
+  /** A configuration that was refused leaves nothing behind, nor a worker that was started with it. */
+  async #giveUp(asked: readonly WorkerHandle[], reserved: Reservation): Promise<void> {
+    reserved.release();
+    for (const worker of this.#parts.pool.serving) if (!asked.includes(worker)) void killWorker(worker);
+    await Promise.all(asked.map(({ channel }) => channel.call('abort').catch(() => {})));
+  }
+
+  async #replace(): Promise<void> {
+    const loaded = this.#current;
+    if (this.#parts.pool.isClosed || loaded === undefined || !this.#headcount.isShort(loaded)) return;
+    // Addresses may have been let go of.
+    const reserved = await this.#reserve(loaded);
+    this.#headcount.retry('faults' in reserved ? reserved.faults : await this.#headcount.launch(loaded));
+  }
+}

@@ -1,0 +1,52 @@
+/** What all workers are to know alike: told to those that run when it changes, and to new ones as they start. */
+import type { TicketMasters } from '../config/load.ts';
+import type { Rests } from '../upstream/ejections.ts';
+import type { EndpointReport } from '../upstream/endpoint-state.ts';
+import type { WorkerSettings } from '../worker/methods.ts';
+import type { Workers } from './worker-handle.ts';
+
+export type SharedSettings = {
+  /** For a worker that starts now. */
+  readonly now: () => WorkerSettings;
+  readonly setTicketMasters: (masters: TicketMasters) => void;
+  /** What the health checks found. */
+  readonly setHealth: (reports: readonly EndpointReport[]) => void;
+  readonly setLogLevel: (level: WorkerSettings['log']['level']) => void;
+};
+
+/** Begins with `first`; the endpoints that `rests` names are those that other workers ejected. */
+export function createSharedSettings(
+  workers: Workers,
+  rests: Rests,
+  first: Pick<WorkerSettings, 'log' | 'ticketMasters'>,
+): SharedSettings {
+  let { log, ticketMasters } = first;
+  let health: readonly EndpointReport[] = [];
+  let healthAt = performance.now();
+
+  return {
+    now() {
+      const age = performance.now() - healthAt;
+      return {
+        log,
+        ticketMasters,
+        health: health.map((report) => ({ ...report, forMs: report.forMs + age })),
+        ejections: rests.running(),
+      };
+    },
+    setTicketMasters(masters) {
+      ticketMasters = masters;
+      for (const { channel } of workers.values()) channel.tell('setTicketMasters', masters);
+    },
+    setHealth(reports) {
+      health = reports;
+      healthAt = performance.now();
+      for (const { up, upstream, endpoint } of reports) if (!up) rests.end(upstream, endpoint);
+      for (const { channel } of workers.values()) channel.tell('applyHealth', reports);
+    },
+    setLogLevel(level) {
+      log = { ...log, level };
+      for (const { channel } of workers.values()) channel.tell('setLogLevel', level);
+    },
+  };
+}
