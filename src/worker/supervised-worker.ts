@@ -1,0 +1,195 @@
+/** A worker that does what a supervisor says: its side of methods.ts, however the messages travel. */
+import { unpackConfig } from '../config/transfer.ts';
+import { deliverAll } from '../connection/cancel-request.ts';
+import { createRecord } from '../connection/state.ts';
+import { type Channel, createChannel } from '../ipc/channel.ts';
+import { createPatience } from '../ipc/patience.ts';
+import { dropReceived } from '../listen/listener.ts';
+import type { AccessRecord } from '../observe/access-log.ts';
+import { type Log, openLog } from '../observe/log.ts';
+import { createWorkerMetrics } from '../observe/metrics.ts';
+import { inSlices } from '../process/pacer.ts';
+import { holdTicketMasters } from '../tls/server/ticket-masters.ts';
+import { createUpstreamRegistry, type UpstreamRegistry } from '../upstream/registry.ts';
+import {
+  type BoundAddresses,
+  type CancelErrand,
+  limitName,
+  type PrepareAnswer,
+  type SupervisorMethods,
+  type WorkerMethods,
+  type WorkerSettings,
+} from './methods.ts';
+import { createSharedLimits, type SharedLimits } from './shared-limits.ts';
+import { createWorker, describeStartFaults, type Prepared, type Worker } from './worker.ts';
+
+/** What there is from `start` on. */
+type Started = {
+  readonly log: Log;
+  readonly tickets: ReturnType<typeof holdTicketMasters>;
+  readonly upstreams: UpstreamRegistry;
+  readonly worker: Worker;
+};
+
+export class SupervisedWorker {
+  readonly #supervisor: Channel<SupervisorMethods>;
+  readonly #limits: SharedLimits;
+  readonly #patience = createPatience();
+  readonly #metrics = createWorkerMetrics();
+  /** What the supervisor tells all its workers may come while one of them starts. */
+  readonly #begun: Promise<Started>;
+  #begin: (started: Started) => void = () => {};
+  #started: Started | undefined;
+  #prepared: Prepared | undefined;
+  #graceMs = 25_000;
+  /** The supervisor has its answer: nothing is open any more, and it disconnects. */
+  #drained = false;
+
+  /** `send` may fail silently once the supervisor has gone. */
+  constructor(send: (message: unknown) => void) {
+    this.#begun = new Promise((resolve) => {
+      this.#begin = resolve;
+    });
+    this.#supervisor = createChannel(send, this.#methods());
+    this.#limits = createSharedLimits(this.#supervisor, this.#patience);
+  }
+
+  /** To be given every message of the supervisor's. */
+  receive(message: unknown): void {
+    this.#supervisor.receive(message);
+  }
+
+  /** Messages are received from now on. */
+  hello(): void {
+    this.#supervisor.tell('hello');
+  }
+
+  /** For the case that it crashes: who asks gets the counts of that moment, and a crash loses those since the last time. */
+  tellMetrics(): void {
+    if (this.#started) this.#supervisor.tell('metrics', this.#snapshot(this.#started.worker));
+  }
+
+  /** Takes no new connections; resolves when the open ones have ended, or been cut when the grace is over. */
+  async drain(): Promise<void> {
+    await this.#started?.worker.drain(this.#graceMs);
+  }
+
+  /** The supervisor is gone: drains, unless that has been done. */
+  async leftAlone(): Promise<void> {
+    this.#supervisor.close();
+    if (this.#drained) return;
+    this.#started?.log.logger.error({ grace_ms: this.#graceMs }, 'the supervisor is gone: draining');
+    await this.drain();
+  }
+
+  /** Resolves with whether everything that was logged is written. */
+  async closeLog(): Promise<boolean> {
+    return (await this.#started?.log.close()) ?? true;
+  }
+
+  #methods(): WorkerMethods {
+    return {
+      start: (settings) => this.#start(settings),
+      prepare: (packed) => this.#prepare(packed),
+      commit: () => this.#commit(),
+      abort: () => this.#abort(),
+      reclaim: (name) => this.#reclaim(name),
+      cancel: (errand) => this.#cancel(errand),
+      setTicketMasters: (masters) => void this.#begun.then(({ tickets }) => tickets.replace(masters)),
+      ping() {},
+      snapshot: () => this.#snapshot(this.#serving()),
+      endpoints: (names) => this.#started?.upstreams.endpoints(names) ?? [],
+      applyHealth: (reports) => void this.#begun.then(({ upstreams }) => upstreams.applyHealth(reports)),
+      eject: (ejection) => void this.#begun.then(({ upstreams }) => upstreams.eject(ejection)),
+      reopenLog: () => void this.#begun.then(({ log }) => log.reopen()),
+      setLogLevel: (level) =>
+        void this.#begun.then(({ log }) => {
+          log.logger.level = level;
+        }),
+      drain: (graceMs) => this.#drainAsTold(graceMs),
+    };
+  }
+
+  async #start({ log: settings, ticketMasters, health, ejections }: WorkerSettings): Promise<void> {
+    const [supervisor, limits, patience] = [this.#supervisor, this.#limits, this.#patience];
+    const log = await openLog(settings);
+    const tickets = holdTicketMasters(ticketMasters);
+    const upstreams = createUpstreamRegistry({
+      logger: log.logger,
+      quota: (upstream, limit) => limits.quota(limitName.upstream(upstream), limit),
+      onEjected: (ejection) => supervisor.tell('ejected', ejection),
+    });
+    upstreams.applyHealth(health);
+    for (const ejection of ejections) upstreams.eject(ejection);
+    const worker = createWorker({
+      logger: log.logger,
+      ticketMasters: tickets,
+      metrics: this.#metrics,
+      upstreams,
+      connectionQuota: (listener, limit) => limits.quota(limitName.listener(listener), limit),
+      addressLimits: limits.addressLimits,
+      cancelElsewhere: async (listener, conn, client, message) =>
+        patience.isSilent() ? 0 : supervisor.call('cancelElsewhere', { conn, listener, client, message }),
+    });
+    this.#started = { log, tickets, upstreams, worker };
+    this.#begin(this.#started);
+  }
+
+  async #prepare(packed: Parameters<WorkerMethods['prepare']>[0]): Promise<PrepareAnswer> {
+    try {
+      this.#graceMs = packed.config.shutdown.grace;
+      this.#prepared = await this.#serving().prepare(await inSlices(unpackConfig(packed)));
+      return { ok: true };
+    } catch (error) {
+      return { ok: false, faults: describeStartFaults(error) };
+    }
+  }
+
+  #commit(): BoundAddresses {
+    this.#prepared?.commit();
+    this.#prepared = undefined;
+    const bound = [...this.#serving().bound()];
+    return Object.fromEntries(bound.map(([name, sockets]) => [name, sockets.map((it) => it.address)]));
+  }
+
+  async #abort(): Promise<void> {
+    await this.#prepared?.abort();
+    this.#prepared = undefined;
+    dropReceived();
+  }
+
+  async #reclaim(name: string): Promise<number> {
+    // A grant that arrived just before, in the same read, is not booked yet: Node emits all messages before microtasks run.
+    await new Promise((resolve) => setImmediate(resolve));
+    return this.#limits.reclaim(name);
+  }
+
+  async #cancel({ conn, listener: name, client, message }: CancelErrand): Promise<number> {
+    const listener = this.#serving().listener(name);
+    if (listener === undefined) return 0;
+    const record = createRecord(name, conn, client);
+    const raw = { localAddress: undefined, localPort: undefined };
+    return deliverAll({ raw, record, listener, clientCert: undefined }, Buffer.from(message));
+  }
+
+  async #drainAsTold(graceMs: number): Promise<number> {
+    const cut = await this.#serving().drain(graceMs);
+    // The supervisor disconnects when it has the answer; then this process ends.
+    this.#drained = true;
+    this.tellMetrics();
+    return cut;
+  }
+
+  #serving(): Worker {
+    if (this.#started === undefined) throw new Error('the worker was not started');
+    return this.#started.worker;
+  }
+
+  #snapshot(worker: Worker) {
+    return this.#metrics.snapshot(recordsOf(worker));
+  }
+}
+
+function* recordsOf({ connections }: Worker): Iterable<AccessRecord> {
+  for (const { record } of connections()) yield record;
+}
