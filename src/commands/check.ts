@@ -1,15 +1,9 @@
 /** `penstock check`: is this configuration right, and what does it say? */
 import { createHash, type X509Certificate } from 'node:crypto';
-import {
-  ConfigError,
-  type Finding,
-  findConfigFile,
-  formatFinding,
-  type LoadedConfig,
-  loadConfig,
-} from '../config/load.ts';
+import { ConfigError, type Finding, formatFinding, type LoadedConfig } from '../config/load.ts';
 import { daysLeft, nameOf } from '../config/material/describe.ts';
 import type { ListenerConfig, RouteConfig, UpstreamConfig } from '../config/schema/schema.ts';
+import { findConfigFile, loadConfig } from '../config/sources/file.ts';
 import { formatTable } from '../tools/terminal/table.ts';
 
 /**

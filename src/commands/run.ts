@@ -1,14 +1,15 @@
 /** `penstock run`: serves until it is told to stop. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LoadedConfig } from '../config/load.ts';
-import { stopLoading } from '../config/load-aside.ts';
 import type { Config } from '../config/schema/schema.ts';
+import type { ConfigSource, Offer } from '../config/source.ts';
+import { FileSource, findConfigFile } from '../config/sources/file.ts';
 import { type Log, openLog } from '../observe/log.ts';
 import { type Operation, type OperationOptions, startOperation } from '../operation/operation.ts';
 import { softLimit } from '../process/descriptors.ts';
 import { type Signal, takeSignals } from '../process/no-inspector.ts';
 import { StartError } from '../supervisor/rollout.ts';
-import { loadOrTell } from '../tools/terminal/load-or-tell.ts';
+import { orTell } from '../tools/terminal/load-or-tell.ts';
 import { describeStartFaults } from '../worker/worker.ts';
 import { listenersTable } from './check.ts';
 
@@ -21,21 +22,29 @@ export type RunOptions = {
 /** Resolves with the exit code: 0 after a drain, 1 if it could not serve, 2 for a faulty configuration. */
 export async function run({ config: file, logLevel, workers }: RunOptions): Promise<number> {
   const signals = listenForSignals();
-  const loading = loadOrTell(file);
-  const loaded = await orStopped(loading, signals);
-  if (loaded === 'stopped') {
-    if (!(await endsSoon(loading))) leaveStuck(0);
+  const opening = orTell(() => openSource(file));
+  const opened = await orStopped(opening, signals);
+  if (opened === 'stopped') {
+    if (!(await endsSoon(opening))) leaveStuck(0);
     return 0;
   }
-  if (loaded === undefined) return 2;
-  const log = await orStopped(openOrTell(loaded, logLevel), signals);
+  if (opened === undefined) return 2;
+  const { source, first } = opened;
+  const log = await orStopped(openOrTell(first.loaded, logLevel), signals);
   if (log === 'stopped') return 0;
   if (log === undefined) return 1;
-  const code = await runLogged(loaded, { log, logLevel, workers }, signals);
-  const isRead = await endsSoon(stopLoading());
+  const code = await runLogged(opened, { log, logLevel, workers }, signals);
+  const isRead = await endsSoon(source.close());
   const isWritten = await log.close();
   if (!isRead || !isWritten) leaveStuck(code);
   return code;
+}
+
+type Opened = { readonly source: ConfigSource; readonly first: Offer };
+
+async function openSource(file: string | undefined): Promise<Opened> {
+  const source = new FileSource(await findConfigFile(file));
+  return { source, first: await source.load() };
 }
 
 /** A step of the start that nobody waits for once penstock is told to stop. */
@@ -55,19 +64,19 @@ async function openOrTell({ config }: LoadedConfig, level = config.log.level): P
 }
 
 async function runLogged(
-  loaded: LoadedConfig,
+  { source, first }: Opened,
   options: Omit<OperationOptions, 'stopped'>,
   signals: Signals,
 ): Promise<number> {
   const { logger } = options.log;
   try {
-    const operation = await startOperation(loaded, { ...options, stopped: signals.stopped });
+    const operation = await startOperation(source, first, { ...options, stopped: signals.stopped });
     const { listeners, admin, supervisor } = operation;
     const workers = supervisor.workers().length;
     // For whoever sits before it; programs read the log.
-    if (process.stderr.isTTY) process.stderr.write(`\n${listenersTable(loaded, shownRoutes)}\n`);
-    for (const warning of tooFewDescriptors(loaded.config, workers * softLimit())) logger.warn(warning);
-    logger.info({ listeners, admin, workers, file: loaded.file }, 'ready');
+    if (process.stderr.isTTY) process.stderr.write(`\n${listenersTable(first.loaded, shownRoutes)}\n`);
+    for (const warning of tooFewDescriptors(first.loaded.config, workers * softLimit())) logger.warn(warning);
+    logger.info({ listeners, admin, workers, file: source.name }, 'ready');
     return await serve(signals, operation, options.log);
   } catch (error) {
     if (signals.isStopping()) {

@@ -44,6 +44,12 @@ export function formatFinding({ file, line, column, path, message, hint }: Findi
   return oneLine(text);
 }
 
+/** Why a configuration could not be loaded, one fault a line. */
+export function describeFaults(error: unknown): readonly string[] {
+  if (error instanceof ConfigError) return error.findings.map(formatFinding);
+  return [error instanceof Error ? error.message : String(error)];
+}
+
 /** `listeners.databases.routes[0].upstream`; a key that would be misread in that form is quoted. */
 export function formatPath(path: Path): string {
   return path

@@ -4,19 +4,18 @@ import { Worker } from 'node:worker_threads';
 import { orElse } from '../process/or-else.ts';
 import { inSlices } from '../process/pacer.ts';
 import { version } from '../process/version.ts';
-import { ConfigError, type LoadedConfig, loadConfig } from './load.ts';
-import type { LoadAnswer, LoadOrder } from './load-thread.ts';
+import { ConfigError, type ConfigText, type LoadedConfig, loadText } from './load.ts';
+import type { LoadAnswer } from './load-thread.ts';
 import { type PackedConfig, unpackConfig } from './transfer.ts';
 
-/** As `loadConfig`, which does it here and now where there is no thread for it, or none with this same code. */
-export async function loadAside(file: string, text?: string): Promise<LoadedConfig> {
+/** As `loadText`, which does it here and now where there is no thread for it, or none with this same code. */
+export async function loadAside(text: ConfigText): Promise<LoadedConfig> {
   const thread = takeThread();
-  const answer = thread && (await ask(thread, { file, text }));
+  const answer = thread && (await ask(thread, text));
   if (stopped) throw new Error('penstock is stopping');
-  if (answer === undefined) return loadConfig(file, process.env, text);
+  if (answer === undefined) return loadText(text);
   if (answer.kind === 'faulty') throw new ConfigError(answer.findings);
-  const loaded = await inSlices(unpackConfig(deserialize(answer.packed) as PackedConfig));
-  return { ...loaded, text: answer.text };
+  return inSlices(unpackConfig(deserialize(answer.packed) as PackedConfig));
 }
 
 /** Nothing is loaded any more. Resolves when the threads that load have ended: one that waits for a file may never do. */
@@ -52,7 +51,7 @@ function keep(thread: Worker): void {
 }
 
 /** undefined: it could not run. Rejects where it had too little memory, which this thread would not have either. */
-function ask(thread: Worker, order: LoadOrder): Promise<LoadAnswer | undefined> {
+function ask(thread: Worker, text: ConfigText): Promise<LoadAnswer | undefined> {
   loading.add(thread);
   const answered = new Promise<LoadAnswer | undefined>((resolve, reject) => {
     thread.removeAllListeners();
@@ -66,7 +65,7 @@ function ask(thread: Worker, order: LoadOrder): Promise<LoadAnswer | undefined> 
       else resolve(undefined);
     });
     thread.once('exit', () => resolve(undefined));
-    thread.postMessage(order);
+    thread.postMessage(text);
   });
   return answered.finally(() => loading.delete(thread));
 }

@@ -1,6 +1,4 @@
-/** From a file to a configuration that can be served: parsed, checked, every file it names read. */
-import { access, readFile } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+/** From a text to a configuration that can be served: parsed, checked, every file it names read. */
 import type { SocketRights } from '../net/socket-file.ts';
 import { ConfigError, type Finding, formatPath, type Path, type Report } from './finding.ts';
 import { type LoadedAuthority, loadAuthorities } from './material/authorities.ts';
@@ -27,14 +25,17 @@ export type { LoadedCertificate, LoadedPair } from './material/certificates.ts';
 export type { Staple } from './material/ocsp.ts';
 export type { TicketMasters } from './material/ticket-keys.ts';
 
-/** What `run` serves. All paths in `config` are absolute. Frozen where it was loaded. */
-export type LoadedConfig = {
-  /** Absolute. */
-  readonly file: string;
-  /** What it says, so that the same configuration can be loaded again when only the files it names have changed. */
+/** A configuration as it is written. */
+export type ConfigText = {
   readonly text: string;
+  /** How findings call it. */
+  readonly name: string;
   /** What its relative paths are relative to. */
   readonly directory: string;
+};
+
+/** What `run` serves. All paths in `config` are absolute. Frozen where it was loaded. */
+export type LoadedConfig = {
   readonly config: Config;
   readonly certificates: ReadonlyMap<string, LoadedCertificate>;
   /** With `system`, which is made when it is first looked at: it is large. */
@@ -44,24 +45,17 @@ export type LoadedConfig = {
   /** What the files of unix sockets are to be, by address. */
   readonly sockets: ReadonlyMap<string, SocketRights>;
   readonly warnings: readonly Finding[];
-  /** Every file that was read, and directory that was looked into, absolute: what to watch. */
+  /** Every file that was read, and directory that was looked into, absolute: what may change by itself. */
   readonly files: readonly string[];
 };
 
-/**
- * Reads and checks a configuration and everything it names. Throws a ConfigError with all faults, sorted by position;
- * findings name `file` as it was given. With `text` the file itself is not read: only the files it names are.
- */
-export async function loadConfig(
-  file: string,
+/** Checks a configuration and reads everything it names. Rejects with a ConfigError of all faults, sorted by position. */
+export async function loadText(
+  { text, name, directory }: ConfigText,
   environment: NodeJS.ProcessEnv = process.env,
-  text?: string,
 ): Promise<LoadedConfig> {
-  const absolute = resolve(file);
-  const directory = dirname(absolute);
-  const source = text ?? (await readText(file, absolute));
-  const yaml = parseYaml(source, environment);
-  const findings = createFindings(file, yaml);
+  const yaml = parseYaml(text, environment);
+  const findings = createFindings(name, yaml);
   const config = parse(yaml, findings);
   if (config === undefined) throw new ConfigError(sorted(findings.faults));
   applyContext(config);
@@ -82,49 +76,14 @@ export async function loadConfig(
   freeze(config);
   const warnings = sorted(findings.warnings);
   return {
-    file: absolute,
-    text: source,
-    directory,
     config,
     certificates,
     authorities,
     ticketMasters,
     sockets,
     warnings,
-    files: [absolute, ...files.all()],
+    files: files.all(),
   };
-}
-
-/** The file that `-c` names; without it `./penstock.yaml`, then `/etc/penstock/penstock.yaml`. */
-export async function findConfigFile(option?: string): Promise<string> {
-  if (option !== undefined) return option;
-  const candidates = ['penstock.yaml', '/etc/penstock/penstock.yaml'];
-  for (const candidate of candidates) {
-    if (
-      await access(candidate).then(
-        () => true,
-        () => false,
-      )
-    )
-      return candidate;
-  }
-  const message = `there is neither ${resolve('penstock.yaml')} nor ${candidates[1]}`;
-  throw new ConfigError([wholeFile('penstock.yaml', message, 'name the configuration with -c FILE')]);
-}
-
-async function readText(file: string, absolute: string): Promise<string> {
-  try {
-    return await readFile(absolute, 'utf8');
-  } catch (cause) {
-    const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
-    throw new ConfigError([
-      wholeFile(file, `${absolute} cannot be read (${code})`, 'name the configuration with -c FILE'),
-    ]);
-  }
-}
-
-function wholeFile(file: string, message: string, hint: string): Finding {
-  return { file, line: 0, column: 0, path: '', message, hint };
 }
 
 type Findings = {

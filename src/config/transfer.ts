@@ -24,8 +24,6 @@ export function packConfig(loaded: LoadedConfig): PackedConfig {
   const listeners = Object.entries(config.listeners);
   return {
     ...loaded,
-    // Parsed already, and long where there are many names.
-    text: '',
     config: {
       ...config,
       listeners: Object.fromEntries(listeners.map(([name, listener]) => [name, { ...listener, routes: [] }])),

@@ -1,9 +1,10 @@
 /** A running penstock as a whole: workers, reloads, health checks, ticket keys, admin endpoint and service manager. */
-
+import type { Logger } from 'pino';
 import { formatFinding, type LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema/schema.ts';
-import { createHealthChecks } from '../health/probes.ts';
-import { createMetricsHub } from '../observe/hub.ts';
+import type { ConfigSource, Offer } from '../config/source.ts';
+import { createHealthChecks, type HealthChecks } from '../health/probes.ts';
+import { createMetricsHub, type MetricsHub } from '../observe/hub.ts';
 import type { Log } from '../observe/log.ts';
 import { shareTurns } from '../process/turns.ts';
 import { version } from '../process/version.ts';
@@ -12,8 +13,8 @@ import { createTicketMasters } from '../tls/server/ticket-masters.ts';
 import type { BoundAddresses } from '../worker/methods.ts';
 import { type AdminPlace, openAdminPlace } from './admin-place.ts';
 import { createOverview, type Overview } from './overview.ts';
-import { createReloader, type Reloader } from './reload.ts';
-import { createServiceManager } from './service-manager.ts';
+import { type Reloader, startReloader } from './reload.ts';
+import { createServiceManager, type ServiceManager } from './service-manager.ts';
 
 export type Operation = {
   readonly listeners: BoundAddresses;
@@ -36,22 +37,68 @@ export type OperationOptions = {
   readonly stopped: Promise<void>;
 };
 
-/** Starts it all. Rejects with StartError or a ProxyError (ERR_LISTEN) if it cannot serve; then nothing is left running. */
-export async function startOperation(loaded: LoadedConfig, options: OperationOptions): Promise<Operation> {
-  const { log } = options;
-  const { logger } = log;
-  const levelOf = ({ config }: LoadedConfig) => options.logLevel ?? config.log.level;
-  const warn = createWarner(log);
+/**
+ * Serves the source's first offer. Rejects with StartError or a ProxyError (ERR_LISTEN) if that cannot be served; then nothing is
+ * left running.
+ */
+export async function startOperation(
+  source: ConfigSource,
+  first: Offer,
+  options: OperationOptions,
+): Promise<Operation> {
+  const { loaded } = first;
+  const { logger } = options.log;
+  const warn = createWarner(logger);
   warn(loaded);
-  if (process.getuid?.() === 0) {
-    logger.warn('running as root: penstock needs none of its rights; ports below 1024 take one capability');
-  }
+  warnOfRoot(logger);
 
-  let draining = false;
-  let overview: Overview | undefined;
-  let opened: Promise<AdminPlace> | undefined;
   const hub = createMetricsHub({ version });
-  const manager = createServiceManager(logger, () => supervisor.isHeard());
+  const { supervisor, tickets, setLogLevel } = createServing(loaded, hub, options);
+  const manager = createServiceManager(logger, supervisor.isHeard);
+  const health = createHealthChecks({ logger, onChange: supervisor.setHealth });
+  const listeners = await startUnlessStopped(supervisor, loaded, options.stopped);
+  health.update(loaded);
+
+  /** A reload may come while it is only being opened. */
+  let opened: Promise<AdminPlace> | undefined;
+  const reloader = await startReloader(first, {
+    source,
+    supervisor,
+    logger,
+    events: {
+      prepare: async (next) => (await opened)?.prepare(next),
+      onBegin: manager.reloading,
+      onApplied(next) {
+        warn(next);
+        health.update(next);
+        tickets.rotateEvery(next.config.session_tickets.rotate);
+        setLogLevel(next);
+      },
+      onEnd: ({ ok, faults }) =>
+        manager.ready(ok ? 'serving' : `serving; the last reload failed: ${faults[0]}`),
+    },
+  });
+  const overview = createOverview({ version, supervisor, reloader, hub, health: health.states });
+  opened = openAdmin(loaded, overview, logger);
+  const admin = await opened.catch(async (error: unknown) => {
+    await supervisor.drain(0);
+    throw error;
+  });
+  manager.ready('serving');
+  return {
+    listeners,
+    admin: admin.address(),
+    supervisor,
+    reload: (reason) => reloader.reload(reason),
+    upgrade: shareTurns(() => upgrade(reloader, supervisor, logger)),
+    drain: () => drain({ logger, manager, reloader, health, supervisor, admin }),
+  };
+}
+
+/** The supervisor, before it has workers, and what it tells them as time goes by. */
+function createServing(loaded: LoadedConfig, hub: MetricsHub, { log, logLevel, workers }: OperationOptions) {
+  const { logger } = log;
+  const levelOf = ({ config }: LoadedConfig) => logLevel ?? config.log.level;
   const tickets = createTicketMasters(loaded.config.session_tickets.rotate, (masters) =>
     supervisor.setTicketMasters(masters),
   );
@@ -61,91 +108,74 @@ export async function startOperation(loaded: LoadedConfig, options: OperationOpt
       log: { ...loaded.config.log, level: levelOf(loaded) },
       ticketMasters: tickets.read(),
     },
-    workers: options.workers,
-    events: {
-      onMetrics: hub.update,
-      onGone(worker, crashed) {
-        hub.retire(worker);
-        if (crashed) overview?.onCrash();
-      },
-    },
+    workers,
+    events: { onMetrics: hub.update, onGone: hub.retire },
   });
-  const health = createHealthChecks({ logger, onChange: supervisor.setHealth });
-
-  let serves = false;
-  void options.stopped.then(() => (serves ? undefined : supervisor.drain(0)));
-  const listeners = await supervisor.start(loaded);
-  serves = true;
-  health.update(loaded);
-  const reloader = await createReloader(loaded, supervisor, logger, {
-    prepare: async (next) => (await opened)?.prepare(next),
-    onBegin: manager.reloading,
-    onApplied(next) {
-      warn(next);
-      health.update(next);
-      tickets.rotateEvery(next.config.session_tickets.rotate);
-      logger.level = levelOf(next);
-      if (next.config.log.destination !== loaded.config.log.destination) {
-        logger.warn('log.destination is changed by a restart, not by a reload');
-      }
-      supervisor.setLogLevel(levelOf(next));
-    },
-    onEnd({ ok, faults }) {
-      if (!draining) manager.ready(ok ? 'serving' : `serving; the last reload failed: ${faults[0]}`);
-    },
-  });
-  overview = createOverview({
-    version,
-    supervisor,
-    reloader,
-    hub,
-    health: health.states,
-    isDraining: () => draining,
-  });
-  opened = openAdmin(loaded, overview, log);
-  const admin = await opened.catch(async (error: unknown) => {
-    await supervisor.drain(0);
-    throw error;
-  });
-  manager.ready('serving');
-
-  return {
-    listeners,
-    admin: admin.address(),
-    supervisor,
-    reload: reloader.reload,
-    upgrade: shareTurns(async () => {
-      const { ok } = await reloader.reload('SIGUSR2');
-      if (!ok) return;
-      await supervisor.makeRoom();
-      const outcome = await supervisor.upgrade(reloader.current().config.shutdown.upgrade_grace);
-      if (outcome.ok) logger.info({ workers: supervisor.workers() }, 'workers replaced');
-      else if (draining) logger.warn('upgrade given up: penstock is stopping');
-      else logger.error({ faults: outcome.faults }, 'upgrade failed: the old workers go on');
-    }),
-    async drain() {
-      const { grace } = reloader.current().config.shutdown;
-      draining = true;
-      logger.info({ grace_ms: grace }, 'draining');
-      manager.stopping(grace);
-      reloader.close();
-      health.close();
-      const cut = await supervisor.drain(grace);
-      await admin.close();
-      manager.close();
-      return cut;
-    },
-  };
+  function setLogLevel(next: LoadedConfig): void {
+    logger.level = levelOf(next);
+    if (next.config.log.destination !== loaded.config.log.destination) {
+      logger.warn('log.destination is changed by a restart, not by a reload');
+    }
+    supervisor.setLogLevel(levelOf(next));
+  }
+  return { supervisor, tickets, setLogLevel };
 }
 
-async function openAdmin(loaded: LoadedConfig, source: Overview, { logger }: Log): Promise<AdminPlace> {
+async function startUnlessStopped(
+  supervisor: Supervisor,
+  loaded: LoadedConfig,
+  stopped: Promise<void>,
+): Promise<BoundAddresses> {
+  let serves = false;
+  void stopped.then(() => (serves ? undefined : supervisor.drain(0)));
+  const listeners = await supervisor.start(loaded);
+  serves = true;
+  return listeners;
+}
+
+async function upgrade(reloader: Reloader, supervisor: Supervisor, logger: Logger): Promise<void> {
+  const { ok } = await reloader.reload('SIGUSR2');
+  if (!ok) return;
+  await supervisor.makeRoom();
+  const outcome = await supervisor.upgrade(reloader.current.config.shutdown.upgrade_grace);
+  if (outcome.ok) logger.info({ workers: supervisor.workers() }, 'workers replaced');
+  else if (supervisor.isStopping()) logger.warn('upgrade given up: penstock is stopping');
+  else logger.error({ faults: outcome.faults }, 'upgrade failed: the old workers go on');
+}
+
+async function drain(parts: {
+  readonly logger: Logger;
+  readonly manager: ServiceManager;
+  readonly reloader: Reloader;
+  readonly health: HealthChecks;
+  readonly supervisor: Supervisor;
+  readonly admin: AdminPlace;
+}): Promise<number> {
+  const { logger, manager, reloader, health, supervisor, admin } = parts;
+  const { grace } = reloader.current.config.shutdown;
+  logger.info({ grace_ms: grace }, 'draining');
+  manager.stopping(grace);
+  reloader.close();
+  health.close();
+  const cut = await supervisor.drain(grace);
+  await admin.close();
+  manager.close();
+  return cut;
+}
+
+function openAdmin(loaded: LoadedConfig, source: Overview, logger: Logger): Promise<AdminPlace> {
   const failed = (error: unknown) => logger.error({ err: error }, 'the admin endpoint failed to answer');
   const onMoved = (admin: string | undefined) => logger.info({ admin }, 'admin endpoint moved');
   return openAdminPlace(loaded, { ...source, failed }, onMoved);
 }
 
+function warnOfRoot(logger: Logger): void {
+  if (process.getuid?.() !== 0) return;
+  logger.warn('running as root: penstock needs none of its rights; ports below 1024 take one capability');
+}
+
 /** Logs the warnings of a configuration that the one before did not have. */
-function createWarner({ logger }: Log): (loaded: LoadedConfig) => void {
+function createWarner(logger: Logger): (loaded: LoadedConfig) => void {
   let told = new Set<string>();
   return ({ warnings }) => {
     const keys = warnings.map(({ path, message }) => `${path} ${message}`);

@@ -16,87 +16,105 @@ export type OverviewParts = {
   readonly hub: MetricsHub;
   /** What the health checks found last. */
   readonly health: () => readonly EndpointReport[];
-  readonly isDraining: () => boolean;
 };
 
-export type Overview = AdminSource & {
-  readonly onCrash: () => void;
-};
+export type Overview = AdminSource;
 
 export function createOverview(parts: OverviewParts): Overview {
-  const { supervisor, reloader, hub } = parts;
+  const { supervisor, reloader } = parts;
   const startedAt = new Date();
-  let crashes = 0;
-  let expiries = readExpiries(reloader.current());
-  let expiriesOf = reloader.current();
+  const expiries = createExpiries(reloader);
 
-  const isReady = () => !parts.isDraining() && supervisor.workers().some(({ phase }) => phase === 'serving');
-
-  function currentExpiries(): typeof expiries {
-    if (expiriesOf !== reloader.current()) {
-      expiriesOf = reloader.current();
-      expiries = readExpiries(expiriesOf);
-    }
-    return expiries;
-  }
-
-  async function upstreams(): Promise<UpstreamStatus[]> {
-    const loaded = reloader.current();
-    const views = await supervisor.endpoints(listedUpstreams(loaded));
-    return describeUpstreams(loaded, parts.health(), views);
+  /** Once every worker has told its counts, as far as they answer. */
+  async function look(): Promise<Seen> {
+    const [upstreams] = await Promise.all([upstreamsOf(parts), supervisor.collect()]);
+    return { upstreams, expiries: expiries(), ready: isReady(supervisor) };
   }
 
   return {
     healthy: () => true,
-    ready: isReady,
+    ready: () => isReady(supervisor),
     reload: () => reloader.reload('POST /reload'),
-    async metrics() {
-      const [endpoints] = await Promise.all([upstreams(), supervisor.collect()]);
-      const { succeeded, failed, lastSuccessAt, last } = reloader.history();
-      return hub.render({
-        ready: isReady(),
-        listeners: Object.keys(reloader.current().config.listeners),
-        endpoints: endpoints.flatMap(({ name, endpoints }) =>
-          endpoints.map(({ label, state }) => ({
-            upstream: name,
-            endpoint: label,
-            up: state !== 'down' && state !== 'ejected',
-          })),
-        ),
-        ...currentExpiries(),
-        reloads: {
-          success: succeeded,
-          failure: failed,
-          lastSuccess: lastSuccessAt,
-          lastOk: last?.ok ?? true,
-        },
-        workerCrashes: crashes,
-      });
-    },
-    async status(): Promise<Status> {
-      const [endpoints] = await Promise.all([upstreams(), supervisor.collect()]);
-      const { last } = reloader.history();
-      return {
-        version: parts.version,
-        node: process.version,
-        pid: process.pid,
-        at: new Date().toISOString(),
-        started_at: startedAt.toISOString(),
-        ready: isReady(),
-        draining: parts.isDraining(),
-        ...hub.describe({
-          listeners: Object.entries(supervisor.bound()).map(([name, addresses]) => ({ name, addresses })),
-          workers: supervisor
-            .workers()
-            .map(({ id, pid, phase }) => ({ id, pid, state: phase === 'serving' ? 'ready' : phase })),
-        }),
-        upstreams: endpoints,
-        ...describeExpiries(currentExpiries()),
-        last_reload: last ? { at: last.at.toISOString(), ok: last.ok, faults: last.faults } : null,
-      };
-    },
-    onCrash() {
-      crashes += 1;
-    },
+    metrics: async () => renderMetrics(parts, await look()),
+    status: async () => describeStatus(parts, startedAt, await look()),
+  };
+}
+
+type Expiries = ReturnType<typeof readExpiries>;
+
+/** How it is at a moment. */
+type Seen = {
+  readonly upstreams: readonly UpstreamStatus[];
+  readonly expiries: Expiries;
+  readonly ready: boolean;
+};
+
+function isReady(supervisor: Supervisor): boolean {
+  return !supervisor.isStopping() && supervisor.workers().some(({ phase }) => phase === 'serving');
+}
+
+/** Those of the configuration that is served, read once for each. */
+function createExpiries(reloader: Reloader): () => Expiries {
+  let served = reloader.current;
+  let expiries = readExpiries(served);
+  return () => {
+    if (served !== reloader.current) {
+      served = reloader.current;
+      expiries = readExpiries(served);
+    }
+    return expiries;
+  };
+}
+
+async function upstreamsOf({ supervisor, reloader, health }: OverviewParts): Promise<UpstreamStatus[]> {
+  const loaded = reloader.current;
+  const views = await supervisor.endpoints(listedUpstreams(loaded));
+  return describeUpstreams(loaded, health(), views);
+}
+
+function renderMetrics({ supervisor, reloader, hub }: OverviewParts, seen: Seen): Promise<string> {
+  const { succeeded, failed, lastSuccessAt, last } = reloader.history;
+  return hub.render({
+    ready: seen.ready,
+    listeners: Object.keys(reloader.current.config.listeners),
+    endpoints: seen.upstreams.flatMap(({ name, endpoints }) =>
+      endpoints.map(({ label, state }) => ({
+        upstream: name,
+        endpoint: label,
+        up: state !== 'down' && state !== 'ejected',
+      })),
+    ),
+    ...seen.expiries,
+    reloads: { success: succeeded, failure: failed, lastSuccess: lastSuccessAt, lastOk: last?.ok ?? true },
+    workerCrashes: supervisor.crashes(),
+  });
+}
+
+function describeStatus(
+  { version, supervisor, reloader, hub }: OverviewParts,
+  startedAt: Date,
+  seen: Seen,
+): Status {
+  const { last } = reloader.history;
+  const workers = supervisor.workers();
+  return {
+    version,
+    node: process.version,
+    pid: process.pid,
+    at: new Date().toISOString(),
+    started_at: startedAt.toISOString(),
+    ready: seen.ready,
+    draining: supervisor.isStopping(),
+    ...hub.describe({
+      listeners: Object.entries(supervisor.bound()).map(([name, addresses]) => ({ name, addresses })),
+      workers: workers.map(({ id, pid, phase }) => ({
+        id,
+        pid,
+        state: phase === 'serving' ? 'ready' : phase,
+      })),
+    }),
+    upstreams: seen.upstreams,
+    ...describeExpiries(seen.expiries),
+    last_reload: last ? { at: last.at.toISOString(), ok: last.ok, faults: last.faults } : null,
   };
 }

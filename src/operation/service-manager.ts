@@ -3,7 +3,7 @@ import { type ExecFileException, execFile } from 'node:child_process';
 import type { Logger } from 'pino';
 
 export type ServiceManager = {
-  /** It serves: after the start, and after each reload. `status` is what `systemctl status` shows. */
+  /** It serves: after the start, and after each reload. `status` is what `systemctl status` shows. Nothing once it is stopping. */
   readonly ready: (status: string) => void;
   /** A reload begins; `ready` says that it is over, whatever came of it. */
   readonly reloading: () => void;
@@ -29,7 +29,9 @@ export function createServiceManager(logger: Logger, isAlive: () => boolean): Se
   const period = watchdogMs();
   const watchdog = period === undefined ? undefined : setInterval(beat, period / 2).unref();
   return {
-    ready: (status) => send('ready', ['READY=1', statusLine(status)]),
+    ready(status) {
+      if (!draining) send('ready', ['READY=1', statusLine(status)]);
+    },
     // systemd tells by the time which SIGHUP this answers (Type=notify-reload). Node's clock is the same: CLOCK_MONOTONIC.
     reloading: () =>
       send('reloading', [

@@ -19,8 +19,7 @@ export type PoolParts = {
   readonly handOver: () => HandOver;
   /** What a worker that starts now is to know. */
   readonly settings: () => WorkerSettings;
-  /** `crashed`: nobody had told it to end. */
-  readonly onGone: (worker: number, crashed: boolean) => void;
+  readonly onGone: (worker: number) => void;
 };
 
 /** A worker that served, and that nobody had told to end. */
@@ -37,6 +36,7 @@ export const stoppingFault = 'penstock is stopping';
 export class Pool {
   readonly #parts: PoolParts;
   #bound: BoundAddresses = {};
+  #crashes = 0;
   #closed = false;
 
   constructor(parts: PoolParts) {
@@ -55,6 +55,11 @@ export class Pool {
   /** As the worker said that committed last. */
   get bound(): BoundAddresses {
     return this.#bound;
+  }
+
+  /** How many died, since the start. */
+  get crashes(): number {
+    return this.#crashes;
   }
 
   get isClosed(): boolean {
@@ -115,19 +120,19 @@ export class Pool {
     const worker = forkWorker(handOver(), rightsOf(config), requests.methodsFor);
     workers.set(worker.id, worker);
     worker.process.once('exit', (code, signal) => {
-      const crashed = worker.phase === 'serving' && !this.#closed;
-      this.#forget(worker, crashed);
-      const livedMs = performance.now() - worker.startedAt;
-      if (crashed) onDeath({ worker, livedMs, code, signal });
+      this.#forget(worker);
+      if (worker.phase !== 'serving' || this.#closed) return;
+      this.#crashes += 1;
+      onDeath({ worker, livedMs: performance.now() - worker.startedAt, code, signal });
     });
     return worker;
   }
 
-  #forget({ id, channel }: WorkerHandle, crashed: boolean): void {
+  #forget({ id, channel }: WorkerHandle): void {
     const { workers, requests, onGone } = this.#parts;
     workers.delete(id);
     channel.close();
-    onGone(id, crashed);
+    onGone(id);
     requests.release(id);
   }
 }

@@ -29,8 +29,7 @@ export type SupervisorOptions = {
 /** What workers tell, and what becomes of them. */
 export type SupervisorEvents = {
   readonly onMetrics?: (worker: number, snapshot: MetricsSnapshot) => void;
-  /** `crashed`: nobody had told it to end. */
-  readonly onGone?: (worker: number, crashed: boolean) => void;
+  readonly onGone?: (worker: number) => void;
 };
 
 export type Supervisor = {
@@ -55,6 +54,10 @@ export type Supervisor = {
   readonly setLogLevel: (level: WorkerSettings['log']['level']) => void;
   readonly workers: () => readonly { readonly id: number; readonly pid: number; readonly phase: Phase }[];
   readonly bound: () => BoundAddresses;
+  /** `drain` was called, or the start has failed. */
+  readonly isStopping: () => boolean;
+  /** How many workers ended that nobody had told to. */
+  readonly crashes: () => number;
   /** Whether some worker has answered lately: if none has, nobody is served. */
   readonly isHeard: () => boolean;
   /** Has all workers tell their counts now (`onMetrics`); one that does not answer soon is not waited for. */
@@ -80,7 +83,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     sockets,
     handOver: held.handOver,
     settings: settings.now,
-    onGone: (id, crashed) => events.onGone?.(id, crashed),
+    onGone: (id) => events.onGone?.(id),
   });
   const rollout = new Rollout({ logger, pool, held, sockets, requests, count: options.workers });
   const heartbeat = watchForHangs(workers, logger, options.heartbeat);
@@ -102,6 +105,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       for (const { channel } of workers.values()) channel.tell('reopenLog');
     },
     bound: () => pool.bound,
+    isStopping: () => pool.isClosed,
+    crashes: () => pool.crashes,
     isHeard: heartbeat.isHeard,
     async collect() {
       await askAll(workers, async ({ id, channel }) => {

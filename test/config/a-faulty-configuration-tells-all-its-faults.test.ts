@@ -5,7 +5,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ConfigError, findConfigFile, loadConfig } from '../../src/config/load.ts';
+import { ConfigError } from '../../src/config/load.ts';
+import { findConfigFile, loadConfig } from '../../src/config/sources/file.ts';
 import { temporaryDirectory } from '../support/certificates.ts';
 import { load } from '../support/configuration.ts';
 

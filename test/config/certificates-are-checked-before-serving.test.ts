@@ -8,7 +8,7 @@ import { createPrivateKey } from 'node:crypto';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
-import { loadConfig } from '../../src/config/load.ts';
+import { loadConfig } from '../../src/config/sources/file.ts';
 import {
   type Authority,
   type Credential,
@@ -73,16 +73,7 @@ log: { destination: log/penstock.log }
   assert.ok((loaded.authorities.get('system')?.ca.length ?? 0) > 10);
   assert.equal(loaded.authorities.get('system')?.certificates[0]?.ca, true);
   assert.equal(loaded.config.log.destination, join(directory, 'log/penstock.log'));
-  const names = [
-    'penstock.yaml',
-    'tls/ec.crt',
-    'tls/ec.key',
-    'tls/ec.ocsp',
-    'tls/rsa.crt',
-    'tls/rsa.key',
-    'ca.crt',
-    'ca.crl',
-  ];
+  const names = ['tls/ec.crt', 'tls/ec.key', 'tls/ec.ocsp', 'tls/rsa.crt', 'tls/rsa.key', 'ca.crt', 'ca.crl'];
   assert.deepEqual(
     loaded.files,
     names.map((name) => join(directory, name)),

@@ -3,10 +3,9 @@
  * keys are known.
  */
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { parse, stringify } from 'yaml';
-import { ConfigError, loadConfig } from '../../src/config/load.ts';
+import { ConfigError, loadText } from '../../src/config/load.ts';
 import { configSchema } from '../../src/config/schema/schema.ts';
 import { temporaryDirectory } from '../support/certificates.ts';
 import { blocks } from '../support/pages.ts';
@@ -50,7 +49,7 @@ test('what is checked can fail', async (t) => {
 /** What penstock says of a configuration, without what it says of files that are missing. */
 async function faults(t: Parameters<typeof temporaryDirectory>[0], text: string): Promise<string[]> {
   try {
-    await loadConfig(join(temporaryDirectory(t), 'penstock.yaml'), {}, text);
+    await loadText({ text, name: 'penstock.yaml', directory: temporaryDirectory(t) }, {});
     return [];
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;

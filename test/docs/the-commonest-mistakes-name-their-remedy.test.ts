@@ -10,7 +10,8 @@ import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
 import { tooFewDescriptors } from '../../src/commands/run.ts';
-import { ConfigError, formatFinding, loadConfig } from '../../src/config/load.ts';
+import { ConfigError, formatFinding } from '../../src/config/load.ts';
+import { loadConfig } from '../../src/config/sources/file.ts';
 import {
   type Authority,
   type Credential,

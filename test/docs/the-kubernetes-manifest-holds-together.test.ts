@@ -9,7 +9,8 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
-import { type LoadedConfig, loadConfig } from '../../src/config/load.ts';
+import type { LoadedConfig } from '../../src/config/load.ts';
+import { loadConfig } from '../../src/config/sources/file.ts';
 import { createAuthority, temporaryDirectory } from '../support/certificates.ts';
 
 type Labels = Record<string, string>;
@@ -85,9 +86,8 @@ test('its configuration has neither faults nor warnings', () => {
 });
 
 test('every file of the configuration is in a mounted secret that is updated', () => {
-  const files = loaded.files.filter((file) => file !== loaded.file);
   const mounts = new Map(container.volumeMounts.map((mount) => [mount.mountPath, mount]));
-  for (const file of files) {
+  for (const file of loaded.files) {
     const place = dirname(file.slice(file.indexOf('/tls/')));
     const mount = mounts.get(place);
     assert.ok(mount, `${place} is not mounted`);

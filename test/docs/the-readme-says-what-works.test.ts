@@ -4,7 +4,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { parse, stringify } from 'yaml';
-import { type LoadedConfig, loadConfig } from '../../src/config/load.ts';
+import type { LoadedConfig } from '../../src/config/load.ts';
+import { loadConfig } from '../../src/config/sources/file.ts';
 import { writeAll } from '../../src/tools/pki/directory.ts';
 import { createAuthority, temporaryDirectory } from '../support/certificates.ts';
 

@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { loadConfig } from '../../src/config/load.ts';
+import { loadConfig } from '../../src/config/sources/file.ts';
 import { createTlsPolicy, unannounced } from '../../src/tls/server/terminate.ts';
 import { createTicketMasters } from '../../src/tls/server/ticket-masters.ts';
 import { createAuthority } from '../support/certificates.ts';

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { loadConfig } from '../../src/config/load.ts';
+import { loadConfig } from '../../src/config/sources/file.ts';
 import { type Credential, createAuthority, temporaryDirectory, writeFiles } from '../support/certificates.ts';
 import { echoUpstream } from '../support/clients.ts';
 import { startProxy } from '../support/proxy.ts';

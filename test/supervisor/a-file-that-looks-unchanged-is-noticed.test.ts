@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { createWatcher } from '../../src/operation/watch.ts';
+import { createWatcher } from '../../src/config/sources/watch.ts';
 import { temporaryDirectory } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
 

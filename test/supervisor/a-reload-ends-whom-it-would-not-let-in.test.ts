@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { describe, type TestContext, test } from 'node:test';
 import { connect, type TLSSocket } from 'node:tls';
 import { stringify } from 'yaml';
-import { loadConfig } from '../../src/config/load.ts';
+import { loadConfig } from '../../src/config/sources/file.ts';
 import { createLogger } from '../../src/observe/log.ts';
 import { startWorker } from '../../src/worker/standalone.ts';
 import { createAuthority, temporaryDirectory, writeFiles } from '../support/certificates.ts';

@@ -10,7 +10,7 @@ import { type TestContext, test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { stringify } from 'yaml';
-import { loadConfig } from '../../src/config/load.ts';
+import { loadConfig } from '../../src/config/sources/file.ts';
 import { createLogger } from '../../src/observe/log.ts';
 import { startWorker } from '../../src/worker/standalone.ts';
 import { createAuthority, temporaryDirectory, writeFiles } from '../support/certificates.ts';

@@ -13,8 +13,9 @@ import { before, type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { stringify } from 'yaml';
-import { ConfigError, type LoadedConfig, loadConfig } from '../../src/config/load.ts';
+import { ConfigError, type LoadedConfig } from '../../src/config/load.ts';
 import { loadAside } from '../../src/config/load-aside.ts';
+import { loadConfig, readConfigFile } from '../../src/config/sources/file.ts';
 import { packConfig } from '../../src/config/transfer.ts';
 import { createAuthority, temporaryDirectory, writeFiles } from '../support/certificates.ts';
 import { http } from '../support/http.ts';
@@ -61,11 +62,13 @@ function write(t: Pick<TestContext, 'after'>, config: object | string): string {
   return join(directory, 'penstock.yaml');
 }
 
+const loadFileAside = async (file: string) => loadAside(await readConfigFile(file));
+
 test('the configuration is the same', async (t) => {
   const file = write(t, whole);
-  const [aside, here] = [await loadAside(file), await loadConfig(file)];
+  const [aside, here] = [await loadFileAside(file), await loadConfig(file)];
   assert.deepEqual(packConfig(aside), packConfig(here));
-  assert.deepEqual([aside.text, aside.files], [here.text, here.files]);
+  assert.deepEqual(aside.files, here.files);
   const leaf = ({ certificates }: LoadedConfig) => certificates.get('a')?.pairs[0]?.leaf.fingerprint256;
   assert.ok(leaf(here));
   assert.equal(leaf(aside), leaf(here));
@@ -74,20 +77,13 @@ test('the configuration is the same', async (t) => {
   assert.ok((aside.authorities.get('system')?.ca.length ?? 0) > 0);
 });
 
-test('of a text that is handed over, the file is not read', async (t) => {
-  const file = write(t, whole);
-  const { text } = await loadAside(file);
-  writeFileSync(file, 'nonsense');
-  assert.equal((await loadAside(file, text)).text, text);
-});
-
 test('one after the other, and several at once', async (t) => {
   const files = [write(t, whole), write(t, { ...whole, admin: { bind: '127.0.0.1:0' } })];
   for (let round = 0; round < 3; round += 1) {
-    const loaded = await Promise.all(files.map((file) => loadAside(file)));
+    const loaded = await Promise.all(files.map(loadFileAside));
     assert.deepEqual(
-      loaded.map(({ file, config }) => [file, config.admin?.bind]),
-      files.map((file, index) => [file, index === 0 ? undefined : '127.0.0.1:0']),
+      loaded.map(({ config }) => config.admin?.bind),
+      [undefined, '127.0.0.1:0'],
     );
   }
 });
@@ -104,7 +100,7 @@ for (const [name, config] of Object.entries({
   test(`the faults are the same: ${name}`, async (t) => {
     const file = write(t, config);
     const [aside, here] = await Promise.all(
-      [loadAside(file), loadConfig(file)].map((loading) => loading.catch((error: unknown) => error)),
+      [loadFileAside(file), loadConfig(file)].map((loading) => loading.catch((error: unknown) => error)),
     );
     assert.ok(aside instanceof ConfigError && here instanceof ConfigError);
     assert.ok(here.findings.length > 0);

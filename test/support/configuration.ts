@@ -2,7 +2,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { ConfigError, formatFinding, type LoadedConfig, loadConfig } from '../../src/config/load.ts';
+import { ConfigError, formatFinding, type LoadedConfig } from '../../src/config/load.ts';
+import { loadConfig } from '../../src/config/sources/file.ts';
 import { temporaryDirectory } from './certificates.ts';
 
 /** Findings as lines without the directory: `penstock.yaml:1:1 path: …`. With faults `loaded` is undefined. */

@@ -2,7 +2,7 @@
  * A worker in a process of its own, for `ulimit -n`: `few-descriptors.ts CONFIG ADDRESS,…`. The name `many.test` has these
  * addresses. It counts what it uses as a worker does, only more often, and sends the ports of its listeners.
  */
-import { loadConfig } from '../../src/config/load.ts';
+import { loadConfig } from '../../src/config/sources/file.ts';
 import { createLogger } from '../../src/observe/log.ts';
 import { processUse } from '../../src/observe/metrics.ts';
 import { startWorker } from '../../src/worker/standalone.ts';

@@ -2,7 +2,7 @@
 import { connect, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { stringify } from 'yaml';
-import { loadConfig } from '../../src/config/load.ts';
+import { loadConfig } from '../../src/config/sources/file.ts';
 import { createLogger } from '../../src/observe/log.ts';
 import { startWorker } from '../../src/worker/standalone.ts';
 import { temporaryDirectory, writeFiles } from './certificates.ts';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { stringify } from 'yaml';
-import { loadConfig } from '../../src/config/load.ts';
+import { loadConfig } from '../../src/config/sources/file.ts';
 import { createHelloReader } from '../../src/peek/client-hello.ts';
 import { Peek } from '../../src/peek/peek.ts';
 import { createTlsPolicy, type TlsPolicy } from '../../src/tls/server/terminate.ts';

@@ -9,7 +9,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { SecureVersion } from 'node:tls';
 import { stringify } from 'yaml';
-import { loadConfig } from '../../src/config/load.ts';
+import { loadConfig } from '../../src/config/sources/file.ts';
 import { createLogger } from '../../src/observe/log.ts';
 import { type Standalone, startWorker } from '../../src/worker/standalone.ts';
 import { createAuthority, temporaryDirectory, writeFiles } from '../support/certificates.ts';

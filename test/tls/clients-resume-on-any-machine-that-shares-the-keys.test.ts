@@ -9,7 +9,7 @@ import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { stringify } from 'yaml';
-import { loadConfig } from '../../src/config/load.ts';
+import { loadConfig } from '../../src/config/sources/file.ts';
 import { createLogger } from '../../src/observe/log.ts';
 import { startWorker } from '../../src/worker/standalone.ts';
 import { createAuthority, temporaryDirectory, writeFiles } from '../support/certificates.ts';

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { stringify } from 'yaml';
-import { loadConfig } from '../../src/config/load.ts';
+import { loadConfig } from '../../src/config/sources/file.ts';
 import { createLogger } from '../../src/observe/log.ts';
 import type { Lookup } from '../../src/upstream/look-up.ts';
 import { createResolver } from '../../src/upstream/resolve.ts';

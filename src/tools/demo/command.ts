@@ -1,7 +1,8 @@
 /** `penstock demo`: everything that is needed to see penstock work, on one machine, from one command. */
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { formatFinding, loadConfig } from '../../config/load.ts';
+import { formatFinding } from '../../config/load.ts';
+import { loadConfig } from '../../config/sources/file.ts';
 import { type Standalone, startWorker } from '../../worker/standalone.ts';
 import { describeStartFaults } from '../../worker/worker.ts';
 import type { Surroundings } from './checks.ts';

@@ -2,9 +2,9 @@
 import { readFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { dirname, resolve } from 'node:path';
-import { findConfigFile } from '../../config/load.ts';
 import { parseYaml } from '../../config/read/yaml.ts';
 import { type Endpoint, parseEndpoint } from '../../config/schema/values.ts';
+import { findConfigFile } from '../../config/sources/file.ts';
 import { systemCode } from '../../errors.ts';
 import type { Status } from '../../observe/status.ts';
 import { harmless } from '../terminal/text.ts';

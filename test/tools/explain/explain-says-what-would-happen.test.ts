@@ -5,7 +5,8 @@
  */
 import assert from 'node:assert/strict';
 import { before, type TestContext, test } from 'node:test';
-import { type LoadedConfig, loadConfig } from '../../../src/config/load.ts';
+import type { LoadedConfig } from '../../../src/config/load.ts';
+import { loadConfig } from '../../../src/config/sources/file.ts';
 import { type AssumedClient, anyClient } from '../../../src/tools/client/assumed-client.ts';
 import { createExplainer, type Explanation } from '../../../src/tools/explain/explanation.ts';
 import { formatExplanation } from '../../../src/tools/explain/text.ts';

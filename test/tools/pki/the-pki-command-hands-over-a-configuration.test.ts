@@ -9,7 +9,7 @@ import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { parse } from 'yaml';
-import { loadConfig } from '../../../src/config/load.ts';
+import { loadConfig } from '../../../src/config/sources/file.ts';
 import { pkiConfig, pkiInit, pkiIssue, pkiList } from '../../../src/tools/pki/command.ts';
 import { temporaryDirectory } from '../../support/certificates.ts';
 import { echoUpstream, tlsTalk } from '../../support/clients.ts';

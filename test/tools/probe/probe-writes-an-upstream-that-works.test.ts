@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { before, type TestContext, test } from 'node:test';
 import type { TlsOptions } from 'node:tls';
 import { parse } from 'yaml';
-import { loadConfig } from '../../../src/config/load.ts';
+import { loadConfig } from '../../../src/config/sources/file.ts';
 import type { ProbeFlags } from '../../../src/tools/probe/flags.ts';
 import { yamlFor } from '../../../src/tools/probe/yaml.ts';
 import {

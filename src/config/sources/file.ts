@@ -1,0 +1,135 @@
+/** Configurations in a file, which names other files: certificates, keys, lists. */
+import { access, readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import type { Logger } from 'pino';
+import { ConfigError, describeFaults, type Finding } from '../finding.ts';
+import { type ConfigText, type LoadedConfig, loadText } from '../load.ts';
+import { loadAside, stopLoading } from '../load-aside.ts';
+import type { ConfigSource, Offer, Watch } from '../source.ts';
+import { createWatcher, type Watcher } from './watch.ts';
+
+/** Reads and checks a file and everything it names, once. Rejects with a ConfigError of all faults; findings name it as given. */
+export async function loadConfig(
+  file: string,
+  environment: NodeJS.ProcessEnv = process.env,
+): Promise<LoadedConfig> {
+  return loadText(await readConfigFile(file), environment);
+}
+
+/** The file that `-c` names; without it `./penstock.yaml`, then `/etc/penstock/penstock.yaml`. */
+export async function findConfigFile(option?: string): Promise<string> {
+  if (option !== undefined) return option;
+  const candidates = ['penstock.yaml', '/etc/penstock/penstock.yaml'];
+  for (const candidate of candidates) {
+    const isThere = await access(candidate).then(
+      () => true,
+      () => false,
+    );
+    if (isThere) return candidate;
+  }
+  const message = `there is neither ${resolve('penstock.yaml')} nor ${candidates[1]}`;
+  throw new ConfigError([wholeFile('penstock.yaml', message)]);
+}
+
+export async function readConfigFile(file: string): Promise<ConfigText> {
+  const absolute = resolve(file);
+  try {
+    return { name: file, directory: dirname(absolute), text: await readFile(absolute, 'utf8') };
+  } catch (cause) {
+    const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
+    throw new ConfigError([wholeFile(file, `${absolute} cannot be read (${code})`)]);
+  }
+}
+
+function wholeFile(file: string, message: string): Finding {
+  return { file, line: 0, column: 0, path: '', message, hint: 'name the configuration with -c FILE' };
+}
+
+/**
+ * Files are replaced one after the other: a certificate whose key has not arrived yet is waited for, this long at most
+ * before it counts as a fault.
+ */
+const pairMs = 10_000;
+const retryMs = 500;
+
+/**
+ * News is that a file which the configuration names has changed. The configuration's own file is not watched: an editor saves it
+ * half done, and whoever asks for a reload says when it is meant.
+ */
+export class FileSource implements ConfigSource {
+  readonly name: string;
+  readonly #given: string;
+  #taken: ConfigText | undefined;
+  #watcher: Watcher | undefined;
+  #reading: Promise<unknown> | undefined;
+
+  constructor(file: string) {
+    this.name = resolve(file);
+    this.#given = file;
+  }
+
+  async load(): Promise<Offer> {
+    await this.#watcher?.mark();
+    // Nobody is served yet who would have to wait meanwhile.
+    if (this.#taken === undefined) {
+      const text = await this.#read(this.#given);
+      return this.#offer(text, await loadText(text));
+    }
+    const text = await this.#read(this.name);
+    return this.#offer(text, await loadAside(text));
+  }
+
+  watch(onNews: () => void, logger: Logger): Watch {
+    const watcher = createWatcher(onNews);
+    this.#watcher = watcher;
+    let closed = false;
+    return {
+      reason: 'files changed',
+      hasNews: watcher.hasChanged,
+      news: async () => {
+        const deadline = performance.now() + pairMs;
+        for (;;) {
+          try {
+            return await this.#reread(watcher);
+          } catch (error) {
+            if (closed || performance.now() >= deadline) throw error;
+            const faults = describeFaults(error);
+            logger.debug({ faults }, 'files changed, but do not fit yet: waiting for the rest');
+          }
+          await new Promise((resolve) => setTimeout(resolve, retryMs));
+        }
+      },
+      close() {
+        closed = true;
+        watcher.close();
+      },
+    };
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled([this.#reading, stopLoading()]);
+  }
+
+  #read(file: string): Promise<ConfigText> {
+    const reading = readConfigFile(file);
+    this.#reading = reading;
+    return reading;
+  }
+
+  /** What the configuration says is that which is served, whatever its file says by now: only the files that it names are read. */
+  async #reread(watcher: Watcher): Promise<Offer> {
+    await watcher.mark();
+    const text = this.#taken ?? (await this.#read(this.name));
+    return this.#offer(text, await loadAside(text));
+  }
+
+  #offer(text: ConfigText, loaded: LoadedConfig): Offer {
+    return {
+      loaded,
+      take: async () => {
+        this.#taken = { ...text, name: this.name };
+        await this.#watcher?.setFiles(loaded.files.filter((name) => name !== this.name));
+      },
+    };
+  }
+}
