@@ -77,7 +77,7 @@ test('what a reload takes away is refused, and so is everybody once it drains', 
     stringify({ ...config, listeners: { one: config.listeners.one } }),
   );
   penstock.child.kill('SIGHUP');
-  await eventually(async () => assert.equal(await outcome(t, two), 'ECONNREFUSED'));
+  await eventually(async () => assert.equal(await outcome(t, two), 'ECONNREFUSED'), 20_000);
   assert.equal(await outcome(t, one), 'ping');
   // A worker that comes later serves what is left.
   penstock.child.kill('SIGUSR2');
