@@ -1,19 +1,16 @@
 /** Copies both ways until both sides have ended: backpressure, half-close, time-outs and resets are passed on. */
-import { type ConnectionCode, type Side, systemCode } from '../errors.ts';
+import type { Side } from '../errors.ts';
 import { abort, type Stream } from '../net/stream.ts';
-import { alertIn } from '../openssl/errors.ts';
-import { unsentBytes, whetherReset } from './tls-writes.ts';
+import { type Batched, gather } from './batches.ts';
+import { describeFailure, isTlsFault, type SpliceEnd } from './describe-failure.ts';
+import { returnOf } from './return-memory.ts';
+import { whetherReset } from './tls-writes.ts';
+import { touchHeldBack, unreadAnswers } from './unreported.ts';
+
+export type { SpliceEnd };
 
 /** Payload so far, counted while it moves: `in` from the client, `out` to the client. */
 export type Bytes = { in: number; out: number };
-
-/** How it ended: by whom, and with which code; without one it ended well. */
-export type SpliceEnd = {
-  readonly side: Side;
-  readonly code?: ConnectionCode;
-  readonly error?: string;
-  readonly hint?: string | undefined;
-};
 
 export type SpliceLimits = {
   /** Silence of both sides, in ms; Infinity is never. */
@@ -24,13 +21,10 @@ export type SpliceLimits = {
   readonly keepAlive: number;
 };
 
-type Direction = {
+type Direction = Batched & {
   readonly from: Stream;
-  readonly to: Stream;
   readonly side: 'client' | 'upstream';
   ended: boolean;
-  /** What has come in this turn of the event loop is written at its end, in one piece. */
-  isGathering: boolean;
 };
 
 /**
@@ -79,42 +73,17 @@ export class Splice {
 
   /** Looks at what no event reports. To be called every few seconds. */
   check(): void {
-    this.#checkUnread();
-    this.#checkHeldBack();
-  }
-
-  /**
-   * A socket that is not read because the other side is slow reports nothing, not even a reset. A write of no bytes sends nothing,
-   * and fails behind a reset, so that the socket closes. (An end is payload's last part, and waits its turn.)
-   */
-  #checkHeldBack(): void {
-    for (const { from, ended } of [this.#up, this.#down]) {
-      const { stream, raw } = from;
-      // What waits to be written notices by itself.
-      const isWriting = stream.writableLength > 0 || unsentBytes(from) > 0;
-      if (!ended && !isWriting && !stream.writableEnded && stream.isPaused()) raw.write(nothing);
-    }
-  }
-
-  /**
-   * Ends both if one side has TLS answer it (a KeyUpdate asks for one, RFC 8446 §4.6.3) and reads no answer: payload waits
-   * for a slow reader, but these answers Node keeps without bound.
-   */
-  #checkUnread(): void {
-    for (const { from, side } of [this.#up, this.#down]) {
-      if (unsentBytes(from) <= maxUnsent) continue;
-      this.end({
-        side,
-        code: side === 'client' ? 'ERR_CLIENT_TLS' : 'ERR_UPSTREAM_TLS',
-        error: `the ${side} has TLS answer it and does not read the answers: more than ${maxUnsent} bytes wait`,
-      });
-      return;
+    for (const { from, side, ended } of [this.#up, this.#down]) {
+      const fault = unreadAnswers(from, side);
+      if (fault) this.end(fault);
+      else if (!ended) touchHeldBack(from);
     }
   }
 
   #attach(direction: Direction): void {
     const { stream, reader } = direction.from;
-    const onData = (chunk: Buffer, done = freeing(chunk)) => this.#onData(direction, chunk, done);
+    // A reader's chunks say what to do once they are written; others are memory of Node's.
+    const onData = (chunk: Buffer, written = returnOf(chunk)) => this.#onData(direction, chunk, written);
     if (reader) reader.deliver = onData;
     else stream.on('data', onData);
     stream.on('end', () => this.#judgeEnd(direction));
@@ -134,7 +103,7 @@ export class Splice {
     this.#lastActive = performance.now();
     if (direction === this.#up) this.#bytes.in += chunk.length;
     else this.#bytes.out += chunk.length;
-    if (chunk.length === fullRecord && !direction.isGathering) gather(direction);
+    gather(direction, chunk);
     if (!direction.to.stream.write(chunk, written)) direction.from.stream.pause();
   }
 
@@ -212,7 +181,10 @@ export class Splice {
     });
   }
 
-  /** TCP keepalive is four system calls a socket: those that are over soon need not pay them. */
+  /**
+   * TCP keepalive is four system calls a socket: connections that are over soon need not pay them.
+   * `npm run bench:compare -- --only plain` shows what that saves.
+   */
   #keepAlive(): void {
     if (this.#isKeptAlive) return;
     this.#isKeptAlive = true;
@@ -231,58 +203,19 @@ export class Splice {
 
 /**
  * A TLS socket that has closed is kept until V8's next full collection, and in a young process every socket; nothing of ours has to
- * be kept with it.
+ * be kept with it. `node --trace-gc` under full handshakes shows what that saves: see "How dead connections were kept" in
+ * docs/performance.md.
  */
 function letGo({ stream }: Stream): void {
   stream.removeAllListeners();
   stream.on('error', ignore);
 }
 
-/** Bulk comes out of TLS record by record, which would be many small writes. */
-function gather(direction: Direction): void {
-  direction.isGathering = true;
-  direction.to.stream.cork();
-  setImmediate(scatter, direction);
-}
-
-function scatter(direction: Direction): void {
-  direction.isGathering = false;
-  direction.to.stream.uncork();
-}
-
-/** The most that a record carries (RFC 8446 §5.1). */
-const fullRecord = 16 * 1024;
-
-/** Several times what payload can take: a chunk that is being written, and the stream's high-water mark. */
-const maxUnsent = 1024 * 1024;
-
 /** A close_notify of either version and any cipher fits; an answer hardly does. */
 const farewellBytes = 64;
 
-/** From here on it is a connection that stays, in ms. */
+/** A connection this old is likely to stay, in ms. */
 const settledMs = 1000;
-
-/**
- * Bulk comes in chunks with memory of their own, or four to a piece of memory. All of it counts towards V8's next full
- * collection, which then comes every 64 MiB, finds little else, and took a third of the time of bulk. So what was written in
- * full is given back at once (Node 20 cannot).
- */
-function freeing(chunk: Buffer): (() => void) | undefined {
-  const { buffer, length } = chunk;
-  if (length < bulky || length * 8 < buffer.byteLength || !(buffer instanceof ArrayBuffer)) return undefined;
-  if (length === buffer.byteLength) return () => void buffer.transfer?.(0);
-  return () => {
-    const total = (written.get(buffer) ?? 0) + length;
-    if (total === buffer.byteLength) buffer.transfer?.(0);
-    else written.set(buffer, total);
-  };
-}
-
-/** Small chunks are many, and cost more to give back than to collect. */
-const bulky = 8 * 1024;
-
-/** How many bytes of a piece of memory that several chunks share were written. Chunks share no byte. */
-const written = new WeakMap<ArrayBuffer, number>();
 
 /** When all that was written is out. ('drain' would come only after a write that was too much, and never after an end.) */
 function onceWritten(stream: Stream['stream'], then: () => void): void {
@@ -293,31 +226,3 @@ function onceWritten(stream: Stream['stream'], then: () => void): void {
 const nothing = Buffer.alloc(0);
 
 function ignore(): void {}
-
-/** A TLS 1.3 peer judges our certificate when the handshake is over for us. */
-function hintOf(side: 'client' | 'upstream', cause: string): string | undefined {
-  const alert = alertIn(cause);
-  if (alert === 'certificate_required')
-    return 'it wants a client certificate: set `tls.certificate` of the upstream';
-  if (alert === undefined || !/certificate|unknown_ca/.test(alert)) return undefined;
-  return side === 'client'
-    ? 'it does not trust our certificate'
-    : 'it refuses our certificate: see `tls.certificate`';
-}
-
-function isTlsFault(error: Error | undefined): boolean {
-  const cause = systemCode(error);
-  return cause.startsWith('ERR_SSL_') || cause.startsWith('ERR_TLS_');
-}
-
-function describeFailure(side: 'client' | 'upstream', error: Error | undefined): SpliceEnd {
-  const cause = systemCode(error);
-  const who = side === 'client' ? 'the client' : 'the upstream';
-  if (isTlsFault(error)) {
-    const code = side === 'client' ? 'ERR_CLIENT_TLS' : 'ERR_UPSTREAM_TLS';
-    const reason = (error as { reason?: unknown } | undefined)?.reason ?? error?.message;
-    return { side, code, error: `TLS with ${who} failed: ${reason} (${cause})`, hint: hintOf(side, cause) };
-  }
-  const code = side === 'client' ? 'ERR_CLIENT_RESET' : 'ERR_UPSTREAM_RESET';
-  return { side, code, error: `${who} reset the connection${cause === '' ? '' : ` (${cause})`}` };
-}

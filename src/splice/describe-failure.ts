@@ -1,0 +1,41 @@
+/** What to say of a side that failed: its code, its cause, and what may help. */
+import { type ConnectionCode, type Side, systemCode } from '../errors.ts';
+import { alertIn } from '../openssl/errors.ts';
+
+/** How it ended: by whom, and with which code; without one it ended well. */
+export type SpliceEnd = {
+  readonly side: Side;
+  readonly code?: ConnectionCode;
+  readonly error?: string;
+  readonly hint?: string | undefined;
+};
+
+/** `error` is what the socket or its TLS reported; undefined: it closed without an end, which is a reset. */
+export function describeFailure(side: 'client' | 'upstream', error: Error | undefined): SpliceEnd {
+  const cause = systemCode(error);
+  const who = side === 'client' ? 'the client' : 'the upstream';
+  if (isTlsFault(error)) {
+    const code = side === 'client' ? 'ERR_CLIENT_TLS' : 'ERR_UPSTREAM_TLS';
+    const reason = (error as { reason?: unknown } | undefined)?.reason ?? error?.message;
+    return { side, code, error: `TLS with ${who} failed: ${reason} (${cause})`, hint: hintOf(side, cause) };
+  }
+  const code = side === 'client' ? 'ERR_CLIENT_RESET' : 'ERR_UPSTREAM_RESET';
+  return { side, code, error: `${who} reset the connection${cause === '' ? '' : ` (${cause})`}` };
+}
+
+/** Whether TLS failed, and not what is below it. */
+export function isTlsFault(error: Error | undefined): boolean {
+  const cause = systemCode(error);
+  return cause.startsWith('ERR_SSL_') || cause.startsWith('ERR_TLS_');
+}
+
+/** A TLS 1.3 peer judges our certificate when the handshake is over for us. */
+function hintOf(side: 'client' | 'upstream', cause: string): string | undefined {
+  const alert = alertIn(cause);
+  if (alert === 'certificate_required')
+    return 'it wants a client certificate: set `tls.certificate` of the upstream';
+  if (alert === undefined || !/certificate|unknown_ca/.test(alert)) return undefined;
+  return side === 'client'
+    ? 'it does not trust our certificate'
+    : 'it refuses our certificate: see `tls.certificate`';
+}
