@@ -21,3 +21,9 @@ export function alertIn(code: string): string | undefined {
   const [, name] = /^ERR_SSL_(?:SSLV3|TLSV1|TLSV13|SSL\/TLS)_(?:ALERT_)?(\w+)$/.exec(code) ?? [];
   return name?.toLowerCase();
 }
+
+/** What OpenSSL says went wrong, without the file and line that `message` may have; the message of any other error. */
+export function reasonOf(error: Error): string {
+  const { reason } = error as { reason?: unknown };
+  return typeof reason === 'string' ? reason : error.message;
+}

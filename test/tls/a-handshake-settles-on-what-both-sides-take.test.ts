@@ -10,7 +10,15 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createSecureContext, type SecureVersion } from 'node:tls';
 import { type Credential, createAuthority, pinOf, temporaryDirectory } from '../support/certificates.ts';
+import {
+  helloMessage,
+  inRecords,
+  serverName,
+  signatureAlgorithms,
+  supportedGroups,
+} from '../support/client-hellos.ts';
 import { type ClientOptions, tlsOpen } from '../support/clients.ts';
+import { rawClient } from '../support/raw-client.ts';
 import { serverAuthority, startTerminating, visit } from '../support/terminating.ts';
 
 const ca = await createAuthority();
@@ -249,6 +257,35 @@ test('the alert of a client that does not trust the certificate is told by its n
     const line = await proxy.connectionLine((it) => proxy.log.indexOf(it) >= before);
     assert.equal(line['code'], 'ERR_TLS_HANDSHAKE');
     assert.match(String(line['error']), /unknown_ca/);
+  }
+});
+
+test('each alert that ends a handshake is logged by its name, whatever OpenSSL calls it', async (t) => {
+  const proxy = await startTerminating(t, { listeners: routes({ a: {} }) });
+  const extensions = [serverName('a.example'), supportedGroups(23), signatureAlgorithms(0x0403)];
+  const hello = inRecords(helloMessage({ ciphers: [0xc02b], extensions }));
+  const alerts: Readonly<Record<string, number>> = {
+    handshake_failure: 40,
+    bad_certificate: 42,
+    certificate_expired: 45,
+    unknown_ca: 48,
+    decrypt_error: 51,
+    insufficient_security: 71,
+    missing_extension: 109,
+    unsupported_extension: 110,
+    unrecognized_name: 112,
+    bad_certificate_status_response: 113,
+  };
+  for (const [name, alert] of Object.entries(alerts)) {
+    const before = proxy.log.length;
+    const client = rawClient(t, proxy.port());
+    client.socket.write(hello);
+    await client.until(5);
+    client.socket.end(Buffer.of(21, 3, 3, 0, 2, 2, alert));
+    const line = await proxy.connectionLine((it) => proxy.log.indexOf(it) >= before);
+    const { code, error } = line as { code?: unknown; error?: unknown };
+    const expected = `the client ended the handshake with the alert ${name}`;
+    assert.deepEqual([code, error], ['ERR_TLS_HANDSHAKE', expected]);
   }
 });
 

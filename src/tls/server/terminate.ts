@@ -5,6 +5,7 @@ import type { Server, TLSSocket } from 'node:tls';
 import type { LoadedCertificate } from '../../config/load.ts';
 import { type ConnectionCode, ProxyError, systemCode } from '../../errors.ts';
 import { closeWith } from '../../net/stream.ts';
+import { alertIn, reasonOf } from '../../openssl/errors.ts';
 import { chainErrorOf, sentChain } from '../chain-error.ts';
 import {
   type ClientAuth,
@@ -256,7 +257,7 @@ function handshakeError(error: Error, stream: TLSSocket): ProxyError {
   const cause = systemCode(error);
   const code = codes[cause] ?? 'ERR_TLS_HANDSHAKE';
   if (code === 'ERR_CLIENT_CERT_CURVE') return wrongCurve(error, stream.getPeerX509Certificate());
-  const [message, hint] = messages[code] ?? [describeAlert(error, cause), undefined];
+  const [message, hint] = messages[code] ?? [describe(error, cause), undefined];
   return new ProxyError(code, { side: 'client', message, hint, cause: error });
 }
 
@@ -280,11 +281,10 @@ const curves: Readonly<Record<string, string | undefined>> = {
   secp521r1: 'P-521',
 };
 
-function describeAlert(error: Error, cause: string): string {
-  const alert = /ALERT_(\w+)$/.exec(cause)?.[1]?.toLowerCase();
+function describe(error: Error, code: string): string {
+  const alert = alertIn(code);
   if (alert) return `the client ended the handshake with the alert ${alert}`;
-  const { reason } = error as { reason?: unknown };
-  return `the TLS handshake failed: ${typeof reason === 'string' ? reason : error.message} (${cause})`;
+  return `the TLS handshake failed: ${reasonOf(error)} (${code})`;
 }
 
 function ignore(): boolean {

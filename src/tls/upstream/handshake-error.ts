@@ -1,6 +1,6 @@
 /** What went wrong in a handshake with an upstream, in words that name it. */
 import { ProxyError, systemCode } from '../../errors.ts';
-import { alertIn, isNotTls } from '../../openssl/errors.ts';
+import { alertIn, isNotTls, reasonOf } from '../../openssl/errors.ts';
 
 /**
  * ERR_UPSTREAM_TLS for what Node and OpenSSL made of a failed handshake with `endpoint`: an upstream that speaks no TLS, one
@@ -40,9 +40,8 @@ function describe(code: string, error: Error | undefined): Description {
   }
   const alert = alertIn(code);
   if (alert) return { what: `refused the handshake with the alert ${alert}`, hint: hintFor(alert) };
-  const reason = (error as { reason?: unknown }).reason;
   return {
-    what: `failed in the TLS handshake: ${typeof reason === 'string' ? reason : error.message}`,
+    what: `failed in the TLS handshake: ${reasonOf(error)}`,
     hint: 'compare min_version, max_version, ciphers and groups with what the upstream takes',
   };
 }
