@@ -2,6 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { leaveSignals } from '../process/no-inspector.ts';
 import { version } from '../process/version.ts';
+import { protocolNames } from '../protocols/table.ts';
 import { addImportCommand } from '../tools/import/flags.ts';
 import { addLoadFlags } from '../tools/load/flags.ts';
 import { addPkiCommand } from '../tools/pki/command.ts';
@@ -90,6 +91,11 @@ program
   .option('-c, --config <file>', 'say also what the routes of this configuration make of each')
   .option('--listener <name>', 'with -c: those of this listener only')
   .option('--once', 'listening: end after the first client')
+  .addOption(
+    new Option('--starttls <protocol>', 'listening: what precedes TLS, where clients do not show it').choices(
+      protocolNames,
+    ),
+  )
   .option('--json', 'print JSON')
   .action((source, options) =>
     finish(import('../tools/hello/command.ts').then(({ hello }) => hello(source, options))),

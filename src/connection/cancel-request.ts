@@ -1,76 +1,61 @@
 /**
- * PostgreSQL's CancelRequest: a connection of its own, which names the session to cancel by a key that only the server
- * knows. It is forwarded to the endpoints where this client has sessions, and to no others.
+ * Requests to cancel what another connection does, such as PostgreSQL's: each comes on a connection of its own, and is forwarded to the
+ * endpoints where the client has the sessions that it concerns, in other processes too.
  */
-
+import type { Socket } from 'node:net';
 import { ProxyError } from '../errors.ts';
 import { createTokenBuckets } from '../listen/address-limits.ts';
 import { Cancellation } from '../net/abort-signal.ts';
 import type { Address } from '../net/address.ts';
+import type { Protocol, Sessions } from '../protocols/protocol.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import { atEndpoint, type Caller, dialFor, type Outbound } from './outbound.ts';
 import type { Connection } from './state.ts';
 
-/** The established sessions of a listener, by client address. Its size is that of the open connections. */
-export type CancelRegistry = {
-  /** Notes a session; the function returned forgets it. */
-  readonly add: (session: Omit<Session, 'count'>, client: string) => () => void;
-  readonly find: (client: string) => readonly Session[];
+/** What a listener needs to forward requests: the established sessions of its clients, and how often they may ask. */
+export type Cancels = {
+  readonly sessions: Sessions<Place>;
   /** Whether this client may send another request now. */
   readonly mayCancel: (client: string) => boolean;
   /** Has the other processes forward it; resolves with the number of sessions found there. */
   readonly elsewhere: (conn: string, client: Address, message: Buffer) => Promise<number>;
 };
 
-type Session = {
+/** Where a session is. */
+type Place = {
   readonly outbound: Outbound;
   readonly endpoint: Endpoint;
-  /** The name that the session was opened with: its CancelRequest, being plain, has none. */
+  /** The name that the session was opened with: a request, being plain, has none. */
   readonly sni: string | undefined;
-  count: number;
 };
 
 /** Requests a second from one address: a person's Ctrl-C and a pool's time-outs, but no way to multiply traffic. */
 const cancelsPerSecond = 10;
-/** How long a server may take to act on a request and close. */
-const closeWithin = 5000;
 
-export function createCancelRegistry(elsewhere: CancelRegistry['elsewhere']): CancelRegistry {
-  const sessions = new Map<string, Map<Endpoint, Session>>();
-  return {
-    add(opened, client) {
-      const ofClient = sessions.get(client) ?? new Map<Endpoint, Session>();
-      sessions.set(client, ofClient);
-      const session = ofClient.get(opened.endpoint) ?? { ...opened, count: 0 };
-      ofClient.set(opened.endpoint, session);
-      session.count += 1;
-      return () => {
-        session.count -= 1;
-        if (session.count === 0) ofClient.delete(opened.endpoint);
-        if (ofClient.size === 0) sessions.delete(client);
-      };
-    },
-    find: (client) => [...(sessions.get(client)?.values() ?? [])],
-    mayCancel: createTokenBuckets(cancelsPerSecond),
-    elsewhere,
-  };
+/** Undefined for protocols that have no such requests. */
+export function createCancels(
+  protocol: Protocol | undefined,
+  elsewhere: Cancels['elsewhere'],
+): Cancels | undefined {
+  const sessions = protocol?.createSessions?.<Place>();
+  return sessions && { sessions, elsewhere, mayCancel: createTokenBuckets(cancelsPerSecond) };
 }
 
 /**
  * Sends the request wherever this client has a session, in other processes too, over TLS where the upstream has it, and
- * waits until the servers have closed: libpq takes our close for "done". Throws ERR_CANCEL_REFUSED for a client without a
- * session, or one that asks too often.
+ * waits until the servers have it. Throws ERR_CANCEL_REFUSED for a client without a session, or one that asks too often.
  */
 export async function forwardCancel(connection: Connection, message: Buffer): Promise<void> {
   const { record, listener } = connection;
+  const { cancels } = listener;
   const client = record.client.address;
-  if (!listener.cancels.mayCancel(client)) {
+  if (!cancels?.mayCancel(client)) {
     throw refusal(`more than ${cancelsPerSecond} CancelRequests a second from ${client}`);
   }
   record.phase = 'connect';
   const [here, elsewhere] = await Promise.all([
     deliverAll(connection, message),
-    listener.cancels.elsewhere(record.conn, record.client, message),
+    cancels.elsewhere(record.conn, record.client, message),
   ]);
   if (here + elsewhere === 0) {
     record.phase = 'starttls';
@@ -79,62 +64,53 @@ export async function forwardCancel(connection: Connection, message: Buffer): Pr
 }
 
 /**
- * Sends it to the sessions that the client has in this process. Resolves with their number, once the servers have closed;
+ * Sends it to the sessions that the client has in this process. Resolves with their number, once the servers have it;
  * rejects if none of them could be reached.
  */
 export async function deliverAll(caller: Caller, message: Buffer): Promise<number> {
   const { record, listener } = caller;
-  const sessions = listener.cancels.find(record.client.address);
-  if (sessions.length === 0) return 0;
+  const { sessions } = listener.cancels ?? {};
+  const places = sessions?.concerned(record.client.address, message) ?? [];
+  if (sessions === undefined || places.length === 0) return 0;
   const bytes = Buffer.from(message);
-  const outcomes = await Promise.allSettled(sessions.map((session) => deliver(caller, session, bytes)));
+  const deliver = (server: Socket) => sessions.deliver(server, bytes);
+  const outcomes = await Promise.allSettled(places.map((place) => reach(caller, place, deliver)));
   listener.logger.info(
-    { conn: record.conn, client: record.client.address, endpoints: sessions.map((it) => it.endpoint.label) },
+    { conn: record.conn, client: record.client.address, endpoints: places.map((it) => it.endpoint.label) },
     'cancel request forwarded',
   );
   const failed = outcomes.find((outcome) => outcome.status === 'rejected');
   if (failed && outcomes.every((outcome) => outcome.status === 'rejected')) throw failed.reason;
-  return sessions.length;
+  return places.length;
 }
 
-async function deliver(caller: Caller, session: Session, message: Buffer): Promise<void> {
+type Deliver = (server: Socket) => Promise<void>;
+
+async function reach(caller: Caller, place: Place, deliver: Deliver): Promise<void> {
   const { descriptors } = caller.listener;
   if (!descriptors.take(1)) {
     throw new ProxyError('ERR_DESCRIPTORS_EXHAUSTED', {
       side: 'proxy',
-      message: `the limit of open files leaves no room to cancel at ${session.endpoint.label}`,
+      message: `the limit of open files leaves no room to cancel at ${place.endpoint.label}`,
       hint: 'raise the limit of open files (LimitNOFILE, ulimit -n)',
     });
   }
   try {
-    await send(caller, session, message);
+    await send(caller, place, deliver);
   } finally {
     descriptors.give(1);
   }
 }
 
-async function send(caller: Caller, session: Session, message: Buffer): Promise<void> {
-  const { prepared, release } = await dialFor(caller, atEndpoint(session.outbound, session.endpoint), {
-    sni: session.sni,
+async function send(caller: Caller, { outbound, endpoint, sni }: Place, deliver: Deliver): Promise<void> {
+  const { prepared, release } = await dialFor(caller, atEndpoint(outbound, endpoint), {
+    sni,
     passthrough: false,
     wildcardLabel: undefined,
     // Whoever asked may have gone by now, and wants it cancelled all the same.
     signal: new Cancellation(),
   });
-  const { stream } = prepared.stream;
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(() => stream.destroy(), closeWithin);
-    stream.on('error', () => stream.destroy());
-    stream.once('close', () => {
-      clearTimeout(timer);
-      resolve();
-    });
-    // The server closes when it has it. To one that is still about to act on it, as PgBouncer is, a FIN of ours would say that
-    // nobody wants it any more.
-    stream.once('end', () => stream.end());
-    stream.write(message);
-    stream.resume();
-  });
+  await deliver(prepared.stream.stream);
   release();
 }
 

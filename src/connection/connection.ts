@@ -8,7 +8,6 @@ import { createHelloReader } from '../peek/client-hello.ts';
 import { ja4 } from '../peek/ja4.ts';
 import { Peek } from '../peek/peek.ts';
 import { perConnection } from '../process/descriptors.ts';
-import { readPreamble } from '../protocols/postgres/preamble.ts';
 import { hostNameOf } from '../route/server-name.ts';
 import { Splice, type SpliceEnd } from '../splice/splice.ts';
 import { unannounced } from '../tls/server/terminate.ts';
@@ -17,7 +16,7 @@ import { watchDown } from '../upstream/endpoint-state.ts';
 import { identityOf } from './authorize-identity.ts';
 import { forwardCancel } from './cancel-request.ts';
 import type { Listener, Route } from './listener.ts';
-import { readOpening, readProxyHeader } from './opening.ts';
+import { join, readOpening, readProxyHeader, readWithinTls } from './opening.ts';
 import { dialFor } from './outbound.ts';
 import { turnAway } from './refusals.ts';
 import { type Connection, clearDeadline, createConnection, isProbe, setDeadline } from './state.ts';
@@ -196,16 +195,18 @@ async function connectSides(
   record.phase = 'connect';
   dialling ??= dialFor(connection, route.outbound, options);
   const dialled = await dialling;
+  connection.undo.push(dialled.release);
+  await join(connection, route, { client, upstream: dialled.prepared, signal: gone });
   raw.off('close', onClose);
   record.connectMs = milliseconds(dialled.connectMs);
   record.upstreamTls = dialled.prepared.tls;
-  connection.undo.push(dialled.release);
   if (route.outbound.upstream.config.on_down === 'close') {
     connection.undo.push(closeWhenDown(connection, dialled.endpoint));
   }
-  if (connection.listener.config.starttls === 'postgres') {
+  const { cancels } = connection.listener;
+  if (cancels) {
     const session = { outbound: route.outbound, endpoint: dialled.endpoint, sni: options.sni };
-    connection.undo.push(connection.listener.cancels.add(session, record.client.address));
+    connection.undo.push(cancels.sessions.add(session, record.client.address));
   }
   return { client, upstream: dialled.prepared.stream };
 }
@@ -234,9 +235,10 @@ async function openClient(
   }
   setDeadline(connection, listener.config.timeouts.handshake, 'handshake');
   const client = await terminate(connection, route);
-  const isCancel = listener.config.starttls === 'postgres' && (await cancelWithinTls(connection, client));
+  const opening = await readWithinTls(connection, client);
+  if (opening.kind === 'cancel') await cancel(connection, client.stream, opening.message);
   clearDeadline(connection);
-  return isCancel ? undefined : client;
+  return opening.kind === 'cancel' ? undefined : client;
 }
 
 async function terminate(connection: Connection, route: TerminateRoute): Promise<Stream> {
@@ -297,22 +299,6 @@ function noTurn({ name, config }: Listener): ProxyError {
   });
 }
 
-/** libpq 17 sends its CancelRequest within TLS. Anything else is the session's StartupMessage, left unread. */
-async function cancelWithinTls(connection: Connection, client: Stream): Promise<boolean> {
-  connection.record.phase = 'starttls';
-  const peek = new Peek(client.stream);
-  const preamble = await peek.read(readPreamble);
-  if (preamble.kind === 'cancel') {
-    await cancel(connection, client.stream, preamble.message);
-    return true;
-  }
-  if (preamble.kind !== 'startup') {
-    throw new ProxyError('ERR_STARTTLS_INVALID', { side: 'client', message: 'a request for TLS within TLS' });
-  }
-  peek.release();
-  return false;
-}
-
 /** Forwards it, then closes: that is how a client learns that the server has it. */
 async function cancel(connection: Connection, stream: Socket, message: Buffer): Promise<void> {
   clearDeadline(connection);
@@ -326,6 +312,7 @@ async function copy(connection: Connection, { client, upstream }: Sides): Promis
   record.phase = 'splice';
   // Idle connections are many: what has been decided need not be remembered.
   connection.hello = undefined;
+  connection.meeting = undefined;
   connection.splice = new Splice(client, upstream, record.bytes, { idle, halfClose, keepAlive });
   if (listener.accessLog.opened) logOpened(listener.logger, record);
   const end: SpliceEnd = await connection.splice.done;

@@ -7,11 +7,12 @@ import type { Roster } from '../net/live-set.ts';
 import type { WorkerMetrics } from '../observe/metrics.ts';
 import type { Descriptors } from '../process/descriptors.ts';
 import type { Users } from '../process/users.ts';
+import type { Protocol } from '../protocols/protocol.ts';
 import type { PeerTrust } from '../proxy-protocol/trust.ts';
 import type { RouteQuery } from '../route/router.ts';
 import type { Authorizer } from '../tls/client-auth/authorize.ts';
 import type { TlsPolicy } from '../tls/server/terminate.ts';
-import type { CancelRegistry } from './cancel-request.ts';
+import type { Cancels } from './cancel-request.ts';
 import type { Outbound } from './outbound.ts';
 import type { Connection } from './state.ts';
 
@@ -32,7 +33,10 @@ export type Listener = {
   /** Which kinds of client its routes are for. With plain ones only, nothing is peeked at. */
   readonly takesPlain: boolean;
   readonly takesTls: boolean;
-  readonly cancels: CancelRegistry;
+  /** What its clients speak before TLS. */
+  readonly protocol: Protocol | undefined;
+  /** Where the protocol has a way to cancel what another connection does. */
+  readonly cancels: Cancels | undefined;
   readonly descriptors: Descriptors;
   readonly metrics: WorkerMetrics;
   /** Connections being served, under whatever configuration they came. */

@@ -1,15 +1,15 @@
 /** What comes before the ClientHello: a PROXY header, and what a protocol says before it starts TLS. */
 
 import { ProxyError } from '../errors.ts';
-import type { Peek } from '../peek/peek.ts';
-import { acceptSsl, readPreamble, refuse } from '../protocols/postgres/preamble.ts';
+import type { Signal } from '../net/abort-signal.ts';
+import { abort, type Stream } from '../net/stream.ts';
+import { Peek } from '../peek/peek.ts';
+import type { Opening } from '../protocols/protocol.ts';
 import { decodeProxyHeader } from '../proxy-protocol/decode.ts';
-import type { Connection } from './state.ts';
-
-/** What the client turned out to be: one with a ClientHello to read, a plain one, or a PostgreSQL CancelRequest. */
-export type Opening =
-  | { readonly kind: 'tls' | 'plain' }
-  | { readonly kind: 'cancel'; readonly message: Buffer };
+import { untilAborted } from '../upstream/deadline.ts';
+import type { Route } from './listener.ts';
+import type { Prepared } from './outbound.ts';
+import { type Connection, clearDeadline, setDeadline } from './state.ts';
 
 /** Requires a PROXY header of a trusted peer, and takes the client's address from it. */
 export async function readProxyHeader(connection: Connection, peek: Peek): Promise<void> {
@@ -33,69 +33,70 @@ export async function readProxyHeader(connection: Connection, peek: Peek): Promi
   record.destination = header.destination;
 }
 
-/** Finds out what the client speaks, answering what a PostgreSQL client asks before TLS. Leaves the ClientHello unread. */
+/** Finds out what the client is, answering what it says before TLS. Leaves the ClientHello unread. */
 export async function readOpening(connection: Connection, peek: Peek): Promise<Opening> {
-  const { listener } = connection;
-  if (!listener.takesTls) {
-    connection.speaksPostgres = listener.config.starttls === 'postgres';
-    return { kind: 'plain' };
+  const opening = await openingOf(connection, peek);
+  connection.speaksPlainly = opening.kind === 'plain' && connection.meeting !== undefined;
+  return opening;
+}
+
+function openingOf({ listener, record, meeting }: Connection, peek: Peek): Opening | Promise<Opening> {
+  if (!listener.takesTls) return { kind: 'plain' };
+  if (meeting) {
+    record.phase = 'starttls';
+    return meeting.accept(peek);
   }
-  if (listener.config.starttls === 'postgres') return readPostgresOpening(connection, peek);
   if (!listener.takesPlain) return { kind: 'tls' };
-  connection.record.phase = 'peek';
-  const first = await peek.read((bytes) => bytes[0]);
-  return { kind: first === handshakeRecord ? 'tls' : 'plain' };
+  record.phase = 'peek';
+  return peek.read(tlsOrPlain);
+}
+
+function tlsOrPlain([first]: Buffer): Opening | undefined {
+  return first === undefined ? undefined : { kind: first === handshakeRecord ? 'tls' : 'plain' };
 }
 
 /** ContentType handshake(22), RFC 8446 §5.1: the first byte of any ClientHello. */
 const handshakeRecord = 22;
 
-/**
- * SSLRequest is answered S, GSSENCRequest N, each once. Nothing may follow a request before its answer: such bytes
- * would be taken for part of the protected session (CVE-2021-23222).
- */
-async function readPostgresOpening(connection: Connection, peek: Peek): Promise<Opening> {
-  const { record, raw } = connection;
+/** What the client says first within TLS: the session, or something to be cancelled. */
+export async function readWithinTls({ meeting, record }: Connection, client: Stream): Promise<Opening> {
+  if (meeting?.within === undefined) return { kind: 'tls' };
   record.phase = 'starttls';
-  let gssRefused = false;
-  for (;;) {
-    const preamble = await peek.read(readPreamble);
-    switch (preamble.kind) {
-      case 'tls':
-        return { kind: 'tls' };
-      case 'startup':
-        connection.speaksPostgres = true;
-        return plainPostgres(connection);
-      case 'cancel':
-        return { kind: 'cancel', message: preamble.message };
-    }
-    peek.drop(preamble.length);
-    if (peek.length > 0) throw stuffed();
-    if (preamble.kind === 'ssl_request') {
-      raw.write(acceptSsl);
-      return { kind: 'tls' };
-    }
-    if (gssRefused) {
-      throw new ProxyError('ERR_STARTTLS_INVALID', { side: 'client', message: 'a second GSSENCRequest' });
-    }
-    gssRefused = true;
-    raw.write(refuse);
+  const peek = new Peek(client.stream);
+  const opening = await meeting.within(peek);
+  if (opening.kind === 'tls') peek.release();
+  return opening;
+}
+
+type Ready = { readonly client: Stream; readonly upstream: Prepared; readonly signal: Signal };
+
+/** Both sides are ready for payload: what their protocol has to say to them yet. Whatever fails ends the upstream's side too. */
+export async function join(connection: Connection, route: Route, ready: Ready): Promise<void> {
+  if (route.kind === 'deny' || route.kind === 'passthrough') return;
+  // A client of a listener that has no protocol was not greeted: what the upstream's had to say is still to be said.
+  const meeting = connection.meeting ?? route.outbound.protocol?.meet(connection.listener);
+  if (meeting?.join === undefined) return;
+  const { client, upstream, signal } = ready;
+  const [clientSide, server] = [new Peek(client.stream), new Peek(upstream.stream.stream, 'upstream')];
+  startJoining(connection);
+  try {
+    const isSecure = route.kind === 'terminate';
+    const joining = meeting.join({ client: clientSide, server, greeting: upstream.greeting, isSecure });
+    if (joining) await untilAborted(joining, signal);
+    clientSide.release();
+    server.release();
+  } catch (error) {
+    abort(upstream.stream);
+    throw error;
+  } finally {
+    clearDeadline(connection);
   }
 }
 
-function plainPostgres({ listener }: Connection): Opening {
-  if (listener.takesPlain) return { kind: 'plain' };
-  throw new ProxyError('ERR_STARTTLS_REQUIRED', {
-    side: 'client',
-    message: 'the client does not ask for TLS',
-    hint: 'connect with sslmode=require or stronger; sslmode=verify-full is best',
-  });
-}
-
-function stuffed(): ProxyError {
-  return new ProxyError('ERR_STARTTLS_STUFFED', {
-    side: 'client',
-    message: 'the client sent bytes ahead of the answer to its request for TLS',
-    hint: 'this is how plain text is smuggled into a protected session (CVE-2021-23222)',
-  });
+/** Both sides were quick so far; the client's clock begins anew. */
+function startJoining(connection: Connection): void {
+  const { record, listener } = connection;
+  record.phase = 'starttls';
+  const passed = Math.ceil(performance.now() - record.startedAt);
+  setDeadline(connection, passed + listener.config.timeouts.handshake, 'handshake');
 }

@@ -7,7 +7,9 @@ import { createReader, type Reader } from '../net/reader.ts';
 import type { Stream } from '../net/stream.ts';
 import { milliseconds, type TlsInfo } from '../observe/access-log.ts';
 import { Peek } from '../peek/peek.ts';
-import { readSslAnswer, sslRequest } from '../protocols/postgres/preamble.ts';
+import { askForTls, beforeTls } from '../protocols/ask-for-tls.ts';
+import type { Greeting, Meeting, Protocol } from '../protocols/protocol.ts';
+import { protocolOf } from '../protocols/table.ts';
 import { encodeProxyHeader } from '../proxy-protocol/encode.ts';
 import type { KeyLog } from '../tls/key-log.ts';
 import { createOriginator, type Originator } from '../tls/upstream/originate.ts';
@@ -22,13 +24,19 @@ import { type Connection, localAddressOf } from './state.ts';
 export type Outbound = {
   readonly upstream: Upstream;
   readonly originator: Originator | undefined;
+  /** In which it is asked for TLS. */
+  readonly protocol: Protocol | undefined;
   readonly sendProxyProtocol: ProxyProtocolOut | undefined;
   /** TCP while the client's handshake runs: never where silent clients would take the places that the upstream has. */
   readonly early: boolean;
 };
 
-/** The upstream side, ready for payload: paused and half-open. */
-export type Prepared = { readonly stream: Stream; readonly tls: TlsInfo | undefined };
+/** The upstream side, ready for payload: paused and half-open. `greeting` is what it said ahead of that, where it speaks first. */
+export type Prepared = {
+  readonly stream: Stream;
+  readonly tls: TlsInfo | undefined;
+  readonly greeting: Greeting | undefined;
+};
 
 export function createOutbound(
   name: string,
@@ -39,6 +47,7 @@ export function createOutbound(
   return {
     upstream: createUpstream(name, config, resolver, state),
     originator: config.tls && originatorFor(name, config.tls, loaded, keyLog),
+    protocol: protocolOf(config.tls?.starttls),
     sendProxyProtocol: config.send_proxy_protocol,
     early: config.dial === 'early' && config.limits.connections === Number.POSITIVE_INFINITY,
   };
@@ -64,14 +73,14 @@ function trustsByChain({ verify }: UpstreamTlsConfig): boolean {
 }
 
 /** Whom a dial is for: a connection, or what is known of one in another process. */
-export type Caller = Pick<Connection, 'record' | 'listener' | 'clientCert'> & {
+export type Caller = Pick<Connection, 'record' | 'listener' | 'clientCert' | 'meeting'> & {
   readonly raw: Pick<Socket, 'localAddress' | 'localPort'>;
 };
 
 type Options = {
   /** The server name that the client asked for. */
   readonly sni: string | undefined;
-  /** The client's own handshake goes to the upstream: behind `starttls: postgres` it is announced as its protocol wants. */
+  /** The client's own handshake goes to the upstream: behind `starttls` it is announced as its protocol wants. */
   readonly passthrough: boolean;
   readonly wildcardLabel: string | undefined;
   readonly signal: Signal;
@@ -82,9 +91,9 @@ type Options = {
 export function dialFor(caller: Caller, outbound: Outbound, options: Options): Promise<Dialled<Prepared>> {
   const { record, listener } = caller;
   record.upstream = outbound.upstream.name;
-  const announced = announcedBy(caller, outbound, options);
+  const ahead = aheadOf(caller, options);
   // What `prepare` reads, it reads as a stream; and who dials early wants to be told of an upstream that leaves.
-  const isDirect = outbound.originator === undefined && announced === undefined && !outbound.early;
+  const isDirect = outbound.originator === undefined && ahead === undefined && !outbound.early;
   const reader = isDirect ? createReader() : undefined;
   const request: DialRequest<Prepared> = {
     client: { sni: options.sni, wildcardLabel: options.wildcardLabel, clientAddress: record.client.address },
@@ -94,7 +103,7 @@ export function dialFor(caller: Caller, outbound: Outbound, options: Options): P
     reader,
     prepare(raw, endpoint, signal) {
       record.endpoint = endpoint.label;
-      return prepare(caller, outbound, { raw, endpoint, signal, options, announced, reader });
+      return prepare(caller, outbound, { raw, endpoint, signal, options, ahead, reader });
     },
     onQueued(ms) {
       record.queueMs = milliseconds(ms);
@@ -133,49 +142,61 @@ type Attempt = {
   readonly endpoint: Endpoint;
   readonly signal: Signal;
   readonly options: Options;
-  readonly announced: 'postgres' | undefined;
+  readonly ahead: Ahead | undefined;
   readonly reader: Reader | undefined;
 };
 
-/** The protocol in which the upstream is asked for TLS, if it is. */
-function announcedBy(
-  { listener }: Caller,
-  { upstream }: Outbound,
-  { passthrough }: Options,
-): Attempt['announced'] {
-  return passthrough ? listener.config.starttls : upstream.config.tls?.starttls;
+/** What the listener's protocol has to do with a server before payload: to announce a client's handshake, or to hear a greeting. */
+type Ahead =
+  | { readonly kind: 'announce'; readonly title: string; readonly meeting: Meeting }
+  | { readonly kind: 'hear'; readonly hear: NonNullable<Protocol['hear']> };
+
+function aheadOf({ listener: { protocol }, meeting }: Caller, { passthrough }: Options): Ahead | undefined {
+  if (protocol === undefined) return undefined;
+  if (passthrough) return meeting && { kind: 'announce', title: protocol.title, meeting };
+  return protocol.hear && { kind: 'hear', hear: protocol.hear };
 }
 
 function prepare(caller: Caller, outbound: Outbound, attempt: Attempt): Prepared | Promise<Prepared> {
-  const { raw, reader } = attempt;
+  const { raw, reader, ahead } = attempt;
   if (outbound.sendProxyProtocol) {
     raw.write(encodeProxyHeader(outbound.sendProxyProtocol, proxyFacts(caller, attempt.options.sni)));
   }
-  const { originator } = outbound;
-  const plain: Prepared = { stream: { stream: raw, raw, reader }, tls: undefined };
-  if (originator) return originate(attempt, originator);
-  return attempt.announced === 'postgres' ? askForTls(raw).then(() => plain) : plain;
+  const { originator, protocol } = outbound;
+  if (originator) return originate(attempt, originator, protocol);
+  const plain: Prepared = { stream: { stream: raw, raw, reader }, tls: undefined, greeting: undefined };
+  return ahead ? sayAhead(ahead, plain) : plain;
 }
 
-async function originate(attempt: Attempt, originator: Originator): Promise<Prepared> {
-  const { raw, endpoint, signal } = attempt;
-  if (attempt.announced === 'postgres') await askForTls(raw);
+async function sayAhead(ahead: Ahead, plain: Prepared): Promise<Prepared> {
+  const { raw } = plain.stream;
+  if (ahead.kind === 'hear') return { ...plain, greeting: await hearFrom(raw, ahead.hear) };
+  await beforeTls(raw, ahead.title, ahead.meeting.announce);
+  return plain;
+}
+
+async function originate(
+  { raw, endpoint, signal, options, ahead }: Attempt,
+  originator: Originator,
+  protocol: Protocol | undefined,
+): Promise<Prepared> {
+  const asked = protocol && (await askForTls(protocol, raw));
   const { stream, info, alpn } = await originator.connect(raw, {
     host: endpoint.host,
     endpoint: endpoint.label,
-    sni: attempt.options.sni,
+    sni: options.sni,
     signal,
   });
-  return { stream: { stream, raw }, tls: { ...info, alpn } };
+  const hear = ahead?.kind === 'hear' ? ahead.hear : undefined;
+  const greeting = asked ?? (hear && (await hearFrom(stream, hear)));
+  return { stream: { stream, raw }, tls: { ...info, alpn }, greeting };
 }
 
-/** SSLRequest, and exactly one byte of answer: anything more would be plain text taken for protected. */
-export async function askForTls(raw: Socket): Promise<void> {
-  const peek = new Peek(raw, 'upstream');
-  raw.write(sslRequest);
-  await peek.read(readSslAnswer);
-  peek.drop(1);
-  peek.release();
+async function hearFrom(stream: Socket, hear: NonNullable<Protocol['hear']>): Promise<Greeting> {
+  const server = new Peek(stream, 'upstream');
+  const greeting = await hear(server);
+  server.release();
+  return greeting;
 }
 
 function proxyFacts(

@@ -2,11 +2,10 @@
 
 import { type Code, ProxyError } from '../errors.ts';
 import { abort, closeWith, type Stream, tlsAlert } from '../net/stream.ts';
-import { errorResponse } from '../protocols/postgres/preamble.ts';
 import type { SealedAlert } from '../tls/server/sealed-alert.ts';
 import type { Connection } from './state.ts';
 
-/** Ends a connection that was not established, so that the client can read why: an alert, or a PostgreSQL error. */
+/** Ends a connection that was not established, so that the client can read why: an alert, or its protocol's words. */
 export function turnAway(connection: Connection, error: unknown): void {
   const { record, raw, stream } = connection;
   const code = error instanceof ProxyError ? error.code : 'ERR_INTERNAL';
@@ -19,8 +18,8 @@ export function turnAway(connection: Connection, error: unknown): void {
   if (record.phase === 'handshake' && error instanceof ProxyError) return;
   if (stream !== undefined) {
     turnAwayWithinTls(connection, stream, error);
-  } else if (record.phase === 'starttls' || connection.speaksPostgres) {
-    closeWith(raw, sqlError(connection, code));
+  } else if (record.phase === 'starttls' || connection.speaksPlainly) {
+    closeWith(raw, lastWords(connection, code));
   } else if (connection.hello !== undefined || (record.phase === 'peek' && code in alerts)) {
     closeWith(raw, tlsAlert(alerts[code] ?? 'internal_error'));
   } else if (record.phase === 'connect') {
@@ -31,12 +30,12 @@ export function turnAway(connection: Connection, error: unknown): void {
 }
 
 function turnAwayWithinTls(connection: Connection, { stream, raw }: Stream, error: unknown): void {
-  const { lastAlert, listener } = connection;
+  const { lastAlert } = connection;
   connection.lastAlert = undefined;
-  const code = error instanceof ProxyError ? error.code : 'ERR_INTERNAL';
-  if (lastAlert === undefined || listener.config.starttls === 'postgres') {
+  const words = lastWords(connection, error instanceof ProxyError ? error.code : 'ERR_INTERNAL');
+  if (lastAlert === undefined || words !== undefined) {
     lastAlert?.forget();
-    closeWith(stream, listener.config.starttls === 'postgres' ? sqlError(connection, code) : undefined);
+    closeWith(stream, words);
     return;
   }
   const alert = sealedAlertFor(error);
@@ -46,6 +45,10 @@ function turnAwayWithinTls(connection: Connection, { stream, raw }: Stream, erro
     if (record) closeWith(raw, record, stream);
     else closeWith(stream, undefined);
   });
+}
+
+function lastWords({ meeting, record }: Connection, code: Code): Buffer | undefined {
+  return meeting?.refuse({ code, phase: record.phase, conn: record.conn });
 }
 
 /** RFC 8446 §6.2. A client is not to look for a fault of its own where the fault is ours. */
@@ -76,40 +79,4 @@ const alerts: Partial<Record<Code, Parameters<typeof tlsAlert>[0]>> = {
   ERR_ROUTE_DENIED: 'access_denied',
   ERR_CLIENT_HELLO_INVALID: 'decode_error',
   ERR_CLIENT_HELLO_TOO_LARGE: 'decode_error',
-};
-
-/** SQLSTATE, message and hint for PostgreSQL clients; the log has the rest, under the same `conn`. */
-function sqlError({ record }: Connection, code: Code): Buffer | undefined {
-  // Servers never answer those.
-  if (code === 'ERR_CANCEL_REFUSED') return undefined;
-  const told = sqlErrors[code] ?? (record.phase === 'connect' ? unreachable : refused[record.phase]);
-  if (told === undefined) return undefined;
-  const [state, message, hint] = told;
-  return errorResponse(state, `${message} (connection ${record.conn})`, hint);
-}
-
-type SqlError = readonly [state: string, message: string, hint?: string];
-
-/** The state in which libpq's `pg_isready` says no, and clients with several hosts try the next (cannot_connect_now). */
-const unreachable: SqlError = ['57P03', 'the server behind this proxy cannot be reached'];
-const noRoom: SqlError = ['53300', 'too many connections to the server behind this proxy'];
-const refused: Partial<Record<string, SqlError>> = {
-  authorize: ['28000', 'the client certificate is refused'],
-  starttls: ['08P01', 'this is not how a PostgreSQL connection starts'],
-};
-const sqlErrors: Partial<Record<Code, SqlError>> = {
-  ERR_UPSTREAM_LIMIT: noRoom,
-  ERR_UPSTREAM_QUEUE_FULL: noRoom,
-  ERR_UPSTREAM_QUEUE_TIMEOUT: noRoom,
-  ERR_STARTTLS_REQUIRED: [
-    '28000',
-    'this server takes TLS connections only',
-    'Connect with sslmode=require or stronger.',
-  ],
-  ERR_CLIENT_CERT_REQUIRED: ['28000', 'a client certificate is required', 'Set sslcert and sslkey.'],
-  ERR_NO_ROUTE: [
-    '28000',
-    'no plain-text connections are taken here',
-    'Connect with sslmode=require or stronger.',
-  ],
 };

@@ -6,6 +6,7 @@ import type { Member } from '../net/live-set.ts';
 import { abort, type Stream } from '../net/stream.ts';
 import type { AccessRecord } from '../observe/access-log.ts';
 import type { ClientHello } from '../peek/client-hello.ts';
+import type { Meeting } from '../protocols/protocol.ts';
 import type { Splice } from '../splice/splice.ts';
 import type { ClientCert } from '../tls/client-auth/client-auth.ts';
 import type { LastAlert } from '../tls/server/last-alert.ts';
@@ -25,8 +26,10 @@ export type Connection = Member & {
   stream: Stream | undefined;
   /** What tells it by TLS, until its certificate has been judged. */
   lastAlert: LastAlert | undefined;
-  /** The client speaks PostgreSQL in plain text: it understands an ErrorResponse. */
-  speaksPostgres: boolean;
+  /** The client in the listener's protocol, if that has one, until it is established. */
+  meeting: Meeting | undefined;
+  /** The client does without TLS, and understands its protocol's own refusals. */
+  speaksPlainly: boolean;
   /** How long its PROXY header was. */
   headerBytes: number;
   splice: Splice | undefined;
@@ -56,7 +59,8 @@ export function createConnection(raw: Socket, listener: Listener): Connection {
     clientCert: undefined,
     stream: undefined,
     lastAlert: undefined,
-    speaksPostgres: false,
+    meeting: listener.protocol?.meet(listener),
+    speaksPlainly: false,
     headerBytes: 0,
     splice: undefined,
     missed: undefined,

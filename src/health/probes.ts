@@ -3,12 +3,14 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.ts';
 import type { UpstreamConfig, UpstreamTlsConfig } from '../config/schema/schema.ts';
-import { askForTls, originatorFor } from '../connection/outbound.ts';
+import { originatorFor } from '../connection/outbound.ts';
 import { systemCode } from '../errors.ts';
 import { closeWith } from '../net/stream.ts';
 import { Peek } from '../peek/peek.ts';
 import { createDescriptors, type Descriptors } from '../process/descriptors.ts';
-import { readStartupAnswer, startupMessage, terminate } from '../protocols/postgres/answer.ts';
+import { askForTls } from '../protocols/ask-for-tls.ts';
+import type { Greeting } from '../protocols/protocol.ts';
+import { type ProtocolName, protocolOf, protocols } from '../protocols/table.ts';
 import { localHeader } from '../proxy-protocol/encode.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import { createResolver } from '../upstream/resolve.ts';
@@ -61,28 +63,35 @@ type HealthCheck = NonNullable<UpstreamConfig['health_check']>;
  * - `tcp`: it accepts connections.
  * - `tls`: a full handshake, by the upstream's own settings. Where it has none (clients are passed through to it), any
  *   certificate will do: that somebody speaks TLS is all that can be asked.
- * - `postgres`: it answers a StartupMessage, see `readStartupAnswer`.
+ * - a protocol: it answers as the protocol's own check wants it.
  * - `expect`: its answer to `send`, or what it says of itself, holds `expect`.
  *
- * The last two go over TLS where the upstream has it. A PROXY header is sent ahead where clients' are: LOCAL, or UNKNOWN.
+ * The others go over TLS where the upstream has it. A PROXY header is sent ahead where clients' are: LOCAL, or UNKNOWN.
  */
 function createProbe(name: string, config: UpstreamConfig, loaded: LoadedConfig): Probe {
   const check = config.health_check as HealthCheck; // only such upstreams are checked
   const tls = config.tls ?? (check.type === 'tls' ? unverified : undefined);
+  const asked = protocolOf(tls?.starttls);
+  const own = check.type in protocols ? protocols[check.type as ProtocolName].check : undefined;
   const originator = tls && check.type !== 'tcp' ? originatorFor(name, tls, loaded) : undefined;
   return async (raw, endpoint, signal) => {
     if (config.send_proxy_protocol) raw.write(localHeader(config.send_proxy_protocol.version));
     let stream = raw;
+    let greeting: Greeting | undefined;
     if (originator) {
-      if (tls?.starttls === 'postgres') await askForTls(raw);
+      greeting = asked && (await askForTls(asked, raw));
       const { label, host } = endpoint;
       const request = { host, endpoint: label, sni: undefined, fresh: true, signal };
       ({ stream } = await originator.connect(raw, request));
     }
-    if (check.type === 'postgres') await askPostgres(stream);
-    if (check.type === 'expect') await expectAnswer(stream, check);
+    const lastWords = await own?.run(new Peek(stream, 'upstream'), greeting);
+    if (check.type === 'expect') {
+      // What it said before TLS is what it says of itself.
+      if (greeting) stream.unshift(greeting);
+      await expectAnswer(stream, check);
+    }
     // A reset would be an error in the log of many a server, and a reason to lock us out for some.
-    closeWith(stream, check.type === 'postgres' ? terminate : undefined);
+    closeWith(stream, lastWords);
   };
 }
 
@@ -92,12 +101,6 @@ const unverified: UpstreamTlsConfig = {
   min_version: 'TLSv1.2',
   max_version: 'TLSv1.3',
 };
-
-async function askPostgres(stream: Socket): Promise<void> {
-  const peek = new Peek(stream, 'upstream');
-  stream.write(startupMessage);
-  await peek.read(readStartupAnswer);
-}
 
 async function expectAnswer(stream: Socket, { send, expect = '' }: HealthCheck): Promise<void> {
   const peek = new Peek(stream, 'upstream');

@@ -46,6 +46,11 @@ export class Peek {
     this.#socket.read(bytes);
   }
 
+  /** Says something in answer. */
+  write(bytes: Buffer): void {
+    this.#socket.write(bytes);
+  }
+
   /** How many bytes have arrived and were not dropped. */
   get length(): number {
     return this.#length + this.#socket.readableLength;

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { LoadedAuthority, LoadedCertificate, LoadedConfig } from '../config/load.ts';
 import type { ListenerConfig, RouteConfig, TerminateConfig } from '../config/schema/schema.ts';
-import type { CancelRegistry } from '../connection/cancel-request.ts';
+import type { Cancels } from '../connection/cancel-request.ts';
 import type { Listener, Route, RouteTable } from '../connection/listener.ts';
 import { createOutbound, type Outbound } from '../connection/outbound.ts';
 import type { Connection } from '../connection/state.ts';
@@ -14,6 +14,7 @@ import type { WorkerMetrics } from '../observe/metrics.ts';
 import type { Descriptors } from '../process/descriptors.ts';
 import type { Work } from '../process/pacer.ts';
 import { createUsers, type Users } from '../process/users.ts';
+import { protocolOf } from '../protocols/table.ts';
 import { createPeerTrust } from '../proxy-protocol/trust.ts';
 import { takesPlain, takesTls } from '../route/kinds.ts';
 import { type Router, routerOf } from '../route/router.ts';
@@ -54,8 +55,8 @@ export type Surroundings = {
   readonly resolver: Resolver;
   /** The counts, health and queues of upstreams, which go on likewise. */
   readonly upstreams: UpstreamRegistry;
-  /** The PostgreSQL sessions of a listener, which go on likewise. */
-  readonly cancelsOf: (listener: string) => CancelRegistry;
+  /** The sessions of a listener with this protocol, which outlive its rules. */
+  readonly cancelsOf: (listener: string, starttls: ListenerConfig['starttls']) => Cancels | undefined;
 };
 
 /** Builds the service of a loaded configuration, which takes over from `former` what has not changed. */
@@ -161,7 +162,8 @@ function* buildListener(name: string, { routes, ...config }: ListenerConfig, sha
     entering: shared.entering,
     takesPlain: takesPlain(routes),
     takesTls: takesTls(routes),
-    cancels: shared.cancelsOf(name),
+    protocol: protocolOf(config.starttls),
+    cancels: shared.cancelsOf(name, config.starttls),
     open: shared.open,
     told: new Set(),
   };

@@ -169,7 +169,8 @@ export class SupervisedWorker {
     if (listener === undefined) return 0;
     const record = createRecord(name, conn, client);
     const raw = { localAddress: undefined, localPort: undefined };
-    return deliverAll({ raw, record, listener, clientCert: undefined }, Buffer.from(message));
+    const caller = { raw, record, listener, clientCert: undefined, meeting: undefined };
+    return deliverAll(caller, Buffer.from(message));
   }
 
   async #drainAsTold(graceMs: number): Promise<number> {

@@ -1,7 +1,7 @@
 /** One process's part of serving: it owns the listeners and the service that connections are handed to. */
 import type { LoadedConfig } from '../config/load.ts';
 import type { ListenerConfig } from '../config/schema/schema.ts';
-import { type CancelRegistry, createCancelRegistry } from '../connection/cancel-request.ts';
+import { type Cancels, createCancels } from '../connection/cancel-request.ts';
 import { endConnection } from '../connection/connection.ts';
 import type { Listener } from '../connection/listener.ts';
 import type { Connection } from '../connection/state.ts';
@@ -12,6 +12,7 @@ import type { Bound } from '../listen/listener.ts';
 import { Roster } from '../net/live-set.ts';
 import { createDescriptors, type Descriptors } from '../process/descriptors.ts';
 import { inSlices } from '../process/pacer.ts';
+import { protocolOf } from '../protocols/table.ts';
 import { createUpstreamRegistry, type UpstreamRegistry } from '../upstream/registry.ts';
 import { createResolver, type Resolver } from '../upstream/resolve.ts';
 import { ListeningSockets, type NewSockets } from './listening-sockets.ts';
@@ -31,7 +32,7 @@ export type Around = Pick<Surroundings, 'logger' | 'ticketMasters' | 'metrics'> 
   readonly addressLimits: (listener: string, limits: ListenerConfig['limits']) => AddressLimits | undefined;
   readonly cancelElsewhere: (
     listener: string,
-    ...request: Parameters<CancelRegistry['elsewhere']>
+    ...request: Parameters<Cancels['elsewhere']>
   ) => Promise<number>;
 };
 
@@ -117,7 +118,7 @@ const unreadMs = 5000;
 
 /** With what each listener keeps when its rules change: the counts of its limits, and what a CancelRequest may reach. */
 function surroundingsOf(around: Around, open: Roster<Connection>, descriptors: Descriptors): Surroundings {
-  const cancels = new Map<string, CancelRegistry>();
+  const cancels = new Map<string, Cancels | undefined>();
   return {
     ...around,
     open,
@@ -128,12 +129,13 @@ function surroundingsOf(around: Around, open: Roster<Connection>, descriptors: D
       connections: around.connectionQuota(listener, limits.connections),
       byAddress: around.addressLimits(listener, limits),
     }),
-    cancelsOf(listener) {
-      const registry =
-        cancels.get(listener) ??
-        createCancelRegistry((...request) => around.cancelElsewhere(listener, ...request));
-      cancels.set(listener, registry);
-      return registry;
+    cancelsOf(listener, starttls) {
+      const key = `${starttls} ${listener}`;
+      const known =
+        cancels.get(key) ??
+        createCancels(protocolOf(starttls), (...request) => around.cancelElsewhere(listener, ...request));
+      cancels.set(key, known);
+      return known;
     },
   };
 }

@@ -1,12 +1,14 @@
 /** What a configuration says by its context: defaults that depend on other keys, and paths relative to the file. */
 import { resolve } from 'node:path';
+import { protocolOf } from '../../protocols/table.ts';
 import type { Config } from '../schema/schema.ts';
 
-/** Direct PostgreSQL connections demand ALPN, so it is spoken behind `starttls: postgres` unless the file says else. */
+/** What a protocol's clients want by ALPN is spoken behind its `starttls` unless the file says otherwise. */
 export function applyContext(config: Config): void {
   for (const { starttls, routes } of Object.values(config.listeners)) {
-    if (starttls !== 'postgres') continue;
-    for (const { tls } of routes) if (typeof tls === 'object') tls.alpn ??= ['postgresql'];
+    const { alpn } = protocolOf(starttls) ?? { alpn: [] };
+    if (alpn.length === 0) continue;
+    for (const { tls } of routes) if (typeof tls === 'object') tls.alpn ??= [...alpn];
   }
 }
 

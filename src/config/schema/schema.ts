@@ -3,6 +3,7 @@
  * After parsing, durations are milliseconds, sizes bytes, and `off` is Infinity; nothing further in checks them again.
  */
 import { z } from 'zod';
+import { protocolNames, protocols } from '../../protocols/table.ts';
 import { socketFile, withSockets } from './socket-schema.ts';
 import { alpnName, ciphers, groups } from './tls-schema.ts';
 import { upstream } from './upstream-schema.ts';
@@ -92,6 +93,10 @@ const clientAuth = z
   })
   .describe('Client authentication (mutual TLS).');
 
+const defaultAlpn = Object.entries(protocols)
+  .flatMap(([name, { alpn }]) => alpn.map((one) => `\`${one}\` behind \`starttls: ${name}\``))
+  .join(', ');
+
 const terminate = z
   .strictObject({
     certificates: oneOrMore(name)
@@ -99,9 +104,7 @@ const terminate = z
       .meta({ samples: ['orders', ['orders', 'wildcard']] }),
     alpn: oneOrMore(alpnName)
       .optional()
-      .describe(
-        'Protocols we speak, best first. Default: none, but `postgresql` behind `starttls: postgres`.',
-      ),
+      .describe(`Protocols we speak, best first. Default: none, but ${defaultAlpn}.`),
     min_version: version.prefault('1.2').describe('The lowest TLS version.'),
     max_version: version.prefault('1.3').describe('The highest TLS version.'),
     ciphers: ciphers.optional(),
@@ -189,7 +192,7 @@ const listener = z
     bind: oneOrMore(z.union([listenAddress, socketFile])).describe(
       'Addresses: `host:port`, `[v6]:port`, `:port`, `unix:/path`, or `systemd:NAME` for a socket that systemd hands over; or a mapping, for a unix socket with rights of its own.',
     ),
-    starttls: z.enum(['postgres']).optional().describe('What precedes the ClientHello. Absent: nothing.'),
+    starttls: z.enum(protocolNames).optional().describe('What precedes the ClientHello. Absent: nothing.'),
     accept_proxy_protocol: z
       .strictObject({
         from: oneOrMore(z.union([z.literal('unix'), cidr]))

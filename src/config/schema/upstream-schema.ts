@@ -1,5 +1,6 @@
 /** The `upstreams` of a configuration file. */
 import { z } from 'zod';
+import { protocolNames, protocols } from '../../protocols/table.ts';
 import { alpnName, ciphers, groups } from './tls-schema.ts';
 import {
   byteText,
@@ -14,11 +15,15 @@ import {
   version,
 } from './values.ts';
 
+const ownChecks = Object.entries(protocols)
+  .map(([name, { check }]) => `\`${name}\`: ${check.passesIf}.`)
+  .join(' ');
+
 const balance = z.enum(['round_robin', 'least_connections', 'random_two', 'hash']);
 
 const upstreamTls = z
   .strictObject({
-    starttls: z.enum(['postgres']).optional().describe('Absent: TLS from the first byte.'),
+    starttls: z.enum(protocolNames).optional().describe('Absent: TLS from the first byte.'),
     server_name: z
       .string()
       .min(1)
@@ -118,9 +123,9 @@ export const upstream = z.strictObject({
   health_check: z
     .strictObject({
       type: z
-        .enum(['tcp', 'tls', 'postgres', 'expect'])
+        .enum(['tcp', 'tls', ...protocolNames, 'expect'])
         .describe(
-          '`tcp`: it accepts connections. `tls`: a full handshake, as `tls` of the upstream has it. `postgres`: it answers a startup message, and is neither starting nor stopping. `expect`: it answers `send` with what holds `expect`. The last two go over TLS where the upstream has it.',
+          `\`tcp\`: it accepts connections. \`tls\`: a full handshake, as \`tls\` of the upstream has it. ${ownChecks} \`expect\`: it answers \`send\` with what holds \`expect\`. All but \`tcp\` go over TLS where the upstream has it.`,
         ),
       interval: duration.prefault('5s').describe('From one check to the next.'),
       timeout: durationOrOff.prefault('2s').describe('An endpoint that has not answered by then failed.'),

@@ -2,7 +2,8 @@
 import { once } from 'node:events';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
-import { sslRequest } from '../../protocols/postgres/preamble.ts';
+import { askForTls } from '../../protocols/ask-for-tls.ts';
+import { protocols } from '../../protocols/table.ts';
 import { encodeMessage, takeMessages } from './toy-postgres.ts';
 
 export type Attempt = {
@@ -41,9 +42,7 @@ export async function sayHello(attempt: Attempt): Promise<Outcome> {
 /** Logs in to PostgreSQL over TLS, asks one query, and answers its row. Never rejects. */
 export async function query(attempt: Attempt, sql: string): Promise<Outcome> {
   return converse(attempt.port, async (raw, signal) => {
-    raw.write(sslRequest);
-    const [letter] = (await once(raw, 'data', { signal })) as [Buffer];
-    if (letter.toString() !== 'S') throw new Error(`the answer to the SSLRequest is ${letter}`);
+    await askForTls(protocols.postgres, raw);
     const tls = await secure(raw, attempt, signal);
     tls.write(Buffer.concat([startup('demo'), encodeMessage('Q', `${sql}\0`), encodeMessage('X')]));
     // While it is open: afterwards the certificate is gone.
@@ -74,6 +73,7 @@ async function converse(port: number, talk: Talk): Promise<Outcome> {
   const raw = connectTcp({ port, host: '127.0.0.1' });
   // Told by the TLS socket, or by the step that waits.
   raw.on('error', () => {});
+  signal.addEventListener('abort', () => raw.destroy());
   let client = '';
   try {
     await once(raw, 'connect', { signal });

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { type Endpoint, parseEndpoint } from '../../config/schema/values.ts';
 import { ProxyError, systemCode } from '../../errors.ts';
 import { formatAddress } from '../../net/address.ts';
+import { type ProtocolName, protocolOf } from '../../protocols/table.ts';
 import { type Heard, readHellos } from '../captures/input.ts';
 import { knownListener } from '../client/listener.ts';
 import { loadOrTell } from '../terminal/load-or-tell.ts';
@@ -20,6 +21,8 @@ export type HelloOptions = {
   readonly json?: boolean;
   /** Listening: end after the first client that sent anything. */
   readonly once?: boolean;
+  /** Listening: what clients speak before TLS, where the server speaks first. */
+  readonly starttls?: ProtocolName;
 };
 
 /**
@@ -100,7 +103,7 @@ async function listen(endpoint: Endpoint, options: Settings): Promise<number> {
   // One after the other, in the order in which they came.
   let told: Promise<void> = Promise.resolve();
   return new Promise((resolve) => {
-    const listening = listenForHellos(endpoint, ({ closed, ...heard }) => {
+    const listening = listenForHellos(endpoint, protocolOf(options.starttls), ({ closed, ...heard }) => {
       told = told.then(async () => {
         await print(heard, options, 0);
         if (heard.read && !options.json) process.stdout.write('\n');

@@ -6,7 +6,8 @@ import { formatAddress, normalizeAddress } from '../../net/address.ts';
 import { closeWith, tlsAlert } from '../../net/stream.ts';
 import { createHelloReader } from '../../peek/client-hello.ts';
 import { Peek } from '../../peek/peek.ts';
-import { acceptSsl, readPreamble, refuse } from '../../protocols/postgres/preamble.ts';
+import type { Protocol } from '../../protocols/protocol.ts';
+import { protocols } from '../../protocols/table.ts';
 import type { Heard } from '../captures/input.ts';
 
 /** Longer than any client takes that means it, shorter than anyone waits. */
@@ -17,11 +18,16 @@ export type HeardLive = Heard & { readonly closed: Promise<unknown> };
 
 /**
  * Binds the address; `hear` is called for each client, in the order in which their hellos are whole. Clients that
- * leave without a byte are passed over. All are told by an alert that nobody serves here. Rejects with the system's error.
+ * leave without a byte are passed over. With `starttls` they are met in that protocol. All are told by an alert that nobody serves
+ * here. Rejects with the system's error.
  */
-export async function listenForHellos(endpoint: Endpoint, hear: (heard: HeardLive) => void): Promise<Server> {
+export async function listenForHellos(
+  endpoint: Endpoint,
+  starttls: Protocol | undefined,
+  hear: (heard: HeardLive) => void,
+): Promise<Server> {
   const server = createServer({ noDelay: true }, (socket) => {
-    readFrom(socket).then((heard) => heard && hear(heard));
+    readFrom(socket, starttls).then((heard) => heard && hear(heard));
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -30,14 +36,14 @@ export async function listenForHellos(endpoint: Endpoint, hear: (heard: HeardLiv
   return server;
 }
 
-async function readFrom(socket: Socket): Promise<HeardLive | undefined> {
+async function readFrom(socket: Socket, starttls: Protocol | undefined): Promise<HeardLive | undefined> {
   const origin = { from: addressOf(socket) };
   const closed = new Promise((resolve) => socket.once('close', resolve));
   const peek = new Peek(socket);
   // A socket without an error is to Peek a client that left.
   const timer = setTimeout(() => socket.destroy(), patienceMs);
   try {
-    await answerPostgres(socket, peek);
+    await answer(peek, starttls);
     const read = await peek.read(createHelloReader());
     closeWith(socket, tlsAlert('access_denied'));
     return { origin, closed, read: { ...read, client: undefined } };
@@ -51,14 +57,15 @@ async function readFrom(socket: Socket): Promise<HeardLive | undefined> {
   }
 }
 
-/** A PostgreSQL client asks first, for GSSAPI perhaps and for TLS; no ClientHello begins with 0 as its requests do. */
-async function answerPostgres(socket: Socket, peek: Peek): Promise<void> {
-  while ((await peek.read((bytes) => bytes[0])) === 0) {
-    const request = await peek.read(readPreamble);
-    if (request.kind !== 'ssl_request' && request.kind !== 'gss_request') return;
-    peek.drop(request.length);
-    socket.write(request.kind === 'ssl_request' ? acceptSsl : refuse);
-  }
+/** Protocols in which clients speak first are known by their first byte; no ClientHello begins so. */
+async function answer(peek: Peek, starttls: Protocol | undefined): Promise<void> {
+  const protocol = starttls ?? spokenBy(await peek.read(([first]) => first));
+  // A plain client is of interest too: what it says is then no ClientHello.
+  await protocol?.meet({ takesPlain: true }).accept(peek);
+}
+
+function spokenBy(first: number): Protocol | undefined {
+  return Object.values<Protocol>(protocols).find(({ firstByte }) => firstByte === first);
 }
 
 function addressOf({ remoteAddress, remotePort = 0 }: Socket): string {

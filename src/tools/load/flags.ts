@@ -1,5 +1,6 @@
 /** The flags of `penstock load`, as commander has them. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type ProtocolName, protocolNames } from '../../protocols/table.ts';
 
 export type LoadFlags = {
   readonly connections?: number;
@@ -20,7 +21,7 @@ export type LoadFlags = {
   readonly ciphers?: string;
   readonly groups?: string;
   readonly sigalgs?: string;
-  readonly starttls?: 'postgres';
+  readonly starttls?: ProtocolName;
   readonly proxyHeader?: 'v1' | 'v2';
   readonly messages?: number;
   readonly size?: number;
@@ -68,7 +69,7 @@ export function addLoadFlags(command: Command): Command {
     option('--ciphers <list>', "as OpenSSL's ciphers(1) has them; TLS 1.3 suites too"),
     option('--groups <list>', 'key exchange, such as X25519:P-256'),
     option('--sigalgs <list>', 'such as rsa_pss_rsae_sha256, which takes no ECDSA certificate'),
-    option('--starttls <protocol>', 'before TLS').choices(['postgres']),
+    option('--starttls <protocol>', 'before TLS').choices(protocolNames),
     option('--proxy-header <version>', 'a PROXY header first').choices(['v1', 'v2']),
     option('--messages <n>', 'on each connection, each waits for its answer (default: 1)', whole(1, 1e9)),
     option('--size <bytes>', 'of a message; 0: none (default: 64)', size(0, 2 ** 30)),

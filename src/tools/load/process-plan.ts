@@ -1,6 +1,7 @@
 /** A run with what it sends before TLS: composed here, because rooms do not know each other. */
 import type { Socket } from 'node:net';
-import { readSslAnswer, sslRequest } from '../../protocols/postgres/preamble.ts';
+import { askForTls } from '../../protocols/ask-for-tls.ts';
+import { protocolOf } from '../../protocols/table.ts';
 import { encodeProxyHeader } from '../../proxy-protocol/encode.ts';
 import type { Preamble } from './engine/link.ts';
 import type { Plan } from './engine/plan.ts';
@@ -8,9 +9,10 @@ import { createRun, type Run } from './engine/run.ts';
 
 /** Throws what `createSecureContext` throws of a faulty certificate or cipher list. */
 export function composeRun(plan: Plan): Run {
+  const protocol = protocolOf(plan.starttls);
   const preamble: Preamble = {
     proxyHeader: plan.proxyHeader && headerOf(plan.proxyHeader),
-    starttls: plan.starttls && { request: sslRequest, read: readSslAnswer },
+    askForTls: protocol && ((raw) => askForTls(protocol, raw)),
   };
   return createRun(plan, preamble);
 }

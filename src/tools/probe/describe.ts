@@ -16,7 +16,7 @@ export function describeFindings(target: string, questions: Questions, findings:
   return {
     target,
     address: describePlace(questions.way.place),
-    starttls: questions.way.starttls ? 'postgres' : null,
+    starttls: questions.way.starttls ?? null,
     sni: questions.name ?? null,
     connections: findings.connections,
     connect_ms: Math.round(findings.connectMs * 10) / 10,

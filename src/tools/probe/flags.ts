@@ -1,9 +1,10 @@
 /** The flags of `penstock probe`, as commander has them. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type ProtocolName, protocolNames } from '../../protocols/table.ts';
 
 export type ProbeFlags = {
   readonly sni?: string;
-  readonly starttls?: 'postgres';
+  readonly starttls?: ProtocolName;
   readonly ca: string;
   readonly cert?: string;
   readonly key?: string;
@@ -19,7 +20,7 @@ export type ProbeFlags = {
 export function addProbeFlags(command: Command): Command {
   return command
     .argument('<target>', 'host:port, [v6]:port or unix:/path')
-    .option('--starttls <protocol>', 'before TLS; postgres', parseStarttls)
+    .option('--starttls <protocol>', `before TLS; ${protocolNames.join(', ')}`, parseStarttls)
     .option('--sni <name>', 'server name to ask for, and to verify (default: the host of TARGET)')
     .option('--ca <file>', 'whom to trust: CA certificates (PEM), or `system`', 'system')
     .option('--cert <file>', 'client certificate with its chain (PEM)')
@@ -31,9 +32,10 @@ export function addProbeFlags(command: Command): Command {
     .option('--yaml', 'print an upstream of a configuration that fits');
 }
 
-function parseStarttls(text: string): 'postgres' {
-  if (text !== 'postgres') throw new InvalidArgumentError('expected postgres.');
-  return text;
+function parseStarttls(text: string): ProtocolName {
+  const name = protocolNames.find((known) => known === text);
+  if (name === undefined) throw new InvalidArgumentError(`expected ${protocolNames.join(' or ')}.`);
+  return name;
 }
 
 function parseTimeout(text: string): number {

@@ -8,18 +8,15 @@ import { parseEndpoint, serverName } from '../../config/schema/values.ts';
 import { systemCode } from '../../errors.ts';
 import { normalizeAddress } from '../../net/address.ts';
 import { cipherOptions } from '../../openssl/ciphers.ts';
-import { readSslAnswer, sslRequest } from '../../protocols/postgres/preamble.ts';
 import { UsageError } from '../terminal/usage.ts';
 import { Failure } from './engine/failure.ts';
 import type { Questions } from './engine/findings.ts';
-import type { Place, Starttls } from './engine/link.ts';
+import type { Place } from './engine/link.ts';
 import type { ProbeFlags } from './flags.ts';
 import { offers, protocols } from './offers.ts';
 
 /** All that a survey takes, however slow its target. */
 const maxMs = 60_000;
-
-const postgres: Starttls = { request: sslRequest, read: readSslAnswer };
 
 /** Resolves the target and reads the files. Throws UsageError, or a Failure if the name cannot be resolved. */
 export async function questionsFor(target: string, flags: ProbeFlags): Promise<Questions> {
@@ -33,7 +30,7 @@ export async function questionsFor(target: string, flags: ProbeFlags): Promise<Q
   return {
     way: {
       place: await firstThatAccepts(places, timeoutMs),
-      starttls: flags.starttls && postgres,
+      starttls: flags.starttls,
       timeoutMs,
     },
     name: sni,
@@ -44,7 +41,6 @@ export async function questionsFor(target: string, flags: ProbeFlags): Promise<Q
     protocols: flags.alpn ?? protocols,
     ...offers,
     ownCiphers: cipherOptions().ciphers,
-    otherStarttls: postgres,
     maxConnections: flags.connections,
     maxMs,
   };

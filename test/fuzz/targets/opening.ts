@@ -11,6 +11,7 @@ import { type Code, ProxyError } from '../../../src/errors.ts';
 import type { Address } from '../../../src/net/address.ts';
 import { createHelloReader } from '../../../src/peek/client-hello.ts';
 import { Peek } from '../../../src/peek/peek.ts';
+import { protocols } from '../../../src/protocols/table.ts';
 import { helloMessage, inRecords, serverName } from '../../support/client-hellos.ts';
 import { assertSame } from '../outcome.ts';
 import type { Target } from '../target.ts';
@@ -77,16 +78,17 @@ async function serve(flags: number, pieces: readonly Buffer[]): Promise<Told> {
       done();
     },
   });
+  const takesPlain = (flags & expects.plain) !== 0;
   // No more of a connection than these steps need.
   const connection = {
     raw: socket,
     record: { client: { address: '192.0.2.9', port: 1 }, phase: 'admit' },
+    meeting: flags & expects.postgres ? protocols.postgres.meet({ takesPlain }) : undefined,
     listener: {
       name: 'in',
-      config: { starttls: flags & expects.postgres ? 'postgres' : undefined },
       trustsPeer: () => true,
       takesTls: true,
-      takesPlain: (flags & expects.plain) !== 0,
+      takesPlain,
     },
   } as unknown as Connection;
   const steps = open(connection, (flags & expects.proxyHeader) !== 0).catch((error: unknown) => {

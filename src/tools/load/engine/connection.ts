@@ -1,20 +1,11 @@
 /** One connection of the load, from its start to its close. */
+import type { Socket } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
+import { systemCode } from '../../../errors.ts';
 import { abort } from '../../../net/stream.ts';
 import { Failure } from './failure.ts';
 import { record } from './histogram.ts';
-import {
-  type Engine,
-  fail,
-  follow,
-  giveUp,
-  type Link,
-  openLink,
-  type Preamble,
-  pass,
-  release,
-  until,
-} from './link.ts';
+import { type Engine, fail, follow, giveUp, type Link, openLink, pass, release, until } from './link.ts';
 import { count } from './tally.ts';
 
 /**
@@ -59,7 +50,7 @@ async function secure(link: Link, connectedAt: number): Promise<void> {
   const { engine, raw, tally } = link;
   if (!engine.tls) return;
   const options = engine.tls.next();
-  if (engine.preamble.starttls) await startTls(link, engine.preamble.starttls);
+  if (engine.preamble.askForTls) await startTls(link, engine.preamble.askForTls);
   const stream = tlsConnect({ ...options, socket: raw });
   link.stream = stream;
   stream.on('secureConnect', () => pass(link));
@@ -71,21 +62,14 @@ async function secure(link: Link, connectedAt: number): Promise<void> {
   engine.tls.onSecure(stream, options, tally);
 }
 
-async function startTls(link: Link, { request, read }: NonNullable<Preamble['starttls']>): Promise<void> {
-  const { raw } = link;
-  const onData = (chunk: Buffer) => {
-    try {
-      if (read(chunk)) pass(link);
-    } catch {
-      fail(link, 'starttls_refused');
-    }
-  };
-  const onEnd = () => fail(link, 'closed_in_starttls');
-  raw.on('data', onData).on('end', onEnd);
-  raw.write(request);
-  await until(link, 'starttls');
-  raw.pause();
-  raw.off('data', onData).off('end', onEnd);
+async function startTls(link: Link, ask: (raw: Socket) => Promise<unknown>): Promise<void> {
+  const answered = until(link, 'starttls');
+  ask(link.raw).then(
+    () => pass(link),
+    (error) =>
+      fail(link, systemCode(error) === 'ERR_UPSTREAM_CONNECT' ? 'closed_in_starttls' : 'starttls_refused'),
+  );
+  await answered;
 }
 
 async function exchange(link: Link): Promise<void> {

@@ -1,4 +1,5 @@
 /** What the errors most likely mean. */
+import { protocolOf } from '../../../protocols/table.ts';
 import type { Figures } from './figures.ts';
 import type { Plan } from './plan.ts';
 
@@ -30,7 +31,15 @@ function hintOf(kind: string, plan: Plan): string | undefined {
   if (/^(CERT_|UNABLE_TO|SELF_SIGNED|DEPTH_ZERO|ERR_TLS_CERT_ALTNAME)/.test(kind)) {
     return "the target's certificate does not verify: see --ca and --sni, or leave out --ca";
   }
-  return hints[kind];
+  return hints[kind] ?? hintsOfStarttls(plan)[kind];
+}
+
+function hintsOfStarttls({ starttls }: Plan): Readonly<Record<string, string>> {
+  const title = protocolOf(starttls)?.title;
+  return {
+    closed_in_starttls: `the target hung up on STARTTLS: it may be no ${title} server, or take TLS at once`,
+    starttls_refused: `the target has no TLS behind STARTTLS, or is no ${title} server`,
+  };
 }
 
 const echoKinds = new Set(['timeout', 'wrong_echo', 'extra_bytes', 'short_answer']);
@@ -38,12 +47,10 @@ const echoKinds = new Set(['timeout', 'wrong_echo', 'extra_bytes', 'short_answer
 const hints: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nobody listens there',
   ENOENT: 'there is no such socket',
-  not_tls: 'the target does not speak TLS from the first byte: --plain, or --starttls postgres',
+  not_tls: 'the target does not speak TLS from the first byte: --plain, or --starttls',
   timeout: 'nothing came, or less than the whole answer, within --timeout',
   // What OpenSSL makes of its own ClientHello.
   ERR_SSL_UNEXPECTED_MESSAGE: 'the target speaks no TLS, but echoes the handshake: --plain',
-  closed_in_starttls: 'the target hung up on STARTTLS: it may be no PostgreSQL server, or take TLS at once',
-  starttls_refused: 'the target has no TLS behind STARTTLS, or is no PostgreSQL server',
   closed_in_handshake:
     'the target hung up on the handshake: it may speak no TLS (--plain), want STARTTLS, a PROXY header or a server name (--sni), or be full',
   alert_unrecognized_name: 'the target does not know that server name: --sni',

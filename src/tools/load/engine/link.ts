@@ -31,9 +31,8 @@ export type Engine = {
 /** What is sent before TLS; neither is this room's business. */
 export type Preamble = {
   readonly proxyHeader: ((raw: Socket) => Buffer) | undefined;
-  readonly starttls:
-    | { readonly request: Buffer; readonly read: (answer: Buffer) => 'accepted' | undefined }
-    | undefined;
+  /** Rejects with a ProxyError. */
+  readonly askForTls: ((raw: Socket) => Promise<unknown>) | undefined;
 };
 
 /** What a connection waits for. `drain`: room to write; `end`: the other side's. */

@@ -1,4 +1,5 @@
 /** What one process is to do: plain data, so that it can be sent to a process. Times are in milliseconds. */
+import type { ProtocolName } from '../../../protocols/table.ts';
 
 export type Plan = {
   /** Resolved already: `host` is an IP address. */
@@ -10,7 +11,7 @@ export type Plan = {
   readonly pace: Pace;
   /** Absent: plain TCP. */
   readonly tls: TlsPlan | undefined;
-  readonly starttls: 'postgres' | undefined;
+  readonly starttls: ProtocolName | undefined;
   readonly proxyHeader: 'v1' | 'v2' | undefined;
   readonly exchange: Exchange;
   readonly holdMs: number;

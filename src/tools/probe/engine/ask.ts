@@ -26,6 +26,8 @@ export async function ask(way: Way, offer: Offer): Promise<Reply> {
     raw.on('error', (error) => resolve({ kind: endOf(error) }));
     raw.on('close', () => resolve({ kind: 'closed' }));
     raw.write(encodeHello(offer));
+    // It is paused where TLS was asked for.
+    raw.resume();
   });
   // It says nothing is wrong with a handshake in progress (RFC 8446 §6.1).
   if (answer.kind === 'flight' && !raw.destroyed) raw.write(closeNotify);

@@ -3,7 +3,7 @@ import type { X509Certificate } from 'node:crypto';
 import type { Chain } from './chain.ts';
 import type { CertificateRequest } from './flight.ts';
 import type { Handshake } from './handshake.ts';
-import type { Starttls, Way } from './link.ts';
+import type { Way } from './link.ts';
 
 export type Questions = {
   readonly way: Way;
@@ -26,8 +26,6 @@ export type Questions = {
   readonly signatureAlgorithms: readonly number[];
   /** OpenSSL's list, as penstock offers it to its upstreams. */
   readonly ownCiphers: string;
-  /** What a server may be waiting for that does not answer a ClientHello. */
-  readonly otherStarttls: Starttls;
   readonly maxConnections: number;
   readonly maxMs: number;
 };

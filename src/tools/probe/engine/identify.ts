@@ -1,24 +1,34 @@
 /** What answered in place of TLS, by its first bytes. */
+import { protocolNames, protocols } from '../../../protocols/table.ts';
 import { Failure } from './failure.ts';
 
 /** The failure that names the protocol; `said` is what came, of which the first line is shown. */
 export function identify(said: Buffer): Failure {
   const text = said.toString('latin1');
-  const known = protocols.find(({ pattern }) => pattern.test(text));
+  const known = spoken(text) ?? others.find(({ pattern }) => pattern.test(text));
   const shown = firstLine(text);
   const what = known ? `it speaks ${known.name}, not TLS` : 'it speaks no TLS';
   return new Failure('not_tls', shown === '' ? what : `${what}: it said "${shown}"`, {
     hint:
       known?.hint ??
-      'reach it in plain text, by an upstream without tls; if its protocol asks for TLS in its own way, penstock speaks only that of PostgreSQL (--starttls postgres)',
+      `reach it in plain text, by an upstream without tls; if its protocol asks for TLS in its own way, penstock speaks only that of ${titles} (${flags})`,
   });
 }
+
+/** A protocol in which penstock can ask for TLS. */
+function spoken(text: string): { name: string; hint: string } | undefined {
+  const found = protocolNames.find((name) => protocols[name].saysInstead.test(text));
+  return found && { name: protocols[found].title, hint: `--starttls ${found}` };
+}
+
+const titles = protocolNames.map((name) => protocols[name].title).join(', ');
+const flags = protocolNames.map((name) => `--starttls ${name}`).join(', ');
 
 const inPlain = 'reach it in plain text, by an upstream without tls';
 const ownWay =
   'it may begin TLS by a command of its own (STARTTLS), which penstock does not speak; it may have a port with TLS from the first byte';
 
-const protocols: readonly { name: string; pattern: RegExp; hint: string }[] = [
+const others: readonly { name: string; pattern: RegExp; hint: string }[] = [
   {
     name: 'SSH',
     pattern: /^SSH-\d/,
@@ -36,7 +46,6 @@ const protocols: readonly { name: string; pattern: RegExp; hint: string }[] = [
     hint: `its TLS begins within its own protocol, which penstock does not speak; ${inPlain}`,
   },
   { name: 'Redis', pattern: /^-(ERR|DENIED|NOAUTH)/, hint: `${inPlain}, or set its tls-port` },
-  { name: 'PostgreSQL', pattern: /^(E\0\0|N$|S$)/, hint: '--starttls postgres' },
   { name: 'AMQP', pattern: /^AMQP/, hint: `${inPlain}, or find its port with TLS (5671)` },
   {
     name: 'NATS',

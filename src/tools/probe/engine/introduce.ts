@@ -1,11 +1,13 @@
 /** The first question: does TLS live here at all? And if not, what does? */
+import type { Protocol } from '../../../protocols/protocol.ts';
+import { protocolNames, protocols } from '../../../protocols/table.ts';
 import type { Reply } from './ask.ts';
 import type { Asker } from './asker.ts';
 import { alertName, Failure } from './failure.ts';
 import type { Flight } from './flight.ts';
 import { tls12, tls13 } from './hello.ts';
 import { identify } from './identify.ts';
-import { closeLink, openLink } from './link.ts';
+import { closeLink, openLink, type Way } from './link.ts';
 
 const allVersions = [tls13, tls12, 0x0302, 0x0301];
 const noApplicationProtocol = 120;
@@ -38,12 +40,9 @@ async function failureOf(reply: Reply, { questions }: Asker): Promise<Failure> {
     case 'alert':
       return alertFailure(alertName(reply.alert), questions.name);
     default:
-      if (await waitsForStarttls(questions)) {
-        return new Failure('not_tls', 'it speaks PostgreSQL, where TLS has to be asked for', {
-          hint: '--starttls postgres',
-        });
-      }
-      return wordless[reply.kind === 'flight' ? 'closed' : reply.kind];
+      return (
+        (await waitingForStarttls(questions)) ?? wordless[reply.kind === 'flight' ? 'closed' : reply.kind]
+      );
   }
 }
 
@@ -74,11 +73,25 @@ function alertFailure(alert: string, name: string | undefined): Failure {
   });
 }
 
-/** PostgreSQL hangs up on a ClientHello: one more connection asks in its own way. */
-async function waitsForStarttls({ way, otherStarttls }: Asker['questions']): Promise<boolean> {
-  if (way.starttls) return false;
+/**
+ * Where clients speak first, a server hangs up on a ClientHello or says nothing: one more connection for each of these protocols asks in
+ * its own way.
+ */
+async function waitingForStarttls({ way }: Asker['questions']): Promise<Failure | undefined> {
+  if (way.starttls) return undefined;
+  for (const name of protocolNames) {
+    const { title, firstByte }: Protocol = protocols[name];
+    if (firstByte === undefined || !(await answers({ ...way, starttls: name }))) continue;
+    return new Failure('not_tls', `it speaks ${title}, where TLS has to be asked for`, {
+      hint: `--starttls ${name}`,
+    });
+  }
+  return undefined;
+}
+
+async function answers(way: Way): Promise<boolean> {
   try {
-    await closeLink(await openLink({ ...way, starttls: otherStarttls }));
+    await closeLink(await openLink(way));
     return true;
   } catch (error) {
     if (!(error instanceof Failure)) throw error;

@@ -3,20 +3,16 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { ProxyError, systemCode } from '../../../errors.ts';
 import { formatAddress } from '../../../net/address.ts';
+import { askForTls } from '../../../protocols/ask-for-tls.ts';
+import { type ProtocolName, protocols } from '../../../protocols/table.ts';
 import { connectFailure, Failure } from './failure.ts';
 
 /** An address, or a unix socket. */
 export type Place = { readonly host: string; readonly port: number } | { readonly path: string };
 
-/** What asks for TLS in a protocol; it is none of this room's business. `read` throws a ProxyError for a refusal. */
-export type Starttls = {
-  readonly request: Buffer;
-  readonly read: (answer: Buffer) => 'accepted' | undefined;
-};
-
 export type Way = {
   readonly place: Place;
-  readonly starttls: Starttls | undefined;
+  readonly starttls: ProtocolName | undefined;
   /** For all that a connection does. */
   readonly timeoutMs: number;
 };
@@ -63,37 +59,32 @@ export async function closeLink({ raw }: Link, stream: Socket = raw): Promise<vo
 /** For a peer that closes when it is asked to. */
 const patienceMs = 250;
 
-async function startTls(raw: Socket, { request, read }: Starttls): Promise<void> {
-  raw.write(request);
+async function startTls(raw: Socket, starttls: ProtocolName): Promise<void> {
   try {
-    for await (const answer of raw.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-      if (read(answer) === 'accepted') return;
-    }
-    throw new Failure('starttls_invalid', 'the server hung up on the request for TLS', {
-      hint: 'it may be no PostgreSQL server: try without --starttls',
-    });
+    await askForTls(protocols[starttls], raw);
   } catch (error) {
     raw.destroy();
-    throw starttlsFailure(error);
+    if (!(error instanceof ProxyError)) throw error;
+    throw starttlsFailure(error, protocols[starttls].title);
   }
 }
 
-function starttlsFailure(error: unknown): Failure {
-  if (error instanceof ProxyError) {
-    const isRefusal = error.code === 'ERR_UPSTREAM_STARTTLS_REFUSED';
-    const hint = isRefusal
-      ? 'it speaks PostgreSQL without TLS: turn on ssl in the server, or use it without upstreams.NAME.tls'
-      : 'it may be no PostgreSQL server: try without --starttls';
-    return new Failure(isRefusal ? 'starttls_refused' : 'starttls_invalid', error.message, {
-      hint,
+function starttlsFailure(error: ProxyError, title: string): Failure {
+  if (error.code === 'ERR_UPSTREAM_STARTTLS_REFUSED') {
+    return new Failure('starttls_refused', error.message, {
+      hint: `it speaks ${title} without TLS: ${error.hint}`,
       cause: error,
     });
   }
-  if (error instanceof Failure && error.kind !== 'silent') return error;
-  const what =
-    error instanceof Failure ? 'did not answer the request for TLS' : `broke off (${systemCode(error)})`;
-  return new Failure('starttls_invalid', `the server ${what}`, {
-    hint: 'it may be no PostgreSQL server: try without --starttls',
+  const message = error.code === 'ERR_UPSTREAM_STARTTLS_INVALID' ? error.message : howItLeft(error);
+  return new Failure('starttls_invalid', message, {
+    hint: `it may be no ${title} server: try without --starttls`,
     cause: error,
   });
+}
+
+function howItLeft({ cause }: ProxyError): string {
+  if (cause === undefined) return 'the server hung up on the request for TLS';
+  if (cause instanceof Failure) return 'the server did not answer the request for TLS';
+  return `the server broke off (${systemCode(cause)})`;
 }

@@ -1,0 +1,25 @@
+/** PostgreSQL: the client asks for TLS by an SSLRequest, which the server answers with one byte. */
+import type { Protocol } from '../protocol.ts';
+import { readStartupAnswer, startupMessage, terminate } from './answer.ts';
+import { ask } from './ask.ts';
+import { meet } from './meeting.ts';
+import { createSessions } from './sessions.ts';
+
+export const postgres: Protocol = {
+  title: 'PostgreSQL',
+  // Direct connections (PostgreSQL 17) demand it.
+  alpn: ['postgresql'],
+  saysInstead: /^(E\0\0|N$|S$)/,
+  firstByte: 0,
+  meet,
+  createSessions,
+  ask,
+  check: {
+    passesIf: 'it answers a startup message, and is neither starting nor stopping',
+    async run(server) {
+      server.write(startupMessage);
+      await server.read(readStartupAnswer);
+      return terminate;
+    },
+  },
+};

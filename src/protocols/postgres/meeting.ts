@@ -1,0 +1,79 @@
+/** PostgreSQL's clients: what they ask before TLS, and what they may say in place of a session. */
+import { ProxyError } from '../../errors.ts';
+import type { Peek } from '../../peek/peek.ts';
+import type { Meeting, Opening, Terms } from '../protocol.ts';
+import { ask } from './ask.ts';
+import { acceptSsl, readPreamble, refuse } from './preamble.ts';
+import { lastWords } from './refusals.ts';
+
+/** Whatever was said before, its refusals are the same: there are only two meetings. */
+export function meet({ takesPlain }: Terms): Meeting {
+  return takesPlain ? withPlain : withTls;
+}
+
+const withPlain: Meeting = meetingOf(true);
+const withTls: Meeting = meetingOf(false);
+
+function meetingOf(takesPlain: boolean): Meeting {
+  return {
+    accept: (client) => accept(client, takesPlain),
+    within,
+    announce: ask,
+    refuse: lastWords,
+  };
+}
+
+/**
+ * SSLRequest is answered S, GSSENCRequest N, each once. Nothing may follow a request before its answer: such bytes
+ * would be taken for part of the protected session (CVE-2021-23222).
+ */
+async function accept(client: Peek, takesPlain: boolean): Promise<Opening> {
+  let gssRefused = false;
+  for (;;) {
+    const preamble = await client.read(readPreamble);
+    switch (preamble.kind) {
+      case 'tls':
+        return { kind: 'tls' };
+      case 'startup':
+        if (takesPlain) return { kind: 'plain' };
+        throw tlsRequired();
+      case 'cancel':
+        return { kind: 'cancel', message: preamble.message };
+    }
+    client.drop(preamble.length);
+    if (client.length > 0) throw stuffed();
+    if (preamble.kind === 'ssl_request') {
+      client.write(acceptSsl);
+      return { kind: 'tls' };
+    }
+    if (gssRefused) {
+      throw new ProxyError('ERR_STARTTLS_INVALID', { side: 'client', message: 'a second GSSENCRequest' });
+    }
+    gssRefused = true;
+    client.write(refuse);
+  }
+}
+
+/** libpq 17 sends its CancelRequest within TLS. Anything else is the session's StartupMessage, left unread. */
+async function within(client: Peek): ReturnType<NonNullable<Meeting['within']>> {
+  const preamble = await client.read(readPreamble);
+  if (preamble.kind === 'cancel') return { kind: 'cancel', message: preamble.message };
+  if (preamble.kind === 'startup') return { kind: 'tls' };
+  throw new ProxyError('ERR_STARTTLS_INVALID', { side: 'client', message: 'a request for TLS within TLS' });
+}
+
+function tlsRequired(): ProxyError {
+  return new ProxyError('ERR_STARTTLS_REQUIRED', {
+    side: 'client',
+    message: 'the client does not ask for TLS',
+    hint: 'connect with sslmode=require or stronger; sslmode=verify-full is best',
+  });
+}
+
+function stuffed(): ProxyError {
+  return new ProxyError('ERR_STARTTLS_STUFFED', {
+    side: 'client',
+    message: 'the client sent bytes ahead of the answer to its request for TLS',
+    hint: 'this is how plain text is smuggled into a protected session (CVE-2021-23222)',
+  });
+}

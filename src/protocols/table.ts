@@ -1,0 +1,14 @@
+/** The protocols that penstock speaks before TLS: to add one is a folder and a line here. */
+import { postgres } from './postgres/index.ts';
+import type { Protocol } from './protocol.ts';
+
+export const protocols = { postgres } satisfies Record<string, Protocol>;
+
+/** As configurations and flags have it. */
+export type ProtocolName = keyof typeof protocols;
+
+export const protocolNames = Object.keys(protocols) as [ProtocolName, ...ProtocolName[]];
+
+export function protocolOf(name: ProtocolName | undefined): Protocol | undefined {
+  return name && protocols[name];
+}
