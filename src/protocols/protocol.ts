@@ -33,8 +33,8 @@ export type Protocol = {
   readonly check: Check;
 };
 
-/** What the listener's routes take. */
-export type Terms = { readonly takesPlain: boolean };
+/** What the listener's routes take. `takesGlued`, where nobody is served: a ClientHello that came too early is read all the same. */
+export type Terms = { readonly takesPlain: boolean; readonly takesGlued?: boolean };
 
 /**
  * One client, from its first byte until it is connected to a server. It remembers how far the two have got, so that it can refuse the

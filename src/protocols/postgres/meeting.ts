@@ -6,17 +6,18 @@ import { ask } from './ask.ts';
 import { acceptSsl, readPreamble, refuse } from './preamble.ts';
 import { lastWords } from './refusals.ts';
 
-/** Whatever was said before, its refusals are the same: there are only two meetings. */
-export function meet({ takesPlain }: Terms): Meeting {
-  return takesPlain ? withPlain : withTls;
+/** Its refusals do not depend on what was said before: all clients of a kind share one meeting. */
+export function meet(terms: Terms): Meeting {
+  if (terms.takesGlued) return meetingOf(terms);
+  return terms.takesPlain ? withPlain : withTls;
 }
 
-const withPlain: Meeting = meetingOf(true);
-const withTls: Meeting = meetingOf(false);
+const withPlain: Meeting = meetingOf({ takesPlain: true });
+const withTls: Meeting = meetingOf({ takesPlain: false });
 
-function meetingOf(takesPlain: boolean): Meeting {
+function meetingOf(terms: Terms): Meeting {
   return {
-    accept: (client) => accept(client, takesPlain),
+    accept: (client) => accept(client, terms),
     within,
     announce: ask,
     refuse: lastWords,
@@ -27,7 +28,7 @@ function meetingOf(takesPlain: boolean): Meeting {
  * SSLRequest is answered S, GSSENCRequest N, each once. Nothing may follow a request before its answer: such bytes
  * would be taken for part of the protected session (CVE-2021-23222).
  */
-async function accept(client: Peek, takesPlain: boolean): Promise<Opening> {
+async function accept(client: Peek, { takesPlain, takesGlued }: Terms): Promise<Opening> {
   let gssRefused = false;
   for (;;) {
     const preamble = await client.read(readPreamble);
@@ -41,7 +42,7 @@ async function accept(client: Peek, takesPlain: boolean): Promise<Opening> {
         return { kind: 'cancel', message: preamble.message };
     }
     client.drop(preamble.length);
-    if (client.length > 0) throw stuffed();
+    if (client.length > 0 && !takesGlued) throw stuffed();
     if (preamble.kind === 'ssl_request') {
       client.write(acceptSsl);
       return { kind: 'tls' };

@@ -61,7 +61,7 @@ async function readFrom(socket: Socket, starttls: Protocol | undefined): Promise
 async function answer(peek: Peek, starttls: Protocol | undefined): Promise<void> {
   const protocol = starttls ?? spokenBy(await peek.read(([first]) => first));
   // A plain client is of interest too: what it says is then no ClientHello.
-  await protocol?.meet({ takesPlain: true }).accept(peek);
+  await protocol?.meet({ takesPlain: true, takesGlued: true }).accept(peek);
 }
 
 function spokenBy(first: number): Protocol | undefined {
