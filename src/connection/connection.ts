@@ -1,5 +1,7 @@
 /** One connection, accept to close. It reads top to bottom and fails in one place. */
 import type { Socket } from 'node:net';
+import { admitAddress, chooseRoute, type Decision, type Served } from '../decide/decide.ts';
+import { errorOf } from '../decide/refusals.ts';
 import { type ConnectionCode, ProxyError, type Side } from '../errors.ts';
 import { Cancellation } from '../net/abort-signal.ts';
 import { abort, closeWith, type Stream } from '../net/stream.ts';
@@ -19,11 +21,10 @@ import type { Listener, Route } from './listener.ts';
 import { join, readOpening, readProxyHeader, readWithinTls } from './opening.ts';
 import { dialFor } from './outbound.ts';
 import { turnAway } from './refusals.ts';
-import { type Connection, clearDeadline, createConnection, isProbe, setDeadline } from './state.ts';
+import { type Connection, clearDeadline, createConnection, factsOf, isProbe, setDeadline } from './state.ts';
 
 type TerminateRoute = Extract<Route, { kind: 'terminate' }>;
 type Sides = { readonly client: Stream; readonly upstream: Stream };
-type ServedRoute = Exclude<Route, { kind: 'deny' }>;
 
 /** Serves one client. Steps throw; only this function catches. It never rejects, and owns both sockets. */
 export async function serveConnection(raw: Socket, listener: Listener): Promise<void> {
@@ -47,7 +48,7 @@ async function establish(connection: Connection): Promise<Sides | undefined> {
   setDeadline(connection, listener.config.timeouts.client_hello, 'client_hello');
   await enter(connection);
   const peek = new Peek(raw);
-  if (listener.trustsPeer) await readProxyHeader(connection, peek);
+  if (listener.rules.trustsPeer) await readProxyHeader(connection, peek);
   await admit(connection);
   const opening = await readOpening(connection, peek);
   if (opening.kind === 'cancel') {
@@ -55,8 +56,8 @@ async function establish(connection: Connection): Promise<Sides | undefined> {
     return undefined;
   }
   if (opening.kind === 'tls') await peekHello(connection, peek);
-  const { route, wildcardLabel } = chooseRoute(connection);
-  return connectSides(connection, route, wildcardLabel, peek);
+  const decision = takeRoute(connection);
+  return connectSides(connection, decision, peek);
 }
 
 /** Ends a connection from outside, with this code: a drain whose grace is over, an endpoint that is down. */
@@ -96,7 +97,10 @@ async function admit(connection: Connection): Promise<void> {
   const { record, listener } = connection;
   // Again: the client's address may have come by a header.
   record.phase = 'admit';
-  const admitted = listener.admission.admit(record.client.address);
+  const { address } = record.client;
+  const refused = admitAddress(listener.rules, address);
+  if (refused) throw errorOf(refused);
+  const admitted = listener.admission.admit(address);
   const leave = typeof admitted === 'object' ? await admitted : admitted;
   if (leave) connection.undo.push(leave);
 }
@@ -112,59 +116,20 @@ async function peekHello(connection: Connection, peek: Peek): Promise<void> {
   record.ja4 = ja4(hello);
 }
 
-function chooseRoute(connection: Connection): { route: ServedRoute; wildcardLabel: string | undefined } {
-  const { record, listener, hello } = connection;
+function takeRoute(connection: Connection): Decision<Route> {
+  const { record, listener } = connection;
   record.phase = 'route';
-  const found = listener.routes.find({
-    sni: record.sni,
-    alpn: hello?.alpn ?? [],
-    client: record.client.address,
-    ja4: record.ja4 ?? '',
-    plain: hello === undefined,
-  });
-  if (found === undefined) {
-    throw new ProxyError('ERR_NO_ROUTE', {
-      side: 'client',
-      message: `no route of ${listener.name} takes ${describeClient(connection)}`,
-      hint: hello && hintOfNoRoute(connection),
-    });
-  }
-  const { route, wildcardLabel } = found;
-  record.route = route.label;
-  connection.route = route;
-  if (route.kind === 'deny') {
-    throw new ProxyError('ERR_ROUTE_DENIED', {
-      side: 'client',
-      message: `route ${route.label} denies ${describeClient(connection)}`,
-    });
-  }
-  return { route, wildcardLabel };
-}
-
-function hintOfNoRoute({ record, listener }: Connection): string {
-  if (record.sni === undefined) {
-    return 'the client sent no server name (SNI), as with an address in place of a name; a route without `sni` would take it';
-  }
-  const explain = `\`penstock explain --listener ${listener.name}\` with --sni and that name says why`;
-  if (hostNameOf(record.sni) === undefined) {
-    return `an address or a port is no server name: have the client send the name alone (a route without \`sni\` would take it); ${explain}`;
-  }
-  if (!record.sni.includes('.')) {
-    return `a name of one label, as from a search domain or a hosts file: have the client connect by the full name; ${explain}`;
-  }
-  return explain;
-}
-
-function describeClient({ record, hello }: Connection): string {
-  if (hello === undefined) return 'plain clients';
-  return record.sni === undefined ? 'clients without a server name' : `the server name ${record.sni}`;
+  const decided = chooseRoute(listener.rules, factsOf(connection));
+  record.route = decided.route?.label;
+  if (decided.kind === 'refusal') throw errorOf(decided);
+  connection.decision = decided;
+  return decided;
 }
 
 /** The client's side and the upstream's, both ready for payload. */
 async function connectSides(
   connection: Connection,
-  route: ServedRoute,
-  wildcardLabel: string | undefined,
+  { route, wildcardLabel }: Decision<Route>,
   peek: Peek,
 ): Promise<Sides | undefined> {
   const { record, raw } = connection;
@@ -221,7 +186,7 @@ function closeWhenDown(connection: Connection, { label, state }: Endpoint): () =
 /** The client's side, ready for payload; undefined if it was a CancelRequest after all. */
 async function openClient(
   connection: Connection,
-  route: ServedRoute,
+  route: Served<Route>,
   peek: Peek,
 ): Promise<Stream | undefined> {
   const { raw, listener } = connection;

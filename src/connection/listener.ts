@@ -1,6 +1,7 @@
 /** What a connection is served by: its listener, and the routes that it may take. Put together in worker/service.ts. */
 import type { Logger } from 'pino';
 import type { ListenerConfig } from '../config/schema/schema.ts';
+import type { Destination, Rules } from '../decide/rules.ts';
 import type { Admission } from '../listen/admission.ts';
 import type { Gate } from '../listen/gate.ts';
 import type { Roster } from '../net/live-set.ts';
@@ -8,31 +9,24 @@ import type { WorkerMetrics } from '../observe/metrics.ts';
 import type { Descriptors } from '../process/descriptors.ts';
 import type { Users } from '../process/users.ts';
 import type { Protocol } from '../protocols/protocol.ts';
-import type { PeerTrust } from '../proxy-protocol/trust.ts';
-import type { RouteQuery } from '../route/router.ts';
 import type { Authorizer } from '../tls/client-auth/authorize.ts';
 import type { TlsPolicy } from '../tls/server/terminate.ts';
 import type { Cancels } from './cancel-request.ts';
 import type { Outbound } from './outbound.ts';
 import type { Connection } from './state.ts';
 
-/** A listener's rules, ready to serve. */
+/** A listener, ready to serve. */
 export type Listener = {
   readonly name: string;
   /** Without its routes: an open connection keeps its listener, and must not keep all their names. */
   readonly config: Omit<ListenerConfig, 'routes'>;
   readonly logger: Logger;
   readonly accessLog: { readonly closed: boolean; readonly opened: boolean };
-  /** Who has to send a PROXY header; undefined: nobody. */
-  readonly trustsPeer: PeerTrust | undefined;
+  readonly rules: Rules<Route>;
   readonly admission: Admission;
   readonly handshakes: Gate;
-  readonly routes: RouteTable;
   /** Connections that are still being established. */
   readonly entering: Users;
-  /** Which kinds of client its routes are for. With plain ones only, nothing is peeked at. */
-  readonly takesPlain: boolean;
-  readonly takesTls: boolean;
   /** What its clients speak before TLS. */
   readonly protocol: Protocol | undefined;
   /** Where the protocol has a way to cancel what another connection does. */
@@ -46,25 +40,15 @@ export type Listener = {
 };
 
 /** What a route does with its clients. */
-export type Route = { readonly label: string | number } & (
-  | { readonly kind: 'deny' }
-  | {
-      readonly kind: 'terminate';
-      readonly policy: TlsPolicy;
-      readonly authorizer: Authorizer | undefined;
-      readonly authenticates: boolean;
-      readonly outbound: Outbound;
-    }
-  | { readonly kind: 'passthrough'; readonly outbound: Outbound }
-  | { readonly kind: 'off'; readonly outbound: Outbound }
-);
-
-/** The routes of a listener, for those who are not established yet. */
-export type RouteTable = {
-  readonly find: (query: RouteQuery) => RouteFound | undefined;
-  /** Nobody asks any more. */
-  readonly clear: () => void;
-};
-
-/** `wildcardLabel` is what `*` stood for, if the name was a `*`. */
-export type RouteFound = { readonly route: Route; readonly wildcardLabel: string | undefined };
+export type Route = Destination &
+  (
+    | { readonly kind: 'deny' }
+    | {
+        readonly kind: 'terminate';
+        readonly policy: TlsPolicy;
+        readonly authorizer: Authorizer | undefined;
+        readonly outbound: Outbound;
+      }
+    | { readonly kind: 'passthrough'; readonly outbound: Outbound }
+    | { readonly kind: 'off'; readonly outbound: Outbound }
+  );

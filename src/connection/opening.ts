@@ -1,5 +1,7 @@
 /** What comes before the ClientHello: a PROXY header, and what a protocol says before it starts TLS. */
 
+import { admitPeer, admitPlain } from '../decide/decide.ts';
+import { errorOf } from '../decide/refusals.ts';
 import { ProxyError } from '../errors.ts';
 import type { Signal } from '../net/abort-signal.ts';
 import { abort, type Stream } from '../net/stream.ts';
@@ -15,14 +17,8 @@ import { type Connection, clearDeadline, setDeadline } from './state.ts';
 export async function readProxyHeader(connection: Connection, peek: Peek): Promise<void> {
   const { record, listener } = connection;
   record.phase = 'proxy_header';
-  const { address } = record.client;
-  if (!listener.trustsPeer?.(address)) {
-    throw new ProxyError('ERR_PROXY_HEADER_UNTRUSTED', {
-      side: 'client',
-      message: `${address} is not trusted to send PROXY headers, which this listener requires`,
-      hint: `if it is your load balancer, add it to listeners.${listener.name}.accept_proxy_protocol.from`,
-    });
-  }
+  const refused = admitPeer(listener.rules, record.client.address);
+  if (refused) throw errorOf(refused);
   const header = await peek.read(decodeProxyHeader);
   peek.drop(header.length);
   // With nothing behind it, it is a load balancer's health check: still a probe.
@@ -36,17 +32,20 @@ export async function readProxyHeader(connection: Connection, peek: Peek): Promi
 /** Finds out what the client is, answering what it says before TLS. Leaves the ClientHello unread. */
 export async function readOpening(connection: Connection, peek: Peek): Promise<Opening> {
   const opening = await openingOf(connection, peek);
-  connection.speaksPlainly = opening.kind === 'plain' && connection.meeting !== undefined;
+  if (opening.kind !== 'plain') return opening;
+  connection.speaksPlainly = connection.meeting !== undefined;
+  const refused = admitPlain(connection.listener.rules);
+  if (refused) throw errorOf(refused);
   return opening;
 }
 
 function openingOf({ listener, record, meeting }: Connection, peek: Peek): Opening | Promise<Opening> {
-  if (!listener.takesTls) return { kind: 'plain' };
+  if (!listener.rules.takesTls) return { kind: 'plain' };
   if (meeting) {
     record.phase = 'starttls';
     return meeting.accept(peek);
   }
-  if (!listener.takesPlain) return { kind: 'tls' };
+  if (!listener.rules.takesPlain) return { kind: 'tls' };
   record.phase = 'peek';
   return peek.read(tlsOrPlain);
 }
@@ -74,7 +73,7 @@ type Ready = { readonly client: Stream; readonly upstream: Prepared; readonly si
 export async function join(connection: Connection, route: Route, ready: Ready): Promise<void> {
   if (route.kind === 'deny' || route.kind === 'passthrough') return;
   // A client of a listener that has no protocol was not greeted: what the upstream's had to say is still to be said.
-  const meeting = connection.meeting ?? route.outbound.protocol?.meet(connection.listener);
+  const meeting = connection.meeting ?? route.outbound.protocol?.meet(connection.listener.rules);
   if (meeting?.join === undefined) return;
   const { client, upstream, signal } = ready;
   const [clientSide, server] = [new Peek(client.stream), new Peek(upstream.stream.stream, 'upstream')];

@@ -1,5 +1,6 @@
 /** One connection while it is served: what its steps know and share. */
 import type { Socket } from 'node:net';
+import type { Decision, Facts } from '../decide/decide.ts';
 import { type ConnectionCode, type Phase, ProxyError } from '../errors.ts';
 import { type Address, normalizeAddress } from '../net/address.ts';
 import type { Member } from '../net/live-set.ts';
@@ -19,8 +20,8 @@ export type Connection = Member & {
   hello: ClientHello | undefined;
   /** The protocols that the client offered. */
   offered: readonly string[];
-  /** The route that serves it, once one was chosen. */
-  route: Route | undefined;
+  /** What the rules said, once it was let in. */
+  decision: Decision<Route> | undefined;
   clientCert: ClientCert | undefined;
   /** The terminated stream, once there is one: what a refused client is told goes through it. */
   stream: Stream | undefined;
@@ -55,11 +56,11 @@ export function createConnection(raw: Socket, listener: Listener): Connection {
     record: createRecord(listener.name, `${instance}-${count.toString(36)}`, client),
     hello: undefined,
     offered: none,
-    route: undefined,
+    decision: undefined,
     clientCert: undefined,
     stream: undefined,
     lastAlert: undefined,
-    meeting: listener.protocol?.meet(listener),
+    meeting: listener.protocol?.meet(listener.rules),
     speaksPlainly: false,
     headerBytes: 0,
     splice: undefined,
@@ -98,6 +99,19 @@ export function createRecord(listener: string, conn: string, client: Address): A
     error: undefined,
     hint: undefined,
     isProbe: false,
+  };
+}
+
+/** What is known of its client for `decide`, now and when the rules have changed. */
+export function factsOf({ record, offered }: Connection): Facts {
+  const { client, peer, sni, ja4 = '' } = record;
+  return {
+    peer: (peer ?? client).address,
+    client: client.address,
+    plain: record.ja4 === undefined,
+    sni,
+    alpn: offered,
+    ja4,
   };
 }
 

@@ -1,21 +1,19 @@
-/** Who may come in, and how many: address lists, and limits by listener and by client address. */
+/** How many may come in: limits by listener and by client address. Who may, `decide/` says. */
 
 import type { ListenerConfig } from '../config/schema/schema.ts';
 import { ProxyError } from '../errors.ts';
 import type { Quota } from '../ipc/quota.ts';
-import { blockList, inBlockList, limitKey } from '../net/address.ts';
+import { limitKey } from '../net/address.ts';
 import type { AddressLimits, AddressVerdict } from './address-limits.ts';
 
-/** The admission rules of one listener. What answers with a promise had to ask another process. */
+/** The limits of one listener. What answers with a promise had to ask another process. */
 export type Admission = {
   /** Counts a connection in, or throws ERR_CONNECTION_LIMIT. Each is counted out by `leave`. */
   readonly enter: () => Promise<void> | undefined;
   readonly leave: () => void;
-  /** Whether the lists let the client in. */
-  readonly allows: (client: string) => boolean;
   /**
-   * Applies lists and per-address limits to the client's address, after a PROXY header if there is one. Answers with what
-   * counts the client out again; throws ERR_ADDRESS_DENIED, ERR_CONNECTION_LIMIT_PER_IP or ERR_RATE_LIMIT_PER_IP.
+   * Applies the limits by address to the client's, after a PROXY header if there is one. Answers with what counts the client
+   * out again; throws ERR_CONNECTION_LIMIT_PER_IP or ERR_RATE_LIMIT_PER_IP.
    */
   readonly admit: (client: string) => Promise<() => void> | (() => void) | undefined;
 };
@@ -24,35 +22,25 @@ export type Admission = {
 export type Counts = { readonly connections: Quota; readonly byAddress: AddressLimits | undefined };
 
 export function createAdmission(
-  config: Pick<ListenerConfig, 'allow' | 'deny' | 'limits'>,
+  { limits }: Pick<ListenerConfig, 'limits'>,
   { connections, byAddress }: Counts,
 ): Admission {
-  const allow = config.allow && blockList(config.allow);
-  const deny = config.deny && blockList(config.deny);
-
   const checkEntered = (entered: boolean) => {
     if (entered) return undefined;
     throw refusal(
       'ERR_CONNECTION_LIMIT',
-      `${config.limits.connections} connections are open`,
+      `${limits.connections} connections are open`,
       'raise limits.connections',
     );
   };
 
-  const allows = (client: string) =>
-    !(deny && inBlockList(deny, client)) && !(allow && !inBlockList(allow, client));
-
   return {
-    allows,
     enter() {
       const entered = connections.take();
       return typeof entered === 'boolean' ? checkEntered(entered) : entered.then(checkEntered);
     },
     leave: connections.give,
     admit(client) {
-      if (!allows(client)) {
-        throw refusal('ERR_ADDRESS_DENIED', `${client} is not let in`, "see the listener's allow and deny");
-      }
       if (byAddress === undefined) return undefined;
       const key = limitKey(client);
       const leave = () => byAddress.leave(key);
@@ -79,11 +67,7 @@ function checkVerdict(verdict: AddressVerdict, key: string, leave: () => void): 
 }
 
 function refusal(
-  code:
-    | 'ERR_ADDRESS_DENIED'
-    | 'ERR_CONNECTION_LIMIT'
-    | 'ERR_CONNECTION_LIMIT_PER_IP'
-    | 'ERR_RATE_LIMIT_PER_IP',
+  code: 'ERR_CONNECTION_LIMIT' | 'ERR_CONNECTION_LIMIT_PER_IP' | 'ERR_RATE_LIMIT_PER_IP',
   message: string,
   hint: string,
 ): ProxyError {

@@ -2,6 +2,7 @@
 
 import { ProxyError } from '../errors.ts';
 import { isAddressForName } from '../net/address.ts';
+import { notTls } from './not-tls.ts';
 
 /** What a ClientHello says. Numbers are as on the wire, in the client's order, GREASE (RFC 8701) included. */
 export type ClientHello = {
@@ -332,34 +333,6 @@ function uint16List(message: Buffer, start: number, end: number, name: string): 
 function uint16(bytes: Buffer, at: number): number {
   return (bytes[at]! << 8) | bytes[at + 1]!;
 }
-
-function notTls(bytes: Buffer): ProxyError {
-  // An SSLv2 hello: uint16 length with the high bit set, uint8 msg_type = 1 (RFC 6101 appendix E). Never spoken here.
-  const ssl2 = bytes[0]! >= 0x80 && (bytes.length < 3 || bytes[2] === 1);
-  const start = bytes.toString('hex', 0, 2);
-  const message = ssl2
-    ? `the client sent an SSLv2 ClientHello (it starts with 0x${start})`
-    : `the client does not speak TLS (it starts with 0x${start})`;
-  const text = bytes.toString('latin1', 0, 16);
-  const found = ssl2 ? undefined : others.find(([starts]) => starts.some((one) => text.startsWith(one)));
-  const hint = found ? found[1] : ssl2 ? undefined : 'a route with `tls: off` would take a plain client';
-  return new ProxyError('ERR_NOT_TLS', { side: 'client', message, hint });
-}
-
-/** What often comes where TLS should, by how it may begin, and what to do about it. */
-const others: readonly [starts: readonly string[], hint: string][] = [
-  [
-    ['GET ', 'POST ', 'PUT ', 'HEAD ', 'OPTIONS ', 'CONNECT ', 'PRI '],
-    'this is HTTP without TLS: the client is to use https',
-  ],
-  [['PROXY ', '\r\n\r\n\0\r\nQUIT\n'], 'this is a PROXY header: set accept_proxy_protocol on this listener'],
-  [
-    // SSLRequest and GSSENCRequest.
-    ['\0\0\0\x08\x04\xd2\x16\x2f', '\0\0\0\x08\x04\xd2\x16\x30'],
-    'a PostgreSQL client asks for TLS: set starttls: postgres on this listener',
-  ],
-  [['SSH-'], 'this is SSH: a route with `tls: off` would take it'],
-];
 
 function tooLarge(length: number): ProxyError {
   return new ProxyError('ERR_CLIENT_HELLO_TOO_LARGE', {

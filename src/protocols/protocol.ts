@@ -16,6 +16,8 @@ export type Protocol = {
   readonly saysInstead: RegExp;
   /** Where clients speak first in plain text: the first byte of all that they can say. */
   readonly firstByte?: number;
+  /** How people have its clients ask for TLS. */
+  readonly tlsHint: string;
 
   /** Begins with one client. */
   readonly meet: (terms: Terms) => Meeting;
@@ -41,7 +43,7 @@ export type Terms = { readonly takesPlain: boolean; readonly takesGlued?: boolea
  * client at any time in words that fit.
  */
 export type Meeting = {
-  /** Answers until it is clear what the client is. What comes next is left unread. May speak first. */
+  /** Answers until it is clear what the client is; whether a plain one is served, the rules say. What comes next is left unread. May speak first. */
   readonly accept: (client: Peek) => Promise<Opening>;
   /** What the client says first within TLS, before a server is dialled for it; absent: nothing that needs a look. */
   readonly within?: (client: Peek) => Promise<Exclude<Opening, { kind: 'plain' }>>;

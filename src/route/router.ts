@@ -15,8 +15,8 @@ import { everyName, hostNameOf, isLabels, normalizeServerName, wildcardSuffix } 
 export type RouteQuery = {
   readonly sni: string | undefined;
   readonly alpn: readonly string[];
-  /** Its normalized address, or `unix`. */
-  readonly client: string;
+  /** Its normalized address, or `unix`; undefined: unknown. */
+  readonly client: string | undefined;
   readonly ja4: string;
   /** It speaks no TLS: `tls: off` routes are for such clients and for no others. */
   readonly plain: boolean;
@@ -226,7 +226,7 @@ function longestWildcard(table: Table, name: string): Candidates | undefined {
 
 function failedCondition({ route, from, ja4 }: Rule, query: RouteQuery): Failure | undefined {
   if (route.alpn && !route.alpn.some((name) => query.alpn.includes(name))) return 'alpn';
-  if (from && !inBlockList(from, query.client)) return 'from';
+  if (from && (query.client === undefined || !inBlockList(from, query.client))) return 'from';
   if (ja4 && !ja4.some((parts) => matchesPattern(parts, query.ja4))) return 'ja4';
   return undefined;
 }

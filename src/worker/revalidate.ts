@@ -1,8 +1,10 @@
 /** Whether connections that are open would be let in again, now that the configuration is another (`close_on_change`). */
 import type { Logger } from 'pino';
 import { identityOf } from '../connection/authorize-identity.ts';
-import type { Listener, Route } from '../connection/listener.ts';
-import type { Connection } from '../connection/state.ts';
+import type { Listener } from '../connection/listener.ts';
+import { type Connection, factsOf } from '../connection/state.ts';
+import { type Decision, decide, leadsAlike } from '../decide/decide.ts';
+import type { Refusal } from '../decide/refusals.ts';
 import { ProxyError } from '../errors.ts';
 import { createPacer } from '../process/pacer.ts';
 import type { Authorizer } from '../tls/client-auth/authorize.ts';
@@ -61,29 +63,27 @@ async function askUntilAnswered(questions: readonly Question[], court: Court): P
  * the rules that it came under.
  */
 function judge(connection: Connection, listener: Listener | undefined): string | Authorizer | undefined {
-  const { record, route: old } = connection;
+  const { decision: old } = connection;
   if (old === undefined || !isOpen(connection)) return undefined;
   if (!(listener ?? connection.listener).config.close_on_change) return undefined;
   if (listener === undefined) return 'its listener was removed';
-  if (!listener.admission.allows(record.client.address)) return 'its address is no longer let in';
-  const found = listener.routes.find({
-    sni: record.sni,
-    alpn: connection.offered,
-    client: record.client.address,
-    ja4: record.ja4 ?? '',
-    plain: record.ja4 === undefined,
-  });
-  const route = found?.route;
-  if (route === undefined || !leadsAlike(old, route)) return 'its route was removed';
-  if (route.kind !== 'terminate' || old.kind !== 'terminate') return undefined;
-  const verdict = route.policy === old.policy ? undefined : route.policy.recheck(connection.clientCert);
+  const decided = decide(listener.rules, factsOf(connection));
+  if (decided.kind === 'refusal' || !leadsAlike(old, decided)) return whyEnded(decided);
+  const { route } = decided;
+  if (route.kind !== 'terminate' || old.route.kind !== 'terminate') return undefined;
+  const verdict = route.policy === old.route.policy ? undefined : route.policy.recheck(connection.clientCert);
   return verdict && !verdict.ok ? verdict.error.message : route.authorizer;
 }
 
-/** To the same upstream, in the same way. */
-function leadsAlike(old: Route, route: Route): boolean {
-  if (old.kind === 'deny' || route.kind === 'deny') return false;
-  return old.kind === route.kind && old.outbound.upstream.name === route.outbound.upstream.name;
+function whyEnded(decided: Decision | Refusal): string {
+  switch (decided.kind === 'refusal' ? decided.code : undefined) {
+    case 'ERR_PROXY_HEADER_UNTRUSTED':
+      return 'its peer is no longer trusted to send PROXY headers';
+    case 'ERR_ADDRESS_DENIED':
+      return 'its address is no longer let in';
+    default:
+      return 'its route was removed';
+  }
 }
 
 /** A few at a time. Those without an answer are left. */

@@ -4,9 +4,10 @@ import type { Logger } from 'pino';
 import type { LoadedAuthority, LoadedCertificate, LoadedConfig } from '../config/load.ts';
 import type { ListenerConfig, RouteConfig, TerminateConfig } from '../config/schema/schema.ts';
 import type { Cancels } from '../connection/cancel-request.ts';
-import type { Listener, Route, RouteTable } from '../connection/listener.ts';
+import type { Listener, Route } from '../connection/listener.ts';
 import { createOutbound, type Outbound } from '../connection/outbound.ts';
 import type { Connection } from '../connection/state.ts';
+import { destinationOf, rulesOf } from '../decide/rules.ts';
 import { type Counts, createAdmission } from '../listen/admission.ts';
 import { createGate } from '../listen/gate.ts';
 import type { Roster } from '../net/live-set.ts';
@@ -15,9 +16,6 @@ import type { Descriptors } from '../process/descriptors.ts';
 import type { Work } from '../process/pacer.ts';
 import { createUsers, type Users } from '../process/users.ts';
 import { protocolOf } from '../protocols/table.ts';
-import { createPeerTrust } from '../proxy-protocol/trust.ts';
-import { takesPlain, takesTls } from '../route/kinds.ts';
-import { type Router, routerOf } from '../route/router.ts';
 import { type Authorizer, createAuthorizer } from '../tls/client-auth/authorize.ts';
 import { type KeyLog, openKeyLog } from '../tls/key-log.ts';
 import type { PolicyParts } from '../tls/server/policy-servers.ts';
@@ -72,7 +70,7 @@ export function* buildService(
   const policies: Policies = new Map();
   const listeners: Listener[] = [];
   const close = async () => {
-    for (const { routes } of listeners) routes.clear();
+    for (const { rules } of listeners) rules.routes.clear();
     await Promise.all([...authorizers.values()].map((authorizer) => authorizer.close()));
   };
   const entering = createUsers();
@@ -141,8 +139,8 @@ type Shared = Surroundings & {
   readonly authorizer: (path: string) => Authorizer;
 };
 
-function* buildListener(name: string, { routes, ...config }: ListenerConfig, shared: Shared): Work<Listener> {
-  const from = config.accept_proxy_protocol?.from;
+function* buildListener(name: string, whole: ListenerConfig, shared: Shared): Work<Listener> {
+  const { routes, ...config } = whole;
   const built: Route[] = [];
   for (const [index, route] of routes.entries()) {
     yield;
@@ -155,13 +153,10 @@ function* buildListener(name: string, { routes, ...config }: ListenerConfig, sha
     accessLog: shared.accessLog,
     descriptors: shared.descriptors,
     metrics: shared.metrics,
-    trustsPeer: from && createPeerTrust(from),
+    rules: yield* rulesOf(name, whole, built),
     admission: createAdmission(config, shared.countsOf(name, config.limits)),
     handshakes: createGate(config.limits.handshakes),
-    routes: createRouteTable(yield* routerOf(routes), built),
     entering: shared.entering,
-    takesPlain: takesPlain(routes),
-    takesTls: takesTls(routes),
     protocol: protocolOf(config.starttls),
     cancels: shared.cancelsOf(name, config.starttls),
     open: shared.open,
@@ -169,34 +164,18 @@ function* buildListener(name: string, { routes, ...config }: ListenerConfig, sha
   };
 }
 
-/** It must know nothing else of its configuration, which an open connection would keep with it. */
-function createRouteTable(router: Router, routes: readonly Route[]): RouteTable {
-  let table = { router, routes };
-  return {
-    find(query) {
-      const match = table.router.match(query);
-      const route = match && table.routes[match.index];
-      return route && { route, wildcardLabel: match.wildcardLabel };
-    },
-    clear() {
-      table = { router: { match: () => undefined }, routes: [] };
-    },
-  };
-}
-
 function buildRoute(config: RouteConfig, index: number, shared: Shared): Route {
-  const label = config.name ?? index;
-  if (config.deny) return { label, kind: 'deny' };
+  const { kind, ...destination } = destinationOf(config, index);
+  if (kind === 'deny') return { ...destination, kind };
   const outbound = shared.outbound(config.upstream);
-  if (config.tls === 'passthrough' || config.tls === 'off') return { label, kind: config.tls, outbound };
-  if (config.tls === undefined) throw new TypeError(`route ${label} has no tls`); // loading refuses it
+  if (kind !== 'terminate') return { ...destination, kind, outbound };
+  if (typeof config.tls !== 'object') throw new TypeError(`route ${destination.label} has no tls`); // loading refuses it
   const auth = config.tls.client_auth;
   return {
-    label,
-    kind: 'terminate',
+    ...destination,
+    kind,
     policy: shared.policy(config.tls),
     authorizer: auth?.authorize === undefined ? undefined : shared.authorizer(auth.authorize),
-    authenticates: auth !== undefined && auth.mode !== 'none',
     outbound,
   };
 }

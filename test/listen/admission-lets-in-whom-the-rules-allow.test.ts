@@ -194,7 +194,7 @@ describe('per-address limits', () => {
     rate_per_ip: Number.POSITIVE_INFINITY,
     handshakes: 1000,
   };
-  const rules = { allow: undefined, deny: undefined, limits };
+  const rules = { limits };
   const perIp = { code: 'ERR_CONNECTION_LIMIT_PER_IP' };
 
   it('count IPv6 clients by their /64', () => {

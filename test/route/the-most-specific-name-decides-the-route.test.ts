@@ -253,7 +253,7 @@ function naiveConditions(route: RouteConfig, query: RouteQuery): boolean {
   const ja4s = route.ja4?.map((text) => new RegExp(`^${text.replaceAll('*', '.*')}$`));
   return (
     (!route.alpn || query.alpn.some((protocol) => route.alpn?.includes(protocol))) &&
-    (!route.from || inBlockList(blockList(route.from), query.client)) &&
+    (!route.from || inBlockList(blockList(route.from), query.client ?? '')) &&
     (!ja4s || ja4s.some((expression) => expression.test(query.ja4)))
   );
 }

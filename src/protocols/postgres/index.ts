@@ -11,6 +11,7 @@ export const postgres: Protocol = {
   alpn: ['postgresql'],
   saysInstead: /^(E\0\0|N$|S$)/,
   firstByte: 0,
+  tlsHint: 'connect with sslmode=require or stronger; sslmode=verify-full is best',
   meet,
   createSessions,
   ask,

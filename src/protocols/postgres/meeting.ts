@@ -7,28 +7,22 @@ import { acceptSsl, readPreamble, refuse } from './preamble.ts';
 import { lastWords } from './refusals.ts';
 
 /** Its refusals do not depend on what was said before: all clients of a kind share one meeting. */
-export function meet(terms: Terms): Meeting {
-  if (terms.takesGlued) return meetingOf(terms);
-  return terms.takesPlain ? withPlain : withTls;
+export function meet({ takesGlued = false }: Terms): Meeting {
+  return takesGlued ? lenient : strict;
 }
 
-const withPlain: Meeting = meetingOf({ takesPlain: true });
-const withTls: Meeting = meetingOf({ takesPlain: false });
+const strict: Meeting = meetingOf(false);
+const lenient: Meeting = meetingOf(true);
 
-function meetingOf(terms: Terms): Meeting {
-  return {
-    accept: (client) => accept(client, terms),
-    within,
-    announce: ask,
-    refuse: lastWords,
-  };
+function meetingOf(takesGlued: boolean): Meeting {
+  return { accept: (client) => accept(client, takesGlued), within, announce: ask, refuse: lastWords };
 }
 
 /**
  * SSLRequest is answered S, GSSENCRequest N, each once. Nothing may follow a request before its answer: such bytes
  * would be taken for part of the protected session (CVE-2021-23222).
  */
-async function accept(client: Peek, { takesPlain, takesGlued }: Terms): Promise<Opening> {
+async function accept(client: Peek, takesGlued: boolean): Promise<Opening> {
   let gssRefused = false;
   for (;;) {
     const preamble = await client.read(readPreamble);
@@ -36,8 +30,7 @@ async function accept(client: Peek, { takesPlain, takesGlued }: Terms): Promise<
       case 'tls':
         return { kind: 'tls' };
       case 'startup':
-        if (takesPlain) return { kind: 'plain' };
-        throw tlsRequired();
+        return { kind: 'plain' };
       case 'cancel':
         return { kind: 'cancel', message: preamble.message };
     }
@@ -61,14 +54,6 @@ async function within(client: Peek): ReturnType<NonNullable<Meeting['within']>> 
   if (preamble.kind === 'cancel') return { kind: 'cancel', message: preamble.message };
   if (preamble.kind === 'startup') return { kind: 'tls' };
   throw new ProxyError('ERR_STARTTLS_INVALID', { side: 'client', message: 'a request for TLS within TLS' });
-}
-
-function tlsRequired(): ProxyError {
-  return new ProxyError('ERR_STARTTLS_REQUIRED', {
-    side: 'client',
-    message: 'the client does not ask for TLS',
-    hint: 'connect with sslmode=require or stronger; sslmode=verify-full is best',
-  });
 }
 
 function stuffed(): ProxyError {

@@ -1,19 +1,13 @@
 /** What penstock would do with a client, as plain values. Nothing is dialled and no name is looked up. */
 import type { LoadedConfig } from '../../config/load.ts';
 import type { ListenerConfig, RouteConfig } from '../../config/schema/schema.ts';
+import { admit, admitPeer, type Decision, decide, type Facts, heardBy } from '../../decide/decide.ts';
+import type { Refusal } from '../../decide/refusals.ts';
+import { buildRules, type Destination, destinationOf, type Rules } from '../../decide/rules.ts';
 import type { ConnectionCode } from '../../errors.ts';
-import { takesPlain, takesTls } from '../../route/kinds.ts';
-import {
-  buildRouter,
-  type Considering,
-  createConsidering,
-  type Failure,
-  type RouteQuery,
-  type Router,
-  type Verdict,
-} from '../../route/router.ts';
+import { type Considering, createConsidering, type Failure, type Verdict } from '../../route/router.ts';
 import type { AssumedClient } from '../client/assumed-client.ts';
-import { type Admission, admitAddress, trustPeer } from './admission.ts';
+import { type Admission, explainAdmission } from './admission.ts';
 import { type ClientSide, createClientSides } from './client-side.ts';
 import { type DescribedClient, describeClient } from './describe-client.ts';
 import { labelOf, whyNotTaken } from './reasons.ts';
@@ -80,40 +74,38 @@ export type Explainer = {
 export function createExplainer(loaded: LoadedConfig): Explainer {
   const sides = createClientSides(loaded);
   const tables = new Map<ListenerConfig, Tables>();
-  const tablesOf = (listener: ListenerConfig): Tables => {
-    const { routes } = listener;
-    const made = tables.get(listener) ?? { router: buildRouter(routes), consider: createConsidering(routes) };
+  const tablesOf = (name: string, listener: ListenerConfig): Tables => {
+    const made = tables.get(listener) ?? createTables(name, listener);
     tables.set(listener, made);
     return made;
   };
 
-  async function outcomeOf(name: string, listener: ListenerConfig, client: AssumedClient): Promise<Outcome> {
-    if (client.plain && !takesPlain(listener.routes)) {
-      return { ...nowhere, code: listener.starttls ? 'ERR_STARTTLS_REQUIRED' : 'ERR_NOT_TLS' };
-    }
-    const match = tablesOf(listener).router.match(queryOf(client));
-    const route = match && listener.routes[match.index];
-    if (!match || !route) return { ...nowhere, code: 'ERR_NO_ROUTE' };
-    const { index, wildcardLabel } = match;
-    const action = actionOf(route);
-    const label = labelOf(listener.routes, index);
-    const taken = { route: label, index, action, wildcard: wildcardLabel ?? null };
-    if (action === 'deny') return { ...nowhere, taken, code: 'ERR_ROUTE_DENIED' };
-    const place = { listener: name, route: route.name ?? index };
-    const tls = typeof route.tls === 'object' ? await sides.explain(route.tls, place, client) : undefined;
-    const upstream = explainUpstream(loaded, route.upstream ?? '', {
+  async function outcomeOf(
+    listener: ListenerConfig,
+    { name }: Rules,
+    decided: Decision<Configured> | Refusal<Configured>,
+    client: AssumedClient,
+  ): Promise<Outcome> {
+    const taken = takenBy(decided);
+    if (decided.kind === 'refusal') return { ...nowhere, taken, code: decided.code };
+    const { config, label, kind } = decided.route;
+    const side =
+      typeof config.tls === 'object'
+        ? await sides.explain(config.tls, { listener: name, route: label }, client)
+        : undefined;
+    const upstream = explainUpstream(loaded, decided.route.upstream ?? '', {
       client,
-      action,
-      agreedAlpn: tls?.side.alpn.agreed ?? undefined,
-      passedStarttls: action === 'passthrough' ? listener.starttls : undefined,
-      wildcardLabel,
+      action: kind,
+      agreedAlpn: side?.side.alpn.agreed ?? undefined,
+      passedStarttls: kind === 'passthrough' ? listener.starttls : undefined,
+      wildcardLabel: decided.wildcardLabel,
     });
     // Where the client's side fails, nothing upstream is touched.
-    const failure = tls?.failure ?? upstream.failure;
+    const failure = side?.failure ?? upstream.failure;
     return {
       taken,
-      tls: tls?.side ?? null,
-      upstream: tls?.failure ? null : upstream.side,
+      tls: side?.side ?? null,
+      upstream: side?.failure ? null : upstream.side,
       code: (failure?.code as ConnectionCode | undefined) ?? null, // of a connection, not of a process
       error: failure?.message ?? null,
       hint: failure?.hint ?? null,
@@ -124,59 +116,81 @@ export function createExplainer(loaded: LoadedConfig): Explainer {
     async explain(name, client) {
       const listener = loaded.config.listeners[name];
       if (listener === undefined) throw new RangeError(`no listener is called "${name}"`);
-      const { bind, starttls = null, accept_proxy_protocol, routes } = listener;
-      const unread = !client.plain && !takesTls(routes);
-      const trusted = trustPeer(listener, client.peer);
-      const admission = admitAddress(listener, client.address);
+      const { rules, consider } = tablesOf(name, listener);
+      const facts = factsOf(client);
+      const unread = heardBy(rules, facts) !== facts;
+      const refused = admit(rules, facts);
       const start = {
         listener: name,
-        bind,
-        starttls,
+        bind: listener.bind,
+        starttls: listener.starttls ?? null,
         client: describeClient(client),
         unread,
-        proxy_header_from: accept_proxy_protocol?.from ?? null,
-        peer_trusted: trusted,
-        admission,
+        proxy_header_from: listener.accept_proxy_protocol?.from ?? null,
+        peer_trusted: isTrusted(rules, client.peer),
+        admission: explainAdmission(listener, rules, client.address),
         undecided: [],
         routes: [],
       };
-      if (trusted === false) return { ...start, ...nowhere, code: 'ERR_PROXY_HEADER_UNTRUSTED' };
-      if (admission.admitted === false) return { ...start, ...nowhere, code: 'ERR_ADDRESS_DENIED' };
+      if (refused) return { ...start, ...nowhere, code: refused.code };
       if (client.gone) return { ...start, ...nowhere, ...client.gone };
       const heard = unread ? asPlain(client) : client;
-      const considered = consider(listener, heard, tablesOf(listener).consider);
+      const considered = explainRoutes(listener, rules, heard, consider);
       return {
         ...start,
-        undecided: undecided(admission, considered, routes, heard),
+        undecided: undecided(start.admission, considered, listener.routes, heard),
         routes: considered,
-        ...(await outcomeOf(name, listener, heard)),
+        ...(await outcomeOf(listener, rules, decide(rules, facts), heard)),
       };
     },
     close: sides.close,
   };
 }
 
+/** What an explanation has for a route. */
+type Configured = Destination & { readonly index: number; readonly config: RouteConfig };
+
 /** Made once for each listener. */
-type Tables = { readonly router: Router; readonly consider: Considering };
+type Tables = { readonly rules: Rules<Configured>; readonly consider: Considering };
+
+function createTables(name: string, listener: ListenerConfig): Tables {
+  const routes = listener.routes.map((config, index) => ({ ...destinationOf(config, index), index, config }));
+  return {
+    rules: buildRules(name, listener, routes),
+    consider: createConsidering(listener.routes),
+  };
+}
+
+function factsOf({ peer, address, plain, sni, alpn = [], ja4 = '' }: AssumedClient): Facts {
+  return { peer, client: address, plain, sni, alpn, ja4 };
+}
+
+/** Null where no header is read, or nobody said who connects. */
+function isTrusted(rules: Rules, peer: string | undefined): boolean | null {
+  return rules.trustsPeer === undefined || peer === undefined ? null : admitPeer(rules, peer) === undefined;
+}
 
 /** What is known of a client to whose hello nobody listens. */
 function asPlain(client: AssumedClient): AssumedClient {
   return { ...client, sni: undefined, alpn: [], ja4: undefined, hello: undefined, plain: true };
 }
 
-/** What nobody said of a client fits no condition. */
-function queryOf({ sni, alpn = [], address = '', ja4 = '', plain }: AssumedClient): RouteQuery {
-  return { sni, alpn, client: address, ja4, plain };
+function takenBy(decided: Decision<Configured> | Refusal<Configured>): Outcome['taken'] {
+  if (decided.route === undefined) return null;
+  const { label, index, kind } = decided.route;
+  const wildcard = decided.kind === 'decision' ? decided.wildcardLabel : undefined;
+  return { route: String(label), index, action: kind, wildcard: wildcard ?? null };
 }
 
-function consider(
+function explainRoutes(
   { routes }: ListenerConfig,
+  { takesPlain }: Rules,
   client: AssumedClient,
-  considerAll: Tables['consider'],
+  consider: Considering,
 ): ExplainedRoute[] {
   // Where no route is for plain clients, one of them is refused before any route is asked, a denial included.
-  const understood = !client.plain || takesPlain(routes);
-  const verdicts: Verdict[] = considerAll(queryOf(client)).map((verdict) =>
+  const understood = !client.plain || takesPlain;
+  const verdicts: Verdict[] = consider(factsOf(client)).map((verdict) =>
     understood ? verdict : { ...verdict, failed: 'tls' },
   );
   // The first has the most specific of the client's names; and one that is taken is before any that it came before.
@@ -212,9 +226,4 @@ function undecided(
     if (failed === 'ja4' && ja4 === undefined) unsaid.add('ja4');
   }
   return [...unsaid];
-}
-
-function actionOf({ deny, tls }: RouteConfig): NonNullable<Outcome['taken']>['action'] {
-  if (deny) return 'deny';
-  return typeof tls === 'string' ? tls : 'terminate';
 }

@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import type { ListenerConfig } from '../../config/schema/schema.ts';
+import { refusalCodes } from '../../decide/refusals.ts';
 import { type ConnectionCode, connectionCodes, type Phase, phases } from '../../errors.ts';
 import { normalizeAddress } from '../../net/address.ts';
 import { type AssumedClient, anyClient, type Gone, tlsVersions, upTo } from '../client/assumed-client.ts';
@@ -40,12 +41,7 @@ export function agrees({ code, route }: Logged, { taken, client, ...now }: Expla
 }
 
 const foreseenCodes: readonly ConnectionCode[] = [
-  'ERR_PROXY_HEADER_UNTRUSTED',
-  'ERR_ADDRESS_DENIED',
-  'ERR_NOT_TLS',
-  'ERR_STARTTLS_REQUIRED',
-  'ERR_NO_ROUTE',
-  'ERR_ROUTE_DENIED',
+  ...refusalCodes,
   'ERR_TLS_ALPN_MISMATCH',
   'ERR_TLS_VERSION_MISMATCH',
   'ERR_UPSTREAM_TEMPLATE',

@@ -1,0 +1,84 @@
+/** What a client is refused with where the rules alone decide: the codes, and what the operator can do about them. */
+import { ProxyError, type Side } from '../errors.ts';
+import { notTls } from '../peek/not-tls.ts';
+import type { Protocol } from '../protocols/protocol.ts';
+import type { RouteQuery } from '../route/router.ts';
+import { hostNameOf } from '../route/server-name.ts';
+import type { Destination } from './rules.ts';
+
+/** In the order in which the rules are asked. */
+export const refusalCodes = [
+  'ERR_PROXY_HEADER_UNTRUSTED',
+  'ERR_ADDRESS_DENIED',
+  'ERR_STARTTLS_REQUIRED',
+  'ERR_NOT_TLS',
+  'ERR_NO_ROUTE',
+  'ERR_ROUTE_DENIED',
+] as const;
+
+export type Refusal<R extends Destination = Destination> = {
+  readonly kind: 'refusal';
+  readonly code: (typeof refusalCodes)[number];
+  readonly side: Side;
+  readonly message: string;
+  readonly hint: string | undefined;
+  /** The route that denies the client, if one does. */
+  readonly route: R | undefined;
+};
+
+/** The same as an error, for those who serve. */
+export function errorOf({ code, side, message, hint }: Refusal): ProxyError {
+  return new ProxyError(code, { side, message, hint });
+}
+
+export function peerUntrusted(listener: string, peer: string): Refusal<never> {
+  return refuse(
+    'ERR_PROXY_HEADER_UNTRUSTED',
+    `${peer} is not trusted to send PROXY headers, which this listener requires`,
+    `if it is your load balancer, add it to listeners.${listener}.accept_proxy_protocol.from`,
+  );
+}
+
+export function addressDenied(address: string): Refusal<never> {
+  const hint = "see the listener's allow and deny";
+  return { ...refuse('ERR_ADDRESS_DENIED', `${address} is not let in`, hint), side: 'proxy' };
+}
+
+/** `protocol` is the one in which clients of the listener ask for TLS. */
+export function plainRefused(protocol: Protocol | undefined): Refusal<never> {
+  if (protocol) return refuse('ERR_STARTTLS_REQUIRED', 'the client does not ask for TLS', protocol.tlsHint);
+  const { message, hint } = notTls();
+  return refuse('ERR_NOT_TLS', message, hint);
+}
+
+export function noRoute(listener: string, client: RouteQuery): Refusal<never> {
+  const message = `no route of ${listener} takes ${describe(client)}`;
+  return refuse('ERR_NO_ROUTE', message, client.plain ? undefined : hintOfNoRoute(listener, client.sni));
+}
+
+export function routeDenied<R extends Destination>(route: R, client: RouteQuery): Refusal<R> {
+  return { ...refuse('ERR_ROUTE_DENIED', `route ${route.label} denies ${describe(client)}`), route };
+}
+
+function refuse(code: Refusal['code'], message: string, hint?: string): Refusal<never> {
+  return { kind: 'refusal', code, side: 'client', message, hint, route: undefined };
+}
+
+function hintOfNoRoute(listener: string, sni: string | undefined): string {
+  if (sni === undefined) {
+    return 'the client sent no server name (SNI), as with an address in place of a name; a route without `sni` would take it';
+  }
+  const explain = `\`penstock explain --listener ${listener}\` with --sni and that name says why`;
+  if (hostNameOf(sni) === undefined) {
+    return `an address or a port is no server name: have the client send the name alone (a route without \`sni\` would take it); ${explain}`;
+  }
+  if (!sni.includes('.')) {
+    return `a name of one label, as from a search domain or a hosts file: have the client connect by the full name; ${explain}`;
+  }
+  return explain;
+}
+
+function describe({ plain, sni }: RouteQuery): string {
+  if (plain) return 'plain clients';
+  return sni === undefined ? 'clients without a server name' : `the server name ${sni}`;
+}
