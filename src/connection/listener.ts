@@ -8,7 +8,6 @@ import type { Roster } from '../net/live-set.ts';
 import type { WorkerMetrics } from '../observe/metrics.ts';
 import type { Descriptors } from '../process/descriptors.ts';
 import type { Users } from '../process/users.ts';
-import type { Protocol } from '../protocols/protocol.ts';
 import type { Authorizer } from '../tls/client-auth/authorize.ts';
 import type { TlsPolicy } from '../tls/server/terminate.ts';
 import type { Cancels } from './cancel-request.ts';
@@ -27,8 +26,6 @@ export type Listener = {
   readonly handshakes: Gate;
   /** Connections that are still being established. */
   readonly entering: Users;
-  /** What its clients speak before TLS. */
-  readonly protocol: Protocol | undefined;
   /** Where the protocol has a way to cancel what another connection does. */
   readonly cancels: Cancels | undefined;
   readonly descriptors: Descriptors;

@@ -2,7 +2,6 @@
 
 import { admitPeer, admitPlain } from '../decide/decide.ts';
 import { errorOf } from '../decide/refusals.ts';
-import { ProxyError } from '../errors.ts';
 import type { Signal } from '../net/abort-signal.ts';
 import { abort, type Stream } from '../net/stream.ts';
 import { Peek } from '../peek/peek.ts';

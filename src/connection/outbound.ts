@@ -151,7 +151,8 @@ type Ahead =
   | { readonly kind: 'announce'; readonly title: string; readonly meeting: Meeting }
   | { readonly kind: 'hear'; readonly hear: NonNullable<Protocol['hear']> };
 
-function aheadOf({ listener: { protocol }, meeting }: Caller, { passthrough }: Options): Ahead | undefined {
+function aheadOf({ listener, meeting }: Caller, { passthrough }: Options): Ahead | undefined {
+  const { protocol } = listener.rules;
   if (protocol === undefined) return undefined;
   if (passthrough) return meeting && { kind: 'announce', title: protocol.title, meeting };
   return protocol.hear && { kind: 'hear', hear: protocol.hear };

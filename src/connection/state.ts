@@ -60,7 +60,7 @@ export function createConnection(raw: Socket, listener: Listener): Connection {
     clientCert: undefined,
     stream: undefined,
     lastAlert: undefined,
-    meeting: listener.protocol?.meet(listener.rules),
+    meeting: listener.rules.protocol?.meet(listener.rules),
     speaksPlainly: false,
     headerBytes: 0,
     splice: undefined,

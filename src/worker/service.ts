@@ -15,7 +15,6 @@ import type { WorkerMetrics } from '../observe/metrics.ts';
 import type { Descriptors } from '../process/descriptors.ts';
 import type { Work } from '../process/pacer.ts';
 import { createUsers, type Users } from '../process/users.ts';
-import { protocolOf } from '../protocols/table.ts';
 import { type Authorizer, createAuthorizer } from '../tls/client-auth/authorize.ts';
 import { type KeyLog, openKeyLog } from '../tls/key-log.ts';
 import type { PolicyParts } from '../tls/server/policy-servers.ts';
@@ -157,7 +156,6 @@ function* buildListener(name: string, whole: ListenerConfig, shared: Shared): Wo
     admission: createAdmission(config, shared.countsOf(name, config.limits)),
     handshakes: createGate(config.limits.handshakes),
     entering: shared.entering,
-    protocol: protocolOf(config.starttls),
     cancels: shared.cancelsOf(name, config.starttls),
     open: shared.open,
     told: new Set(),

@@ -8,7 +8,6 @@ import fc from 'fast-check';
 import { stringify } from 'yaml';
 import type { LoadedConfig } from '../../src/config/load.ts';
 import type { ListenerConfig } from '../../src/config/schema/schema.ts';
-import { createCancelRegistry } from '../../src/connection/cancel-request.ts';
 import { decide } from '../../src/decide/decide.ts';
 import { refusalCodes } from '../../src/decide/refusals.ts';
 import { localQuota } from '../../src/ipc/quota.ts';
@@ -178,7 +177,7 @@ function serve(loaded: LoadedConfig, t: TestContext) {
       resolver: createResolver(),
       upstreams: createUpstreamRegistry({ logger }),
       countsOf: () => ({ connections: localQuota(Number.POSITIVE_INFINITY), byAddress: undefined }),
-      cancelsOf: () => createCancelRegistry(async () => 0),
+      cancelsOf: () => undefined,
     }),
   );
   t.after(service.close);

@@ -86,7 +86,12 @@ async function serve(flags: number, pieces: readonly Buffer[]): Promise<Told> {
     meeting: flags & expects.postgres ? protocols.postgres.meet({ takesPlain }) : undefined,
     listener: {
       name: 'in',
-      rules: { protocol: flags & expects.postgres ? protocols.postgres : undefined, trustsPeer: () => true, takesTls: true, takesPlain },
+      rules: {
+        protocol: flags & expects.postgres ? protocols.postgres : undefined,
+        trustsPeer: () => true,
+        takesTls: true,
+        takesPlain,
+      },
     },
   } as unknown as Connection;
   const steps = open(connection, (flags & expects.proxyHeader) !== 0).catch((error: unknown) => {
