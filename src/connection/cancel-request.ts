@@ -7,8 +7,10 @@ import { ProxyError } from '../errors.ts';
 import { createTokenBuckets } from '../listen/address-limits.ts';
 import { Cancellation } from '../net/abort-signal.ts';
 import type { Address } from '../net/address.ts';
+import { closeWith } from '../net/stream.ts';
 import type { Protocol, Sessions } from '../protocols/protocol.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
+import { clearDeadline } from './deadline.ts';
 import { atEndpoint, type Caller, dialFor, type Outbound } from './outbound.ts';
 import type { Connection } from './state.ts';
 
@@ -41,11 +43,22 @@ export function createCancels(
   return sessions && { sessions, elsewhere, mayCancel: createTokenBuckets(cancelsPerSecond) };
 }
 
+/** Forwards the request that came on this stream, then closes: that is how the client learns that the server has it. */
+export async function serveCancel(
+  connection: Connection,
+  stream: Socket,
+  message: Buffer,
+): Promise<undefined> {
+  clearDeadline(connection);
+  await forwardCancel(connection, message);
+  closeWith(stream, undefined);
+}
+
 /**
  * Sends the request wherever this client has a session, in other processes too, over TLS where the upstream has it, and
  * waits until the servers have it. Throws ERR_CANCEL_REFUSED for a client without a session, or one that asks too often.
  */
-export async function forwardCancel(connection: Connection, message: Buffer): Promise<void> {
+async function forwardCancel(connection: Connection, message: Buffer): Promise<void> {
   const { record, listener } = connection;
   const { cancels } = listener;
   const client = record.client.address;

@@ -1,29 +1,29 @@
 /** What a client is told when it is turned away, in the words of the protocol it speaks by then. */
 
 import { type Code, ProxyError } from '../errors.ts';
-import { abort, closeWith, type Stream, tlsAlert } from '../net/stream.ts';
+import { closeWith, type Stream, tlsAlert } from '../net/stream.ts';
 import type { SealedAlert } from '../tls/server/sealed-alert.ts';
-import type { Connection } from './state.ts';
+import { type Connection, resetClient } from './state.ts';
 
 /** Ends a connection that was not established, so that the client can read why: an alert, or its protocol's words. */
 export function turnAway(connection: Connection, error: unknown): void {
-  const { record, raw, stream } = connection;
+  const { record, raw, stream, opening, meeting } = connection;
   const code = error instanceof ProxyError ? error.code : 'ERR_INTERNAL';
   // Before anything was read there is nobody to talk to; a deadline missed has had its reset.
   if (record.phase === 'admit' || record.phase === 'proxy_header' || raw.destroyed) {
-    abort(connection.stream ?? { raw: connection.raw });
+    resetClient(connection);
     return;
   }
   // OpenSSL has had the last word, and TLS closes the socket.
   if (record.phase === 'handshake' && error instanceof ProxyError) return;
   if (stream !== undefined) {
     turnAwayWithinTls(connection, stream, error);
-  } else if (record.phase === 'starttls' || connection.speaksPlainly) {
+  } else if (record.phase === 'starttls' || (opening === 'plain' && meeting)) {
     closeWith(raw, lastWords(connection, code));
-  } else if (connection.hello !== undefined || (record.phase === 'peek' && code in alerts)) {
+  } else if (record.ja4 !== undefined || (record.phase === 'peek' && code in alerts)) {
     closeWith(raw, tlsAlert(alerts[code] ?? 'internal_error'));
   } else if (record.phase === 'connect') {
-    abort(connection.stream ?? { raw: connection.raw });
+    resetClient(connection);
   } else {
     closeWith(raw, undefined);
   }

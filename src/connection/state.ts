@@ -1,13 +1,12 @@
 /** One connection while it is served: what its steps know and share. */
 import type { Socket } from 'node:net';
 import type { Decision, Facts } from '../decide/decide.ts';
-import { type ConnectionCode, type Phase, ProxyError } from '../errors.ts';
+import type { ProxyError } from '../errors.ts';
 import { type Address, normalizeAddress } from '../net/address.ts';
 import type { Member } from '../net/live-set.ts';
 import { abort, type Stream } from '../net/stream.ts';
 import type { AccessRecord } from '../observe/access-log.ts';
-import type { ClientHello } from '../peek/client-hello.ts';
-import type { Meeting } from '../protocols/protocol.ts';
+import type { Meeting, Opening } from '../protocols/protocol.ts';
 import type { Splice } from '../splice/splice.ts';
 import type { ClientCert } from '../tls/client-auth/client-auth.ts';
 import type { LastAlert } from '../tls/server/last-alert.ts';
@@ -17,7 +16,8 @@ export type Connection = Member & {
   readonly raw: Socket;
   readonly listener: Listener;
   readonly record: AccessRecord;
-  hello: ClientHello | undefined;
+  /** What the client turned out to be. */
+  opening: Opening['kind'] | undefined;
   /** The protocols that the client offered. */
   offered: readonly string[];
   /** What the rules said, once it was let in. */
@@ -29,8 +29,6 @@ export type Connection = Member & {
   lastAlert: LastAlert | undefined;
   /** The client in the listener's protocol, if that has one, until it is established. */
   meeting: Meeting | undefined;
-  /** The client does without TLS, and understands its protocol's own refusals. */
-  speaksPlainly: boolean;
   /** How long its PROXY header was. */
   headerBytes: number;
   splice: Splice | undefined;
@@ -54,14 +52,13 @@ export function createConnection(raw: Socket, listener: Listener): Connection {
     raw,
     listener,
     record: createRecord(listener.name, `${instance}-${count.toString(36)}`, client),
-    hello: undefined,
+    opening: undefined,
     offered: none,
     decision: undefined,
     clientCert: undefined,
     stream: undefined,
     lastAlert: undefined,
     meeting: listener.rules.protocol?.meet(listener.rules),
-    speaksPlainly: false,
     headerBytes: 0,
     splice: undefined,
     missed: undefined,
@@ -70,6 +67,8 @@ export function createConnection(raw: Socket, listener: Listener): Connection {
     place: 0,
   };
 }
+
+const none: readonly string[] = [];
 
 /** What is known of a connection when it begins. */
 export function createRecord(listener: string, conn: string, client: Address): AccessRecord {
@@ -102,6 +101,11 @@ export function createRecord(listener: string, conn: string, client: Address): A
   };
 }
 
+/** Resets the client's side. */
+export function resetClient({ stream, raw }: Connection): void {
+  abort(stream ?? { raw });
+}
+
 /** What is known of its client for `decide`, now and when the rules have changed. */
 export function factsOf({ record, offered }: Connection): Facts {
   const { client, peer, sni, ja4 = '' } = record;
@@ -115,76 +119,6 @@ export function factsOf({ record, offered }: Connection): Facts {
   };
 }
 
-const timeoutCodes: Partial<Record<Phase, ConnectionCode>> = {
-  proxy_header: 'ERR_PROXY_HEADER_TIMEOUT',
-  starttls: 'ERR_STARTTLS_TIMEOUT',
-  peek: 'ERR_CLIENT_HELLO_TIMEOUT',
-};
-
-/**
- * Ends the connection when `ms` have passed since accept, with the code of the phase it is in by then. A later call
- * replaces an earlier one. `option` is the time-out's name, for the hint.
- */
-export function setDeadline(connection: Connection, ms: number, option: 'client_hello' | 'handshake'): void {
-  clearTimeout(connection.timer);
-  connection.timer = undefined;
-  if (ms === Number.POSITIVE_INFINITY) {
-    // Nothing else would notice a client that has vanished; once it is established, the splice sees to that.
-    const { keepalive } = connection.listener.config.timeouts;
-    if (keepalive !== Number.POSITIVE_INFINITY) connection.raw.setKeepAlive(true, keepalive);
-    return;
-  }
-  const now = performance.now();
-  const due = Math.max(now, connection.record.startedAt + ms);
-  connection.timer = setTimeout(miss, Math.max(1, due - now), connection, due, ms, option);
-}
-
-/**
- * Whether the client did no more than connect and leave, by an end or a reset, as load balancers and monitors do to see whether
- * somebody listens. A PROXY header is their word, not the client's. Asked once the connection has ended.
- */
-export function isProbe({ raw, record, headerBytes }: Connection): boolean {
-  const { code, side, bytes } = record;
-  if (raw.bytesRead > headerBytes || bytes.out > 0 || side !== 'client') return false;
-  return code === undefined || code === 'ERR_CLIENT_CLOSED' || code === 'ERR_CLIENT_RESET';
-}
-
-export function clearDeadline(connection: Connection): void {
-  clearTimeout(connection.timer);
-  connection.timer = undefined;
-}
-
-function miss(connection: Connection, due: number, ms: number, option: string): void {
-  const lateBy = performance.now() - due;
-  if (lateBy > stoodStillMs) {
-    // This process stood still, and what the client sent meanwhile is unread: it gets that time back.
-    connection.timer = setTimeout(miss, lateBy, connection, performance.now() + lateBy, ms, option);
-    return;
-  }
-  const { record, listener } = connection;
-  connection.missed =
-    record.phase === 'admit'
-      ? notAdmitted(ms, listener.name)
-      : new ProxyError(timeoutCodes[record.phase] ?? 'ERR_TLS_HANDSHAKE_TIMEOUT', {
-          side: 'client',
-          message: `the client was not done within ${ms} ms of connecting`,
-          hint: `a slow or silent client; see listeners.${listener.name}.timeouts.${option}`,
-        });
-  abort(connection.stream ?? { raw: connection.raw });
-}
-
-/** Only the other processes are waited for by then. */
-function notAdmitted(ms: number, listener: string): ProxyError {
-  return new ProxyError('ERR_ADMISSION_TIMEOUT', {
-    side: 'proxy',
-    message: `whether there is room for the client was not known within ${ms} ms of connecting`,
-    hint: `penstock's processes answer each other late: see what else the machine does, or raise listeners.${listener}.timeouts.client_hello`,
-  });
-}
-
-/** A timer is this late only where the event loop had no turn. */
-const stoodStillMs = 50;
-const none: readonly string[] = [];
 const unixAddress: Address = { address: 'unix', port: 0 };
 
 /** Where the client reached us, while its socket is open. A system call, of use only to those who send a PROXY header. */

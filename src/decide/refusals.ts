@@ -26,9 +26,14 @@ export type Refusal<R extends Destination = Destination> = {
   readonly route: R | undefined;
 };
 
-/** The same as an error, for those who serve. */
-export function errorOf({ code, side, message, hint }: Refusal): ProxyError {
-  return new ProxyError(code, { side, message, hint });
+/** For those who serve: the refusal as an error. */
+export function errorOf(refusal: Refusal): ProxyError {
+  return new ProxyError(refusal.code, refusal);
+}
+
+/** Throws it, if there is one. */
+export function enforce(refusal: Refusal | undefined): void {
+  if (refusal) throw errorOf(refusal);
 }
 
 export function peerUntrusted(listener: string, peer: string): Refusal<never> {

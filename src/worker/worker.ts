@@ -2,7 +2,7 @@
 import type { LoadedConfig } from '../config/load.ts';
 import type { ListenerConfig } from '../config/schema/schema.ts';
 import { type Cancels, createCancels } from '../connection/cancel-request.ts';
-import { endConnection } from '../connection/connection.ts';
+import { endConnection } from '../connection/ending.ts';
 import type { Listener } from '../connection/listener.ts';
 import type { Connection } from '../connection/state.ts';
 import { ProxyError } from '../errors.ts';

@@ -6,7 +6,9 @@ import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { readOpening, readProxyHeader } from '../../../src/connection/opening.ts';
-import type { Connection } from '../../../src/connection/state.ts';
+import { admitPlain } from '../../../src/decide/decide.ts';
+import { enforce } from '../../../src/decide/refusals.ts';
+import type { Rules } from '../../../src/decide/rules.ts';
 import { type Code, ProxyError } from '../../../src/errors.ts';
 import type { Address } from '../../../src/net/address.ts';
 import { createHelloReader } from '../../../src/peek/client-hello.ts';
@@ -79,25 +81,23 @@ async function serve(flags: number, pieces: readonly Buffer[]): Promise<Told> {
     },
   });
   const takesPlain = (flags & expects.plain) !== 0;
-  // No more of a connection than these steps need.
-  const connection = {
-    raw: socket,
-    record: { client: { address: '192.0.2.9', port: 1 }, phase: 'admit' },
-    meeting: flags & expects.postgres ? protocols.postgres.meet({ takesPlain }) : undefined,
-    listener: {
-      name: 'in',
-      rules: {
-        protocol: flags & expects.postgres ? protocols.postgres : undefined,
-        trustsPeer: () => true,
-        takesTls: true,
-        takesPlain,
-      },
+  const protocol = flags & expects.postgres ? protocols.postgres : undefined;
+  const rules: Rules = {
+    name: 'in',
+    protocol,
+    trustsPeer: () => true,
+    allows: () => true,
+    takesTls: true,
+    takesPlain,
+    routes: { find: () => undefined, clear() {} },
+  };
+  const found = { client: { address: '192.0.2.9', port: 1 } };
+  const steps = open(socket as Duplex as Socket, rules, (flags & expects.proxyHeader) !== 0, found).catch(
+    (error: unknown) => {
+      if (!(error instanceof ProxyError) || error.side !== 'client') throw error;
+      return { kind: error.code };
     },
-  } as unknown as Connection;
-  const steps = open(connection, (flags & expects.proxyHeader) !== 0).catch((error: unknown) => {
-    if (!(error instanceof ProxyError) || error.side !== 'client') throw error;
-    return { kind: error.code };
-  });
+  );
   for (const piece of pieces) {
     socket.push(piece);
     await new Promise(process.nextTick);
@@ -106,14 +106,15 @@ async function serve(flags: number, pieces: readonly Buffer[]): Promise<Told> {
   socket.push(null);
   const told = await steps;
   socket.destroy();
-  return { ...told, client: connection.record.client, answers };
+  return { ...told, ...found, answers };
 }
 
-async function open(connection: Connection, isProxied: boolean) {
-  const socket: Socket = connection.raw;
+async function open(socket: Socket, rules: Rules, isProxied: boolean, found: { client: Address }) {
   const peek = new Peek(socket);
-  if (isProxied) await readProxyHeader(connection, peek);
-  const { kind } = await readOpening(connection, peek);
+  const header = isProxied ? await readProxyHeader(rules, found.client.address, peek) : undefined;
+  found.client = header?.client ?? found.client;
+  const { kind } = await readOpening(rules, rules.protocol?.meet(rules), peek);
+  if (kind === 'plain') enforce(admitPlain(rules));
   const sni = kind === 'tls' ? (await peek.read(createHelloReader())).hello.sni : undefined;
   peek.release();
   const rest: Buffer[] = [];

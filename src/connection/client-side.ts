@@ -1,0 +1,112 @@
+/** The client's side: TLS and the check of its certificate where the route terminates TLS, otherwise its socket as it is. */
+
+import type { Served } from '../decide/decide.ts';
+import { ProxyError } from '../errors.ts';
+import type { Stream } from '../net/stream.ts';
+import { milliseconds } from '../observe/access-log.ts';
+import type { ClientHello } from '../peek/client-hello.ts';
+import type { Peek } from '../peek/peek.ts';
+import { unannounced } from '../tls/server/terminate.ts';
+import { identityOf } from './authorize-identity.ts';
+import { serveCancel } from './cancel-request.ts';
+import { clearDeadline, setDeadline } from './deadline.ts';
+import type { Listener, Route } from './listener.ts';
+import { readWithinTls } from './opening.ts';
+import type { Connection } from './state.ts';
+
+type TerminateRoute = Extract<Route, { kind: 'terminate' }>;
+
+/** The client's side, ready for payload; undefined if it was a CancelRequest after all. `hello` is undefined for plain clients. */
+export async function openClient(
+  connection: Connection,
+  route: Served<Route>,
+  hello: ClientHello | undefined,
+  peek: Peek,
+): Promise<Stream | undefined> {
+  peek.release();
+  if (route.kind !== 'terminate') return leaveAsItIs(connection);
+  setDeadline(connection, connection.listener.config.timeouts.handshake, 'handshake');
+  const client = await terminate(connection, route, hello);
+  const opening = await readWithinTls(connection, client);
+  if (opening.kind === 'cancel') return serveCancel(connection, client.stream, opening.message);
+  clearDeadline(connection);
+  return client;
+}
+
+function leaveAsItIs(connection: Connection): Stream {
+  const { raw } = connection;
+  clearDeadline(connection);
+  raw.allowHalfOpen = true;
+  // Where nothing was peeked, nothing was read yet: a client that resets is to be noticed while the upstream is dialled.
+  raw.read(0);
+  return { stream: raw, raw };
+}
+
+async function terminate(
+  connection: Connection,
+  route: TerminateRoute,
+  hello: ClientHello | undefined,
+): Promise<Stream> {
+  const { record, raw } = connection;
+  record.phase = 'handshake';
+  await enterGate(connection);
+  const startedAt = performance.now();
+  const done = await route.policy.handshake(raw, hello ?? unannounced);
+  record.handshakeMs = milliseconds(performance.now() - startedAt);
+  record.tls = { version: done.version, cipher: done.cipher, resumed: done.resumed };
+  record.alpn = done.alpn;
+  connection.clientCert = done.clientCert;
+  record.clientCert = done.clientCert;
+  connection.stream = { stream: done.stream, raw };
+  connection.lastAlert = done.lastAlert;
+  record.phase = 'authorize';
+  if (done.refusal) throw done.refusal;
+  if (route.authorizer) await route.authorizer.check(identityOf(connection));
+  forgetLastAlert(connection);
+  if (done.stream.destroyed) throw clientGone();
+  return connection.stream;
+}
+
+function forgetLastAlert(connection: Connection): void {
+  connection.lastAlert?.forget();
+  connection.lastAlert = undefined;
+}
+
+/**
+ * Waits until it may be computed for: a ClientHello is answered in the turn of the event loop in which TLS is handed it. The
+ * deadline runs on, and a client that goes meanwhile is passed over.
+ */
+async function enterGate(connection: Connection): Promise<void> {
+  const { raw, listener } = connection;
+  const turn = listener.handshakes.enter(() => raw.destroyed);
+  if (turn === undefined) return;
+  await new Promise<void>((resolve, reject) => {
+    const onClose = () => {
+      turn.giveUp();
+      // It was not the client that was slow.
+      if (connection.missed?.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') connection.missed = noTurn(listener);
+      reject(clientGone());
+    };
+    raw.once('close', onClose);
+    turn.come.then(() => {
+      raw.off('close', onClose);
+      resolve();
+    });
+  });
+}
+
+function noTurn({ name, config }: Listener): ProxyError {
+  const { handshakes } = config.limits;
+  return new ProxyError('ERR_HANDSHAKE_LIMIT', {
+    side: 'proxy',
+    message: `this worker answers ${handshakes} ClientHellos in one turn of its event loop, and this one's turn came too late`,
+    hint: `start more workers, bound clients by limits.rate_per_ip, or raise listeners.${name}.limits.handshakes`,
+  });
+}
+
+export function clientGone(): ProxyError {
+  return new ProxyError('ERR_CLIENT_CLOSED', {
+    side: 'client',
+    message: 'the client closed the connection before it was established',
+  });
+}

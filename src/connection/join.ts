@@ -1,0 +1,118 @@
+/** The two sides of a connection, made ready for payload. */
+import type { Decision, Served } from '../decide/decide.ts';
+import { Cancellation, type Signal } from '../net/abort-signal.ts';
+import { abort, type Stream } from '../net/stream.ts';
+import { milliseconds } from '../observe/access-log.ts';
+import type { ClientHello } from '../peek/client-hello.ts';
+import { Peek } from '../peek/peek.ts';
+import { hostNameOf } from '../route/server-name.ts';
+import { untilAborted } from '../upstream/deadline.ts';
+import type { Dialled } from '../upstream/dial.ts';
+import type { Endpoint } from '../upstream/endpoint.ts';
+import { watchDown } from '../upstream/endpoint-state.ts';
+import { clientGone, openClient } from './client-side.ts';
+import { clearDeadline, setDeadline } from './deadline.ts';
+import { endConnection } from './ending.ts';
+import type { Route } from './listener.ts';
+import { dialFor, type Prepared } from './outbound.ts';
+import type { Connection } from './state.ts';
+
+export type Sides = { readonly client: Stream; readonly upstream: Stream };
+
+/** The client's side and the upstream's; undefined if it was a CancelRequest within TLS. `hello` is undefined for plain clients. */
+export async function connectSides(
+  connection: Connection,
+  { route, wildcardLabel }: Decision<Route>,
+  hello: ClientHello | undefined,
+  peek: Peek,
+): Promise<Sides | undefined> {
+  const { record, raw } = connection;
+  const gone = new Cancellation();
+  const onClose = () => gone.abort(connection.missed ?? clientGone());
+  raw.once('close', onClose);
+  const opened = openClient(connection, route, hello, peek);
+  const options = {
+    sni: hostNameOf(record.sni),
+    passthrough: route.kind === 'passthrough',
+    wildcardLabel,
+    signal: gone,
+  };
+  const isEarly = route.kind === 'terminate' && route.outbound.early;
+  const early = isEarly
+    ? dialFor(connection, route.outbound, { ...options, clientReady: opened })
+    : undefined;
+  // A client that fails ends the dial too; the first error to arrive is handled below.
+  early?.catch(ignore);
+  const client = await opened.catch((error) => {
+    gone.abort(error);
+    throw error;
+  });
+  if (client === undefined) {
+    gone.abort(clientGone());
+    return undefined;
+  }
+  record.phase = 'connect';
+  const dialled = await (early ?? dialFor(connection, route.outbound, options));
+  connection.undo.push(dialled.release);
+  await introduce(connection, route, { client, upstream: dialled.prepared, signal: gone });
+  raw.off('close', onClose);
+  noteDialled(connection, route, dialled);
+  return { client, upstream: dialled.prepared.stream };
+}
+
+function noteDialled(
+  connection: Connection,
+  { outbound }: Served<Route>,
+  { connectMs, prepared, endpoint }: Dialled<Prepared>,
+): void {
+  const { record, undo, listener } = connection;
+  record.connectMs = milliseconds(connectMs);
+  record.upstreamTls = prepared.tls;
+  if (outbound.upstream.config.on_down === 'close') undo.push(closeWhenDown(connection, endpoint));
+  if (listener.cancels) {
+    const session = { outbound, endpoint, sni: hostNameOf(record.sni) };
+    undo.push(listener.cancels.sessions.add(session, record.client.address));
+  }
+}
+
+/** With `on_down: close`: the function returned ends the watch. */
+function closeWhenDown(connection: Connection, { label, state }: Endpoint): () => void {
+  return watchDown(state, (reason) =>
+    endConnection(connection, 'ERR_UPSTREAM_DOWN', `${label} is down: ${reason}`, 'upstream'),
+  );
+}
+
+type Ready = { readonly client: Stream; readonly upstream: Prepared; readonly signal: Signal };
+
+/** Both sides are ready for payload: what their protocol has to say to them yet. Whatever fails ends the upstream's side too. */
+async function introduce(connection: Connection, route: Served<Route>, ready: Ready): Promise<void> {
+  if (route.kind === 'passthrough') return;
+  // A client of a listener that has no protocol was not greeted: what the upstream's had to say is still to be said.
+  const meeting = connection.meeting ?? route.outbound.protocol?.meet(connection.listener.rules);
+  if (meeting?.join === undefined) return;
+  const { client, upstream, signal } = ready;
+  const [clientSide, server] = [new Peek(client.stream), new Peek(upstream.stream.stream, 'upstream')];
+  startIntroducing(connection);
+  try {
+    const isSecure = route.kind === 'terminate';
+    const joining = meeting.join({ client: clientSide, server, greeting: upstream.greeting, isSecure });
+    if (joining) await untilAborted(joining, signal);
+    clientSide.release();
+    server.release();
+  } catch (error) {
+    abort(upstream.stream);
+    throw error;
+  } finally {
+    clearDeadline(connection);
+  }
+}
+
+/** Both sides were quick so far; the client's clock begins anew. */
+function startIntroducing(connection: Connection): void {
+  const { record, listener } = connection;
+  record.phase = 'starttls';
+  const passed = Math.ceil(performance.now() - record.startedAt);
+  setDeadline(connection, passed + listener.config.timeouts.handshake, 'handshake');
+}
+
+function ignore(): void {}
