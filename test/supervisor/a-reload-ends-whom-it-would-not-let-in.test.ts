@@ -13,7 +13,8 @@ import { createLogger } from '../../src/observe/log.ts';
 import { startWorker } from '../../src/worker/standalone.ts';
 import { createAuthority, temporaryDirectory, writeFiles } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
-import type { LogLine } from '../support/proxy.ts';
+import { type LogLine, startProxy } from '../support/proxy.ts';
+import { rawClient } from '../support/raw-client.ts';
 import { tcpUpstream } from '../support/upstream.ts';
 
 const authority = await createAuthority();
@@ -51,6 +52,34 @@ test('clients whose address is no longer let in', async (t) => {
   const goes = await open('a.example', alice);
   await reload({ ...before, deny: ['127.0.0.0/8'] });
   await eventually(() => assert.ok(goes.destroyed));
+});
+
+test('clients behind a peer that is no longer trusted', async (t) => {
+  const upstream = await tcpUpstream(t, (socket) => socket.pipe(socket));
+  const behind = (from: string) => ({
+    listeners: {
+      one: {
+        close_on_change: true,
+        accept_proxy_protocol: { from },
+        routes: [{ tls: 'off', upstream: 'echo' }],
+      },
+    },
+    upstreams: { echo: { endpoints: [`127.0.0.1:${upstream.port}`] } },
+  });
+  const proxy = await startProxy(t, behind('127.0.0.1'));
+  const { socket, until, closed } = rawClient(t, proxy.port());
+  socket.write('PROXY TCP4 192.0.2.1 203.0.113.1 4242 443\r\nping');
+  await until(4);
+  await proxy.reload(behind('127.0.0.0/24'));
+  socket.write('ping');
+  await until(8);
+  await proxy.reload(behind('192.0.2.0/24'));
+  await closed;
+  const { code, error } = await proxy.connectionLine();
+  assert.deepEqual(
+    [code, error],
+    ['ERR_CLOSED_ON_CHANGE', 'its peer is no longer trusted to send PROXY headers'],
+  );
 });
 
 test('nobody, when nothing has changed or close_on_change is off', async (t) => {
