@@ -65,69 +65,89 @@ const block = 64;
  * the limit says by itself: then it may be exceeded as many times as there are processes.
  */
 export function leasedQuota(lessor: Lessor, limit: () => number, patience: Patience): LeasedQuota {
-  let held = 0;
-  let used = 0;
-  let asking: Promise<number> | undefined;
-  let overdrawn = 0;
-  /** There is little left: what is not needed yet, another may need. */
-  let isScarce = false;
-
-  /** One question at a time, for all who wait. */
-  function ask(): Promise<number | undefined> {
-    asking ??= lessor.request(block).then((granted) => {
-      held += granted;
-      if (used > held) overdraw(used - held);
-      asking = undefined;
-      isScarce = granted < block;
-      return granted;
-    });
-    return patience.within(asking);
-  }
-
-  /** What was taken without asking is booked, and given back first. */
-  function overdraw(amount: number): void {
-    held += amount;
-    overdrawn += amount;
-    lessor.claim(amount);
-  }
-
-  async function takeSlowly(): Promise<boolean> {
-    while (used >= held) {
-      const granted = patience.isSilent() ? undefined : await ask();
-      if (granted === 0 || (granted === undefined && used >= limit())) return false;
-      if (granted === undefined) break;
-    }
-    used += 1;
-    return true;
-  }
-
+  const lease: Lease = {
+    lessor,
+    limit,
+    patience,
+    held: 0,
+    used: 0,
+    overdrawn: 0,
+    isScarce: false,
+    asking: undefined,
+  };
   return {
     take() {
-      if (used >= held) return takeSlowly();
-      used += 1;
+      if (lease.used >= lease.held) return takeSlowly(lease);
+      lease.used += 1;
       // Ahead of need, so that nobody waits for the answer.
-      if (held - used < block / 2 && !isScarce && asking === undefined) void ask();
+      const { held, used, isScarce, asking } = lease;
+      if (held - used < block / 2 && !isScarce && asking === undefined) void ask(lease);
       return true;
     },
-    give() {
-      used -= 1;
-      if (overdrawn > 0) {
-        overdrawn -= 1;
-        held -= 1;
-        lessor.giveBack(1);
-        return;
-      }
-      const idle = held - used;
-      // Between one block and two it keeps: a worker at the edge would send a message for every connection.
-      if (idle <= 2 * block) return;
-      held -= idle - block;
-      lessor.giveBack(idle - block);
-    },
-    used: () => used,
+    give: () => give(lease),
+    used: () => lease.used,
     reclaim() {
-      const idle = Math.max(0, held - used);
-      held -= idle;
+      const idle = Math.max(0, lease.held - lease.used);
+      lease.held -= idle;
       return idle;
     },
   };
+}
+
+type Lease = {
+  readonly lessor: Lessor;
+  readonly limit: () => number;
+  readonly patience: Patience;
+  /** How many this process may count in, and how many it has. */
+  held: number;
+  used: number;
+  /** How many of those it took without asking. */
+  overdrawn: number;
+  /** There is little left: what is not needed yet, another may need. */
+  isScarce: boolean;
+  asking: Promise<number> | undefined;
+};
+
+async function takeSlowly(lease: Lease): Promise<boolean> {
+  while (lease.used >= lease.held) {
+    const granted = lease.patience.isSilent() ? undefined : await ask(lease);
+    if (granted === 0 || (granted === undefined && lease.used >= lease.limit())) return false;
+    if (granted === undefined) break;
+  }
+  lease.used += 1;
+  return true;
+}
+
+/** One question at a time, for all who wait. */
+function ask(lease: Lease): Promise<number | undefined> {
+  lease.asking ??= lease.lessor.request(block).then((granted) => {
+    lease.held += granted;
+    if (lease.used > lease.held) overdraw(lease, lease.used - lease.held);
+    lease.asking = undefined;
+    lease.isScarce = granted < block;
+    return granted;
+  });
+  return lease.patience.within(lease.asking);
+}
+
+/** What was taken without asking is booked, and given back first. */
+function overdraw(lease: Lease, amount: number): void {
+  lease.held += amount;
+  lease.overdrawn += amount;
+  lease.lessor.claim(amount);
+}
+
+function give(lease: Lease): void {
+  lease.used -= 1;
+  if (lease.overdrawn > 0) {
+    lease.overdrawn -= 1;
+    lease.held -= 1;
+    lease.lessor.giveBack(1);
+    return;
+  }
+  const idle = lease.held - lease.used;
+  // Between one block and two it keeps: a worker at the edge would send a message for every connection.
+  if (idle <= 2 * block) return;
+  lease.held -= idle - block;
+  lease.lessor.giveBack(idle - block);
 }

@@ -2,6 +2,7 @@
  * Paces what computes: so many go ahead in one turn of the event loop, the rest wait in order, and whatever else is served is
  * served in between. Whoever has gone ahead holds no place: a client that is silent then keeps nobody from anything.
  */
+import { deferred } from '../process/deferred.ts';
 
 export type Gate = {
   /**
@@ -52,12 +53,4 @@ export function createGate(limit: number): Gate {
       return { come: promise, giveUp: () => void waiting.delete(waiter) };
     },
   };
-}
-
-function deferred(): { promise: Promise<void>; resolve: () => void } {
-  let resolve!: () => void; // set by the executor, which runs at once
-  const promise = new Promise<void>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
 }

@@ -59,7 +59,7 @@ const maxConnections = 200;
 export async function startAdmin(
   bind: string,
   source: AdminSource,
-  { rights, timeouts: { head, silence } = { head: 5_000, silence: 60_000 } }: AdminOptions = {},
+  { rights, timeouts = { head: 5_000, silence: 60_000 } }: AdminOptions = {},
 ): Promise<Admin> {
   const endpoint = parseEndpoint(bind);
   if (endpoint === undefined) throw new TypeError(`not an address: ${bind}`);
@@ -70,30 +70,7 @@ export async function startAdmin(
     reach: 'public',
     leaving: false,
   };
-  const server = createServer(
-    {
-      headersTimeout: head,
-      requestTimeout: head,
-      keepAliveTimeout: silence,
-      connectionsCheckingInterval: Math.min(1_000, head),
-      maxHeaderSize: 8 * 1024,
-    },
-    (request, response) => {
-      waiting.delete(request.socket);
-      response.once('close', () => request.socket.destroyed || waiting.add(request.socket));
-      void answer(request, response, context);
-    },
-  );
-  server.setTimeout(silence);
-  // Clients that do nothing keep neither memory nor descriptors from those that are served: the oldest of them makes place.
-  server.maxConnections = maxConnections + 1;
-  const waiting = new Set<Socket>();
-  server.on('connection', (socket: Socket) => {
-    waiting.add(socket);
-    socket.once('close', () => waiting.delete(socket));
-    const [oldest] = waiting;
-    server.getConnections((_, count) => count > maxConnections && oldest?.destroy());
-  });
+  const server = createAdminServer(context, timeouts);
   let made: FileRights | undefined;
   if ('path' in endpoint) await removeStaleSocket(endpoint.path, 'admin.bind');
   try {
@@ -131,6 +108,36 @@ export async function startAdmin(
       return closed;
     },
   };
+}
+
+type Timeouts = NonNullable<AdminOptions['timeouts']>;
+
+/** Clients that do nothing keep neither memory nor descriptors from those that are served: the oldest of them makes place. */
+function createAdminServer(context: Context, { head, silence }: Timeouts): Server {
+  const waiting = new Set<Socket>();
+  const server = createServer(
+    {
+      headersTimeout: head,
+      requestTimeout: head,
+      keepAliveTimeout: silence,
+      connectionsCheckingInterval: Math.min(1_000, head),
+      maxHeaderSize: 8 * 1024,
+    },
+    (request, response) => {
+      waiting.delete(request.socket);
+      response.once('close', () => request.socket.destroyed || waiting.add(request.socket));
+      void answer(request, response, context);
+    },
+  );
+  server.setTimeout(silence);
+  server.maxConnections = maxConnections + 1;
+  server.on('connection', (socket: Socket) => {
+    waiting.add(socket);
+    socket.once('close', () => waiting.delete(socket));
+    const [oldest] = waiting;
+    server.getConnections((_, count) => count > maxConnections && oldest?.destroy());
+  });
+  return server;
 }
 
 type Context = {

@@ -2,6 +2,7 @@
 import type { LoadedConfig } from '../config/load.ts';
 import type { UpstreamConfig } from '../config/schema/schema.ts';
 import type { EndpointStatus, UpstreamStatus } from '../observe/status.ts';
+import { isTemplate } from '../upstream/endpoint.ts';
 import { type EndpointReport, progressOf } from '../upstream/endpoint-state.ts';
 import type { EndpointView } from '../upstream/registry.ts';
 
@@ -87,8 +88,4 @@ function describeEndpoint(label: string, { slow_start }: UpstreamConfig, known: 
 
 function latestOf(failures: readonly NonNullable<EndpointView['lastFailure']>[]) {
   return failures.toSorted((a, b) => a.agoMs - b.agoMs)[0];
-}
-
-function isTemplate(address: string): boolean {
-  return address.includes('{sni');
 }

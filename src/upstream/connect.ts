@@ -33,24 +33,13 @@ export function connect(
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
     const attempts = attemptsFor(destination, reader);
-    const connecting = new Set<Socket>();
+    const racing = createRacing(descriptors);
     let next = 0;
     let stagger: NodeJS.Timeout | undefined;
-
-    let beside = 0;
-
-    /** Counts out what is open no more. */
-    const countOut = () => {
-      const extra = Math.max(0, connecting.size - 1);
-      if (beside > extra) descriptors.give(beside - extra);
-      beside = extra;
-    };
     const finish = () => {
       clearTimeout(stagger);
       signal.removeEventListener('abort', onAbort);
-      for (const socket of connecting) socket.destroy();
-      connecting.clear();
-      countOut();
+      racing.end();
     };
     const onAbort = () => {
       finish();
@@ -59,28 +48,24 @@ export function connect(
     const tryNext = () => {
       const options = attempts[next];
       if (!options) return;
-      if (connecting.size > 0) {
-        if (!descriptors.takeSpare()) {
-          stagger = setTimeout(tryNext, staggerMs);
-          return;
-        }
-        beside += 1;
+      if (!racing.hasRoom()) {
+        stagger = setTimeout(tryNext, staggerMs);
+        return;
       }
       next += 1;
       const socket = open(options);
       if (reader) socket.pause();
-      connecting.add(socket);
+      racing.add(socket);
       const onError = (error: Error) => {
-        if (!connecting.delete(socket)) return;
-        countOut();
+        if (!racing.remove(socket)) return;
         clearTimeout(stagger);
         if (next < attempts.length) return tryNext();
-        if (connecting.size > 0) return;
+        if (racing.count() > 0) return;
         finish();
         reject(connectError(destination, options, error));
       };
       socket.once('connect', () => {
-        connecting.delete(socket);
+        racing.remove(socket);
         finish();
         // Holds nothing of the race, and is never removed: it keeps the process alive, and 'close' says the rest.
         socket.on('error', ignore);
@@ -93,6 +78,39 @@ export function connect(
     signal.addEventListener('abort', onAbort, { once: true });
     tryNext();
   });
+}
+
+/** The sockets that are still connecting, and the descriptors of all but one of them, which is the caller's to count. */
+function createRacing(descriptors: Pick<Descriptors, 'takeSpare' | 'give'>) {
+  const connecting = new Set<Socket>();
+  let beside = 0;
+  const countOut = () => {
+    const extra = Math.max(0, connecting.size - 1);
+    if (beside > extra) descriptors.give(beside - extra);
+    beside = extra;
+  };
+  return {
+    count: () => connecting.size,
+    /** Counts another one in, if it can; to be followed by `add`. */
+    hasRoom(): boolean {
+      if (connecting.size === 0) return true;
+      if (!descriptors.takeSpare()) return false;
+      beside += 1;
+      return true;
+    },
+    add: (socket: Socket) => void connecting.add(socket),
+    /** false: it was none of them. */
+    remove(socket: Socket): boolean {
+      const was = connecting.delete(socket);
+      if (was) countOut();
+      return was;
+    },
+    end() {
+      for (const socket of connecting) socket.destroy();
+      connecting.clear();
+      countOut();
+    },
+  };
 }
 
 const staggerMs = 250;

@@ -38,15 +38,15 @@ export function createRests(): Rests {
     running,
     add(ejection) {
       forgetOver();
-      const key = keyOf(ejection.upstream, ejection.endpoint);
+      const key = endpointKey(ejection.upstream, ejection.endpoint);
       kept.delete(key);
       kept.set(key, { ...ejection, until: performance.now() + ejection.forMs });
       const [oldest] = kept.keys();
       if (kept.size > maxKept && oldest !== undefined) kept.delete(oldest);
     },
-    end: (upstream, endpoint) => void kept.delete(keyOf(upstream, endpoint)),
+    end: (upstream, endpoint) => void kept.delete(endpointKey(upstream, endpoint)),
     find(upstream, endpoint) {
-      const found = kept.get(keyOf(upstream, endpoint));
+      const found = kept.get(endpointKey(upstream, endpoint));
       if (found === undefined) return undefined;
       const { until, ...ejection } = found;
       const forMs = until - performance.now();
@@ -55,6 +55,7 @@ export function createRests(): Rests {
   };
 }
 
-function keyOf(upstream: string, endpoint: string): string {
+/** What is known of an endpoint, whichever configuration it is in, is kept under this. */
+export function endpointKey(upstream: string, endpoint: string): string {
   return `${upstream} ${endpoint}`;
 }

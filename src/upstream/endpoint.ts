@@ -20,6 +20,8 @@ export type Target =
   | { readonly path: string }
   | { readonly host: string; readonly port: number; readonly address: string | undefined };
 
+export type HostTarget = Exclude<Target, { readonly path: string }>;
+
 /** One address that connections go to, with the state that balancing needs. */
 export type Endpoint = {
   /** `10.0.0.5:5432`, `db.internal:5432` or `unix:/path`; for logs. */
@@ -45,7 +47,7 @@ export function parseTarget(address: string): Target {
 }
 
 /** A target by name, or by address if the host is one. */
-export function hostTarget(host: string, port: number): Exclude<Target, { readonly path: string }> {
+export function hostTarget(host: string, port: number): HostTarget {
   // A zone (`fe80::1%eth0`) is no part of an address to compare, but the system needs it to connect.
   const address = isIP(host) === 0 ? undefined : host.includes('%') ? host : normalizeAddress(host);
   return { host, port, address };
@@ -71,7 +73,7 @@ export function createEndpoint(
   };
 }
 
-/** Whether a host has a part that each client fills in. */
+/** Whether a host (or an address as configured) has a part that each client fills in. */
 export function isTemplate(host: string): boolean {
   return host.includes('{sni');
 }

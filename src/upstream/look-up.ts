@@ -4,7 +4,7 @@ import { LRUCache } from 'lru-cache';
 /** The part of `dns.lookup` that is used. It calls back later, never at once. */
 export type Lookup = (
   host: string,
-  options: { all: true; order: 'verbatim'; family?: 4 | 6 },
+  options: { all: true; order: 'verbatim'; family?: Family },
   callback: Answered,
 ) => void;
 
@@ -34,17 +34,9 @@ const dawdlingMs = 10 * 60_000;
  */
 export function createLookUps(lookup: Lookup): LookUps {
   const whole = createQueue(atOnce.whole);
-  const lines = { 4: createQueue(atOnce.family), 6: createQueue(atOnce.family) };
-  const dawdling = new LRUCache<string, 4 | 6>({ max: 1000, ttl: dawdlingMs });
-
-  function askFamily(name: string, family: 4 | 6, urgent: boolean, answered: Answered): void {
-    lines[family].run((done) => {
-      lookup(name, { all: true, order: 'verbatim', family }, (error, answers) => {
-        done();
-        answered(error, answers);
-      });
-    }, urgent);
-  }
+  const families = createFamilies(lookup);
+  /** Names of which one family only is worth asking for now. */
+  const dawdling = new LRUCache<string, Family>({ max: 1000, ttl: dawdlingMs });
 
   function askWhole(name: string, urgent: boolean, answered: Answered): void {
     let isAnswered = false;
@@ -53,7 +45,7 @@ export function createLookUps(lookup: Lookup): LookUps {
       answered(error, answers);
     };
     const delay = setTimeout(() => {
-      askFamilies(name, urgent, (error, answers, only) => {
+      families.askBoth(name, urgent, (error, answers, only) => {
         if (isAnswered) return;
         if (only) dawdling.set(name, only);
         answer(error, answers);
@@ -71,41 +63,65 @@ export function createLookUps(lookup: Lookup): LookUps {
     }, urgent);
   }
 
-  /** Answers with what there is when one family has it and the other is late (then `only` is the one), or when both have failed. */
-  function askFamilies(
-    name: string,
-    urgent: boolean,
-    found: (...answer: [...Parameters<Answered>, only: 4 | 6 | undefined]) => void,
-  ): void {
-    const answers: { address: string }[] = [];
-    const late = new Set<4 | 6>([4, 6]);
-    let wait: NodeJS.Timeout | undefined;
-    const conclude = () => {
-      clearTimeout(wait);
-      const [other] = late;
-      found(null, answers, other && (other === 4 ? 6 : 4));
-    };
-    for (const family of [6, 4] as const) {
-      askFamily(name, family, urgent, (error, part) => {
-        late.delete(family);
-        // Where both have answered, IPv6 goes first (RFC 8305 §4).
-        if (!error) answers.splice(family === 6 ? 0 : answers.length, 0, ...part);
-        if (late.size === 0) return answers.length > 0 ? conclude() : found(error, answers, undefined);
-        if (answers.length > 0) wait ??= setTimeout(conclude, resolutionDelayMs);
-      });
-    }
-  }
-
   return {
     isFull: whole.isFull,
     ask(name, urgent, answered) {
       const only = dawdling.get(name);
       if (only === undefined) return askWhole(name, urgent, answered);
-      askFamily(name, only, urgent, (error, answers) => {
+      families.ask(name, only, urgent, (error, answers) => {
         if (!error) return answered(null, answers);
         dawdling.delete(name);
         askWhole(name, urgent, answered);
       });
+    },
+  };
+}
+
+type Family = 4 | 6;
+
+/** Look-ups of one family, in a queue for each. */
+type Families = {
+  readonly ask: (name: string, family: Family, urgent: boolean, answered: Answered) => void;
+  /**
+   * Answers with what there is when one family has it and the other is late (then `only` is the one), or when both have failed.
+   */
+  readonly askBoth: (
+    name: string,
+    urgent: boolean,
+    found: (...answer: [...Parameters<Answered>, only: Family | undefined]) => void,
+  ) => void;
+};
+
+function createFamilies(lookup: Lookup): Families {
+  const lines = { 4: createQueue(atOnce.family), 6: createQueue(atOnce.family) };
+  const ask: Families['ask'] = (name, family, urgent, answered) => {
+    lines[family].run((done) => {
+      lookup(name, { all: true, order: 'verbatim', family }, (error, answers) => {
+        done();
+        answered(error, answers);
+      });
+    }, urgent);
+  };
+  return {
+    ask,
+    askBoth(name, urgent, found) {
+      const answers: { address: string }[] = [];
+      const late = new Set<Family>([4, 6]);
+      let wait: NodeJS.Timeout | undefined;
+      const conclude = () => {
+        clearTimeout(wait);
+        const [other] = late;
+        found(null, answers, other && (other === 4 ? 6 : 4));
+      };
+      for (const family of [6, 4] as const) {
+        ask(name, family, urgent, (error, part) => {
+          late.delete(family);
+          // Where both have answered, IPv6 goes first (RFC 8305 §4).
+          if (!error) answers.splice(family === 6 ? 0 : answers.length, 0, ...part);
+          if (late.size === 0) return answers.length > 0 ? conclude() : found(error, answers, undefined);
+          if (answers.length > 0) wait ??= setTimeout(conclude, resolutionDelayMs);
+        });
+      }
     },
   };
 }

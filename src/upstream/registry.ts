@@ -1,7 +1,7 @@
 /** What a process knows of its upstreams, whatever configuration it serves: a new one finds their counts, health and queues again. */
 import type { Logger } from 'pino';
 import { localQuotas, type Quota } from '../ipc/quota.ts';
-import { createRests, type Ejection } from './ejections.ts';
+import { createRests, type Ejection, endpointKey } from './ejections.ts';
 import {
   applyReport,
   createEndpointState,
@@ -73,7 +73,7 @@ export function createUpstreamRegistry({
     let known = upstreams.get(name);
     if (known === undefined) {
       const holders = holdWeakly((label) =>
-        createEndpointState(label, reports.get(keyOf(name, label)), rests.find(name, label)),
+        createEndpointState(label, reports.get(endpointKey(name, label)), rests.find(name, label)),
       );
       known = {
         ...holders,
@@ -93,15 +93,15 @@ export function createUpstreamRegistry({
   return {
     of,
     applyHealth(latest) {
-      reports = new Map(latest.map((report) => [keyOf(report.upstream, report.endpoint), report]));
+      reports = new Map(latest.map((report) => [endpointKey(report.upstream, report.endpoint), report]));
       for (const { up, upstream, endpoint } of latest) if (!up) rests.end(upstream, endpoint);
       for (const [name, { all }] of upstreams) {
-        for (const state of all()) applyReport(state, reports.get(keyOf(name, state.label)));
+        for (const state of all()) applyReport(state, reports.get(endpointKey(name, state.label)));
       }
     },
     eject(ejection) {
       const { upstream, endpoint, forMs, reason } = ejection;
-      if (reports.get(keyOf(upstream, endpoint))?.up === false) return;
+      if (reports.get(endpointKey(upstream, endpoint))?.up === false) return;
       rests.add(ejection);
       const state = upstreams.get(upstream)?.find(endpoint);
       if (state) eject(state, forMs, reason);
@@ -162,8 +162,4 @@ function holdWeakly(create: (label: string) => EndpointState): Holders {
       }
     },
   };
-}
-
-function keyOf(upstream: string, endpoint: string): string {
-  return `${upstream} ${endpoint}`;
 }

@@ -18,11 +18,52 @@ export type Slots = { readonly under: (limits: UpstreamConfig['limits']) => Ente
 
 /** `quotaOf` gives the one count of this upstream, with its limit from now on. */
 export function createSlots(upstream: string, quotaOf: (limit: number) => Quota): Slots {
+  const line = createLine();
+  return {
+    under(limits) {
+      if (limits.connections === Number.POSITIVE_INFINITY) return () => undefined;
+      const quota = quotaOf(limits.connections);
+      // Those that wait since before a reload may have room now.
+      line.admit(quota);
+      const leave = () => {
+        quota.give();
+        line.admit(quota);
+      };
+      return async (signal, onQueued) => {
+        signal.throwIfAborted();
+        const { queue } = limits;
+        const mayOvertake = queue === undefined || line.length() === 0;
+        if (!(mayOvertake && (await quota.take()))) {
+          if (queue === undefined) throw limitReached(upstream, limits.connections);
+          if (line.length() >= queue.max) throw queueFull(upstream, queue.max);
+          const since = performance.now();
+          const turn = waitIn(line, queue.timeout, () => waitedInVain(upstream, queue.timeout), signal);
+          line.admit(quota);
+          await turn.finally(() => onQueued?.(performance.now() - since));
+        }
+        if (signal.aborted) leave();
+        signal.throwIfAborted();
+        return leave;
+      };
+    },
+  };
+}
+
+/** Those who wait, in order. */
+type Line = {
+  readonly length: () => number;
+  /** `enter` is called when its turn has come, and is to leave the line then. */
+  readonly join: (enter: () => void) => void;
+  readonly leave: (enter: () => void) => void;
+  /** Lets in as many of those who wait as there is room for. */
+  readonly admit: (quota: Quota) => void;
+};
+
+function createLine(): Line {
   const waiting = new Set<() => void>();
   let asking = false;
   let retry: NodeJS.Timeout | undefined;
 
-  /** Lets in as many of those who wait as there is room for. */
   function admit(quota: Quota): void {
     while (!asking) {
       const [first] = waiting;
@@ -47,60 +88,36 @@ export function createSlots(upstream: string, quotaOf: (limit: number) => Quota)
     retry = setTimeout(admit, askAgainMs, quota);
   }
 
-  function wait(timeout: number, quota: Quota, signal: Signal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const leave = () => {
-        waiting.delete(enter);
-        clearTimeout(timer);
-        signal.removeEventListener('abort', onAbort);
-      };
-      const enter = () => {
-        leave();
-        resolve();
-      };
-      const onAbort = () => {
-        leave();
-        reject(signal.reason);
-      };
-      const timer =
-        timeout === Number.POSITIVE_INFINITY
-          ? undefined
-          : setTimeout(() => {
-              leave();
-              reject(waitedInVain(upstream, timeout));
-            }, timeout);
-      signal.addEventListener('abort', onAbort, { once: true });
-      waiting.add(enter);
-      admit(quota);
-    });
-  }
-
   return {
-    under(limits) {
-      if (limits.connections === Number.POSITIVE_INFINITY) return () => undefined;
-      const quota = quotaOf(limits.connections);
-      // Those that wait since before a reload may have room now.
-      admit(quota);
-      const leave = () => {
-        quota.give();
-        admit(quota);
-      };
-      return async (signal, onQueued) => {
-        signal.throwIfAborted();
-        const { queue } = limits;
-        const mayOvertake = queue === undefined || waiting.size === 0;
-        if (!(mayOvertake && (await quota.take()))) {
-          if (queue === undefined) throw limitReached(upstream, limits.connections);
-          if (waiting.size >= queue.max) throw queueFull(upstream, queue.max);
-          const since = performance.now();
-          await wait(queue.timeout, quota, signal).finally(() => onQueued?.(performance.now() - since));
-        }
-        if (signal.aborted) leave();
-        signal.throwIfAborted();
-        return leave;
-      };
-    },
+    admit,
+    length: () => waiting.size,
+    join: (enter) => void waiting.add(enter),
+    leave: (enter) => void waiting.delete(enter),
   };
+}
+
+/** Resolves when the turn has come; rejects after `timeout` ms with `late`'s error, or with the signal's reason. */
+function waitIn(line: Line, timeout: number, late: () => ProxyError, signal: Signal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = () => {
+      line.leave(enter);
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+    };
+    const enter = () => {
+      settle();
+      resolve();
+    };
+    const giveUp = (why: unknown) => {
+      settle();
+      reject(why);
+    };
+    const onAbort = () => giveUp(signal.reason);
+    const timer =
+      timeout === Number.POSITIVE_INFINITY ? undefined : setTimeout(() => giveUp(late()), timeout);
+    signal.addEventListener('abort', onAbort, { once: true });
+    line.join(enter);
+  });
 }
 
 const askAgainMs = 50;

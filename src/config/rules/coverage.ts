@@ -1,5 +1,6 @@
 /** Whether certificates are good for what they are used for. */
 import type { X509Certificate } from 'node:crypto';
+import { dnsNames } from '../../x509/dns-names.ts';
 import type { Path, Report } from '../finding.ts';
 import type { LoadedCertificate } from '../material/certificates.ts';
 import type { Config, RouteConfig } from '../schema/schema.ts';
@@ -47,13 +48,6 @@ function describe({ name, pairs }: LoadedCertificate): Presented {
     exact: new Set(names),
     wildcards: new Set(names.filter((dns) => dns.startsWith('*.')).map((dns) => dns.slice(2))),
   };
-}
-
-/** The DNS SANs in lower case. Only for warnings: decisions are made on the DER. */
-export function dnsNames({ subjectAltName }: X509Certificate): string[] {
-  return [...(subjectAltName ?? '').matchAll(/(?:^|, )DNS:([^",]+)/g)].map(([, dns = '']) =>
-    dns.toLowerCase(),
-  );
 }
 
 function checkNames(

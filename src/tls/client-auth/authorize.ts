@@ -5,6 +5,7 @@
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { type ConnectionCode, ProxyError } from '../../errors.ts';
+import { type Deferred, deferred } from '../../process/deferred.ts';
 import type { Descriptors } from '../../process/descriptors.ts';
 import { orElse } from '../../process/or-else.ts';
 import type { Answer, FromThread, ThreadData, ToThread } from './authorize-thread.ts';
@@ -92,13 +93,6 @@ type Request = {
   asked: boolean;
 };
 
-/** A promise and the ways to settle it. (Node 20 has no Promise.withResolvers.) */
-type Deferred = {
-  readonly promise: Promise<void>;
-  readonly resolve: () => void;
-  readonly reject: (error: ProxyError) => void;
-};
-
 type Checker = {
   readonly modulePath: string;
   readonly timeoutMs: number;
@@ -110,16 +104,6 @@ type Checker = {
   crashes: number;
   state: State;
 };
-
-function deferred(): Deferred {
-  let resolve = () => {};
-  let reject: Deferred['reject'] = () => {};
-  const promise = new Promise<void>((onResolve, onReject) => {
-    resolve = onResolve;
-    reject = onReject;
-  });
-  return { promise, resolve, reject };
-}
 
 function startThread(checker: Checker): void {
   const data: ThreadData = {

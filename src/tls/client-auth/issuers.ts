@@ -54,38 +54,21 @@ const limits = { sent: 10, learnedNames: 1000, learnedPerName: 4 } as const;
 
 /** Indexes an authority. CA certificates that are not strict DER, and CRLs that aren't, count as absent. */
 export function createIssuers({ certificates, crl }: Authority): Issuers {
-  const trusted = new Map<string, Ca[]>();
+  const index: Index = {
+    trusted: new Map(),
+    learned: new LRUCache({ max: limits.learnedNames }),
+    nextUpdates: crl.length > 0 ? readNextUpdates(crl) : undefined,
+  };
+  const { trusted } = index;
   for (const ca of certificates.map(readCa)) {
     if (ca) trusted.set(ca.name, [...(trusted.get(ca.name) ?? []), ca]);
   }
-  const learned = new LRUCache<string, readonly Ca[]>({ max: limits.learnedNames });
-  const nextUpdates = readNextUpdates(crl);
   let revoked: ReadonlySet<string> | undefined;
-
-  function check(below: Link, now: number, seen: Set<Ca>): ChainState {
-    const name = nameKey(below.names.issuerDer);
-    let state: ChainState = 'unknown';
-    for (const ca of issuersOf(below, [...(trusted.get(name) ?? []), ...(learned.get(name) ?? [])])) {
-      // Cross-signed CAs may form circles.
-      if (seen.has(ca)) continue;
-      seen.add(ca);
-      state = stateOf(ca, now, crl.length > 0 ? (nextUpdates.get(name) ?? 0) : Number.POSITIVE_INFINITY);
-      if (state === 'valid' && !ca.isRoot) state = check(ca, now, seen);
-      if (state === 'valid') return state;
-    }
-    return state;
-  }
-
   return {
     has: (nameDer) => trusted.has(nameKey(nameDer)),
-    check: (certificate, names, now) => check({ certificate, names }, now, new Set()),
-    reaches(certificate, names, sent) {
-      const usable = sent
-        .slice(0, limits.sent)
-        .map(readCa)
-        .filter((ca) => ca !== undefined);
-      return climb({ certificate, names }, usable, trusted) !== undefined;
-    },
+    check: (certificate, names, now) => checkChain(index, { certificate, names }, now),
+    reaches: (certificate, names, sent) =>
+      climb({ certificate, names }, readCas(sent), trusted) !== undefined,
     hasSigned: (certificate, sent) =>
       [certificate, ...sent.slice(0, limits.sent)].some((one) => {
         const issuer = readCertificate(one.raw)?.issuerDer;
@@ -99,22 +82,46 @@ export function createIssuers({ certificates, crl }: Authority): Issuers {
       return names !== undefined && revoked.has(revokedKey(names.issuerDer, certificate.serialNumber));
     },
     learn(certificate, names, chain, now) {
-      if (check({ certificate, names }, now, new Set()) === 'valid') return;
-      const usable = chain()
-        .slice(0, limits.sent)
-        .map(readCa)
-        .filter((ca) => ca !== undefined);
-      const intermediates = usable.filter((ca) => ca.certificate.ca && !ca.isRoot);
-      const links = climb(
-        { certificate, names },
-        intermediates.filter((ca) => stateOf(ca, now) === 'valid'),
-        trusted,
-      );
-      for (const ca of links ?? []) {
-        learned.set(ca.name, [ca, ...(learned.get(ca.name) ?? [])].slice(0, limits.learnedPerName));
-      }
+      const leaf = { certificate, names };
+      if (checkChain(index, leaf, now) !== 'valid') learn(index, leaf, chain(), now);
     },
   };
+}
+
+/** CA certificates by their subject's key. `nextUpdates`: until when CRLs are good, by their issuer; undefined: none are there. */
+type Index = {
+  readonly trusted: Map<string, readonly Ca[]>;
+  readonly learned: LRUCache<string, readonly Ca[]>;
+  readonly nextUpdates: ReadonlyMap<string, number> | undefined;
+};
+
+function checkChain(index: Index, below: Link, now: number, seen = new Set<Ca>()): ChainState {
+  const name = nameKey(below.names.issuerDer);
+  const { trusted, learned, nextUpdates } = index;
+  const crlNextUpdate = nextUpdates ? (nextUpdates.get(name) ?? 0) : Number.POSITIVE_INFINITY;
+  let state: ChainState = 'unknown';
+  for (const ca of issuersOf(below, [...(trusted.get(name) ?? []), ...(learned.get(name) ?? [])])) {
+    // Cross-signed CAs may form circles.
+    if (seen.has(ca)) continue;
+    seen.add(ca);
+    state = stateOf(ca, now, crlNextUpdate);
+    if (state === 'valid' && !ca.isRoot) state = checkChain(index, ca, now, seen);
+    if (state === 'valid') return state;
+  }
+  return state;
+}
+
+function learn(
+  { trusted, learned }: Index,
+  leaf: Link,
+  chain: readonly X509Certificate[],
+  now: number,
+): void {
+  const intermediates = readCas(chain).filter((ca) => ca.certificate.ca && !ca.isRoot);
+  const valid = intermediates.filter((ca) => stateOf(ca, now) === 'valid');
+  for (const ca of climb(leaf, valid, trusted) ?? []) {
+    learned.set(ca.name, [ca, ...(learned.get(ca.name) ?? [])].slice(0, limits.learnedPerName));
+  }
 }
 
 function stateOf({ names }: Ca, now: number, crlNextUpdate = Number.POSITIVE_INFINITY): ChainState {
@@ -125,6 +132,14 @@ function stateOf({ names }: Ca, now: number, crlNextUpdate = Number.POSITIVE_INF
 /** Names compare by their bytes; a string of them is the key of a Map. */
 function nameKey(nameDer: Buffer): string {
   return nameDer.toString('latin1');
+}
+
+/** Those of a client's certificates that may be CAs; what it sends beyond the bound is not looked at. */
+function readCas(sent: readonly X509Certificate[]): Ca[] {
+  return sent
+    .slice(0, limits.sent)
+    .map(readCa)
+    .filter((ca) => ca !== undefined);
 }
 
 function readCa(certificate: X509Certificate): Ca | undefined {

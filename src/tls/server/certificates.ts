@@ -1,5 +1,6 @@
 /** Which certificate a client is shown. */
 import type { X509Certificate } from 'node:crypto';
+import { dnsNames } from '../../x509/dns-names.ts';
 
 type Named = { readonly pairs: readonly { readonly leaf: X509Certificate }[] };
 
@@ -23,12 +24,4 @@ export function createCertificateChooser<T extends Named>(
     if (sni === undefined) return first;
     return byName.get(sni) ?? byName.get(`*${sni.slice(Math.max(0, sni.indexOf('.')))}`) ?? first;
   };
-}
-
-/** The DNS names of a certificate of our own, in lower case. (Those of clients are read from the DER instead.) */
-function dnsNames(leaf: X509Certificate): string[] {
-  return (leaf.subjectAltName ?? '')
-    .split(', ')
-    .filter((entry) => entry.startsWith('DNS:'))
-    .map((entry) => entry.slice(4).toLowerCase());
 }

@@ -30,7 +30,12 @@ authorities:                        # whom it trusts
   clients:  { ca: ca.crt }
   internal: { ca: internal-ca.crt }
 
-listeners:
+${listenersPart(listeners, pki)}
+${upstreamsPart(upstreams)}`;
+}
+
+function listenersPart(listeners: Listeners, pki: DemoPki): string {
+  return `listeners:
   terminate:                        # TLS ends here
     bind: 127.0.0.1:${listeners.terminate}
     routes:
@@ -81,8 +86,11 @@ listeners:
     routes:
       - tls: { certificates: [database] }
         upstream: database
+`;
+}
 
-upstreams:
+function upstreamsPart(upstreams: Upstreams): string {
+  return `upstreams:
   echo:
     endpoints: [127.0.0.1:${upstreams.echo}]
     send_proxy_protocol: { version: v2, tlvs: [authority, ssl, unique_id, crc32c] }

@@ -29,37 +29,13 @@ export function createPemFiles(
   notes: Notes,
   surroundings: Surroundings,
 ): PemFiles {
+  const { read, list } = surroundings;
   const certificates = new Map<string, string>();
-  const authorities = new Map<string, string>();
-  const below = (base: string, path: string) =>
-    path.startsWith('/') || base === '' ? path : `${base}/${path}`;
-  const { read, list, pathFor } = surroundings;
-
-  /** With the key in the same file, or beside it in FILE.key; undefined if neither is there. */
-  const pairOf = (path: string, line: Line, isKnownThere = false) => {
-    const cert = read(path);
-    const ocsp = read(`${path}.ocsp`) === undefined ? {} : { ocsp: pathFor(`${path}.ocsp`) };
-    const key = [path, `${path}.key`, path.replace(/\.[^./]+$/, '.key')].find((candidate) =>
-      read(candidate)?.includes('PRIVATE KEY-----'),
-    );
-    if (cert === undefined && isKnownThere) return undefined;
-    if (key === undefined) {
-      const message = 'it cannot be read here, so its key is taken to be in the same file';
-      notes.look(line, `crt ${path}`, cert === undefined ? message : 'no key is there, nor in FILE.key');
-    }
-    return { cert: pathFor(path), key: pathFor(key ?? path), ...ocsp };
-  };
-
   const paths = new Map<string, string>();
-  const holding = (given: string): Holding | undefined => {
-    const path = below(bases.crt, given);
-    const texts = read(path) === undefined ? bundled.map((type) => read(`${path}.${type}`)) : [read(path)];
-    const held = texts.flatMap((text) => (text === undefined ? [] : (holdingOf(text) ?? [])));
-    if (held.length === 0) return undefined;
-    return { names: held.flatMap(({ names }) => names), types: held.flatMap(({ types }) => types) };
-  };
+  const holding = (given: string) => holdingAt(below(bases.crt, given), read);
   return {
     holding,
+    authority: createAuthorities(draft, bases.ca, surroundings),
     fits(certificate, names) {
       const held = holding(paths.get(certificate) ?? '')?.names ?? [];
       return names.some((name) => held.includes(name) || held.includes(name.replace(/^[^.]+/, '*')));
@@ -68,18 +44,9 @@ export function createPemFiles(
       const path = below(bases.crt, given);
       const known = certificates.get(path);
       if (known !== undefined) return known;
-      // A bundle: FILE.rsa and FILE.ecdsa in place of FILE.
-      const bundle =
-        read(path) === undefined
-          ? bundled.flatMap((type) => pairOf(`${path}.${type}`, line, true) ?? [])
-          : [];
-      const base =
-        path
-          .split('/')
-          .at(-1)
-          ?.replace(/\.(pem|crt|cert|cer)$/, '') ?? path;
-      const value = bundle.length > 0 ? { pairs: bundle } : (pairOf(path, line) ?? {});
-      const name = addNamed(draft.certificates, base, value);
+      const pairs = bundleAt(path, read).map((file) => pairAt(file, line, notes, surroundings));
+      const value = pairs.length > 0 ? { pairs } : pairAt(path, line, notes, surroundings);
+      const name = addNamed(draft.certificates, baseName(path), value);
       certificates.set(path, name);
       paths.set(name, given);
       return name;
@@ -90,26 +57,76 @@ export function createPemFiles(
       const listed = names.filter((name) => !/^\.|\.(key|ocsp|issuer|sctl)$/.test(name)).sort();
       return listed.map((name) => `${path.replace(/\/$/, '')}/${name}`);
     },
-    authority(wanted, ca, crl) {
-      if (ca.length === 1 && ca[0] === '@system-ca') return 'system';
-      const files = ca.flatMap((path) => {
-        const full = below(bases.ca, path);
-        return list(full)?.map((name) => `${full}/${name}`) ?? [full];
-      });
-      const value = {
-        ca: files.length === 1 ? pathFor(files[0] ?? '') : files.map(pathFor),
-        ...(crl !== undefined && { crl: pathFor(below(bases.ca, crl)) }),
-      };
-      const key = JSON.stringify(value);
-      const name = authorities.get(key) ?? addNamed(draft.authorities, wanted, value);
-      authorities.set(key, name);
-      return name;
-    },
   };
 }
 
-/** The endings of a bundle's files. */
-const bundled = ['ecdsa', 'rsa', 'dsa'];
+/** Puts authorities into the draft, one for the same files. */
+function createAuthorities(
+  draft: Draft,
+  base: string,
+  { list, pathFor }: Surroundings,
+): PemFiles['authority'] {
+  const known = new Map<string, string>();
+  return (wanted, ca, crl) => {
+    if (ca.length === 1 && ca[0] === '@system-ca') return 'system';
+    const files = ca.flatMap((path) => {
+      const full = below(base, path);
+      return list(full)?.map((name) => `${full}/${name}`) ?? [full];
+    });
+    const value = {
+      ca: files.length === 1 ? pathFor(files[0] ?? '') : files.map(pathFor),
+      ...(crl !== undefined && { crl: pathFor(below(base, crl)) }),
+    };
+    const key = JSON.stringify(value);
+    const name = known.get(key) ?? addNamed(draft.authorities, wanted, value);
+    known.set(key, name);
+    return name;
+  };
+}
+
+function below(base: string, path: string): string {
+  return path.startsWith('/') || base === '' ? path : `${base}/${path}`;
+}
+
+/** `example` of `/etc/ssl/example.pem`. */
+function baseName(path: string): string {
+  const file = path.split('/').at(-1) ?? path;
+  return file.replace(/\.(pem|crt|cert|cer)$/, '');
+}
+
+type Pair = { readonly cert: string; readonly key: string; readonly ocsp?: string };
+
+/** A certificate with the key in the same file, or beside it in FILE.key. Notes if neither is there. */
+function pairAt(path: string, line: Line, notes: Notes, surroundings: Surroundings): Pair {
+  const { read, pathFor } = surroundings;
+  const key = keyFor(path, read);
+  if (key === undefined) {
+    const isThere = read(path) !== undefined;
+    const message = 'it cannot be read here, so its key is taken to be in the same file';
+    notes.look(line, `crt ${path}`, isThere ? 'no key is there, nor in FILE.key' : message);
+  }
+  const ocsp = read(`${path}.ocsp`) === undefined ? {} : { ocsp: pathFor(`${path}.ocsp`) };
+  return { cert: pathFor(path), key: pathFor(key ?? path), ...ocsp };
+}
+
+function keyFor(path: string, read: Surroundings['read']): string | undefined {
+  const places = [path, `${path}.key`, path.replace(/\.[^./]+$/, '.key')];
+  return places.find((place) => read(place)?.includes('PRIVATE KEY-----'));
+}
+
+/** A bundle: FILE.rsa and FILE.ecdsa in place of FILE. */
+function bundleAt(path: string, read: Surroundings['read']): readonly string[] {
+  if (read(path) !== undefined) return [];
+  return ['ecdsa', 'rsa', 'dsa'].map((type) => `${path}.${type}`).filter((file) => read(file) !== undefined);
+}
+
+function holdingAt(path: string, read: Surroundings['read']): Holding | undefined {
+  const alone = read(path);
+  const texts = alone === undefined ? bundleAt(path, read).map(read) : [alone];
+  const held = texts.flatMap((text) => (text === undefined ? [] : (holdingOf(text) ?? [])));
+  if (held.length === 0) return undefined;
+  return { names: held.flatMap(({ names }) => names), types: held.flatMap(({ types }) => types) };
+}
 
 /** The names of the first certificate of a file. HAProxy goes by its CNs, too. */
 function holdingOf(pem: string): Holding | undefined {

@@ -1,0 +1,119 @@
+/** Which endpoints an upstream has for a client: fixed ones, and those found by name or template. */
+import { LRUCache } from 'lru-cache';
+import type { EndpointConfig, UpstreamConfig } from '../config/schema/schema.ts';
+import type { Signal } from '../net/abort-signal.ts';
+import { blockList } from '../net/address.ts';
+import {
+  allowedAddresses,
+  createEndpoint,
+  type Endpoint,
+  expandTemplate,
+  type HostTarget,
+  hostTarget,
+  isTemplate,
+  parseTarget,
+  type Target,
+  type UpstreamClient,
+} from './endpoint.ts';
+import type { UpstreamState } from './registry.ts';
+import type { Resolver } from './resolve.ts';
+
+export type Candidates = {
+  /** All that this client may have, up or not. Throws what looking them up throws if not one was found, or the signal's reason. */
+  readonly of: (client: UpstreamClient, signal: Signal) => Promise<readonly Endpoint[]>;
+  /** All but those that clients choose by templates. One whose name does not resolve is left out. */
+  readonly listed: (signal: Signal) => Promise<readonly Endpoint[]>;
+  /** The addresses of one, resolved and checked against `allow_addresses`. */
+  readonly addressesOf: (target: HostTarget, signal: Signal) => Promise<readonly string[]>;
+};
+
+/** Endpoints that come from names and templates are remembered, for their counts; clients can choose such names. */
+const maxFound = 10_000;
+
+export function createCandidates(
+  config: UpstreamConfig,
+  resolver: Resolver,
+  state: UpstreamState,
+): Candidates {
+  const sources = config.endpoints.map((entry) => createSource(entry, config.resolve.each_address, state));
+  const fixed = sources.every(({ endpoint }) => endpoint)
+    ? sources.flatMap((it) => it.endpoint ?? [])
+    : undefined;
+  const found = new LRUCache<string, Endpoint>({ max: maxFound });
+  const addressesOf = addressesFor(config, sources, resolver);
+
+  /** The same endpoint for the same entry, name and address, so that its connections are counted together. */
+  function keep(entry: EndpointConfig, target: HostTarget): Endpoint {
+    const key = `${entry.address} ${target.host} ${target.address ?? ''}`;
+    const endpoint = found.get(key) ?? createEndpoint(target, entry, state.endpoint);
+    found.set(key, endpoint);
+    return endpoint;
+  }
+
+  async function endpointsOf(source: Source, client: UpstreamClient, signal: Signal): Promise<Endpoint[]> {
+    const { entry, target, endpoint } = source;
+    if (endpoint || 'path' in target) return endpoint ? [endpoint] : [];
+    const expanded = isTemplate(target.host)
+      ? hostTarget(expandTemplate(target.host, client), target.port)
+      : target;
+    if (!config.resolve.each_address) return [keep(entry, expanded)];
+    const addresses = await addressesOf(expanded, signal);
+    return addresses.map((address) => keep(entry, { ...expanded, address }));
+  }
+
+  return {
+    addressesOf,
+    async of(client, signal) {
+      if (fixed) return fixed;
+      const outcomes = await Promise.allSettled(sources.map((source) => endpointsOf(source, client, signal)));
+      signal.throwIfAborted();
+      const endpoints = foundIn(outcomes);
+      // One name that fails leaves the others to serve.
+      if (endpoints.length === 0) for (const it of outcomes) if (it.status === 'rejected') throw it.reason;
+      return endpoints;
+    },
+    async listed(signal) {
+      const shared = sources.filter((source) => !isTemplateSource(source));
+      return foundIn(await Promise.allSettled(shared.map((source) => endpointsOf(source, nobody, signal))));
+    },
+  };
+}
+
+function foundIn(outcomes: readonly PromiseSettledResult<Endpoint[]>[]): Endpoint[] {
+  return outcomes.flatMap((it) => (it.status === 'fulfilled' ? it.value : []));
+}
+
+/** For endpoints that are the same for every client. */
+const nobody: UpstreamClient = { sni: undefined, wildcardLabel: undefined, clientAddress: '' };
+
+function addressesFor(
+  config: UpstreamConfig,
+  sources: readonly Source[],
+  resolver: Resolver,
+): Candidates['addressesOf'] {
+  // The configuration demands the list where there is a template; without one a template may go nowhere.
+  const guarded = config.allow_addresses !== undefined || sources.some(isTemplateSource);
+  const allow = guarded ? blockList(config.allow_addresses ?? []) : undefined;
+  return async ({ host, address }, signal) => {
+    const answers = address ? [address] : await resolver.resolve(host, config.resolve.ttl, signal);
+    return allowedAddresses(answers, allow, host);
+  };
+}
+
+/** One entry of the configuration. `endpoint`: the one that it is, unless look-ups or clients decide. */
+type Source = {
+  readonly entry: EndpointConfig;
+  readonly target: Target;
+  readonly endpoint: Endpoint | undefined;
+};
+
+function createSource(entry: EndpointConfig, eachAddress: boolean, state: UpstreamState): Source {
+  const target = parseTarget(entry.address);
+  const isFixed =
+    'path' in target || target.address !== undefined || !(eachAddress || isTemplate(target.host));
+  return { entry, target, endpoint: isFixed ? createEndpoint(target, entry, state.endpoint) : undefined };
+}
+
+function isTemplateSource({ target }: Source): boolean {
+  return !('path' in target) && isTemplate(target.host);
+}
