@@ -1,6 +1,7 @@
 /** One side of a connection once it is established, and the only ways in which penstock ends a socket. */
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import { alerts } from '../openssl/registries.ts';
 import type { Reader } from './reader.ts';
 
 /**
@@ -73,14 +74,3 @@ export function tlsAlert(description: keyof typeof alerts): Buffer {
   // struct { ContentType type = 21; ProtocolVersion = 0x0303; uint16 length = 2; AlertLevel fatal = 2; AlertDescription }
   return Buffer.from([21, 3, 3, 0, 2, 2, alerts[description]]);
 }
-
-const alerts = {
-  unexpected_message: 10,
-  handshake_failure: 40,
-  illegal_parameter: 47,
-  access_denied: 49,
-  decode_error: 50,
-  protocol_version: 70,
-  internal_error: 80,
-  unrecognized_name: 112,
-} as const;

@@ -1,6 +1,6 @@
 /**
- * Names for the numbers of a ClientHello (IANA's TLS registries). Cipher suites and groups have the names that the
- * configuration takes, which are OpenSSL's.
+ * The numbers of TLS and their names (IANA's registries): versions, cipher suites, groups, signature algorithms, extensions,
+ * alerts. Cipher suites and groups have the names that the configuration takes, which are OpenSSL's.
  */
 
 /** A number of a ClientHello: two bytes in hex (`0x1301`), and what it is called; null if that is not known here. */
@@ -9,8 +9,11 @@ export type Named = { readonly value: string; readonly name: string | null };
 /** What GREASE is called: a value without meaning that keeps servers tolerant (RFC 8701). */
 export const grease = 'GREASE';
 
+/** A list of numbers in a ClientHello. */
+export type Field = keyof typeof tables;
+
 /** The names of the values of one field, in their order. */
-export function named(field: keyof typeof tables, values: readonly number[]): Named[] {
+export function named(field: Field, values: readonly number[]): Named[] {
   const table = tables[field];
   return values.map((value) => ({
     value: `0x${value.toString(16).padStart(4, '0')}`,
@@ -18,10 +21,27 @@ export function named(field: keyof typeof tables, values: readonly number[]): Na
   }));
 }
 
+/** The name of one value of a field; of one that is not known here, its number in hex. */
+export function registeredName(field: Field, value: number): string {
+  const [one] = named(field, [value]);
+  return one?.name ?? one?.value ?? '';
+}
+
 /** The numbers of names of one field, in their order; those that are not known here are left out. */
-export function numbersOf(field: keyof typeof tables, names: readonly string[]): number[] {
+export function numbersOf(field: Field, names: readonly string[]): number[] {
   const numbers = new Map(Object.entries(tables[field]).map(([number, name]) => [name, Number(number)]));
   return names.flatMap((name) => numbers.get(name) ?? []);
+}
+
+/** All that can be agreed on in one field, as far as it is known here. */
+export function allNumbers(field: Field): number[] {
+  const names = Object.values(tables[field]).filter((name) => !name.endsWith('_SCSV'));
+  return numbersOf(field, names);
+}
+
+/** An alert's name, or its number where it has none. */
+export function alertName(alert: number): string {
+  return alertNames.get(alert) ?? `alert ${alert}`;
 }
 
 /** Whether it is one of 0x0a0a, 0x1a1a, … 0xfafa. */
@@ -29,13 +49,18 @@ export function isGrease(value: number): boolean {
   return (value & 0x0f0f) === 0x0a0a && value >> 8 === (value & 0xff);
 }
 
+export const tls10 = 0x0301;
+export const tls11 = 0x0302;
+export const tls12 = 0x0303;
+export const tls13 = 0x0304;
+
 const versions: Readonly<Record<number, string>> = {
   2: 'SSL 2.0',
   768: 'SSL 3.0',
-  769: 'TLS 1.0',
-  770: 'TLS 1.1',
-  771: 'TLS 1.2',
-  772: 'TLS 1.3',
+  [tls10]: 'TLS 1.0',
+  [tls11]: 'TLS 1.1',
+  [tls12]: 'TLS 1.2',
+  [tls13]: 'TLS 1.3',
 };
 
 const ciphers: Readonly<Record<number, string>> = {
@@ -167,46 +192,86 @@ const signatureAlgorithms: Readonly<Record<number, string>> = {
   1538: 'dsa_sha512',
 };
 
-const extensions: Readonly<Record<number, string>> = {
-  0: 'server_name',
-  1: 'max_fragment_length',
-  5: 'status_request',
-  10: 'supported_groups',
-  11: 'ec_point_formats',
-  13: 'signature_algorithms',
-  14: 'use_srtp',
-  15: 'heartbeat',
-  16: 'application_layer_protocol_negotiation',
-  17: 'status_request_v2',
-  18: 'signed_certificate_timestamp',
-  19: 'client_certificate_type',
-  20: 'server_certificate_type',
-  21: 'padding',
-  22: 'encrypt_then_mac',
-  23: 'extended_master_secret',
-  24: 'token_binding',
-  27: 'compress_certificate',
-  28: 'record_size_limit',
-  34: 'delegated_credential',
-  35: 'session_ticket',
-  41: 'pre_shared_key',
-  42: 'early_data',
-  43: 'supported_versions',
-  44: 'cookie',
-  45: 'psk_key_exchange_modes',
-  47: 'certificate_authorities',
-  48: 'oid_filters',
-  49: 'post_handshake_auth',
-  50: 'signature_algorithms_cert',
-  51: 'key_share',
-  57: 'quic_transport_parameters',
-  13172: 'next_protocol_negotiation',
-  17513: 'application_settings_old',
-  17613: 'application_settings',
-  30032: 'channel_id',
-  51764: 'trust_anchors',
-  65037: 'encrypted_client_hello',
-  65281: 'renegotiation_info',
-};
+/** The extensions of a hello. */
+export const extensionTypes = {
+  server_name: 0,
+  max_fragment_length: 1,
+  status_request: 5,
+  supported_groups: 10,
+  ec_point_formats: 11,
+  signature_algorithms: 13,
+  use_srtp: 14,
+  heartbeat: 15,
+  application_layer_protocol_negotiation: 16,
+  status_request_v2: 17,
+  signed_certificate_timestamp: 18,
+  client_certificate_type: 19,
+  server_certificate_type: 20,
+  padding: 21,
+  encrypt_then_mac: 22,
+  extended_master_secret: 23,
+  token_binding: 24,
+  compress_certificate: 27,
+  record_size_limit: 28,
+  delegated_credential: 34,
+  session_ticket: 35,
+  pre_shared_key: 41,
+  early_data: 42,
+  supported_versions: 43,
+  cookie: 44,
+  psk_key_exchange_modes: 45,
+  certificate_authorities: 47,
+  oid_filters: 48,
+  post_handshake_auth: 49,
+  signature_algorithms_cert: 50,
+  key_share: 51,
+  quic_transport_parameters: 57,
+  next_protocol_negotiation: 13172,
+  application_settings_old: 17513,
+  application_settings: 17613,
+  channel_id: 30032,
+  trust_anchors: 51764,
+  encrypted_client_hello: 65037,
+  renegotiation_info: 65281,
+} as const;
+
+/** RFC 8446 §6.2, RFC 5246 §7.2. */
+export const alerts = {
+  close_notify: 0,
+  unexpected_message: 10,
+  bad_record_mac: 20,
+  record_overflow: 22,
+  handshake_failure: 40,
+  bad_certificate: 42,
+  unsupported_certificate: 43,
+  certificate_revoked: 44,
+  certificate_expired: 45,
+  certificate_unknown: 46,
+  illegal_parameter: 47,
+  unknown_ca: 48,
+  access_denied: 49,
+  decode_error: 50,
+  decrypt_error: 51,
+  protocol_version: 70,
+  insufficient_security: 71,
+  internal_error: 80,
+  inappropriate_fallback: 86,
+  user_canceled: 90,
+  missing_extension: 109,
+  unsupported_extension: 110,
+  unrecognized_name: 112,
+  bad_certificate_status_response: 113,
+  unknown_psk_identity: 115,
+  certificate_required: 116,
+  no_application_protocol: 120,
+} as const;
+
+const alertNames: ReadonlyMap<number, string> = new Map(
+  Object.entries(alerts).map(([name, alert]) => [alert, name]),
+);
+
+const extensions: Readonly<Record<number, string>> = Object.fromEntries(
+  Object.entries(extensionTypes).map(([name, type]) => [type, name]),
+);
 
 const tables = { versions, ciphers, groups, signatureAlgorithms, extensions } as const;

@@ -1,5 +1,6 @@
 /** JA4, the fingerprint of a TLS client, as FoxIO published it (technical_details/JA4.md; BSD 3-Clause, no patent). */
 import { hash } from 'node:crypto';
+import { extensionTypes, isGrease } from '../openssl/registries.ts';
 import type { ClientHello } from './client-hello.ts';
 
 /**
@@ -40,8 +41,8 @@ function compute(hello: ClientHello): string {
   return `${shape}_${digest(hexList(ciphers))}_${digest(extensionText(extensions, hello.signatureAlgorithms))}`;
 }
 
-const serverName = 0;
-const alpn = 16;
+const serverName = extensionTypes.server_name;
+const alpn = extensionTypes.application_layer_protocol_negotiation;
 
 /** Wire versions and their two characters; DTLS is listed too, since the specification has one table for all. */
 const versionNames: Readonly<Record<number, string>> = {
@@ -113,9 +114,4 @@ const digits = Buffer.from('0123456789abcdef');
 
 function sortedWithoutGrease(values: readonly number[]): Uint16Array {
   return Uint16Array.from(values.filter((value) => !isGrease(value))).sort();
-}
-
-/** 0x0a0a, 0x1a1a, … 0xfafa (RFC 8701): values without meaning that keep servers tolerant. */
-function isGrease(value: number): boolean {
-  return (value & 0x0f0f) === 0x0a0a && value >> 8 === (value & 0xff);
 }

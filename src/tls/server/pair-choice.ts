@@ -2,6 +2,7 @@
 import type { X509Certificate } from 'node:crypto';
 import type { TerminateConfig } from '../../config/schema/schema.ts';
 import { versionsOf } from '../../openssl/ciphers.ts';
+import { numbersOf, tls13 } from '../../openssl/registries.ts';
 
 /** What of a ClientHello decides it; numbers as on the wire. */
 export type KeyOffer = {
@@ -23,7 +24,7 @@ export function createPairChooser<Pair extends { readonly leaf: X509Certificate 
   const candidates = pairs
     .map((pair) => ({ pair, needs: needsOf(pair.leaf) }))
     .sort((a, b) => Number(a.needs?.suite === 'RSA') - Number(b.needs?.suite === 'RSA'));
-  const suites = { ECDSA: idsOf('ECDSA', ciphers), RSA: idsOf('RSA', ciphers) };
+  const taken = { ECDSA: idsOf('ECDSA', ciphers), RSA: idsOf('RSA', ciphers) };
   const takesOlder = min_version !== 'TLSv1.3' && listedFor(ciphers) !== '1.3';
   const settlesOnTls13 = createVersionForesight(config);
   return (offer) => {
@@ -37,7 +38,7 @@ export function createPairChooser<Pair extends { readonly leaf: X509Certificate 
       return (
         meet(offer.signatureAlgorithms, signatures.tls12) &&
         (curve === undefined || offer.groups.includes(curve)) &&
-        meet(offer.ciphers, suites[suite])
+        meet(offer.ciphers, taken[suite])
       );
     };
     return candidates.find(fits)?.pair;
@@ -52,7 +53,7 @@ export function createVersionForesight({
   ciphers,
 }: VersionConfig): (offer: Pick<KeyOffer, 'versions'>) => boolean {
   const takesTls13 = max_version === 'TLSv1.3' && listedFor(ciphers) !== 'older';
-  return ({ versions }) => takesTls13 && versions.includes(0x0304);
+  return ({ versions }) => takesTls13 && versions.includes(tls13);
 }
 
 function listedFor(ciphers: VersionConfig['ciphers']): ReturnType<typeof versionsOf> {
@@ -83,21 +84,20 @@ function needsOf({ publicKey }: X509Certificate): Needs | undefined {
 }
 
 /** The suites of TLS 1.2 that an operator who lists suites lists. */
-const suiteIds: Readonly<Record<string, number>> = {
-  'ECDHE-ECDSA-AES128-GCM-SHA256': 0xc02b,
-  'ECDHE-ECDSA-AES256-GCM-SHA384': 0xc02c,
-  'ECDHE-ECDSA-CHACHA20-POLY1305': 0xcca9,
-  'ECDHE-RSA-AES128-GCM-SHA256': 0xc02f,
-  'ECDHE-RSA-AES256-GCM-SHA384': 0xc030,
-  'ECDHE-RSA-CHACHA20-POLY1305': 0xcca8,
-};
+const suites: readonly string[] = [
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-CHACHA20-POLY1305',
+];
 
 /** Those of one kind that are taken; none that is certain where OpenSSL's operators (`!aNULL`) are at work. */
 function idsOf(kind: 'ECDSA' | 'RSA', configured: readonly string[] | undefined): number[] {
   if (configured?.some((entry) => /^[!+\-@]/.test(entry))) return [];
-  return Object.entries(suiteIds)
-    .filter(([name]) => name.includes(`-${kind}-`) && (configured?.includes(name) ?? true))
-    .map(([, id]) => id);
+  const names = suites.filter((name) => name.includes(`-${kind}-`) && (configured?.includes(name) ?? true));
+  return numbersOf('ciphers', names);
 }
 
 function meet(offered: readonly number[], wanted: readonly number[]): boolean {

@@ -1,20 +1,9 @@
 /** Fatal alerts of TLS 1.3, sealed by hand (RFC 8446 §§5.2, 6): Node has no call that sends one after a handshake. */
 import { createCipheriv } from 'node:crypto';
 import { nonceOf, recordKeys } from '../../openssl/record-keys.ts';
+import { alerts } from '../../openssl/registries.ts';
 
-export type SealedAlert = keyof typeof descriptions;
-
-const descriptions = {
-  bad_certificate: 42,
-  unsupported_certificate: 43,
-  certificate_revoked: 44,
-  certificate_expired: 45,
-  certificate_unknown: 46,
-  unknown_ca: 48,
-  access_denied: 49,
-  internal_error: 80,
-  certificate_required: 116,
-} as const;
+export type SealedAlert = keyof typeof alerts;
 
 /**
  * The record with this alert, as the sender whose traffic secret it is would write it as its record number `sequence`. The
@@ -27,7 +16,7 @@ export function sealAlert(
   const keys = recordKeys(suite, secret);
   if (!keys) return undefined;
   // struct { AlertLevel fatal = 2; AlertDescription description; ContentType type = 21; } TLSInnerPlaintext
-  const inner = Buffer.of(2, descriptions[alert], 21);
+  const inner = Buffer.of(2, alerts[alert], 21);
   const header = Buffer.of(23, 3, 3, 0, inner.length + tagLength);
   const cipher = createCipheriv(keys.cipher, keys.key, nonceOf(keys.iv, sequence), {
     authTagLength: tagLength,

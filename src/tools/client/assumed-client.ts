@@ -1,6 +1,7 @@
 /** The client that an explanation is about: what is known of it, and what nobody said. */
 import type { X509Certificate } from 'node:crypto';
 import type { ConnectionCode } from '../../errors.ts';
+import { tls10, tls11, tls12, tls13 } from '../../openssl/registries.ts';
 import type { ReadHello } from '../../peek/client-hello.ts';
 import { ja4 } from '../../peek/ja4.ts';
 
@@ -49,10 +50,10 @@ export const anyClient: AssumedClient = {
 
 /** The TLS versions by the names that people write, lowest first. */
 export const tlsVersions: Readonly<Record<string, number>> = {
-  '1.0': 0x0301,
-  '1.1': 0x0302,
-  '1.2': 0x0303,
-  '1.3': 0x0304,
+  '1.0': tls10,
+  '1.1': tls11,
+  '1.2': tls12,
+  '1.3': tls13,
 };
 
 /** What a ClientHello says about its client. */

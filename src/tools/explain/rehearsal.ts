@@ -2,10 +2,12 @@
 import type { Socket } from 'node:net';
 import { duplexPair } from 'node:stream';
 import { ProxyError } from '../../errors.ts';
-import { named } from '../../openssl/registries.ts';
+import { registeredName } from '../../openssl/registries.ts';
 import type { ReadHello } from '../../peek/client-hello.ts';
+import { contentTypes, messageTypes, splitMessages, splitRecords } from '../../peek/records.ts';
+import { readServerHello } from '../../peek/server-hello.ts';
+import { recordsOf } from '../../peek/write-hello.ts';
 import type { TlsPolicy } from '../../tls/server/terminate.ts';
-import { recordsOf } from './stand-in.ts';
 
 /** What server and client would agree on: `1.3`, and the suite by OpenSSL's name. */
 export type Agreement = { readonly version: string; readonly cipher: string };
@@ -32,7 +34,7 @@ export async function rehearse(
       (error: unknown) => error,
     );
     const first = await Promise.race([answer, failure]);
-    const agreed = Buffer.isBuffer(first) ? readServerHello(first) : undefined;
+    const agreed = Buffer.isBuffer(first) ? readAgreement(first) : undefined;
     if (agreed) return agreed;
     // The alert comes before its reason.
     const error = await failure;
@@ -45,26 +47,13 @@ export async function rehearse(
 }
 
 /** Undefined for an alert. */
-function readServerHello(bytes: Buffer): Agreement | undefined {
-  // A record (5 bytes) of struct { HandshakeType msg_type = 2; uint24 length; ProtocolVersion legacy_version; Random random;
-  // opaque session_id<0..32>; CipherSuite cipher_suite; uint8 compression; Extension extensions<…>; }   RFC 8446 §4.1.3
-  if (bytes[0] !== 22 || bytes[5] !== 2) return undefined;
-  const sessionId = 5 + 4 + 2 + 32;
-  const cipher = sessionId + 1 + (bytes[sessionId] ?? 0);
-  const end = 5 + bytes.readUInt16BE(3);
-  let version = bytes.readUInt16BE(9);
-  for (let at = cipher + 5; at + 4 <= end; at += 4 + bytes.readUInt16BE(at + 2)) {
-    if (bytes.readUInt16BE(at) === supportedVersions) version = bytes.readUInt16BE(at + 4);
-  }
+function readAgreement(bytes: Buffer): Agreement | undefined {
+  const records = splitRecords(bytes).filter(({ type }) => type === contentTypes.handshake);
+  const [first] = splitMessages(Buffer.concat(records.map(({ body }) => body)));
+  if (first?.type !== messageTypes.serverHello) return undefined;
+  const { version, cipher } = readServerHello(first.body);
   return {
-    version: nameOf('versions', version).replace('TLS ', ''),
-    cipher: nameOf('ciphers', bytes.readUInt16BE(cipher)),
+    version: registeredName('versions', version).replace('TLS ', ''),
+    cipher: registeredName('ciphers', cipher),
   };
-}
-
-const supportedVersions = 43;
-
-function nameOf(field: 'versions' | 'ciphers', value: number): string {
-  const [one] = named(field, [value]);
-  return one?.name ?? one?.value ?? '';
 }

@@ -1,7 +1,7 @@
 /** What a survey has found, in plain values: for `--json`, and for the tables. */
 import { createHash, type X509Certificate } from 'node:crypto';
 import { daysLeft, nameOf } from '../../config/material/describe.ts';
-import { named } from '../../openssl/registries.ts';
+import { registeredName } from '../../openssl/registries.ts';
 import { chainReason } from '../../tls/upstream/verify-upstream.ts';
 import { printName, readCertificate } from '../../x509/certificate-names.ts';
 import { harmless } from '../terminal/text.ts';
@@ -23,7 +23,7 @@ export function describeFindings(target: string, questions: Questions, findings:
     versions: Object.fromEntries(
       [...findings.versions]
         .sort(([a], [b]) => b - a)
-        .map(([version, offered]) => [nameIn('versions', version), offered]),
+        .map(([version, offered]) => [registeredName('versions', version), offered]),
     ),
     ciphers: { 'TLS 1.3': accepted('ciphers', ciphers13), 'TLS 1.2': accepted('ciphers', ciphers12) },
     groups: accepted('groups', groups),
@@ -53,12 +53,7 @@ export function describeFindings(target: string, questions: Questions, findings:
 function accepted(field: 'ciphers' | 'groups', found: Accepted | undefined) {
   if (!found) return null;
   const { values, preference } = found;
-  return { accepted: values.map((value) => nameIn(field, value)), preference: preference ?? null };
-}
-
-function nameIn(field: 'versions' | 'ciphers' | 'groups', value: number): string {
-  const [one] = named(field, [value]);
-  return one?.name ?? one?.value ?? '';
+  return { accepted: values.map((value) => registeredName(field, value)), preference: preference ?? null };
 }
 
 function describeCertificate({ leaf, sent, chain, fault, named: isNamed }: FoundCertificate) {

@@ -1,7 +1,8 @@
 /** What servers answer to `penstock probe`: a first flight in TLS, in clear and decrypted, or another protocol altogether. */
 import assert from 'node:assert/strict';
-import { Malformed } from '../../../src/tools/probe/engine/cursor.ts';
-import { readAnswer, readEncrypted, splitMessages } from '../../../src/tools/probe/engine/flight.ts';
+import { Malformed } from '../../../src/peek/cursor.ts';
+import { splitMessages } from '../../../src/peek/records.ts';
+import { readAnswer, readEncrypted } from '../../../src/tools/probe/engine/flight.ts';
 import { identify } from '../../../src/tools/probe/engine/identify.ts';
 import { printName } from '../../../src/x509/certificate-names.ts';
 import { handshake, record, uint16s, vector } from '../../support/client-hellos.ts';

@@ -10,9 +10,9 @@ import { connect as connectTcp } from 'node:net';
 import { before, test } from 'node:test';
 import fc from 'fast-check';
 import { createHelloReader } from '../../../src/peek/client-hello.ts';
+import { type Offer, writeHello } from '../../../src/peek/write-hello.ts';
 import { decryptMessages, handshakeSecretIn } from '../../../src/tools/probe/engine/decrypt.ts';
 import { readAnswer } from '../../../src/tools/probe/engine/flight.ts';
-import { encodeHello, type Offer } from '../../../src/tools/probe/engine/hello.ts';
 import { identify } from '../../../src/tools/probe/engine/identify.ts';
 import { createAuthority } from '../../support/certificates.ts';
 import { handshake, record, uint16s } from '../../support/client-hellos.ts';
@@ -43,7 +43,7 @@ before(async (t) => {
 
 async function received(port: number, asked: Offer): Promise<Buffer> {
   const socket = connectTcp({ port, host: '127.0.0.1' });
-  socket.write(encodeHello(asked));
+  socket.write(writeHello(asked));
   let bytes: Buffer = Buffer.alloc(0);
   while (readAnswer(bytes) === undefined) {
     const [chunk] = (await once(socket, 'data')) as [Buffer];
@@ -138,7 +138,7 @@ test('a hello says what it was told to', () => {
       fc.option(fc.domain(), { nil: undefined }),
       (ciphers, groups, signatures, name) => {
         const asked: Offer = { ...offer, ciphers, groups, signatureAlgorithms: signatures, name };
-        const read = createHelloReader()(encodeHello(asked));
+        const read = createHelloReader()(writeHello(asked));
         assert.ok(read);
         assert.deepEqual(read.hello.versions, asked.versions);
         assert.deepEqual(read.hello.ciphers, ciphers);
@@ -149,7 +149,7 @@ test('a hello says what it was told to', () => {
       },
     ),
   );
-  const old = createHelloReader()(encodeHello({ ...offer, versions: [0x0302] }));
+  const old = createHelloReader()(writeHello({ ...offer, versions: [0x0302] }));
   assert.equal(old?.hello.legacyVersion, 0x0302);
   assert.deepEqual(old.hello.versions, []);
 });

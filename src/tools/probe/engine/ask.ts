@@ -1,8 +1,8 @@
 /** One question: a ClientHello of our own, and what comes back. The handshake goes no further. */
 import { systemCode } from '../../../errors.ts';
+import { type Offer, writeHello } from '../../../peek/write-hello.ts';
 import { Failure } from './failure.ts';
 import { type Answer, readAnswer } from './flight.ts';
-import { encodeHello, type Offer } from './hello.ts';
 import { closeLink, openLink, type Way } from './link.ts';
 
 /** `said` is what came before it ended, was reset, or fell silent. */
@@ -25,7 +25,7 @@ export async function ask(way: Way, offer: Offer): Promise<Reply> {
     raw.on('end', () => resolve({ kind: 'closed' }));
     raw.on('error', (error) => resolve({ kind: endOf(error) }));
     raw.on('close', () => resolve({ kind: 'closed' }));
-    raw.write(encodeHello(offer));
+    raw.write(writeHello(offer));
     // It is paused where TLS was asked for.
     raw.resume();
   });

@@ -1,8 +1,9 @@
 /** Asks: counts connections and time, and fills in what every question has in common. */
+
+import type { Offer } from '../../../peek/write-hello.ts';
 import { ask, type Reply } from './ask.ts';
 import type { Findings, Questions } from './findings.ts';
 import { type Handshake, type HandshakeOptions, shakeHands } from './handshake.ts';
-import type { Offer } from './hello.ts';
 
 /** Enough was asked: no more connections, or no more time. */
 export class Stop extends Error {}

@@ -1,8 +1,9 @@
 /** Which ciphers and groups it takes, and whose order decides: each is offered until it was chosen, then left out. */
+
+import { tls12, tls13 } from '../../../openssl/registries.ts';
 import type { Asker } from './asker.ts';
 import type { Accepted } from './findings.ts';
 import type { Flight } from './flight.ts';
-import { tls12, tls13 } from './hello.ts';
 
 /** Key-exchange groups, by TLS 1.3 where it has that. `first` is what it chose of everything. */
 export async function askGroups({ ask, questions, findings }: Asker, first: Flight): Promise<void> {

@@ -5,7 +5,7 @@
  */
 import { createDecipheriv } from 'node:crypto';
 import { nonceOf, type RecordKeys, recordKeys } from '../../../openssl/record-keys.ts';
-import { contentTypes, type Message, splitMessages, splitRecords } from './flight.ts';
+import { contentTypes, type Message, splitMessages, splitRecords } from '../../../peek/records.ts';
 
 /** The secret of `SERVER_HANDSHAKE_TRAFFIC_SECRET` in a line of a key log (RFC 9850 §2.1); undefined in other lines. */
 export function handshakeSecretIn(line: string): Buffer | undefined {

@@ -2,19 +2,21 @@
  * Reads a server's first flight: what it chose, its certificates, and whether it asks for ours (RFC 5246 §7.4, RFC 8446
  * §4). Pure: bytes in, values out. Of TLS 1.3 all behind the ServerHello is encrypted, see `decrypt.ts`.
  */
-import { createHash } from 'node:crypto';
-import { createCursor, Malformed, readAll } from './cursor.ts';
+import { extensionTypes, tls12, tls13 } from '../../../openssl/registries.ts';
+import { createCursor, Malformed, readAll } from '../../../peek/cursor.ts';
+import {
+  contentTypes,
+  type Message,
+  messageTypes,
+  splitMessages,
+  splitRecords,
+} from '../../../peek/records.ts';
+import { readExtensions, readServerHello, type ServerHello } from '../../../peek/server-hello.ts';
 
 /** What a server says of client certificates; names are DER. */
 export type CertificateRequest = { readonly authorities: readonly Buffer[] };
 
-export type Flight = {
-  readonly version: number;
-  readonly cipher: number;
-  /** The key-exchange group; undefined of static RSA and finite fields of TLS 1.2. */
-  readonly group: number | undefined;
-  /** In TLS 1.3 it is encrypted. */
-  readonly alpn: string | undefined;
+export type Flight = ServerHello & {
   /** DER, as they were sent. */
   readonly certificates: readonly Buffer[];
   readonly request: CertificateRequest | undefined;
@@ -62,69 +64,21 @@ function read(bytes: Buffer): Answer | undefined {
   return undefined;
 }
 
-/** A whole record; `header` is what AEADs authenticate. */
-export type TlsRecord = { readonly type: number; readonly header: Buffer; readonly body: Buffer };
-
-export const contentTypes = { alert: 21, handshake: 22, applicationData: 23 } as const;
-
-/** The whole records at the beginning of the bytes. */
-export function splitRecords(bytes: Buffer): TlsRecord[] {
-  // struct { ContentType type; ProtocolVersion legacy_record_version = 3.x; opaque fragment<0..2^14+2048>; }
-  const records: TlsRecord[] = [];
-  for (let at = 0; at + 5 <= bytes.length; ) {
-    const end = at + 5 + bytes.readUInt16BE(at + 3);
-    if (bytes[at + 1] !== 3) throw new Malformed(`a record of version ${bytes[at + 1]}.x`);
-    if (end - at - 5 > 16_384 + 2048) throw new Malformed(`a record of ${end - at - 5} bytes`);
-    if (end > bytes.length) break;
-    records.push({
-      type: bytes[at] ?? 0,
-      header: bytes.subarray(at, at + 5),
-      body: bytes.subarray(at + 5, end),
-    });
-    at = end;
-  }
-  return records;
-}
-
-export type Message = { readonly type: number; readonly body: Buffer };
-
-/** The whole handshake messages at the beginning of the bytes. */
-export function splitMessages(bytes: Buffer): Message[] {
-  // struct { HandshakeType msg_type; uint24 length; … } Handshake;
-  const messages: Message[] = [];
-  for (let at = 0; at + 4 <= bytes.length; ) {
-    const end = at + 4 + bytes.readUIntBE(at + 1, 3);
-    if (end > bytes.length) break;
-    messages.push({ type: bytes[at] ?? 0, body: bytes.subarray(at + 4, end) });
-    at = end;
-  }
-  return messages;
-}
-
-const types = {
-  serverHello: 2,
-  encryptedExtensions: 8,
-  certificate: 11,
-  serverKeyExchange: 12,
-  certificateRequest: 13,
-  serverHelloDone: 14,
-} as const;
-
 function readFlight(messages: readonly Message[]): Flight | undefined {
   const [first] = messages;
   if (!first) return undefined;
-  if (first.type !== types.serverHello) throw new Malformed(`a first message of type ${first.type}`);
+  if (first.type !== messageTypes.serverHello) throw new Malformed(`a first message of type ${first.type}`);
   const hello = readServerHello(first.body);
-  if (hello.version >= 0x0304) return { ...hello, certificates: [], request: undefined };
+  if (hello.version >= tls13) return { ...hello, certificates: [], request: undefined };
   // What comes behind the end of the flight is no part of it, nor need it have come yet.
-  const end = messages.findIndex(({ type }) => type === types.serverHelloDone);
+  const end = messages.findIndex(({ type }) => type === messageTypes.serverHelloDone);
   if (end < 0) return undefined;
   const flight = messages.slice(0, end);
   const find = (type: number) => flight.find((message) => message.type === type)?.body;
   const [certificate, exchange, request] = [
-    types.certificate,
-    types.serverKeyExchange,
-    types.certificateRequest,
+    messageTypes.certificate,
+    messageTypes.serverKeyExchange,
+    messageTypes.certificateRequest,
   ].map(find);
   return {
     ...hello,
@@ -132,39 +86,6 @@ function readFlight(messages: readonly Message[]): Flight | undefined {
     certificates: certificate ? readCertificates12(certificate) : [],
     request: request && readRequest12(request, hello.version),
   };
-}
-
-function readServerHello(body: Buffer): Pick<Flight, 'version' | 'cipher' | 'group' | 'alpn'> {
-  // struct { ProtocolVersion legacy_version; Random random[32]; opaque legacy_session_id_echo<0..32>;
-  //   CipherSuite cipher_suite; uint8 legacy_compression_method = 0; Extension extensions<6..2^16-1>; } ServerHello;
-  const cursor = createCursor(body);
-  const legacy = cursor.number(2);
-  const isRetry = cursor.take(32).equals(retryRandom);
-  cursor.vector(1);
-  const cipher = cursor.number(2);
-  cursor.number(1);
-  const extensions = cursor.left() > 0 ? readExtensions(cursor.vector(2)) : new Map<number, Buffer>();
-  const [versions, share, alpn] = [43, 51, 16].map((type) => extensions.get(type));
-  const version = versions ? createCursor(versions).number(2) : legacy;
-  if (isRetry && !share) throw new Malformed('a HelloRetryRequest that asks for no group');
-  return {
-    version,
-    cipher,
-    // In a retry it is the group alone, otherwise a share begins with it (§4.2.8).
-    group: share && createCursor(share).number(2),
-    alpn: alpn && readProtocol(alpn),
-  };
-}
-
-/** RFC 8446 §4.1.3: the random by which a ServerHello is a HelloRetryRequest. */
-const retryRandom = createHash('sha256').update('HelloRetryRequest').digest();
-
-function readExtensions(bytes: Buffer): Map<number, Buffer> {
-  return new Map(readAll(bytes, (cursor) => [cursor.number(2), cursor.vector(2)] as const));
-}
-
-function readProtocol(bytes: Buffer): string {
-  return createCursor(createCursor(bytes).vector(2)).vector(1).toString('latin1');
 }
 
 /** struct { ECCurveType curve_type = named_curve(3); NamedCurve namedcurve; … } (RFC 8422 §5.4); of DHE, a prime instead. */
@@ -182,7 +103,7 @@ function readRequest12(body: Buffer, version: number): CertificateRequest {
   //   DistinguishedName certificate_authorities<0..2^16-1>; } CertificateRequest;
   const cursor = createCursor(body);
   cursor.vector(1);
-  if (version >= 0x0303) cursor.vector(2);
+  if (version >= tls12) cursor.vector(2);
   return { authorities: readAuthorities(cursor.vector(2)) };
 }
 
@@ -192,7 +113,7 @@ function readRequest12(body: Buffer, version: number): CertificateRequest {
  */
 export function readEncrypted(messages: readonly Message[]): Pick<Flight, 'certificates' | 'request'> {
   const find = (type: number) => messages.find((message) => message.type === type)?.body;
-  const [certificate, request] = [find(types.certificate), find(types.certificateRequest)];
+  const [certificate, request] = [find(messageTypes.certificate), find(messageTypes.certificateRequest)];
   return {
     certificates: certificate ? readCertificates13(certificate) : [],
     request: request && readRequest13(request),
@@ -215,7 +136,7 @@ function readRequest13(body: Buffer): CertificateRequest {
   // struct { opaque certificate_request_context<0..2^8-1>; Extension extensions<2..2^16-1>; } CertificateRequest;
   const cursor = createCursor(body);
   cursor.vector(1);
-  const authorities = readExtensions(cursor.vector(2)).get(47);
+  const authorities = readExtensions(cursor.vector(2)).get(extensionTypes.certificate_authorities);
   return { authorities: authorities ? readAuthorities(createCursor(authorities).vector(2)) : [] };
 }
 

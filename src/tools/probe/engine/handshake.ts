@@ -5,7 +5,7 @@ import { Duplex } from 'node:stream';
 import { type ConnectionOptions, connect, createSecureContext, type TLSSocket } from 'node:tls';
 import { systemCode } from '../../../errors.ts';
 import { alertIn, isNotTls } from '../../../openssl/errors.ts';
-import { Malformed } from './cursor.ts';
+import { Malformed } from '../../../peek/cursor.ts';
 import { decryptMessages, handshakeSecretIn } from './decrypt.ts';
 import { type CertificateRequest, maxFlight, readAnswer, readEncrypted } from './flight.ts';
 import { closeLink, openLink, type Way } from './link.ts';

@@ -1,16 +1,15 @@
 /** The first question: does TLS live here at all? And if not, what does? */
+import { alertName, alerts, tls10, tls11, tls12, tls13 } from '../../../openssl/registries.ts';
 import type { Protocol } from '../../../protocols/protocol.ts';
 import { protocolNames, protocols } from '../../../protocols/table.ts';
 import type { Reply } from './ask.ts';
 import type { Asker } from './asker.ts';
-import { alertName, Failure } from './failure.ts';
+import { Failure } from './failure.ts';
 import type { Flight } from './flight.ts';
-import { tls12, tls13 } from './hello.ts';
 import { identify } from './identify.ts';
 import { closeLink, openLink, type Way } from './link.ts';
 
-const allVersions = [tls13, tls12, 0x0302, 0x0301];
-const noApplicationProtocol = 120;
+const allVersions = [tls13, tls12, tls11, tls10];
 
 /** What the endpoint chooses when it is offered everything. Throws the Failure that says why there is no TLS. */
 export async function introduce(asker: Asker): Promise<Flight> {
@@ -18,7 +17,11 @@ export async function introduce(asker: Asker): Promise<Flight> {
   const first = await ask({ versions: allVersions });
   findings.connectMs = first.connectMs;
   let reply = first;
-  if (first.kind === 'alert' && first.alert === noApplicationProtocol && questions.alpn.length === 0) {
+  if (
+    first.kind === 'alert' &&
+    first.alert === alerts.no_application_protocol &&
+    questions.alpn.length === 0
+  ) {
     findings.demandsAlpn = true;
     reply = await ask({ versions: allVersions });
   } else if (first.kind !== 'flight' && first.kind !== 'not_tls') {

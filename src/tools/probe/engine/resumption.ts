@@ -1,6 +1,7 @@
 /** Whether TLS 1.2 resumes sessions: by tickets, which the client keeps, and by IDs, which the server has to remember. */
+
+import { tls12 } from '../../../openssl/registries.ts';
 import type { Asker } from './asker.ts';
-import { tls12 } from './hello.ts';
 
 /** Asks only where a handshake comes to its end: a session is made at no other place. */
 export async function askResumption({ shake, findings }: Asker): Promise<void> {

@@ -2,12 +2,12 @@
  * Asks an endpoint what it offers, one connection at a time and no more than are allowed: first what matters most, so that
  * whatever ends the survey early costs the least.
  */
+import { tls10, tls11, tls12 } from '../../../openssl/registries.ts';
 import { type Asker, createAsker, Stop } from './asker.ts';
 import { askCertificates } from './certificates.ts';
 import { askCiphers, askGroups } from './choices.ts';
 import { Failure } from './failure.ts';
 import { type Findings, noFindings, type Questions } from './findings.ts';
-import { tls12 } from './hello.ts';
 import { introduce } from './introduce.ts';
 import { askResumption } from './resumption.ts';
 
@@ -33,7 +33,7 @@ export async function survey(questions: Questions): Promise<Findings> {
 
 /** Those below the one that it chose when it had the choice. */
 async function askVersions({ ask, questions, findings: { versions } }: Asker): Promise<void> {
-  for (const version of [tls12, 0x0302, 0x0301]) {
+  for (const version of [tls12, tls11, tls10]) {
     if (versions.has(version)) continue;
     const reply = await ask({ versions: [version], ciphers: questions.ciphers12 });
     versions.set(version, reply.kind === 'flight' && reply.version === version);

@@ -1,9 +1,10 @@
 /**
- * Writes a ClientHello (RFC 8446 §4.1.2) that asks one question: it offers exactly what is given, and no key, so that the
- * handshake cannot continue. A server of TLS 1.3 then names the group that it wants (HelloRetryRequest), an older one answers
- * with its whole flight in the clear.
+ * Writes a ClientHello (RFC 8446 §4.1.2) that offers exactly what is given, and no key, so that the handshake cannot continue. A
+ * server of TLS 1.3 then names the group that it wants (HelloRetryRequest), an older one answers with its whole flight in the
+ * clear.
  */
 import { randomBytes } from 'node:crypto';
+import { extensionTypes, tls12, tls13 } from '../openssl/registries.ts';
 
 /** What the hello offers, by the numbers of IANA's registries, best first. */
 export type Offer = {
@@ -16,11 +17,8 @@ export type Offer = {
   readonly alpn: readonly string[];
 };
 
-export const tls12 = 0x0303;
-export const tls13 = 0x0304;
-
-/** The hello in its one record. */
-export function encodeHello(offer: Offer): Buffer {
+/** The hello in its records. */
+export function writeHello(offer: Offer): Buffer {
   // struct { ProtocolVersion legacy_version; Random random[32]; opaque legacy_session_id<0..32>;
   //   CipherSuite cipher_suites<2..2^16-2>; opaque legacy_compression_methods<1..2^8-1>; Extension extensions<0..2^16-1>; }
   const highest = Math.max(...offer.versions);
@@ -34,36 +32,45 @@ export function encodeHello(offer: Offer): Buffer {
     vector(1, Buffer.of(0)),
     vector(2, Buffer.concat(extensionsOf(offer, speaks13))),
   ]);
-  const message = Buffer.concat([Buffer.of(1), vector(3, body)]);
+  return recordsOf(Buffer.concat([Buffer.of(1), vector(3, body)]));
+}
+
+/** A handshake message as records. */
+export function recordsOf(message: Buffer): Buffer {
   // struct { ContentType type = 22; ProtocolVersion legacy_record_version = 0x0301; opaque fragment<1..2^14>; }
-  return Buffer.concat([Buffer.of(22, 3, 1), vector(2, message)]);
+  const records: Buffer[] = [];
+  for (let at = 0; at < message.length; at += 16_384) {
+    records.push(Buffer.of(22, 3, 1), vector(2, message.subarray(at, at + 16_384)));
+  }
+  return Buffer.concat(records);
 }
 
 function extensionsOf(offer: Offer, speaks13: boolean): Buffer[] {
+  const { name, alpn, groups, signatureAlgorithms, versions } = offer;
+  const protocols = alpn.map((protocol) => vector(1, Buffer.from(protocol, 'latin1')));
   const list = [
     // struct { NameType name_type = host_name(0); opaque HostName<1..2^16-1>; } server_name_list<1..2^16-1>   RFC 6066 §3
-    offer.name !== undefined &&
-      extension(0, vector(2, Buffer.concat([Buffer.of(0), vector(2, Buffer.from(offer.name))]))),
-    extension(10, vector(2, uint16s(offer.groups))),
-    extension(11, Buffer.of(1, 0)),
-    extension(13, vector(2, uint16s(offer.signatureAlgorithms))),
-    offer.alpn.length > 0 &&
-      extension(
-        16,
-        vector(2, Buffer.concat(offer.alpn.map((name) => vector(1, Buffer.from(name, 'latin1'))))),
-      ),
-    extension(23, Buffer.alloc(0)),
-    extension(0xff01, Buffer.of(0)),
-    speaks13 && extension(43, vector(1, uint16s(offer.versions))),
-    speaks13 && extension(45, Buffer.of(1, 1)),
+    name !== undefined &&
+      extension('server_name', vector(2, Buffer.concat([Buffer.of(0), vector(2, Buffer.from(name))]))),
+    extension('supported_groups', vector(2, uint16s(groups))),
+    // Uncompressed (RFC 8422 §5.1.2).
+    extension('ec_point_formats', vector(1, Buffer.of(0))),
+    extension('signature_algorithms', vector(2, uint16s(signatureAlgorithms))),
+    protocols.length > 0 &&
+      extension('application_layer_protocol_negotiation', vector(2, Buffer.concat(protocols))),
+    extension('extended_master_secret', Buffer.alloc(0)),
+    extension('renegotiation_info', vector(1, Buffer.alloc(0))),
+    speaks13 && extension('supported_versions', vector(1, uint16s(versions))),
+    // psk_dhe_ke(1)
+    speaks13 && extension('psk_key_exchange_modes', vector(1, Buffer.of(1))),
     // No share at all: "clients MAY send an empty client_shares vector in order to request group selection" (§4.2.8).
-    speaks13 && extension(51, Buffer.of(0, 0)),
+    speaks13 && extension('key_share', vector(2, Buffer.alloc(0))),
   ];
   return list.filter((one) => one !== false);
 }
 
-function extension(type: number, data: Buffer): Buffer {
-  return Buffer.concat([uint16(type), vector(2, data)]);
+function extension(name: keyof typeof extensionTypes, data: Buffer): Buffer {
+  return Buffer.concat([uint16(extensionTypes[name]), vector(2, data)]);
 }
 
 function vector(size: 1 | 2 | 3, contents: Buffer): Buffer {
