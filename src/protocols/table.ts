@@ -1,8 +1,9 @@
 /** The protocols that penstock speaks before TLS: to add one is a folder and a line here. */
+import { nats } from './nats/index.ts';
 import { postgres } from './postgres/index.ts';
 import type { Protocol } from './protocol.ts';
 
-export const protocols = { postgres } satisfies Record<string, Protocol>;
+export const protocols = { postgres, nats } satisfies Record<string, Protocol>;
 
 /** As configurations and flags have it. */
 export type ProtocolName = keyof typeof protocols;

@@ -40,6 +40,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'recipes-for-ldap-work': ['slapd', 'ldapsearch'],
   'recipes-for-mail-work': ['dovecot', 'postfix', 'postconf', 'curl'],
   'recipes-for-rabbitmq-work': ['rabbitmq-server', 'epmd', 'amqp-declare-queue', 'amqp-publish', 'amqp-get'],
+  'nats-works-behind-either-beginning-of-tls': ['nats-server'],
   'recipes-for-nats-work': ['nats-server', 'openssl'],
   'recipes-for-ssh-work': ['sshd', 'ssh-keygen', 'ssh', 'curl'],
   'testssl-finds-no-weakness': ['testssl'],

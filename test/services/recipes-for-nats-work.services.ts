@@ -1,18 +1,19 @@
 /**
- * The recipe for NATS, from its file, before a server with the page's settings: a client that begins with the handshake is served, and
- * greeted with the words that NATS's own clients insist on there; one without a certificate is not.
+ * The recipe for NATS, from its file, before a server with the page's settings: its JavaScript client is served whether it waits for INFO or
+ * begins with the handshake, as OpenSSL's client does, too; one without a certificate is not.
  */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { eventually } from '../support/eventually.ts';
 import { certificatesOf, pageText, replaceAll, startRecipe } from '../support/recipes.ts';
 import { closedPort } from '../support/upstream.ts';
 import { accepts } from './client.ts';
+import { askNats } from './nats.ts';
 import { launch, serve } from './process.ts';
 
-test('NATS over OpenSSL’s client', async (t) => {
+test('NATS over its own client and OpenSSL’s', async (t) => {
   const port = await closedPort();
   const directory = await certificatesOf(t, 'nats');
   const settings = /```conf\n(.*?)```/s.exec(pageText('nats'))?.[1] ?? '';
@@ -32,10 +33,17 @@ test('NATS over OpenSSL’s client', async (t) => {
   const client = launch('openssl', [...verifying, ...certificate], { input, moreInput: true });
   t.after(() => client.child.kill());
   await eventually(() => assert.match(client.stdout(), /^INFO \{.*MSG greetings 1 5\r\nhello\r\nPONG\r\n/s));
-  // Clients that were told to begin with TLS hang up on an INFO that does not mention it.
   const info = JSON.parse(/^INFO (\{.*\})/.exec(client.stdout())?.[1] ?? '{}');
-  assert.equal(info.tls_available, true);
-  assert.notEqual(info.tls_required, true, 'penstock itself comes without');
+  // Clients that begin with TLS hang up on an INFO that does not mention it.
+  assert.equal(info.tls_required, true);
+
+  const [ca, cert, key] = ['ca.crt', 'billing.crt', 'billing.key'].map((name) =>
+    readFileSync(pki(name), 'utf8'),
+  );
+  for (const handshakeFirst of [false, true]) {
+    const tls = { ca, cert, key, handshakeFirst };
+    assert.equal((await askNats(proxy.port(), { tls })).answer, 'test: 42');
+  }
 
   const stranger = launch('openssl', verifying, { input, moreInput: true });
   t.after(() => stranger.child.kill());

@@ -77,7 +77,7 @@ const greetings: readonly [string, string | Buffer, RegExp][] = [
     Buffer.from('490000000a31302e362e31312d4d61726961444200', 'hex'),
     /it speaks MySQL.*10\.6\.11-MariaDB/,
   ],
-  ['NATS', 'INFO {"server_id":"N","version":"2.9"}\r\n', /it speaks NATS.*handshake_first/],
+  ['NATS', 'INFO {"server_id":"N","version":"2.9"}\r\n', /it speaks NATS.*--starttls nats/],
   [
     'an unknown one',
     '\u0001\u0002hello\u001b[2J\u0007 there\r\n',

@@ -1,0 +1,20 @@
+/** A NATS server that speaks first: whether TLS may begin behind what it said. */
+import { ProxyError } from '../../errors.ts';
+import type { Peek } from '../../peek/peek.ts';
+import type { Greeting } from '../protocol.ts';
+import { infoIn, readInfo } from './info.ts';
+
+/** There is nothing to ask: a ClientHello behind INFO is the request. */
+export async function ask(server: Peek): Promise<Greeting> {
+  const greeting = await server.read(readInfo);
+  const { tls_required, tls_available } = infoIn(greeting);
+  if (tls_required !== true && tls_available !== true) {
+    throw new ProxyError('ERR_UPSTREAM_STARTTLS_REFUSED', {
+      side: 'upstream',
+      message: 'the server has no TLS, by its INFO',
+      hint: 'give the server a tls block, or reach it in plain text by taking tls out of the upstream',
+    });
+  }
+  server.drop(greeting.length);
+  return greeting;
+}
