@@ -47,11 +47,6 @@ const others: readonly { name: string; pattern: RegExp; hint: string }[] = [
   },
   { name: 'Redis', pattern: /^-(ERR|DENIED|NOAUTH)/, hint: `${inPlain}, or set its tls-port` },
   { name: 'AMQP', pattern: /^AMQP/, hint: `${inPlain}, or find its port with TLS (5671)` },
-  {
-    name: 'NATS',
-    pattern: /^INFO \{/,
-    hint: 'it says INFO before TLS: set handshake_first in its tls block',
-  },
   { name: 'VNC', pattern: /^RFB \d/, hint: inPlain },
 ];
 
