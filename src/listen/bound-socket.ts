@@ -8,7 +8,7 @@ import { otherListens } from './port-owner.ts';
 /** Whoever destroys the socket lets go of the address, here; `fd` is for processes that are started. */
 export type BoundTcp = { readonly socket: net.Socket; readonly fd: number };
 
-export const canHold: boolean = 'BoundSocket' in net;
+export const canBindForOthers: boolean = 'BoundSocket' in net;
 
 /**
  * Binds an address without names; throws the system's error. The port may be shared (SO_REUSEPORT), as that is how a reload

@@ -1,4 +1,4 @@
-/** Bound sockets: TCP, unix, and those that systemd hands over; several addresses for one listener. */
+/** Bound sockets: TCP, unix, and those inherited from systemd; several addresses for one listener. */
 import cluster from 'node:cluster';
 import { existsSync } from 'node:fs';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
@@ -8,22 +8,22 @@ import { type Endpoint, parseBinding, parseEndpoint } from '../config/schema/val
 import { ProxyError, systemCode } from '../errors.ts';
 import { removeStaleSocket } from '../net/socket-file.ts';
 import { type Acceptor, accept } from './acceptor.ts';
-import { socketKey, takeHeld, takeInherited } from './inherited.ts';
+import { socketKey, takeFromSupervisor, takeFromSystemd } from './inherited.ts';
 import { holderOf } from './port-owner.ts';
 
 export type Bound = {
   /** `127.0.0.1:5432`, with the port that the system chose if 0 was asked for, `unix:/path`, or `systemd:NAME`. */
   readonly address: string;
   readonly port: number;
-  /** systemd handed it over: once closed, it could not be had again. */
-  readonly inherited: boolean;
+  /** systemd bound it: once closed, it could not be had again. */
+  readonly fromSystemd: boolean;
 } & Pick<Acceptor, 'serve' | 'giveUp' | 'close'>;
 
 /** Binds one address; whoever connects waits until it is served. Throws ProxyError ERR_LISTEN. */
 export async function bind(address: string, name: string): Promise<Bound> {
   const binding = parseBinding(address);
   if (binding === undefined) throw new TypeError(`not an address: ${address}`);
-  const acceptors = 'systemd' in binding ? handedOver(binding.systemd, name) : [one(address, name, binding)];
+  const acceptors = 'systemd' in binding ? ofSystemd(binding.systemd, name) : [one(address, name, binding)];
   const close = async () => void (await Promise.all(acceptors.map((acceptor) => acceptor.close())));
   try {
     await Promise.all(acceptors.map(({ listening }) => listening));
@@ -36,7 +36,7 @@ export async function bind(address: string, name: string): Promise<Bound> {
   return {
     address: 'port' in binding ? address.replace(/:\d+$/, `:${port}`) : address,
     port,
-    inherited: 'systemd' in binding,
+    fromSystemd: 'systemd' in binding,
     serve(onConnection) {
       for (const acceptor of acceptors) acceptor.serve(onConnection);
     },
@@ -64,9 +64,9 @@ function one(address: string, name: string, endpoint: Endpoint): Acceptor {
   const key = socketKey(address, name);
   const sent = received.get(key);
   received.delete(key);
-  const held = takeHeld(address, name);
+  const inherited = takeFromSupervisor(address, name);
   if (sent) return sent;
-  if (held) return accept(held);
+  if (inherited) return accept(inherited);
   if (lost.has(address)) throw listenError(address, name, lost.get(address));
   const acceptor = accept(listenOptions(endpoint));
   const isShared = cluster.isWorker && 'port' in endpoint;
@@ -87,14 +87,14 @@ function listenOptions(endpoint: Endpoint): ListenOptions {
 }
 
 /** The sockets that systemd calls so. */
-function handedOver(socketName: string, name: string): readonly Acceptor[] {
+function ofSystemd(socketName: string, name: string): readonly Acceptor[] {
   const fault = (message: string, hint: string) =>
     new ProxyError('ERR_LISTEN', {
       side: 'proxy',
       message: `listeners.${name}.bind: systemd:${socketName} ${message}`,
       hint,
     });
-  const sockets = takeInherited(socketName, (socket) => {
+  const sockets = takeFromSystemd(socketName, (socket) => {
     if ((socket.address() as Partial<AddressInfo>).port !== undefined) return;
     throw fault('is no TCP socket', 'for a unix socket, bind unix:/path');
   });

@@ -1,6 +1,6 @@
 /** All workers take a configuration, or none does: their answers to `prepare`. */
 import { type PackedConfig, packConfig } from '../config/transfer.ts';
-import type { Reservation } from './held-sockets.ts';
+import type { Reservation } from './tcp-sockets.ts';
 import { sendSocket, type WorkerHandle } from './worker-handle.ts';
 
 /**

@@ -2,9 +2,9 @@
 import { availableParallelism } from 'node:os';
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.ts';
-import type { HeldSockets } from './held-sockets.ts';
 import type { DeadWorker, Pool } from './pool.ts';
 import { type Death, noDeaths, restartAfter } from './restart.ts';
+import type { TcpSockets } from './tcp-sockets.ts';
 import { retireWorker } from './worker-handle.ts';
 
 export type Headcount = {
@@ -21,7 +21,7 @@ export type Headcount = {
 export type HeadcountParts = {
   readonly logger: Logger;
   readonly pool: Pool;
-  readonly held: HeldSockets;
+  readonly tcpSockets: TcpSockets;
   /** Overrides the configuration. */
   readonly count: number | 'auto' | undefined;
 };
@@ -31,14 +31,14 @@ const maxWaitMs = 1000;
 
 /** `replace` is called after the pause that the deaths so far ask for, to launch a worker if one is still missing then. */
 export function createHeadcount(parts: HeadcountParts, replace: () => void): Headcount {
-  const { logger, pool, held, count } = parts;
+  const { logger, pool, tcpSockets, count } = parts;
   let restart = noDeaths;
 
   function replaceAfter(death: Death): number {
     restart = restartAfter(death, restart);
     const { pauseMs } = restart;
     // Better refused, and served elsewhere, than kept waiting by workers that do not get up.
-    if (pauseMs > maxWaitMs && pool.serving.length === 0) held.close();
+    if (pauseMs > maxWaitMs && pool.serving.length === 0) tcpSockets.close();
     setTimeout(replace, pauseMs);
     return pauseMs;
   }

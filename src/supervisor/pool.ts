@@ -2,10 +2,10 @@
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.ts';
 import { packConfig } from '../config/transfer.ts';
-import type { HandOver } from '../listen/inherited.ts';
+import type { Inheritance } from '../listen/inherited.ts';
 import type { BoundAddresses, WorkerSettings } from '../worker/methods.ts';
 import type { Requests } from './requests.ts';
-import type { SocketKeeper } from './socket-keeper.ts';
+import type { UnixSockets } from './unix-sockets.ts';
 import { forkWorker, killWorker, type WorkerHandle, type Workers } from './worker-handle.ts';
 import { rightsOf } from './worker-rights.ts';
 
@@ -14,9 +14,9 @@ export type PoolParts = {
   /** The pool's own, which others read. */
   readonly workers: Map<number, WorkerHandle>;
   readonly requests: Requests;
-  readonly sockets: SocketKeeper;
+  readonly unixSockets: UnixSockets;
   /** What a worker that starts now inherits. */
-  readonly handOver: () => HandOver;
+  readonly inheritance: () => Inheritance;
   /** What a worker that starts now is to know. */
   readonly settings: () => WorkerSettings;
   readonly onGone: (worker: number) => void;
@@ -106,18 +106,18 @@ export class Pool {
 
   /** Its faults if it cannot take the configuration. Rejects if it ends meanwhile, as it does in a drain. */
   async #setUp({ channel, listens, gone }: WorkerHandle, loaded: LoadedConfig): Promise<readonly string[]> {
-    const { settings, sockets } = this.#parts;
+    const { settings, unixSockets } = this.#parts;
     await Promise.race([listens, gone]);
     await channel.call('start', settings());
-    return sockets.open(loaded, async () => {
+    return unixSockets.open(loaded, async () => {
       const answer = await channel.call('prepare', packConfig(loaded));
       return answer.ok ? [] : answer.faults;
     });
   }
 
   #fork({ config }: LoadedConfig, onDeath: (dead: DeadWorker) => void): WorkerHandle {
-    const { workers, handOver, requests } = this.#parts;
-    const worker = forkWorker(handOver(), rightsOf(config), requests.methodsFor);
+    const { workers, inheritance, requests } = this.#parts;
+    const worker = forkWorker(inheritance(), rightsOf(config), requests.methodsFor);
     workers.set(worker.id, worker);
     worker.process.once('exit', (code, signal) => {
       this.#forget(worker);

@@ -6,15 +6,15 @@ import type { BoundAddresses } from '../worker/methods.ts';
 import { describeStartFaults } from '../worker/worker.ts';
 import { faultsIn } from './consent.ts';
 import { createHeadcount, type Headcount, type HeadcountParts } from './headcount.ts';
-import type { Reservation } from './held-sockets.ts';
 import { makeRoom } from './old-workers.ts';
 import { stoppingFault } from './pool.ts';
 import type { Requests } from './requests.ts';
-import type { SocketKeeper } from './socket-keeper.ts';
+import type { Reservation } from './tcp-sockets.ts';
+import type { UnixSockets } from './unix-sockets.ts';
 import { killWorker, retireWorker, type WorkerHandle } from './worker-handle.ts';
 
 export type RolloutParts = HeadcountParts & {
-  readonly sockets: SocketKeeper;
+  readonly unixSockets: UnixSockets;
   readonly requests: Requests;
 };
 
@@ -43,7 +43,7 @@ export class Rollout {
   }
 
   start(loaded: LoadedConfig): Promise<BoundAddresses> {
-    const { pool, held } = this.#parts;
+    const { pool, tcpSockets } = this.#parts;
     return this.#inTurn(async () => {
       this.#adopt(loaded);
       const reserved = await this.#reserve(loaded);
@@ -53,7 +53,7 @@ export class Rollout {
           : [...(await this.#headcount.adjust(loaded)), ...reserved.rivals()];
       if (faults.length === 0) return pool.bound;
       pool.close();
-      held.close();
+      tcpSockets.close();
       await Promise.all([...pool.workers.values()].map(killWorker));
       throw new StartError(faults);
     });
@@ -105,9 +105,9 @@ export class Rollout {
 
   /** Waits for no turn: what is under way is given up. */
   async drain(graceMs: number): Promise<number> {
-    const { pool, held } = this.#parts;
+    const { pool, tcpSockets } = this.#parts;
     pool.close();
-    held.close();
+    tcpSockets.close();
     const cuts = await Promise.all(
       [...pool.workers.values()].map(async (worker) => {
         if (worker.phase !== 'starting') return retireWorker(worker, graceMs);
@@ -122,19 +122,19 @@ export class Rollout {
   /** What is served from now on. */
   #adopt(loaded: LoadedConfig): void {
     this.#current = loaded;
-    this.#parts.sockets.keep(loaded);
+    this.#parts.unixSockets.keep(loaded);
     this.#parts.requests.setLimits(loaded);
   }
 
   async #reserve(loaded: LoadedConfig): Promise<Reservation | { readonly faults: readonly string[] }> {
     return removeStaleSockets(loaded.config)
-      .then(() => this.#parts.held.reserve(loaded))
+      .then(() => this.#parts.tcpSockets.reserve(loaded))
       .catch((error: unknown) => ({ faults: describeStartFaults(error) }));
   }
 
   #ask(workers: readonly WorkerHandle[], reserved: Reservation): Promise<readonly string[]> {
     const substitute = () => this.#headcount.launch(reserved.loaded);
-    return this.#parts.sockets.open(reserved.loaded, () => faultsIn(workers, reserved, substitute));
+    return this.#parts.unixSockets.open(reserved.loaded, () => faultsIn(workers, reserved, substitute));
   }
 
   /** A configuration that was refused leaves nothing behind, nor a worker that was started with it. */

@@ -1,7 +1,7 @@
 /** The process that users start: it reads the configuration, keeps workers serving it, and tells them what to do. */
 import type { Logger } from 'pino';
 import type { LoadedConfig, TicketMasters } from '../config/load.ts';
-import { takeSockets } from '../listen/inherited.ts';
+import { inheritFromSystemd } from '../listen/inherited.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
 import { createRests } from '../upstream/ejections.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
@@ -9,12 +9,12 @@ import type { EndpointView } from '../upstream/registry.ts';
 import type { BoundAddresses, WorkerSettings } from '../worker/methods.ts';
 import { watchForHangs } from './hangs.ts';
 import type { HeartbeatTimes } from './heartbeat.ts';
-import { createHeldSockets } from './held-sockets.ts';
 import { Pool } from './pool.ts';
 import { createRequests } from './requests.ts';
 import { Rollout } from './rollout.ts';
 import { createSharedSettings } from './shared-settings.ts';
-import { createSocketKeeper } from './socket-keeper.ts';
+import { createTcpSockets } from './tcp-sockets.ts';
+import { createUnixSockets } from './unix-sockets.ts';
 import type { Phase, WorkerHandle, Workers } from './worker-handle.ts';
 
 export type SupervisorOptions = {
@@ -72,20 +72,20 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const { logger, events = {} } = options;
   const workers = new Map<number, WorkerHandle>();
   const rests = createRests();
-  const held = createHeldSockets(takeSockets());
-  const sockets = createSocketKeeper();
+  const tcpSockets = createTcpSockets(inheritFromSystemd());
+  const unixSockets = createUnixSockets();
   const settings = createSharedSettings(workers, rests, options.settings);
   const requests = createRequests(workers, rests, (id, snapshot) => events.onMetrics?.(id, snapshot));
   const pool = new Pool({
     logger,
     workers,
     requests,
-    sockets,
-    handOver: held.handOver,
+    unixSockets,
+    inheritance: tcpSockets.inheritance,
     settings: settings.now,
     onGone: (id) => events.onGone?.(id),
   });
-  const rollout = new Rollout({ logger, pool, held, sockets, requests, count: options.workers });
+  const rollout = new Rollout({ logger, pool, tcpSockets, unixSockets, requests, count: options.workers });
   const heartbeat = watchForHangs(workers, logger, options.heartbeat);
 
   return {

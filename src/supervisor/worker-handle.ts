@@ -2,7 +2,7 @@
 import cluster, { type Worker as ClusterWorker } from 'node:cluster';
 import type { Socket } from 'node:net';
 import { type Channel, createChannel } from '../ipc/channel.ts';
-import type { HandOver } from '../listen/inherited.ts';
+import type { Inheritance } from '../listen/inherited.ts';
 import type { SentSocket, SupervisorMethods, WorkerMethods } from '../worker/methods.ts';
 
 /** It starts, serves, and drains; when it is gone it is forgotten. */
@@ -28,7 +28,7 @@ export type WorkerHandle = {
 export type Workers = ReadonlyMap<number, WorkerHandle>;
 
 /** Workers accept for themselves (`SCHED_NONE`): round robin through the supervisor costs half as much again. */
-function setUpCluster({ stdio }: HandOver, rights: readonly string[]): void {
+function setUpCluster({ stdio }: Inheritance, rights: readonly string[]): void {
   const program = new URL(
     `../worker/worker-entry.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`,
     import.meta.url,
@@ -54,12 +54,12 @@ function flagsOfAll(): string[] {
  * ask of the supervisor, `hello` apart.
  */
 export function forkWorker(
-  handOver: HandOver,
+  inheritance: Inheritance,
   rights: readonly string[],
   methodsOf: (id: number) => Omit<SupervisorMethods, 'hello'>,
 ): WorkerHandle {
-  setUpCluster(handOver, rights);
-  const process = cluster.fork(handOver.env);
+  setUpCluster(inheritance, rights);
+  const process = cluster.fork(inheritance.env);
   let hello = () => {};
   const listens = new Promise<void>((resolve) => {
     hello = resolve;

@@ -93,7 +93,7 @@ export class ListeningSockets {
 
   /** Nobody is served there any more. A socket of systemd's stays, as a later configuration could not have it again. */
   async #drop(key: string, socket: ListeningSocket): Promise<void> {
-    if (socket.bound.inherited) {
+    if (socket.bound.fromSystemd) {
       socket.listener = undefined;
       this.#sockets.set(key, socket);
       takeClients(socket);
@@ -105,7 +105,7 @@ export class ListeningSockets {
 
   /** Those of systemd's were open before anything was counted. */
   #count(): void {
-    const open = [...this.#sockets.values()].filter(({ bound }) => !bound.inherited).length;
+    const open = [...this.#sockets.values()].filter(({ bound }) => !bound.fromSystemd).length;
     this.#descriptors.claim(open - this.#counted);
     this.#counted = open;
   }

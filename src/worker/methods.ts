@@ -24,7 +24,7 @@ export type PrepareAnswer =
   | { readonly ok: true }
   | { readonly ok: false; readonly faults: readonly string[] };
 
-/** What goes with a socket that a worker is to listen on: its `socketKey`. */
+/** What goes with a socket that a worker is to listen on: its `socketKey`. The name stays, as that of the variable does. */
 export type SentSocket = { readonly held: string };
 
 /** Addresses as configured, with the ports that the system chose where 0 was asked for, by listener. */

@@ -8,7 +8,7 @@ import { type FileRights, giveRightsAsked } from '../net/socket-file.ts';
 import { createTurns } from '../process/turns.ts';
 import { describeStartFaults } from '../worker/worker.ts';
 
-export type SocketKeeper = {
+export type UnixSockets = {
   /**
    * Gives the sockets of a configuration their rights, once `prepare` has had workers bind them and resolved with no fault; one
    * that has lost its own gets back those that it was made with. On a fault all have what they had with the one that is kept.
@@ -23,7 +23,7 @@ export type SocketKeeper = {
 /** A file as it was made; `asked`: it has been given other rights. */
 type Made = { readonly file: string; readonly rights: FileRights; asked: boolean };
 
-export function createSocketKeeper(): SocketKeeper {
+export function createUnixSockets(): UnixSockets {
   const umask = process.umask(0o022);
   process.umask(umask);
   const made = new Map<string, Made>();

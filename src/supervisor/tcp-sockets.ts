@@ -10,14 +10,14 @@ import { isIP, type Socket } from 'node:net';
 import type { LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema/schema.ts';
 import { covers, parseEndpoint, type TcpEndpoint } from '../config/schema/values.ts';
-import { type BoundTcp, bindSocket, canHold, isShared } from '../listen/bound-socket.ts';
-import { type HandOver, socketKey, withHeld } from '../listen/inherited.ts';
+import { type BoundTcp, bindSocket, canBindForOthers, isShared } from '../listen/bound-socket.ts';
+import { type Inheritance, socketKey, withBound } from '../listen/inherited.ts';
 import { bind, listenError, rivalError } from '../listen/listener.ts';
 import { describeStartFaults } from '../worker/worker.ts';
 
-export type HeldSockets = {
+export type TcpSockets = {
   /** What workers are to be started with. */
-  readonly handOver: () => HandOver;
+  readonly inheritance: () => Inheritance;
   /** Binds what a configuration names and is not bound yet. Throws an AggregateError of every fault (ERR_LISTEN), or all is bound. */
   readonly reserve: (loaded: LoadedConfig) => Promise<Reservation>;
   /** Nobody is to wait any more. */
@@ -37,7 +37,7 @@ export type Reservation = {
   readonly release: () => void;
 };
 
-type Held = {
+type BoundPlace = {
   readonly listener: string;
   /** As configured. */
   readonly address: string;
@@ -47,27 +47,27 @@ type Held = {
   readonly bound: BoundTcp | undefined;
 };
 
-export function createHeldSockets(handed: HandOver): HeldSockets {
-  const held = new Map<string, Held>();
+export function createTcpSockets(own: Inheritance): TcpSockets {
+  const places = new Map<string, BoundPlace>();
 
   function letGo(key: string): void {
-    held.get(key)?.bound?.socket.destroy();
-    held.delete(key);
+    places.get(key)?.bound?.socket.destroy();
+    places.delete(key);
   }
 
   return {
-    handOver() {
-      return withHeld(
-        handed,
-        new Map([...held].flatMap(([key, { bound: it }]) => (it ? [[key, it.fd]] : []))),
+    inheritance() {
+      const fds = [...places].flatMap(([key, { bound }]): [string, number][] =>
+        bound ? [[key, bound.fd]] : [],
       );
+      return withBound(own, new Map(fds));
     },
     async reserve(loaded) {
       const wanted = addressesOf(loaded.config);
-      const missing = [...wanted].filter(([key]) => !held.has(key));
-      const earlier = [...held.values()];
+      const missing = [...wanted].filter(([key]) => !places.has(key));
+      const earlier = [...places.values()];
       const outcomes = await Promise.allSettled(
-        missing.map(async ([key, place]) => void held.set(key, await hold(place, earlier))),
+        missing.map(async ([key, place]) => void places.set(key, await bindPlace(place, earlier))),
       );
       const release = () => {
         for (const [key] of missing) letGo(key);
@@ -77,10 +77,10 @@ export function createHeldSockets(handed: HandOver): HeldSockets {
         release();
         throw new AggregateError(faults, 'some addresses cannot be bound');
       }
-      const added = [...held].filter(([key]) => missing.some(([one]) => one === key));
+      const added = [...places].filter(([key]) => missing.some(([one]) => one === key));
       const kept = withNarrower(
         loaded,
-        [...held].filter(([key]) => !wanted.has(key)).map(([, it]) => it),
+        [...places].filter(([key]) => !wanted.has(key)).map(([, it]) => it),
       );
       return {
         loaded: kept,
@@ -88,13 +88,13 @@ export function createHeldSockets(handed: HandOver): HeldSockets {
         rivals: () => added.flatMap(([, it]) => (it.bound && isShared(it.bound) ? faultOf(it) : [])),
         keep() {
           const named = addressesOf(kept.config);
-          for (const key of [...held.keys()].filter((one) => !named.has(one))) letGo(key);
+          for (const key of [...places.keys()].filter((one) => !named.has(one))) letGo(key);
         },
         release,
       };
     },
     close() {
-      for (const key of [...held.keys()]) letGo(key);
+      for (const key of [...places.keys()]) letGo(key);
     },
   };
 }
@@ -121,7 +121,7 @@ function tcpEndpoint(address: string): TcpEndpoint | undefined {
  * An address stays bound beside a wider one that takes its place: whoever connects to it gets to the narrower socket, and with
  * it those would be reset who wait in its queue. It serves the listener that has the wider one.
  */
-function withNarrower(loaded: LoadedConfig, leaving: readonly Held[]): LoadedConfig {
+function withNarrower(loaded: LoadedConfig, leaving: readonly BoundPlace[]): LoadedConfig {
   const listeners = Object.entries(loaded.config.listeners).map(([name, listener]) => {
     const wide = listener.bind.flatMap((address) => tcpEndpoint(address) ?? []);
     const narrower = leaving.filter(
@@ -134,15 +134,15 @@ function withNarrower(loaded: LoadedConfig, leaving: readonly Held[]): LoadedCon
 }
 
 /** Throws ProxyError ERR_LISTEN. */
-async function hold({ listener, address }: Place, earlier: readonly Held[]): Promise<Held> {
-  if (!canHold) {
+async function bindPlace({ listener, address }: Place, earlier: readonly BoundPlace[]): Promise<BoundPlace> {
+  if (!canBindForOthers) {
     const trial = await bind(address, listener);
     for (const socket of trial.giveUp()) socket.resetAndDestroy();
     await trial.close();
   }
   try {
     const endpoint = await resolved(tcpEndpoint(address) as TcpEndpoint); // addressesOf has looked
-    if (!canHold) return { listener, address, endpoint, bound: undefined };
+    if (!canBindForOthers) return { listener, address, endpoint, bound: undefined };
     const isOurs = earlier.some((it) => covers(it.endpoint, endpoint) || covers(endpoint, it.endpoint));
     return { listener, address, endpoint, bound: bindSocket(endpoint, isOurs) };
   } catch (error) {
