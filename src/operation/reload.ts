@@ -28,7 +28,7 @@ export type ReloadHistory = {
 
 export type ReloaderParts = {
   readonly source: ConfigSource;
-  readonly supervisor: Supervisor;
+  readonly supervisor: Pick<Supervisor, 'apply'>;
   readonly logger: Logger;
   readonly events: ReloadEvents;
 };
