@@ -14,7 +14,7 @@ import { createRequests } from './requests.ts';
 import { Rollout } from './rollout.ts';
 import { createSharedSettings } from './shared-settings.ts';
 import { createTcpSockets } from './tcp-sockets.ts';
-import { createUnixSockets } from './unix-sockets.ts';
+import { UnixSockets } from './unix-sockets.ts';
 import type { Phase, WorkerHandle, Workers } from './worker-handle.ts';
 
 export type SupervisorOptions = {
@@ -73,7 +73,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const workers = new Map<number, WorkerHandle>();
   const rests = createRests();
   const tcpSockets = createTcpSockets(inheritFromSystemd());
-  const unixSockets = createUnixSockets();
+  const unixSockets = new UnixSockets();
   const settings = createSharedSettings(workers, rests, options.settings);
   const requests = createRequests(workers, rests, (id, snapshot) => events.onMetrics?.(id, snapshot));
   const pool = new Pool({

@@ -8,46 +8,56 @@ import { type FileRights, giveRightsAsked } from '../net/socket-file.ts';
 import { createTurns } from '../process/turns.ts';
 import { describeStartFaults } from '../worker/worker.ts';
 
-export type UnixSockets = {
+/** A file as it was made; `asked`: it has been given other rights. */
+type Made = { readonly file: string; readonly rights: FileRights; asked: boolean };
+
+export class UnixSockets {
+  readonly #umask = currentUmask();
+  readonly #made = new Map<string, Made>();
+  /** One configuration at a time: workers that start side by side ask for the same. */
+  readonly #inTurn = createTurns();
+  #kept: LoadedConfig | undefined;
+  #steps = 0;
+
   /**
    * Gives the sockets of a configuration their rights, once `prepare` has had workers bind them and resolved with no fault; one
    * that has lost its own gets back those that it was made with. On a fault all have what they had with the one that is kept.
    */
-  readonly open: (
-    loaded: LoadedConfig,
-    prepare: () => Promise<readonly string[]>,
-  ) => Promise<readonly string[]>;
-  readonly keep: (loaded: LoadedConfig) => void;
-};
-
-/** A file as it was made; `asked`: it has been given other rights. */
-type Made = { readonly file: string; readonly rights: FileRights; asked: boolean };
-
-export function createUnixSockets(): UnixSockets {
-  const umask = process.umask(0o022);
-  process.umask(umask);
-  const made = new Map<string, Made>();
-  let kept: LoadedConfig | undefined;
-  let steps = 0;
-  /** One configuration at a time: workers that start side by side ask for the same. */
-  const inTurn = createTurns();
-
-  /** undefined: it is not there, so nobody can connect. */
-  async function look(path: string): Promise<{ it: Made; isNew: boolean } | undefined> {
-    const stats = await lstat(path).catch(() => undefined);
-    if (stats === undefined) return undefined;
-    const { ino, birthtimeMs, uid, gid } = stats;
-    const file = `${ino} ${birthtimeMs}`;
-    const known = made.get(path);
-    if (known?.file === file) return { it: known, isNew: false };
-    const it: Made = { file, rights: { mode: 0o777 & ~umask, uid, gid }, asked: false };
-    made.set(path, it);
-    return { it, isNew: true };
+  async open(loaded: LoadedConfig, prepare: () => Promise<readonly string[]>): Promise<readonly string[]> {
+    const refused = await this.#closed(loaded, prepare);
+    const faults = refused.length > 0 ? refused : await this.#openAll(loaded);
+    if (faults.length > 0 && this.#kept) await this.#openAll(this.#kept);
+    return faults;
   }
 
-  async function openOne(address: string, { sockets }: LoadedConfig): Promise<readonly string[]> {
+  keep(loaded: LoadedConfig): void {
+    this.#kept = loaded;
+  }
+
+  /** Runs a step in which workers bind: what they bind, nobody but the user of this process can write to. */
+  async #closed<T>(loaded: LoadedConfig, step: () => Promise<T>): Promise<T> {
+    if (loaded.sockets.size === 0) return step();
+    this.#steps += 1;
+    process.umask(this.#umask | 0o022);
+    try {
+      return await step();
+    } finally {
+      this.#steps -= 1;
+      if (this.#steps === 0) process.umask(this.#umask);
+    }
+  }
+
+  async #openAll(loaded: LoadedConfig): Promise<readonly string[]> {
+    const addresses = Object.values(loaded.config.listeners).flatMap(({ bind }) => bind);
+    const unix = addresses.filter((address) => address.startsWith('unix:'));
+    const open = (address: string) => this.#openOne(address, loaded);
+    const faults = await this.#inTurn(() => Promise.all(unix.map(open)));
+    return faults.flat();
+  }
+
+  async #openOne(address: string, { sockets }: LoadedConfig): Promise<readonly string[]> {
     const path = address.slice('unix:'.length);
-    const found = await look(path);
+    const found = await this.#look(path);
     if (found === undefined) return [];
     const { it, isNew } = found;
     const asked = sockets.get(address);
@@ -57,35 +67,23 @@ export function createUnixSockets(): UnixSockets {
     return giveRightsAsked(path, it.rights, asked).then(() => [], describeStartFaults);
   }
 
-  async function openAll(loaded: LoadedConfig): Promise<readonly string[]> {
-    const addresses = Object.values(loaded.config.listeners).flatMap(({ bind }) => bind);
-    const unix = addresses.filter((address) => address.startsWith('unix:'));
-    const faults = await inTurn(() => Promise.all(unix.map((address) => openOne(address, loaded))));
-    return faults.flat();
+  /** undefined: it is not there, so nobody can connect. */
+  async #look(path: string): Promise<{ it: Made; isNew: boolean } | undefined> {
+    const stats = await lstat(path).catch(() => undefined);
+    if (stats === undefined) return undefined;
+    const { ino, birthtimeMs, uid, gid } = stats;
+    const file = `${ino} ${birthtimeMs}`;
+    const known = this.#made.get(path);
+    if (known?.file === file) return { it: known, isNew: false };
+    const it: Made = { file, rights: { mode: 0o777 & ~this.#umask, uid, gid }, asked: false };
+    this.#made.set(path, it);
+    return { it, isNew: true };
   }
+}
 
-  /** Runs a step in which workers bind: what they bind, nobody but the user of this process can write to. */
-  async function closed<T>(loaded: LoadedConfig, step: () => Promise<T>): Promise<T> {
-    if (loaded.sockets.size === 0) return step();
-    steps += 1;
-    process.umask(umask | 0o022);
-    try {
-      return await step();
-    } finally {
-      steps -= 1;
-      if (steps === 0) process.umask(umask);
-    }
-  }
-
-  return {
-    async open(loaded, prepare) {
-      const refused = await closed(loaded, prepare);
-      const faults = refused.length > 0 ? refused : await openAll(loaded);
-      if (faults.length > 0 && kept) await openAll(kept);
-      return faults;
-    },
-    keep(loaded) {
-      kept = loaded;
-    },
-  };
+/** To read it, it has to be set. */
+function currentUmask(): number {
+  const umask = process.umask(0o022);
+  process.umask(umask);
+  return umask;
 }

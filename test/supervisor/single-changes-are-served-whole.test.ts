@@ -19,14 +19,14 @@ upstreams: { u: { endpoints: ['127.0.0.1:9'] } }
 
 /** A store in memory, its source, and a supervisor that takes what `refuses` lets it. */
 async function start(t: TestContext, refuses: (revision: number) => boolean = () => false) {
-  const { loaded: base } = await load(t, minimal);
-  assert.ok(base);
+  const { loaded: base, faults } = await load(t, minimal);
+  if (base === undefined) throw new Error(faults.join());
   const revisions = new Map<LoadedConfig, number>();
   let [revision, offered, taken] = [0, 0, 0];
   let isReachable = true;
   let onNews = () => {};
 
-  async function offer(): Promise<Offer> {
+  const offer = async (): Promise<Offer> => {
     const at = revision;
     offered = at;
     await turn();
@@ -39,7 +39,7 @@ async function start(t: TestContext, refuses: (revision: number) => boolean = ()
         taken = at;
       },
     };
-  }
+  };
 
   const source: ConfigSource = {
     name: 'memory',
