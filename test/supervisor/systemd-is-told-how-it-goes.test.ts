@@ -94,7 +94,7 @@ test('without the program it serves, and says once what is missing', async (t) =
     penstock.log().filter(({ reason }) => reason === 'the program systemd-notify is not installed');
   await eventually(() => assert.equal(warnings().length, 1));
   penstock.child.kill('SIGHUP');
-  await eventually(() => assert.ok(penstock.log().some(({ msg }) => msg === 'reloaded')));
+  await eventually(() => assert.ok(penstock.log().some(({ msg }) => msg === 'reloaded')), 20_000);
   assert.equal(warnings().length, 1);
 });
 
