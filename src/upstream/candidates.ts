@@ -7,9 +7,8 @@ import {
   allowedAddresses,
   createEndpoint,
   type Endpoint,
-  expandTemplate,
+  expandTarget,
   type HostTarget,
-  hostTarget,
   isTemplate,
   parseTarget,
   type Target,
@@ -53,9 +52,7 @@ export function createCandidates(
   async function endpointsOf(source: Source, client: UpstreamClient, signal: Signal): Promise<Endpoint[]> {
     const { entry, target, endpoint } = source;
     if (endpoint || 'path' in target) return endpoint ? [endpoint] : [];
-    const expanded = isTemplate(target.host)
-      ? hostTarget(expandTemplate(target.host, client), target.port)
-      : target;
+    const expanded = expandTarget(target, client);
     if (!config.resolve.each_address) return [keep(entry, expanded)];
     const addresses = await addressesOf(expanded, signal);
     return addresses.map((address) => keep(entry, { ...expanded, address }));

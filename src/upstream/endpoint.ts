@@ -15,12 +15,14 @@ export type UpstreamClient = {
   readonly clientAddress: string;
 };
 
-/** Where to connect. `address`: the one address, when it is known without a look-up. */
-export type Target =
-  | { readonly path: string }
-  | { readonly host: string; readonly port: number; readonly address: string | undefined };
-
-export type HostTarget = Exclude<Target, { readonly path: string }>;
+/** Where to connect. */
+export type Target = { readonly path: string } | HostTarget;
+/** `address`: the one address, when it is known without a look-up. */
+export type HostTarget = {
+  readonly host: string;
+  readonly port: number;
+  readonly address: string | undefined;
+};
 
 /** One address that connections go to, with the state that balancing needs. */
 export type Endpoint = {
@@ -76,6 +78,11 @@ export function createEndpoint(
 /** Whether a host (or an address as configured) has a part that each client fills in. */
 export function isTemplate(host: string): boolean {
   return host.includes('{sni');
+}
+
+/** The target as this client has it: with a template filled in, which may throw ERR_UPSTREAM_TEMPLATE. */
+export function expandTarget(target: HostTarget, client: UpstreamClient): HostTarget {
+  return isTemplate(target.host) ? hostTarget(expandTemplate(target.host, client), target.port) : target;
 }
 
 /**

@@ -89,7 +89,7 @@ function usableOf(all: readonly Endpoint[], name: string, { all_down }: Upstream
   });
 }
 
-/** Clients without a name are spread by their address, or all of them would meet at one endpoint. */
-function hashKey({ hash_on }: UpstreamConfig, { sni, clientAddress }: UpstreamClient): string {
+/** What `balance: hash` goes by. Clients without a name are spread by their address, or all of them would meet at one endpoint. */
+export function hashKey({ hash_on }: UpstreamConfig, { sni, clientAddress }: UpstreamClient): string {
   return hash_on === 'sni' && sni !== undefined ? sni : clientAddress;
 }

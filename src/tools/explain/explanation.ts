@@ -8,7 +8,7 @@ import type { ConnectionCode } from '../../errors.ts';
 import { type Considering, createConsidering, type Failure, type Verdict } from '../../route/router.ts';
 import type { AssumedClient } from '../client/assumed-client.ts';
 import { type Admission, explainAdmission } from './admission.ts';
-import { type ClientSide, createClientSides } from './client-side.ts';
+import { type ClientSide, type ClientSides, createClientSides } from './client-side.ts';
 import { type DescribedClient, describeClient } from './describe-client.ts';
 import { labelOf, whyNotTaken } from './reasons.ts';
 import { explainUpstream, type UpstreamSide } from './upstream-side.ts';
@@ -80,38 +80,6 @@ export function createExplainer(loaded: LoadedConfig): Explainer {
     return made;
   };
 
-  async function outcomeOf(
-    listener: ListenerConfig,
-    { name }: Rules,
-    decided: Decision<Configured> | Refusal<Configured>,
-    client: AssumedClient,
-  ): Promise<Outcome> {
-    const taken = takenBy(decided);
-    if (decided.kind === 'refusal') return { ...nowhere, taken, code: decided.code };
-    const { config, label, kind } = decided.route;
-    const side =
-      typeof config.tls === 'object'
-        ? await sides.explain(config.tls, { listener: name, route: label }, client)
-        : undefined;
-    const upstream = explainUpstream(loaded, decided.route.upstream ?? '', {
-      client,
-      action: kind,
-      agreedAlpn: side?.side.alpn.agreed ?? undefined,
-      passedStarttls: kind === 'passthrough' ? listener.starttls : undefined,
-      wildcardLabel: decided.wildcardLabel,
-    });
-    // Where the client's side fails, nothing upstream is touched.
-    const failure = side?.failure ?? upstream.failure;
-    return {
-      taken,
-      tls: side?.side ?? null,
-      upstream: side?.failure ? null : upstream.side,
-      code: (failure?.code as ConnectionCode | undefined) ?? null, // of a connection, not of a process
-      error: failure?.message ?? null,
-      hint: failure?.hint ?? null,
-    };
-  }
-
   return {
     async explain(name, client) {
       const listener = loaded.config.listeners[name];
@@ -140,10 +108,44 @@ export function createExplainer(loaded: LoadedConfig): Explainer {
         ...start,
         undecided: undecided(start.admission, considered, listener.routes, heard),
         routes: considered,
-        ...(await outcomeOf(listener, rules, decide(rules, facts), heard)),
+        ...(await outcomeOf(name, decide(rules, facts), heard, { loaded, sides })),
       };
     },
     close: sides.close,
+  };
+}
+
+type Around = { readonly loaded: LoadedConfig; readonly sides: ClientSides };
+
+/** What becomes of a client of the listener `name`, once it is decided. */
+async function outcomeOf(
+  name: string,
+  decided: Decision<Configured> | Refusal<Configured>,
+  client: AssumedClient,
+  { loaded, sides }: Around,
+): Promise<Outcome> {
+  const taken = takenBy(decided);
+  if (decided.kind === 'refusal') return { ...nowhere, taken, code: decided.code };
+  const { config, label, kind, upstream: to = '' } = decided.route;
+  const { tls } = config;
+  const its =
+    typeof tls === 'object' ? await sides.explain(tls, { listener: name, route: label }, client) : undefined;
+  const upstream = explainUpstream(loaded, to, {
+    client,
+    action: kind,
+    agreedAlpn: its?.side.alpn.agreed ?? undefined,
+    passedStarttls: kind === 'passthrough' ? loaded.config.listeners[name]?.starttls : undefined,
+    wildcardLabel: decided.wildcardLabel,
+  });
+  // Where the client's side fails, nothing upstream is touched.
+  const failure = its?.failure ?? upstream.failure;
+  return {
+    taken,
+    tls: its?.side ?? null,
+    upstream: its?.failure ? null : upstream.side,
+    code: (failure?.code as ConnectionCode | undefined) ?? null, // of a connection, not of a process
+    error: failure?.message ?? null,
+    hint: failure?.hint ?? null,
   };
 }
 

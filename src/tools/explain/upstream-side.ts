@@ -15,11 +15,11 @@ import { createBalancer } from '../../upstream/balance.ts';
 import {
   createEndpoint,
   type Endpoint,
-  expandTemplate,
-  hostTarget,
-  isTemplate,
+  expandTarget,
   parseTarget,
+  type UpstreamClient,
 } from '../../upstream/endpoint.ts';
+import { hashKey } from '../../upstream/upstream.ts';
 import type { AssumedClient } from '../client/assumed-client.ts';
 
 /** What of the client's side decides about the upstream's. */
@@ -40,11 +40,16 @@ export type UpstreamSide = ReturnType<typeof explainUpstream>['side'];
  */
 export function explainUpstream(loaded: LoadedConfig, name: string, circumstances: Circumstances) {
   const config = loaded.config.upstreams[name]!; // a route that is not a denial names one
-  const found = config.endpoints.map((entry) => expand(entry, name, config, circumstances));
+  const client: UpstreamClient = {
+    sni: hostNameOf(circumstances.client.sni),
+    wildcardLabel: circumstances.wildcardLabel,
+    clientAddress: circumstances.client.address ?? '',
+  };
+  const found = config.endpoints.map((entry) => expand(entry, name, config, client));
   const { order, exact } = inOrder(
     found.flatMap(({ endpoint }) => endpoint ?? []),
     config,
-    circumstances.client,
+    client,
   );
   const byEndpoint = new Map(found.map((it) => [it.endpoint, it]));
   const usable = order.flatMap((endpoint) => byEndpoint.get(endpoint) ?? []);
@@ -75,31 +80,14 @@ type Found = {
   readonly fault?: ProxyError;
 };
 
-function expand(
-  entry: EndpointConfig,
-  name: string,
-  { tls }: UpstreamConfig,
-  circumstances: Circumstances,
-): Found {
-  const { client, wildcardLabel } = circumstances;
+function expand(entry: EndpointConfig, name: string, { tls }: UpstreamConfig, client: UpstreamClient): Found {
   const target = parseTarget(entry.address);
   try {
-    const expanded =
-      'path' in target || !isTemplate(target.host)
-        ? target
-        : hostTarget(
-            expandTemplate(target.host, {
-              sni: hostNameOf(client.sni),
-              wildcardLabel,
-              clientAddress: client.address ?? '',
-            }),
-            target.port,
-          );
-    const endpoint = createEndpoint(expanded, entry);
+    const endpoint = createEndpoint('path' in target ? target : expandTarget(target, client), entry);
     return {
       entry,
       endpoint,
-      serverName: tls && serverNameFor(tls, `upstreams.${name}.tls`, endpoint.host, hostNameOf(client.sni)),
+      serverName: tls && serverNameFor(tls, `upstreams.${name}.tls`, endpoint.host, client.sni),
     };
   } catch (error) {
     if (!(error instanceof ProxyError)) throw error;
@@ -110,14 +98,15 @@ function expand(
 /** With `hash` the client decides; otherwise turns and loads do, which nobody can tell beforehand. */
 function inOrder(
   endpoints: readonly Endpoint[],
-  { balance, hash_on, resolve }: UpstreamConfig,
-  { sni, address }: AssumedClient,
+  config: UpstreamConfig,
+  client: UpstreamClient,
 ): { order: readonly Endpoint[]; exact: boolean } {
-  const key = (hash_on === 'sni' ? hostNameOf(sni) : undefined) ?? address;
+  const { balance, resolve } = config;
+  const key = hashKey(config, client);
   const isSpread =
     resolve.each_address &&
     endpoints.some(({ target }) => !('path' in target) && target.address === undefined);
-  if (endpoints.length > 1 && (balance !== 'hash' || key === undefined || isSpread)) {
+  if (endpoints.length > 1 && (balance !== 'hash' || key === '' || isSpread)) {
     const order = [...endpoints].sort((a, b) => a.priority - b.priority);
     return {
       order,
@@ -128,7 +117,7 @@ function inOrder(
   const order: Endpoint[] = [];
   while (order.length < endpoints.length) {
     const left = endpoints.filter((endpoint) => !order.includes(endpoint));
-    order.push(balancer(left, key ?? '')!); // one of those that are left
+    order.push(balancer(left, key)!); // one of those that are left
   }
   return { order, exact: !isSpread };
 }
