@@ -1,4 +1,4 @@
-/** `penstock run`: serves until it is told to stop. */
+/** `penstock run`: serves until a signal says to stop. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema/schema.ts';
@@ -47,7 +47,7 @@ async function openSource(file: string | undefined): Promise<Opened> {
   return { source, first: await source.load() };
 }
 
-/** A step of the start that nobody waits for once penstock is told to stop. */
+/** A step of the start that nobody waits for once penstock is to stop. */
 async function orStopped<T>(step: Promise<T>, { stopped }: Signals): Promise<T | 'stopped'> {
   const outcome = await Promise.race([step, stopped.then(() => 'stopped' as const)]);
   if (outcome === 'stopped') process.stderr.write('penstock: stopped before it served\n');
@@ -150,7 +150,7 @@ async function serve(signals: Signals, operation: Operation, log: Log): Promise<
 
 type Signals = {
   readonly next: () => Promise<Signal>;
-  /** Resolves at the first signal that says to stop; `next` tells of it all the same. */
+  /** Resolves at the first signal that says to stop; `next` resolves with it all the same. */
   readonly stopped: Promise<void>;
   readonly isStopping: () => boolean;
 };

@@ -1,4 +1,4 @@
-/** A client as a check of the user's own is told of it. */
+/** What a user's `authorize` module learns about a client. */
 
 import { hostNameOf } from '../route/server-name.ts';
 import { describeForAuthorize } from '../tls/client-auth/authorize.ts';

@@ -31,7 +31,7 @@ export function finish(connection: Connection, { side, code, error, hint }: Spli
   logFirst(connection);
 }
 
-/** A step threw before there was payload: the client is told as well. */
+/** A step threw before there was payload: the client learns why, too. */
 export function fail(connection: Connection, thrown: unknown): void {
   const { record, listener } = connection;
   const error = connection.missed ?? thrown;

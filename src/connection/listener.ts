@@ -32,7 +32,7 @@ export type Listener = {
   readonly metrics: WorkerMetrics;
   /** Connections being served, under whatever configuration they came. */
   readonly open: Roster<Connection>;
-  /** By route and code: what was told once, with what to do about it. */
+  /** By route and code: what was logged once, with what to do about it. */
   readonly told: Set<string>;
 };
 

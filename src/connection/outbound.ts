@@ -72,7 +72,7 @@ function trustsByChain({ verify }: UpstreamTlsConfig): boolean {
   return verify === 'full' || verify === 'ca';
 }
 
-/** Whom a dial is for: a connection, or what is known of one in another process. */
+/** The client that a dial is for: a connection, or what is known of one in another process. */
 export type Caller = Pick<Connection, 'record' | 'listener' | 'clientCert' | 'meeting'> & {
   readonly raw: Pick<Socket, 'localAddress' | 'localPort'>;
 };
@@ -92,7 +92,7 @@ export function dialFor(caller: Caller, outbound: Outbound, options: Options): P
   const { record, listener } = caller;
   record.upstream = outbound.upstream.name;
   const ahead = aheadOf(caller, options);
-  // What `prepare` reads, it reads as a stream; and who dials early wants to be told of an upstream that leaves.
+  // What `prepare` reads, it reads as a stream; and an early dial has to notice an upstream that leaves.
   const isDirect = outbound.originator === undefined && ahead === undefined && !outbound.early;
   const reader = isDirect ? createReader() : undefined;
   const request: DialRequest<Prepared> = {
@@ -126,7 +126,7 @@ export function atEndpoint(outbound: Outbound, endpoint: Endpoint): Outbound {
     ...outbound,
     upstream: {
       ...upstream,
-      // Of use just when the upstream has all the connections it may have.
+      // Needed just when the upstream has all the connections it may have.
       enter: () => undefined,
       async pick(_client, tried) {
         if (tried.length > 0) return undefined;
@@ -212,7 +212,7 @@ function proxyFacts(
     uniqueId: record.conn,
     tls: record.tls && {
       ...record.tls,
-      // Of a pinned certificate the names are its own claims, and are not there.
+      // The names of a pinned certificate are its own claims, and are not there.
       clientCert: clientCert && {
         cn: clientCert.names?.cn.at(-1),
         verified: clientCert.verifiedBy === 'authority',

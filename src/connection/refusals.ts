@@ -1,4 +1,4 @@
-/** What a client is told when it is turned away, in the words of the protocol it speaks by then. */
+/** The last words to a client that is turned away, in the protocol it speaks by then. */
 
 import { type Code, ProxyError } from '../errors.ts';
 import { closeWith, type Stream, tlsAlert } from '../net/stream.ts';

@@ -23,7 +23,7 @@ export type Connection = Member & {
   /** What the rules said, once it was let in. */
   decision: Decision<Route> | undefined;
   clientCert: ClientCert | undefined;
-  /** The terminated stream, once there is one: what a refused client is told goes through it. */
+  /** The terminated stream, once there is one: the last words to a refused client go through it. */
   stream: Stream | undefined;
   /** What tells it by TLS, until its certificate has been judged. */
   lastAlert: LastAlert | undefined;

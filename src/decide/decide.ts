@@ -1,5 +1,5 @@
 /**
- * Who connects, and what the rules of a listener say to that: facts in, a decision or a refusal out. A connection asks each
+ * A client, and what the rules of a listener say to it: facts in, a decision or a refusal out. A connection asks each
  * question as soon as it knows enough; `explain`, `test`, `hello` and `close_on_change` ask all of them at once.
  */
 import type { RouteQuery } from '../route/router.ts';

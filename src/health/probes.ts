@@ -114,7 +114,7 @@ async function expectAnswer(stream: Socket, { send, expect = '' }: HealthCheck):
   }
 }
 
-/** Of texts in which the schema has made each byte a character. */
+/** The bytes of texts in which the schema has made each byte a character. */
 function bytesOf(text: string): Buffer {
   return Buffer.from(text, 'latin1');
 }

@@ -33,7 +33,7 @@ export type OperationOptions = {
   /** These override the configuration. */
   readonly logLevel: Config['log']['level'] | undefined;
   readonly workers: number | 'auto' | undefined;
-  /** Resolves when penstock is told to stop: before it serves, its workers then end at once, and the start rejects. */
+  /** Resolves when penstock is to stop: before it serves, its workers then end at once, and the start rejects. */
   readonly stopped: Promise<void>;
 };
 

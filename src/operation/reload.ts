@@ -72,7 +72,7 @@ export class Reloader {
     return this.#history;
   }
 
-  /** Reads everything anew. On a fault the old configuration goes on, and the faults are logged and returned. */
+  /** Reads everything anew. On a fault the old configuration stays in force, and the faults are logged and returned. */
   reload(reason: string): Promise<ReloadResult> {
     const reasons = this.#waiting?.reasons ?? new Set<string>();
     reasons.add(reason);

@@ -3,7 +3,7 @@
 /**
  * Everything is counted in ticks of the process that asks, never by the clock: where the whole machine was suspended, or
  * has too much to do, this process is as late as the others, and nobody is blamed. A worker that has not answered for
- * `warnAfter` ticks is told of, after `killAfter` ticks it is lost.
+ * `warnAfter` ticks is reported, after `killAfter` ticks it is lost.
  */
 export type HeartbeatTimes = {
   readonly tickMs: number;

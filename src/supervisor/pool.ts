@@ -73,7 +73,7 @@ export class Pool {
 
   /**
    * Starts one worker; its faults if it cannot serve, and then it is gone. Once it serves, `onDeath` is called if it ends without
-   * having been told to.
+   * being asked to.
    */
   async launch(loaded: LoadedConfig, onDeath: (dead: DeadWorker) => void): Promise<readonly string[]> {
     if (this.#closed) return [stoppingFault];

@@ -111,7 +111,7 @@ export class Rollout {
     const cuts = await Promise.all(
       [...pool.workers.values()].map(async (worker) => {
         if (worker.phase !== 'starting') return retireWorker(worker, graceMs);
-        // It serves nobody yet, and may not even hear what it is told.
+        // It serves nobody yet, and may not even receive messages yet.
         await killWorker(worker);
         return 0;
       }),

@@ -8,7 +8,7 @@ import {
 } from '../listen/address-limits.ts';
 
 export type AddressBook = {
-  /** The listeners in force; those that go on keep their counts. */
+  /** The listeners in force; those that stay keep their counts. */
   readonly setListeners: (listeners: Config['listeners']) => void;
   readonly enter: (worker: number, listener: string, key: string) => AddressVerdict;
   readonly leave: (worker: number, listener: string, key: string) => void;
@@ -17,7 +17,7 @@ export type AddressBook = {
 
 export function createAddressBook(): AddressBook {
   const limits = new Map<string, LocalAddressLimits>();
-  /** Who was let in by which worker: one entry for each open connection at most. */
+  /** Which worker let whom in: one entry for each open connection at most. */
   const held = new Map<number, Map<string, { listener: string; key: string; count: number }>>();
 
   function holdingsOf(worker: number) {

@@ -5,7 +5,7 @@ import type { Config } from '../config/schema/schema.ts';
 
 /**
  * The flags of Node that workers are started with, besides the usual ones; none without `restrict_workers`. They may use the
- * network, read penstock's own code and what the system tells of the process itself, and write the log (and `tls_keys`): no
+ * network, read penstock's own code and what the system says about the process itself, and write the log (and `tls_keys`): no
  * process, no thread, no native code, no other file. Loading has refused a Node that has no permission model.
  */
 export function rightsOf({
@@ -23,7 +23,7 @@ export function rightsOf({
     // For the limit of open files.
     ...['/proc/self', ...codeDirectories()].map((path) => `--allow-fs-read=${path}`),
     ...written.map((path) => `--allow-fs-write=${path}`),
-    // Of these very flags, in each worker.
+    // Node warns of these very flags, in each worker.
     '--disable-warning=ExperimentalWarning',
   ];
 }

@@ -60,7 +60,7 @@ export function sentChain(certificate: X509Certificate): X509Certificate[] {
   return chain;
 }
 
-/** Of those, the ones that lead up from it, by their names. Linear, whatever a peer sends: of one name the first counts. */
+/** Those among them that lead up from it, by their names. Linear, whatever a peer sends: the first of a name counts. */
 function linked(certificate: X509Certificate): X509Certificate[] {
   const bySubject = new Map(
     sentChain(certificate)

@@ -46,11 +46,11 @@ export type Surroundings = {
   readonly ticketMasters: TicketMasterSource;
   readonly descriptors: Descriptors;
   readonly metrics: WorkerMetrics;
-  /** The counts of a listener's limits, which go on when its rules change. */
+  /** The counts of a listener's limits, which stay when its rules change. */
   readonly countsOf: (listener: string, limits: ListenerConfig['limits']) => Counts;
   /** What is known of names: while look-ups fail a reload must not forget the last good answers. */
   readonly resolver: Resolver;
-  /** The counts, health and queues of upstreams, which go on likewise. */
+  /** The counts, health and queues of upstreams, which stay, too. */
   readonly upstreams: UpstreamRegistry;
   /** The sessions of a listener with this protocol, which outlive its rules. */
   readonly cancelsOf: (listener: string, starttls: ListenerConfig['starttls']) => Cancels | undefined;
@@ -197,7 +197,7 @@ type Policies = Map<string, TlsPolicy>;
 
 /**
  * Routes with the same TLS block share one policy: a hundred thousand names need only a few. One that has not changed in
- * anything goes on from the former configuration, with its secure contexts and what it has learned of clients' chains.
+ * anything is taken over from the former configuration, with its secure contexts and what it has learned of clients' chains.
  */
 function sharedPolicies(
   loaded: LoadedConfig,

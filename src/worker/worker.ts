@@ -27,7 +27,7 @@ export type Around = Pick<Surroundings, 'logger' | 'ticketMasters' | 'metrics'> 
   readonly resolver?: Resolver | undefined;
   /** Absent: all that the process may have open is for this worker. */
   readonly descriptors?: Descriptors | undefined;
-  /** The count of a listener's connections; one for each name, for good. */
+  /** The count of a listener's connections; one for each name, kept across reloads. */
   readonly connectionQuota: (listener: string, limit: number) => Quota;
   readonly addressLimits: (listener: string, limits: ListenerConfig['limits']) => AddressLimits | undefined;
   readonly cancelElsewhere: (

@@ -17,7 +17,7 @@ export function createFiles(): Files {
   const asked = new Set<string>();
   return {
     async read(file, path, report) {
-      // That it is missing is told already.
+      // That it is missing is reported already.
       if (file === standInFile) return undefined;
       asked.add(file);
       const content =

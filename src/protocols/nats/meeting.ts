@@ -69,7 +69,7 @@ const greetings = {
   available: encodeInfo({ ...greeting, tls_available: true }),
 };
 
-/** Of a client that wants TLS the ClientHello is the first that it says: another one is plain, whatever follows. */
+/** A client that wants TLS begins with its ClientHello: any other is plain, whatever follows. */
 export function readFirst(bytes: Buffer): Opening | undefined {
   if (bytes.length === 0) return undefined;
   if (bytes[0] === 0x16) return { kind: 'tls' };

@@ -24,14 +24,14 @@ const gssRequestCode = 80877104;
 const maxStartupLength = 10000;
 
 /**
- * What a client sends first, given all that has arrived so far; undefined: more is needed. A StartupMessage is told by
+ * What a client sends first, given all that has arrived so far; undefined: more is needed. A StartupMessage is recognized by
  * its first 8 bytes, a CancelRequest is waited for whole (`message`, at most 268 bytes). Whether a request may have
  * bytes behind it is the caller's to say. Throws ERR_STARTTLS_INVALID for anything else.
  */
 export function readPreamble(bytes: Buffer): Preamble | undefined {
   if (bytes.length === 0) return undefined;
   if (bytes[0] === 0x16) return { kind: 'tls', length: 0 };
-  // Lengths here fit in the lower two bytes: whoever speaks another protocol is told by its first byte.
+  // Lengths here fit in the lower two bytes: the first byte of another protocol shows it.
   if (bytes[0] !== 0 || (bytes[1] ?? 0) !== 0) throw invalid('the client does not speak PostgreSQL');
   if (bytes.length < 4) return undefined;
   const length = bytes.readUInt32BE(0);

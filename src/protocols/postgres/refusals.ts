@@ -1,4 +1,4 @@
-/** What PostgreSQL's clients are told when they are turned away: SQLSTATE, message and hint; the log has the rest. */
+/** The last words to PostgreSQL's clients: SQLSTATE, message and hint; the log has the rest. */
 import type { Code, Phase } from '../../errors.ts';
 import type { Refusal } from '../protocol.ts';
 import { errorResponse } from './preamble.ts';

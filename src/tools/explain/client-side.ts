@@ -106,7 +106,7 @@ function agree(spoken: readonly string[] | undefined, offered: readonly string[]
   };
 }
 
-/** Of several pairs the one that the client is shown, where that is certain. */
+/** Which of several pairs the client is shown, where that is certain. */
 function pairShown(
   pairs: readonly LoadedPair[],
   config: TerminateConfig,
@@ -162,7 +162,7 @@ function demand(
     pins: pins ?? null,
     allow: allow ?? null,
     authorize: authorize ?? null,
-    /** Of the certificate that the client is said to present; null if nobody said. */
+    /** The verdict on the certificate that the client is said to present; null if nobody said. */
     admitted,
   };
 }

@@ -51,7 +51,7 @@ type Outcome = {
     /** What the `*` of the route's `sni` stands for. */
     readonly wildcard: string | null;
   } | null;
-  /** Of the route that is taken; null if it does not terminate TLS. */
+  /** TLS of the route that is taken; null if it does not terminate TLS. */
   readonly tls: ClientSide | null;
   readonly upstream: UpstreamSide | null;
   /** What the connection ends with, as far as that is known before anybody connects; null: it is served. */

@@ -1,4 +1,4 @@
-/** A client as a line of the access log tells of it, and what the line says became of it. */
+/** A client as a line of the access log describes it, and what the line says became of it. */
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import type { ListenerConfig } from '../../config/schema/schema.ts';
@@ -129,7 +129,7 @@ function hostOf(text: string): string {
 }
 
 /**
- * The log has the protocol that was agreed on. Of the others a client offers it has what JA4 says of the first: whether
+ * The log has the protocol that was agreed on. For the others that a client offers it has what JA4 says of the first: whether
  * there is one, and its first and last characters. If just one of those that the listener speaks or looks for is spelt
  * so, it is that one.
  */

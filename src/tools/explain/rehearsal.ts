@@ -26,7 +26,7 @@ export async function rehearse(
   server.on('error', () => {});
   try {
     client.write(recordsOf(message));
-    // Of a socket the handshake needs what any stream has.
+    // The handshake needs of a socket what any stream has.
     const outcome = policy.handshake(server as unknown as Socket, hello);
     const answer = new Promise<Buffer>((resolve) => client.once('data', resolve));
     const failure = outcome.then(

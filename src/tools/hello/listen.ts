@@ -18,7 +18,7 @@ export type HeardLive = Heard & { readonly closed: Promise<unknown> };
 
 /**
  * Binds the address; `hear` is called for each client, in the order in which their hellos are whole. Clients that
- * leave without a byte are passed over. With `starttls` they are met in that protocol. All are told by an alert that nobody serves
+ * leave without a byte are passed over. With `starttls` they are met in that protocol. All get an alert that says that nobody serves
  * here. Rejects with the system's error.
  */
 export async function listenForHellos(

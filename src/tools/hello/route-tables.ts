@@ -15,7 +15,7 @@ export type RouteTables = {
   readonly close: () => Promise<void>;
 };
 
-/** Of all listeners, or of one. */
+/** The routes of all listeners, or of one. */
 export function createRouteTables(loaded: LoadedConfig, listener: string | undefined): RouteTables {
   const explainer = createExplainer(loaded);
   const names = listener === undefined ? Object.keys(loaded.config.listeners) : [listener];

@@ -8,7 +8,7 @@ export function loadOrTell(file: string | undefined): Promise<LoadedConfig | und
   return orTell(async () => loadConfig(await findConfigFile(file)));
 }
 
-/** What `load` resolves with, or undefined where it rejects with a ConfigError, once every fault is told on stderr. */
+/** What `load` resolves with, or undefined where it rejects with a ConfigError, once every fault is printed on stderr. */
 export async function orTell<T>(load: () => Promise<T>): Promise<T | undefined> {
   try {
     return await load();

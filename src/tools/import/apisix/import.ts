@@ -160,7 +160,7 @@ function tlsRoutes(
     },
     handle(_, target, who) {
       const clients = certificates.takenFor(who) ?? who;
-      // The name that an upstream is told, too, is the one that such clients are taken for.
+      // The name that an upstream gets, too, is the one that such clients are taken for.
       const name = clients !== who && clients.kind === 'name' ? clients.name : '{sni}';
       return handle(target, { tls: certificates.tlsFor(clients) ?? 'off', name }, listen, parts, idle);
     },

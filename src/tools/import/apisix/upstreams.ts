@@ -7,7 +7,7 @@ import type { Value } from './value.ts';
 
 /** From where an upstream is reached, as far as that changes what it is. */
 export type Approach = {
-  /** What it is told where it speaks TLS; `{sni}` is the client's. */
+  /** The name that it gets where it speaks TLS; `{sni}` is the client's. */
   readonly serverName: string;
   readonly sendsProxyHeader: boolean;
 };
