@@ -1,7 +1,7 @@
 /**
  * Thousands who connect and go, or who connect and want a handshake, cost nobody his connection: those that are open go on
  * answering while the flood lasts, the worker's memory is bounded, and afterwards everybody new is served. The long form,
- * with figures, is test/flood.ts.
+ * with figures, is test/stress/flood.ts.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

@@ -1,5 +1,5 @@
 /** The long form of reloads-and-crashes-lose-no-connection.test.ts: `npm run test:churn [SECONDS]`. Prints its counts. */
-import { runChurn } from './support/churn.ts';
+import { runChurn } from '../support/churn.ts';
 
 const seconds = Number(process.argv[2] ?? 60);
 const cleanups: (() => unknown)[] = [];

@@ -1,5 +1,5 @@
 /**
- * How clients fare in a flood: `node test/flood.ts [SECONDS]` starts a penstock with one worker on this machine, keeps 50 TLS
+ * How clients fare in a flood: `node test/stress/flood.ts [SECONDS]` starts a penstock with one worker on this machine, keeps 50 TLS
  * connections open that ask something 20 times a second, has one client connect anew again and again, and floods it with
  * 20,000 connects a second that are reset at once, or after 50 ms (by test/support/connect-flood.py: Node makes too few), then
  * with full handshakes. Prints a table: what was tried and reached, latency of the open connections and of the new ones, memory of the
@@ -9,12 +9,12 @@ import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { echoUpstream, type OpenClient, tlsOpen } from './support/clients.ts';
-import { http } from './support/http.ts';
-import { loadCommand } from './support/load.ts';
-import { parseMetrics } from './support/metrics.ts';
-import { ownCertificate } from './support/own-certificate.ts';
-import { startPenstock } from './support/penstock.ts';
+import { echoUpstream, type OpenClient, tlsOpen } from '../support/clients.ts';
+import { http } from '../support/http.ts';
+import { loadCommand } from '../support/load.ts';
+import { parseMetrics } from '../support/metrics.ts';
+import { ownCertificate } from '../support/own-certificate.ts';
+import { startPenstock } from '../support/penstock.ts';
 
 const seconds = Math.min(20, Number(process.argv[2] ?? 10));
 const cleanups: (() => unknown)[] = [];
@@ -59,7 +59,7 @@ async function handshakes(port: number): Promise<Flood> {
 }
 
 async function connects(holdMs: number): Promise<Flood> {
-  const script = new URL('./support/connect-flood.py', import.meta.url).pathname;
+  const script = new URL('../support/connect-flood.py', import.meta.url).pathname;
   const args = [unlimited, 20_000, seconds, holdMs].map(String);
   const { stdout } = await promisify(execFile)('python3', [script, ...args]);
   const counted = JSON.parse(stdout) as { tried: number; answered: number; seconds: number };
