@@ -1,19 +1,19 @@
 /**
  * A client that gets on by a byte now and then, in whatever step, is ended at the deadline, with the code and the phase of
  * that step and without a dial; one deadline covers all steps, so that getting on to the next one gains nothing. One that
- * reads nothing of what it is told at its end is gone a second later.
+ * reads nothing of its alert is gone a second later. Hundreds of such clients stop nobody else.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { type TestContext, test } from 'node:test';
+import { describe, it, type TestContext, test } from 'node:test';
 import { createAuthority } from '../support/certificates.ts';
 import { capturedHello, helloMessage, inRecords, serverName } from '../support/client-hellos.ts';
-import { echoUpstream } from '../support/clients.ts';
+import { echoUpstream, tlsTalk } from '../support/clients.ts';
 import { eventually } from '../support/eventually.ts';
 import { ownCertificate } from '../support/own-certificate.ts';
 import { cancelRequest, gssRequest, sslRequest, startup } from '../support/postgres.ts';
 import { startProxy } from '../support/proxy.ts';
-import { type RawClient, rawClient } from '../support/raw-client.ts';
+import { type RawClient, rawClient, sendInPieces } from '../support/raw-client.ts';
 import { type Tls13Client, tls13Client } from '../support/tls13-client.ts';
 
 const own = await ownCertificate('a.example');
@@ -205,3 +205,126 @@ test('one that reads nothing of the handshake is ended at the deadline', async (
   assert.deepEqual([line['code'], line['phase']], ['ERR_TLS_HANDSHAKE_TIMEOUT', 'handshake']);
   assert.equal(upstream.accepted, 0);
 });
+
+/** A hello of almost 64 KiB: dripped, it takes longer than any deadline here. */
+const longHello = inRecords(
+  helloMessage({ extensions: [serverName('a.example'), [21, Buffer.alloc(60_000)]] }),
+);
+
+describe('the deadline', () => {
+  it('holds for a hello that drips: a byte is no sign of life', async (t) => {
+    const { proxy, upstream } = await slowProxy(t, { timeouts: { client_hello: '100ms' } });
+    const client = rawClient(t, proxy.port());
+    void sendInPieces(client.socket, longHello, 1);
+    assert.equal((await client.closed).error, 'ECONNRESET');
+    const line = await proxy.connectionLine();
+    assert.deepEqual(
+      [line['code'], line['phase'], line['side']],
+      ['ERR_CLIENT_HELLO_TIMEOUT', 'peek', 'client'],
+    );
+    assert.equal(upstream.accepted, 0);
+  });
+
+  const timeouts = { client_hello: '250ms', handshake: '250ms' };
+  const header = Buffer.from('PROXY UNKNOWN\r\n');
+  const phases: Record<string, { listener: object; before: Buffer[]; progress: Buffer; code: string }> = {
+    'the hello': {
+      listener: {},
+      before: [],
+      progress: capturedHello('node-26').subarray(0, 100),
+      code: 'ERR_CLIENT_HELLO_TIMEOUT',
+    },
+    'the handshake': {
+      listener: {},
+      before: [],
+      progress: capturedHello('node-26'),
+      code: 'ERR_TLS_HANDSHAKE_TIMEOUT',
+    },
+    'a PROXY header': {
+      listener: { accept_proxy_protocol: { from: '127.0.0.1' } },
+      before: [header.subarray(0, 5)],
+      progress: header.subarray(5),
+      code: 'ERR_CLIENT_HELLO_TIMEOUT',
+    },
+    'an SSLRequest': {
+      listener: { starttls: 'postgres' },
+      before: [sslRequest.subarray(0, 5)],
+      progress: sslRequest.subarray(5),
+      code: 'ERR_CLIENT_HELLO_TIMEOUT',
+    },
+  };
+  for (const [name, { listener, before, progress, code }] of Object.entries(phases)) {
+    it(`runs from accept, and getting on to ${name} does not wind it up`, async (t) => {
+      const { proxy } = await slowProxy(t, { ...listener, timeouts });
+      const first = rawClient(t, proxy.port());
+      for (const bytes of before) first.socket.write(bytes);
+      await first.connected;
+      // What has connected is accepted in the next turn of the event loop; only from then on its clock runs.
+      for (let turn = 0; turn < 2; turn += 1) await new Promise(setImmediate);
+      await clockMoves(50);
+      const second = rawClient(t, proxy.port());
+      await second.connected;
+      const clients = [first, second].map(({ socket }) => `127.0.0.1:${socket.localPort}`);
+      // Were this a new start, the second, who does nothing at all, would be ended before.
+      first.socket.write(progress);
+      await Promise.all([first.closed, second.closed]);
+      await eventually(() => {
+        const lines = proxy.log.filter(({ msg }) => msg === 'connection');
+        assert.deepEqual(
+          lines.map(({ client }) => client),
+          clients,
+        );
+        assert.equal(lines[0]?.['code'], code);
+      });
+    });
+  }
+
+  it('of the handshake follows that of the hello, and holds for a client that goes on dripping within TLS', async (t) => {
+    const { proxy, upstream } = await slowProxy(t, {
+      timeouts: { client_hello: '5s', handshake: '100ms' },
+    });
+    const client = rawClient(t, proxy.port());
+    client.socket.write(capturedHello('node-26'));
+    await client.until(1);
+    // A record of 16 KiB, begun and never finished.
+    void sendInPieces(
+      client.socket,
+      Buffer.concat([Buffer.from([23, 3, 3, 0x40, 0]), Buffer.alloc(16_000)]),
+      1,
+    );
+    assert.equal((await client.closed).error, 'ECONNRESET');
+    const line = await proxy.connectionLine();
+    assert.deepEqual([line['code'], line['phase']], ['ERR_TLS_HANDSHAKE_TIMEOUT', 'handshake']);
+    assert.equal(upstream.accepted, 0);
+  });
+});
+
+test('five hundred who drip stop nobody, and all are ended', async (t) => {
+  const { proxy, upstream } = await slowProxy(t, { timeouts: { client_hello: '3s' } });
+  const drippers = Array.from({ length: 500 }, () => rawClient(t, proxy.port()));
+  await Promise.all(drippers.map(({ connected }) => connected));
+  let at = 0;
+  const dripping = setInterval(() => {
+    for (const { socket } of drippers) if (!socket.destroyed) socket.write(longHello.subarray(at, at + 1));
+    at += 1;
+  }, 200);
+  t.after(() => clearInterval(dripping));
+  const talks = await Promise.all(
+    Array.from({ length: 20 }, () => tlsTalk(proxy.port(), { servername: 'a.example' })),
+  );
+  assert.deepEqual([...new Set(talks.map(({ text }) => text))], ['ping']);
+  await Promise.all(drippers.map(({ closed }) => closed));
+  await eventually(() => {
+    const timedOut = proxy.log.filter(
+      ({ msg, code }) => msg === 'connection' && code === 'ERR_CLIENT_HELLO_TIMEOUT',
+    );
+    assert.equal(timedOut.length, 500);
+  });
+  assert.equal(upstream.accepted, 20);
+});
+
+/** Waits until that much time has passed; only the order of things depends on it. */
+async function clockMoves(ms: number): Promise<void> {
+  const then = performance.now() + ms;
+  await eventually(() => assert.ok(performance.now() > then));
+}

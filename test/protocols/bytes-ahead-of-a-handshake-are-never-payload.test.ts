@@ -41,6 +41,13 @@ const segments: readonly (readonly [
     'ERR_STARTTLS_STUFFED',
   ],
   [
+    'in the segment of the request, a StartupMessage',
+    Buffer.concat([sslRequest, startup()]),
+    0,
+    Buffer.alloc(0),
+    'ERR_STARTTLS_STUFFED',
+  ],
+  [
     'in that of a GSSENCRequest',
     Buffer.concat([gssRequest, poison]),
     0,
@@ -60,9 +67,15 @@ for (const [what, first, answer, then, code] of segments) {
     client.socket.write(first);
     await client.until(answer);
     client.socket.write(then);
-    await client.closed;
-    assert.equal((await proxy.connectionLine())['code'], code);
+    const { received, error } = await client.closed;
+    const line = await proxy.connectionLine();
+    assert.equal(line['code'], code);
+    assert.equal(line['upstream'], undefined);
     assert.equal(upstream.accepted, 0);
+    if (code !== 'ERR_STARTTLS_STUFFED') return;
+    assert.deepEqual([line['phase'], line['side'], error], ['starttls', 'client', undefined]);
+    // An ErrorResponse with the SQLSTATE of a protocol violation, and nothing else.
+    assert.match(received.toString('latin1'), /^E.{4}SFATAL\0VFATAL\0C08P01\0M.*\0\0$/s);
   });
 }
 

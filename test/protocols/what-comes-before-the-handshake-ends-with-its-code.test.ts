@@ -83,13 +83,6 @@ const starttls: Case[] = [
     gets: sqlError('28000'),
   },
   {
-    what: 'bytes ahead of the answer (CVE-2021-23222)',
-    listener: 'database',
-    send: Buffer.concat([sslRequest, startup]),
-    ends: ['starttls', 'client', 'ERR_STARTTLS_STUFFED'],
-    gets: sqlError('08P01'),
-  },
-  {
     what: 'silence',
     listener: 'database',
     send: nothing,

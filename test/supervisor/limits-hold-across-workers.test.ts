@@ -1,9 +1,11 @@
 /**
  * Limits are those of the listener or the address, however its clients fall on the workers: never one too many, and nobody
- * is refused while there is room.
+ * is refused while there is room. What is free is granted though another worker does not answer; what that one gives back
+ * later is free from then on.
  */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { createLeaseOffice } from '../../src/supervisor/leases.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Penstock, startPenstock } from '../support/penstock.ts';
 import { type RawClient, rawClient } from '../support/raw-client.ts';
@@ -98,3 +100,22 @@ async function refusals(penstock: Penstock, code: string, count: number): Promis
     assert.equal(refused.length, count);
   });
 }
+
+test('a worker that does not answer is not waited for', async () => {
+  let answer: (amount: number) => void = () => {};
+  const office = createLeaseOffice(
+    () =>
+      new Promise((resolve) => {
+        answer = resolve;
+      }),
+    20,
+  );
+  office.setLimits(new Map([['clients', 10]]));
+  let held = 0;
+  while (held < 10) held += await office.request(1, 'clients', 10);
+  assert.equal(await office.request(2, 'clients', 10), 0);
+  answer(4);
+  await new Promise(setImmediate);
+  const granted = await office.request(2, 'clients', 10);
+  assert.ok(granted > 0 && granted <= 4, `${granted}`);
+});

@@ -1,9 +1,11 @@
 /**
  * A session resumes under the policy that it was made under, and nowhere else: not under another authority, not on a
  * route that asks for more, not after the policy's authority, CRL, pins or rules have changed. Where it does resume, the
- * client is judged anew. TLS 1.2 and 1.3.
+ * client is judged anew. At the end every session of every policy is offered to every other one: settings that are the same
+ * letter by letter resume it, and no others. TLS 1.2 (by ticket) and 1.3 (by PSK).
  *
- * Every offered session is first shown to resume where it should: a session that never resumes would prove nothing.
+ * Every offered session is first shown to resume where it should: a session that never resumes would prove nothing. What it
+ * is offered with decides nothing: a client that brings it and no certificate is one without a certificate.
  */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
@@ -18,7 +20,10 @@ import { eventually } from '../support/eventually.ts';
 import type { LogLine } from '../support/proxy.ts';
 import {
   type AuthorityParts,
+  type RouteParts,
+  type Scene,
   sceneConfig,
+  serverAuthority,
   startTerminating,
   type Visit,
   visit,
@@ -296,4 +301,65 @@ async function replaceable(t: TestContext): Promise<{ log: LogLine[]; port: () =
       else served = await startWorker(loaded, logger);
     },
   };
+}
+
+/** All that a policy may differ in. The client above gets in everywhere but where another authority is asked for. */
+const policies: Record<string, object> = {
+  open: {},
+  presents: { certificates: ['other'] },
+  protocols: { alpn: ['a'] },
+  groups: { groups: ['X25519', 'P-256'] },
+  ciphers: { ciphers: ['ECDHE-ECDSA-AES128-GCM-SHA256', 'TLS_AES_128_GCM_SHA256'] },
+  asks: { client_auth: { authority: 'alpha', mode: 'request' } },
+  requires: { client_auth: { authority: 'alpha' } },
+  beta: { client_auth: { authority: 'beta' } },
+  both: { client_auth: { authority: 'both' } },
+  crl: { client_auth: { authority: 'listed' } },
+  rules: { client_auth: { authority: 'alpha', allow: [{ cn: 'client' }] } },
+  wider: { client_auth: { authority: 'alpha', allow: [{ cn: 'client' }, { cn: 'other' }] } },
+  pins: { client_auth: { pins: [client.pin] } },
+  decides: { client_auth: { authority: 'alpha', authorize: './yes.mjs' } },
+};
+const routesOfAll: RouteParts[] = Object.entries(policies).map(([name, tls]) => ({
+  sni: `${name}.example`,
+  tls,
+}));
+const scene: Scene = {
+  listeners: { one: routesOfAll, two: routesOfAll },
+  certificates: { other: await serverAuthority.issue({ dns: ['*.example'] }) },
+  authorities: {
+    alpha: { ca: alpha.cert },
+    beta: { ca: beta.cert },
+    both: { ca: alpha.cert + beta.cert },
+    listed: { ca: alpha.cert, crl: await alpha.crl([]) },
+  },
+  files: { 'yes.mjs': 'export default () => true;' },
+};
+const names = Object.keys(policies);
+/** Where a stranger, without a certificate, gets in. */
+const openToAll = ['open', 'presents', 'protocols', 'groups', 'ciphers', 'asks'];
+
+for (const version of versions) {
+  test(`${version}: ${names.length} policies, each session at each of them, on two listeners`, async (t) => {
+    const proxy = await startTerminating(t, scene);
+    let tried = 0;
+    for (const from of names.filter((name) => name !== 'beta')) {
+      const own = { servername: `${from}.example`, version };
+      const { talk } = await visit(proxy, proxy.port('one'), { ...own, credential: client });
+      assert.equal(talk.text, 'ping', from);
+      assert.ok(talk.session, from);
+      for (const to of names) {
+        const there = { servername: `${to}.example`, version, session: talk.session };
+        for (const listener of ['one', 'two']) {
+          const outcome = await visit(proxy, proxy.port(listener), there);
+          const what = `${from} at ${to} of ${listener}`;
+          const resumed = (outcome.line['tls'] as { resumed?: boolean } | undefined)?.resumed === true;
+          assert.equal(resumed, from === to, what);
+          assert.equal(outcome.talk.text === 'ping', from === to || openToAll.includes(to), what);
+          tried += 1;
+        }
+      }
+    }
+    assert.equal(tried, (names.length - 1) * names.length * 2);
+  });
 }
