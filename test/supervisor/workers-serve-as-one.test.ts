@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { stringify } from 'yaml';
 import { tlsTalk } from '../support/clients.ts';
+import { echoListener, startEcho } from '../support/echo.ts';
 import { eventually } from '../support/eventually.ts';
 import { ownCertificate } from '../support/own-certificate.ts';
 import { type Penstock, startPenstock } from '../support/penstock.ts';
@@ -17,22 +18,10 @@ import { rawClient } from '../support/raw-client.ts';
 import { tcpUpstream } from '../support/upstream.ts';
 
 const own = await ownCertificate('a.example');
-const echo = { tls: 'off', upstream: 'echo' };
 
 test('a session resumes on the other worker', async (t) => {
-  const upstream = await tcpUpstream(t, (socket) => socket.pipe(socket));
-  const penstock = await startPenstock(
-    t,
-    {
-      ...own.sections,
-      workers: 2,
-      listeners: {
-        one: { bind: '127.0.0.1:0', routes: [{ tls: { certificates: 'own' }, upstream: 'echo' }] },
-      },
-      upstreams: { echo: { endpoints: [`127.0.0.1:${upstream.port}`] } },
-    },
-    { files: own.files },
-  );
+  const one = { bind: '127.0.0.1:0', routes: [{ tls: { certificates: 'own' }, upstream: 'echo' }] };
+  const { penstock } = await startEcho(t, { ...own.sections, listeners: { one } }, { files: own.files });
   const options = { servername: 'a.example', ca: own.authority.cert };
   const { session } = await tlsTalk(penstock.port('one'), options);
   const seen = () => penstock.log().filter(({ msg }) => msg === 'connection');
@@ -87,19 +76,13 @@ test('a CancelRequest finds its session in any worker', async (t) => {
 });
 
 test('a reload that one worker cannot take changes none', async (t) => {
-  const upstream = await tcpUpstream(t, (socket) => socket.pipe(socket));
   const taken = createServer();
   await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
   t.after(() => taken.close());
   const { port } = taken.address() as { port: number };
-  const config = {
-    workers: 2,
-    listeners: { one: { bind: '127.0.0.1:0', routes: [echo] } },
-    upstreams: { echo: { endpoints: [`127.0.0.1:${upstream.port}`] } },
-  };
-  const penstock = await startPenstock(t, config);
-  const two = { bind: `127.0.0.1:${port}`, routes: [echo] };
-  rewrite(penstock, { ...config, listeners: { one: { ...config.listeners.one, deny: '127.0.0.0/8' }, two } });
+  const { penstock, config } = await startEcho(t);
+  const two = { ...echoListener, bind: `127.0.0.1:${port}` };
+  rewrite(penstock, { ...config, listeners: { one: { ...echoListener, deny: '127.0.0.0/8' }, two } });
   penstock.child.kill('SIGHUP');
   await eventually(() => {
     const line = penstock.log().find(({ msg }) => msg.startsWith('reload failed'));
@@ -111,12 +94,7 @@ test('a reload that one worker cannot take changes none', async (t) => {
 });
 
 test('an upgrade replaces every worker and cuts nothing', async (t) => {
-  const upstream = await tcpUpstream(t, (socket) => socket.pipe(socket));
-  const penstock = await startPenstock(t, {
-    workers: 2,
-    listeners: { one: { bind: '127.0.0.1:0', routes: [echo] } },
-    upstreams: { echo: { endpoints: [`127.0.0.1:${upstream.port}`] } },
-  });
+  const { penstock } = await startEcho(t);
   const long = rawClient(t, penstock.port('one'));
   long.socket.write('a');
   await long.until(1);
@@ -137,12 +115,8 @@ test('an upgrade replaces every worker and cuts nothing', async (t) => {
 
 for (const ends of ['by themselves', 'by the end of the grace'] as const) {
   test(`a drain during that ends the replaced workers too, quietly, whether their connections end ${ends}`, async (t) => {
-    const upstream = await tcpUpstream(t, (socket) => socket.pipe(socket));
-    const penstock = await startPenstock(t, {
-      workers: 2,
+    const { penstock } = await startEcho(t, {
       shutdown: { grace: ends === 'by themselves' ? '20s' : '300ms' },
-      listeners: { one: { bind: '127.0.0.1:0', routes: [echo] } },
-      upstreams: { echo: { endpoints: [`127.0.0.1:${upstream.port}`] } },
     });
     const clients = Array.from({ length: 12 }, () => rawClient(t, penstock.port('one')));
     for (const { socket, until } of clients) {
@@ -164,12 +138,7 @@ for (const ends of ['by themselves', 'by the end of the grace'] as const) {
 }
 
 test('the death of the supervisor lets connections end by themselves, and then its workers', async (t) => {
-  const upstream = await tcpUpstream(t, (socket) => socket.pipe(socket));
-  const penstock = await startPenstock(t, {
-    workers: 2,
-    listeners: { one: { bind: '127.0.0.1:0', routes: [echo] } },
-    upstreams: { echo: { endpoints: [`127.0.0.1:${upstream.port}`] } },
-  });
+  const { penstock } = await startEcho(t);
   const long = rawClient(t, penstock.port('one'));
   long.socket.write('a');
   await long.until(1);
