@@ -7,7 +7,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { globSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
 process.exitCode = await main(process.argv.slice(2));
@@ -41,7 +41,14 @@ async function runTests(files: readonly string[], cache: string): Promise<number
   process.on('SIGINT', () => {});
   const child = spawn(
     process.execPath,
-    ['--test', '--test-concurrency=2', '--test-timeout=300000', '--test-reporter=spec', ...files],
+    // One file more than there are cores: most wait some of the time, for a deadline or for a process to start.
+    [
+      '--test',
+      `--test-concurrency=${availableParallelism() + 1}`,
+      '--test-timeout=300000',
+      '--test-reporter=spec',
+      ...files,
+    ],
     {
       cwd: dirname(import.meta.dirname),
       env: { ...process.env, NODE_COMPILE_CACHE: cache },
