@@ -1,23 +1,16 @@
 /**
  * A session resumes under the policy that it was made under, and nowhere else: not under another authority, not on a
  * route that asks for more, not after the policy's authority, CRL, pins or rules have changed. Where it does resume, the
- * client is judged anew. At the end every session of every policy is offered to every other one: settings that are the same
- * letter by letter resume it, and no others. TLS 1.2 (by ticket) and 1.3 (by PSK).
- *
- * Every offered session is first shown to resume where it should: a session that never resumes would prove nothing. What it
- * is offered with decides nothing: a client that brings it and no certificate is one without a certificate.
+ * client is judged anew. At the end every session of every policy is offered to every other one. TLS 1.2 (by ticket) and 1.3
+ * (by PSK). Every offered session is first shown to resume where it should: one that never resumes would prove nothing.
  */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { SecureVersion } from 'node:tls';
-import { stringify } from 'yaml';
-import { loadConfig } from '../../src/config/sources/file.ts';
-import { createLogger } from '../../src/observe/log.ts';
-import { type Standalone, startWorker } from '../../src/worker/standalone.ts';
-import { createAuthority, temporaryDirectory, writeFiles } from '../support/certificates.ts';
+import { createAuthority, writeFiles } from '../support/certificates.ts';
 import { type ClientOptions, echoUpstream } from '../support/clients.ts';
 import { eventually } from '../support/eventually.ts';
-import type { LogLine } from '../support/proxy.ts';
+import { type LogLine, startProxy } from '../support/proxy.ts';
 import {
   type AuthorityParts,
   type RouteParts,
@@ -239,10 +232,7 @@ test('an expired certificate does not keep resuming', async (t) => {
   assert.equal(proxy.upstream.accepted, accepted);
 });
 
-/**
- * What a reload does: the configuration behind a port is replaced while clients keep their sessions, and ticket keys
- * come from the same master as before.
- */
+// By a reload: clients keep their sessions, and ticket keys come from the same master as before.
 test('a changed authority, CRL, pin or rule voids all sessions; an unchanged policy keeps them', async (t) => {
   const { log, port, use } = await replaceable(t);
   const crl = (...serials: string[]) => alpha.crl(serials);
@@ -279,28 +269,19 @@ test('a changed authority, CRL, pin or rule voids all sessions; an unchanged pol
   }
 });
 
-type Use = (clientAuth: object, authority: AuthorityParts) => Promise<void>;
-
-async function replaceable(t: TestContext): Promise<{ log: LogLine[]; port: () => number; use: Use }> {
+/** A proxy of one route, whose rules for clients and whose authority `use` replaces by a reload. */
+async function replaceable(t: TestContext) {
   const upstream = await echoUpstream(t);
-  const log: LogLine[] = [];
-  const logger = createLogger('debug', { write: (line) => void log.push(JSON.parse(line)) });
-  let served: Standalone | undefined;
-  t.after(() => served?.drain(0));
-  const directory = temporaryDirectory(t);
-  return {
-    log,
-    port: () => served?.bound.get('one')?.[0]?.port ?? 0,
-    async use(client_auth, ca) {
-      const scene = { listeners: { one: [{ tls: { client_auth } }] }, authorities: { ca } };
-      const { config, files } = sceneConfig(scene, upstream.port);
-      const one = { bind: '127.0.0.1:0', ...config.listeners['one'] };
-      writeFiles(directory, { ...files, 'penstock.yaml': stringify({ ...config, listeners: { one } }) });
-      const loaded = await loadConfig(`${directory}/penstock.yaml`);
-      if (served) await served.reload(loaded);
-      else served = await startWorker(loaded, logger);
-    },
+  const sceneOf = (client_auth: object, ca: AuthorityParts) =>
+    sceneConfig({ listeners: { one: [{ tls: { client_auth } }] }, authorities: { ca } }, upstream.port);
+  const first = sceneOf({ authority: 'ca' }, { ca: alpha.cert });
+  const proxy = await startProxy(t, first.config, first.files);
+  const use = async (clientAuth: object, authority: AuthorityParts) => {
+    const { config, files } = sceneOf(clientAuth, authority);
+    writeFiles(proxy.directory, files);
+    await proxy.reload(config);
   };
+  return { log: proxy.log, port: () => proxy.port(), use };
 }
 
 /** All that a policy may differ in. The client above gets in everywhere but where another authority is asked for. */
