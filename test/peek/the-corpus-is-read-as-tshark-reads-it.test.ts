@@ -6,7 +6,8 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { createHelloReader, maxHelloBytes } from '../../src/peek/client-hello.ts';
+import { createHelloReader } from '../../src/peek/client-hello.ts';
+import { maxHelloBytes } from '../../src/peek/hello-records.ts';
 import { ja4 } from '../../src/peek/ja4.ts';
 
 type Entry = {

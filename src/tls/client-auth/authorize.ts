@@ -4,11 +4,12 @@
  */
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { type ConnectionCode, ProxyError } from '../../errors.ts';
+import type { ProxyError } from '../../errors.ts';
 import { type Deferred, deferred } from '../../process/deferred.ts';
 import type { Descriptors } from '../../process/descriptors.ts';
 import { orElse } from '../../process/or-else.ts';
-import type { Answer, FromThread, ThreadData, ToThread } from './authorize-thread.ts';
+import { ended, failure, printable, refusal, refusalOf, unusableError } from './authorize-errors.ts';
+import type { FromThread, ThreadData, ToThread } from './authorize-thread.ts';
 import type { ClientCert } from './client-auth.ts';
 import type { ClientCertificate, ClientIdentity } from './client-identity.ts';
 
@@ -71,7 +72,6 @@ const limits = {
   loadMs: 10_000,
   firstPauseMs: 100,
   longestPauseMs: 10_000,
-  reason: 300,
 } as const;
 
 type Thread = { readonly worker: Worker; readonly progress: Int32Array; error: string };
@@ -113,7 +113,7 @@ function startThread(checker: Checker): void {
   const worker = orElse(undefined, () => newThread(data));
   if (worker === undefined) {
     const error = failure(
-      checker,
+      checker.modulePath,
       'has no thread to run in: the system gives none now',
       'see its limits of threads',
     );
@@ -164,7 +164,7 @@ function receive(checker: Checker, thread: Thread, message: FromThread): void {
   else {
     checker.crashes = 0;
     const request = checker.waiting.get(message.id);
-    if (request) settle(checker, request, refusalOf(checker, message.answer));
+    if (request) settle(checker, request, refusalOf(checker.modulePath, message.answer));
   }
 }
 
@@ -196,10 +196,11 @@ function enqueue(checker: Checker, parts: Pick<Request, 'identity' | 'resolve' |
 
 function obstacleFor(checker: Checker): ProxyError | undefined {
   const { state, waiting } = checker;
-  if (state.kind === 'closed') return ended(checker);
-  if (state.kind === 'paused' && state.unusable !== undefined) return unusableError(checker, state.unusable);
+  if (state.kind === 'closed') return ended(checker.modulePath);
+  if (state.kind === 'paused' && state.unusable !== undefined)
+    return unusableError(checker.modulePath, state.unusable);
   if (waiting.size < limits.waiting) return undefined;
-  return failure(checker, `has ${limits.waiting} clients waiting for an answer already`);
+  return failure(checker.modulePath, `has ${limits.waiting} clients waiting for an answer already`);
 }
 
 /** Starts the request's clock, anew if it was running, and puts it to the thread if there is one. */
@@ -230,7 +231,7 @@ function halfTime(checker: Checker, request: Request): void {
 function timeOut(checker: Checker, request: Request, thread: Thread | undefined, seen?: number): void {
   const hint = 'see what the module waits for: a check has one second';
   const what = `did not answer within ${checker.timeoutMs} ms`;
-  const error = refusal(checker, 'ERR_AUTHORIZE_TIMEOUT', what, hint);
+  const error = refusal(checker.modulePath, 'ERR_AUTHORIZE_TIMEOUT', what, hint);
   if (!thread || !isCurrent(checker, thread) || Atomics.load(thread.progress, 1) !== seen) {
     settle(checker, request, error);
     return;
@@ -246,7 +247,10 @@ function crashed(checker: Checker, thread: Thread, exitCode: number): void {
   if (!isCurrent(checker, thread)) return;
   const culprit = Atomics.load(thread.progress, 0);
   abandon(checker, thread);
-  const error = failure(checker, `ended its thread (exit code ${exitCode})${printable(thread.error)}`);
+  const error = failure(
+    checker.modulePath,
+    `ended its thread (exit code ${exitCode})${printable(thread.error)}`,
+  );
   checker.firstLoad.reject(error);
   denyOrKeep(checker, (waiting) => culprit === 0 || waiting.id === culprit, error);
   pause(checker);
@@ -254,7 +258,7 @@ function crashed(checker: Checker, thread: Thread, exitCode: number): void {
 
 function unusable(checker: Checker, thread: Thread, reason: string): void {
   abandon(checker, thread);
-  const error = unusableError(checker, reason);
+  const error = unusableError(checker.modulePath, reason);
   checker.firstLoad.reject(error);
   denyOrKeep(checker, () => true, error);
   pause(checker, reason);
@@ -287,10 +291,10 @@ function pause(checker: Checker, reason?: string): void {
 async function close(checker: Checker): Promise<void> {
   const { state } = checker;
   checker.state = { kind: 'closed' };
-  for (const request of checker.waiting.values()) settle(checker, request, ended(checker));
+  for (const request of checker.waiting.values()) settle(checker, request, ended(checker.modulePath));
   if (state.kind === 'paused' || state.kind === 'starting') clearTimeout(state.timer);
   if (state.kind === 'starting' || state.kind === 'ready') await state.thread.worker.terminate();
-  checker.firstLoad.reject(ended(checker));
+  checker.firstLoad.reject(ended(checker.modulePath));
 }
 
 function settle({ waiting }: Checker, request: Request, error: ProxyError | undefined): void {
@@ -302,53 +306,4 @@ function settle({ waiting }: Checker, request: Request, error: ProxyError | unde
 
 function post({ worker }: Thread, message: ToThread): void {
   worker.postMessage(message);
-}
-
-function refusalOf(checker: Checker, answer: Answer): ProxyError | undefined {
-  switch (answer.kind) {
-    case 'allow':
-      return undefined;
-    case 'deny': {
-      const reason = printable(answer.reason);
-      return refusal(checker, 'ERR_AUTHORIZE_DENIED', `denied the client${reason && `: ${reason}`}`);
-    }
-    case 'failed':
-      return failure(checker, `did not decide: ${printable(answer.reason)}`);
-  }
-}
-
-function unusableError(checker: Checker, reason: string): ProxyError {
-  const isTypeScript = /\.[cm]?ts$/.test(checker.modulePath);
-  const hint =
-    isTypeScript && !process.features.typescript
-      ? `Node ${process.versions.node} does not run TypeScript: use Node 22.18 or later, or make it a .mjs file`
-      : 'the module needs a default export: (client) => boolean | { deny: string }, or a promise of it';
-  return failure(checker, `cannot be used: ${printable(reason)}`, hint);
-}
-
-function ended(checker: Checker): ProxyError {
-  return failure(checker, 'was ended before it answered, by a reload or a shutdown');
-}
-
-function failure(
-  checker: Checker,
-  what: string,
-  hint = 'see what the module does with such a client',
-): ProxyError {
-  return refusal(checker, 'ERR_AUTHORIZE_FAILED', what, hint);
-}
-
-function refusal(checker: Checker, code: ConnectionCode, what: string, hint?: string): ProxyError {
-  const side = code === 'ERR_AUTHORIZE_DENIED' ? 'client' : 'proxy';
-  return new ProxyError(code, {
-    side,
-    message: `the check ${checker.modulePath} ${what}`,
-    ...(hint && { hint }),
-  });
-}
-
-/** A module's words may hold what a client sent: no control or invisible characters, and not too many of them. */
-function printable(text: string): string {
-  const visible = text.toWellFormed().replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ');
-  return visible.length <= limits.reason ? visible : `${visible.slice(0, limits.reason)}...`;
 }

@@ -2,7 +2,8 @@
 
 import { ProxyError } from '../../errors.ts';
 import type { Address } from '../../net/address.ts';
-import { createHelloReader, maxHelloBytes, type ReadHello } from '../../peek/client-hello.ts';
+import { createHelloReader, type ReadHello } from '../../peek/client-hello.ts';
+import { maxHelloBytes } from '../../peek/hello-records.ts';
 import { decodeProxyHeader } from '../../proxy-protocol/decode.ts';
 
 /** `client`: whom a PROXY header at the very beginning names. */

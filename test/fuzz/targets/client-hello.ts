@@ -1,7 +1,8 @@
 /** ClientHellos over records: the parser that decides who reaches what (promise 1). */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
-import { createHelloReader, maxHelloBytes, type ReadHello } from '../../../src/peek/client-hello.ts';
+import { createHelloReader, type ReadHello } from '../../../src/peek/client-hello.ts';
+import { maxHelloBytes } from '../../../src/peek/hello-records.ts';
 import { ja4 } from '../../../src/peek/ja4.ts';
 import { capturedHello, capturedNames, inRecords } from '../../support/client-hellos.ts';
 import { assertSame, type Outcome, outcomeOf } from '../outcome.ts';
