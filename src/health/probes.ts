@@ -15,7 +15,8 @@ import { localHeader } from '../proxy-protocol/encode.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import { createResolver } from '../upstream/resolve.ts';
 import { createUpstream } from '../upstream/upstream.ts';
-import { createHealthChecker, type Probe } from './checker.ts';
+import type { Probe } from './check-once.ts';
+import { createHealthChecker } from './checker.ts';
 import { expecting, unexpected } from './expected-answer.ts';
 
 export type HealthChecks = {

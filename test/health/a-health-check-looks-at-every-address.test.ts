@@ -5,7 +5,8 @@
  */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { createHealthChecker, type Probe } from '../../src/health/checker.ts';
+import type { Probe } from '../../src/health/check-once.ts';
+import { createHealthChecker } from '../../src/health/checker.ts';
 import { createLogger } from '../../src/observe/log.ts';
 import type { Lookup } from '../../src/upstream/look-up.ts';
 import { createResolver } from '../../src/upstream/resolve.ts';

@@ -1,0 +1,110 @@
+/** An endpoint that is checked again and again, and what is known of it. */
+import type { Logger } from 'pino';
+import type { UpstreamConfig } from '../config/schema/schema.ts';
+import { systemCode } from '../errors.ts';
+import type { Descriptors } from '../process/descriptors.ts';
+import type { Endpoint } from '../upstream/endpoint.ts';
+import type { EndpointReport } from '../upstream/endpoint-state.ts';
+import { checkOnce, type Subject } from './check-once.ts';
+import { pause, type Turns } from './turns.ts';
+import { firstVerdict, nextVerdict, type Outcome, tellsNothing, type Verdict } from './verdict.ts';
+
+/** What all checks of a process have in common. */
+export type Surroundings = {
+  readonly logger: Pick<Logger, 'info' | 'warn' | 'debug'>;
+  readonly descriptors: Descriptors;
+  readonly turns: Turns;
+  /** To be called when an endpoint goes down or comes up, and when the set of endpoints has changed. */
+  readonly changed: () => void;
+  /** Whether the latest check could not be made: that is logged once. */
+  blocked: boolean;
+};
+
+export class Checked {
+  /** As the latest configuration has it. */
+  endpoint: Endpoint;
+  readonly #subject: () => Subject;
+  readonly #surroundings: Surroundings;
+  #verdict: Verdict = firstVerdict;
+  #stop = new AbortController();
+
+  /** Is checked at once. `subject` is asked before each check. */
+  constructor(endpoint: Endpoint, subject: () => Subject, surroundings: Surroundings) {
+    this.endpoint = endpoint;
+    this.#subject = subject;
+    this.#surroundings = surroundings;
+    void this.#keepChecking();
+  }
+
+  /** Checks it at once, and from then on by the settings of now. */
+  restart(): void {
+    this.#stop.abort();
+    this.#stop = new AbortController();
+    void this.#keepChecking();
+  }
+
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  report(now: number): EndpointReport {
+    const { kind, since, reason, checkMs } = this.#verdict;
+    const { upstream, endpoint } = this.#names();
+    return { upstream, endpoint, up: kind === 'up', forMs: now - since, reason, checkMs };
+  }
+
+  async #keepChecking(): Promise<void> {
+    const { signal } = this.#stop;
+    const { turns, descriptors } = this.#surroundings;
+    while (!signal.aborted) {
+      await turns.take();
+      const startedAt = performance.now();
+      const { timeout } = settingsOf(this.#subject());
+      const outcome = await checkOnce(this.#subject(), this.endpoint, { timeout, signal, descriptors });
+      turns.give();
+      if (signal.aborted) return;
+      this.#conclude(outcome);
+      // Spread, so that those that started together do not stay together; never later than configured.
+      const interval = settingsOf(this.#subject()).interval * (0.9 + 0.1 * Math.random());
+      await pause(startedAt + interval - performance.now(), signal);
+    }
+  }
+
+  #conclude(outcome: Outcome): void {
+    this.#logFailure(outcome);
+    const before = this.#verdict;
+    const now = performance.now();
+    this.#verdict = nextVerdict(before, outcome, settingsOf(this.#subject()), now);
+    if (this.#verdict.kind === before.kind) return;
+    const { logger, changed } = this.#surroundings;
+    if (outcome.ok) {
+      logger.info({ ...this.#names(), down_ms: Math.round(now - before.since) }, 'endpoint is up again');
+    } else {
+      logger.warn({ ...this.#names(), ...described(outcome.error) }, 'endpoint is down');
+    }
+    changed();
+  }
+
+  #logFailure(outcome: Outcome): void {
+    const { logger, blocked } = this.#surroundings;
+    const isOurFault = tellsNothing(outcome);
+    this.#surroundings.blocked = isOurFault;
+    if (outcome.ok) return;
+    const fields = { ...this.#names(), ...described(outcome.error) };
+    if (isOurFault && !blocked) logger.warn(fields, 'health checks cannot be made');
+    else logger.debug(fields, 'health check failed');
+  }
+
+  #names() {
+    return { upstream: this.#subject().upstream.name, endpoint: this.endpoint.label };
+  }
+}
+
+function described(error: Error) {
+  return { code: systemCode(error), error: error.message };
+}
+
+/** Subjects have one. */
+export function settingsOf({ upstream }: Subject): NonNullable<UpstreamConfig['health_check']> {
+  return upstream.config.health_check as NonNullable<UpstreamConfig['health_check']>;
+}
