@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { formatFinding, type LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema/schema.ts';
 import type { ConfigSource, Offer } from '../config/source.ts';
-import { createHealthChecks, type HealthChecks } from '../health/probes.ts';
+import { createHealthChecks, type HealthChecks } from '../health/health-checks.ts';
 import { createMetricsHub, type MetricsHub } from '../observe/hub.ts';
 import type { Log } from '../observe/log.ts';
 import { shareTurns } from '../process/turns.ts';

@@ -1,7 +1,7 @@
 /** Serves in this process alone, without a supervisor: for the demo and for tests. */
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.ts';
-import { createHealthChecks } from '../health/probes.ts';
+import { createHealthChecks } from '../health/health-checks.ts';
 import { localQuotas } from '../ipc/quota.ts';
 import { createAddressLimits, hasAddressLimits } from '../listen/address-limits.ts';
 import { type Bound, removeStaleSockets } from '../listen/listener.ts';

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import type { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
 import { ProxyError } from '../../src/errors.ts';
-import { expecting } from '../../src/health/expected-answer.ts';
+import { expecting } from '../../src/health/checks/expected-answer.ts';
 import { blockList } from '../../src/net/address.ts';
 import { createHelloReader } from '../../src/peek/client-hello.ts';
 import { ja4 } from '../../src/peek/ja4.ts';

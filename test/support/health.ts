@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { stringify } from 'yaml';
-import { createHealthChecks } from '../../src/health/probes.ts';
+import { createHealthChecks } from '../../src/health/health-checks.ts';
 import { createLogger } from '../../src/observe/log.ts';
 import type { EndpointReport } from '../../src/upstream/endpoint-state.ts';
 import { load } from './configuration.ts';

@@ -1,5 +1,5 @@
 /** What a server says of itself, looked through for what is expected: pure, bytes in and an answer out. */
-import { ProxyError } from '../errors.ts';
+import { ProxyError } from '../../errors.ts';
 
 const maxAnswer = 64 * 1024;
 

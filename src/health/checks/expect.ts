@@ -1,0 +1,30 @@
+/** The endpoint's answer to `send`, or what it says of itself, holds `expect`. */
+import { systemCode } from '../../errors.ts';
+import { Peek } from '../../peek/peek.ts';
+import type { Check, HealthCheck } from './check.ts';
+import { expecting, unexpected } from './expected-answer.ts';
+
+export function expect({ send, expect: expected = '' }: HealthCheck): Check {
+  return {
+    tls: 'configured',
+    async ask(stream, greeting) {
+      // What it said before TLS is what it says of itself.
+      if (greeting) stream.unshift(greeting);
+      const peek = new Peek(stream, 'upstream');
+      if (send !== undefined) stream.write(bytesOf(send));
+      try {
+        await peek.read(expecting(bytesOf(expected)));
+      } catch (error) {
+        throw systemCode(error) === 'ERR_UPSTREAM_CONNECT'
+          ? unexpected('it closed, and had not said', error)
+          : error;
+      }
+      return undefined;
+    },
+  };
+}
+
+/** The bytes of texts in which the schema has made each byte a character. */
+function bytesOf(text: string): Buffer {
+  return Buffer.from(text, 'latin1');
+}

@@ -1,0 +1,6 @@
+/** It accepts connections. */
+import type { Check } from './check.ts';
+
+export function tcp(): Check {
+  return { tls: 'never' };
+}
