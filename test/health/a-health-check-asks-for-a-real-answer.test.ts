@@ -15,7 +15,8 @@ import { sslRequest } from '../support/postgres.ts';
 import { tlsUpstream } from '../support/tls-upstream.ts';
 import { blackHole, closedPort, tcpUpstream } from '../support/upstream.ts';
 
-const fast = { interval: '30ms', timeout: '80ms', healthy_after: 1, unhealthy_after: 2 };
+const fast = { interval: '30ms', timeout: '5s', healthy_after: 1, unhealthy_after: 2 };
+const hasty = { timeout: '80ms' };
 
 /** What becomes of a server at which every connection is handled so: why it is down, or undefined. */
 async function verdictOn(
@@ -64,8 +65,8 @@ test('expect: the answer holds what is expected, in however many pieces', async 
   assert.equal(await verdictOn(t, redis, answering('* hello\r\n+PONG\r\nand more')), undefined);
   assert.equal(await verdictOn(t, redis, inPieces), undefined);
   const late = 'IT accepted the connection, but did not answer the check within 80 ms';
-  assert.equal(await verdictOn(t, redis, answering('-LOADING\r\n')), late);
-  assert.equal(await verdictOn(t, redis, () => {}), late);
+  assert.equal(await verdictOn(t, { ...redis, ...hasty }, answering('-LOADING\r\n')), late);
+  assert.equal(await verdictOn(t, { ...redis, ...hasty }, () => {}), late);
   const closed = 'it closed, and had not said what health_check.expect says';
   assert.equal(await verdictOn(t, redis, (socket) => socket.end('-NOAUTH\r\n')), closed);
   const reset = await verdictOn(t, redis, (socket) => socket.once('data', () => socket.resetAndDestroy()));
@@ -83,7 +84,7 @@ test('expect: a server that speaks first is listened to; what it says is bounded
     more();
   };
   assert.equal(
-    await verdictOn(t, { ...greeting, timeout: '5s' }, endless),
+    await verdictOn(t, greeting, endless),
     '65536 bytes of answer do not hold what health_check.expect says',
   );
 });
@@ -188,7 +189,7 @@ test('postgres: what pg_isready calls accepting is healthy', async (t) => {
     assert.match(verdict ?? '', reason, `a server that ${who}`);
   }
   const late = 'IT accepted the connection, but did not answer the check within 80 ms';
-  assert.equal(await verdictOn(t, { type: 'postgres' }, () => {}), late);
+  assert.equal(await verdictOn(t, { type: 'postgres', ...hasty }, () => {}), late);
 });
 
 test('postgres: answers cut anywhere are waited for', () => {
