@@ -3,7 +3,6 @@ import type { Socket } from 'node:net';
 import type { LoadedConfig } from '../config/load.ts';
 import type { ProxyProtocolOut, UpstreamConfig, UpstreamTlsConfig } from '../config/schema/schema.ts';
 import type { Signal } from '../net/abort-signal.ts';
-import { createReader, type Reader } from '../net/reader.ts';
 import type { Stream } from '../net/stream.ts';
 import { milliseconds, type TlsInfo } from '../observe/access-log.ts';
 import { Peek } from '../peek/peek.ts';
@@ -93,17 +92,16 @@ export function dialFor(caller: Caller, outbound: Outbound, options: Options): P
   record.upstream = outbound.upstream.name;
   const ahead = aheadOf(caller, options);
   // What `prepare` reads, it reads as a stream; and an early dial has to notice an upstream that leaves.
-  const isDirect = outbound.originator === undefined && ahead === undefined && !outbound.early;
-  const reader = isDirect ? createReader() : undefined;
+  const isForSplice = outbound.originator === undefined && ahead === undefined && !outbound.early;
   const request: DialRequest<Prepared> = {
     client: { sni: options.sni, wildcardLabel: options.wildcardLabel, clientAddress: record.client.address },
     signal: options.signal,
     descriptors: listener.descriptors,
     clientReady: options.clientReady,
-    reader,
-    prepare(raw, endpoint, signal) {
+    isForSplice,
+    prepare(side, endpoint, signal) {
       record.endpoint = endpoint.label;
-      return prepare(caller, outbound, { raw, endpoint, signal, options, ahead, reader });
+      return prepare(caller, outbound, { side, endpoint, signal, options, ahead });
     },
     onQueued(ms) {
       record.queueMs = milliseconds(ms);
@@ -138,12 +136,12 @@ export function atEndpoint(outbound: Outbound, endpoint: Endpoint): Outbound {
 }
 
 type Attempt = {
-  readonly raw: Socket;
+  /** As it was connected. */
+  readonly side: Stream;
   readonly endpoint: Endpoint;
   readonly signal: Signal;
   readonly options: Options;
   readonly ahead: Ahead | undefined;
-  readonly reader: Reader | undefined;
 };
 
 /** What the listener's protocol has to do with a server before payload: to announce a client's handshake, or to hear a greeting. */
@@ -159,13 +157,13 @@ function aheadOf({ listener, meeting }: Caller, { passthrough }: Options): Ahead
 }
 
 function prepare(caller: Caller, outbound: Outbound, attempt: Attempt): Prepared | Promise<Prepared> {
-  const { raw, reader, ahead } = attempt;
+  const { side, ahead } = attempt;
   if (outbound.sendProxyProtocol) {
-    raw.write(encodeProxyHeader(outbound.sendProxyProtocol, proxyFacts(caller, attempt.options.sni)));
+    side.raw.write(encodeProxyHeader(outbound.sendProxyProtocol, proxyFacts(caller, attempt.options.sni)));
   }
   const { originator, protocol } = outbound;
   if (originator) return originate(attempt, originator, protocol);
-  const plain: Prepared = { stream: { stream: raw, raw, reader }, tls: undefined, greeting: undefined };
+  const plain: Prepared = { stream: side, tls: undefined, greeting: undefined };
   return ahead ? sayAhead(ahead, plain) : plain;
 }
 
@@ -177,7 +175,7 @@ async function sayAhead(ahead: Ahead, plain: Prepared): Promise<Prepared> {
 }
 
 async function originate(
-  { raw, endpoint, signal, options, ahead }: Attempt,
+  { side: { raw }, endpoint, signal, options, ahead }: Attempt,
   originator: Originator,
   protocol: Protocol | undefined,
 ): Promise<Prepared> {

@@ -35,7 +35,7 @@ export async function checkOnce(
   try {
     const destination = await upstream.destination(endpoint, deadline.signal);
     waitingFor = `${label} did not answer`;
-    raw = await connect(destination, deadline.signal, undefined, descriptors);
+    ({ raw } = await connect(destination, deadline.signal, { descriptors }));
     raw.once('close', () => descriptors.give(1));
     waitingFor = `${label} accepted the connection, but did not answer the check`;
     await untilAborted(probe(raw, endpoint, deadline.signal), deadline.signal);

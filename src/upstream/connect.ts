@@ -3,7 +3,8 @@ import { type NetConnectOpts, connect as open, type Socket } from 'node:net';
 import { ProxyError, systemCode } from '../errors.ts';
 import type { Signal } from '../net/abort-signal.ts';
 import { formatAddress } from '../net/address.ts';
-import type { Reader } from '../net/reader.ts';
+import { createReader, type Reader } from '../net/reader.ts';
+import type { Stream } from '../net/stream.ts';
 import { type Descriptors, unbounded } from '../process/descriptors.ts';
 
 /** `addresses` are tried in their order, the families in turns; at least one. */
@@ -11,10 +12,16 @@ export type Destination =
   | { readonly label: string; readonly path: string }
   | { readonly label: string; readonly addresses: readonly string[]; readonly port: number };
 
+export type ConnectOptions = {
+  /** Nothing but a splice will read it: then it has a reader, which costs less than 'data' events. */
+  readonly isForSplice?: boolean | undefined;
+  /** Where sockets beside the first are counted. */
+  readonly descriptors?: Pick<Descriptors, 'takeSpare' | 'give'> | undefined;
+};
+
 /**
  * A connected socket, half-open allowed, with no delay. It is not flowing, and has an 'error' listener so that nothing can
- * crash before the caller attaches its own; the caller owns it from then on. What it receives goes to `reader`, if there is
- * one, from `resume` on. Exactly the addresses given are dialled.
+ * crash before the caller attaches its own; the caller owns it from then on. Exactly the addresses given are dialled.
  *
  * Happy eyeballs (RFC 8305): the next address is tried when one fails, or after 250 ms beside it, and the first to connect
  * wins. The socket of one attempt is the caller's to count; for those beside it there has to be room, and until then they
@@ -27,19 +34,19 @@ export type Destination =
 export function connect(
   destination: Destination,
   signal: Signal,
-  reader?: Reader,
-  descriptors: Pick<Descriptors, 'takeSpare' | 'give'> = unbounded,
-): Promise<Socket> {
+  { isForSplice = false, descriptors = unbounded }: ConnectOptions = {},
+): Promise<Stream> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
+    const reader = isForSplice ? createReader() : undefined;
     const attempts = attemptsFor(destination, reader);
-    const racing = createRacing(descriptors);
+    const race = new Race(descriptors);
     let next = 0;
     let stagger: NodeJS.Timeout | undefined;
     const finish = () => {
       clearTimeout(stagger);
       signal.removeEventListener('abort', onAbort);
-      racing.end();
+      race.end();
     };
     const onAbort = () => {
       finish();
@@ -48,29 +55,29 @@ export function connect(
     const tryNext = () => {
       const options = attempts[next];
       if (!options) return;
-      if (!racing.hasRoom()) {
+      if (!race.hasRoom()) {
         stagger = setTimeout(tryNext, staggerMs);
         return;
       }
       next += 1;
       const socket = open(options);
       if (reader) socket.pause();
-      racing.add(socket);
+      race.add(socket);
       const onError = (error: Error) => {
-        if (!racing.remove(socket)) return;
+        if (!race.remove(socket)) return;
         clearTimeout(stagger);
         if (next < attempts.length) return tryNext();
-        if (racing.count() > 0) return;
+        if (!race.isEmpty()) return;
         finish();
         reject(connectError(destination, options, error));
       };
       socket.once('connect', () => {
-        racing.remove(socket);
+        race.remove(socket);
         finish();
         // Holds nothing of the race, and is never removed: it keeps the process alive, and 'close' says the rest.
         socket.on('error', ignore);
         socket.off('error', onError);
-        resolve(socket);
+        resolve({ stream: socket, raw: socket, reader });
       });
       socket.on('error', onError);
       if (next < attempts.length) stagger = setTimeout(tryNext, staggerMs);
@@ -81,36 +88,49 @@ export function connect(
 }
 
 /** The sockets that are still connecting, and the descriptors of all but one of them, which is the caller's to count. */
-function createRacing(descriptors: Pick<Descriptors, 'takeSpare' | 'give'>) {
-  const connecting = new Set<Socket>();
-  let beside = 0;
-  const countOut = () => {
-    const extra = Math.max(0, connecting.size - 1);
-    if (beside > extra) descriptors.give(beside - extra);
-    beside = extra;
-  };
-  return {
-    count: () => connecting.size,
-    /** Counts another one in, if it can; to be followed by `add`. */
-    hasRoom(): boolean {
-      if (connecting.size === 0) return true;
-      if (!descriptors.takeSpare()) return false;
-      beside += 1;
-      return true;
-    },
-    add: (socket: Socket) => void connecting.add(socket),
-    /** false: it was none of them. */
-    remove(socket: Socket): boolean {
-      const was = connecting.delete(socket);
-      if (was) countOut();
-      return was;
-    },
-    end() {
-      for (const socket of connecting) socket.destroy();
-      connecting.clear();
-      countOut();
-    },
-  };
+class Race {
+  readonly #descriptors: Pick<Descriptors, 'takeSpare' | 'give'>;
+  readonly #connecting = new Set<Socket>();
+  #beside = 0;
+
+  constructor(descriptors: Pick<Descriptors, 'takeSpare' | 'give'>) {
+    this.#descriptors = descriptors;
+  }
+
+  isEmpty(): boolean {
+    return this.#connecting.size === 0;
+  }
+
+  /** Counts another one in, if it can; to be followed by `add`. */
+  hasRoom(): boolean {
+    if (this.isEmpty()) return true;
+    if (!this.#descriptors.takeSpare()) return false;
+    this.#beside += 1;
+    return true;
+  }
+
+  add(socket: Socket): void {
+    this.#connecting.add(socket);
+  }
+
+  /** false: it was none of them. */
+  remove(socket: Socket): boolean {
+    const was = this.#connecting.delete(socket);
+    if (was) this.#countOut();
+    return was;
+  }
+
+  end(): void {
+    for (const socket of this.#connecting) socket.destroy();
+    this.#connecting.clear();
+    this.#countOut();
+  }
+
+  #countOut(): void {
+    const extra = Math.max(0, this.#connecting.size - 1);
+    if (this.#beside > extra) this.#descriptors.give(this.#beside - extra);
+    this.#beside = extra;
+  }
 }
 
 const staggerMs = 250;

@@ -1,9 +1,7 @@
 /** From an upstream to a connection that is ready for payload: attempt after attempt, each on another endpoint. */
-import type { Socket } from 'node:net';
 import { ProxyError } from '../errors.ts';
 import type { Signal } from '../net/abort-signal.ts';
-import type { Reader } from '../net/reader.ts';
-import { abort } from '../net/stream.ts';
+import { abort, type Stream } from '../net/stream.ts';
 import type { Descriptors } from '../process/descriptors.ts';
 import { connect } from './connect.ts';
 import { type Deadline, startDeadline, untilAborted } from './deadline.ts';
@@ -16,7 +14,7 @@ export type DialRequest<Prepared> = {
    * What the upstream's protocol needs before payload: PROXY header, STARTTLS, TLS. It must not destroy the socket; `dial`
    * does when this throws or the signal aborts.
    */
-  readonly prepare: (raw: Socket, endpoint: Endpoint, signal: Signal) => Promise<Prepared> | Prepared;
+  readonly prepare: (side: Stream, endpoint: Endpoint, signal: Signal) => Promise<Prepared> | Prepared;
   /** The client has gone, or the proxy ends: the dial stops and rejects with its reason. */
   readonly signal: Signal;
   /**
@@ -26,8 +24,8 @@ export type DialRequest<Prepared> = {
   readonly clientReady?: Promise<unknown>;
   /** Where a dial's sockets are counted: its caller has counted one of them already. */
   readonly descriptors?: Pick<Descriptors, 'takeSpare' | 'give'>;
-  /** Reads what the upstream sends, where `prepare` does not. */
-  readonly reader?: Reader | undefined;
+  /** `prepare` reads nothing: what the upstream sends is the splice's to read. */
+  readonly isForSplice?: boolean | undefined;
   /** Told how long it was in the upstream's queue, if it was. */
   readonly onQueued?: (ms: number) => void;
   /** Called for each endpoint that failed, before the next is tried. */
@@ -37,7 +35,7 @@ export type DialRequest<Prepared> = {
 export type Dialled<Prepared> = {
   readonly endpoint: Endpoint;
   readonly prepared: Prepared;
-  readonly raw: Socket;
+  readonly raw: Stream['raw'];
   /** How many endpoints were tried, this one included. */
   readonly tried: number;
   /** How long that took, failed attempts included; neither the queue nor what the client took. */
@@ -113,30 +111,33 @@ type Progress = { waitingFor: string; clientMs: number };
 async function attempt<Prepared>(
   upstream: Upstream,
   endpoint: Endpoint,
-  { prepare, clientReady, descriptors, reader }: DialRequest<Prepared>,
+  { prepare, clientReady, descriptors, isForSplice }: DialRequest<Prepared>,
   deadline: Deadline,
   progress: Progress,
-): Promise<{ raw: Socket; prepared: Prepared }> {
+): Promise<{ raw: Stream['raw']; prepared: Prepared }> {
   const { signal } = deadline;
   const { label } = endpoint;
   progress.waitingFor = `${label} did not resolve`;
   const destination = await upstream.destination(endpoint, signal);
   progress.waitingFor = `${label} did not answer`;
-  const raw = await connect(destination, signal, reader, descriptors);
+  const side = await connect(destination, signal, { isForSplice, descriptors });
   try {
-    if (clientReady) await waitForClient(raw, label, clientReady, deadline, progress);
+    if (clientReady) await waitForClient(side, label, clientReady, deadline, progress);
     progress.waitingFor = `${label} accepted the connection, but was not ready for payload`;
-    const prepared = prepare(raw, endpoint, signal);
-    return { raw, prepared: prepared instanceof Promise ? await untilAborted(prepared, signal) : prepared };
+    const prepared = prepare(side, endpoint, signal);
+    return {
+      raw: side.raw,
+      prepared: prepared instanceof Promise ? await untilAborted(prepared, signal) : prepared,
+    };
   } catch (error) {
-    abort({ raw });
+    abort(side);
     throw error;
   }
 }
 
 /** The upstream's clock stands still; an upstream that leaves meanwhile has failed, and another one is to be tried. */
 async function waitForClient(
-  raw: Socket,
+  { raw }: Stream,
   label: string,
   clientReady: Promise<unknown>,
   deadline: Deadline,

@@ -102,7 +102,7 @@ test('addresses beside the first are tried while there is room, and as soon as t
   descriptors.claim(3);
   let connected = false;
   const destination = { label: 'many.test:1', addresses, port };
-  const dialling = connect(destination, new AbortController().signal, undefined, descriptors);
+  const dialling = connect(destination, new AbortController().signal, { descriptors });
   void dialling.then(() => {
     connected = true;
   });
@@ -110,7 +110,7 @@ test('addresses beside the first are tried while there is room, and as soon as t
   await eventually(() => assert.ok(performance.now() > later));
   assert.equal(connected, false);
   descriptors.give(3);
-  const raw = await dialling;
+  const { raw } = await dialling;
   assert.equal(raw.remoteAddress, '127.0.0.43');
   assert.equal(descriptors.used(), 0, 'the losers are counted no more');
   raw.destroy();

@@ -71,7 +71,7 @@ export async function originate(
   const signal = request.signal ?? new AbortController().signal;
   const label = request.endpoint ?? `127.0.0.1:${port}`;
   const destination = { label, addresses: ['127.0.0.1'], port };
-  const raw = await connect(destination, signal);
+  const { raw } = await connect(destination, signal);
   t.after(() => raw.destroy());
   try {
     return await client.connect(raw, {

@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { ProxyError, systemCode } from '../../src/errors.ts';
+import type { Stream } from '../../src/net/stream.ts';
 import { type DialRequest, dial } from '../../src/upstream/dial.ts';
 import type { Endpoint } from '../../src/upstream/endpoint.ts';
 import type { Lookup } from '../../src/upstream/look-up.ts';
@@ -23,7 +24,7 @@ function upstreamOf(config: object, lookup?: Lookup) {
 function request(overrides: Partial<DialRequest<Socket>> = {}): DialRequest<Socket> {
   return {
     client: clientOf(),
-    prepare: async (raw) => raw,
+    prepare: async ({ raw }) => raw,
     signal: new AbortController().signal,
     ...overrides,
   };
@@ -141,10 +142,10 @@ test('a preparation that fails or never ends gives its socket up, and the next e
   const { endpoint, raw } = await dial(
     upstream,
     request({
-      prepare: async (socket, { target }) => {
+      prepare: async ({ raw }, { target }) => {
         if ('port' in target && target.port === one.port) throw refused;
         if ('port' in target && target.port === two.port) return new Promise<never>(() => {});
-        return socket;
+        return raw;
       },
       onAttemptFailed: (_, error) => failures.push(error),
     }),
@@ -187,7 +188,7 @@ test('dial early: TCP is there before the client is ready, whose time is not cou
     clientIsReady = resolve;
   });
   let prepared = false;
-  const prepare = async (raw: Socket) => {
+  const prepare = async ({ raw }: Stream) => {
     prepared = true;
     return raw;
   };

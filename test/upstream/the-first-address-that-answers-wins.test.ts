@@ -16,7 +16,7 @@ const never = new AbortController().signal;
 
 test('[::1] is down, 127.0.0.1 is up', async (t) => {
   const { port } = await tcpUpstream(t);
-  const raw = await connect({ label: `db.test:${port}`, addresses: ['::1', '127.0.0.1'], port }, never);
+  const { raw } = await connect({ label: `db.test:${port}`, addresses: ['::1', '127.0.0.1'], port }, never);
   assert.equal(raw.remoteAddress, '127.0.0.1');
   assert.equal(raw.allowHalfOpen, true);
   raw.destroy();
@@ -25,7 +25,7 @@ test('[::1] is down, 127.0.0.1 is up', async (t) => {
 test('the families take turns: one dead family does not delay the other', async (t) => {
   const { port } = await tcpUpstream(t);
   const addresses = ['::1', '::2', '::3', '127.0.0.1'];
-  const raw = await connect({ label: `db.test:${port}`, addresses, port }, never);
+  const { raw } = await connect({ label: `db.test:${port}`, addresses, port }, never);
   assert.equal(raw.remoteAddress, '127.0.0.1');
   raw.destroy();
 });
@@ -35,7 +35,7 @@ test('a silent address does not hold up the next one', async (t) => {
   await blackHole(t, '127.0.0.2', port);
   const before = connecting();
   const addresses = ['127.0.0.2', '127.0.0.2', '127.0.0.1'];
-  const raw = await connect({ label: `db.test:${port}`, addresses, port }, never);
+  const { raw } = await connect({ label: `db.test:${port}`, addresses, port }, never);
   assert.equal(raw.remoteAddress, '127.0.0.1');
   await eventually(() => assert.equal(connecting(), before));
   raw.destroy();
@@ -84,7 +84,7 @@ test('a unix socket is connected to by its path, and a missing one is named', as
   const server = createServer((socket) => socket.end('hello')).listen(path);
   t.after(() => server.close());
   await once(server, 'listening');
-  const raw = await connect({ label, path }, never);
+  const { raw } = await connect({ label, path }, never);
   const [data] = await once(raw, 'data');
   assert.equal(String(data), 'hello');
   raw.destroy();
