@@ -11,6 +11,8 @@ export type Reader = { readonly onread: OnReadOpts; deliver: (chunk: Buffer, don
  * For a stream's 'data' event Node takes 64 KiB of fresh memory a read, however little comes. Here one buffer that all such
  * sockets share is read into, and copied out. When it was filled, more is on its way, and the next read has a buffer for
  * itself, which nobody copies and which comes back once it is written, warm in the cache.
+ *
+ * `npm run bench:compare -- --only messages,bulk-plain-down,bulk-tls-down` shows what that saves.
  */
 export function createReader(): Reader {
   let wasFilled = false;
