@@ -4,7 +4,7 @@ import { configSchema } from '../../src/config/schema/schema.ts';
 import { localQuota } from '../../src/ipc/quota.ts';
 import { createAddressLimits } from '../../src/listen/address-limits.ts';
 import { createAdmission } from '../../src/listen/admission.ts';
-import { Cancellation } from '../../src/net/abort-signal.ts';
+import { LightAbortSignal } from '../../src/net/abort-signal.ts';
 import { createBalancer } from '../../src/upstream/balance.ts';
 import { startDeadline } from '../../src/upstream/deadline.ts';
 
@@ -16,7 +16,7 @@ export function addTo(bench: Bench): void {
     deny: ['10.6.6.0/24'],
     limits: { connections_per_ip: 100, rate_per_ip: '1000000/s' },
   });
-  const never = new Cancellation();
+  const never = new LightAbortSignal();
   const lateness = new Error('too late');
   bench
     .add('admission, no lists', () => letThrough(open))

@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 import { ProxyError } from '../errors.ts';
 import { createTokenBuckets } from '../listen/address-limits.ts';
-import { Cancellation } from '../net/abort-signal.ts';
+import { LightAbortSignal } from '../net/abort-signal.ts';
 import type { Address } from '../net/address.ts';
 import { closeWith } from '../net/stream.ts';
 import type { Protocol, Sessions } from '../protocols/protocol.ts';
@@ -16,7 +16,7 @@ import type { Connection } from './state.ts';
 
 /** What a listener needs to forward requests: the established sessions of its clients, and how often they may ask. */
 export type Cancels = {
-  readonly sessions: Sessions<Place>;
+  readonly sessions: Sessions<SessionPlace>;
   /** Whether this client may send another request now. */
   readonly mayCancel: (client: string) => boolean;
   /** Has the other processes forward it; resolves with the number of sessions found there. */
@@ -24,7 +24,7 @@ export type Cancels = {
 };
 
 /** Where a session is. */
-type Place = {
+type SessionPlace = {
   readonly outbound: Outbound;
   readonly endpoint: Endpoint;
   /** The name that the session was opened with: a request, being plain, has none. */
@@ -39,7 +39,7 @@ export function createCancels(
   protocol: Protocol | undefined,
   elsewhere: Cancels['elsewhere'],
 ): Cancels | undefined {
-  const sessions = protocol?.createSessions?.<Place>();
+  const sessions = protocol?.createSessions?.<SessionPlace>();
   return sessions && { sessions, elsewhere, mayCancel: createTokenBuckets(cancelsPerSecond) };
 }
 
@@ -99,7 +99,7 @@ export async function deliverAll(caller: Caller, message: Buffer): Promise<numbe
 
 type Deliver = (server: Socket) => Promise<void>;
 
-async function reach(caller: Caller, place: Place, deliver: Deliver): Promise<void> {
+async function reach(caller: Caller, place: SessionPlace, deliver: Deliver): Promise<void> {
   const { descriptors } = caller.listener;
   if (!descriptors.take(1)) {
     throw new ProxyError('ERR_DESCRIPTORS_EXHAUSTED', {
@@ -115,13 +115,17 @@ async function reach(caller: Caller, place: Place, deliver: Deliver): Promise<vo
   }
 }
 
-async function send(caller: Caller, { outbound, endpoint, sni }: Place, deliver: Deliver): Promise<void> {
+async function send(
+  caller: Caller,
+  { outbound, endpoint, sni }: SessionPlace,
+  deliver: Deliver,
+): Promise<void> {
   const { prepared, release } = await dialFor(caller, atEndpoint(outbound, endpoint), {
     sni,
     passthrough: false,
     wildcardLabel: undefined,
     // Whoever asked may have gone by now, and wants it cancelled all the same.
-    signal: new Cancellation(),
+    signal: new LightAbortSignal(),
   });
   await deliver(prepared.stream.stream);
   release();

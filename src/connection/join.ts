@@ -1,6 +1,6 @@
 /** The two sides of a connection, made ready for payload. */
 import type { Decision, Served } from '../decide/decide.ts';
-import { Cancellation, type Signal } from '../net/abort-signal.ts';
+import { LightAbortSignal, type Signal } from '../net/abort-signal.ts';
 import { abort, type Stream } from '../net/stream.ts';
 import { milliseconds } from '../observe/access-log.ts';
 import type { ClientHello } from '../peek/client-hello.ts';
@@ -14,7 +14,7 @@ import { clientGone, openClient } from './client-side.ts';
 import { clearDeadline, setDeadline } from './deadline.ts';
 import { endConnection } from './ending.ts';
 import type { Route } from './listener.ts';
-import { dialFor, type Prepared } from './outbound.ts';
+import { dialFor, type PreparedUpstream } from './outbound.ts';
 import type { Connection } from './state.ts';
 
 export type Sides = { readonly client: Stream; readonly upstream: Stream };
@@ -27,7 +27,7 @@ export async function connectSides(
   peek: Peek,
 ): Promise<Sides | undefined> {
   const { record, raw } = connection;
-  const gone = new Cancellation();
+  const gone = new LightAbortSignal();
   const onClose = () => gone.abort(connection.missed ?? clientGone());
   raw.once('close', onClose);
   const opened = openClient(connection, route, hello, peek);
@@ -63,7 +63,7 @@ export async function connectSides(
 function noteDialled(
   connection: Connection,
   { outbound }: Served<Route>,
-  { connectMs, prepared, endpoint }: Dialled<Prepared>,
+  { connectMs, prepared, endpoint }: Dialled<PreparedUpstream>,
 ): void {
   const { record, undo, listener } = connection;
   record.connectMs = milliseconds(connectMs);
@@ -82,7 +82,7 @@ function closeWhenDown(connection: Connection, { label, state }: Endpoint): () =
   );
 }
 
-type Ready = { readonly client: Stream; readonly upstream: Prepared; readonly signal: Signal };
+type Ready = { readonly client: Stream; readonly upstream: PreparedUpstream; readonly signal: Signal };
 
 /** Both sides are ready for payload: what their protocol has to say to them yet. Whatever fails ends the upstream's side too. */
 async function introduce(connection: Connection, route: Served<Route>, ready: Ready): Promise<void> {

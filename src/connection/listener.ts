@@ -4,7 +4,7 @@ import type { ListenerConfig } from '../config/schema/schema.ts';
 import type { Destination, Rules } from '../decide/rules.ts';
 import type { Admission } from '../listen/admission.ts';
 import type { Gate } from '../listen/gate.ts';
-import type { Roster } from '../net/live-set.ts';
+import type { LiveSet } from '../net/live-set.ts';
 import type { WorkerMetrics } from '../observe/metrics.ts';
 import type { Descriptors } from '../process/descriptors.ts';
 import type { Users } from '../process/users.ts';
@@ -31,7 +31,7 @@ export type Listener = {
   readonly descriptors: Descriptors;
   readonly metrics: WorkerMetrics;
   /** Connections being served, under whatever configuration they came. */
-  readonly open: Roster<Connection>;
+  readonly open: LiveSet<Connection>;
   /** By route and code: what was logged once, with what to do about it. */
   readonly told: Set<string>;
 };

@@ -31,7 +31,7 @@ export type Outbound = {
 };
 
 /** The upstream side, ready for payload: paused and half-open. `greeting` is what it said ahead of that, where it speaks first. */
-export type Prepared = {
+export type PreparedUpstream = {
   readonly stream: Stream;
   readonly tls: TlsInfo | undefined;
   readonly greeting: Greeting | undefined;
@@ -87,13 +87,17 @@ type Options = {
 };
 
 /** Dials for a connection; see `dial` for what it throws and who owns the socket. */
-export function dialFor(caller: Caller, outbound: Outbound, options: Options): Promise<Dialled<Prepared>> {
+export function dialFor(
+  caller: Caller,
+  outbound: Outbound,
+  options: Options,
+): Promise<Dialled<PreparedUpstream>> {
   const { record, listener } = caller;
   record.upstream = outbound.upstream.name;
   const ahead = aheadOf(caller, options);
   // What `prepare` reads, it reads as a stream; and an early dial has to notice an upstream that leaves.
   const isForSplice = outbound.originator === undefined && ahead === undefined && !outbound.early;
-  const request: DialRequest<Prepared> = {
+  const request: DialRequest<PreparedUpstream> = {
     client: { sni: options.sni, wildcardLabel: options.wildcardLabel, clientAddress: record.client.address },
     signal: options.signal,
     descriptors: listener.descriptors,
@@ -156,18 +160,22 @@ function aheadOf({ listener, meeting }: Caller, { passthrough }: Options): Ahead
   return protocol.hear && { kind: 'hear', hear: protocol.hear };
 }
 
-function prepare(caller: Caller, outbound: Outbound, attempt: Attempt): Prepared | Promise<Prepared> {
+function prepare(
+  caller: Caller,
+  outbound: Outbound,
+  attempt: Attempt,
+): PreparedUpstream | Promise<PreparedUpstream> {
   const { side, ahead } = attempt;
   if (outbound.sendProxyProtocol) {
     side.raw.write(encodeProxyHeader(outbound.sendProxyProtocol, proxyFacts(caller, attempt.options.sni)));
   }
   const { originator, protocol } = outbound;
   if (originator) return originate(attempt, originator, protocol);
-  const plain: Prepared = { stream: side, tls: undefined, greeting: undefined };
+  const plain: PreparedUpstream = { stream: side, tls: undefined, greeting: undefined };
   return ahead ? sayAhead(ahead, plain) : plain;
 }
 
-async function sayAhead(ahead: Ahead, plain: Prepared): Promise<Prepared> {
+async function sayAhead(ahead: Ahead, plain: PreparedUpstream): Promise<PreparedUpstream> {
   const { raw } = plain.stream;
   if (ahead.kind === 'hear') return { ...plain, greeting: await hearFrom(raw, ahead.hear) };
   await beforeTls(raw, ahead.title, ahead.meeting.announce);
@@ -178,7 +186,7 @@ async function originate(
   { side: { raw }, endpoint, signal, options, ahead }: Attempt,
   originator: Originator,
   protocol: Protocol | undefined,
-): Promise<Prepared> {
+): Promise<PreparedUpstream> {
   const asked = protocol && (await askForTls(protocol, raw));
   const { stream, info, alpn } = await originator.connect(raw, {
     host: endpoint.host,

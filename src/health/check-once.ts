@@ -7,7 +7,7 @@ import { connect } from '../upstream/connect.ts';
 import { startDeadline, untilAborted } from '../upstream/deadline.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import type { Upstream } from '../upstream/upstream.ts';
-import type { Outcome } from './verdict.ts';
+import type { CheckOutcome } from './verdict.ts';
 
 /**
  * What is asked of an endpoint over a connection that is there. Resolves if it is healthy, and has then begun to close the
@@ -23,7 +23,7 @@ export async function checkOnce(
   { upstream, probe }: Subject,
   endpoint: Endpoint,
   { timeout, signal, descriptors }: { timeout: number; signal: AbortSignal; descriptors: Descriptors },
-): Promise<Outcome> {
+): Promise<CheckOutcome> {
   const { label } = endpoint;
   // Other sockets of this process are as dear: checks take what is to spare.
   if (!descriptors.takeSpare()) return { ok: false, error: noDescriptor(label) };

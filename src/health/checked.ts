@@ -7,7 +7,7 @@ import type { Endpoint } from '../upstream/endpoint.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import { checkOnce, type Subject } from './check-once.ts';
 import { pause, type Turns } from './turns.ts';
-import { firstVerdict, nextVerdict, type Outcome, tellsNothing, type Verdict } from './verdict.ts';
+import { type CheckOutcome, firstVerdict, type HealthVerdict, nextVerdict, tellsNothing } from './verdict.ts';
 
 /** What all checks of a process have in common. */
 export type Surroundings = {
@@ -25,7 +25,7 @@ export class Checked {
   endpoint: Endpoint;
   readonly #subject: () => Subject;
   readonly #surroundings: Surroundings;
-  #verdict: Verdict = firstVerdict;
+  #verdict: HealthVerdict = firstVerdict;
   #stop = new AbortController();
 
   /** Is checked at once. `subject` is asked before each check. */
@@ -70,7 +70,7 @@ export class Checked {
     }
   }
 
-  #conclude(outcome: Outcome): void {
+  #conclude(outcome: CheckOutcome): void {
     this.#logFailure(outcome);
     const before = this.#verdict;
     const now = performance.now();
@@ -85,7 +85,7 @@ export class Checked {
     changed();
   }
 
-  #logFailure(outcome: Outcome): void {
+  #logFailure(outcome: CheckOutcome): void {
     const { logger, blocked } = this.#surroundings;
     const isOurFault = tellsNothing(outcome);
     this.#surroundings.blocked = isOurFault;

@@ -3,7 +3,7 @@ import type { UpstreamConfig } from '../config/schema/schema.ts';
 import { ProxyError } from '../errors.ts';
 
 /** What one check found. */
-export type Outcome =
+export type CheckOutcome =
   | { readonly ok: true; readonly ms: number }
   | { readonly ok: false; readonly error: Error };
 
@@ -11,7 +11,7 @@ export type Outcome =
  * `since` is when it became so (`performance.now()`); -Infinity: it was never otherwise. `streak`: the checks in a row that
  * speak for the other verdict. `checkMs`: how long the last good check took.
  */
-export type Verdict = {
+export type HealthVerdict = {
   readonly kind: 'up' | 'down';
   readonly since: number;
   readonly streak: number;
@@ -21,7 +21,7 @@ export type Verdict = {
 };
 
 /** Up until proven otherwise: a proxy that starts must not refuse everyone until the first checks are done. */
-export const firstVerdict: Verdict = {
+export const firstVerdict: HealthVerdict = {
   kind: 'up',
   since: Number.NEGATIVE_INFINITY,
   streak: 0,
@@ -30,7 +30,7 @@ export const firstVerdict: Verdict = {
 };
 
 /** Whether a check failed on our own side: no descriptor was left, say. */
-export function tellsNothing(outcome: Outcome): boolean {
+export function tellsNothing(outcome: CheckOutcome): boolean {
   return !outcome.ok && outcome.error instanceof ProxyError && outcome.error.side === 'proxy';
 }
 
@@ -39,11 +39,11 @@ export function tellsNothing(outcome: Outcome): boolean {
  * nothing changes nothing.
  */
 export function nextVerdict(
-  verdict: Verdict,
-  outcome: Outcome,
+  verdict: HealthVerdict,
+  outcome: CheckOutcome,
   limits: Pick<NonNullable<UpstreamConfig['health_check']>, 'healthy_after' | 'unhealthy_after'>,
   now: number,
-): Verdict {
+): HealthVerdict {
   const { kind } = verdict;
   if (outcome.ok) {
     const good = { checkMs: outcome.ms };

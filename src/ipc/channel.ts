@@ -1,7 +1,7 @@
 /** Calls between two processes that exchange messages: by name, with an answer or without. */
 
 /** What one side offers. Arguments and answers go through structured clone. */
-export type Methods = { readonly [name: string]: (...args: never[]) => unknown };
+type Methods = { readonly [name: string]: (...args: never[]) => unknown };
 
 export type Channel<Remote extends Methods> = {
   /** Calls and resolves with the answer; rejects if the other side throws, does not know the method, or has gone. */

@@ -4,12 +4,12 @@ import { existsSync } from 'node:fs';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { Config } from '../config/schema/schema.ts';
-import { type Endpoint, parseBinding, parseEndpoint } from '../config/schema/values.ts';
+import { type EndpointAddress, parseBinding, parseEndpoint } from '../config/schema/values.ts';
 import { ProxyError, systemCode } from '../errors.ts';
 import { removeStaleSocket } from '../net/socket-file.ts';
 import { type Acceptor, accept } from './acceptor.ts';
 import { socketKey, takeFromSupervisor, takeFromSystemd } from './inherited.ts';
-import { holderOf } from './port-owner.ts';
+import { portOwnerOf } from './port-owner.ts';
 
 export type Bound = {
   /** `127.0.0.1:5432`, with the port that the system chose if 0 was asked for, `unix:/path`, or `systemd:NAME`. */
@@ -60,7 +60,7 @@ export function dropReceived(): void {
 }
 
 /** By way of the supervisor, if it has bound the address for its workers. */
-function one(address: string, name: string, endpoint: Endpoint): Acceptor {
+function one(address: string, name: string, endpoint: EndpointAddress): Acceptor {
   const key = socketKey(address, name);
   const sent = received.get(key);
   received.delete(key);
@@ -80,7 +80,7 @@ function one(address: string, name: string, endpoint: Endpoint): Acceptor {
  */
 const lost = new Map<string, unknown>();
 
-function listenOptions(endpoint: Endpoint): ListenOptions {
+function listenOptions(endpoint: EndpointAddress): ListenOptions {
   if ('path' in endpoint) return { path: endpoint.path };
   // `[::]:port` is IPv6 alone, so that it can stand beside 0.0.0.0; `:port` is both.
   return { host: endpoint.host, port: endpoint.port, ipv6Only: endpoint.host?.includes(':') ?? false };
@@ -165,9 +165,9 @@ const ownHint =
 
 function hintOfUse(address: string): string | undefined {
   const endpoint = parseEndpoint(address);
-  const holder = endpoint && holderOf(endpoint);
-  if (holder?.kind === 'other') return `${holder.name} listens there: stop it, or bind another address`;
-  if (holder?.kind === 'own') return ownHint;
+  const owner = endpoint && portOwnerOf(endpoint);
+  if (owner?.kind === 'other') return `${owner.name} listens there: stop it, or bind another address`;
+  if (owner?.kind === 'own') return ownHint;
   return address.startsWith('unix:') ? undefined : hints.EADDRINUSE;
 }
 

@@ -2,17 +2,17 @@
 import cluster from 'node:cluster';
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import { basename } from 'node:path';
-import type { Endpoint } from '../config/schema/values.ts';
+import type { EndpointAddress } from '../config/schema/values.ts';
 import { orElse } from '../process/or-else.ts';
 
 /** `name` is `nginx (pid 812)`. */
-export type Holder = { readonly kind: 'own' } | { readonly kind: 'other'; readonly name: string };
+export type PortOwner = { readonly kind: 'own' } | { readonly kind: 'other'; readonly name: string };
 
 /**
  * Another program before penstock itself. Undefined if it cannot be found out: the descriptors of other users' processes are
  * for root to see. Slow (it looks at every descriptor of the machine), so to be asked only when something has failed.
  */
-export function holderOf(endpoint: Endpoint): Holder | undefined {
+export function portOwnerOf(endpoint: EndpointAddress): PortOwner | undefined {
   const inodes = 'path' in endpoint ? unixSockets(endpoint.path) : tcpSockets(endpoint.port);
   if (inodes.size === 0) return undefined;
   const holders = processes().filter((pid) => holds(pid, inodes));

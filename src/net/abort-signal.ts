@@ -1,6 +1,6 @@
 /** A reason to stop, for what is waited for on the way to an upstream. */
 
-/** What of an AbortSignal is needed to stop waiting: a Cancellation is one, and so is an AbortSignal. */
+/** What of an AbortSignal is needed to stop waiting: a LightAbortSignal is one, and so is Node's. */
 export type Signal = Pick<AbortSignal, 'aborted' | 'reason' | 'throwIfAborted'> & {
   addEventListener(type: 'abort', listener: () => void, options: { once: true }): void;
   removeEventListener(type: 'abort', listener: () => void): void;
@@ -10,7 +10,7 @@ export type Signal = Pick<AbortSignal, 'aborted' | 'reason' | 'throwIfAborted'> 
  * An AbortController and its signal in one, without the machinery of events: two of them serve each connection, and Node's
  * own took a thirtieth of the CPU time of a plain one (`npm run bench:compare -- --only plain`).
  */
-export class Cancellation implements Signal {
+export class LightAbortSignal implements Signal {
   aborted = false;
   reason: unknown;
   #listeners: (() => void)[] = [];

@@ -8,7 +8,7 @@ export type Member = { place: number };
  * it then. Once one of them has reached the old generation, the minor collections keep them all: a third of all connections.
  * See "How dead connections were kept" in docs/performance.md.
  */
-export class Roster<T extends Member> {
+export class LiveSet<T extends Member> {
   readonly #members: T[] = [];
 
   get size(): number {

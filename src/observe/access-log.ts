@@ -14,7 +14,7 @@ export type TlsInfo = {
 };
 
 /** What the log says about a client's certificate. Subject and SANs only when an authority vouches for them. */
-export type ClientCertInfo = {
+type ClientCertInfo = {
   readonly subject?: string | undefined;
   readonly sans?: readonly string[] | undefined;
   readonly fingerprint: string;

@@ -4,7 +4,7 @@ import { BlockList, isIP } from 'node:net';
 import { inBlockList, normalizeAddress } from '../net/address.ts';
 
 /** `boundHost`: as the configuration writes it. */
-export type Reach = {
+type Reach = {
   readonly reach: 'unix' | 'loopback' | 'public';
   readonly boundHost: string | undefined;
 };

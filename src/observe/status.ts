@@ -92,4 +92,4 @@ export type AuthorityStatus = {
   readonly crl_days_left: number | null;
 };
 
-export type ReloadStatus = { readonly at: string; readonly ok: boolean; readonly faults: readonly string[] };
+type ReloadStatus = { readonly at: string; readonly ok: boolean; readonly faults: readonly string[] };

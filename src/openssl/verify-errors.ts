@@ -8,7 +8,7 @@ import { verifyErrorTable } from './verify-error-table.ts';
  * How it is distinguished: by its dates, its revocation, its purpose; `crl`: it cannot be checked for want of a list; `issuer`:
  * it does not lead to a CA that is trusted; `form`: it breaks a rule; `ours`: not its fault.
  */
-export type VerifyKind =
+type VerifyKind =
   | 'expired'
   | 'not_yet_valid'
   | 'revoked'

@@ -24,7 +24,7 @@ export async function openAdminPlace(
   source: AdminSource,
   onMoved: (address: string | undefined) => void,
 ): Promise<AdminPlace> {
-  const open = async ({ bind, rights }: Place) =>
+  const open = async ({ bind, rights }: AdminBinding) =>
     bind === undefined ? undefined : await startAdmin(bind, source, { rights });
   let place = placeIn(first);
   let current = await open(place);
@@ -35,7 +35,7 @@ export async function openAdminPlace(
     void admin.leave().then(() => leaving.delete(admin));
   }
 
-  async function stay(wanted: Place): Promise<Move> {
+  async function stay(wanted: AdminBinding): Promise<Move> {
     const admin = current;
     const back = () => admin?.setRights(place.rights);
     try {
@@ -77,9 +77,9 @@ export async function openAdminPlace(
   };
 }
 
-type Place = { readonly bind: string | undefined; readonly rights: SocketRights | undefined };
+type AdminBinding = { readonly bind: string | undefined; readonly rights: SocketRights | undefined };
 
-function placeIn({ config, sockets }: LoadedConfig): Place {
+function placeIn({ config, sockets }: LoadedConfig): AdminBinding {
   const bind = config.admin?.bind;
   return { bind, rights: sockets.get(bind ?? '') };
 }

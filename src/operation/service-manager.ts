@@ -9,7 +9,6 @@ export type ServiceManager = {
   readonly reloading: () => void;
   /** It drains, for `graceMs` at most. */
   readonly stopping: (graceMs: number) => void;
-  readonly status: (text: string) => void;
   readonly close: () => void;
 };
 
@@ -19,7 +18,7 @@ export type ServiceManager = {
  */
 export function createServiceManager(logger: Logger, isAlive: () => boolean): ServiceManager {
   const socket = process.env['NOTIFY_SOCKET'];
-  if (!socket) return { ready() {}, reloading() {}, stopping() {}, status() {}, close() {} };
+  if (!socket) return { ready() {}, reloading() {}, stopping() {}, close() {} };
   const { send, drop } = createSender(socket, logger);
   let draining = false;
   const beat = () => {
@@ -44,7 +43,6 @@ export function createServiceManager(logger: Logger, isAlive: () => boolean): Se
       const patience = Number.isFinite(graceMs) ? [`EXTEND_TIMEOUT_USEC=${(graceMs + marginMs) * 1000}`] : [];
       send('stopping', ['STOPPING=1', ...patience, statusLine('draining')]);
     },
-    status: (text) => send('status', [statusLine(text)]),
     close() {
       clearInterval(watchdog);
       drop();

@@ -4,7 +4,7 @@
 export class Malformed extends Error {}
 
 /** A place in bytes that moves on as they are read; every read throws Malformed where the bytes end too early. */
-export type Cursor = {
+type Cursor = {
   /** How many bytes are still to be read. */
   readonly left: () => number;
   /** An unsigned number of so many bytes. */

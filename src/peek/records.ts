@@ -2,7 +2,7 @@
 import { Malformed } from './cursor.ts';
 
 /** A whole record; `header` is what AEADs authenticate. */
-export type TlsRecord = { readonly type: number; readonly header: Buffer; readonly body: Buffer };
+type TlsRecord = { readonly type: number; readonly header: Buffer; readonly body: Buffer };
 
 export const contentTypes = { alert: 21, handshake: 22, applicationData: 23 } as const;
 

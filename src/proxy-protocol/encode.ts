@@ -37,7 +37,7 @@ export type ProxyFacts = {
   readonly uniqueId: string;
 };
 
-export type ProxyTlsFacts = {
+type ProxyTlsFacts = {
   /** As Node has it: `TLSv1.3`. */
   readonly version: string;
   readonly cipher: string;

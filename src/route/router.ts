@@ -34,7 +34,7 @@ export type Router = { match(query: RouteQuery): Match | undefined };
 export type Failure = 'tls' | 'sni' | 'specificity' | 'alpn' | 'from' | 'ja4' | 'order';
 
 /** One route's verdict on a client; `failed` is undefined for the route that is taken. */
-export type Verdict = { readonly index: number; readonly failed: Failure | undefined };
+export type RouteVerdict = { readonly index: number; readonly failed: Failure | undefined };
 
 /** Prepares look-ups whose cost does not grow with the number of names. Pure: a route is returned by its index. */
 export function buildRouter(routes: readonly RouteConfig[]): Router {
@@ -58,7 +58,7 @@ export function* routerOf(routes: readonly RouteConfig[]): Work<Router> {
 }
 
 /** Every route in order of precedence for a client, those that have its name first, each with what failed first. */
-export type Considering = (query: RouteQuery) => Verdict[];
+export type Considering = (query: RouteQuery) => RouteVerdict[];
 
 /** For people (`explain`): it takes time in proportion to the routes. */
 export function createConsidering(routes: readonly RouteConfig[]): Considering {

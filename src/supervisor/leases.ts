@@ -3,7 +3,7 @@
 /** Asks a worker for what it does not use of a limit; resolves with the amount, 0 if it has gone. */
 export type Reclaim = (worker: number, name: string) => Promise<number>;
 
-export type LeaseOffice = {
+export type Leases = {
   /** Names the limits in force; those of a former configuration that are not named are forgotten. */
   readonly setLimits: (limits: ReadonlyMap<string, number>) => void;
   /** Grants up to `wanted` of a limit; first what is free, then what other workers do not use. */
@@ -21,7 +21,7 @@ type Pool = { limit: number; readonly held: Map<number, number>; queue: Promise<
 const patienceMs = 250;
 
 /** A worker is waited for `patience` ms; what it gives back later is booked then. */
-export function createLeaseOffice(reclaim: Reclaim, patience: number = patienceMs): LeaseOffice {
+export function createLeases(reclaim: Reclaim, patience: number = patienceMs): Leases {
   const pools = new Map<string, Pool>();
 
   const free = (pool: Pool): number => pool.limit - sum(pool.held.values());

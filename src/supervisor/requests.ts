@@ -1,9 +1,9 @@
 /** What workers may ask of the supervisor: parts of shared limits, and to be heard by the other workers. */
 import type { LoadedConfig } from '../config/load.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
-import type { Rests } from '../upstream/ejections.ts';
+import type { Ejections } from '../upstream/ejections.ts';
 import { limitsOf, type SupervisorMethods } from '../worker/methods.ts';
-import { createLeaseOffice } from './leases.ts';
+import { createLeases } from './leases.ts';
 import { createAddressBook } from './shared-address-limits.ts';
 import type { Workers } from './worker-handle.ts';
 
@@ -18,11 +18,11 @@ export type Requests = {
 
 export function createRequests(
   workers: Workers,
-  rests: Rests,
+  ejections: Ejections,
   onMetrics: (worker: number, snapshot: MetricsSnapshot) => void,
 ): Requests {
   const addresses = createAddressBook();
-  const leases = createLeaseOffice(
+  const leases = createLeases(
     (id, name) =>
       workers
         .get(id)
@@ -40,7 +40,7 @@ export function createRequests(
       leaveAddress: (listener, key) => addresses.leave(id, listener, key),
       metrics: (snapshot) => onMetrics(id, snapshot),
       ejected(ejection) {
-        rests.add(ejection);
+        ejections.add(ejection);
         for (const { channel } of othersThan(id)) channel.tell('eject', ejection);
       },
       async cancelElsewhere(request) {

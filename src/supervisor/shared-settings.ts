@@ -1,6 +1,6 @@
 /** What all workers are to know alike: told to those that run when it changes, and to new ones as they start. */
 import type { TicketMasters } from '../config/load.ts';
-import type { Rests } from '../upstream/ejections.ts';
+import type { Ejections } from '../upstream/ejections.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import type { WorkerSettings } from '../worker/methods.ts';
 import type { Workers } from './worker-handle.ts';
@@ -17,7 +17,7 @@ export type SharedSettings = {
 /** Begins with `first`; the endpoints that `rests` names are those that other workers ejected. */
 export function createSharedSettings(
   workers: Workers,
-  rests: Rests,
+  ejections: Ejections,
   first: Pick<WorkerSettings, 'log' | 'ticketMasters'>,
 ): SharedSettings {
   let { log, ticketMasters } = first;
@@ -31,7 +31,7 @@ export function createSharedSettings(
         log,
         ticketMasters,
         health: health.map((report) => ({ ...report, forMs: report.forMs + age })),
-        ejections: rests.running(),
+        ejections: ejections.running(),
       };
     },
     setTicketMasters(masters) {
@@ -41,7 +41,7 @@ export function createSharedSettings(
     setHealth(reports) {
       health = reports;
       healthAt = performance.now();
-      for (const { up, upstream, endpoint } of reports) if (!up) rests.end(upstream, endpoint);
+      for (const { up, upstream, endpoint } of reports) if (!up) ejections.end(upstream, endpoint);
       for (const { channel } of workers.values()) channel.tell('applyHealth', reports);
     },
     setLogLevel(level) {

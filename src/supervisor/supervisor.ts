@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { LoadedConfig, TicketMasters } from '../config/load.ts';
 import { inheritFromSystemd } from '../listen/inherited.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
-import { createRests } from '../upstream/ejections.ts';
+import { createEjections } from '../upstream/ejections.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import type { EndpointView } from '../upstream/registry.ts';
 import type { BoundAddresses, WorkerSettings } from '../worker/methods.ts';
@@ -15,7 +15,7 @@ import { Rollout } from './rollout.ts';
 import { createSharedSettings } from './shared-settings.ts';
 import { createTcpSockets } from './tcp-sockets.ts';
 import { UnixSockets } from './unix-sockets.ts';
-import type { Phase, WorkerHandle, Workers } from './worker-handle.ts';
+import type { WorkerHandle, WorkerPhase, Workers } from './worker-handle.ts';
 
 export type SupervisorOptions = {
   readonly logger: Logger;
@@ -52,7 +52,11 @@ export type Supervisor = {
   readonly setHealth: (reports: readonly EndpointReport[]) => void;
   readonly reopenLogs: () => void;
   readonly setLogLevel: (level: WorkerSettings['log']['level']) => void;
-  readonly workers: () => readonly { readonly id: number; readonly pid: number; readonly phase: Phase }[];
+  readonly workers: () => readonly {
+    readonly id: number;
+    readonly pid: number;
+    readonly phase: WorkerPhase;
+  }[];
   readonly bound: () => BoundAddresses;
   /** `drain` was called, or the start has failed. */
   readonly isStopping: () => boolean;
@@ -71,11 +75,11 @@ const collectMs = 1000;
 export function createSupervisor(options: SupervisorOptions): Supervisor {
   const { logger, events = {} } = options;
   const workers = new Map<number, WorkerHandle>();
-  const rests = createRests();
+  const ejections = createEjections();
   const tcpSockets = createTcpSockets(inheritFromSystemd());
   const unixSockets = new UnixSockets();
-  const settings = createSharedSettings(workers, rests, options.settings);
-  const requests = createRequests(workers, rests, (id, snapshot) => events.onMetrics?.(id, snapshot));
+  const settings = createSharedSettings(workers, ejections, options.settings);
+  const requests = createRequests(workers, ejections, (id, snapshot) => events.onMetrics?.(id, snapshot));
   const pool = new Pool({
     logger,
     workers,

@@ -99,15 +99,15 @@ export function createTcpSockets(own: Inheritance): TcpSockets {
   };
 }
 
-type Place = { readonly listener: string; readonly address: string };
+type ListenerAddress = { readonly listener: string; readonly address: string };
 
 /** Those of TCP, by `socketKey`. */
-function addressesOf({ listeners }: Pick<Config, 'listeners'>): Map<string, Place> {
+function addressesOf({ listeners }: Pick<Config, 'listeners'>): Map<string, ListenerAddress> {
   return new Map(
     Object.entries(listeners).flatMap(([listener, { bind: addresses }]) =>
       addresses
         .filter((address) => tcpEndpoint(address) !== undefined)
-        .map((address): [string, Place] => [socketKey(address, listener), { listener, address }]),
+        .map((address): [string, ListenerAddress] => [socketKey(address, listener), { listener, address }]),
     ),
   );
 }
@@ -134,7 +134,10 @@ function withNarrower(loaded: LoadedConfig, leaving: readonly BoundPlace[]): Loa
 }
 
 /** Throws ProxyError ERR_LISTEN. */
-async function bindPlace({ listener, address }: Place, earlier: readonly BoundPlace[]): Promise<BoundPlace> {
+async function bindPlace(
+  { listener, address }: ListenerAddress,
+  earlier: readonly BoundPlace[],
+): Promise<BoundPlace> {
   if (!canBindForOthers) {
     const trial = await bind(address, listener);
     for (const socket of trial.giveUp()) socket.resetAndDestroy();
@@ -155,6 +158,6 @@ async function resolved({ host, port }: TcpEndpoint): Promise<TcpEndpoint> {
   return { host: (await lookup(host)).address, port };
 }
 
-function faultOf({ address, listener }: Place): string[] {
+function faultOf({ address, listener }: ListenerAddress): string[] {
   return describeStartFaults(rivalError(address, listener));
 }

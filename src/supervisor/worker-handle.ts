@@ -6,7 +6,7 @@ import type { Inheritance } from '../listen/inherited.ts';
 import type { SentSocket, SupervisorMethods, WorkerMethods } from '../worker/methods.ts';
 
 /** It starts, serves, and drains; when it is gone it is forgotten. */
-export type Phase = 'starting' | 'serving' | 'draining';
+export type WorkerPhase = 'starting' | 'serving' | 'draining';
 
 export type WorkerHandle = {
   readonly id: number;
@@ -17,7 +17,7 @@ export type WorkerHandle = {
   /** Messages to it are not lost any more. */
   readonly listens: Promise<void>;
   readonly gone: Promise<void>;
-  phase: Phase;
+  phase: WorkerPhase;
   /** Why there is no process: the system has none, or no descriptors, to give. */
   failure: Error | undefined;
   /** Connections that its drain had to cut. */

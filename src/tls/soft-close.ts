@@ -4,7 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import { closeWith } from '../net/stream.ts';
 
 /** For one handshake, which is over once either is called. */
-export type SoftClose = {
+type SoftClose = {
   /** The handshake is done: the socket closes as others do. */
   readonly undo: () => void;
   /** OpenSSL has refused it, and sent its alert. */

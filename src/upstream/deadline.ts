@@ -1,5 +1,5 @@
 /** How long one attempt may take, and waiting no longer than that. */
-import { Cancellation, type Signal } from '../net/abort-signal.ts';
+import { LightAbortSignal, type Signal } from '../net/abort-signal.ts';
 
 /** `signal` aborts when the time is over, or with the parent's own reason when the parent aborts. */
 export type Deadline = {
@@ -14,7 +14,7 @@ export type Deadline = {
 
 /** A deadline in `ms` (Infinity: none) under `parent`; `expired` makes the reason that the signal aborts with. */
 export function startDeadline(ms: number, parent: Signal, expired: () => Error): Deadline {
-  const signal = new Cancellation();
+  const signal = new LightAbortSignal();
   const follow = () => signal.abort(parent.reason);
   let remaining = ms;
   let startedAt = 0;

@@ -8,7 +8,7 @@ export type Ejection = {
   readonly reason: string;
 };
 
-export type Rests = {
+export type Ejections = {
   readonly add: (ejection: Ejection) => void;
   /** A health check found it down: that has the last word, and then the rest is over. */
   readonly end: (upstream: string, endpoint: string) => void;
@@ -19,7 +19,7 @@ export type Rests = {
 /** Labels of templates come from names that clients choose. */
 const maxKept = 10_000;
 
-export function createRests(): Rests {
+export function createEjections(): Ejections {
   /** The oldest first. */
   const kept = new Map<string, Ejection & { readonly until: number }>();
 

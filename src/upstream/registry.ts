@@ -1,7 +1,7 @@
 /** What a process knows of its upstreams, whatever configuration it serves: a new one finds their counts, health and queues again. */
 import type { Logger } from 'pino';
 import { localQuotas, type Quota } from '../ipc/quota.ts';
-import { createRests, type Ejection, endpointKey } from './ejections.ts';
+import { createEjections, type Ejection, endpointKey } from './ejections.ts';
 import {
   applyReport,
   createEndpointState,
@@ -66,14 +66,14 @@ export function createUpstreamRegistry({
   onEjected,
 }: RegistryOptions = {}): UpstreamRegistry {
   const upstreams = new Map<string, Known>();
-  const rests = createRests();
+  const ejections = createEjections();
   let reports = new Map<string, EndpointReport>();
 
   function of(name: string): Known {
     let known = upstreams.get(name);
     if (known === undefined) {
       const holders = holdWeakly((label) =>
-        createEndpointState(label, reports.get(endpointKey(name, label)), rests.find(name, label)),
+        createEndpointState(label, reports.get(endpointKey(name, label)), ejections.find(name, label)),
       );
       known = {
         ...holders,
@@ -81,7 +81,7 @@ export function createUpstreamRegistry({
         ejected({ label }, forMs, reason) {
           logger?.warn({ upstream: name, endpoint: label, for_ms: forMs, reason }, 'endpoint ejected');
           const ejection = { upstream: name, endpoint: label, forMs, reason };
-          rests.add(ejection);
+          ejections.add(ejection);
           onEjected?.(ejection);
         },
       };
@@ -94,7 +94,7 @@ export function createUpstreamRegistry({
     of,
     applyHealth(latest) {
       reports = new Map(latest.map((report) => [endpointKey(report.upstream, report.endpoint), report]));
-      for (const { up, upstream, endpoint } of latest) if (!up) rests.end(upstream, endpoint);
+      for (const { up, upstream, endpoint } of latest) if (!up) ejections.end(upstream, endpoint);
       for (const [name, { all }] of upstreams) {
         for (const state of all()) applyReport(state, reports.get(endpointKey(name, state.label)));
       }
@@ -102,7 +102,7 @@ export function createUpstreamRegistry({
     eject(ejection) {
       const { upstream, endpoint, forMs, reason } = ejection;
       if (reports.get(endpointKey(upstream, endpoint))?.up === false) return;
-      rests.add(ejection);
+      ejections.add(ejection);
       const state = upstreams.get(upstream)?.find(endpoint);
       if (state) eject(state, forMs, reason);
     },

@@ -10,7 +10,7 @@ import type { Connection } from '../connection/state.ts';
 import { destinationOf, rulesOf } from '../decide/rules.ts';
 import { type Counts, createAdmission } from '../listen/admission.ts';
 import { createGate } from '../listen/gate.ts';
-import type { Roster } from '../net/live-set.ts';
+import type { LiveSet } from '../net/live-set.ts';
 import type { WorkerMetrics } from '../observe/metrics.ts';
 import type { Descriptors } from '../process/descriptors.ts';
 import type { Work } from '../process/pacer.ts';
@@ -41,7 +41,7 @@ export type Service = {
 /** What outlives a configuration. The ticket masters are those of all processes that serve it. */
 export type Surroundings = {
   readonly logger: Logger;
-  readonly open: Roster<Connection>;
+  readonly open: LiveSet<Connection>;
   /** Unless the configuration has masters of its own. */
   readonly ticketMasters: TicketMasterSource;
   readonly descriptors: Descriptors;

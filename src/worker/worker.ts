@@ -9,7 +9,7 @@ import { ProxyError } from '../errors.ts';
 import type { Quota } from '../ipc/quota.ts';
 import type { AddressLimits } from '../listen/address-limits.ts';
 import type { Bound } from '../listen/listener.ts';
-import { Roster } from '../net/live-set.ts';
+import { LiveSet } from '../net/live-set.ts';
 import { createDescriptors, type Descriptors } from '../process/descriptors.ts';
 import { inSlices } from '../process/pacer.ts';
 import { protocolOf } from '../protocols/table.ts';
@@ -59,7 +59,7 @@ export type Prepared = { readonly commit: () => void; readonly abort: () => Prom
 
 export function createWorker(around: Around): Worker {
   const { logger } = around;
-  const open = new Roster<Connection>();
+  const open = new LiveSet<Connection>();
   const descriptors = around.descriptors ?? createDescriptors();
   const surroundings = surroundingsOf(around, open, descriptors);
   const sockets = new ListeningSockets(descriptors);
@@ -117,7 +117,7 @@ export function createWorker(around: Around): Worker {
 const unreadMs = 5000;
 
 /** With what each listener keeps when its rules change: the counts of its limits, and what a CancelRequest may reach. */
-function surroundingsOf(around: Around, open: Roster<Connection>, descriptors: Descriptors): Surroundings {
+function surroundingsOf(around: Around, open: LiveSet<Connection>, descriptors: Descriptors): Surroundings {
   const cancels = new Map<string, Cancels | undefined>();
   return {
     ...around,
@@ -141,7 +141,7 @@ function surroundingsOf(around: Around, open: Roster<Connection>, descriptors: D
 }
 
 /** Resolves when no connection is left; those that had to be ended are added to `cut`. */
-async function ended(connections: Roster<Connection>, graceMs: number, cut: Set<Connection>): Promise<void> {
+async function ended(connections: LiveSet<Connection>, graceMs: number, cut: Set<Connection>): Promise<void> {
   const until = performance.now() + graceMs;
   for (;;) {
     for (const connection of connections.all()) {

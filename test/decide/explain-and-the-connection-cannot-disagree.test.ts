@@ -11,7 +11,7 @@ import type { ListenerConfig } from '../../src/config/schema/schema.ts';
 import { decide } from '../../src/decide/decide.ts';
 import { refusalCodes } from '../../src/decide/refusals.ts';
 import { localQuota } from '../../src/ipc/quota.ts';
-import { Roster } from '../../src/net/live-set.ts';
+import { LiveSet } from '../../src/net/live-set.ts';
 import { createLogger } from '../../src/observe/log.ts';
 import { createWorkerMetrics } from '../../src/observe/metrics.ts';
 import { createHelloReader } from '../../src/peek/client-hello.ts';
@@ -171,7 +171,7 @@ function serve(loaded: LoadedConfig, t: TestContext) {
     buildService(loaded, {
       logger,
       ticketMasters,
-      open: new Roster(),
+      open: new LiveSet(),
       descriptors: createDescriptors(),
       metrics: createWorkerMetrics(),
       resolver: createResolver(),

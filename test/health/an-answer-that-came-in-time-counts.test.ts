@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { test } from 'node:test';
-import { Cancellation } from '../../src/net/abort-signal.ts';
+import { LightAbortSignal } from '../../src/net/abort-signal.ts';
 import { startDeadline, untilAborted } from '../../src/upstream/deadline.ts';
 import { eventually } from '../support/eventually.ts';
 import { tcpUpstream } from '../support/upstream.ts';
@@ -17,7 +17,7 @@ function standStill(ms: number): void {
 
 test('a connection that the kernel had made in time is no time-out', async (t) => {
   const { port } = await tcpUpstream(t);
-  const deadline = startDeadline(50, new Cancellation(), () => new Error('too late'));
+  const deadline = startDeadline(50, new LightAbortSignal(), () => new Error('too late'));
   const socket = connect(port, '127.0.0.1');
   t.after(() => socket.destroy());
   const connected = untilAborted(once(socket, 'connect'), deadline.signal);
@@ -27,13 +27,13 @@ test('a connection that the kernel had made in time is no time-out', async (t) =
 });
 
 test('without an answer it is one', async () => {
-  const deadline = startDeadline(50, new Cancellation(), () => new Error('too late'));
+  const deadline = startDeadline(50, new LightAbortSignal(), () => new Error('too late'));
   standStill(200);
   await eventually(() => assert.match(String(deadline.signal.reason), /too late/));
 });
 
 test('stopped while it looks once more, it never aborts', async () => {
-  const deadline = startDeadline(50, new Cancellation(), () => new Error('too late'));
+  const deadline = startDeadline(50, new LightAbortSignal(), () => new Error('too late'));
   // Behind its timer, and before the last look.
   const stopped = new Promise<void>((resolve) => setTimeout(() => resolve(deadline.stop()), 50));
   standStill(200);

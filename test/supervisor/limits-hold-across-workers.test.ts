@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { createLeaseOffice } from '../../src/supervisor/leases.ts';
+import { createLeases } from '../../src/supervisor/leases.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Penstock, startPenstock } from '../support/penstock.ts';
 import { type RawClient, rawClient } from '../support/raw-client.ts';
@@ -103,7 +103,7 @@ async function refusals(penstock: Penstock, code: string, count: number): Promis
 
 test('a worker that does not answer is not waited for', async () => {
   let answer: (amount: number) => void = () => {};
-  const office = createLeaseOffice(
+  const office = createLeases(
     () =>
       new Promise((resolve) => {
         answer = resolve;

@@ -1,10 +1,10 @@
 /** In what certificates and keys come besides PEM: told by name, with the command that converts it. */
 
 /** What the file was to be: a certificate with its chain, its key, or whom to trust. */
-export type Wanted = 'certificate' | 'key' | 'authority';
+type Wanted = 'certificate' | 'key' | 'authority';
 
 /** `what` completes "it is …"; undefined for what is none of them. */
-export type ForeignFormat = { readonly what: string; readonly hint: string };
+type ForeignFormat = { readonly what: string; readonly hint: string };
 
 /** Looks at the first bytes only; what is PEM is not for this. */
 export function foreignFormat(content: Buffer, file: string, wanted: Wanted): ForeignFormat | undefined {

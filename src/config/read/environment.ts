@@ -4,7 +4,7 @@
  */
 
 /** What a scalar says once its variables are in, and what is wrong with them. */
-export type Substituted = {
+type Substituted = {
   readonly text: string;
   readonly faults: readonly { message: string; hint: string }[];
 };

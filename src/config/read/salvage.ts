@@ -8,7 +8,7 @@ import { type Config, configSchema } from '../schema/schema.ts';
 import { standInFor } from './stand-ins.ts';
 
 /** What parsed of a file, and how to speak of it in terms of the file as it was written. */
-export type Salvage = {
+type Salvage = {
   /** undefined when nothing could be kept. */
   readonly config: Config | undefined;
   /** The path in the file of a path in `config`: lists may have lost entries. */

@@ -20,7 +20,7 @@ import { parseJsonObject } from './json.ts';
 export type Place = { readonly line: number; readonly column: number; readonly path: Path };
 
 /** A fault of syntax, or of a variable in a scalar. */
-export type SyntaxFault = Place & { readonly message: string; readonly hint?: string };
+type SyntaxFault = Place & { readonly message: string; readonly hint?: string };
 
 /** `raw` is undefined when the syntax leaves nothing to look at further. */
 export type ParsedYaml = {

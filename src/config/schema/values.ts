@@ -75,13 +75,13 @@ export const name = z
 export const path = z.string().min(1, 'expected a path').meta({ title: 'path' });
 
 /** `host:port`, `[v6]:port`, `:port` or `unix:/path`, parsed. `host` is undefined for all interfaces. */
-export type Endpoint = TcpEndpoint | { readonly path: string };
+export type EndpointAddress = TcpEndpoint | { readonly path: string };
 export type TcpEndpoint = { readonly host: string | undefined; readonly port: number };
 
 const addressPattern = /^(?:unix:(?<path>.+)|(?:\[(?<v6>[^\]]*)\]|(?<host>[^:[\]]*)):(?<port>\d{1,5}))$/;
 
 /** Parses an address of the configuration; undefined if it is none. Port 0 is for tests: any free port. */
-export function parseEndpoint(text: string): Endpoint | undefined {
+export function parseEndpoint(text: string): EndpointAddress | undefined {
   const parts = addressPattern.exec(text)?.groups;
   if (!parts) return undefined;
   if (parts['path'] !== undefined) return { path: parts['path'] };
@@ -103,7 +103,7 @@ export function covers(wide: TcpEndpoint, narrow: TcpEndpoint): boolean {
 }
 
 /** Where a listener gets its sockets: an address to bind, or the name by which systemd hands them over. */
-export type Binding = Endpoint | { readonly systemd: string };
+export type Binding = EndpointAddress | { readonly systemd: string };
 
 /** Parses an address of a listener; undefined if it is none. */
 export function parseBinding(text: string): Binding | undefined {

@@ -14,7 +14,7 @@ export type Refusal = {
 };
 
 /** The issuer that a certificate names, and whether the authority has a CA of that name. */
-export type NamedIssuer = { readonly name: string; readonly isKnown: boolean };
+type NamedIssuer = { readonly name: string; readonly isKnown: boolean };
 
 /** The refusal for a verify error (`CERT_HAS_EXPIRED`, …) of OpenSSL, by its name. */
 export function chainRefusal(name: string, authority: string, issuer: NamedIssuer): Refusal {

@@ -24,7 +24,7 @@ export type PeerFacts = {
 };
 
 /** What a session remembers of its client: the certificate in DER, and whether OpenSSL verified its chain. */
-export type SessionFacts = { readonly certificate: Buffer | undefined; readonly verified: boolean };
+type SessionFacts = { readonly certificate: Buffer | undefined; readonly verified: boolean };
 
 /** A client certificate as logs, TLVs and `authorize` may describe it. */
 export type ClientCert = {

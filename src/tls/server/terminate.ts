@@ -21,7 +21,7 @@ import { createPolicyServers, type Offer, type PolicyParts } from './policy-serv
 import type { TicketSession } from './ticket-session.ts';
 
 /** What the peeked ClientHello said; the handshake has to agree with it. */
-export type Announced = Offer & {
+type Announced = Offer & {
   readonly alpn: readonly string[];
 };
 
@@ -37,7 +37,7 @@ export const unannounced: Announced = {
 };
 
 /** The outcome of a handshake. `refusal` is set, and the stream still open, if the client's certificate was refused. */
-export type Terminated = {
+type Terminated = {
   readonly stream: TLSSocket;
   readonly version: string;
   readonly cipher: string;

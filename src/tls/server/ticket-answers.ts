@@ -13,7 +13,7 @@ import type { Server } from 'node:tls';
  * `renew`: whoever resumes gets one new ticket, whoever makes a full handshake two, each a record of its own. `none`: no
  * tickets, and none that come are taken.
  */
-export type TicketAnswers = 'renew' | 'none';
+type TicketAnswers = 'renew' | 'none';
 
 /** Has the server answer so, with these keys; the function returned changes them. Undefined: Node cannot do it. */
 export function answerTickets(

@@ -6,7 +6,7 @@ import type { TicketMasters } from '../../config/load.ts';
 export type TicketMasterSource = { readonly read: () => TicketMasters };
 
 /** Masters that replace themselves. */
-export type RotatingMasters = TicketMasterSource & {
+type RotatingMasters = TicketMasterSource & {
   /** From now on they live this long (ms); those that have lived longer are replaced at once. */
   readonly rotateEvery: (ms: number) => void;
   /** Ends the rotation. */

@@ -4,7 +4,7 @@
 export type Frame = { readonly linkType: number; readonly bytes: Buffer; readonly time: number };
 
 /** Reads a capture as it comes, in chunks of any size; `trouble` is why it reads no further, or undefined. */
-export type CaptureReader = {
+type CaptureReader = {
   readonly read: (chunk: Buffer) => Frame[];
   /** Asked once all has come, also that the last frame is not whole. */
   readonly trouble: () => string | undefined;

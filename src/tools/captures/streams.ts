@@ -16,7 +16,7 @@ export type CapturedHello = {
   | { readonly read?: undefined; readonly error: ProxyError }
 );
 
-export type Streams = {
+type Streams = {
   /** Takes the next frame; answers what it completed. */
   readonly take: (frame: Frame) => CapturedHello | undefined;
   /** The hellos that are there only in part, asked when no more frames come. */

@@ -1,5 +1,5 @@
 /** Whether a first connection went as it should. */
-import { type Attempt, type Outcome, patienceMs, sayHello } from './client.ts';
+import { type Attempt, type AttemptOutcome, patienceMs, sayHello } from './client.ts';
 import type { Listeners } from './config.ts';
 import type { DemoLog } from './log.ts';
 import type { DemoPki } from './pki.ts';
@@ -31,7 +31,7 @@ export async function welcomed(
 /** The same of what came back from any upstream. The log has to agree. */
 export async function judge(
   { log }: Surroundings,
-  { client, version, certificate, answer, error }: Outcome,
+  { client, version, certificate, answer, error }: AttemptOutcome,
   subject: string,
   says: string,
 ): Promise<Check[]> {
@@ -65,7 +65,7 @@ export async function refused(
 export async function explained(
   around: Surroundings,
   who: string,
-  outcome: Outcome,
+  outcome: AttemptOutcome,
   words: string,
   code: string,
 ): Promise<Check> {
@@ -77,7 +77,7 @@ export async function explained(
 
 async function withCode(
   { log }: Surroundings,
-  { client }: Outcome,
+  { client }: AttemptOutcome,
   who: string,
   code: string,
 ): Promise<Check> {
@@ -86,7 +86,7 @@ async function withCode(
 }
 
 /** The upstream itself refused; penstock and its log have no part in it. */
-export function refusedByUpstream({ answer, error }: Outcome, who: string): Check {
+export function refusedByUpstream({ answer, error }: AttemptOutcome, who: string): Check {
   const ok = answer === '' && error?.includes('certificate required') === true;
   return { ok, text: `${who}: ${ok ? 'refused by the upstream' : (error ?? answer)}` };
 }

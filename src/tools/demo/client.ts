@@ -16,7 +16,7 @@ export type Attempt = {
 };
 
 /** `answer` is all that the other end sent, '' if it sent nothing; `version` and `certificate` are set after a handshake. */
-export type Outcome = {
+export type AttemptOutcome = {
   /** The client's own `ip:port`, by which the log knows it. */
   readonly client: string;
   readonly answer: string;
@@ -30,7 +30,7 @@ export type Outcome = {
 export const patienceMs = 5000;
 
 /** Connects with TLS, says a line, and listens until the other end closes. Never rejects. */
-export async function sayHello(attempt: Attempt): Promise<Outcome> {
+export async function sayHello(attempt: Attempt): Promise<AttemptOutcome> {
   return converse(attempt.port, async (raw, signal) => {
     const tls = await secure(raw, attempt, signal);
     tls.write('hello\n');
@@ -40,7 +40,7 @@ export async function sayHello(attempt: Attempt): Promise<Outcome> {
 }
 
 /** Logs in to PostgreSQL over TLS, asks one query, and answers its row. Never rejects. */
-export async function query(attempt: Attempt, sql: string): Promise<Outcome> {
+export async function query(attempt: Attempt, sql: string): Promise<AttemptOutcome> {
   return converse(attempt.port, async (raw, signal) => {
     await askForTls(protocols.postgres, raw);
     const tls = await secure(raw, attempt, signal);
@@ -53,7 +53,7 @@ export async function query(attempt: Attempt, sql: string): Promise<Outcome> {
 }
 
 /** Starts in plain text, as libpq with sslmode=disable, and answers the ErrorResponse's text. Never rejects. */
-export async function logInPlainly(port: number): Promise<Outcome> {
+export async function logInPlainly(port: number): Promise<AttemptOutcome> {
   return converse(port, async (raw, signal) => {
     raw.write(startup('demo'));
     const { messages } = takeMessages(await readAll(raw, signal));
@@ -66,9 +66,9 @@ export async function logInPlainly(port: number): Promise<Outcome> {
   });
 }
 
-type Talk = (raw: Socket, signal: AbortSignal) => Promise<Omit<Outcome, 'client'>>;
+type Talk = (raw: Socket, signal: AbortSignal) => Promise<Omit<AttemptOutcome, 'client'>>;
 
-async function converse(port: number, talk: Talk): Promise<Outcome> {
+async function converse(port: number, talk: Talk): Promise<AttemptOutcome> {
   const signal = AbortSignal.timeout(patienceMs);
   const raw = connectTcp({ port, host: '127.0.0.1' });
   // Told by the TLS socket, or by the step that waits.
@@ -97,7 +97,7 @@ async function secure(
   return tls;
 }
 
-function describe(tls: TLSSocket): Pick<Outcome, 'version' | 'certificate'> {
+function describe(tls: TLSSocket): Pick<AttemptOutcome, 'version' | 'certificate'> {
   const peer = tls.getPeerX509Certificate();
   return {
     version: tls.getProtocol() ?? undefined,

@@ -15,7 +15,7 @@ import * as report from './report.ts';
 import { startUpstreams } from './upstreams.ts';
 
 /** `exit`: stop after the first connections. */
-export type DemoOptions = { readonly exit?: boolean };
+type DemoOptions = { readonly exit?: boolean };
 
 const directory = '.penstock-demo';
 const preferredPorts: Listeners = {

@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { createLogger } from '../../observe/log.ts';
 
 /** What the demo reads of a line of the access log. */
-export type AccessLine = { readonly msg: string; readonly client?: string; readonly code?: string };
+type AccessLine = { readonly msg: string; readonly client?: string; readonly code?: string };
 
 export type DemoLog = {
   readonly logger: Logger;

@@ -3,10 +3,10 @@ import { ConfigError, formatFinding } from '../../config/load.ts';
 import { createExplainer } from '../explain/explanation.ts';
 import { loadOrTell } from '../terminal/load-or-tell.ts';
 import { type Cases, loadCases } from './cases.ts';
-import { judge, type Outcome } from './outcome.ts';
+import { type CaseOutcome, judge } from './outcome.ts';
 import { formatReport, jsonReport, junitReport, type Report, untestedRoutes } from './report.ts';
 
-export type TestOptions = {
+type TestOptions = {
   readonly config?: string;
   readonly json?: boolean;
   readonly junit?: boolean;
@@ -37,9 +37,9 @@ export async function test(files: readonly string[], options: TestOptions): Prom
   }
   if (faulty) return 2;
   const explainer = createExplainer(loaded);
-  const judged: { file: string; outcomes: Outcome[] }[] = [];
+  const judged: { file: string; outcomes: CaseOutcome[] }[] = [];
   for (const { file, cases } of all) {
-    const outcomes: Outcome[] = [];
+    const outcomes: CaseOutcome[] = [];
     for (const one of cases) outcomes.push(judge(one, await explainer.explain(one.listener, one.client)));
     judged.push({ file, outcomes });
   }

@@ -18,7 +18,7 @@ export type Miss = {
   readonly why: string | null;
 };
 
-export type Outcome = {
+export type CaseOutcome = {
   readonly name: string;
   readonly listener: string;
   readonly line: number;
@@ -28,7 +28,7 @@ export type Outcome = {
 };
 
 /** Compares them. What the explanation depends on and nobody said is a miss of its own. */
-export function judge({ name, listener, expect, place }: Case, explanation: Explanation): Outcome {
+export function judge({ name, listener, expect, place }: Case, explanation: Explanation): CaseOutcome {
   const facts = factsOf(explanation);
   const { line, column } = place();
   const misses: Miss[] = explanation.undecided.map((unsaid) => {

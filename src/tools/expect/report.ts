@@ -2,18 +2,18 @@
 import type { ListenerConfig } from '../../config/schema/schema.ts';
 import { labelOf } from '../explain/reasons.ts';
 import { harmless } from '../terminal/text.ts';
-import type { Miss, Outcome } from './outcome.ts';
+import type { CaseOutcome, Miss } from './outcome.ts';
 
 /** All that one run found out. `untested` has the routes, by listener, that no case takes. */
 export type Report = {
-  readonly files: readonly { readonly file: string; readonly outcomes: readonly Outcome[] }[];
+  readonly files: readonly { readonly file: string; readonly outcomes: readonly CaseOutcome[] }[];
   readonly untested: Readonly<Record<string, readonly string[]>>;
 };
 
 /** The routes of all listeners that none of the outcomes has. */
 export function untestedRoutes(
   listeners: Readonly<Record<string, ListenerConfig>>,
-  outcomes: readonly Outcome[],
+  outcomes: readonly CaseOutcome[],
 ): Report['untested'] {
   const taken = new Set(outcomes.map(({ listener, facts }) => `${listener} ${facts.route}`));
   const untested = Object.entries(listeners).map(([name, { routes }]): [string, string[]] => [
@@ -77,7 +77,7 @@ export function junitReport({ files }: Report): string {
   return `<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n${suites.join('')}</testsuites>\n`;
 }
 
-function junitCase(file: string, { name, listener, line, misses }: Outcome): string {
+function junitCase(file: string, { name, listener, line, misses }: CaseOutcome): string {
   const head = `    <testcase name="${inXml(name)}" classname="${inXml(listener)}" file="${inXml(file)}" line="${line}"`;
   if (misses.length === 0) return `${head}/>\n`;
   const lines = misses.map((miss) => inXml(formatMiss(file, name, miss)));

@@ -10,7 +10,7 @@ import { createPairChooser } from '../../tls/server/pair-choice.ts';
 import { createTlsPolicy, type TlsPolicy } from '../../tls/server/terminate.ts';
 import { createTicketMasters, type TicketMasterSource } from '../../tls/server/ticket-masters.ts';
 import type { AssumedClient } from '../client/assumed-client.ts';
-import { createJudge, type Place } from './judgement.ts';
+import { createJudge, type RoutePlace } from './judgement.ts';
 import { type Agreement, rehearse } from './rehearsal.ts';
 import { helloOf } from './stand-in.ts';
 
@@ -20,7 +20,7 @@ export type ClientSides = {
   /** As plain values, for `--json` and for the text; and what the client's side fails with, if it does. */
   readonly explain: (
     tls: TerminateConfig,
-    place: Place,
+    place: RoutePlace,
     client: AssumedClient,
   ) => Promise<{ readonly side: ClientSide; readonly failure: ProxyError | undefined }>;
   readonly close: () => Promise<void>;

@@ -14,7 +14,7 @@ import { createExplainer } from './explanation.ts';
 import { agrees, type Logged, readLogLines } from './log-line.ts';
 import { formatExplanation } from './text.ts';
 
-export type ExplainOptions = ClientFlags & {
+type ExplainOptions = ClientFlags & {
   readonly config?: string;
   /** Needed unless a line of the log or the port of a captured connection tells it. */
   readonly listener?: string;

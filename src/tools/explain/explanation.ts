@@ -5,7 +5,7 @@ import { admit, admitPeer, type Decision, decide, type Facts, heardBy } from '..
 import type { Refusal } from '../../decide/refusals.ts';
 import { buildRules, type Destination, destinationOf, type Rules } from '../../decide/rules.ts';
 import type { ConnectionCode } from '../../errors.ts';
-import { type Considering, createConsidering, type Failure, type Verdict } from '../../route/router.ts';
+import { type Considering, createConsidering, type Failure, type RouteVerdict } from '../../route/router.ts';
 import type { AssumedClient } from '../client/assumed-client.ts';
 import { type Admission, explainAdmission } from './admission.ts';
 import { type ClientSide, type ClientSides, createClientSides } from './client-side.ts';
@@ -30,7 +30,7 @@ export type Explanation = {
   readonly undecided: readonly Unsaid[];
   /** In order of precedence, each with the first thing that failed; [] if the client does not come that far. */
   readonly routes: readonly ExplainedRoute[];
-} & Outcome;
+} & ClientOutcome;
 
 /** As the flags of `explain` call it. */
 export type Unsaid = 'from' | 'alpn' | 'ja4';
@@ -43,7 +43,7 @@ export type ExplainedRoute = {
   readonly why: string | null;
 };
 
-type Outcome = {
+type ClientOutcome = {
   readonly taken: {
     readonly route: string;
     readonly index: number;
@@ -123,7 +123,7 @@ async function outcomeOf(
   decided: Decision<Configured> | Refusal<Configured>,
   client: AssumedClient,
   { loaded, sides }: Around,
-): Promise<Outcome> {
+): Promise<ClientOutcome> {
   const taken = takenBy(decided);
   if (decided.kind === 'refusal') return { ...nowhere, taken, code: decided.code };
   const { config, label, kind, upstream: to = '' } = decided.route;
@@ -177,7 +177,7 @@ function asPlain(client: AssumedClient): AssumedClient {
   return { ...client, sni: undefined, alpn: [], ja4: undefined, hello: undefined, plain: true };
 }
 
-function takenBy(decided: Decision<Configured> | Refusal<Configured>): Outcome['taken'] {
+function takenBy(decided: Decision<Configured> | Refusal<Configured>): ClientOutcome['taken'] {
   if (decided.route === undefined) return null;
   const { label, index, kind } = decided.route;
   const wildcard = decided.kind === 'decision' ? decided.wildcardLabel : undefined;
@@ -192,7 +192,7 @@ function explainRoutes(
 ): ExplainedRoute[] {
   // Where no route is for plain clients, one of them is refused before any route is asked, a denial included.
   const understood = !client.plain || takesPlain;
-  const verdicts: Verdict[] = consider(factsOf(client)).map((verdict) =>
+  const verdicts: RouteVerdict[] = consider(factsOf(client)).map((verdict) =>
     understood ? verdict : { ...verdict, failed: 'tls' },
   );
   // The first has the most specific of the client's names; and one that is taken is before any that it came before.

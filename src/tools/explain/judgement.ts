@@ -9,7 +9,7 @@ import { foreseeClientAuth } from '../../tls/client-auth/foresee.ts';
 import type { AssumedClient } from '../client/assumed-client.ts';
 
 /** Names of the configuration; a route without a name is its index. */
-export type Place = { readonly listener: string; readonly route: string | number };
+export type RoutePlace = { readonly listener: string; readonly route: string | number };
 
 /** `admitted` is null if nobody said what the client presents. */
 export type Judgement = { readonly admitted: boolean | null; readonly refusal: ProxyError | undefined };
@@ -23,7 +23,7 @@ export type Judge = {
   readonly close: () => Promise<void>;
 };
 
-type Who = Place & { readonly client: AssumedClient; readonly alpn: string | undefined };
+type Who = RoutePlace & { readonly client: AssumedClient; readonly alpn: string | undefined };
 
 /** A module of the user's own is loaded when it is first asked, and asked as it is in a connection. */
 export function createJudge(): Judge {

@@ -29,7 +29,7 @@ export function formatExplanation(explanation: Explanation, log?: ComparedLog): 
 }
 
 /** What the log says became of it, and whether it would now; null: it told too little of itself. */
-export type ComparedLog = Logged & { readonly agrees: boolean | null };
+type ComparedLog = Logged & { readonly agrees: boolean | null };
 
 function logged({ agrees, route, upstream, endpoint, phase, code, error, hint }: ComparedLog): string[] {
   const by = route === null ? 'no route took it' : `route ${route} took it`;

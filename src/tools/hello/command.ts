@@ -1,7 +1,7 @@
 /** `penstock hello`: what a ClientHello says, from a file, from standard input, or from whoever connects. */
 import { createReadStream, existsSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
-import { type Endpoint, parseEndpoint } from '../../config/schema/values.ts';
+import { type EndpointAddress, parseEndpoint } from '../../config/schema/values.ts';
 import { ProxyError, systemCode } from '../../errors.ts';
 import { formatAddress } from '../../net/address.ts';
 import { type ProtocolName, protocolOf } from '../../protocols/table.ts';
@@ -13,7 +13,7 @@ import { describeHello, formatHello } from './describe.ts';
 import { listenForHellos } from './listen.ts';
 import { createRouteTables, type RouteTables } from './route-tables.ts';
 
-export type HelloOptions = {
+type HelloOptions = {
   /** Say also what the routes of this configuration make of each. */
   readonly config?: string;
   /** Those of this listener only. */
@@ -99,7 +99,7 @@ async function print(heard: Heard, { json, tables }: Settings, indent: number): 
   }
 }
 
-async function listen(endpoint: Endpoint, options: Settings): Promise<number> {
+async function listen(endpoint: EndpointAddress, options: Settings): Promise<number> {
   // One after the other, in the order in which they came.
   let told: Promise<void> = Promise.resolve();
   return new Promise((resolve) => {

@@ -8,7 +8,7 @@ import { harmless, section } from '../terminal/text.ts';
 import { formatRouted, type Routed } from './route-tables.ts';
 
 /** What `--json` prints. Lists are in the client's order, GREASE included. */
-export type HelloDescription = ReturnType<typeof describeHello>;
+type HelloDescription = ReturnType<typeof describeHello>;
 
 /** `origin`: where it came from, as far as that is known; `routes`: what listeners make of it, if any were asked. */
 export function describeHello(

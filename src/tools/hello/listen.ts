@@ -1,6 +1,6 @@
 /** Listens for clients, to read the ClientHello of each. */
 import { createServer, type Server, type Socket } from 'node:net';
-import type { Endpoint } from '../../config/schema/values.ts';
+import type { EndpointAddress } from '../../config/schema/values.ts';
 import { ProxyError } from '../../errors.ts';
 import { formatAddress, normalizeAddress } from '../../net/address.ts';
 import { closeWith, tlsAlert } from '../../net/stream.ts';
@@ -14,7 +14,7 @@ import type { Heard } from '../captures/input.ts';
 const patienceMs = 10_000;
 
 /** What one client sent: a hello, or bytes that are none. `closed` resolves when its socket has closed. */
-export type HeardLive = Heard & { readonly closed: Promise<unknown> };
+type HeardLive = Heard & { readonly closed: Promise<unknown> };
 
 /**
  * Binds the address; `hear` is called for each client, in the order in which their hellos are whole. Clients that
@@ -22,7 +22,7 @@ export type HeardLive = Heard & { readonly closed: Promise<unknown> };
  * here. Rejects with the system's error.
  */
 export async function listenForHellos(
-  endpoint: Endpoint,
+  endpoint: EndpointAddress,
   starttls: Protocol | undefined,
   hear: (heard: HeardLive) => void,
 ): Promise<Server> {

@@ -6,7 +6,7 @@
 import type { ClientRule } from '../../config/schema/schema.ts';
 import type { Clients, NameTest } from './clients.ts';
 import { everywhere, intersection, isEverywhere, isNowhere, type Networks } from './networks.ts';
-import type { Place } from './notes.ts';
+import type { SourcePlace } from './notes.ts';
 
 export type Condition =
   /** `of`: a name that is read from a hello passed through, or one of a handshake that was terminated. */
@@ -39,13 +39,13 @@ export type Action<Target> =
 export type Rule<Target> = {
   readonly when: readonly Condition[];
   readonly action: Action<Target>;
-  readonly place: Place;
+  readonly place: SourcePlace;
   /** As it is written, for notes. */
   readonly text: string;
 };
 
 /** What is known beforehand of the clients that are asked about. */
-export type Situation = {
+type Situation = {
   readonly clients: Clients;
   readonly terminated: boolean;
   readonly ports: readonly number[];
@@ -69,7 +69,7 @@ export type Entry<Target> = {
 };
 
 /** Called when a rule cannot be decided for such clients, so that it can be reported. */
-export type OnUnknown<Target> = (rule: Rule<Target>, clients: Clients) => void;
+type OnUnknown<Target> = (rule: Rule<Target>, clients: Clients) => void;
 
 /** What the stages, one after another, come to. Nothing fits whoever no stage decides about: such clients are refused. */
 export function decide<Target>(

@@ -6,7 +6,7 @@ import { oneLine } from '../../net/one-line.ts';
  * - `look`: it was carried over, but somebody should look at it.
  * - `left_out`: it has no meaning here, and nothing is missing without it.
  */
-export type NoteKind = 'not_carried' | 'look' | 'left_out';
+type NoteKind = 'not_carried' | 'look' | 'left_out';
 
 export type Note = {
   readonly file: string;
@@ -19,12 +19,12 @@ export type Note = {
   readonly hint?: string | undefined;
 };
 
-export type Place = { readonly file: string; readonly line: number };
+export type SourcePlace = { readonly file: string; readonly line: number };
 
 export type Notes = {
-  readonly notCarried: (place: Place, what: string, message: string, hint?: string) => void;
-  readonly look: (place: Place, what: string, message: string, hint?: string) => void;
-  readonly leftOut: (place: Place, what: string, message: string, hint?: string) => void;
+  readonly notCarried: (place: SourcePlace, what: string, message: string, hint?: string) => void;
+  readonly look: (place: SourcePlace, what: string, message: string, hint?: string) => void;
+  readonly leftOut: (place: SourcePlace, what: string, message: string, hint?: string) => void;
   /** All of them by file, in the order in which files were first spoken of, and line; each once. */
   readonly all: () => Note[];
 };
@@ -33,7 +33,7 @@ export function createNotes(): Notes {
   const notes = new Map<string, Note>();
   const add =
     (kind: NoteKind) =>
-    ({ file, line }: Place, what: string, message: string, hint?: string) => {
+    ({ file, line }: SourcePlace, what: string, message: string, hint?: string) => {
       const note = { file, line, kind, what, message, ...(hint !== undefined && { hint }) };
       notes.set(JSON.stringify(note), note);
     };

@@ -12,7 +12,7 @@ export type Handling =
   | { readonly tls: object | 'passthrough' | 'off'; readonly upstream: string; readonly name?: string }
   | { readonly refused: string };
 
-export type Routing<Target> = {
+type Routing<Target> = {
   /** The names and patterns that matter. */
   readonly patterns: readonly string[];
   readonly decideFor: (clients: Clients) => readonly Entry<Target>[];

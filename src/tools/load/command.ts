@@ -50,10 +50,10 @@ function assertionOf(expression: string): Assertion {
   return parsed;
 }
 
-type Outcome = { readonly results: readonly ProcessResult[]; readonly notes: readonly string[] };
+type RunOutcome = { readonly results: readonly ProcessResult[]; readonly notes: readonly string[] };
 
 /** The first SIGINT or SIGTERM ends the load, the second the wait for it. */
-async function run(plans: readonly Plan[], flags: LoadFlags): Promise<Outcome | 'interrupted'> {
+async function run(plans: readonly Plan[], flags: LoadFlags): Promise<RunOutcome | 'interrupted'> {
   const generator = createGenerator(plans);
   const signals = signalsReceived();
   const notes = await Promise.race([generator.prepare(), signals.first]);
@@ -87,7 +87,7 @@ function summarize(
   target: string,
   plans: readonly Plan[],
   assertions: readonly Assertion[],
-  { results, notes }: Outcome,
+  { results, notes }: RunOutcome,
 ): Summary {
   const [plan] = plans;
   const figures = figuresOf(results);

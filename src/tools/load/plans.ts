@@ -8,7 +8,7 @@ import { UsageError } from '../terminal/usage.ts';
 import { descriptorsForConnections } from './descriptors.ts';
 import type { Exchange, Pace, Plan, TlsPlan } from './engine/plan.ts';
 import type { LoadFlags } from './flags.ts';
-import type { Target } from './target.ts';
+import type { LoadTarget } from './target.ts';
 
 const defaultDurationMs = 10_000;
 const defaultConcurrency = 10;
@@ -18,7 +18,7 @@ const maxNames = 1_000_000;
 const maxResumedNames = 10_000;
 
 /** One plan a process; the work is shared out evenly. Throws UsageError, also for flags that exclude each other. */
-export function makePlans(flags: LoadFlags, target: Target): Plan[] {
+export function makePlans(flags: LoadFlags, target: LoadTarget): Plan[] {
   refuseContradictions(flags);
   const concurrency = flags.concurrency ?? defaultConcurrency;
   const processes = Math.min(
@@ -157,7 +157,7 @@ function textOf(text: string): Buffer {
   return Buffer.from(parsed.data, 'latin1');
 }
 
-function tlsPlan(flags: LoadFlags, { host }: Target): TlsPlan | undefined {
+function tlsPlan(flags: LoadFlags, { host }: LoadTarget): TlsPlan | undefined {
   if (flags.plain) return undefined;
   const version = flags.tls && (`TLSv${flags.tls}` as const);
   const named = flags.sni.length === 0 && host !== undefined && isIP(host) === 0;

@@ -6,7 +6,7 @@ import { formatAddress, normalizeAddress } from '../../net/address.ts';
 import { UsageError } from '../terminal/usage.ts';
 import type { Plan } from './engine/plan.ts';
 
-export type Target = {
+export type LoadTarget = {
   readonly plan: Plan['target'];
   /** The name or address as it was given, for SNI and the verification. */
   readonly host: string | undefined;
@@ -16,7 +16,7 @@ export type Target = {
  * Every address of a name must be a loopback one, unless `owned`. Where there are several, the first that accepts a connection is
  * taken, for all connections. Throws UsageError.
  */
-export async function resolveTarget(text: string, owned: boolean): Promise<Target> {
+export async function resolveTarget(text: string, owned: boolean): Promise<LoadTarget> {
   const endpoint = parseEndpoint(text);
   if (endpoint && 'path' in endpoint) return { plan: endpoint, host: undefined };
   if (!endpoint || endpoint.host === undefined || endpoint.port === 0) {

@@ -1,7 +1,7 @@
 /** The result in words and tables. */
 
 import { harmless, wrap } from '../terminal/text.ts';
-import type { Verdict } from './engine/assertion.ts';
+import type { AssertionVerdict } from './engine/assertion.ts';
 import type { Figures, Latency } from './engine/figures.ts';
 import { stages } from './engine/tally.ts';
 
@@ -13,7 +13,7 @@ export type Summary = {
   readonly figures: Figures;
   readonly notes: readonly string[];
   readonly hints: readonly string[];
-  readonly verdicts: readonly Verdict[];
+  readonly verdicts: readonly AssertionVerdict[];
 };
 
 /** Lines for a terminal; what servers had a say in is made harmless. */
@@ -94,7 +94,7 @@ function generator({ cpu }: Figures): string[] {
   return [line, '  it was busy all the time: the target may do more; give it more --processes, or cores'];
 }
 
-function assertions(verdicts: readonly Verdict[]): string[] {
+function assertions(verdicts: readonly AssertionVerdict[]): string[] {
   return verdicts.map(
     ({ expression, ok, message }) => `${ok ? 'ok    ' : 'FAILED'}  ${expression}: ${message}`,
   );

@@ -3,7 +3,7 @@ import { stringify } from 'yaml';
 import type { SubjectAltName } from './subject-alt-name.ts';
 
 /** What was issued, as the configuration calls it. */
-export type Issued = {
+type Issued = {
   readonly name: string;
   readonly names: readonly SubjectAltName[];
   readonly pin: string;

@@ -23,7 +23,7 @@ import { isSpiffe } from './spiffe.ts';
 import { parseSubjectAltName, type SubjectAltName } from './subject-alt-name.ts';
 
 /** Where the words go: what was made, and faults. */
-export type Output = { out(text: string): unknown; err(text: string): unknown };
+type Output = { out(text: string): unknown; err(text: string): unknown };
 
 export type IssueOptions = {
   /** For a client; otherwise, and with `server`, for a server. */
@@ -39,7 +39,7 @@ export type IssueOptions = {
   readonly force?: boolean;
 };
 
-export type InitOptions = {
+type InitOptions = {
   /** The CA's common name. Default: one of its own. */
   readonly name?: string;
   /** Default: 3650. */

@@ -65,7 +65,7 @@ export type LeafOptions = KeyOptions &
 /** A certificate that is revoked: its serial in hex, and since when. */
 export type Revocation = { readonly serial: string; readonly date: Date };
 
-export type CrlOptions = {
+type CrlOptions = {
   /** Serials in hex, or with their dates; without one, the date is `thisUpdate`. */
   readonly revoked: readonly (string | Revocation)[];
   /** Default: five minutes ago. */

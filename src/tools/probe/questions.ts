@@ -11,7 +11,7 @@ import { cipherOptions } from '../../openssl/ciphers.ts';
 import { UsageError } from '../terminal/usage.ts';
 import { Failure } from './engine/failure.ts';
 import type { Questions } from './engine/findings.ts';
-import type { Place } from './engine/link.ts';
+import type { ProbeAddress } from './engine/link.ts';
 import type { ProbeFlags } from './flags.ts';
 import { offers, protocols } from './offers.ts';
 
@@ -46,7 +46,7 @@ export async function questionsFor(target: string, flags: ProbeFlags): Promise<Q
   };
 }
 
-function endpointOf(target: string): Place {
+function endpointOf(target: string): ProbeAddress {
   const endpoint = parseEndpoint(target);
   if (endpoint && 'path' in endpoint) return endpoint;
   if (!endpoint || endpoint.host === undefined || endpoint.port === 0) {
@@ -55,7 +55,7 @@ function endpointOf(target: string): Place {
   return { host: endpoint.host.replace(/\.$/, '').toLowerCase(), port: endpoint.port };
 }
 
-async function resolvePlaces(endpoint: Place): Promise<readonly Place[]> {
+async function resolvePlaces(endpoint: ProbeAddress): Promise<readonly ProbeAddress[]> {
   if ('path' in endpoint) return [endpoint];
   const { host, port } = endpoint;
   if (isIP(host)) return [{ host: normalizeAddress(host), port }];
@@ -71,14 +71,14 @@ async function resolvePlaces(endpoint: Place): Promise<readonly Place[]> {
 }
 
 /** `localhost` is often `::1` first, where nobody listens. If none accepts, the first tells why. */
-async function firstThatAccepts(places: readonly Place[], timeoutMs: number): Promise<Place> {
+async function firstThatAccepts(places: readonly ProbeAddress[], timeoutMs: number): Promise<ProbeAddress> {
   const [first] = places;
   if (!first) throw new Failure('unresolved', 'the name has no address');
   if (places.length > 1) for (const place of places) if (await accepts(place, timeoutMs)) return place;
   return first;
 }
 
-function accepts(place: Place, timeoutMs: number): Promise<boolean> {
+function accepts(place: ProbeAddress, timeoutMs: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ ...place, timeout: timeoutMs });
     const settle = (answer: boolean) => {

@@ -3,14 +3,14 @@ import { readFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { dirname, resolve } from 'node:path';
 import { parseYaml } from '../../config/read/yaml.ts';
-import { type Endpoint, parseEndpoint } from '../../config/schema/values.ts';
+import { type EndpointAddress, parseEndpoint } from '../../config/schema/values.ts';
 import { findConfigFile } from '../../config/sources/file.ts';
 import { systemCode } from '../../errors.ts';
 import type { Status } from '../../observe/status.ts';
 import { harmless } from '../terminal/text.ts';
 
 /** Where to ask; `text` is how to speak of it. */
-export type AdminAddress = { readonly text: string; readonly endpoint: Endpoint };
+export type AdminAddress = { readonly text: string; readonly endpoint: EndpointAddress };
 
 const fallback = '127.0.0.1:9901';
 const patience = 5_000;

@@ -3,7 +3,7 @@ import type { Status } from '../../observe/status.ts';
 import { type AdminAddress, adminAddress, askStatus } from './ask.ts';
 import { cutToHeight, frameLines, type Screen } from './frame.ts';
 
-export type TopOptions = {
+type TopOptions = {
   /** `host:port` or `unix:/path`. Default: `admin.bind` of the configuration, or 127.0.0.1:9901. */
   readonly admin?: string | undefined;
   /** Print once and end; so it is too when the output is no terminal. */

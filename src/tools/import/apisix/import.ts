@@ -9,7 +9,7 @@ import { type Handling, plainRoutes, type RouteDraft, routesByName } from '../ro
 import { type Certificates, createCertificates } from './certificates.ts';
 import { type Listen, listensOf, trustedPeers } from './listens.ts';
 import { type Objects, readObjects } from './objects.ts';
-import { type StreamRoute, streamRoutes, type Target } from './rules.ts';
+import { type StreamRoute, streamRoutes, type UpstreamTarget } from './rules.ts';
 import { findStrange, nothingStrange, type Strange } from './strange.ts';
 import { createUpstreams, type Upstreams } from './upstreams.ts';
 
@@ -129,7 +129,7 @@ function addListener(listen: Listen, routes: readonly StreamRoute[], parts: Part
 }
 
 /** `server_addr` is decided here, by where the listener is bound. */
-function ruleFor({ rule, serverAddress }: StreamRoute, listen: Listen, notes: Notes): Rule<Target>[] {
+function ruleFor({ rule, serverAddress }: StreamRoute, listen: Listen, notes: Notes): Rule<UpstreamTarget>[] {
   const wanted = serverAddress.text?.replace(/\/(32|128)$/, '');
   if (serverAddress.raw === undefined || wanted === listen.host) return [rule];
   if (wanted !== undefined && !wanted.includes('/')) return [];
@@ -145,12 +145,12 @@ function ruleFor({ rule, serverAddress }: StreamRoute, listen: Listen, notes: No
 function tlsRoutes(
   listen: Listen,
   routes: readonly StreamRoute[],
-  rules: readonly Rule<Target>[],
+  rules: readonly Rule<UpstreamTarget>[],
   parts: Parts,
   idle: Set<number>,
 ): RouteDraft[] {
   const { certificates } = parts;
-  return routesByName<Target>({
+  return routesByName<UpstreamTarget>({
     patterns: [...routes.flatMap(({ patterns }) => patterns), ...certificates.patterns],
     decideFor(who) {
       const clients = certificates.takenFor(who);
@@ -169,11 +169,11 @@ function tlsRoutes(
 
 function openRoutes(
   listen: Listen,
-  rules: readonly Rule<Target>[],
+  rules: readonly Rule<UpstreamTarget>[],
   parts: Parts,
   idle: Set<number>,
 ): RouteDraft[] {
-  return plainRoutes<Target>({
+  return plainRoutes<UpstreamTarget>({
     decideFor: (clients) =>
       decide([rules], { clients, terminated: false, ports: listen.ports, auth: 'none' }, () => {}),
     handle: (_, target) => handle(target, { tls: 'off', name: 'apisix_backend' }, listen, parts, idle),
@@ -181,7 +181,7 @@ function openRoutes(
 }
 
 function handle(
-  { upstream, name, idleMs }: Target,
+  { upstream, name, idleMs }: UpstreamTarget,
   served: { readonly tls: object | 'off'; readonly name: string },
   { sendsProxyHeader }: Listen,
   { upstreams }: Parts,

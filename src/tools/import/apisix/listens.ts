@@ -1,5 +1,5 @@
 /** Where APISIX listens for streams: `apisix.stream_proxy.tcp` of config.yaml, or what routes say of it. */
-import type { Notes, Place } from '../notes.ts';
+import type { Notes, SourcePlace } from '../notes.ts';
 import type { Objects } from './objects.ts';
 import type { Value } from './value.ts';
 
@@ -10,7 +10,7 @@ export type Listen = {
   readonly tls: boolean;
   readonly acceptsProxyHeader: boolean;
   readonly sendsProxyHeader: boolean;
-  readonly place: Place;
+  readonly place: SourcePlace;
   /** As it is written. */
   readonly text: string;
   readonly value: Value | undefined;

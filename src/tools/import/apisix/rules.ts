@@ -8,10 +8,14 @@ import type { Strange } from './strange.ts';
 import type { Value } from './value.ts';
 
 /** Where a route leads: an upstream, and the name that it is to have. */
-export type Target = { readonly upstream: Value; readonly name: string; readonly idleMs: number | undefined };
+export type UpstreamTarget = {
+  readonly upstream: Value;
+  readonly name: string;
+  readonly idleMs: number | undefined;
+};
 
 export type StreamRoute = {
-  readonly rule: Rule<Target>;
+  readonly rule: Rule<UpstreamTarget>;
   readonly patterns: readonly string[];
   readonly serverAddress: Value;
   readonly ports: readonly number[] | undefined;
@@ -41,7 +45,7 @@ function streamRoute(route: ApisixObject, objects: Objects, strange: Strange, no
   const text = `${value.place.file}:${value.place.line} ${value.name}`.trim();
   const isMissing = value.get('service_id').raw !== undefined && service === undefined;
   const isStrange = [value, service].some((one) => one && strange.narrows(one, 'upstream'));
-  const refusal: Rule<Target> = { when: [], action: { kind: 'deny' }, place: value.place, text };
+  const refusal: Rule<UpstreamTarget> = { when: [], action: { kind: 'deny' }, place: value.place, text };
   const guard = [...(isMissing || isStrange ? [refusal] : []), ...pluginRules(plugins, notes)];
   const protocol = value.get('protocol');
   if (protocol.raw !== undefined) {
@@ -132,7 +136,7 @@ function targetOf(
   service: Value | undefined,
   objects: Objects,
   notes: Notes,
-): Target {
+): UpstreamTarget {
   const wanted = route.get('name').text ?? `route-${id}`;
   for (const holder of service ? [route, service] : [route]) {
     const inline = holder.get('upstream');
@@ -152,7 +156,7 @@ function targetOf(
 }
 
 /** nginx ends a stream that was silent for the longer of the two. */
-function target(upstream: Value, name: string): Target {
+function target(upstream: Value, name: string): UpstreamTarget {
   const timeout = upstream.get('timeout');
   const seconds = Math.max(timeout.get('send').number ?? 0, timeout.get('read').number ?? 0);
   return { upstream, name, idleMs: seconds === 0 ? undefined : seconds * 1000 };
@@ -161,7 +165,7 @@ function target(upstream: Value, name: string): Target {
 /** Plugins that only watch. */
 const watching = /^(prometheus|syslog|mqtt-proxy|.*-logger|.*-log|limit-conn|node-status)$/;
 
-function pluginRules(sections: readonly Value[], notes: Notes): Rule<Target>[] {
+function pluginRules(sections: readonly Value[], notes: Notes): Rule<UpstreamTarget>[] {
   const seen = new Set<string>();
   return sections.flatMap((plugins) => {
     const { raw } = plugins;
@@ -181,7 +185,7 @@ function pluginRules(sections: readonly Value[], notes: Notes): Rule<Target>[] {
   });
 }
 
-function restriction(plugin: Value, notes: Notes): Rule<Target>[] {
+function restriction(plugin: Value, notes: Notes): Rule<UpstreamTarget>[] {
   const [white, black] = [plugin.get('whitelist'), plugin.get('blacklist')];
   const isWhite = white.raw !== undefined;
   const list = isWhite ? white : black;
@@ -200,7 +204,7 @@ function restriction(plugin: Value, notes: Notes): Rule<Target>[] {
   return [{ when: [refused], action: { kind: 'deny' }, place, text: name }];
 }
 
-function otherPlugin(name: string, plugin: Value, notes: Notes): Rule<Target>[] {
+function otherPlugin(name: string, plugin: Value, notes: Notes): Rule<UpstreamTarget>[] {
   if (name === 'limit-conn') {
     const hint = 'see limits.connections_per_ip of the listener, limits.connections of the upstream';
     notes.notCarried(plugin.place, plugin.name, 'limits are counted in other ways here', hint);

@@ -11,13 +11,13 @@ import {
   parseDocument,
 } from 'yaml';
 import { environment } from '../draft.ts';
-import type { Place } from '../notes.ts';
+import type { SourcePlace } from '../notes.ts';
 import { ImportError, type Input } from '../result.ts';
 
 export type Value = {
   /** Plain, undefined if it is not there. */
   readonly raw: unknown;
-  readonly place: Place;
+  readonly place: SourcePlace;
   /** As notes call it: `ssls[0].client.ca`. */
   readonly name: string;
   readonly get: (key: string) => Value;

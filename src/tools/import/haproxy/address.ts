@@ -2,7 +2,7 @@
 import type { Notes } from '../notes.ts';
 import type { Line } from './syntax.ts';
 
-export type BoundAddress = { readonly text: string; readonly port: number | undefined };
+type BoundAddress = { readonly text: string; readonly port: number | undefined };
 
 /** One address of a `bind` line, or each port of its range; none, and a note, where penstock has no such address. */
 export function addressOf(text: string, line: Line, notes: Notes): BoundAddress[] {

@@ -22,7 +22,7 @@ export type Backends = {
   readonly use: (backend: ProxySection, approach: Approach) => { name: string } | { refused: string };
 };
 
-export type ServerDefaults = { readonly options: Options; readonly verifiesNothing: boolean };
+type ServerDefaults = { readonly options: Options; readonly verifiesNothing: boolean };
 
 /** Puts upstreams into the draft as they are used. */
 export function createBackends(

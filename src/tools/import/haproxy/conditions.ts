@@ -10,7 +10,7 @@ import type { Line } from './syntax.ts';
 /** Any of these, in each of which all hold. */
 export type Alternatives = readonly (readonly Condition[])[];
 
-export type Conditions = {
+type Conditions = {
   /** The condition in the words that follow an action: `if …`, `unless …`, or nothing, which always holds. */
   readonly of: (words: readonly string[], line: Line) => Alternatives;
 };

@@ -3,7 +3,7 @@ import type { Rule } from '../decision.ts';
 import { cidrsOf, complement, everywhere, isEverywhere, isNowhere, type Networks } from '../networks.ts';
 import { createConditions } from './conditions.ts';
 import type { FrontendParts, Listening } from './listening.ts';
-import { admitted, type Target } from './rules.ts';
+import { admitted, type RuleTarget } from './rules.ts';
 
 /**
  * Rules for connections, where they ask for addresses alone, are admission; behind a PROXY header they are about the peer.
@@ -73,7 +73,7 @@ function trusted(
     return anyone;
   }
   const { of } = createConditions(proxy.every('acl'), notes, surroundings);
-  const expecting: Rule<Target>[] = rules.proxied.flatMap((line) => {
+  const expecting: Rule<RuleTarget>[] = rules.proxied.flatMap((line) => {
     const at = line.words.findIndex((word) => word === 'if' || word === 'unless');
     const alternatives = of(at === -1 ? [] : line.words.slice(at), line);
     return alternatives.map((when) => ({
@@ -85,6 +85,6 @@ function trusted(
   });
   const [line] = rules.proxied;
   if (line) notes.look(line, line.text, 'peers that do not send a PROXY header are refused here');
-  const rest: Rule<Target> = { when: [], action: { kind: 'deny' }, place: bind.line, text: '' };
+  const rest: Rule<RuleTarget> = { when: [], action: { kind: 'deny' }, place: bind.line, text: '' };
   return admitted([...expecting, rest]) ?? anyone;
 }

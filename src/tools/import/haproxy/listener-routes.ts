@@ -7,7 +7,7 @@ import type { Bind } from './bind.ts';
 import type { PemFiles } from './files.ts';
 import type { FrontendParts, Listening } from './listening.ts';
 import type { ProxySection } from './proxies.ts';
-import type { FrontendRules, Target } from './rules.ts';
+import type { FrontendRules, RuleTarget } from './rules.ts';
 import { timeOf } from './syntax.ts';
 import type { TlsSettings } from './terminating.ts';
 
@@ -29,7 +29,7 @@ export function routesOf(listening: Listening, stages: Stages, parts: FrontendPa
   return [...passedRoutes(listening, stages, parts), ...routesBeside(listening, stages, parts)];
 }
 
-function isAboutHello(condition: Rule<Target>['when'][number]): boolean {
+function isAboutHello(condition: Rule<RuleTarget>['when'][number]): boolean {
   const { kind } = condition;
   return kind === 'hello' || ((kind === 'name' || kind === 'alpn') && condition.of === 'hello');
 }
@@ -46,7 +46,7 @@ function terminatedRoutes(
       'rules about req.ssl_sni and the like find nothing where TLS is terminated, as in HAProxy';
     parts.notes.look(bind.line, bind.line.text, message, 'was ssl_fc_sni meant?');
   }
-  const routes = routesByName<Target>({
+  const routes = routesByName<RuleTarget>({
     patterns: [...tls.patterns, ...patternsIn(stages)],
     decideFor(clients) {
       const settings = tls.settingsFor(clients);
@@ -90,7 +90,7 @@ function withDemand(settings: TlsSettings, { present, rules }: Demand): TlsSetti
 
 function passedRoutes(listening: Listening, stages: Stages, parts: FrontendParts): RouteDraft[] {
   const { ports } = listening;
-  return routesByName<Target>({
+  return routesByName<RuleTarget>({
     patterns: patternsIn(stages),
     decideFor: (clients) =>
       decide(stages, { clients, terminated: false, ports, auth: 'none' }, teller(parts.notes)),
@@ -101,7 +101,7 @@ function passedRoutes(listening: Listening, stages: Stages, parts: FrontendParts
 /** Nothing is looked at: all bytes are passed on. */
 function openRoutes(listening: Listening, stages: Stages, parts: FrontendParts): RouteDraft[] {
   const { ports } = listening;
-  return plainRoutes<Target>({
+  return plainRoutes<RuleTarget>({
     decideFor: (clients) =>
       decide(stages, { clients, terminated: false, ports, auth: 'none' }, teller(parts.notes)),
     handle: (_, target) => handle(target, 'off', 'off', listening, parts),
@@ -113,21 +113,21 @@ function routesBeside(listening: Listening, stages: Stages, parts: FrontendParts
   const { ports, bind } = listening;
   const situation = { clients: { kind: 'plain' as const }, terminated: false, ports, auth: 'none' as const };
   const entries = decide(stages, situation, teller(parts.notes));
-  const isMeant = ({ to, meantForPlain }: Entry<Target>) => to !== undefined && meantForPlain;
+  const isMeant = ({ to, meantForPlain }: Entry<RuleTarget>) => to !== undefined && meantForPlain;
   if (entries.some((entry) => entry.to !== undefined && !entry.meantForPlain)) {
     const message =
       'HAProxy lets clients in that do not speak TLS, once tcp-request inspect-delay is over; here they are refused';
     parts.notes.look(bind.line, bind.line.text, message, 'a route with `tls: off` lets them in');
   }
   if (!entries.some(isMeant)) return [];
-  return plainRoutes<Target>({
+  return plainRoutes<RuleTarget>({
     decideFor: () => entries.map((entry) => (isMeant(entry) ? entry : { ...entry, to: undefined })),
     handle: (_, target) => handle(target, 'off', 'off', listening, parts),
   });
 }
 
 function patternsIn(stages: Stages): string[] {
-  const inRules = (rules: readonly Rule<Target>[]): string[] =>
+  const inRules = (rules: readonly Rule<RuleTarget>[]): string[] =>
     rules.flatMap(({ when, action }) => [
       ...when.flatMap((condition) => (condition.kind === 'name' ? condition.test.patterns : [])),
       ...(action.kind === 'to' && action.guard ? inRules(action.guard) : []),
@@ -136,7 +136,7 @@ function patternsIn(stages: Stages): string[] {
 }
 
 function teller(notes: Notes) {
-  return ({ place, text, when }: Rule<Target>) => {
+  return ({ place, text, when }: Rule<RuleTarget>) => {
     const what = text.replace(/^\S+ /, '');
     if (when.some(({ kind }) => kind === 'certificate')) {
       const message =
@@ -156,7 +156,7 @@ function teller(notes: Notes) {
 }
 
 function handle(
-  target: Target,
+  target: RuleTarget,
   tls: object | 'passthrough' | 'off',
   kind: 'terminated' | 'passthrough' | 'off',
   { ports, idle, proxy }: Listening,

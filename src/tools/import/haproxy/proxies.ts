@@ -1,5 +1,5 @@
 /** Frontends, backends and listens with what their defaults say, and an account of which lines were understood. */
-import type { Notes, Place } from '../notes.ts';
+import type { Notes, SourcePlace } from '../notes.ts';
 import type { Line, Section } from './syntax.ts';
 
 export type ProxySection = {
@@ -75,7 +75,7 @@ export function readConfiguration(
   };
 }
 
-function placeOf({ file, line }: Place): string {
+function placeOf({ file, line }: SourcePlace): string {
   return `${file}:${line}`;
 }
 

@@ -8,13 +8,13 @@ import { type Alternatives, createConditions } from './conditions.ts';
 import type { ProxySection } from './proxies.ts';
 import type { Line } from './syntax.ts';
 
-export type Target = ProxySection;
+export type RuleTarget = ProxySection;
 
 export type FrontendRules = {
   /** Before anything is read; by the address of the TCP peer. */
-  readonly connection: readonly Rule<Target>[];
+  readonly connection: readonly Rule<RuleTarget>[];
   /** The rest: sessions, contents, and which backend. */
-  readonly stages: readonly (readonly Rule<Target>[])[];
+  readonly stages: readonly (readonly Rule<RuleTarget>[])[];
   /** Peers that must send a PROXY header, by `expect-proxy`. */
   readonly proxied: readonly Line[];
 };
@@ -31,8 +31,8 @@ export function frontendRules(
   const compile = (line: Line) => requestRules(line, conditions.of, notes);
   const proxied = requests('connection').filter(({ words }) => words[2] === 'expect-proxy');
   const connection = requests('connection').filter((line) => !proxied.includes(line));
-  const guards = new Map<ProxySection, readonly Rule<Target>[]>();
-  const to = (backend: ProxySection): Action<Target> => {
+  const guards = new Map<ProxySection, readonly Rule<RuleTarget>[]>();
+  const to = (backend: ProxySection): Action<RuleTarget> => {
     const guard = guards.get(backend) ?? backendGuard(backend, proxy, notes, surroundings);
     guards.set(backend, guard);
     return { kind: 'to', target: backend, ...(guard.length > 0 && { guard }) };
@@ -49,7 +49,7 @@ export function frontendRules(
 }
 
 /** The addresses that rules let in which ask for nothing else; undefined if they ask for more. */
-export function admitted(rules: readonly Rule<Target>[]): Networks | undefined {
+export function admitted(rules: readonly Rule<RuleTarget>[]): Networks | undefined {
   let [left, accepted]: [Networks, Networks] = [everywhere, { v4: [], v6: [] }];
   for (const { when, action } of rules) {
     let met = everywhere;
@@ -72,7 +72,7 @@ function requestRules(
   line: Line,
   of: (words: readonly string[], line: Line) => Alternatives,
   notes: Notes,
-): Rule<Target>[] {
+): Rule<RuleTarget>[] {
   const [, , action = ''] = line.words;
   const at = line.words.findIndex((word, index) => index > 2 && (word === 'if' || word === 'unless'));
   if (harmless.test(action)) {
@@ -98,7 +98,7 @@ function requestRules(
   return rules(alternatives, { kind: 'deny' }, line);
 }
 
-function rules(alternatives: Alternatives, action: Action<Target>, line: Line): Rule<Target>[] {
+function rules(alternatives: Alternatives, action: Action<RuleTarget>, line: Line): Rule<RuleTarget>[] {
   return alternatives.map((when) => ({
     when,
     action,
@@ -113,7 +113,7 @@ function backendGuard(
   frontend: ProxySection,
   notes: Notes,
   surroundings: Surroundings,
-): Rule<Target>[] {
+): Rule<RuleTarget>[] {
   const refuse = (line: Line, why: string, hint: string) => {
     notes.notCarried(line, line.text, why, hint);
     return rules([[]], { kind: 'deny' }, line);
@@ -140,10 +140,10 @@ function backendRules(
   line: Line,
   of: (words: readonly string[], line: Line) => Alternatives,
   backends: ReadonlyMap<string, ProxySection>,
-  to: (backend: ProxySection) => Action<Target>,
+  to: (backend: ProxySection) => Action<RuleTarget>,
   notes: Notes,
   surroundings: Surroundings,
-): Rule<Target>[] {
+): Rule<RuleTarget>[] {
   const [, name = '', ...condition] = line.words;
   const alternatives = of(condition, line);
   const expression = /^(.*)%\[(.+)\](.*)$/.exec(name);
@@ -170,7 +170,7 @@ function backendRules(
     return rules(both(alternatives, [{ kind: 'unknown' }]), { kind: 'deny' }, line);
   }
   // HAProxy then looks at no further use_backend: where there is no such backend, the default takes the client.
-  const toDefault: Action<Target> = { kind: 'next', keeps: true };
+  const toDefault: Action<RuleTarget> = { kind: 'next', keeps: true };
   const chosen = mapped.flatMap(({ when, backend }) => {
     const found = backends.get(`${before}${backend}${after}`);
     return rules(both(alternatives, when), found ? to(found) : toDefault, line);
@@ -235,9 +235,9 @@ function mappedNames(
 function defaultRules(
   proxy: ProxySection,
   backends: ReadonlyMap<string, ProxySection>,
-  to: (backend: ProxySection) => Action<Target>,
+  to: (backend: ProxySection) => Action<RuleTarget>,
   notes: Notes,
-): Rule<Target>[] {
+): Rule<RuleTarget>[] {
   const line = proxy.last('default_backend');
   if (line === undefined) {
     const head = { ...proxy.section, words: [], text: `listen ${proxy.name}` };

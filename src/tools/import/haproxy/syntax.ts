@@ -1,9 +1,9 @@
 /** The lines of haproxy.cfg as words, and its sections. */
 import { environment } from '../draft.ts';
-import type { Notes, Place } from '../notes.ts';
+import type { Notes, SourcePlace } from '../notes.ts';
 import { ImportError, type Input } from '../result.ts';
 
-export type Line = Place & {
+export type Line = SourcePlace & {
   readonly words: readonly string[];
   /** As it is written, without its comment and indentation, for notes. */
   readonly text: string;
@@ -12,7 +12,7 @@ export type Line = Place & {
 };
 
 /** `global`, `defaults`, `frontend`, `backend`, `listen`, or any other. */
-export type Section = Place & {
+export type Section = SourcePlace & {
   readonly kind: string;
   readonly name: string;
   /** `from NAME` in its head: the defaults that it takes. */
@@ -82,7 +82,7 @@ function tellConditional(line: Line, notes: Notes): void {
 }
 
 /** Words as HAProxy splits them (configuration manual, §2.2 and §2.3), and where a comment begins. */
-function split(source: string, place: Place): { words: string[]; length: number } {
+function split(source: string, place: SourcePlace): { words: string[]; length: number } {
   const words: string[] = [];
   let word: string | undefined;
   let at = 0;
@@ -105,7 +105,7 @@ function split(source: string, place: Place): { words: string[]; length: number 
 
 type Part = { readonly text: string; readonly end: number };
 
-function readPart(source: string, at: number, place: Place): Part {
+function readPart(source: string, at: number, place: SourcePlace): Part {
   const char = source.charAt(at);
   if (char === '\\') return readEscape(source, at);
   if (char === '"') return readQuoted(source, at + 1, place);
@@ -127,7 +127,7 @@ function readEscape(source: string, at: number): Part {
 }
 
 /** Within double quotes there are escapes and variables. */
-function readQuoted(source: string, start: number, place: Place): Part {
+function readQuoted(source: string, start: number, place: SourcePlace): Part {
   let text = '';
   let at = start;
   while (at < source.length && source.charAt(at) !== '"') {

@@ -4,11 +4,15 @@ import { type Stage, stages } from './tally.ts';
 
 export type Assertion = {
   readonly expression: string;
-  readonly judge: (figures: Figures) => Verdict;
+  readonly judge: (figures: Figures) => AssertionVerdict;
 };
 
 /** `message` says what was measured, and by how much it missed. */
-export type Verdict = { readonly expression: string; readonly ok: boolean; readonly message: string };
+export type AssertionVerdict = {
+  readonly expression: string;
+  readonly ok: boolean;
+  readonly message: string;
+};
 
 /** Parses one; a string says what is wrong with it. */
 export function parseAssertion(expression: string): Assertion | string {
@@ -29,7 +33,7 @@ function judge(
   operator: string,
   limit: number,
   figures: Figures,
-): Verdict {
+): AssertionVerdict {
   const value = read(figures);
   if (value === null) return { expression, ok: false, message: 'nothing was measured' };
   const ok = comparisons[operator]?.(value, limit) ?? false;

@@ -1,7 +1,7 @@
 /** A connection's state and events: what it waits for, and what happens to it meanwhile. */
 import { connect, type Socket } from 'node:net';
 import { systemCode } from '../../../errors.ts';
-import type { Member, Roster } from '../../../net/live-set.ts';
+import type { LiveSet, Member } from '../../../net/live-set.ts';
 import { abort } from '../../../net/stream.ts';
 import { Failure, kindOf } from './failure.ts';
 import { record } from './histogram.ts';
@@ -13,7 +13,7 @@ import type { TlsClient } from './tls.ts';
 export type Engine = {
   readonly plan: Plan;
   readonly preamble: Preamble;
-  readonly links: Roster<Link>;
+  readonly links: LiveSet<Link>;
   readonly flow: Flow;
   /** For those that begin now. */
   tally: Tally;

@@ -1,6 +1,6 @@
 /** The load of one process: warm-up, then connections by concurrency or by the clock, then an end. */
 import { randomBytes } from 'node:crypto';
-import { Roster } from '../../../net/live-set.ts';
+import { LiveSet } from '../../../net/live-set.ts';
 import { runConnection } from './connection.ts';
 import { type Engine, fail, type Link, type Preamble, release } from './link.ts';
 import type { Exchange, Pace, Plan } from './plan.ts';
@@ -153,7 +153,7 @@ async function primeSessions(engine: Engine): Promise<readonly string[]> {
 }
 
 function createEngine(plan: Plan, preamble: Preamble, tls: TlsClient | undefined): Engine {
-  const links = new Roster<Link>();
+  const links = new LiveSet<Link>();
   const nextPayload = createPayloads(plan);
   const state = { tally: createTally(), tick: 0, stopping: false, settingUp: 0 };
   return { plan, preamble, tls, links, flow: createFlow(), nextPayload, ...state };

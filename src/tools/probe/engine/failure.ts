@@ -1,6 +1,6 @@
 /** Why an endpoint could not be asked, or gave no TLS. */
 
-export type FailureKind =
+type FailureKind =
   | 'unresolved'
   | 'refused'
   | 'unreachable'

@@ -8,10 +8,10 @@ import { type ProtocolName, protocols } from '../../../protocols/table.ts';
 import { connectFailure, Failure } from './failure.ts';
 
 /** An address, or a unix socket. */
-export type Place = { readonly host: string; readonly port: number } | { readonly path: string };
+export type ProbeAddress = { readonly host: string; readonly port: number } | { readonly path: string };
 
 export type Way = {
-  readonly place: Place;
+  readonly place: ProbeAddress;
   readonly starttls: ProtocolName | undefined;
   /** For all that a connection does. */
   readonly timeoutMs: number;
@@ -21,7 +21,7 @@ export type Way = {
 export type Link = { readonly raw: Socket; readonly connectMs: number };
 
 /** How a place is written. */
-export function describePlace(place: Place): string {
+export function describePlace(place: ProbeAddress): string {
   return 'path' in place ? `unix:${place.path}` : formatAddress({ address: place.host, port: place.port });
 }
 
