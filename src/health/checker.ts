@@ -6,7 +6,7 @@ import type { Surroundings } from './checked.ts';
 import { createTurns } from './turns.ts';
 import { Watch } from './watch.ts';
 
-export type HealthChecker = {
+type HealthChecker = {
   /**
    * Checks these upstreams from now on, and no others. An endpoint that was checked before keeps its verdict and its turn;
    * a new one is checked at once, and is up until proven otherwise.
@@ -18,7 +18,7 @@ export type HealthChecker = {
   readonly close: () => void;
 };
 
-export type HealthCheckerOptions = {
+type HealthCheckerOptions = {
   readonly logger: Surroundings['logger'];
   readonly descriptors?: Descriptors;
   /** Called with `states()` whenever an endpoint goes down or comes up, and when the set of endpoints has changed. */

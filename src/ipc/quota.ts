@@ -43,7 +43,7 @@ function countUpTo(limit: () => number): Quota {
 }
 
 /** How a worker gets more of a limit, and gives back what it does not use. */
-export type Lessor = {
+type Lessor = {
   /** Asks for at least `wanted`; resolves with what was granted, 0 if every process needs what it has. */
   readonly request: (wanted: number) => Promise<number>;
   readonly giveBack: (amount: number) => void;

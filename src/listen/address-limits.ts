@@ -57,7 +57,7 @@ export function createAddressLimits(initial: Limits): LocalAddressLimits {
 }
 
 /** How the process that counts for several is asked. */
-export type AddressCounter = {
+type AddressCounter = {
   readonly enter: (key: string) => Promise<AddressVerdict>;
   readonly leave: (key: string) => void;
 };

@@ -15,7 +15,7 @@ export type Gate = {
 };
 
 /** `giveUp` takes a place out of the queue, which otherwise remembers even those who have gone until their turn comes. */
-export type Turn = { readonly come: Promise<void>; readonly giveUp: () => void };
+type Turn = { readonly come: Promise<void>; readonly giveUp: () => void };
 
 type Waiter = { readonly cancelled: () => boolean; readonly resolve: () => void };
 

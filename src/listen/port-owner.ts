@@ -6,7 +6,7 @@ import type { EndpointAddress } from '../config/schema/values.ts';
 import { orElse } from '../process/or-else.ts';
 
 /** `name` is `nginx (pid 812)`. */
-export type PortOwner = { readonly kind: 'own' } | { readonly kind: 'other'; readonly name: string };
+type PortOwner = { readonly kind: 'own' } | { readonly kind: 'other'; readonly name: string };
 
 /**
  * Another program before penstock itself. Undefined if it cannot be found out: the descriptors of other users' processes are

@@ -3,9 +3,9 @@
 export type Member = { place: number };
 
 /**
- * Adding and removing take the same time however many there are; the order is any. Not a Set: one that is added to and
- * deleted from all the time is laid out anew again and again, and each layout of V8's refers to the next, with those who were in
- * it then. Once one of them has reached the old generation, the minor collections keep them all: a third of all connections.
+ * Adding and removing take the same time however many there are; the order is any. Not a Set: under constant
+ * adding and deleting V8 rehashes one repeatedly, and each old table points to the next and keeps its members alive. Once one
+ * table has reached the old generation, minor collections free none of them: a third of all connections.
  * See "How dead connections were kept" in docs/performance.md.
  */
 export class LiveSet<T extends Member> {

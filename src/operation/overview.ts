@@ -9,7 +9,7 @@ import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import { describeUpstreams, listedUpstreams } from './endpoint-overview.ts';
 import type { Reloader } from './reload.ts';
 
-export type OverviewParts = {
+type OverviewParts = {
   readonly version: string;
   readonly supervisor: Supervisor;
   readonly reloader: Reloader;

@@ -12,7 +12,7 @@ export type { SpliceEnd };
 /** Payload so far, counted while it moves: `in` from the client, `out` to the client. */
 export type Bytes = { in: number; out: number };
 
-export type SpliceLimits = {
+type SpliceLimits = {
   /** Silence of both sides, in ms; Infinity is never. */
   readonly idle: number;
   /** Silence after one side has ended, in ms. */

@@ -11,9 +11,9 @@ export type HeartbeatTimes = {
   readonly killAfter: number;
 };
 
-export const heartbeatTimes: HeartbeatTimes = { tickMs: 1000, warnAfter: 10, killAfter: 30 };
+const heartbeatTimes: HeartbeatTimes = { tickMs: 1000, warnAfter: 10, killAfter: 30 };
 
-export type HeartbeatEvents<Worker> = {
+type HeartbeatEvents<Worker> = {
   /** It has not answered for so many ticks. */
   readonly onSilent: (worker: Worker, ticks: number) => void;
   /** One that was silent answers. */

@@ -1,9 +1,9 @@
 /** The supervisor's side of limits that workers share: who holds how much of what. */
 
 /** Asks a worker for what it does not use of a limit; resolves with the amount, 0 if it has gone. */
-export type Reclaim = (worker: number, name: string) => Promise<number>;
+type Reclaim = (worker: number, name: string) => Promise<number>;
 
-export type Leases = {
+type Leases = {
   /** Names the limits in force; those of a former configuration that are not named are forgotten. */
   readonly setLimits: (limits: ReadonlyMap<string, number>) => void;
   /** Grants up to `wanted` of a limit; first what is free, then what other workers do not use. */

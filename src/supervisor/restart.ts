@@ -3,7 +3,7 @@
 /** After so many ms of life, or before it could serve at all. */
 export type Death = { readonly livedMs: number } | 'never served';
 
-export type Restart = {
+type Restart = {
   /** In a row: of workers that died young, or could not start. */
   readonly quickDeaths: number;
   readonly pauseMs: number;

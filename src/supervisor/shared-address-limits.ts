@@ -7,7 +7,7 @@ import {
   type LocalAddressLimits,
 } from '../listen/address-limits.ts';
 
-export type AddressBook = {
+type AddressBook = {
   /** The listeners in force; those that stay keep their counts. */
   readonly setListeners: (listeners: Config['listeners']) => void;
   readonly enter: (worker: number, listener: string, key: string) => AddressVerdict;

@@ -5,7 +5,7 @@ import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import type { WorkerSettings } from '../worker/methods.ts';
 import type { Workers } from './worker-handle.ts';
 
-export type SharedSettings = {
+type SharedSettings = {
   /** For a worker that starts now. */
   readonly now: () => WorkerSettings;
   readonly setTicketMasters: (masters: TicketMasters) => void;

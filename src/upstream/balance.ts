@@ -2,7 +2,7 @@
 import type { UpstreamConfig } from '../config/schema/schema.ts';
 
 /** What is asked of an endpoint: `label` tells it from the others, `state.active` is how many connections it has. */
-export type Candidate = {
+type Candidate = {
   readonly label: string;
   readonly weight: number;
   readonly priority: number;
@@ -13,7 +13,7 @@ export type Candidate = {
  * One of the candidates of the lowest priority number among those given, or undefined if none is given. Whoever retries
  * leaves out what was tried. `key` is what `hash` goes by.
  */
-export type Balancer<T extends Candidate> = (candidates: readonly T[], key: string) => T | undefined;
+type Balancer<T extends Candidate> = (candidates: readonly T[], key: string) => T | undefined;
 
 /** `random` is a number from 0 up to 1, as from Math.random. */
 export function createBalancer<T extends Candidate>(

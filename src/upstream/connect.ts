@@ -12,7 +12,7 @@ export type Destination =
   | { readonly label: string; readonly path: string }
   | { readonly label: string; readonly addresses: readonly string[]; readonly port: number };
 
-export type ConnectOptions = {
+type ConnectOptions = {
   /** Nothing but a splice will read it: then it has a reader, which costs less than 'data' events. */
   readonly isForSplice?: boolean | undefined;
   /** Where sockets beside the first are counted. */

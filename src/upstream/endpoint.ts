@@ -49,7 +49,7 @@ export function parseTarget(address: string): Target {
 }
 
 /** A target by name, or by address if the host is one. */
-export function hostTarget(host: string, port: number): HostTarget {
+function hostTarget(host: string, port: number): HostTarget {
   // A zone (`fe80::1%eth0`) is no part of an address to compare, but the system needs it to connect.
   const address = isIP(host) === 0 ? undefined : host.includes('%') ? host : normalizeAddress(host);
   return { host, port, address };

@@ -8,9 +8,9 @@ export type Lookup = (
   callback: Answered,
 ) => void;
 
-export type Answered = (error: NodeJS.ErrnoException | null, answers: readonly { address: string }[]) => void;
+type Answered = (error: NodeJS.ErrnoException | null, answers: readonly { address: string }[]) => void;
 
-export type LookUps = {
+type LookUps = {
   /** Calls back once, and once more if the system has a better answer later. Nothing may be asked while it is full. */
   readonly ask: (name: string, urgent: boolean, answered: Answered) => void;
   readonly isFull: () => boolean;

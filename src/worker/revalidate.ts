@@ -10,7 +10,7 @@ import { createPacer } from '../process/pacer.ts';
 import type { Authorizer } from '../tls/client-auth/authorize.ts';
 
 /** Where connections are judged anew. */
-export type Court = {
+type Court = {
   /** By name, those of the new configuration. */
   readonly listeners: ReadonlyMap<string, Listener>;
   /** Whether it is still the one that is served. */

@@ -21,7 +21,7 @@ import { serverNameFor } from './upstream-name.ts';
 import { type UpstreamPeer, upstreamFault } from './verify-upstream.ts';
 
 /** What is presented and whom is trusted; texts are PEM. Without an authority nobody is trusted by a chain. */
-export type OriginatorCredentials = {
+type OriginatorCredentials = {
   readonly certificate:
     | {
         readonly pairs: readonly {
