@@ -4,18 +4,19 @@ import { Worker } from 'node:worker_threads';
 import { orElse } from '../process/or-else.ts';
 import { inSlices } from '../process/pacer.ts';
 import { version } from '../process/version.ts';
-import { ConfigError, type ConfigText, type LoadedConfig, loadText } from './load.ts';
+import { ConfigError, type ConfigText, loadText } from './load.ts';
 import type { LoadAnswer } from './load-thread.ts';
-import { type PackedConfig, unpackConfig } from './transfer.ts';
+import { type PackedConfig, type SendableConfig, toSend, unpackConfig } from './transfer.ts';
 
 /** As `loadText`, which does it here and now where there is no thread for it, or none with this same code. */
-export async function loadAside(text: ConfigText): Promise<LoadedConfig> {
+export async function loadAside(text: ConfigText): Promise<SendableConfig> {
   const thread = takeThread();
   const answer = thread && (await ask(thread, text));
   if (stopped) throw new Error('penstock is stopping');
-  if (answer === undefined) return loadText(text);
+  if (answer === undefined) return inSlices(toSend(await loadText(text)));
   if (answer.kind === 'faulty') throw new ConfigError(answer.findings);
-  return inSlices(unpackConfig(deserialize(answer.packed) as PackedConfig));
+  const loaded = await inSlices(unpackConfig(deserialize(answer.packed) as PackedConfig));
+  return { ...loaded, pieces: answer.pieces };
 }
 
 /** Nothing is loaded any more. Resolves when the threads that load have ended: one that waits for a file may never do. */

@@ -1,13 +1,15 @@
 /** The thread that reads and checks configurations: one at a time, as it is sent their texts. */
 import { serialize } from 'node:v8';
 import { parentPort, workerData } from 'node:worker_threads';
+import { atOnce } from '../process/pacer.ts';
 import { version } from '../process/version.ts';
 import { ConfigError, type ConfigText, type Finding, loadText } from './load.ts';
-import { packConfig } from './transfer.ts';
+import type { Pieces } from './pieces.ts';
+import { packConfig, toSend } from './transfer.ts';
 
 export type LoadAnswer =
   /** A PackedConfig as `v8.serialize` has it: a thread's own messages make bare arrays of Buffers. */
-  | { readonly kind: 'loaded'; readonly packed: Uint8Array }
+  | { readonly kind: 'loaded'; readonly packed: Uint8Array<ArrayBuffer>; readonly pieces: Pieces }
   | { readonly kind: 'faulty'; readonly findings: readonly Finding[] };
 
 // The package may have been replaced since the process began, which keeps to the rules that it knows.
@@ -15,15 +17,19 @@ if (workerData !== version) throw new Error(`penstock ${version} is on disk, ${w
 
 parentPort?.on('message', async (text: ConfigText) => {
   const answer = await load(text);
-  parentPort?.postMessage(answer, answer.kind === 'loaded' ? [answer.packed.buffer as ArrayBuffer] : []);
+  const bytes = answer.kind === 'loaded' ? [answer.packed, ...answer.pieces] : [];
+  parentPort?.postMessage(
+    answer,
+    bytes.map(({ buffer }) => buffer),
+  );
 });
 
 async function load(text: ConfigText): Promise<LoadAnswer> {
   try {
-    const loaded = await loadText(text);
+    const loaded = atOnce(toSend(await loadText(text)));
     // Copied, so that it has its memory to itself, which can then be handed over.
     const packed = Uint8Array.from(serialize(packConfig(loaded)));
-    return { kind: 'loaded', packed };
+    return { kind: 'loaded', packed, pieces: loaded.pieces };
   } catch (error) {
     if (error instanceof ConfigError) return { kind: 'faulty', findings: error.findings };
     throw error;

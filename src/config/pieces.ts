@@ -1,63 +1,49 @@
-/** Routes as bytes in small pieces: there may be a hundred thousand, and no process may stand still while it reads them. */
+/** Routing tables as bytes in small pieces: nobody stands still while one is written, sent or read. */
 import { deserialize, serialize } from 'node:v8';
 import type { Work } from '../process/pacer.ts';
-import type { RouteConfig } from './schema/schema.ts';
+import { emptyTable, type RoutingTable, tableOf } from './routes/routing-table.ts';
+import type { Config } from './schema/schema.ts';
 
-/** Each is read within a millisecond or two. */
-export type Pieces = readonly Uint8Array[];
+/** Each has its memory to itself, so that it can be handed from one thread to another. */
+export type Pieces = readonly Uint8Array<ArrayBuffer>[];
 
-/** A route, or more names of the one before. */
-type Item = RouteConfig | readonly string[];
+/** By listener. */
+export type Tables = ReadonlyMap<string, RoutingTable>;
 
-/** Names in a piece. A route takes about as long as a few names. */
-const fullPiece = 500;
-const weightOfRoute = 5;
+/** The next of one list in the table of a listener. */
+type Item = readonly [listener: string, list: keyof RoutingTable, value: unknown];
 
-/** What was packed or unpacked once need not be packed again: each new worker is sent it. */
-const packed = new WeakMap<readonly RouteConfig[], Pieces>();
+/** Bytes, or about as many. */
+const fullPiece = 50_000;
 
-export function packRoutes(routes: readonly RouteConfig[]): Pieces {
-  const pieces = packed.get(routes) ?? cut(routes);
-  packed.set(routes, pieces);
-  return pieces;
-}
-
-export function* unpackRoutes(pieces: Pieces): Work<RouteConfig[]> {
-  const routes: RouteConfig[] = [];
-  for (const piece of pieces) {
-    for (const item of deserialize(piece) as readonly Item[]) {
-      if (isNames(item)) routes.at(-1)?.sni?.push(...item);
-      else routes.push(item);
-    }
-    yield;
-  }
-  packed.set(routes, pieces);
-  return routes;
-}
-
-function cut(routes: readonly RouteConfig[]): Uint8Array[] {
-  const pieces: Uint8Array[] = [];
+export function* packTables({ listeners }: Pick<Config, 'listeners'>): Work<Pieces> {
+  const pieces: Uint8Array<ArrayBuffer>[] = [];
   let items: Item[] = [];
-  let weight = 0;
-  const add = (item: Item, itemWeight: number) => {
-    if (weight + itemWeight > fullPiece) {
-      pieces.push(serialize(items));
-      [items, weight] = [[], 0];
+  let size = 0;
+  for (const [listener, { routes }] of Object.entries(listeners)) {
+    const table = yield* tableOf(routes);
+    for (const list of Object.keys(table) as (keyof RoutingTable)[]) {
+      for (const value of table[list]) {
+        yield;
+        items.push([listener, list, value]);
+        size += typeof value === 'string' ? value.length : JSON.stringify(value).length;
+        if (size < fullPiece) continue;
+        pieces.push(Uint8Array.from(serialize(items)));
+        [items, size] = [[], 0];
+      }
     }
-    items.push(item);
-    weight += itemWeight;
-  };
-  for (const route of routes) {
-    const { sni = [] } = route;
-    add(
-      sni.length <= fullPiece ? route : { ...route, sni: sni.slice(0, fullPiece) },
-      weightOfRoute + Math.min(sni.length, fullPiece),
-    );
-    for (let at = fullPiece; at < sni.length; at += fullPiece) add(sni.slice(at, at + fullPiece), fullPiece);
   }
-  return [...pieces, serialize(items)];
+  return items.length === 0 ? pieces : [...pieces, Uint8Array.from(serialize(items))];
 }
 
-function isNames(item: Item): item is readonly string[] {
-  return Array.isArray(item);
+export function* unpackTables({ listeners }: Pick<Config, 'listeners'>, pieces: Pieces): Work<Tables> {
+  const tables = new Map(Object.keys(listeners).map((name) => [name, emptyTable()]));
+  for (const piece of pieces) {
+    yield;
+    for (const [listener, list, value] of deserialize(piece) as readonly Item[]) {
+      const items = tables.get(listener)?.[list] as unknown[] | undefined;
+      items?.push(value);
+    }
+  }
+  return tables;
 }

@@ -1,6 +1,6 @@
 /** Where configurations come from, as those see it who serve them. */
 import type { Logger } from 'pino';
-import type { LoadedConfig } from './load.ts';
+import type { SendableConfig } from './transfer.ts';
 
 /**
  * It offers whole configurations that it has read and checked: however small a change is, an offer is all that is to be served.
@@ -19,7 +19,7 @@ export type ConfigSource = {
 };
 
 export type Offer = {
-  readonly loaded: LoadedConfig;
+  readonly loaded: SendableConfig;
   /** It is served from now on. An offer that is not taken leaves nothing behind: the source goes by the one taken before. */
   readonly take: () => Promise<void>;
 };

@@ -1,16 +1,20 @@
 /** A loaded configuration as plain data, so that every process serves what one process has read and checked. */
 import { X509Certificate } from 'node:crypto';
 import type { Work } from '../process/pacer.ts';
-import type { LoadedConfig } from './load.ts';
+import type { LoadedCertificate, LoadedConfig, LoadedPair } from './load.ts';
 import { type LoadedAuthority, systemAuthority } from './material/authorities.ts';
-import type { LoadedCertificate, LoadedPair } from './material/certificates.ts';
-import { type Pieces, packRoutes, unpackRoutes } from './pieces.ts';
-import type { Config } from './schema/schema.ts';
+import { type Pieces, packTables, type Tables, unpackTables } from './pieces.ts';
+import { type RoutingTable, tableOf } from './routes/routing-table.ts';
+import type { Config, ListenerConfig } from './schema/schema.ts';
 
-/** What can be sent to another process by structured clone. It holds private keys. */
+/** As the supervisor has it: the routes in pieces. From a reload on its listeners have none beside them, since there may be many. */
+export type SendableConfig = LoadedConfig & { readonly pieces: Pieces };
+
+/** As a worker has it: its listeners have no routes, they are in the tables. */
+export type ServedConfig = LoadedConfig & { readonly tables: Tables };
+
+/** What can be sent by structured clone, beside the pieces. It holds private keys. */
 export type PackedConfig = Omit<LoadedConfig, 'certificates' | 'authorities'> & {
-  /** By listener; the listeners of `config` have none. */
-  readonly routes: ReadonlyMap<string, Pieces>;
   readonly certificates: readonly {
     readonly name: string;
     readonly pairs: readonly Omit<LoadedPair, 'leaf'>[];
@@ -19,16 +23,23 @@ export type PackedConfig = Omit<LoadedConfig, 'certificates' | 'authorities'> & 
   readonly authorities: readonly Omit<LoadedAuthority, 'certificates'>[];
 };
 
-export function packConfig(loaded: LoadedConfig): PackedConfig {
-  const { config } = loaded;
-  const listeners = Object.entries(config.listeners);
+export function* toSend(loaded: LoadedConfig): Work<SendableConfig> {
+  return { ...loaded, pieces: yield* packTables(loaded.config) };
+}
+
+/** Where it was loaded, nothing is sent. */
+export function* toServe(loaded: LoadedConfig): Work<ServedConfig> {
+  const tables = new Map<string, RoutingTable>();
+  for (const [name, { routes }] of Object.entries(loaded.config.listeners)) {
+    tables.set(name, yield* tableOf(routes));
+  }
+  return { ...loaded, config: withoutRoutes(loaded.config), tables };
+}
+
+export function packConfig({ pieces: _, ...loaded }: SendableConfig): PackedConfig {
   return {
     ...loaded,
-    config: {
-      ...config,
-      listeners: Object.fromEntries(listeners.map(([name, listener]) => [name, { ...listener, routes: [] }])),
-    },
-    routes: new Map(listeners.map(([name, { routes }]) => [name, packRoutes(routes)])),
+    config: withoutRoutes(loaded.config),
     certificates: [...loaded.certificates.values()].map(({ name, pairs }) => ({
       name,
       pairs: pairs.map(({ leaf: _, ...pair }) => pair),
@@ -39,11 +50,11 @@ export function packConfig(loaded: LoadedConfig): PackedConfig {
   };
 }
 
-export function* unpackConfig({ routes, ...packed }: PackedConfig): Work<LoadedConfig> {
-  const listeners: [string, Config['listeners'][string]][] = [];
-  for (const [name, listener] of Object.entries(packed.config.listeners)) {
-    listeners.push([name, { ...listener, routes: yield* unpackRoutes(routes.get(name) ?? []) }]);
-  }
+export function* unpackToServe(packed: PackedConfig, pieces: Pieces): Work<ServedConfig> {
+  return { ...(yield* unpackConfig(packed)), tables: yield* unpackTables(packed.config, pieces) };
+}
+
+export function* unpackConfig(packed: PackedConfig): Work<LoadedConfig> {
   const certificates = new Map<string, LoadedCertificate>();
   for (const { name, pairs } of packed.certificates) {
     yield;
@@ -60,6 +71,13 @@ export function* unpackConfig({ routes, ...packed }: PackedConfig): Work<LoadedC
     authorities.set(authority.name, { ...authority, certificates: parsed });
   }
   authorities.set('system', systemAuthority());
-  const config = { ...packed.config, listeners: Object.fromEntries(listeners) };
-  return { ...packed, config, certificates, authorities };
+  return { ...packed, certificates, authorities };
+}
+
+function withoutRoutes(config: Config): Config {
+  const listeners = Object.entries(config.listeners).map(([name, listener]): [string, ListenerConfig] => [
+    name,
+    { ...listener, routes: [] },
+  ]);
+  return { ...config, listeners: Object.fromEntries(listeners) };
 }

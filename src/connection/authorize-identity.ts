@@ -1,6 +1,6 @@
 /** What a user's `authorize` module learns about a client. */
 
-import { hostNameOf } from '../route/server-name.ts';
+import { hostNameOf } from '../config/routes/server-name.ts';
 import { describeForAuthorize } from '../tls/client-auth/authorize.ts';
 import type { ClientIdentity } from '../tls/client-auth/client-identity.ts';
 import type { Connection } from './state.ts';

@@ -1,11 +1,12 @@
 /** The two sides of a connection, made ready for payload. */
+
+import { hostNameOf } from '../config/routes/server-name.ts';
 import type { Decision, Served } from '../decide/decide.ts';
 import { LightAbortSignal, type Signal } from '../net/abort-signal.ts';
 import { abort, type Stream } from '../net/stream.ts';
 import { milliseconds } from '../observe/access-log.ts';
 import type { ClientHello } from '../peek/client-hello.ts';
 import { Peek } from '../peek/peek.ts';
-import { hostNameOf } from '../route/server-name.ts';
 import { untilAborted } from '../upstream/deadline.ts';
 import type { Dialled } from '../upstream/dial.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';

@@ -1,7 +1,7 @@
 /** What a connection is served by: its listener, and the routes that it may take. Put together in worker/service.ts. */
 import type { Logger } from 'pino';
 import type { ListenerConfig } from '../config/schema/schema.ts';
-import type { Destination, Rules } from '../decide/rules.ts';
+import type { Destination, Rules, Treatment } from '../decide/rules.ts';
 import type { Admission } from '../listen/admission.ts';
 import type { Gate } from '../listen/gate.ts';
 import type { LiveSet } from '../net/live-set.ts';
@@ -37,7 +37,10 @@ export type Listener = {
 };
 
 /** What a route does with its clients. */
-export type Route = Destination &
+export type Route = RouteTreatment & Destination;
+
+/** The same for all routes of one form. */
+export type RouteTreatment = Treatment &
   (
     | { readonly kind: 'deny' }
     | {

@@ -1,9 +1,10 @@
 /** What a client is refused with where the rules alone decide: the codes, and what the operator can do about them. */
+
+import { hostNameOf } from '../config/routes/server-name.ts';
 import { ProxyError, type Side } from '../errors.ts';
 import { notTls } from '../peek/not-tls.ts';
 import type { Protocol } from '../protocols/protocol.ts';
 import type { RouteQuery } from '../route/router.ts';
-import { hostNameOf } from '../route/server-name.ts';
 import type { Destination } from './rules.ts';
 
 /** In the order in which the rules are asked. */

@@ -1,10 +1,10 @@
 /** The rules of a listener, ready to be asked: which peers it trusts, which addresses it lets in, which routes it has. */
-import type { ListenerConfig, RouteConfig } from '../config/schema/schema.ts';
+import { type Form, labelOf, type RoutingTable, tableOf } from '../config/routes/routing-table.ts';
+import type { ListenerConfig } from '../config/schema/schema.ts';
 import { blockList, inBlockList } from '../net/address.ts';
 import { atOnce, type Work } from '../process/pacer.ts';
 import type { Protocol } from '../protocols/protocol.ts';
 import { protocolOf } from '../protocols/table.ts';
-import { takesPlain, takesTls } from '../route/kinds.ts';
 import { type RouteQuery, type Router, routerOf } from '../route/router.ts';
 
 /** What is asked of a listener's configuration; `R` is what its caller has for a route. */
@@ -21,13 +21,19 @@ export type Rules<R extends Destination = Destination> = {
   readonly routes: RouteTable<R>;
 };
 
-/** Where a route leads. */
-export type Destination = {
-  /** Its name, or else its index. */
-  readonly label: string | number;
+/** What a route does with its clients, and where it leads them: routes that differ only in names have it in common. */
+export type Treatment = {
   readonly kind: 'deny' | 'terminate' | 'passthrough' | 'off';
   /** undefined for `deny`. */
   readonly upstream: string | undefined;
+};
+
+/** One route. */
+export type Destination = Treatment & {
+  /** Its place in the list. */
+  readonly index: number;
+  /** As logs have it: its name, or else its index. */
+  readonly label: string | number;
 };
 
 export type RouteTable<R> = {
@@ -39,36 +45,34 @@ export type RouteTable<R> = {
   readonly clear: () => void;
 };
 
-/** `routes` are those of the configuration, in the same order. */
-export function buildRules<R extends Destination>(
-  ...[name, config, routes]: Parameters<typeof rulesOf<R>>
-): Rules<R> {
-  return atOnce(rulesOf(name, config, routes));
+/** The rules of a listener as it is configured. */
+export function buildRules(name: string, config: ListenerConfig): Rules {
+  const table = atOnce(tableOf(config.routes));
+  return atOnce(rulesOf(name, config, table, table.forms.map(treatmentOf)));
 }
 
-/** The same, where others wait. */
-export function* rulesOf<R extends Destination>(
+/** The same with a table that is there, where others wait. `treatments` are those of its forms, in the same order. */
+export function* rulesOf<T extends Treatment>(
   name: string,
-  config: ListenerConfig,
-  routes: readonly R[],
-): Work<Rules<R>> {
+  config: Omit<ListenerConfig, 'routes'>,
+  table: RoutingTable,
+  treatments: readonly T[],
+): Work<Rules<T & Destination>> {
   const from = config.accept_proxy_protocol?.from;
   return {
     name,
     protocol: protocolOf(config.starttls),
     trustsPeer: from && trustIn(from),
     allows: lettingIn(config),
-    takesPlain: takesPlain(config.routes),
-    takesTls: takesTls(config.routes),
-    routes: createRouteTable(yield* routerOf(config.routes), routes),
+    takesPlain: table.kinds.includes('plain'),
+    takesTls: table.kinds.includes('tls'),
+    routes: createRouteTable(yield* routerOf(table), table, treatments),
   };
 }
 
-/** What a route does with its clients; `label` is as logs have it. */
-export function destinationOf({ name, deny, tls, upstream }: RouteConfig, index: number): Destination {
-  const label = name ?? index;
-  if (deny) return { label, kind: 'deny', upstream: undefined };
-  return { label, kind: typeof tls === 'string' ? tls : 'terminate', upstream };
+export function treatmentOf({ deny, tls, upstream }: Form): Treatment {
+  if (deny) return { kind: 'deny', upstream: undefined };
+  return { kind: typeof tls === 'string' ? tls : 'terminate', upstream };
 }
 
 /** Addresses and CIDRs, and `unix` for peers on a unix socket. */
@@ -78,7 +82,7 @@ function trustIn(from: readonly string[]): (peer: string) => boolean {
   return (peer) => (peer === 'unix' ? trustsUnix : inBlockList(list, peer));
 }
 
-function lettingIn({ allow, deny }: ListenerConfig): (address: string) => boolean {
+function lettingIn({ allow, deny }: Omit<ListenerConfig, 'routes'>): (address: string) => boolean {
   const allowed = allow && blockList(allow);
   const denied = deny && blockList(deny);
   return (address) =>
@@ -86,16 +90,22 @@ function lettingIn({ allow, deny }: ListenerConfig): (address: string) => boolea
 }
 
 /** It must know nothing else of its configuration, which an open connection would keep with it. */
-function createRouteTable<R>(router: Router, routes: readonly R[]): RouteTable<R> {
-  let table = { router, routes };
+function createRouteTable<T extends Treatment>(
+  router: Router,
+  { labels }: RoutingTable,
+  treatments: readonly T[],
+): RouteTable<T & Destination> {
+  let table = { router, labels, treatments };
   return {
     find(query) {
       const match = table.router.match(query);
-      const route = match && table.routes[match.index];
-      return route && { route, wildcardLabel: match.wildcardLabel };
+      const treatment = match && table.treatments[match.form];
+      if (match === undefined || treatment === undefined) return undefined;
+      const { index, wildcardLabel } = match;
+      return { route: { ...treatment, index, label: labelOf(table.labels, index) }, wildcardLabel };
     },
     clear() {
-      table = { router: { match: () => undefined }, routes: [] };
+      table = { router: { match: () => undefined }, labels: [], treatments: [] };
     },
   };
 }

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { formatFinding, type LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema/schema.ts';
 import type { ConfigSource, Offer } from '../config/source.ts';
+import type { SendableConfig } from '../config/transfer.ts';
 import { createHealthChecks, type HealthChecks } from '../health/health-checks.ts';
 import { createMetricsHub, type MetricsHub } from '../observe/hub.ts';
 import type { Log } from '../observe/log.ts';
@@ -123,7 +124,7 @@ function createServing(loaded: LoadedConfig, hub: MetricsHub, { log, logLevel, w
 
 async function startUnlessStopped(
   supervisor: Supervisor,
-  loaded: LoadedConfig,
+  loaded: SendableConfig,
   stopped: Promise<void>,
 ): Promise<BoundAddresses> {
   let serves = false;

@@ -1,8 +1,8 @@
 /** Reloads: when somebody asks for one, and when the source of the configuration has news. */
 import type { Logger } from 'pino';
 import { describeFaults } from '../config/finding.ts';
-import type { LoadedConfig } from '../config/load.ts';
 import type { ConfigSource, Offer, Watch } from '../config/source.ts';
+import type { SendableConfig } from '../config/transfer.ts';
 import type { ReloadResult } from '../observe/admin.ts';
 import { createTurns } from '../process/turns.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
@@ -11,11 +11,11 @@ import type { Move } from './admin-place.ts';
 
 export type ReloadEvents = {
   /** What is to change beside the workers: it rejects with a fault, and is committed if all workers take the configuration. */
-  readonly prepare?: (loaded: LoadedConfig) => Promise<Move | undefined>;
+  readonly prepare?: (loaded: SendableConfig) => Promise<Move | undefined>;
   /** A configuration is being read and checked. */
   readonly onBegin?: () => void;
   /** The configuration that is served from now on. */
-  readonly onApplied?: (loaded: LoadedConfig) => void;
+  readonly onApplied?: (loaded: SendableConfig) => void;
   readonly onEnd?: (result: ReloadResult) => void;
 };
 
@@ -49,12 +49,12 @@ export class Reloader {
   readonly #parts: ReloaderParts;
   readonly #watch: Watch;
   readonly #inTurn;
-  #current: LoadedConfig;
+  #current: SendableConfig;
   #history: ReloadHistory = { succeeded: 0, failed: 0, lastSuccessAt: new Date(), last: undefined };
   #waiting: Waiting | undefined;
   #closed = false;
 
-  constructor(served: LoadedConfig, parts: ReloaderParts) {
+  constructor(served: SendableConfig, parts: ReloaderParts) {
     const { source, logger } = parts;
     this.#parts = parts;
     this.#current = served;
@@ -63,7 +63,7 @@ export class Reloader {
   }
 
   /** What is served now. */
-  get current(): LoadedConfig {
+  get current(): SendableConfig {
     return this.#current;
   }
 

@@ -27,6 +27,8 @@ export type Work<T> = Generator<void, T, void>;
 /** Does it in slices, between which the loop has its turn. */
 export async function inSlices<T>(work: Work<T>): Promise<T> {
   const pacer = createPacer();
+  // Whoever calls has had some of this turn, and the loop looks for messages only after the slice that follows it.
+  await pacer.rest();
   for (;;) {
     const step = work.next();
     if (step.done) return step.value;

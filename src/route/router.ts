@@ -5,11 +5,12 @@
  * `wildcard: one_label` a route's `*.example.com` is no name of `a.b.example.com` at all, which others may have.
  */
 import type { BlockList } from 'node:net';
+import { isFor } from '../config/routes/kinds.ts';
+import { type Form, type RoutingTable, type Rule, rulesOf, tableOf } from '../config/routes/routing-table.ts';
+import { hostNameOf, isLabels, normalizeServerName } from '../config/routes/server-name.ts';
 import type { RouteConfig } from '../config/schema/schema.ts';
 import { blockList, inBlockList } from '../net/address.ts';
 import { atOnce, type Work } from '../process/pacer.ts';
-import { isFor } from './kinds.ts';
-import { everyName, hostNameOf, isLabels, normalizeServerName, wildcardSuffix } from './server-name.ts';
 
 /** What is known of a client once its ClientHello was read. */
 export type RouteQuery = {
@@ -22,8 +23,8 @@ export type RouteQuery = {
   readonly plain: boolean;
 };
 
-/** `index` is the route's place in the list. `wildcardLabel` is what the `*` of `*.name` stood for (`a` or `a.b`). */
-export type Match = { readonly index: number; readonly wildcardLabel: string | undefined };
+/** A route, and what the `*` of `*.name` stood for (`a` or `a.b`). */
+export type Match = Rule & { readonly wildcardLabel: string | undefined };
 
 export type Router = { match(query: RouteQuery): Match | undefined };
 
@@ -36,21 +37,23 @@ export type Failure = 'tls' | 'sni' | 'specificity' | 'alpn' | 'from' | 'ja4' | 
 /** One route's verdict on a client; `failed` is undefined for the route that is taken. */
 export type RouteVerdict = { readonly index: number; readonly failed: Failure | undefined };
 
-/** Prepares look-ups whose cost does not grow with the number of names. Pure: a route is returned by its index. */
+/** Prepares look-ups whose cost hardly grows with the number of names. */
 export function buildRouter(routes: readonly RouteConfig[]): Router {
-  return atOnce(routerOf(routes));
+  return atOnce(routerOf(atOnce(tableOf(routes))));
 }
 
-/** The same, where others wait. */
-export function* routerOf(routes: readonly RouteConfig[]): Work<Router> {
-  const table = yield* tableOf(yield* compile(routes));
+/** The same with a table that is there, where others wait. */
+export function* routerOf(table: RoutingTable): Work<Router> {
+  const names = namesOf(table);
+  const conditions = yield* conditionsOf(table.forms);
   return {
     match(query) {
-      const { rules, wildcardLabel } = mostSpecific(table, query);
-      const mayPass = mayPassOn(table, query);
+      const { rules, wildcardLabel } = mostSpecific(names, query);
+      const mayPass = mayPassOn(names, query);
       for (const rule of rules) {
-        if (!mayPass && rule.route.tls === 'passthrough') continue;
-        if (failedCondition(rule, query) === undefined) return { index: rule.index, wildcardLabel };
+        const own = conditions[rule.form];
+        if (own === undefined || (!mayPass && own.passesOn)) continue;
+        if (failedCondition(own, query) === undefined) return { ...rule, wildcardLabel };
       }
       return undefined;
     },
@@ -62,48 +65,46 @@ export type Considering = (query: RouteQuery) => RouteVerdict[];
 
 /** For people (`explain`): it takes time in proportion to the routes. */
 export function createConsidering(routes: readonly RouteConfig[]): Considering {
-  const all = atOnce(compile(routes)).map((rule) => ({ rule, alone: atOnce(tableOf([rule])) }));
-  const table = atOnce(tableOf(all.map(({ rule }) => rule)));
-  const router = buildRouter(routes);
+  const table = atOnce(tableOf(routes));
+  const names = namesOf(table);
+  const router = atOnce(routerOf(table));
+  const all = routes.map((route, index) => {
+    const alone = atOnce(tableOf([route]));
+    const conditions = atOnce(conditionsOf(alone.forms))[0] as Conditions; // a route has a form
+    return { route, index, conditions, alone: namesOf(alone) };
+  });
   return (query) => {
-    const chosen = mostSpecific(table, query).specificity;
-    const mayPass = mayPassOn(table, query);
+    const chosen = mostSpecific(names, query).specificity;
+    const mayPass = mayPassOn(names, query);
     const taken = router.match(query)?.index;
-    const judge = (rule: Rule, specificity: number): Failure | undefined => {
-      if (!isFor(rule.route, query.plain)) return 'tls';
-      if (specificity === notNamed || (!mayPass && rule.route.tls === 'passthrough')) return 'sni';
+    const judge = ({ route, index, conditions }: (typeof all)[number], specificity: number) => {
+      if (!isFor(route, query.plain)) return 'tls';
+      if (specificity === notNamed || (!mayPass && conditions.passesOn)) return 'sni';
       if (specificity < chosen) return 'specificity';
-      return failedCondition(rule, query) ?? (rule.index === taken ? undefined : 'order');
+      return failedCondition(conditions, query) ?? (index === taken ? undefined : 'order');
     };
     return all
-      .map(({ rule, alone }) => ({ rule, specificity: mostSpecific(alone, query).specificity }))
-      .sort((a, b) => b.specificity - a.specificity || a.rule.index - b.rule.index)
-      .map(({ rule, specificity }) => ({ index: rule.index, failed: judge(rule, specificity) }));
+      .map((one) => ({ one, specificity: mostSpecific(one.alone, query).specificity }))
+      .sort((a, b) => b.specificity - a.specificity || a.one.index - b.one.index)
+      .map(({ one, specificity }) => ({ index: one.index, failed: judge(one, specificity) }));
   };
 }
 
-/** A route with its conditions made ready. */
-type Rule = {
-  readonly index: number;
-  readonly route: RouteConfig;
+/** What a client must fulfil beside the name, made ready. */
+type Conditions = {
+  readonly alpn: readonly string[] | undefined;
   readonly from: BlockList | undefined;
   /** Each pattern split at its `*`. */
   readonly ja4: readonly (readonly string[])[] | undefined;
+  /** The upstream will see the client's server name. */
+  readonly passesOn: boolean;
 };
 
-type Table = {
-  readonly exact: ReadonlyMap<string, readonly Rule[]>;
-  /** By what follows `*.`: those for any number of labels before it. */
-  readonly wildcard: ReadonlyMap<string, readonly Rule[]>;
-  /** By the same, where there is a route for one label alone: all for one label. */
-  readonly oneLabel: ReadonlyMap<string, readonly Rule[]>;
-  /** Which lengths the suffixes have, so that a name of many labels is not cut at every dot. */
-  readonly suffixLengths: ReadonlySet<number>;
-  /** Those for any name. */
-  readonly named: readonly Rule[];
-  readonly unnamed: readonly Rule[];
-  readonly plain: readonly Rule[];
-};
+type NamesOf = Omit<RoutingTable, 'suffixLengths'> & { readonly suffixLengths: ReadonlySet<number> };
+
+function namesOf(table: RoutingTable): NamesOf {
+  return { ...table, suffixLengths: new Set(table.suffixLengths) };
+}
 
 /** The rules that have the most specific name, and how specific that is: its length, or one of the words below. */
 type Candidates = {
@@ -116,7 +117,7 @@ const anyName = 0;
 const anyOrNone = -1;
 const notNamed = -2;
 
-function* compile(routes: readonly RouteConfig[]): Work<Rule[]> {
+function* conditionsOf(forms: readonly Form[]): Work<Conditions[]> {
   // Thousands of routes tend to share a few lists of addresses, and a BlockList is dear.
   const lists = new Map<string, BlockList>();
   const listOf = (cidrs: readonly string[]): BlockList => {
@@ -125,69 +126,25 @@ function* compile(routes: readonly RouteConfig[]): Work<Rule[]> {
     lists.set(key, list);
     return list;
   };
-  const rules: Rule[] = [];
-  for (const [index, route] of routes.entries()) {
+  const all: Conditions[] = [];
+  for (const { alpn, from, ja4, tls } of forms) {
     yield;
-    const ja4 = route.ja4?.map((pattern) => pattern.split('*'));
-    rules.push({ index, route, from: route.from && listOf(route.from), ja4 });
+    all.push({
+      alpn,
+      from: from && listOf(from),
+      ja4: ja4?.map((pattern) => pattern.split('*')),
+      passesOn: tls === 'passthrough',
+    });
   }
-  return rules;
+  return all;
 }
 
-function* tableOf(rules: readonly Rule[]): Work<Table> {
-  const exact = new Map<string, Rule[]>();
-  const wildcard = new Map<string, Rule[]>();
-  const oneLabel = new Map<string, Rule[]>();
-  const suffixLengths = new Set<number>();
-  const named: Rule[] = [];
-  const unnamed: Rule[] = [];
-  const plain: Rule[] = [];
-  for (const rule of rules) {
-    yield;
-    if (isFor(rule.route, true)) plain.push(rule);
-    if (!isFor(rule.route, false)) continue;
-    if (rule.route.sni === undefined) unnamed.push(rule);
-    if (rule.route.sni?.includes(everyName)) named.push(rule);
-    const alone = [rule];
-    const wildcards = rule.route.wildcard === 'one_label' ? oneLabel : wildcard;
-    for (const pattern of rule.route.sni ?? []) {
-      yield;
-      const name = normalizeServerName(pattern);
-      const suffix = wildcardSuffix(name);
-      if (name === everyName) continue;
-      if (suffix === undefined) addRule(exact, name, alone);
-      else {
-        suffixLengths.add(suffix.length);
-        addRule(wildcards, suffix, alone);
-      }
-    }
-  }
-  for (const [suffix, own] of oneLabel) {
-    yield;
-    const all = [...own, ...(wildcard.get(suffix) ?? [])];
-    oneLabel.set(
-      suffix,
-      all.sort((a, b) => a.index - b.index),
-    );
-  }
-  return { exact, wildcard, oneLabel, suffixLengths, named, unnamed, plain };
-}
-
-/** Names of one route share its list of one; a second route under a name makes a list of that name's own. */
-function addRule(table: Map<string, Rule[]>, name: string, alone: Rule[]): void {
-  const rules = table.get(name);
-  if (rules === undefined) table.set(name, alone);
-  else if (rules.at(-1) === alone[0]) return;
-  else if (rules.length === 1) table.set(name, [...rules, ...alone]);
-  else rules.push(...alone);
-}
-
-function mostSpecific(table: Table, { sni, plain }: RouteQuery): Candidates {
+function mostSpecific(table: NamesOf, { sni, plain }: RouteQuery): Candidates {
   if (plain) return all(table.plain, anyOrNone);
   const named = hostNameOf(sni);
   if (named === undefined) return all(table.unnamed, anyOrNone);
   const name = normalizeServerName(named);
-  const rules = table.exact.get(name);
+  const rules = rulesOf(table.exact, name);
   if (rules) return { rules, wildcardLabel: undefined, specificity: exactly };
   const wildcard = longestWildcard(table, name);
   if (wildcard) return wildcard;
@@ -198,7 +155,7 @@ function mostSpecific(table: Table, { sni, plain }: RouteQuery): Candidates {
  * Whether a server behind a passthrough route may see the client's server name. nginx takes `a.example:443` for a.example: if
  * that has a route of its own, `deny` perhaps, there must be no way around it.
  */
-function mayPassOn(table: Table, query: RouteQuery): boolean {
+function mayPassOn(table: NamesOf, query: RouteQuery): boolean {
   const { sni, plain } = query;
   if (plain || sni === undefined || hostNameOf(sni) !== undefined) return true;
   return mostSpecific(table, { ...query, sni: sni.slice(0, sni.indexOf(':')) }).specificity <= anyOrNone;
@@ -208,14 +165,14 @@ function all(rules: readonly Rule[], specificity: number): Candidates {
   return { rules, wildcardLabel: undefined, specificity: rules.length > 0 ? specificity : notNamed };
 }
 
-function longestWildcard(table: Table, name: string): Candidates | undefined {
+function longestWildcard(table: NamesOf, name: string): Candidates | undefined {
   const { wildcard, oneLabel, suffixLengths } = table;
   const first = name.indexOf('.');
   for (let dot = first; dot !== -1; dot = name.indexOf('.', dot + 1)) {
     const length = name.length - dot - 1;
     if (!suffixLengths.has(length)) continue;
     const suffix = name.slice(dot + 1);
-    const rules = (dot === first ? oneLabel.get(suffix) : undefined) ?? wildcard.get(suffix);
+    const rules = (dot === first ? rulesOf(oneLabel, suffix) : undefined) ?? rulesOf(wildcard, suffix);
     if (rules === undefined) continue;
     const wildcardLabel = name.slice(0, dot);
     // A name with an empty label (`a..example.com`) is none, and a less specific route is not for it either.
@@ -224,8 +181,8 @@ function longestWildcard(table: Table, name: string): Candidates | undefined {
   return undefined;
 }
 
-function failedCondition({ route, from, ja4 }: Rule, query: RouteQuery): Failure | undefined {
-  if (route.alpn && !route.alpn.some((name) => query.alpn.includes(name))) return 'alpn';
+function failedCondition({ alpn, from, ja4 }: Conditions, query: RouteQuery): Failure | undefined {
+  if (alpn && !alpn.some((name) => query.alpn.includes(name))) return 'alpn';
   if (from && (query.client === undefined || !inBlockList(from, query.client))) return 'from';
   if (ja4 && !ja4.some((parts) => matchesPattern(parts, query.ja4))) return 'ja4';
   return undefined;

@@ -1,7 +1,7 @@
 /** All workers take a configuration, or none does: their answers to `prepare`. */
-import { type PackedConfig, packConfig } from '../config/transfer.ts';
+import type { SendableConfig } from '../config/transfer.ts';
 import type { Reservation } from './tcp-sockets.ts';
-import { sendSocket, type WorkerHandle } from './worker-handle.ts';
+import { sendConfig, sendSocket, type WorkerHandle } from './worker-handle.ts';
 
 /**
  * The faults for which these workers cannot take a configuration. One goes first, so that a configuration that ends its process
@@ -13,10 +13,9 @@ export async function faultsIn(
   { loaded, added, rivals }: Reservation,
   substitute: () => Promise<readonly string[]>,
 ): Promise<readonly string[]> {
-  const packed = packConfig(loaded);
   const ask = async (worker: WorkerHandle) => {
     for (const [key, socket] of added) sendSocket(worker, key, socket);
-    return (await faultsOf(worker, packed)) ?? (await substitute());
+    return (await faultsOf(worker, loaded)) ?? (await substitute());
   };
   const faults = first ? await ask(first) : await substitute();
   if (faults.length > 0) return faults;
@@ -26,11 +25,11 @@ export async function faultsIn(
 
 /** undefined: it has ended. */
 async function faultsOf(
-  { channel }: WorkerHandle,
-  packed: PackedConfig,
+  worker: WorkerHandle,
+  loaded: SendableConfig,
 ): Promise<readonly string[] | undefined> {
   try {
-    const answer = await channel.call('prepare', packed);
+    const answer = await sendConfig(worker, loaded);
     return answer.ok ? [] : answer.faults;
   } catch {
     return undefined;

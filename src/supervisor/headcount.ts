@@ -1,19 +1,19 @@
 /** Keeps as many workers serving as are wanted: starts those that are missing, retires those too many, replaces the dead. */
 import { availableParallelism } from 'node:os';
 import type { Logger } from 'pino';
-import type { LoadedConfig } from '../config/load.ts';
+import type { SendableConfig } from '../config/transfer.ts';
 import type { DeadWorker, Pool } from './pool.ts';
 import { type Death, noDeaths, restartAfter } from './restart.ts';
 import type { TcpSockets } from './tcp-sockets.ts';
 import { retireWorker } from './worker-handle.ts';
 
 export type Headcount = {
-  readonly wanted: (loaded: LoadedConfig) => number;
-  readonly isShort: (loaded: LoadedConfig) => boolean;
+  readonly wanted: (loaded: SendableConfig) => number;
+  readonly isShort: (loaded: SendableConfig) => boolean;
   /** As `Pool.launch`; the worker is replaced when it dies. */
-  readonly launch: (loaded: LoadedConfig) => Promise<readonly string[]>;
+  readonly launch: (loaded: SendableConfig) => Promise<readonly string[]>;
   /** Starts or retires workers; the faults of those that could not start. */
-  readonly adjust: (loaded: LoadedConfig) => Promise<readonly string[]>;
+  readonly adjust: (loaded: SendableConfig) => Promise<readonly string[]>;
   /** For workers that should be there and could not start: it is tried again. With no fault, all is well. */
   readonly retry: (faults: readonly string[]) => void;
 };
@@ -51,8 +51,8 @@ export function createHeadcount(parts: HeadcountParts, replace: () => void): Hea
     );
   }
 
-  const launch = (loaded: LoadedConfig) => pool.launch(loaded, died);
-  const wanted = ({ config }: LoadedConfig): number => {
+  const launch = (loaded: SendableConfig) => pool.launch(loaded, died);
+  const wanted = ({ config }: SendableConfig): number => {
     const workers = count ?? config.workers;
     return workers === 'auto' ? availableParallelism() : workers;
   };

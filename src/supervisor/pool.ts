@@ -1,12 +1,11 @@
 /** The workers: started, served with, missed when they die. */
 import type { Logger } from 'pino';
-import type { LoadedConfig } from '../config/load.ts';
-import { packConfig } from '../config/transfer.ts';
+import type { SendableConfig } from '../config/transfer.ts';
 import type { Inheritance } from '../listen/inherited.ts';
 import type { BoundAddresses, WorkerSettings } from '../worker/methods.ts';
 import type { Requests } from './requests.ts';
 import type { UnixSockets } from './unix-sockets.ts';
-import { forkWorker, killWorker, type WorkerHandle, type Workers } from './worker-handle.ts';
+import { forkWorker, killWorker, sendConfig, type WorkerHandle, type Workers } from './worker-handle.ts';
 import { rightsOf } from './worker-rights.ts';
 
 export type PoolParts = {
@@ -75,7 +74,7 @@ export class Pool {
    * Starts one worker; its faults if it cannot serve, and then it is gone. Once it serves, `onDeath` is called if it ends without
    * being asked to.
    */
-  async launch(loaded: LoadedConfig, onDeath: (dead: DeadWorker) => void): Promise<readonly string[]> {
+  async launch(loaded: SendableConfig, onDeath: (dead: DeadWorker) => void): Promise<readonly string[]> {
     if (this.#closed) return [stoppingFault];
     let worker: WorkerHandle | undefined;
     try {
@@ -105,17 +104,17 @@ export class Pool {
   }
 
   /** Its faults if it cannot take the configuration. Rejects if it ends meanwhile, as it does in a drain. */
-  async #setUp({ channel, listens, gone }: WorkerHandle, loaded: LoadedConfig): Promise<readonly string[]> {
+  async #setUp(worker: WorkerHandle, loaded: SendableConfig): Promise<readonly string[]> {
     const { settings, unixSockets } = this.#parts;
-    await Promise.race([listens, gone]);
-    await channel.call('start', settings());
+    await Promise.race([worker.listens, worker.gone]);
+    await worker.channel.call('start', settings());
     return unixSockets.open(loaded, async () => {
-      const answer = await channel.call('prepare', packConfig(loaded));
+      const answer = await sendConfig(worker, loaded);
       return answer.ok ? [] : answer.faults;
     });
   }
 
-  #fork({ config }: LoadedConfig, onDeath: (dead: DeadWorker) => void): WorkerHandle {
+  #fork({ config }: SendableConfig, onDeath: (dead: DeadWorker) => void): WorkerHandle {
     const { workers, inheritance, requests } = this.#parts;
     const worker = forkWorker(inheritance(), rightsOf(config), requests.methodsFor);
     workers.set(worker.id, worker);

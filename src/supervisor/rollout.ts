@@ -1,5 +1,5 @@
 /** How configurations and generations of workers take over from each other: one at a time, so that no worker is missed. */
-import type { LoadedConfig } from '../config/load.ts';
+import type { SendableConfig } from '../config/transfer.ts';
 import { removeStaleSockets } from '../listen/listener.ts';
 import { createTurns } from '../process/turns.ts';
 import type { BoundAddresses } from '../worker/methods.ts';
@@ -35,14 +35,14 @@ export class Rollout {
   readonly #parts: RolloutParts;
   readonly #headcount: Headcount;
   readonly #inTurn = createTurns();
-  #current: LoadedConfig | undefined;
+  #current: SendableConfig | undefined;
 
   constructor(parts: RolloutParts) {
     this.#parts = parts;
     this.#headcount = createHeadcount(parts, () => void this.#inTurn(() => this.#replace()));
   }
 
-  start(loaded: LoadedConfig): Promise<BoundAddresses> {
+  start(loaded: SendableConfig): Promise<BoundAddresses> {
     const { pool, tcpSockets } = this.#parts;
     return this.#inTurn(async () => {
       this.#adopt(loaded);
@@ -59,7 +59,7 @@ export class Rollout {
     });
   }
 
-  apply(loaded: LoadedConfig): Promise<{ readonly ok: true; readonly bound: BoundAddresses } | Refusal> {
+  apply(loaded: SendableConfig): Promise<{ readonly ok: true; readonly bound: BoundAddresses } | Refusal> {
     const { pool } = this.#parts;
     return this.#inTurn(async () => {
       const reserved = await this.#reserve(loaded);
@@ -120,13 +120,13 @@ export class Rollout {
   }
 
   /** What is served from now on. */
-  #adopt(loaded: LoadedConfig): void {
+  #adopt(loaded: SendableConfig): void {
     this.#current = loaded;
     this.#parts.unixSockets.keep(loaded);
     this.#parts.requests.setLimits(loaded);
   }
 
-  async #reserve(loaded: LoadedConfig): Promise<Reservation | { readonly faults: readonly string[] }> {
+  async #reserve(loaded: SendableConfig): Promise<Reservation | { readonly faults: readonly string[] }> {
     return removeStaleSockets(loaded.config)
       .then(() => this.#parts.tcpSockets.reserve(loaded))
       .catch((error: unknown) => ({ faults: describeStartFaults(error) }));

@@ -1,6 +1,7 @@
 /** The process that users start: it reads the configuration, keeps workers serving it, and tells them what to do. */
 import type { Logger } from 'pino';
-import type { LoadedConfig, TicketMasters } from '../config/load.ts';
+import type { TicketMasters } from '../config/load.ts';
+import type { SendableConfig } from '../config/transfer.ts';
 import { inheritFromSystemd } from '../listen/inherited.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
 import { createEjections } from '../upstream/ejections.ts';
@@ -34,7 +35,7 @@ export type SupervisorEvents = {
 
 export type Supervisor = {
   /** Starts the workers with their first configuration. Resolves with what is bound; throws StartError, and none is left. */
-  readonly start: (loaded: LoadedConfig) => Promise<BoundAddresses>;
+  readonly start: (loaded: SendableConfig) => Promise<BoundAddresses>;
   /**
    * Has all workers take a configuration, or none: the faults, one a line, if one of them could not. Once `drain` was called
    * nothing new is taken or started.

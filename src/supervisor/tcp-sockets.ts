@@ -7,9 +7,9 @@
  */
 import { lookup } from 'node:dns/promises';
 import { isIP, type Socket } from 'node:net';
-import type { LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema/schema.ts';
 import { covers, parseEndpoint, type TcpEndpoint } from '../config/schema/values.ts';
+import type { SendableConfig } from '../config/transfer.ts';
 import { type BoundTcp, bindSocket, canBindForOthers, isShared } from '../listen/bound-socket.ts';
 import { type Inheritance, socketKey, withBound } from '../listen/inherited.ts';
 import { bind, listenError, rivalError } from '../listen/listener.ts';
@@ -19,14 +19,14 @@ export type TcpSockets = {
   /** What workers are to be started with. */
   readonly inheritance: () => Inheritance;
   /** Binds what a configuration names and is not bound yet. Throws an AggregateError of every fault (ERR_LISTEN), or all is bound. */
-  readonly reserve: (loaded: LoadedConfig) => Promise<Reservation>;
+  readonly reserve: (loaded: SendableConfig) => Promise<Reservation>;
   /** Nobody is to wait any more. */
   readonly close: () => void;
 };
 
 export type Reservation = {
   /** What workers are to serve: the configuration, with the addresses that stay bound beside wider ones. */
-  readonly loaded: LoadedConfig;
+  readonly loaded: SendableConfig;
   /** To be sent to workers that run already. */
   readonly added: ReadonlyMap<string, Socket>;
   /** To be asked once workers listen: faults where somebody else listens at the very same address, too. */
@@ -121,7 +121,7 @@ function tcpEndpoint(address: string): TcpEndpoint | undefined {
  * An address stays bound beside a wider one that takes its place: whoever connects to it gets to the narrower socket, and with
  * it those would be reset who wait in its queue. It serves the listener that has the wider one.
  */
-function withNarrower(loaded: LoadedConfig, leaving: readonly BoundPlace[]): LoadedConfig {
+function withNarrower(loaded: SendableConfig, leaving: readonly BoundPlace[]): SendableConfig {
   const listeners = Object.entries(loaded.config.listeners).map(([name, listener]) => {
     const wide = listener.bind.flatMap((address) => tcpEndpoint(address) ?? []);
     const narrower = leaving.filter(

@@ -1,9 +1,10 @@
 /** A worker process as the supervisor has it: forked, spoken to, ended. */
 import cluster, { type Worker as ClusterWorker } from 'node:cluster';
 import type { Socket } from 'node:net';
+import { packConfig, type SendableConfig } from '../config/transfer.ts';
 import { type Channel, createChannel } from '../ipc/channel.ts';
 import type { Inheritance } from '../listen/inherited.ts';
-import type { SentSocket, SupervisorMethods, WorkerMethods } from '../worker/methods.ts';
+import type { PrepareAnswer, SentSocket, SupervisorMethods, WorkerMethods } from '../worker/methods.ts';
 
 /** It starts, serves, and drains; when it is gone it is forgotten. */
 export type WorkerPhase = 'starting' | 'serving' | 'draining';
@@ -97,6 +98,15 @@ export function forkWorker(
 export function sendSocket({ process }: WorkerHandle, key: string, socket: Socket): void {
   const message: SentSocket = { held: key };
   if (process.isConnected()) process.send(message, socket, { keepOpen: true }, () => {});
+}
+
+/** Has a worker prepare a configuration. Rejects if it ends meanwhile. */
+export async function sendConfig(
+  { channel }: Pick<WorkerHandle, 'channel'>,
+  loaded: SendableConfig,
+): Promise<PrepareAnswer> {
+  for (const piece of loaded.pieces) await channel.call('take', piece);
+  return channel.call('prepare', packConfig(loaded));
 }
 
 /** Ends a worker that nobody needs, at once. */

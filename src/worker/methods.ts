@@ -1,6 +1,7 @@
 /** What supervisor and workers ask of each other. Everything goes through structured clone. */
 
 import type { LoadedConfig, TicketMasters } from '../config/load.ts';
+import type { Pieces } from '../config/pieces.ts';
 import type { Config } from '../config/schema/schema.ts';
 import type { PackedConfig } from '../config/transfer.ts';
 import type { AddressVerdict } from '../listen/address-limits.ts';
@@ -33,6 +34,8 @@ export type BoundAddresses = Readonly<Record<string, readonly string[]>>;
 /** What a supervisor may ask of a worker. */
 export type WorkerMethods = {
   start: (settings: WorkerSettings) => Promise<void>;
+  /** A piece of the routes of what is prepared next. One at a time: a message is written and read in one go. */
+  take: (piece: Pieces[number]) => void;
   /** Two steps, so that all workers take a configuration or none does. */
   prepare: (packed: PackedConfig) => Promise<PrepareAnswer>;
   commit: () => BoundAddresses;

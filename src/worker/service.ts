@@ -1,13 +1,15 @@
 /** What a configuration becomes in a process: the objects that connections are served with. */
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
-import type { LoadedAuthority, LoadedCertificate, LoadedConfig } from '../config/load.ts';
-import type { ListenerConfig, RouteConfig, TerminateConfig } from '../config/schema/schema.ts';
+import type { LoadedAuthority, LoadedCertificate } from '../config/load.ts';
+import type { Form, RoutingTable } from '../config/routes/routing-table.ts';
+import type { ListenerConfig, TerminateConfig } from '../config/schema/schema.ts';
+import type { ServedConfig } from '../config/transfer.ts';
 import type { Cancels } from '../connection/cancel-request.ts';
-import type { Listener, Route } from '../connection/listener.ts';
+import type { Listener, RouteTreatment } from '../connection/listener.ts';
 import { createOutbound, type Outbound } from '../connection/outbound.ts';
 import type { Connection } from '../connection/state.ts';
-import { destinationOf, rulesOf } from '../decide/rules.ts';
+import { rulesOf, treatmentOf } from '../decide/rules.ts';
 import { type Counts, createAdmission } from '../listen/admission.ts';
 import { createGate } from '../listen/gate.ts';
 import type { LiveSet } from '../net/live-set.ts';
@@ -58,7 +60,7 @@ export type Surroundings = {
 
 /** Builds the service of a loaded configuration, which takes over from `former` what has not changed. */
 export function* buildService(
-  loaded: LoadedConfig,
+  loaded: ServedConfig,
   surroundings: Surroundings,
   former?: Service,
 ): Work<Service> {
@@ -97,7 +99,7 @@ export function* buildService(
     },
   };
   for (const [name, config] of Object.entries(loaded.config.listeners)) {
-    listeners.push(yield* buildListener(name, config, shared));
+    listeners.push(yield* buildListener(name, config, known(loaded.tables, name), shared));
   }
   return {
     listeners,
@@ -112,7 +114,7 @@ export function* buildService(
 }
 
 function* buildOutbounds(
-  loaded: LoadedConfig,
+  loaded: ServedConfig,
   { upstreams, resolver }: Surroundings,
   keyLog: KeyLog | undefined,
 ): Work<Map<string, Outbound>> {
@@ -138,12 +140,16 @@ type Shared = Surroundings & {
   readonly authorizer: (path: string) => Authorizer;
 };
 
-function* buildListener(name: string, whole: ListenerConfig, shared: Shared): Work<Listener> {
-  const { routes, ...config } = whole;
-  const built: Route[] = [];
-  for (const [index, route] of routes.entries()) {
+function* buildListener(
+  name: string,
+  { routes: _, ...config }: ListenerConfig,
+  table: RoutingTable,
+  shared: Shared,
+): Work<Listener> {
+  const treatments: RouteTreatment[] = [];
+  for (const form of table.forms) {
     yield;
-    built.push(buildRoute(route, index, shared));
+    treatments.push(buildTreatment(form, shared));
   }
   return {
     name,
@@ -152,7 +158,7 @@ function* buildListener(name: string, whole: ListenerConfig, shared: Shared): Wo
     accessLog: shared.accessLog,
     descriptors: shared.descriptors,
     metrics: shared.metrics,
-    rules: yield* rulesOf(name, whole, built),
+    rules: yield* rulesOf(name, config, table, treatments),
     admission: createAdmission(config, shared.countsOf(name, config.limits)),
     handshakes: createGate(config.limits.handshakes),
     entering: shared.entering,
@@ -162,28 +168,28 @@ function* buildListener(name: string, whole: ListenerConfig, shared: Shared): Wo
   };
 }
 
-function buildRoute(config: RouteConfig, index: number, shared: Shared): Route {
-  const { kind, ...destination } = destinationOf(config, index);
-  if (kind === 'deny') return { ...destination, kind };
-  const outbound = shared.outbound(config.upstream);
-  if (kind !== 'terminate') return { ...destination, kind, outbound };
-  if (typeof config.tls !== 'object') throw new TypeError(`route ${destination.label} has no tls`); // loading refuses it
-  const auth = config.tls.client_auth;
+function buildTreatment(form: Form, shared: Shared): RouteTreatment {
+  const { kind, upstream } = treatmentOf(form);
+  if (kind === 'deny') return { kind, upstream };
+  const outbound = shared.outbound(upstream);
+  if (kind !== 'terminate') return { kind, upstream, outbound };
+  if (typeof form.tls !== 'object') throw new TypeError('a route has no tls'); // loading refuses it
+  const auth = form.tls.client_auth;
   return {
-    ...destination,
     kind,
-    policy: shared.policy(config.tls),
+    upstream,
+    policy: shared.policy(form.tls),
     authorizer: auth?.authorize === undefined ? undefined : shared.authorizer(auth.authorize),
     outbound,
   };
 }
 
-function ticketMastersOf(loaded: LoadedConfig, surroundings: Surroundings): TicketMasterSource {
+function ticketMastersOf(loaded: ServedConfig, surroundings: Surroundings): TicketMasterSource {
   return loaded.ticketMasters ? holdTicketMasters(loaded.ticketMasters) : surroundings.ticketMasters;
 }
 
 /** Throws if the file cannot be written. */
-function keyLogOf({ config }: LoadedConfig, logger: Logger): KeyLog | undefined {
+function keyLogOf({ config }: ServedConfig, logger: Logger): KeyLog | undefined {
   const file = config.log.tls_keys;
   if (file === undefined) return undefined;
   try {
@@ -200,7 +206,7 @@ type Policies = Map<string, TlsPolicy>;
  * anything is taken over from the former configuration, with its secure contexts and what it has learned of clients' chains.
  */
 function sharedPolicies(
-  loaded: LoadedConfig,
+  loaded: ServedConfig,
   common: Pick<PolicyParts, 'masters' | 'keyLog'>,
   policies: Policies,
   former: ReadonlyMap<string, TlsPolicy> | undefined,
@@ -217,7 +223,7 @@ function sharedPolicies(
   };
 }
 
-function credentialsOf({ certificates, client_auth }: TerminateConfig, loaded: LoadedConfig) {
+function credentialsOf({ certificates, client_auth }: TerminateConfig, loaded: ServedConfig) {
   const authority = client_auth?.authority;
   return {
     certificates: certificates.map((name) => known<LoadedCertificate>(loaded.certificates, name)),
@@ -229,7 +235,7 @@ function credentialsOf({ certificates, client_auth }: TerminateConfig, loaded: L
 function keyOf(
   config: string,
   { certificates, authority }: ReturnType<typeof credentialsOf>,
-  { ticketMasters, config: { log } }: LoadedConfig,
+  { ticketMasters, config: { log } }: ServedConfig,
 ): string {
   const pairs = certificates.map(({ pairs }) => pairs.map(({ leaf: _, ...pair }) => pair));
   const parts = [config, pairs, authority?.ca, authority?.crl, ticketMasters, log.tls_keys];

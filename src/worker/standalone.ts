@@ -1,12 +1,14 @@
 /** Serves in this process alone, without a supervisor: for the demo and for tests. */
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.ts';
+import { toServe } from '../config/transfer.ts';
 import { createHealthChecks } from '../health/health-checks.ts';
 import { localQuotas } from '../ipc/quota.ts';
 import { createAddressLimits, hasAddressLimits } from '../listen/address-limits.ts';
 import { type Bound, removeStaleSockets } from '../listen/listener.ts';
 import { createWorkerMetrics } from '../observe/metrics.ts';
 import { createDescriptors, type Descriptors } from '../process/descriptors.ts';
+import { inSlices } from '../process/pacer.ts';
 import { createTicketMasters } from '../tls/server/ticket-masters.ts';
 import { createUpstreamRegistry } from '../upstream/registry.ts';
 import type { Resolver } from '../upstream/resolve.ts';
@@ -44,7 +46,7 @@ export async function startWorker(
   });
   const reload = async (next: LoadedConfig) => {
     await removeStaleSockets(next.config);
-    const prepared = await worker.prepare(next);
+    const prepared = await worker.prepare(await inSlices(toServe(next)));
     prepared.commit();
     health.update(next);
     ticketMasters.rotateEvery(next.config.session_tickets.rotate);

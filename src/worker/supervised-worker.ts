@@ -1,5 +1,6 @@
 /** A worker that does what a supervisor says: its side of methods.ts, however the messages travel. */
-import { unpackConfig } from '../config/transfer.ts';
+import type { Pieces } from '../config/pieces.ts';
+import { unpackToServe } from '../config/transfer.ts';
 import { deliverAll } from '../connection/cancel-request.ts';
 import { createRecord } from '../connection/state.ts';
 import { type Channel, createChannel } from '../ipc/channel.ts';
@@ -40,6 +41,8 @@ export class SupervisedWorker {
   readonly #begun: Promise<Started>;
   #begin: (started: Started) => void = () => {};
   #started: Started | undefined;
+  /** Belong to the configuration that is prepared next. */
+  #pieces: Pieces[number][] = [];
   #prepared: Prepared | undefined;
   #graceMs = 25_000;
   /** The supervisor has its answer: nothing is open any more, and it disconnects. */
@@ -92,6 +95,7 @@ export class SupervisedWorker {
       start: (settings) => this.#start(settings),
       prepare: (packed) => this.#prepare(packed),
       commit: () => this.#commit(),
+      take: (piece) => void this.#pieces.push(piece),
       abort: () => this.#abort(),
       reclaim: (name) => this.#reclaim(name),
       cancel: (errand) => this.#cancel(errand),
@@ -136,9 +140,11 @@ export class SupervisedWorker {
   }
 
   async #prepare(packed: Parameters<WorkerMethods['prepare']>[0]): Promise<PrepareAnswer> {
+    const pieces = this.#pieces;
+    this.#pieces = [];
     try {
       this.#graceMs = packed.config.shutdown.grace;
-      this.#prepared = await this.#serving().prepare(await inSlices(unpackConfig(packed)));
+      this.#prepared = await this.#serving().prepare(await inSlices(unpackToServe(packed, pieces)));
       return { ok: true };
     } catch (error) {
       return { ok: false, faults: describeStartFaults(error) };
@@ -153,6 +159,7 @@ export class SupervisedWorker {
   }
 
   async #abort(): Promise<void> {
+    this.#pieces = [];
     await this.#prepared?.abort();
     this.#prepared = undefined;
     dropReceived();

@@ -1,6 +1,6 @@
 /** One process's part of serving: it owns the listeners and the service that connections are handed to. */
-import type { LoadedConfig } from '../config/load.ts';
 import type { ListenerConfig } from '../config/schema/schema.ts';
+import type { ServedConfig } from '../config/transfer.ts';
 import { type Cancels, createCancels } from '../connection/cancel-request.ts';
 import { endConnection } from '../connection/ending.ts';
 import type { Listener } from '../connection/listener.ts';
@@ -43,7 +43,7 @@ export type Worker = {
    * Builds the service of a configuration and binds what is new; until `commit` nothing changes for clients. Throws an
    * AggregateError of all faults (ERR_LISTEN, or a check of the user's that does not load), and then changed nothing.
    */
-  readonly prepare: (loaded: LoadedConfig) => Promise<Prepared>;
+  readonly prepare: (loaded: ServedConfig) => Promise<Prepared>;
   readonly listener: (name: string) => Listener | undefined;
   /** Everything being served, under former configurations too. */
   readonly connections: () => Iterable<Connection>;

@@ -8,6 +8,7 @@ import fc from 'fast-check';
 import { stringify } from 'yaml';
 import type { LoadedConfig } from '../../src/config/load.ts';
 import type { ListenerConfig } from '../../src/config/schema/schema.ts';
+import { toServe } from '../../src/config/transfer.ts';
 import { decide } from '../../src/decide/decide.ts';
 import { refusalCodes } from '../../src/decide/refusals.ts';
 import { localQuota } from '../../src/ipc/quota.ts';
@@ -168,7 +169,7 @@ function serve(loaded: LoadedConfig, t: TestContext) {
   const logger = createLogger('silent', { write() {} });
   t.after(() => ticketMasters.stop());
   const service = atOnce(
-    buildService(loaded, {
+    buildService(atOnce(toServe(loaded)), {
       logger,
       ticketMasters,
       open: new LiveSet(),

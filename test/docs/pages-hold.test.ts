@@ -7,7 +7,7 @@ import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { describe, test } from 'node:test';
 import { parse, stringify } from 'yaml';
-import { ConfigError, loadText } from '../../src/config/load.ts';
+import { ConfigError, loadText, sharedText } from '../../src/config/load.ts';
 import { configSchema } from '../../src/config/schema/schema.ts';
 import { createAuthorizer } from '../../src/tls/client-auth/authorize.ts';
 import type { ClientCertificate, ClientIdentity } from '../../src/tls/client-auth/client-identity.ts';
@@ -228,7 +228,8 @@ describe('configurations', () => {
 /** What penstock says of a configuration, without what it says of files that are missing. */
 async function faults(t: Parameters<typeof temporaryDirectory>[0], text: string): Promise<string[]> {
   try {
-    await loadText({ text, name: 'penstock.yaml', directory: temporaryDirectory(t) }, {});
+    const shared = sharedText(Buffer.from(text));
+    await loadText({ text: shared, name: 'penstock.yaml', directory: temporaryDirectory(t) }, {});
     return [];
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;

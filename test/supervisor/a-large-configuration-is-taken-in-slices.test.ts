@@ -1,19 +1,31 @@
 /**
- * A worker takes a configuration of many names without standing still: the message has the routes in small pieces, and what it
- * makes of them is made in slices, between which the event loop has its turn. Counted, not timed: the turns, and the steps.
+ * A worker takes a configuration of many names without standing still: the routes come in small messages, as tables that are
+ * looked up in as they are, of few large parts; and what is made of them is made in slices, between which the event loop has its
+ * turn. Counted, not timed: messages, parts, turns, steps.
  */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { serialize } from 'node:v8';
+import { deserialize, serialize } from 'node:v8';
 import { stringify } from 'yaml';
 import type { LoadedConfig } from '../../src/config/load.ts';
+import { type Pieces, unpackTables } from '../../src/config/pieces.ts';
+import { labelOf } from '../../src/config/routes/routing-table.ts';
 import type { RouteConfig } from '../../src/config/schema/schema.ts';
 import { loadConfig } from '../../src/config/sources/file.ts';
-import { packConfig, unpackConfig } from '../../src/config/transfer.ts';
+import {
+  type PackedConfig,
+  type ServedConfig,
+  toSend,
+  toServe,
+  unpackToServe,
+} from '../../src/config/transfer.ts';
+import { createChannel } from '../../src/ipc/channel.ts';
 import { createLogger } from '../../src/observe/log.ts';
 import { atOnce, inSlices, type Work } from '../../src/process/pacer.ts';
 import { routerOf } from '../../src/route/router.ts';
+import { sendConfig } from '../../src/supervisor/worker-handle.ts';
+import type { SupervisorMethods, WorkerMethods } from '../../src/worker/methods.ts';
 import { startWorker } from '../../src/worker/standalone.ts';
 import { temporaryDirectory, writeFiles } from '../support/certificates.ts';
 
@@ -53,36 +65,51 @@ async function turnsOf(step: () => Promise<unknown>): Promise<number> {
   return turns;
 }
 
+/** All messages that carry a configuration to a worker, as bytes. */
+async function messagesWith(loaded: LoadedConfig): Promise<{ sizes: number[]; received: ServedConfig }> {
+  const sizes: number[] = [];
+  const pieces: Pieces[number][] = [];
+  let received: ServedConfig | undefined;
+  const worker = createChannel<SupervisorMethods>((answer) => supervisor.receive(answer), {
+    take: (piece: Pieces[number]) => void pieces.push(piece),
+    prepare(packed: PackedConfig) {
+      received = atOnce(unpackToServe(packed, pieces));
+      return { ok: true };
+    },
+  });
+  const supervisor = createChannel<WorkerMethods>((message) => {
+    const bytes = serialize(message);
+    sizes.push(bytes.length);
+    worker.receive(deserialize(bytes));
+  }, {});
+  await sendConfig({ channel: supervisor }, atOnce(toSend(loaded)));
+  assert.ok(received);
+  return { sizes, received };
+}
+
 for (const [shape, routesOf] of Object.entries(shapes)) {
-  test(`${shape}: what is packed is what comes out`, async (t) => {
-    const loaded = await load(t, routesOf(2000));
-    const { config } = atOnce(unpackConfig(packConfig(loaded)));
-    assert.deepEqual(config, loaded.config);
+  test(`${shape}: no message grows with their number`, async (t) => {
+    const { sizes, received } = await messagesWith(await load(t, routesOf(20_000)));
+    t.diagnostic(`${sizes.length} messages, the largest has ${Math.max(...sizes)} bytes`);
+    assert.ok(Math.max(...sizes) < 100_000);
+    const router = atOnce(routerOf(known(received.tables.get('one'))));
+    const query = { alpn: [], client: '10.0.0.1', ja4: '', plain: false };
+    assert.ok(router.match({ ...query, sni: 'tenant-19999.example' }));
   });
 
-  test(`${shape}: no piece grows with their number, nor what is beside the pieces`, async (t) => {
-    const [few, all] = await Promise.all([20, 20_000].map((count) => load(t, routesOf(count))));
-    assert.ok(few && all);
-    const sizesOf = ({ routes, ...rest }: ReturnType<typeof packConfig>) => ({
-      largest: Math.max(...[...routes.values()].flat().map(({ length }) => length)),
-      rest: serialize({ ...rest, file: '', files: [], directory: '' }).length,
-    });
-    const [small, large] = [sizesOf(packConfig(few)), sizesOf(packConfig(all))];
-    assert.equal(large.rest, small.rest);
-    assert.ok(large.largest < 100_000, `${large.largest} bytes`);
-  });
-
-  test(`${shape}: each new worker is sent the same pieces, and they need not be made anew`, async (t) => {
-    const loaded = await load(t, routesOf(2000));
-    const unpacked = atOnce(unpackConfig(packConfig(loaded)));
-    assert.equal(packConfig(unpacked).routes.get('one'), packConfig(loaded).routes.get('one'));
+  test(`${shape}: what the collector has to go through hardly grows`, async (t) => {
+    const { forms, ...lists } = known(atOnce(toServe(await load(t, routesOf(100_000)))).tables.get('one'));
+    assert.ok(forms.length <= 2);
+    const parts = Object.values(lists).reduce((sum, { length }) => sum + length, 0);
+    assert.ok(parts < 3000, `${parts} parts`);
   });
 
   test(`${shape}: every piece and every name is a step`, async (t) => {
-    const routes = routesOf(5000);
-    const packed = packConfig(await load(t, routes));
-    assert.ok(stepsOf(unpackConfig(packed)) >= (packed.routes.get('one')?.length ?? 0));
-    assert.ok(stepsOf(routerOf(routes)) >= 5000);
+    const loaded = await load(t, routesOf(5000));
+    const { config, pieces } = atOnce(toSend(loaded));
+    assert.ok(pieces.length > 1);
+    assert.ok(stepsOf(unpackTables(config, pieces)) >= pieces.length);
+    assert.ok(stepsOf(toSend(loaded)) >= 5000);
   });
 
   test(`${shape}: the worker that takes it has turns meanwhile`, async (t) => {
@@ -98,6 +125,20 @@ for (const [shape, routesOf] of Object.entries(shapes)) {
   });
 }
 
+test('what arrives is what was sent, whatever the routes', async (t) => {
+  const loaded = await load(t, [
+    { ...through, name: 'a\tb\n"c"', sni: ['a.example', '*.b.example', '*'] },
+    { ...through, sni: ['*.b.example', 'A.example.'], wildcard: 'one_label', alpn: ['pg'] },
+    { deny: true, from: ['10.0.0.0/8'] },
+    { tls: 'off', upstream: 'u', name: '7' },
+    through,
+  ]);
+  const { received } = await messagesWith(loaded);
+  assert.deepEqual(received.tables, atOnce(toServe(loaded)).tables);
+  const labels = [0, 1, 2, 3].map((index) => labelOf(known(received.tables.get('one')).labels, index));
+  assert.deepEqual(labels, ['a\tb\n"c"', 1, 2, '7']);
+});
+
 test('work in slices lets the loop have its turn every few milliseconds', async () => {
   function* work(): Work<void> {
     for (let step = 0; step < 100; step += 1) {
@@ -108,6 +149,11 @@ test('work in slices lets the loop have its turn every few milliseconds', async 
   }
   assert.ok((await turnsOf(() => inSlices(work()))) >= 10);
 });
+
+function known<T>(value: T | undefined): T {
+  assert.ok(value);
+  return value;
+}
 
 function stepsOf(work: Work<unknown>): number {
   let steps = 0;

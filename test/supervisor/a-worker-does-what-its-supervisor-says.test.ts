@@ -3,8 +3,10 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { stringify } from 'yaml';
-import { packConfig } from '../../src/config/transfer.ts';
+import { toSend } from '../../src/config/transfer.ts';
 import { type Channel, createChannel } from '../../src/ipc/channel.ts';
+import { atOnce } from '../../src/process/pacer.ts';
+import { sendConfig } from '../../src/supervisor/worker-handle.ts';
 import { createTicketMasters } from '../../src/tls/server/ticket-masters.ts';
 import { limitName, type SupervisorMethods, type WorkerMethods } from '../../src/worker/methods.ts';
 import { SupervisedWorker } from '../../src/worker/supervised-worker.ts';
@@ -47,7 +49,7 @@ function createPair(t: TestContext, lease: SupervisorMethods['lease'] = async (_
 const copy = (message: unknown): unknown => structuredClone(message);
 
 /** A plain listener to an echo, or to `endpoint`, packed. */
-async function packedEcho(
+async function echoConfig(
   t: TestContext,
   { bind = '127.0.0.1:0', limits = {}, endpoint }: { bind?: string; limits?: object; endpoint?: string } = {},
 ) {
@@ -58,7 +60,7 @@ async function packedEcho(
   });
   const { loaded, faults } = await load(t, text);
   assert.ok(loaded, faults.join());
-  return packConfig(loaded);
+  return atOnce(toSend(loaded));
 }
 
 const portOf = (address: string | undefined) => Number(address?.split(':').at(-1));
@@ -68,7 +70,7 @@ test('it serves what it has prepared once it is told to commit', async (t) => {
   worker.hello();
   await assert.rejects(supervisor.call('drain', 0), /the worker was not started/);
   await start();
-  assert.deepEqual(await supervisor.call('prepare', await packedEcho(t)), { ok: true });
+  assert.deepEqual(await sendConfig({ channel: supervisor }, await echoConfig(t)), { ok: true });
   const bound = await supervisor.call('commit');
   assert.equal((await exchange(portOf(bound['one']?.[0]), 'ping')).received.toString(), 'ping');
   assert.deepEqual(calls, [['hello']]);
@@ -77,10 +79,13 @@ test('it serves what it has prepared once it is told to commit', async (t) => {
 test('what it cannot serve it refuses, and serves on', async (t) => {
   const { supervisor, start } = createPair(t);
   await start();
-  await supervisor.call('prepare', await packedEcho(t));
+  await sendConfig({ channel: supervisor }, await echoConfig(t));
   const port = portOf((await supervisor.call('commit'))['one']?.[0]);
   const { port: taken } = await echoUpstream(t);
-  const answer = await supervisor.call('prepare', await packedEcho(t, { bind: `127.0.0.1:${taken}` }));
+  const answer = await sendConfig(
+    { channel: supervisor },
+    await echoConfig(t, { bind: `127.0.0.1:${taken}` }),
+  );
   assert.match(JSON.stringify(answer), /"ok":false,"faults":\[".* is already in use/);
   await supervisor.call('abort');
   assert.equal((await exchange(port, 'ping')).received.toString(), 'ping');
@@ -92,7 +97,7 @@ test('what it is told before it has started is done when it has', async (t) => {
   supervisor.tell('setLogLevel', 'fatal');
   supervisor.tell('eject', ejection);
   await start();
-  await supervisor.call('prepare', await packedEcho(t, { endpoint: ejection.endpoint }));
+  await sendConfig({ channel: supervisor }, await echoConfig(t, { endpoint: ejection.endpoint }));
   const port = portOf((await supervisor.call('commit'))['one']?.[0]);
   const [view] = await supervisor.call('endpoints', ['echo']);
   assert.equal(view?.state, 'ejected');
@@ -104,7 +109,7 @@ test('of a shared limit it has what it was granted, and gives back what it does 
   let left = 2;
   const { supervisor, start } = createPair(t, async () => (left-- > 0 ? 1 : 0));
   await start();
-  await supervisor.call('prepare', await packedEcho(t, { limits: { connections: 5 } }));
+  await sendConfig({ channel: supervisor }, await echoConfig(t, { limits: { connections: 5 } }));
   const port = portOf((await supervisor.call('commit'))['one']?.[0]);
   const clients = [rawClient(t, port), rawClient(t, port)];
   for (const client of clients) client.socket.write('ping');
@@ -119,7 +124,7 @@ test('of a shared limit it has what it was granted, and gives back what it does 
 test('a drain cuts what is open after its grace, tells the last counts, and then it is left alone', async (t) => {
   const { worker, supervisor, calls, start, logged } = createPair(t);
   await start();
-  await supervisor.call('prepare', await packedEcho(t));
+  await sendConfig({ channel: supervisor }, await echoConfig(t));
   const client = rawClient(t, portOf((await supervisor.call('commit'))['one']?.[0]));
   client.socket.write('ping');
   await client.until(4);
@@ -137,7 +142,7 @@ test('a drain cuts what is open after its grace, tells the last counts, and then
 test('without its supervisor it lets open connections end within the grace', async (t) => {
   const { worker, supervisor, start, logged } = createPair(t);
   await start();
-  await supervisor.call('prepare', await packedEcho(t));
+  await sendConfig({ channel: supervisor }, await echoConfig(t));
   const client = rawClient(t, portOf((await supervisor.call('commit'))['one']?.[0]));
   client.socket.write('ping');
   await client.until(4);

@@ -6,7 +6,9 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { stringify } from 'yaml';
+import { toSend } from '../../src/config/transfer.ts';
 import { createLogger } from '../../src/observe/log.ts';
+import { atOnce } from '../../src/process/pacer.ts';
 import type { HeartbeatTimes } from '../../src/supervisor/heartbeat.ts';
 import { createSupervisor } from '../../src/supervisor/supervisor.ts';
 import { createTicketMasters } from '../../src/tls/server/ticket-masters.ts';
@@ -34,7 +36,7 @@ async function start(t: TestContext, heartbeat: HeartbeatTimes) {
     workers: 2,
     heartbeat,
   });
-  const bound = await supervisor.start(loaded);
+  const bound = await supervisor.start(atOnce(toSend(loaded)));
   t.after(() => supervisor.drain(0));
   const serving = () => supervisor.workers().filter(({ phase }) => phase === 'serving');
   return {

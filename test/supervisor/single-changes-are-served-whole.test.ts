@@ -5,10 +5,12 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { ConfigError, type LoadedConfig } from '../../src/config/load.ts';
+import { ConfigError } from '../../src/config/load.ts';
 import type { ConfigSource, Offer } from '../../src/config/source.ts';
+import { type SendableConfig, toSend } from '../../src/config/transfer.ts';
 import { createLogger } from '../../src/observe/log.ts';
 import { startReloader } from '../../src/operation/reload.ts';
+import { atOnce } from '../../src/process/pacer.ts';
 import { load } from '../support/configuration.ts';
 import { eventually } from '../support/eventually.ts';
 
@@ -19,9 +21,10 @@ upstreams: { u: { endpoints: ['127.0.0.1:9'] } }
 
 /** A store in memory, its source, and a supervisor that takes what `refuses` lets it. */
 async function start(t: TestContext, refuses: (revision: number) => boolean = () => false) {
-  const { loaded: base, faults } = await load(t, minimal);
-  if (base === undefined) throw new Error(faults.join());
-  const revisions = new Map<LoadedConfig, number>();
+  const { loaded: first, faults } = await load(t, minimal);
+  if (first === undefined) throw new Error(faults.join());
+  const base = atOnce(toSend(first));
+  const revisions = new Map<SendableConfig, number>();
   let [revision, offered, taken] = [0, 0, 0];
   let isReachable = true;
   let onNews = () => {};
@@ -31,7 +34,7 @@ async function start(t: TestContext, refuses: (revision: number) => boolean = ()
     offered = at;
     await turn();
     if (!isReachable) throw new ConfigError([]);
-    const loaded: LoadedConfig = { ...base };
+    const loaded: SendableConfig = { ...base };
     revisions.set(loaded, at);
     return {
       loaded,

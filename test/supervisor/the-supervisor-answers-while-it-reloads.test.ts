@@ -16,7 +16,8 @@ import { stringify } from 'yaml';
 import { ConfigError, type LoadedConfig } from '../../src/config/load.ts';
 import { loadAside } from '../../src/config/load-aside.ts';
 import { loadConfig, readConfigFile } from '../../src/config/sources/file.ts';
-import { packConfig } from '../../src/config/transfer.ts';
+import { packConfig, toSend } from '../../src/config/transfer.ts';
+import { atOnce } from '../../src/process/pacer.ts';
 import { createAuthority, temporaryDirectory, writeFiles } from '../support/certificates.ts';
 import { http } from '../support/http.ts';
 import { startPenstock } from '../support/penstock.ts';
@@ -66,8 +67,9 @@ const loadFileAside = async (file: string) => loadAside(await readConfigFile(fil
 
 test('the configuration is the same', async (t) => {
   const file = write(t, whole);
-  const [aside, here] = [await loadFileAside(file), await loadConfig(file)];
+  const [aside, here] = [await loadFileAside(file), atOnce(toSend(await loadConfig(file)))];
   assert.deepEqual(packConfig(aside), packConfig(here));
+  assert.deepEqual(aside.pieces, here.pieces);
   assert.deepEqual(aside.files, here.files);
   const leaf = ({ certificates }: LoadedConfig) => certificates.get('a')?.pairs[0]?.leaf.fingerprint256;
   assert.ok(leaf(here));

@@ -2,10 +2,12 @@
 import { access, readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Logger } from 'pino';
+import { atOnce } from '../../process/pacer.ts';
 import { ConfigError, describeFaults, type Finding } from '../finding.ts';
-import { type ConfigText, type LoadedConfig, loadText } from '../load.ts';
+import { type ConfigText, type LoadedConfig, loadText, sharedText } from '../load.ts';
 import { loadAside, stopLoading } from '../load-aside.ts';
 import type { ConfigSource, Offer, Watch } from '../source.ts';
+import { type SendableConfig, toSend } from '../transfer.ts';
 import { createWatcher, type Watcher } from './watch.ts';
 
 /** Reads and checks a file and everything it names, once. Rejects with a ConfigError of all faults; findings name it as given. */
@@ -34,7 +36,7 @@ export async function findConfigFile(option?: string): Promise<string> {
 export async function readConfigFile(file: string): Promise<ConfigText> {
   const absolute = resolve(file);
   try {
-    return { name: file, directory: dirname(absolute), text: await readFile(absolute, 'utf8') };
+    return { name: file, directory: dirname(absolute), text: sharedText(await readFile(absolute)) };
   } catch (cause) {
     const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
     throw new ConfigError([wholeFile(file, `${absolute} cannot be read (${code})`)]);
@@ -73,7 +75,7 @@ export class FileSource implements ConfigSource {
     // Nobody is served yet who would have to wait meanwhile.
     if (this.#taken === undefined) {
       const text = await this.#read(this.#given);
-      return this.#offer(text, await loadText(text));
+      return this.#offer(text, atOnce(toSend(await loadText(text))));
     }
     const text = await this.#read(this.name);
     return this.#offer(text, await loadAside(text));
@@ -123,7 +125,7 @@ export class FileSource implements ConfigSource {
     return this.#offer(text, await loadAside(text));
   }
 
-  #offer(text: ConfigText, loaded: LoadedConfig): Offer {
+  #offer(text: ConfigText, loaded: SendableConfig): Offer {
     return {
       loaded,
       take: async () => {

@@ -3,9 +3,9 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { pemBlocks } from '../../config/read/files.ts';
+import { normalizeServerName } from '../../config/routes/server-name.ts';
 import { systemCode } from '../../errors.ts';
 import { isAddressForName, normalizeAddress } from '../../net/address.ts';
-import { normalizeServerName } from '../../route/server-name.ts';
 import { UsageError } from '../terminal/usage.ts';
 import { type AssumedClient, anyClient, tlsVersions } from './assumed-client.ts';
 

@@ -1,11 +1,11 @@
 /** The file of expectations that `penstock test` reads. */
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { normalizeServerName } from '../../config/routes/server-name.ts';
 import { alpnName } from '../../config/schema/tls-schema.ts';
 import { oneOrMore, path } from '../../config/schema/values.ts';
 import { connectionCodes } from '../../errors.ts';
 import { isAddressForName, normalizeAddress } from '../../net/address.ts';
-import { normalizeServerName } from '../../route/server-name.ts';
 import { tlsVersions } from '../client/assumed-client.ts';
 
 const address = z

@@ -3,7 +3,7 @@ import type { LoadedConfig } from '../../config/load.ts';
 import type { ListenerConfig, RouteConfig } from '../../config/schema/schema.ts';
 import { admit, admitPeer, type Decision, decide, type Facts, heardBy } from '../../decide/decide.ts';
 import type { Refusal } from '../../decide/refusals.ts';
-import { buildRules, type Destination, destinationOf, type Rules } from '../../decide/rules.ts';
+import { buildRules, type Rules } from '../../decide/rules.ts';
 import type { ConnectionCode } from '../../errors.ts';
 import { type Considering, createConsidering, type Failure, type RouteVerdict } from '../../route/router.ts';
 import type { AssumedClient } from '../client/assumed-client.ts';
@@ -120,21 +120,22 @@ type Around = { readonly loaded: LoadedConfig; readonly sides: ClientSides };
 /** What becomes of a client of the listener `name`, once it is decided. */
 async function outcomeOf(
   name: string,
-  decided: Decision<Configured> | Refusal<Configured>,
+  decided: Decision | Refusal,
   client: AssumedClient,
   { loaded, sides }: Around,
 ): Promise<ClientOutcome> {
   const taken = takenBy(decided);
   if (decided.kind === 'refusal') return { ...nowhere, taken, code: decided.code };
-  const { config, label, kind, upstream: to = '' } = decided.route;
-  const { tls } = config;
+  const { index, label, kind, upstream: to = '' } = decided.route;
+  const listener = loaded.config.listeners[name];
+  const tls = listener?.routes[index]?.tls;
   const its =
     typeof tls === 'object' ? await sides.explain(tls, { listener: name, route: label }, client) : undefined;
   const upstream = explainUpstream(loaded, to, {
     client,
     action: kind,
     agreedAlpn: its?.side.alpn.agreed ?? undefined,
-    passedStarttls: kind === 'passthrough' ? loaded.config.listeners[name]?.starttls : undefined,
+    passedStarttls: kind === 'passthrough' ? listener?.starttls : undefined,
     wildcardLabel: decided.wildcardLabel,
   });
   // Where the client's side fails, nothing upstream is touched.
@@ -149,18 +150,11 @@ async function outcomeOf(
   };
 }
 
-/** What an explanation has for a route. */
-type Configured = Destination & { readonly index: number; readonly config: RouteConfig };
-
 /** Made once for each listener. */
-type Tables = { readonly rules: Rules<Configured>; readonly consider: Considering };
+type Tables = { readonly rules: Rules; readonly consider: Considering };
 
 function createTables(name: string, listener: ListenerConfig): Tables {
-  const routes = listener.routes.map((config, index) => ({ ...destinationOf(config, index), index, config }));
-  return {
-    rules: buildRules(name, listener, routes),
-    consider: createConsidering(listener.routes),
-  };
+  return { rules: buildRules(name, listener), consider: createConsidering(listener.routes) };
 }
 
 function factsOf({ peer, address, plain, sni, alpn = [], ja4 = '' }: AssumedClient): Facts {
@@ -177,7 +171,7 @@ function asPlain(client: AssumedClient): AssumedClient {
   return { ...client, sni: undefined, alpn: [], ja4: undefined, hello: undefined, plain: true };
 }
 
-function takenBy(decided: Decision<Configured> | Refusal<Configured>): ClientOutcome['taken'] {
+function takenBy(decided: Decision | Refusal): ClientOutcome['taken'] {
   if (decided.route === undefined) return null;
   const { label, index, kind } = decided.route;
   const wildcard = decided.kind === 'decision' ? decided.wildcardLabel : undefined;

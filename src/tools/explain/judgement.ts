@@ -1,8 +1,8 @@
 /** What client authentication says to a client: its certificate, then the check of the user's own. */
 import type { LoadedAuthority } from '../../config/load.ts';
+import { hostNameOf } from '../../config/routes/server-name.ts';
 import type { ClientAuthConfig } from '../../config/schema/schema.ts';
 import { ProxyError } from '../../errors.ts';
-import { hostNameOf } from '../../route/server-name.ts';
 import { type Authorizer, createAuthorizer, describeForAuthorize } from '../../tls/client-auth/authorize.ts';
 import type { ClientCert } from '../../tls/client-auth/client-auth.ts';
 import { foreseeClientAuth } from '../../tls/client-auth/foresee.ts';

@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 import type { LoadedConfig } from '../../config/load.ts';
 import { nameOf } from '../../config/material/describe.ts';
+import { hostNameOf } from '../../config/routes/server-name.ts';
 import type {
   EndpointConfig,
   ProxyProtocolOut,
@@ -9,7 +10,6 @@ import type {
   UpstreamTlsConfig,
 } from '../../config/schema/schema.ts';
 import { ProxyError } from '../../errors.ts';
-import { hostNameOf } from '../../route/server-name.ts';
 import { serverNameFor } from '../../tls/upstream/upstream-name.ts';
 import { createBalancer } from '../../upstream/balance.ts';
 import {

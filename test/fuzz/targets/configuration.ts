@@ -1,7 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: references to variables are part of what is fuzzed.
 /** Configurations: the operator's own text, wrong in every way. */
 import assert from 'node:assert/strict';
-import { ConfigError, formatFinding, loadText } from '../../../src/config/load.ts';
+import { ConfigError, formatFinding, loadText, sharedText } from '../../../src/config/load.ts';
 import type { Target } from '../target.ts';
 
 export const target: Target = {
@@ -21,7 +21,7 @@ export const target: Target = {
     if (/(?:cert|key|ca|crl|ocsp|keys|passphrase_file|authorize)[^\n]*\//.test(text)) return;
     try {
       const { config, warnings } = await loadText(
-        { text, name: 'penstock.yaml', directory: '/nonexistent' },
+        { text: sharedText(bytes), name: 'penstock.yaml', directory: '/nonexistent' },
         { X: '1' },
       );
       assert.ok(Object.isFrozen(config));

@@ -1,5 +1,5 @@
 /** The two kinds of client, those that speak TLS and those that do not, and which of them routes are for. */
-import type { RouteConfig } from '../config/schema/schema.ts';
+import type { RouteConfig } from '../schema/schema.ts';
 
 /** Whether a route is for clients that speak no TLS (`plain`), or for those that do. */
 export function isFor(route: RouteConfig, plain: boolean): boolean {

@@ -1,0 +1,131 @@
+/** A listener's routes as plain data, made once where the configuration is loaded: every process looks up in it as it is. */
+
+import type { Work } from '../../process/pacer.ts';
+import type { RouteConfig } from '../schema/schema.ts';
+import { isFor, takesPlain, takesTls } from './kinds.ts';
+import { findName, type Names, packNames } from './names.ts';
+import { everyName, normalizeServerName, wildcardSuffix } from './server-name.ts';
+
+/** A route apart from its names: thousands of routes tend to have few forms. */
+export type Form = Omit<RouteConfig, 'sni' | 'name' | 'wildcard'>;
+
+/** A route: its place in the list, and that of its form. */
+export type Rule = { readonly index: number; readonly form: number };
+
+/** Lists alone, so that it can be sent in pieces. */
+export type RoutingTable = {
+  readonly forms: readonly Form[];
+  /** The rules of each name, in order of the routes, as `rulesOf` reads them. */
+  readonly exact: Names;
+  /** By what follows `*.`: those for any number of labels before it. */
+  readonly wildcard: Names;
+  /** By the same, where there is a route for one label alone: all for one label. */
+  readonly oneLabel: Names;
+  /** Which lengths the suffixes have, so that a name of many labels is not cut at every dot. */
+  readonly suffixLengths: readonly number[];
+  /** Those for any name. */
+  readonly named: readonly Rule[];
+  readonly unnamed: readonly Rule[];
+  readonly plain: readonly Rule[];
+  /** What routes are called (`name`), as JSON, by their place. */
+  readonly labels: Names;
+  /** Which kinds of client its routes are for. */
+  readonly kinds: readonly ('plain' | 'tls')[];
+};
+
+export function* tableOf(routes: readonly RouteConfig[]): Work<RoutingTable> {
+  const forms = createForms();
+  const exact: RulesByName = new Map();
+  const wildcard: RulesByName = new Map();
+  const oneLabel: RulesByName = new Map();
+  const suffixLengths = new Set<number>();
+  const [named, unnamed, plain]: [Rule[], Rule[], Rule[]] = [[], [], []];
+  const labels = new Map<string, string>();
+  for (const [index, route] of routes.entries()) {
+    yield;
+    const { sni, name: label, wildcard: depth } = route;
+    const rule = { index, form: forms.of(route) };
+    if (label !== undefined) labels.set(String(index), JSON.stringify(label));
+    if (isFor(route, true)) plain.push(rule);
+    if (!isFor(route, false)) continue;
+    if (sni === undefined) unnamed.push(rule);
+    if (sni?.includes(everyName)) named.push(rule);
+    for (const pattern of sni ?? []) {
+      yield;
+      const name = normalizeServerName(pattern);
+      const suffix = wildcardSuffix(name);
+      if (name === everyName) continue;
+      if (suffix !== undefined) suffixLengths.add(suffix.length);
+      if (suffix === undefined) addRule(exact, name, rule);
+      else addRule(depth === 'one_label' ? oneLabel : wildcard, suffix, rule);
+    }
+  }
+  for (const [suffix, own] of oneLabel) {
+    yield;
+    const all = [...own, ...(wildcard.get(suffix) ?? [])];
+    oneLabel.set(suffix, new Set(all.sort((a, b) => a.index - b.index)));
+  }
+  return {
+    forms: forms.all,
+    exact: yield* packNames(yield* written(exact)),
+    wildcard: yield* packNames(yield* written(wildcard)),
+    oneLabel: yield* packNames(yield* written(oneLabel)),
+    suffixLengths: [...suffixLengths],
+    named,
+    unnamed,
+    plain,
+    labels: yield* packNames(labels),
+    kinds: [...(takesPlain(routes) ? ['plain' as const] : []), ...(takesTls(routes) ? ['tls' as const] : [])],
+  };
+}
+
+export function emptyTable(): RoutingTable {
+  const names = { exact: [], wildcard: [], oneLabel: [], suffixLengths: [], labels: [] };
+  return { forms: [], ...names, named: [], unnamed: [], plain: [], kinds: [] };
+}
+
+/** The rules of a name; undefined if it is not there. */
+export function rulesOf(names: Names, name: string): Rule[] | undefined {
+  const value = findName(names, name);
+  return value?.split(',').map((pair) => {
+    const [index, form] = pair.split('.').map(Number);
+    return { index, form } as Rule; // as `written` writes it
+  });
+}
+
+/** What a route is called: as its configuration says, or else by its place. */
+export function labelOf(labels: Names, index: number): string | number {
+  const label = findName(labels, String(index));
+  return label === undefined ? index : (JSON.parse(label) as string);
+}
+
+type RulesByName = Map<string, Set<Rule>>;
+
+function addRule(names: RulesByName, name: string, rule: Rule): void {
+  const rules = names.get(name);
+  if (rules) rules.add(rule);
+  else names.set(name, new Set([rule]));
+}
+
+function* written(names: RulesByName): Work<Map<string, string>> {
+  const lines = new Map<string, string>();
+  for (const [name, rules] of names) {
+    yield;
+    lines.set(name, [...rules].map(({ index, form }) => `${index}.${form}`).join());
+  }
+  return lines;
+}
+
+function createForms() {
+  const all: Form[] = [];
+  const known = new Map<string, number>();
+  return {
+    all,
+    of({ sni: _, name: __, wildcard: ___, ...form }: RouteConfig): number {
+      const key = JSON.stringify(form);
+      const place = known.get(key) ?? all.push(form) - 1;
+      known.set(key, place);
+      return place;
+    },
+  };
+}
