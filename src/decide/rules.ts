@@ -1,4 +1,5 @@
 /** The rules of a listener, ready to be asked: which peers it trusts, which addresses it lets in, which routes it has. */
+import { LRUCache } from 'lru-cache';
 import { type Form, labelOf, type RoutingTable, tableOf } from '../config/routes/routing-table.ts';
 import type { ListenerConfig } from '../config/schema/schema.ts';
 import { blockList, inBlockList } from '../net/address.ts';
@@ -96,16 +97,26 @@ function createRouteTable<T extends Treatment>(
   treatments: readonly T[],
 ): RouteTable<T & Destination> {
   let table = { router, labels, treatments };
+  const recent = new LRUCache<number, T & Destination>({ max: recentRoutes });
   return {
     find(query) {
       const match = table.router.match(query);
       const treatment = match && table.treatments[match.form];
       if (match === undefined || treatment === undefined) return undefined;
       const { index, wildcardLabel } = match;
-      return { route: { ...treatment, index, label: labelOf(table.labels, index) }, wildcardLabel };
+      let route = recent.get(index);
+      if (route === undefined) {
+        route = { ...treatment, index, label: labelOf(table.labels, index) };
+        recent.set(index, route);
+      }
+      return { route, wildcardLabel };
     },
     clear() {
       table = { router: { match: () => undefined }, labels: [], treatments: [] };
+      recent.clear();
     },
   };
 }
+
+/** So many routes are kept as objects, beside the text that all of them are in. */
+const recentRoutes = 1000;

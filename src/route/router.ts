@@ -5,6 +5,7 @@
  * `wildcard: one_label` a route's `*.example.com` is no name of `a.b.example.com` at all, which others may have.
  */
 import type { BlockList } from 'node:net';
+import { LRUCache } from 'lru-cache';
 import { isFor } from '../config/routes/kinds.ts';
 import { type Form, type RoutingTable, type Rule, rulesOf, tableOf } from '../config/routes/routing-table.ts';
 import { hostNameOf, isLabels, normalizeServerName } from '../config/routes/server-name.ts';
@@ -44,12 +45,11 @@ export function buildRouter(routes: readonly RouteConfig[]): Router {
 
 /** The same with a table that is there, where others wait. */
 export function* routerOf(table: RoutingTable): Work<Router> {
-  const names = namesOf(table);
   const conditions = yield* conditionsOf(table.forms);
+  const find = remembering(namesOf(table));
   return {
     match(query) {
-      const { rules, wildcardLabel } = mostSpecific(names, query);
-      const mayPass = mayPassOn(names, query);
+      const { rules, wildcardLabel, mayPass } = find(query);
       for (const rule of rules) {
         const own = conditions[rule.form];
         if (own === undefined || (!mayPass && own.passesOn)) continue;
@@ -59,6 +59,31 @@ export function* routerOf(table: RoutingTable): Work<Router> {
     },
   };
 }
+
+type Found = Candidates & { readonly mayPass: boolean };
+
+/** What names come to is remembered for those asked for last: a client's name decides it, and most clients ask for few. */
+function remembering(names: NamesOf): (query: RouteQuery) => Found {
+  const recent = new LRUCache<string, Found>({ max: 1000 });
+  const look = (query: RouteQuery): Found => ({
+    ...mostSpecific(names, query),
+    mayPass: mayPassOn(names, query),
+  });
+  const plain = look({ ...nobody, plain: true });
+  const unnamed = look(nobody);
+  return (query) => {
+    if (query.plain) return plain;
+    if (query.sni === undefined) return unnamed;
+    let found = recent.get(query.sni);
+    if (found === undefined) {
+      found = look(query);
+      recent.set(query.sni, found);
+    }
+    return found;
+  };
+}
+
+const nobody: RouteQuery = { sni: undefined, alpn: [], client: undefined, ja4: '', plain: false };
 
 /** Every route in order of precedence for a client, those that have its name first, each with what failed first. */
 export type Considering = (query: RouteQuery) => RouteVerdict[];
