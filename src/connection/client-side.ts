@@ -27,8 +27,9 @@ export async function openClient(
   if (route.kind !== 'terminate') return leaveAsItIs(connection);
   setDeadline(connection, connection.listener.config.timeouts.handshake, 'handshake');
   const client = await terminate(connection, route, hello);
-  const opening = await readWithinTls(connection, client);
-  if (opening.kind === 'cancel') return serveCancel(connection, client.stream, opening.message);
+  // Most protocols have nothing to say here, and then nothing is waited for.
+  const opening = connection.meeting?.within ? await readWithinTls(connection, client) : undefined;
+  if (opening?.kind === 'cancel') return serveCancel(connection, client.stream, opening.message);
   clearDeadline(connection);
   return client;
 }

@@ -7,6 +7,7 @@ import { abort, type Stream } from '../net/stream.ts';
 import { milliseconds } from '../observe/access-log.ts';
 import type { ClientHello } from '../peek/client-hello.ts';
 import { Peek } from '../peek/peek.ts';
+import type { Meeting } from '../protocols/protocol.ts';
 import { untilAborted } from '../upstream/deadline.ts';
 import type { Dialled } from '../upstream/dial.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
@@ -55,7 +56,9 @@ export async function connectSides(
   record.phase = 'connect';
   const dialled = await (early ?? dialFor(connection, route.outbound, options));
   connection.undo.push(dialled.release);
-  await introduce(connection, route, { client, upstream: dialled.prepared, signal: gone });
+  const meeting = meetingToJoin(connection, route);
+  if (meeting)
+    await introduce(connection, route, meeting, { client, upstream: dialled.prepared, signal: gone });
   raw.off('close', onClose);
   noteDialled(connection, route, dialled);
   return { client, upstream: dialled.prepared.stream };
@@ -85,12 +88,23 @@ function closeWhenDown(connection: Connection, { label, state }: Endpoint): () =
 
 type Ready = { readonly client: Stream; readonly upstream: PreparedUpstream; readonly signal: Signal };
 
-/** Both sides are ready for payload: what their protocol has to say to them yet. Whatever fails ends the upstream's side too. */
-async function introduce(connection: Connection, route: Served<Route>, ready: Ready): Promise<void> {
-  if (route.kind === 'passthrough') return;
+type Joining = Meeting & Required<Pick<Meeting, 'join'>>;
+
+/** The protocol that has something to say to both sides yet; most connections have none, and wait for nothing here. */
+function meetingToJoin({ meeting: met, listener }: Connection, route: Served<Route>): Joining | undefined {
+  if (route.kind === 'passthrough') return undefined;
   // A client of a listener that has no protocol was not greeted: what the upstream's had to say is still to be said.
-  const meeting = connection.meeting ?? route.outbound.protocol?.meet(connection.listener.rules);
-  if (meeting?.join === undefined) return;
+  const meeting = met ?? route.outbound.protocol?.meet(listener.rules);
+  return meeting?.join && (meeting as Joining);
+}
+
+/** Both sides are ready for payload, and hear the rest. Whatever fails ends the upstream's side too. */
+async function introduce(
+  connection: Connection,
+  route: Served<Route>,
+  meeting: Joining,
+  ready: Ready,
+): Promise<void> {
   const { client, upstream, signal } = ready;
   const [clientSide, server] = [new Peek(client.stream), new Peek(upstream.stream.stream, 'upstream')];
   startIntroducing(connection);
