@@ -1,6 +1,7 @@
 /**
- * Requests to cancel what another connection does, such as PostgreSQL's: each comes on a connection of its own, and is forwarded to the
- * endpoints where the client has the sessions that it concerns, in other processes too.
+ * Forwards requests to cancel what another connection does, such as PostgreSQL's. Each arrives
+ * on a connection of its own, and goes to every endpoint, in every process, where the client
+ * has a session that it concerns.
  */
 import type { Socket } from 'node:net';
 import { ProxyError } from '../errors.ts';
@@ -14,7 +15,7 @@ import { clearDeadline } from './deadline.ts';
 import { atEndpoint, type Caller, dialFor, type Outbound } from './outbound.ts';
 import type { Connection } from './state.ts';
 
-/** What a listener needs to forward requests: the established sessions of its clients, and how often they may ask. */
+/** What forwarding needs: the clients' established sessions, and how often a client may ask. */
 export type Cancels = {
   readonly sessions: Sessions<SessionPlace>;
   /** Whether this client may send another request now. */
@@ -27,11 +28,11 @@ export type Cancels = {
 type SessionPlace = {
   readonly outbound: Outbound;
   readonly endpoint: Endpoint;
-  /** The name that the session was opened with: a request, being plain, has none. */
+  /** The server name that the session was opened with. The request itself is plain, so it carries none. */
   readonly sni: string | undefined;
 };
 
-/** Requests a second from one address: a person's Ctrl-C and a pool's time-outs, but no way to multiply traffic. */
+/** Per second and address: enough for Ctrl-C and a pool's time-outs, too few to multiply traffic. */
 const cancelsPerSecond = 10;
 
 /** Undefined for protocols that have no such requests. */
@@ -43,7 +44,7 @@ export function createCancels(
   return sessions && { sessions, elsewhere, mayCancel: createTokenBuckets(cancelsPerSecond) };
 }
 
-/** Forwards the request that came on this stream, then closes: that is how the client learns that the server has it. */
+/** Forwards the request, then closes the stream: that tells the client that the server has it. */
 export async function serveCancel(
   connection: Connection,
   stream: Socket,
@@ -55,8 +56,9 @@ export async function serveCancel(
 }
 
 /**
- * Sends the request wherever this client has a session, in other processes too, over TLS where the upstream has it, and
- * waits until the servers have it. Throws ERR_CANCEL_REFUSED for a client without a session, or one that asks too often.
+ * Sends the request to every session of this client, in other processes too, over TLS where the upstream
+ * has it, and waits until the servers have it. Throws ERR_CANCEL_REFUSED for a client that has no
+ * session, or that asks too often.
  */
 async function forwardCancel(connection: Connection, message: Buffer): Promise<void> {
   const { record, listener } = connection;
@@ -77,8 +79,8 @@ async function forwardCancel(connection: Connection, message: Buffer): Promise<v
 }
 
 /**
- * Sends it to the sessions that the client has in this process. Resolves with their number, once the servers have it;
- * rejects if none of them could be reached.
+ * Sends it to the sessions that the client has in this process. Resolves with their number once the servers
+ * have it; rejects if it reached none of them.
  */
 export async function deliverAll(caller: Caller, message: Buffer): Promise<number> {
   const { record, listener } = caller;
@@ -104,7 +106,7 @@ async function reach(caller: Caller, place: SessionPlace, deliver: Deliver): Pro
   if (!descriptors.take(1)) {
     throw new ProxyError('ERR_DESCRIPTORS_EXHAUSTED', {
       side: 'proxy',
-      message: `the limit of open files leaves no room to cancel at ${place.endpoint.label}`,
+      message: `the limit of open files leaves no room to forward a CancelRequest to ${place.endpoint.label}`,
       hint: 'raise the limit of open files (LimitNOFILE, ulimit -n)',
     });
   }
@@ -124,7 +126,7 @@ async function send(
     sni,
     passthrough: false,
     wildcardLabel: undefined,
-    // Whoever asked may have gone by now, and wants it cancelled all the same.
+    // The client may have left by now. It still wants its query cancelled.
     signal: new LightAbortSignal(),
   });
   await deliver(prepared.stream.stream);

@@ -1,4 +1,4 @@
-/** The client's side: TLS and the check of its certificate where the route terminates TLS, otherwise its socket as it is. */
+/** The client's side: its socket as it is, or, if the route terminates TLS, a handshake and its verdict. */
 
 import type { Served } from '../decide/decide.ts';
 import { ProxyError } from '../errors.ts';
@@ -16,7 +16,10 @@ import type { Connection } from './state.ts';
 
 type TerminateRoute = Extract<Route, { kind: 'terminate' }>;
 
-/** The client's side, ready for payload; undefined if it was a CancelRequest after all. `hello` is undefined for plain clients. */
+/**
+ * The client's side, ready for payload; undefined if it turned out to be a CancelRequest. `hello`
+ * is undefined for plain clients.
+ */
 export async function openClient(
   connection: Connection,
   route: Served<Route>,
@@ -27,7 +30,7 @@ export async function openClient(
   if (route.kind !== 'terminate') return leaveAsItIs(connection);
   setDeadline(connection, connection.listener.config.timeouts.handshake, 'handshake');
   const client = await terminate(connection, route, hello);
-  // Most protocols have nothing to say here, and then nothing is waited for.
+  // Most protocols say nothing at this point, so most connections need not wait here.
   const opening = connection.meeting?.within ? await readWithinTls(connection, client) : undefined;
   if (opening?.kind === 'cancel') return serveCancel(connection, client.stream, opening.message);
   clearDeadline(connection);
@@ -38,7 +41,7 @@ function leaveAsItIs(connection: Connection): Stream {
   const { raw } = connection;
   clearDeadline(connection);
   raw.allowHalfOpen = true;
-  // Where nothing was peeked, nothing was read yet: a client that resets is to be noticed while the upstream is dialled.
+  // If nothing was peeked, nothing was read, and we would not notice a reset while we dial.
   raw.read(0);
   return { stream: raw, raw };
 }
@@ -74,8 +77,8 @@ function forgetLastAlert(connection: Connection): void {
 }
 
 /**
- * Waits until it may be computed for: a ClientHello is answered in the turn of the event loop in which TLS is handed it. The
- * deadline runs on, and a client that goes meanwhile is passed over.
+ * Waits for a turn to compute, because OpenSSL answers a ClientHello synchronously, in the very turn of the
+ * event loop in which it gets it. The deadline keeps running, and a client that leaves meanwhile is skipped.
  */
 async function enterGate(connection: Connection): Promise<void> {
   const { raw, listener } = connection;
@@ -84,7 +87,7 @@ async function enterGate(connection: Connection): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const onClose = () => {
       turn.giveUp();
-      // It was not the client that was slow.
+      // We were slow, not the client.
       if (connection.missed?.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') connection.missed = noTurn(listener);
       reject(clientGone());
     };
@@ -100,8 +103,8 @@ function noTurn({ name, config }: Listener): ProxyError {
   const { handshakes } = config.limits;
   return new ProxyError('ERR_HANDSHAKE_LIMIT', {
     side: 'proxy',
-    message: `this worker answers ${handshakes} ClientHellos in one turn of its event loop, and this one's turn came too late`,
-    hint: `start more workers, bound clients by limits.rate_per_ip, or raise listeners.${name}.limits.handshakes`,
+    message: `this worker answers ${handshakes} ClientHellos per turn of its event loop, and this one's turn came too late`,
+    hint: `start more workers, limit clients by limits.rate_per_ip, or raise listeners.${name}.limits.handshakes`,
   });
 }
 

@@ -1,6 +1,6 @@
 /**
- * One connection, accept to close. It reads top to bottom: each step answers with what it found, which the next needs. Steps throw;
- * only `serveConnection` catches.
+ * One connection, from accept to close. It reads top to bottom: each step returns what the next one needs.
+ * Steps throw; only `serveConnection` catches.
  */
 import type { Socket } from 'node:net';
 import { admitAddress, admitPlain, chooseRoute, type Decision } from '../decide/decide.ts';
@@ -21,7 +21,7 @@ import type { Listener, Route } from './listener.ts';
 import { readOpening, readProxyHeader } from './opening.ts';
 import { type Connection, createConnection, factsOf } from './state.ts';
 
-/** Serves one client. It never rejects, and owns both sockets. */
+/** Serves one client. Never rejects, and owns both sockets. */
 export async function serveConnection(raw: Socket, listener: Listener): Promise<void> {
   const connection = createConnection(raw, listener);
   listener.open.add(connection);
@@ -37,7 +37,10 @@ export async function serveConnection(raw: Socket, listener: Listener): Promise<
   }
 }
 
-/** Everything up to the payload; undefined if it was a CancelRequest, which has none. What it needed is free after it. */
+/**
+ * Everything before the payload; undefined if it was a CancelRequest, which has no payload. A function of its
+ * own, so that all it needed can be freed when it returns.
+ */
 async function establish(connection: Connection): Promise<Sides | undefined> {
   const { raw, listener } = connection;
   setDeadline(connection, listener.config.timeouts.client_hello, 'client_hello');
@@ -55,9 +58,9 @@ async function establish(connection: Connection): Promise<Sides | undefined> {
 /** Takes the places that any connection needs. */
 async function enter(connection: Connection): Promise<void> {
   const { admission, descriptors, name } = connection.listener;
-  // A socket that fails while no step listens to it must not end the process; every step looks for itself.
+  // An 'error' that nobody listens for must not end the process. Each step checks the socket itself.
   connection.raw.on('error', ignore);
-  // Before anything is waited for: whoever waits has its descriptor already.
+  // Before any wait: a waiting connection already holds its descriptor.
   if (!descriptors.take(perConnection)) {
     throw new ProxyError('ERR_DESCRIPTORS_EXHAUSTED', {
       side: 'proxy',
@@ -71,12 +74,12 @@ async function enter(connection: Connection): Promise<void> {
   connection.undo.push(admission.leave);
 }
 
-/** The client is who the header says. */
+/** Takes the client's address from the PROXY header. */
 async function takeProxyHeader(connection: Connection, peek: Peek): Promise<void> {
   const { record, listener } = connection;
   record.phase = 'proxy_header';
   const header = await readProxyHeader(listener.rules, record.client.address, peek);
-  // With nothing behind it, it is a load balancer's health check: still a probe.
+  // A header with nothing after it is a load balancer's health check, so it still counts as a probe.
   connection.headerBytes = header.length;
   if (header.client === undefined) return;
   record.peer = record.client;
@@ -86,7 +89,7 @@ async function takeProxyHeader(connection: Connection, peek: Peek): Promise<void
 
 async function admit(connection: Connection): Promise<void> {
   const { record, listener } = connection;
-  // Again: the client's address may have come by a header.
+  // Again, because the header may have changed the client's address.
   record.phase = 'admit';
   const { address } = record.client;
   enforce(admitAddress(listener.rules, address));
@@ -128,7 +131,7 @@ async function copy(connection: Connection, { client, upstream }: Sides): Promis
   const { record, listener } = connection;
   const { idle, half_close: halfClose, keepalive: keepAlive } = listener.config.timeouts;
   record.phase = 'splice';
-  // Idle connections are many: what nobody needs any more need not be remembered.
+  // There can be very many idle connections: drop whatever they no longer need.
   connection.meeting = undefined;
   connection.splice = new Splice(client, upstream, record.bytes, { idle, halfClose, keepAlive });
   if (listener.accessLog.opened) logOpened(listener.logger, record);

@@ -1,16 +1,20 @@
-/** The time that a client has until it is established: one deadline from accept on, ended by the phase in which it is missed. */
+/**
+ * The time a client has until it is established. One deadline runs from accept on; the phase in which it is
+ * missed decides the error code.
+ */
 import { type ConnectionCode, type Phase, ProxyError } from '../errors.ts';
 import { type Connection, resetClient } from './state.ts';
 
 /**
- * Ends the connection when `ms` have passed since accept, with the code of the phase it is in by then. A later call
- * replaces an earlier one. `option` is the time-out's name, for the hint.
+ * Ends the connection `ms` after its accept, with the error code of the phase it is in by then. A later call
+ * replaces an earlier one. `option` is the name of the time-out, for the hint.
  */
 export function setDeadline(connection: Connection, ms: number, option: 'client_hello' | 'handshake'): void {
   clearTimeout(connection.timer);
   connection.timer = undefined;
   if (ms === Number.POSITIVE_INFINITY) {
-    // Nothing else would notice a client that has vanished; once it is established, the splice sees to that.
+    // Without a deadline, only keepalive notices a client that has vanished. Once it is established,
+    // the splice takes care of that.
     const { keepalive } = connection.listener.config.timeouts;
     if (keepalive !== Number.POSITIVE_INFINITY) connection.raw.setKeepAlive(true, keepalive);
     return;
@@ -28,7 +32,7 @@ export function clearDeadline(connection: Connection): void {
 function miss(connection: Connection, due: number, ms: number, option: string): void {
   const lateBy = performance.now() - due;
   if (lateBy > stoodStillMs) {
-    // This process stood still, and what the client sent meanwhile is unread: it gets that time back.
+    // The process was stalled, and what the client sent is still unread: it gets that time back.
     connection.timer = setTimeout(miss, lateBy, connection, performance.now() + lateBy, ms, option);
     return;
   }
@@ -44,16 +48,16 @@ function miss(connection: Connection, due: number, ms: number, option: string): 
   resetClient(connection);
 }
 
-/** Only the other processes are waited for by then. */
+/** In this phase, only penstock's other processes can cause a wait. */
 function notAdmitted(ms: number, listener: string): ProxyError {
   return new ProxyError('ERR_ADMISSION_TIMEOUT', {
     side: 'proxy',
-    message: `whether there is room for the client was not known within ${ms} ms of connecting`,
-    hint: `penstock's processes answer each other late: see what else the machine does, or raise listeners.${listener}.timeouts.client_hello`,
+    message: `no answer within ${ms} ms of connecting on whether there is room for the client`,
+    hint: `penstock's processes answer each other slowly: see what else keeps the machine busy, or raise listeners.${listener}.timeouts.client_hello`,
   });
 }
 
-/** A timer is this late only where the event loop had no turn. */
+/** A timer this late means that the event loop was blocked. */
 const stoodStillMs = 50;
 
 const timeoutCodes: Partial<Record<Phase, ConnectionCode>> = {

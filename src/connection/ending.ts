@@ -1,4 +1,4 @@
-/** How a connection ends: its code, error and hint are noted here and nowhere else, and it is counted out. */
+/** How a connection ends. Only this file sets its code, error and hint, and counts it out. */
 import { type ConnectionCode, ProxyError, type Side } from '../errors.ts';
 import { logClosed } from '../observe/access-log.ts';
 import type { SpliceEnd } from '../splice/splice.ts';
@@ -6,7 +6,7 @@ import { clearDeadline } from './deadline.ts';
 import { turnAway } from './refusals.ts';
 import { type Connection, resetClient } from './state.ts';
 
-/** Ends a connection from outside, with this code: a drain whose grace is over, an endpoint that is down. */
+/** Ends a connection from outside, say because a drain ran out of time or an endpoint went down. */
 export function endConnection(
   connection: Connection,
   code: ConnectionCode,
@@ -21,7 +21,7 @@ export function endConnection(
   resetClient(connection);
 }
 
-/** Payload went both ways until this. */
+/** Ends a connection that had reached payload. */
 export function finish(connection: Connection, { side, code, error, hint }: SpliceEnd): void {
   const { record } = connection;
   record.side = side;
@@ -31,13 +31,13 @@ export function finish(connection: Connection, { side, code, error, hint }: Spli
   logFirst(connection);
 }
 
-/** A step threw before there was payload: the client learns why, too. */
+/** Ends a connection in which a step threw before payload, and lets the client know why. */
 export function fail(connection: Connection, thrown: unknown): void {
   const { record, listener } = connection;
   const error = connection.missed ?? thrown;
   if (error instanceof ProxyError) {
     record.side = error.side;
-    record.code = error.code as ConnectionCode; // the others are thrown before anything is served
+    record.code = error.code as ConnectionCode; // the other codes are thrown before anything is served
     record.error = error.message;
     record.hint = error.hint;
     logFirst(connection);
@@ -49,7 +49,7 @@ export function fail(connection: Connection, thrown: unknown): void {
   turnAway(connection, error);
 }
 
-/** Where something can be done, the first failure of a route has a line of its own, even if the access log is off. */
+/** Logs the first failure of each kind that has a hint, even with the access log off. */
 function logFirst({ listener, record }: Connection): void {
   const { conn, route, code, error, hint } = record;
   if (hint === undefined) return;
@@ -62,7 +62,7 @@ function logFirst({ listener, record }: Connection): void {
   );
 }
 
-/** Counts it out once its socket has closed, and writes its line. */
+/** Writes its log line, and counts it out once its socket has closed. */
 export function close(connection: Connection): void {
   const { raw, listener, record } = connection;
   clearDeadline(connection);
@@ -80,8 +80,8 @@ function leave({ undo }: Connection): void {
 }
 
 /**
- * Whether the client did no more than connect and leave, by an end or a reset, as load balancers and monitors do to see whether
- * somebody listens. A PROXY header is their word, not the client's.
+ * Whether the client only connected and left, by an end or a reset, as load balancers and monitors do to see
+ * whether anything listens. A PROXY header does not count: the load balancer wrote it, not the client.
  */
 function isProbe({ raw, record, headerBytes }: Connection): boolean {
   const { code, side, bytes } = record;

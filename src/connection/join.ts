@@ -1,4 +1,4 @@
-/** The two sides of a connection, made ready for payload. */
+/** Gets both sides of a connection ready for payload. */
 
 import { hostNameOf } from '../config/routes/server-name.ts';
 import type { Decision, Served } from '../decide/decide.ts';
@@ -21,7 +21,10 @@ import type { Connection } from './state.ts';
 
 export type Sides = { readonly client: Stream; readonly upstream: Stream };
 
-/** The client's side and the upstream's; undefined if it was a CancelRequest within TLS. `hello` is undefined for plain clients. */
+/**
+ * The client's side and the upstream's; undefined if it was a CancelRequest inside TLS. `hello`
+ * is undefined for plain clients.
+ */
 export async function connectSides(
   connection: Connection,
   { route, wildcardLabel }: Decision<Route>,
@@ -43,7 +46,7 @@ export async function connectSides(
   const early = isEarly
     ? dialFor(connection, route.outbound, { ...options, clientReady: opened })
     : undefined;
-  // A client that fails ends the dial too; the first error to arrive is handled below.
+  // Both are awaited below, and the first error counts; the other must not be an unhandled rejection.
   early?.catch(ignore);
   const client = await opened.catch((error) => {
     gone.abort(error);
@@ -79,7 +82,7 @@ function noteDialled(
   }
 }
 
-/** With `on_down: close`: the function returned ends the watch. */
+/** For `on_down: close`. The returned function stops the watch. */
 function closeWhenDown(connection: Connection, { label, state }: Endpoint): () => void {
   return watchDown(state, (reason) =>
     endConnection(connection, 'ERR_UPSTREAM_DOWN', `${label} is down: ${reason}`, 'upstream'),
@@ -90,15 +93,15 @@ type Ready = { readonly client: Stream; readonly upstream: PreparedUpstream; rea
 
 type Joining = Meeting & Required<Pick<Meeting, 'join'>>;
 
-/** The protocol that has something to say to both sides yet; most connections have none, and wait for nothing here. */
+/** The protocol, if it has more to say to both sides. Most have not, so most connections skip the wait. */
 function meetingToJoin({ meeting: met, listener }: Connection, route: Served<Route>): Joining | undefined {
   if (route.kind === 'passthrough') return undefined;
-  // A client of a listener that has no protocol was not greeted: what the upstream's had to say is still to be said.
+  // If the listener has no protocol, nobody has greeted the client yet: the upstream's protocol has to.
   const meeting = met ?? route.outbound.protocol?.meet(listener.rules);
   return meeting?.join && (meeting as Joining);
 }
 
-/** Both sides are ready for payload, and hear the rest. Whatever fails ends the upstream's side too. */
+/** Lets the protocol finish with both sides. On failure, closes the upstream's side too. */
 async function introduce(
   connection: Connection,
   route: Served<Route>,
@@ -122,7 +125,7 @@ async function introduce(
   }
 }
 
-/** Both sides were quick so far; the client's clock begins anew. */
+/** Gives the client a fresh deadline: waiting for the upstream must not cost it any of its time. */
 function startIntroducing(connection: Connection): void {
   const { record, listener } = connection;
   record.phase = 'starttls';

@@ -1,4 +1,4 @@
-/** What a connection is served by: its listener, and the routes that it may take. Put together in worker/service.ts. */
+/** What serves a connection: its listener, and the routes it may take. worker/service.ts assembles them. */
 import type { Logger } from 'pino';
 import type { ListenerConfig } from '../config/schema/schema.ts';
 import type { Destination, Rules, Treatment } from '../decide/rules.ts';
@@ -17,7 +17,7 @@ import type { Connection } from './state.ts';
 /** A listener, ready to serve. */
 export type Listener = {
   readonly name: string;
-  /** Without its routes: an open connection keeps its listener, and must not keep all their names. */
+  /** Without the routes: an open connection keeps this alive, and must not keep all their names. */
   readonly config: Omit<ListenerConfig, 'routes'>;
   readonly logger: Logger;
   readonly accessLog: { readonly closed: boolean; readonly opened: boolean };
@@ -26,20 +26,20 @@ export type Listener = {
   readonly handshakes: Gate;
   /** Connections that are still being established. */
   readonly entering: Users;
-  /** Where the protocol has a way to cancel what another connection does. */
+  /** Undefined if the protocol has no way to cancel what another connection does. */
   readonly cancels: Cancels | undefined;
   readonly descriptors: Descriptors;
   readonly metrics: WorkerMetrics;
-  /** Connections being served, under whatever configuration they came. */
+  /** Connections being served, whichever configuration they came in under. */
   readonly open: LiveSet<Connection>;
-  /** By route and code: what was logged once, with what to do about it. */
+  /** Route and code of each failure whose hint has been logged already. */
   readonly told: Set<string>;
 };
 
 /** What a route does with its clients. */
 export type Route = RouteTreatment & Destination;
 
-/** The same for all routes of one form. */
+/** What all routes of one kind have in common. */
 export type RouteTreatment = Treatment &
   (
     | { readonly kind: 'deny' }

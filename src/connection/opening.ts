@@ -1,4 +1,4 @@
-/** What comes before the ClientHello: a PROXY header, and what a protocol says before it starts TLS. */
+/** What comes before the ClientHello: a PROXY header, and whatever a protocol says before it starts TLS. */
 import { admitPeer } from '../decide/decide.ts';
 import { enforce } from '../decide/refusals.ts';
 import type { Rules } from '../decide/rules.ts';
@@ -8,7 +8,7 @@ import type { Meeting, Opening } from '../protocols/protocol.ts';
 import { decodeProxyHeader, type ProxyHeader } from '../proxy-protocol/decode.ts';
 import type { Connection } from './state.ts';
 
-/** Requires a PROXY header of a peer that is trusted to send it. */
+/** Requires a PROXY header from a peer that is trusted to send one. */
 export async function readProxyHeader(rules: Rules, peer: string, peek: Peek): Promise<ProxyHeader> {
   enforce(admitPeer(rules, peer));
   const header = await peek.read(decodeProxyHeader);
@@ -16,7 +16,7 @@ export async function readProxyHeader(rules: Rules, peer: string, peek: Peek): P
   return header;
 }
 
-/** What the client is; it has been answered what it says before TLS. Leaves the ClientHello unread. */
+/** Finds out what the client is, and answers what it says before TLS. Leaves the ClientHello unread. */
 export function readOpening(
   { takesTls, takesPlain }: Rules,
   meeting: Meeting | undefined,
@@ -38,7 +38,7 @@ function tlsOrPlain([first]: Buffer): Opening | undefined {
 /** ContentType handshake(22), RFC 8446 §5.1: the first byte of any ClientHello. */
 const handshakeRecord = 22;
 
-/** What the client says first within TLS: the session, or something to be cancelled. */
+/** What the client says first inside TLS: it opens a session, or asks to cancel something. */
 export async function readWithinTls({ meeting, record }: Connection, client: Stream): Promise<Opening> {
   if (meeting?.within === undefined) return tls;
   record.phase = 'starttls';

@@ -1,4 +1,4 @@
-/** The way to an upstream: an endpoint, TCP, then PROXY header, STARTTLS and TLS as the configuration has them. */
+/** The way to an upstream: an endpoint, TCP, then PROXY header, STARTTLS and TLS as configured. */
 import type { Socket } from 'node:net';
 import type { LoadedConfig } from '../config/load.ts';
 import type { ProxyProtocolOut, UpstreamConfig, UpstreamTlsConfig } from '../config/schema/schema.ts';
@@ -19,18 +19,24 @@ import type { Resolver } from '../upstream/resolve.ts';
 import { createUpstream, type Upstream } from '../upstream/upstream.ts';
 import { type Connection, localAddressOf } from './state.ts';
 
-/** An upstream with what it takes to speak to it. */
+/** An upstream, with everything needed to speak to it. */
 export type Outbound = {
   readonly upstream: Upstream;
   readonly originator: Originator | undefined;
-  /** In which it is asked for TLS. */
+  /** The protocol in which we ask it for TLS. */
   readonly protocol: Protocol | undefined;
   readonly sendProxyProtocol: ProxyProtocolOut | undefined;
-  /** TCP while the client's handshake runs: never where silent clients would take the places that the upstream has. */
+  /**
+   * Whether to dial during the client's handshake. Not if the upstream has a limit:
+   * silent clients would use it up.
+   */
   readonly early: boolean;
 };
 
-/** The upstream side, ready for payload: paused and half-open. `greeting` is what it said ahead of that, where it speaks first. */
+/**
+ * The upstream's side, ready for payload: paused and half-open. `greeting` is what the server
+ * said first, if it speaks first.
+ */
 export type PreparedUpstream = {
   readonly stream: Stream;
   readonly tls: TlsInfo | undefined;
@@ -52,7 +58,7 @@ export function createOutbound(
   };
 }
 
-/** The TLS client of an upstream, with what the configuration names. */
+/** The TLS client for an upstream, with the certificate and authority that its configuration names. */
 export function originatorFor(
   name: string,
   tls: UpstreamTlsConfig,
@@ -61,7 +67,7 @@ export function originatorFor(
 ): Originator {
   return createOriginator(name, tls, {
     certificate: tls.certificate ? loaded.certificates.get(tls.certificate) : undefined,
-    // `system` is large, and made only where it is looked at.
+    // The `system` authority is large, so it is built only for an upstream that checks against it.
     authority: trustsByChain(tls) ? loaded.authorities.get(tls.authority) : undefined,
     keyLog,
   });
@@ -71,7 +77,7 @@ function trustsByChain({ verify }: UpstreamTlsConfig): boolean {
   return verify === 'full' || verify === 'ca';
 }
 
-/** The client that a dial is for: a connection, or what is known of one in another process. */
+/** The client we dial for: a connection, or what is known of one in another process. */
 export type Caller = Pick<Connection, 'record' | 'listener' | 'clientCert' | 'meeting'> & {
   readonly raw: Pick<Socket, 'localAddress' | 'localPort'>;
 };
@@ -79,7 +85,7 @@ export type Caller = Pick<Connection, 'record' | 'listener' | 'clientCert' | 'me
 type Options = {
   /** The server name that the client asked for. */
   readonly sni: string | undefined;
-  /** The client's own handshake goes to the upstream: behind `starttls` it is announced as its protocol wants. */
+  /** The client's own handshake goes to the upstream; the listener's protocol announces it to the server. */
   readonly passthrough: boolean;
   readonly wildcardLabel: string | undefined;
   readonly signal: Signal;
@@ -95,7 +101,8 @@ export function dialFor(
   const { record, listener } = caller;
   record.upstream = outbound.upstream.name;
   const ahead = aheadOf(caller, options);
-  // What `prepare` reads, it reads as a stream; and an early dial has to notice an upstream that leaves.
+  // Not if `prepare` has to read, which takes a stream, nor for an early dial, which must
+  // notice an upstream that leaves.
   const isForSplice = outbound.originator === undefined && ahead === undefined && !outbound.early;
   const request: DialRequest<PreparedUpstream> = {
     client: { sni: options.sni, wildcardLabel: options.wildcardLabel, clientAddress: record.client.address },
@@ -121,14 +128,14 @@ export function dialFor(
   return dial(outbound.upstream, request);
 }
 
-/** The same upstream with one endpoint only: where a session is, its CancelRequest has to go. */
+/** The same upstream with this endpoint only: a CancelRequest must go where its session is. */
 export function atEndpoint(outbound: Outbound, endpoint: Endpoint): Outbound {
   const { upstream } = outbound;
   return {
     ...outbound,
     upstream: {
       ...upstream,
-      // Needed just when the upstream has all the connections it may have.
+      // Ignores the upstream's limit: a CancelRequest matters most when the upstream is full.
       enter: () => undefined,
       async pick(_client, tried) {
         if (tried.length > 0) return undefined;
@@ -140,7 +147,7 @@ export function atEndpoint(outbound: Outbound, endpoint: Endpoint): Outbound {
 }
 
 type Attempt = {
-  /** As it was connected. */
+  /** As connected: nothing has been sent yet. */
   readonly side: Stream;
   readonly endpoint: Endpoint;
   readonly signal: Signal;
@@ -148,7 +155,7 @@ type Attempt = {
   readonly ahead: Ahead | undefined;
 };
 
-/** What the listener's protocol has to do with a server before payload: to announce a client's handshake, or to hear a greeting. */
+/** What the protocol does with a server first: announce a client's handshake, or hear a greeting. */
 type Ahead =
   | { readonly kind: 'announce'; readonly title: string; readonly meeting: Meeting }
   | { readonly kind: 'hear'; readonly hear: NonNullable<Protocol['hear']> };
@@ -218,7 +225,7 @@ function proxyFacts(
     uniqueId: record.conn,
     tls: record.tls && {
       ...record.tls,
-      // The names of a pinned certificate are its own claims, and are not there.
+      // A pinned certificate has no `names`: nobody vouches for what it claims.
       clientCert: clientCert && {
         cn: clientCert.names?.cn.at(-1),
         verified: clientCert.verifiedBy === 'authority',

@@ -1,20 +1,20 @@
-/** The last words to a client that is turned away, in the protocol it speaks by then. */
+/** The last words to a client that is turned away, in whatever protocol it speaks by then. */
 
 import { type Code, ProxyError } from '../errors.ts';
 import { closeWith, type Stream, tlsAlert } from '../net/stream.ts';
 import type { SealedAlert } from '../tls/server/sealed-alert.ts';
 import { type Connection, resetClient } from './state.ts';
 
-/** Ends a connection that was not established, so that the client can read why: an alert, or its protocol's words. */
+/** Ends an unestablished connection so that the client can read why: by an alert, or in its protocol. */
 export function turnAway(connection: Connection, error: unknown): void {
   const { record, raw, stream, opening, meeting } = connection;
   const code = error instanceof ProxyError ? error.code : 'ERR_INTERNAL';
-  // Before anything was read there is nobody to talk to; a deadline missed has had its reset.
+  // Before we have read anything, nobody is listening; and a missed deadline has already reset the socket.
   if (record.phase === 'admit' || record.phase === 'proxy_header' || raw.destroyed) {
     resetClient(connection);
     return;
   }
-  // OpenSSL has had the last word, and TLS closes the socket.
+  // OpenSSL has already sent its alert, and TLS closes the socket.
   if (record.phase === 'handshake' && error instanceof ProxyError) return;
   if (stream !== undefined) {
     turnAwayWithinTls(connection, stream, error);
@@ -39,7 +39,7 @@ function turnAwayWithinTls(connection: Connection, { stream, raw }: Stream, erro
     return;
   }
   const alert = sealedAlertFor(error);
-  // We may be in the very call in which OpenSSL ends the handshake: it sends tickets before it returns.
+  // We may be inside the call that ends the handshake, and OpenSSL sends tickets before it returns.
   setImmediate(() => {
     const record = lastAlert.seal(alert);
     if (record) closeWith(raw, record, stream);
@@ -51,7 +51,7 @@ function lastWords({ meeting, record }: Connection, code: Code): Buffer | undefi
   return meeting?.refuse({ code, phase: record.phase, conn: record.conn });
 }
 
-/** RFC 8446 §6.2. A client is not to look for a fault of its own where the fault is ours. */
+/** RFC 8446 §6.2. When the fault is ours, the client must not go looking for one of its own. */
 function sealedAlertFor(error: unknown): SealedAlert {
   if (!(error instanceof ProxyError)) return 'internal_error';
   const { code, side, alert } = error;
@@ -64,7 +64,7 @@ const sealedAlerts: Partial<Record<Code, SealedAlert>> = {
   ERR_CLIENT_CERT_REQUIRED: 'certificate_required',
   ERR_CLIENT_CERT_UNTRUSTED: 'unknown_ca',
   ERR_CLIENT_CERT_EXPIRED: 'certificate_expired',
-  // "… has expired or is not currently valid"
+  // by its definition, "… has expired or is not currently valid"
   ERR_CLIENT_CERT_NOT_YET_VALID: 'certificate_expired',
   ERR_CLIENT_CERT_REVOKED: 'certificate_revoked',
   ERR_CLIENT_CERT_PURPOSE: 'unsupported_certificate',

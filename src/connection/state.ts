@@ -18,24 +18,24 @@ export type Connection = Member & {
   readonly record: AccessRecord;
   /** What the client turned out to be. */
   opening: Opening['kind'] | undefined;
-  /** The protocols that the client offered. */
+  /** The ALPN protocols that the client offered. */
   offered: readonly string[];
-  /** What the rules said, once it was let in. */
+  /** What the rules decided, once they let it in. */
   decision: Decision<Route> | undefined;
   clientCert: ClientCert | undefined;
-  /** The terminated stream, once there is one: the last words to a refused client go through it. */
+  /** The terminated stream, once there is one: a refused client gets its last words through it. */
   stream: Stream | undefined;
-  /** What tells it by TLS, until its certificate has been judged. */
+  /** Sends a refusal as a TLS alert, until the client's certificate has been judged. */
   lastAlert: LastAlert | undefined;
-  /** The client in the listener's protocol, if that has one, until it is established. */
+  /** The client's part in the listener's protocol, if there is one, until the connection is established. */
   meeting: Meeting | undefined;
-  /** How long its PROXY header was. */
+  /** Length of its PROXY header. */
   headerBytes: number;
   splice: Splice | undefined;
-  /** The deadline that was missed; it outranks whatever error the closing of the socket brought up. */
+  /** The deadline it missed. Outranks any error that closing the socket caused. */
   missed: ProxyError | undefined;
   timer: NodeJS.Timeout | undefined;
-  /** To be undone when it ends: counts in limits. */
+  /** What to undo when it ends: its counts in limits. */
   readonly undo: (() => void)[];
 };
 
@@ -70,7 +70,7 @@ export function createConnection(raw: Socket, listener: Listener): Connection {
 
 const none: readonly string[] = [];
 
-/** What is known of a connection when it begins. */
+/** What is known about a connection at its start. */
 export function createRecord(listener: string, conn: string, client: Address): AccessRecord {
   return {
     conn,
@@ -101,12 +101,11 @@ export function createRecord(listener: string, conn: string, client: Address): A
   };
 }
 
-/** Resets the client's side. */
 export function resetClient({ stream, raw }: Connection): void {
   abort(stream ?? { raw });
 }
 
-/** What is known of its client for `decide`, now and when the rules have changed. */
+/** What `decide` needs to know about its client, both now and after a reload. */
 export function factsOf({ record, offered }: Connection): Facts {
   const { client, peer, sni, ja4 = '' } = record;
   return {
@@ -121,7 +120,7 @@ export function factsOf({ record, offered }: Connection): Facts {
 
 const unixAddress: Address = { address: 'unix', port: 0 };
 
-/** Where the client reached us, while its socket is open. A system call, of use only to those who send a PROXY header. */
+/** Where the client reached us, while its socket is open. A system call, so only PROXY headers ask for it. */
 export function localAddressOf({
   localAddress,
   localPort,

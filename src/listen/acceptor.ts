@@ -1,33 +1,33 @@
-/** A socket that listens, and those who came before anybody could take them. */
+/** A listening socket, and the connections that arrived before anybody could serve them. */
 import { createServer, type ListenOptions, type Server, type Socket } from 'node:net';
 
 export type Acceptor = {
   readonly server: Server;
   /** Rejects with the system's error. */
   readonly listening: Promise<void>;
-  /** It gets every connection from now on, those first that have waited. */
+  /** From now on gets every connection, first of all those that were waiting. */
   readonly serve: (onConnection: (socket: Socket) => void) => void;
-  /** Hands the sockets that wait for `serve` to the caller; later ones are turned away. */
+  /** Hands the waiting connections to the caller; later ones are turned away. */
   readonly giveUp: () => readonly Socket[];
   /** Stops accepting; open connections stay open. Resolves when the socket is closed. */
   readonly close: () => Promise<void>;
 };
 
-/** systemd's default too; the kernel cuts it to net.core.somaxconn. */
+/** The same as systemd's default. The kernel caps it at net.core.somaxconn. */
 const backlog = 4096;
-/** Who may wait until a configuration is taken by all workers, or given up. */
+/** How many connections may wait until all workers have taken a configuration, or it is given up. */
 const maxEarly = 1000;
 
 /**
- * Listens at once. Sockets arrive as they should be for the peek: paused, no delay, not half-open until they are established
- * (a FIN in mid-handshake must end it).
+ * Listens at once. Sockets arrive the way the peek needs them: paused, with no delay, and not half-open until
+ * they are established, since a FIN during the handshake must end the connection.
  */
 export function accept(target: ListenOptions | Socket): Acceptor {
   let take: ((socket: Socket) => void) | undefined;
   let early: Socket[] | undefined = [];
   const isUnix = 'path' in target && target.path !== undefined;
   const server = createServer({ noDelay: true, pauseOnConnect: true }, (socket) => {
-    // A TCP client that has gone already has no address any more, and must not pass for one on a unix socket.
+    // A TCP client that has already left has no address, and must not be mistaken for one on a unix socket.
     if (!isUnix && socket.remoteAddress === undefined) socket.destroy();
     else if (take) take(socket);
     else if (early && early.length < maxEarly) early.push(socket);
@@ -40,7 +40,7 @@ export function accept(target: ListenOptions | Socket): Acceptor {
       resolve();
     });
   });
-  // Who has to know awaits it.
+  // A caller that needs the outcome awaits it; here it only must not count as unhandled.
   listening.catch(() => {});
   const giveUp = () => {
     const left = early ?? [];

@@ -1,18 +1,18 @@
-/** Limits by client address: connections that are open, and new ones a second. IPv6 counts by /64. */
+/** Limits per client address: open connections, and new ones per second. IPv6 addresses count by /64. */
 import { LRUCache } from 'lru-cache';
 import type { ListenerConfig } from '../config/schema/schema.ts';
 import type { Patience } from '../ipc/patience.ts';
 
-/** Addresses whose rate is remembered. One that is forgotten starts with a full bucket. */
+/** How many addresses' rates are remembered. A forgotten address starts over with a full bucket. */
 const rememberedAddresses = 100_000;
 
-/** Which limit a client has reached, if any. */
+/** `in`, or the limit that the client has reached. */
 export type AddressVerdict = 'in' | 'too_many' | 'too_often';
 
 export type AddressLimits = {
-  /** Counts a client in by its key (see `limitKey`), or says which limit it has reached. */
+  /** Counts a client in by its key (see `limitKey`), or returns the limit it has reached. */
   readonly enter: (key: string) => AddressVerdict | Promise<AddressVerdict>;
-  /** Counts out one that was let in. */
+  /** Counts out a client that was let in. */
   readonly leave: (key: string) => void;
 };
 
@@ -26,11 +26,11 @@ export function hasAddressLimits({ connections_per_ip, rate_per_ip }: Limits): b
 export type LocalAddressLimits = Omit<AddressLimits, 'enter'> & {
   readonly enter: (key: string) => AddressVerdict;
   readonly has: (key: string) => boolean;
-  /** New limits; what is open stays counted. */
+  /** Sets new limits; open connections stay counted. */
   readonly setLimits: (limits: Limits) => void;
 };
 
-/** Counted in this process. */
+/** Counts in this process. */
 export function createAddressLimits(initial: Limits): LocalAddressLimits {
   const open = new Map<string, number>();
   let limits = initial;
@@ -56,22 +56,22 @@ export function createAddressLimits(initial: Limits): LocalAddressLimits {
   };
 }
 
-/** How the process that counts for several is asked. */
+/** How to ask the process that counts for several. */
 type AddressCounter = {
   readonly enter: (key: string) => Promise<AddressVerdict>;
   readonly leave: (key: string) => void;
 };
 
 /**
- * Counted by another process. While that one does not answer, clients are counted in `own` alone: an address may then have as
- * many connections again in each process.
+ * Lets another process count. While that one does not answer, `own` counts alone: an address may then have up
+ * to its full limit again in each process.
  */
 export function sharedAddressLimits(
   counter: AddressCounter,
   own: LocalAddressLimits,
   patience: Patience,
 ): AddressLimits {
-  /** Connections of one address are alike: first those go that only this process knows of. */
+  /** All connections of one address are equal, so those that only this process has counted leave first. */
   const leave = (key: string) => (own.has(key) ? own : counter).leave(key);
   return {
     leave,
@@ -80,7 +80,7 @@ export function sharedAddressLimits(
       const answer = counter.enter(key);
       const verdict = await patience.within(answer);
       if (verdict !== undefined) return verdict;
-      // Should it come after all, the client would be counted twice.
+      // A late answer would count the client twice.
       answer.then((late) => late === 'in' && leave(key), ignore);
       return own.enter(key);
     },
@@ -90,8 +90,8 @@ export function sharedAddressLimits(
 function ignore(): void {}
 
 /**
- * Token buckets by key: `rate` a second, bursts of one second's worth (one at least); Infinity: always. Memory is bounded;
- * `now` is in ms.
+ * Token buckets by key: `rate` per second, with bursts of one second's worth (at least one); Infinity allows
+ * everything. Memory is bounded; `now` is in ms.
  */
 export function createTokenBuckets(rate: number): (key: string, now?: number) => boolean {
   if (rate === Number.POSITIVE_INFINITY) return () => true;

@@ -1,4 +1,6 @@
-/** How many may come in: limits by listener and by client address. Who may, `decide/` says. */
+/**
+ * How many clients may come in: limits per listener and per client address. `decide/` says which clients may.
+ */
 
 import type { ListenerConfig } from '../config/schema/schema.ts';
 import { ProxyError } from '../errors.ts';
@@ -6,19 +8,19 @@ import type { Quota } from '../ipc/quota.ts';
 import { limitKey } from '../net/address.ts';
 import type { AddressLimits, AddressVerdict } from './address-limits.ts';
 
-/** The limits of one listener. What answers with a promise had to ask another process. */
+/** The limits of one listener. A promise means that another process has to be asked. */
 export type Admission = {
-  /** Counts a connection in, or throws ERR_CONNECTION_LIMIT. Each is counted out by `leave`. */
+  /** Counts a connection in, or throws ERR_CONNECTION_LIMIT. `leave` counts it out. */
   readonly enter: () => Promise<void> | undefined;
   readonly leave: () => void;
   /**
-   * Applies the limits by address to the client's, after a PROXY header if there is one. Answers with what counts the client
-   * out again; throws ERR_CONNECTION_LIMIT_PER_IP or ERR_RATE_LIMIT_PER_IP.
+   * Applies the limits per address, after a PROXY header if there is one. Returns the function that counts
+   * the client out; throws ERR_CONNECTION_LIMIT_PER_IP or ERR_RATE_LIMIT_PER_IP.
    */
   readonly admit: (client: string) => Promise<() => void> | (() => void) | undefined;
 };
 
-/** The counts, which outlive a configuration; without limits by address there is nothing to ask. */
+/** The counts, which outlive a configuration. `byAddress` is undefined if no limit per address is set. */
 export type Counts = { readonly connections: Quota; readonly byAddress: AddressLimits | undefined };
 
 export function createAdmission(

@@ -1,25 +1,27 @@
 /**
- * Paces what computes: so many go ahead in one turn of the event loop, the rest wait in order, and whatever else is served is
- * served in between. Whoever has gone ahead holds no place: a client that is silent then keeps nobody from anything.
+ * Paces expensive computation: at most so many may start in one turn of the event loop; the rest wait in
+ * order, and everything else is served in between. Once started, a caller holds no place, so a client that
+ * then falls silent blocks nobody.
  */
 import { deferred } from '../process/deferred.ts';
 
 export type Gate = {
   /**
-   * undefined: go ahead at once. Otherwise `come` resolves when the turn has come. `cancelled` is asked then: whoever has gone
-   * meanwhile is passed over and its promise stays pending, so it must not be awaited alone.
+   * undefined: start at once. Otherwise `come` resolves when it is this caller's turn. At that
+   * moment `cancelled` is called; if it says yes, the caller is skipped and `come` stays
+   * pending, so never await `come` alone.
    */
   readonly enter: (cancelled: () => boolean) => Turn | undefined;
-  /** How many wait. */
+  /** How many are waiting. */
   readonly waiting: () => number;
 };
 
-/** `giveUp` takes a place out of the queue, which otherwise remembers even those who have gone until their turn comes. */
+/** `giveUp` leaves the queue. Without it, a cancelled caller stays in memory until its turn comes. */
 type Turn = { readonly come: Promise<void>; readonly giveUp: () => void };
 
 type Waiter = { readonly cancelled: () => boolean; readonly resolve: () => void };
 
-/** `limit` a turn; Infinity: nobody waits. */
+/** `limit` is per turn of the event loop; with Infinity nobody waits. */
 export function createGate(limit: number): Gate {
   const waiting = new Set<Waiter>();
   let left = limit;

@@ -1,26 +1,29 @@
 /**
- * Inherited sockets: those that a process has from the one that started it, which had them bound. The supervisor inherits from
- * systemd (sd_listen_fds(3)), by the names that systemd gives them; workers inherit these, and what the supervisor has bound by
- * itself, by their addresses. The supervisor keeps them open, so they outlive every worker. (By way of `listen({fd})`
- * node:cluster would close them with the last worker.)
+ * Sockets inherited from the process that started this one. The supervisor inherits sockets from systemd
+ * (sd_listen_fds(3)), known by systemd's names for them. Workers inherit those, and the ones that the
+ * supervisor bound itself, known by their addresses. The supervisor keeps all of them open, so they outlive
+ * every worker. (With `listen({fd})`, node:cluster would close them along with the last worker.)
  */
 import cluster from 'node:cluster';
 import { Socket } from 'node:net';
 
-/** 0 to 2 are the standard streams, and workers have the channel to the supervisor in 3. */
+/** 0 to 2 are the standard streams; in a worker, 3 is its channel to the supervisor. */
 const firstInSupervisor = 3;
 const firstInWorker = 4;
 const variable = 'PENSTOCK_LISTEN_FDNAMES';
-/** Workers that an upgrade starts may be of a later version than the supervisor: these names stay. */
+/** Never rename these: an upgrade may start workers of a newer version than the supervisor's. */
 const boundVariable = 'PENSTOCK_HELD_SOCKETS';
 
-/** What workers are started with, so that they inherit the supervisor's sockets. */
+/** How to start workers so that they inherit the supervisor's sockets. */
 export type Inheritance = {
   readonly stdio: readonly ('inherit' | 'ipc' | number)[];
   readonly env: Readonly<Record<string, string>>;
 };
 
-/** Takes them out of the environment, so that no other process that is started from here believes them its own. */
+/**
+ * Removes the variables from the environment, so that no other process we start
+ * takes the sockets for its own.
+ */
 export function inheritFromSystemd(env: NodeJS.ProcessEnv = process.env): Inheritance {
   const { LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES = '' } = env;
   for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete env[name];
@@ -33,9 +36,9 @@ export function inheritFromSystemd(env: NodeJS.ProcessEnv = process.env): Inheri
   };
 }
 
-/** The same, with what the supervisor has bound: descriptors by `socketKey`. */
+/** The same, plus what the supervisor has bound: descriptors by `socketKey`. */
 export function withBound({ stdio, env }: Inheritance, bound: ReadonlyMap<string, number>): Inheritance {
-  // The channel is in 3 as in a worker, so what is at an index here is in that descriptor there.
+  // Index 3 is the channel here and in the worker, so each index is also the worker's descriptor number.
   const places = [...bound.keys()].map((key, index): [string, number] => [key, stdio.length + index]);
   return {
     stdio: [...stdio, ...bound.values()],
@@ -43,7 +46,10 @@ export function withBound({ stdio, env }: Inheritance, bound: ReadonlyMap<string
   };
 }
 
-/** What tells a socket from all others: its address as written; with port 0, any free one, each listener has its own. */
+/**
+ * Identifies a socket: by its address as written. With port 0, any free port, each
+ * listener has a socket of its own.
+ */
 export function socketKey(address: string, listener: string): string {
   return address.endsWith(':0') ? `${listener} ${address}` : address;
 }
@@ -56,12 +62,14 @@ if (cluster.isWorker) {
   }
 }
 
-/** Those of what the supervisor has bound, by `socketKey`. */
+/** This worker's descriptors of sockets that the supervisor bound, by `socketKey`. */
 const fromSupervisor = new Map<string, number>(
   cluster.isWorker ? Object.entries(JSON.parse(process.env[boundVariable] ?? '{}')) : [],
 );
 
-/** What the supervisor has bound for this worker, if it has, for `server.listen`; once. */
+/**
+ * The socket that the supervisor bound for this worker, if any, for `server.listen`. It can be taken once.
+ */
 export function takeFromSupervisor(address: string, listener: string): Socket | undefined {
   const key = socketKey(address, listener);
   const fd = fromSupervisor.get(key);
@@ -70,12 +78,13 @@ export function takeFromSupervisor(address: string, listener: string): Socket | 
 }
 
 /**
- * The sockets that systemd calls so, for `server.listen`; none if there are none, or if they were taken before: a descriptor
- * that was closed may be anything else by now. What `check` throws is thrown, and nothing is taken.
+ * The sockets to which systemd gives this name, for `server.listen`. Empty if there are none, or
+ * if they were taken before: a closed descriptor may be anything by now. If `check` throws, so
+ * does this, and nothing is taken.
  */
 export function takeFromSystemd(name: string, check: (socket: Socket) => void): readonly Socket[] {
   const sockets = (fromSystemd.get(name) ?? []).map(
-    // Neither readable nor writable: it must not be read from, being no connection.
+    // Neither readable nor writable: Node must not read from it, since it is no connection.
     (fd) => new Socket({ fd, readable: false, writable: false }),
   );
   sockets.forEach(check);

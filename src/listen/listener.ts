@@ -12,14 +12,17 @@ import { socketKey, takeFromSupervisor, takeFromSystemd } from './inherited.ts';
 import { portOwnerOf } from './port-owner.ts';
 
 export type Bound = {
-  /** `127.0.0.1:5432`, with the port that the system chose if 0 was asked for, `unix:/path`, or `systemd:NAME`. */
+  /**
+   * `127.0.0.1:5432`, with the port that the system chose if 0 was asked for;
+   * `unix:/path`; or `systemd:NAME`.
+   */
   readonly address: string;
   readonly port: number;
-  /** systemd bound it: once closed, it could not be had again. */
+  /** systemd bound it: once closed, it cannot be opened again. */
   readonly fromSystemd: boolean;
 } & Pick<Acceptor, 'serve' | 'giveUp' | 'close'>;
 
-/** Binds one address; whoever connects waits until it is served. Throws ProxyError ERR_LISTEN. */
+/** Binds one address; connections wait until it is served. Throws ProxyError ERR_LISTEN. */
 export async function bind(address: string, name: string): Promise<Bound> {
   const binding = parseBinding(address);
   if (binding === undefined) throw new TypeError(`not an address: ${address}`);
@@ -48,18 +51,18 @@ export async function bind(address: string, name: string): Promise<Bound> {
 /** What the supervisor has sent for the next configuration, by `socketKey`. */
 const received = new Map<string, Acceptor>();
 
-/** It listens at once: Node takes it for a connection, and would soon try to read from it. */
+/** Listens at once, because Node takes the socket for a connection and would soon try to read from it. */
 export function receiveSocket(key: string, socket: Socket): void {
   received.set(key, accept(socket));
 }
 
-/** Closes what came for a configuration that did not. */
+/** Closes the sockets that were sent for a configuration that never came. */
 export function dropReceived(): void {
   for (const acceptor of received.values()) void acceptor.close();
   received.clear();
 }
 
-/** By way of the supervisor, if it has bound the address for its workers. */
+/** Uses the supervisor's socket if it has bound the address for its workers. */
 function one(address: string, name: string, endpoint: EndpointAddress): Acceptor {
   const key = socketKey(address, name);
   const sent = received.get(key);
@@ -75,18 +78,19 @@ function one(address: string, name: string, endpoint: EndpointAddress): Acceptor
 }
 
 /**
- * What node:cluster could not give this worker, and why. Asked again for a port whose `listen` has failed it ends the process by
- * an assertion (Node 22 and later). The supervisor tries each address before, so this takes a program that was faster.
+ * What node:cluster could not give this worker, and why. Asking again for a port whose `listen` has failed
+ * ends the process with an assertion (Node 22 and later). The supervisor tries each address first, so this
+ * happens only if another program took the port in between.
  */
 const lost = new Map<string, unknown>();
 
 function listenOptions(endpoint: EndpointAddress): ListenOptions {
   if ('path' in endpoint) return { path: endpoint.path };
-  // `[::]:port` is IPv6 alone, so that it can stand beside 0.0.0.0; `:port` is both.
+  // `[::]:port` is IPv6 only, so that it can stand beside 0.0.0.0; `:port` is both.
   return { host: endpoint.host, port: endpoint.port, ipv6Only: endpoint.host?.includes(':') ?? false };
 }
 
-/** The sockets that systemd calls so. */
+/** The sockets that systemd passes by this name. */
 function ofSystemd(socketName: string, name: string): readonly Acceptor[] {
   const fault = (message: string, hint: string) =>
     new ProxyError('ERR_LISTEN', {
@@ -96,18 +100,19 @@ function ofSystemd(socketName: string, name: string): readonly Acceptor[] {
     });
   const sockets = takeFromSystemd(socketName, (socket) => {
     if ((socket.address() as Partial<AddressInfo>).port !== undefined) return;
-    throw fault('is no TCP socket', 'for a unix socket, bind unix:/path');
+    throw fault('is not a TCP socket', 'for a unix socket, bind unix:/path');
   });
   if (sockets.length > 0) return sockets.map(accept);
   throw fault(
     'was not handed over by systemd',
-    `start penstock by a socket unit with FileDescriptorName=${socketName}, and no shell or npm in between`,
+    `start penstock from a socket unit with FileDescriptorName=${socketName}, with no shell or npm in between`,
   );
 }
 
 /**
- * Removes the socket files of a configuration that nobody answers on: they were left by a process that died. To be done by
- * one process, before any binds: two that look at once would remove each other's. Throws all faults at once (ERR_LISTEN).
+ * Removes a configuration's socket files that nobody answers on, left behind by a process that died. Only
+ * one process may do it, and before any of them binds: two at once would remove each other's files. Throws
+ * all faults together (ERR_LISTEN).
  */
 export async function removeStaleSockets({ listeners }: Pick<Config, 'listeners'>): Promise<void> {
   const removals = Object.entries(listeners).flatMap(([name, { bind }]) =>
@@ -131,7 +136,7 @@ const hints: Record<string, string> = {
   EACCES: 'ports below 1024 need CAP_NET_BIND_SERVICE or socket activation',
 };
 
-/** Why an address of this listener cannot be bound, by the system's error. */
+/** Why an address of this listener cannot be bound, from the system's error. */
 export function listenError(address: string, name: string, cause: unknown, hint = hintOf): ProxyError {
   const code = systemCode(cause);
   const reason = socketFileReason(address, code) ?? reasons[code] ?? 'cannot be bound';
@@ -143,12 +148,12 @@ export function listenError(address: string, name: string, cause: unknown, hint 
   });
 }
 
-/** Two that bound the address at the same moment, and each has found the other. */
+/** For two processes that bound the address at the same moment and each found the other. */
 export function rivalError(address: string, name: string): ProxyError {
   const cause = Object.assign(new Error('another socket listens there'), { code: 'EADDRINUSE' });
   return listenError(address, name, cause, () => {
     const hint = hintOfUse(address);
-    // The other has given up, too.
+    // The other one has given up as well.
     return hint === ownHint ? rivalHint : hint;
   });
 }
@@ -161,7 +166,7 @@ function hintOf(address: string, code: string): string | undefined {
 const rivalHint = 'another program bound it at the same moment and has gone since: start penstock again';
 
 const ownHint =
-  'penstock itself has this port, for a listener or the admin endpoint: take it away by one reload, and bind it by the next';
+  'penstock itself uses this port, for a listener or the admin endpoint: free it in one reload, and bind it in the next';
 
 function hintOfUse(address: string): string | undefined {
   const endpoint = parseEndpoint(address);
@@ -171,11 +176,11 @@ function hintOfUse(address: string): string | undefined {
   return address.startsWith('unix:') ? undefined : hints.EADDRINUSE;
 }
 
-/** For unix sockets libuv says EACCES where the system said ENOENT. */
+/** libuv reports EACCES for a unix socket where the system said ENOENT. */
 function socketFileReason(address: string, code: string): string | undefined {
   if (!address.startsWith('unix:') || code !== 'EACCES') return undefined;
   const directory = dirname(address.slice('unix:'.length));
   return existsSync(directory)
-    ? 'may not be made there by this user'
+    ? 'cannot be created there by this user'
     : 'is in a directory that does not exist';
 }

@@ -1,16 +1,17 @@
-/** Which process listens on an address already; as Linux tells it (proc(5)), and nobody else. */
+/** Which process already listens on an address, according to Linux's proc(5); unknown on any other system. */
 import cluster from 'node:cluster';
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { EndpointAddress } from '../config/schema/values.ts';
 import { orElse } from '../process/or-else.ts';
 
-/** `name` is `nginx (pid 812)`. */
+/** `name` looks like `nginx (pid 812)`. */
 type PortOwner = { readonly kind: 'own' } | { readonly kind: 'other'; readonly name: string };
 
 /**
- * Another program before penstock itself. Undefined if it cannot be found out: the descriptors of other users' processes are
- * for root to see. Slow (it looks at every descriptor of the machine), so to be asked only when something has failed.
+ * Names another program rather than penstock itself. Undefined if it cannot tell: only root sees
+ * the descriptors of other users' processes. Slow, since it looks at every descriptor on the
+ * machine: call it only after a failure.
  */
 export function portOwnerOf(endpoint: EndpointAddress): PortOwner | undefined {
   const inodes = 'path' in endpoint ? unixSockets(endpoint.path) : tcpSockets(endpoint.port);
@@ -21,7 +22,10 @@ export function portOwnerOf(endpoint: EndpointAddress): PortOwner | undefined {
   return holders.length > 0 ? { kind: 'own' } : undefined;
 }
 
-/** Whether another socket than the one with this inode listens at its very address, which takes SO_REUSEPORT. */
+/**
+ * Whether a socket other than the one with this inode listens on exactly its
+ * address, which needs SO_REUSEPORT.
+ */
 export function otherListens(inode: number): boolean {
   const rows = listeningRows();
   const own = rows.find((columns) => columns[9] === String(inode));
@@ -31,15 +35,15 @@ export function otherListens(inode: number): boolean {
 /** The supervisor and its workers. */
 function isOwn(pid: number): boolean {
   const supervisor = cluster.isWorker ? process.ppid : process.pid;
-  // The name in brackets may hold anything; behind it are the state and the parent.
+  // The name in brackets may contain anything; the state and the parent's pid come after it.
   const parent = /^.*\) \S (\d+)/s.exec(read(`/proc/${pid}/stat`))?.[1];
   return pid === process.pid || pid === supervisor || Number(parent) === supervisor;
 }
 
-/** In the column `st` of /proc/net/tcp. */
+/** LISTEN in the column `st` of /proc/net/tcp. */
 const listening = '0A';
 
-/** The inodes of those that listen on this port, at whatever address. */
+/** The inodes of sockets that listen on this port, at any address. */
 function tcpSockets(port: number): Set<string> {
   const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   return new Set(
@@ -49,7 +53,10 @@ function tcpSockets(port: number): Set<string> {
   );
 }
 
-/** The sockets that listen with TCP. They come first in these tables, before what may be a hundred thousand connections. */
+/**
+ * The listening TCP sockets. The tables list them first, ahead of what may be a hundred thousand connections,
+ * so we stop reading after them.
+ */
 function listeningRows(): string[][] {
   return ['tcp', 'tcp6'].flatMap((table) => {
     const rows: string[][] = [];
@@ -69,7 +76,7 @@ function unixSockets(path: string): Set<string> {
 
 const columnsOf = (line: string): string[] => line.trim().split(/\s+/);
 
-/** As far as they are asked for. */
+/** Reads only as far as the caller iterates. */
 function* linesOf(file: string): Generator<string> {
   const fd = orElse(-1, () => openSync(file, 'r'));
   if (fd === -1) return;
@@ -89,7 +96,7 @@ function* linesOf(file: string): Generator<string> {
   }
 }
 
-/** The oldest first: of a server and its workers, the server. */
+/** Oldest first: the server itself, rather than one of its workers. */
 function processes(): number[] {
   return list('/proc')
     .map(Number)
@@ -104,12 +111,12 @@ function holds(pid: number, inodes: ReadonlySet<string>): boolean {
   });
 }
 
-/** Not its arguments: those may hold secrets. */
+/** Without its arguments, which may hold secrets. */
 function programOf(pid: number): string {
   return basename(link(`/proc/${pid}/exe`)) || read(`/proc/${pid}/comm`).trim() || 'a process';
 }
 
-// What is gone, or not for us to see, is as if it were not there.
+// What is gone, or hidden from us, reads as empty.
 function read(file: string): string {
   return orElse('', () => readFileSync(file, 'utf8'));
 }

@@ -1,8 +1,8 @@
-/** What to say of a side that failed: its code, its cause, and what may help. */
+/** Describes how a side failed: its code, its cause, and what may help. */
 import { type ConnectionCode, type Side, systemCode } from '../errors.ts';
 import { alertIn } from '../openssl/errors.ts';
 
-/** How it ended: by whom, and with which code; without one it ended well. */
+/** Which side ended it, and with which code; without a code it ended normally. */
 export type SpliceEnd = {
   readonly side: Side;
   readonly code?: ConnectionCode;
@@ -10,7 +10,10 @@ export type SpliceEnd = {
   readonly hint?: string | undefined;
 };
 
-/** `error` is what the socket or its TLS reported; undefined: it closed without an end, which is a reset. */
+/**
+ * `error` is what the socket or its TLS reported; undefined means that it closed
+ * without an end, which is a reset.
+ */
 export function describeFailure(side: 'client' | 'upstream', error: Error | undefined): SpliceEnd {
   const cause = systemCode(error);
   const who = side === 'client' ? 'the client' : 'the upstream';
@@ -23,13 +26,13 @@ export function describeFailure(side: 'client' | 'upstream', error: Error | unde
   return { side, code, error: `${who} reset the connection${cause === '' ? '' : ` (${cause})`}` };
 }
 
-/** Whether TLS failed, and not what is below it. */
+/** Whether TLS itself failed, not the socket below it. */
 export function isTlsFault(error: Error | undefined): boolean {
   const cause = systemCode(error);
   return cause.startsWith('ERR_SSL_') || cause.startsWith('ERR_TLS_');
 }
 
-/** A TLS 1.3 peer judges our certificate when the handshake is over for us. */
+/** A TLS 1.3 peer judges our certificate only after our handshake is over, so its alert arrives here. */
 function hintOf(side: 'client' | 'upstream', cause: string): string | undefined {
   const alert = alertIn(cause);
   if (alert === 'certificate_required')

@@ -1,4 +1,4 @@
-/** Copies both ways until both sides have ended: backpressure, half-close, time-outs and resets are passed on. */
+/** Copies both ways until both sides have ended, and passes on backpressure, half-closes and resets. */
 import type { Side } from '../errors.ts';
 import { abort, type Stream } from '../net/stream.ts';
 import { type Batched, gather } from './batches.ts';
@@ -9,15 +9,15 @@ import { touchHeldBack, unreadAnswers } from './unreported.ts';
 
 export type { SpliceEnd };
 
-/** Payload so far, counted while it moves: `in` from the client, `out` to the client. */
+/** Payload bytes so far, counted as they move: `in` from the client, `out` to the client. */
 export type Bytes = { in: number; out: number };
 
 type SpliceLimits = {
-  /** Silence of both sides, in ms; Infinity is never. */
+  /** How long both sides may be silent, in ms; Infinity: for ever. */
   readonly idle: number;
-  /** Silence after one side has ended, in ms. */
+  /** How long they may be silent after one side has ended, in ms. */
   readonly halfClose: number;
-  /** Silence in ms after which TCP asks whether the other side is still there; Infinity is never. */
+  /** Silence in ms after which TCP asks whether the other side is still there; Infinity: never. */
   readonly keepAlive: number;
 };
 
@@ -28,8 +28,8 @@ type Direction = Batched & {
 };
 
 /**
- * A running splice. It owns both sides; both are closed when `done` resolves, which never rejects. A side's FIN is
- * passed on once its bytes are written, a reset as a reset.
+ * A running splice. It owns both sides: both are closed when `done` resolves, and `done` never rejects. It
+ * passes on a FIN once the bytes before it are written, and a reset as a reset.
  */
 export class Splice {
   readonly done: Promise<SpliceEnd>;
@@ -64,14 +64,14 @@ export class Splice {
     upstream.stream.resume();
   }
 
-  /** Ends both with a reset, for this reason unless there is one already. */
+  /** Resets both sides, for this reason unless there is one already. */
   end(end: SpliceEnd): void {
     this.#result ??= end;
     abort(this.#up.from);
     abort(this.#down.from);
   }
 
-  /** Looks at what no event reports. To be called every few seconds. */
+  /** Looks for what no event reports. Call it every few seconds. */
   check(): void {
     for (const { from, side, ended } of [this.#up, this.#down]) {
       const fault = unreadAnswers(from, side);
@@ -82,19 +82,21 @@ export class Splice {
 
   #attach(direction: Direction): void {
     const { stream, reader } = direction.from;
-    // A reader's chunks say what to do once they are written; others are memory of Node's.
+    // A reader passes its own callback, since it reuses its memory; Node's chunks are freed by `returnOf`.
     const onData = (chunk: Buffer, written = returnOf(chunk)) => this.#onData(direction, chunk, written);
     if (reader) reader.deliver = onData;
     else stream.on('data', onData);
     stream.on('end', () => this.#judgeEnd(direction));
     stream.on('error', (error: Error) => {
-      // After a bad record or a refused renegotiation Node leaves the TLS socket open. (Never destroy it after its raw one.)
+      // Node leaves a TLS socket open after a bad record or a refused renegotiation. (Never
+      // destroy it after its raw socket.)
       if (!direction.from.raw.destroyed) stream.destroy();
       this.#onGone(direction, error);
     });
     stream.on('close', () => this.#onClose(direction));
     direction.to.stream.on('drain', () => stream.resume());
-    // What came between the dial and here is not told again. ('end' comes on paused streams too, if nothing is left to read.)
+    // Events between the dial and now will not fire again. ('end' fires even on a paused
+    // stream if nothing is left to read.)
     if (stream.closed) setImmediate(() => this.#onClose(direction));
     else if (stream.readableEnded) this.#judgeEnd(direction);
   }
@@ -121,7 +123,7 @@ export class Splice {
     direction.ended = true;
     this.#firstEnd ??= { side: direction.side, moved: this.#moved() };
     this.#lastActive = performance.now();
-    // Whoever ended first ended the connection.
+    // The side that ended first counts as the one that ended the connection.
     if (this.#up.ended && this.#down.ended) {
       this.#result ??= { side: direction === this.#up ? 'upstream' : 'client' };
     }
@@ -129,11 +131,11 @@ export class Splice {
     this.#watch();
   }
 
-  /** A side failed. What was read of it is still delivered, then the other side is reset too. */
+  /** A side failed. What we had read from it is still delivered, then the other side is reset too. */
   #onGone(direction: Direction, error: Error | undefined): void {
     if (this.#result !== undefined) return;
-    // PostgreSQL and its clients close without reading the other's close_notify, which makes their close a reset. Where one
-    // side had ended and hardly a byte was said since, that is how they take their leave.
+    // PostgreSQL and its clients close without reading the other's close_notify, which turns their close into
+    // a reset. A reset after one side has ended, with hardly a byte in between, is therefore a normal close.
     const end = this.#firstEnd;
     const isLeave = end !== undefined && this.#moved() - end.moved <= farewellBytes && !isTlsFault(error);
     this.#result = isLeave ? { side: end.side } : describeFailure(direction.side, error);
@@ -160,7 +162,10 @@ export class Splice {
     this.#resolve(this.#result ?? { side: 'proxy' });
   }
 
-  /** Ends the splice when neither side has moved a byte for too long; looks again when that can be so at the earliest. */
+  /**
+   * Ends the splice when neither side has moved a byte for too long; otherwise looks again at the
+   * earliest moment when that can be so.
+   */
   #watch(): void {
     const half = this.#up.ended || this.#down.ended;
     const silence = half ? this.#limits.halfClose : this.#limits.idle;
@@ -168,7 +173,7 @@ export class Splice {
     const left = this.#lastActive + silence - now;
     if (left > 0) {
       const ms = this.#isKeptAlive ? left : Math.min(left, settledMs);
-      if (now + ms >= this.#wakesAt) return; // it looks again then
+      if (now + ms >= this.#wakesAt) return; // the pending timer looks again then
       clearTimeout(this.#timer);
       this.#wakesAt = now + ms;
       this.#timer = setTimeout(Splice.onTimer, ms, this);
@@ -182,7 +187,7 @@ export class Splice {
   }
 
   /**
-   * TCP keepalive is four system calls a socket: connections that are over soon need not pay them.
+   * TCP keepalive costs four system calls per socket; short connections need not pay for it.
    * `npm run bench:compare -- --only plain` shows what that saves.
    */
   #keepAlive(): void {
@@ -202,22 +207,25 @@ export class Splice {
 }
 
 /**
- * A TLS socket that has closed is kept until V8's next full collection, and in a young process every socket; nothing of ours has to
- * be kept with it. `node --trace-gc` under full handshakes shows what that saves: see "How dead connections were kept" in
- * docs/performance.md.
+ * V8 keeps a closed TLS socket until its next full collection, and in a young process every closed socket.
+ * Dropping the listeners keeps our objects from being retained with it. `node --trace-gc` under full
+ * handshakes shows what that saves: see "How dead connections were kept" in docs/performance.md.
  */
 function letGo({ stream }: Stream): void {
   stream.removeAllListeners();
   stream.on('error', ignore);
 }
 
-/** A close_notify of either version and any cipher fits; an answer hardly does. */
+/** Room for a close_notify of either TLS version and any cipher, but hardly for an answer. */
 const farewellBytes = 64;
 
-/** A connection this old is likely to stay, in ms. */
+/** In ms. A connection that has lasted this long will probably stay. */
 const settledMs = 1000;
 
-/** When all that was written is out. ('drain' would come only after a write that was too much, and never after an end.) */
+/**
+ * Calls `then` once everything written is out. ('drain' would fire only after a write above the high-water
+ * mark, and never after an end.)
+ */
 function onceWritten(stream: Stream['stream'], then: () => void): void {
   if (stream.writableEnded) stream.once('finish', then);
   else stream.write(nothing, then);

@@ -1,22 +1,26 @@
-/** What TLS writes of its own accord: session tickets, the last message of a handshake, answers to a KeyUpdate. */
+/** What TLS writes by itself: session tickets, the last message of a handshake, answers to a KeyUpdate. */
 import type { Stream } from '../net/stream.ts';
 
-/** What TLS has encrypted and not sent yet. No public property says so; should a later Node have no such one, nothing is unsent. */
+/**
+ * Bytes that TLS has encrypted but not sent. No public property says so; on a Node
+ * without this one, the answer is 0.
+ */
 export function unsentBytes({ stream, raw }: Stream): number {
   return stream === raw ? 0 : queueOf(stream);
 }
 
 /**
- * Whether the end of this side is a reset in truth; asked when its 'end' has come, answered by `then`, mostly at once.
+ * Whether this side's 'end' is really a reset. Call it on 'end'; it calls `then`, mostly at once.
  *
- * Linux reports a reset once, to whichever call comes first, and every read after that says end. Where the first call was a write
- * of TLS's own, Node drops the error and keeps the bytes as being sent for ever, though the socket below has nothing left to send.
- * A write that succeeded looks the same until its callback has run, which libuv leaves to a later turn of the event loop than the
- * next 'immediate'. So it is a reset only if nothing has moved for several turns.
+ * Linux reports a reset only once, to whichever call comes first; every later read just sees an end. If
+ * the first call was a write by TLS itself, Node drops the error and keeps counting those bytes as unsent
+ * for ever, although the socket below has nothing left to send. A successful write looks the same until
+ * its callback has run, which libuv may delay beyond the next 'immediate'. So it is a reset only if
+ * nothing has moved for several turns.
  */
 export function whetherReset(side: Stream, then: (isReset: boolean) => void, turns = 4): void {
   const { stream, raw } = side;
-  // Behind our own FIN every write fails, whether there was a reset or not.
+  // After our own FIN every write fails, reset or not.
   if (stream.writableEnded || !isStuck(side)) {
     then(false);
     return;

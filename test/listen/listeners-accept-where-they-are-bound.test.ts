@@ -94,7 +94,7 @@ describe('a listener', () => {
       );
       assert.match(
         (error.errors[0] as ProxyError).hint ?? '',
-        /^(penstock itself has this port|find who listens there with)/,
+        /^(penstock itself uses this port|find who listens there with)/,
       );
       return true;
     });

@@ -151,7 +151,7 @@ test('where it cannot move, penstock does not tell anybody to stop penstock', {
   const port = await closedPort();
   const { penstock, reload } = await start(t, { one: `127.0.0.1:${port}` });
   for (let count = 1; count <= 3; count += 1) {
-    assert.match(String(await reload({ one: `0.0.0.0:${port}` })), /penstock itself has this port/);
+    assert.match(String(await reload({ one: `0.0.0.0:${port}` })), /penstock itself uses this port/);
     assert.equal(await outcome(t, port), 'ping');
   }
   assert.deepEqual(said(penstock, 'worker died'), []);

@@ -132,7 +132,7 @@ test('a unix socket is refused by name', async (t) => {
   const config = await echoConfig(t, { a: 'systemd:orders' });
   const penstock = spawnPenstock(t, config, { sockets: [{ name: 'orders', fd }] });
   assert.equal(await penstock.exited, 1);
-  assert.match(penstock.stderr(), /systemd:orders is no TCP socket; for a unix socket, bind unix:\/path/);
+  assert.match(penstock.stderr(), /systemd:orders is not a TCP socket; for a unix socket, bind unix:\/path/);
 });
 
 test('check needs no socket, and finds a name that is used twice', async (t) => {
