@@ -1,19 +1,21 @@
-/** The access log: what is known of a connection, and its one line. */
+/** The access log: what is known about a connection, and the one line it gets. */
 import type { Logger } from 'pino';
 import type { ConnectionCode, Phase, Side } from '../errors.ts';
 import { type Address, formatAddress } from '../net/address.ts';
 import { writeLine } from './log.ts';
 
-/** How a TLS session came out: version and cipher as OpenSSL names them. */
+/** The TLS version and cipher that were negotiated, by OpenSSL's names. */
 export type TlsInfo = {
   readonly version: string;
   readonly cipher: string;
   readonly resumed: boolean;
-  /** What an upstream settled on; a client's is a field of its own. */
+  /** The protocol agreed on with an upstream; for a client, AccessRecord has a field of its own. */
   readonly alpn?: string | undefined;
 };
 
-/** What the log says about a client's certificate. Subject and SANs only when an authority vouches for them. */
+/**
+ * What the log says about a client's certificate. Has subject and SANs only if an authority vouches for them.
+ */
 type ClientCertInfo = {
   readonly subject?: string | undefined;
   readonly sans?: readonly string[] | undefined;
@@ -21,16 +23,16 @@ type ClientCertInfo = {
   readonly spki?: string | undefined;
 };
 
-/** Everything that a line of the access log says; filled in while the connection lives. Bytes are payload. */
+/** Everything that the access log says about a connection, filled in as it proceeds. Bytes are payload. */
 export type AccessRecord = {
   readonly conn: string;
   readonly listener: string;
   readonly startedAt: number;
   route: string | number | undefined;
   client: Address;
-  /** The TCP peer, when a PROXY header named another client. */
+  /** The TCP peer, if a PROXY header named another client. */
   peer: Address | undefined;
-  /** What the client dialled, by the same header. */
+  /** The address the client connected to, from the same header. */
   destination: Address | undefined;
   sni: string | undefined;
   alpn: string | undefined;
@@ -42,7 +44,7 @@ export type AccessRecord = {
   upstreamTls: TlsInfo | undefined;
   readonly bytes: { in: number; out: number };
   handshakeMs: number | undefined;
-  /** In the upstream's queue; undefined if it was not in it. */
+  /** Time in the upstream's queue; undefined if it was not queued. */
   queueMs: number | undefined;
   connectMs: number | undefined;
   phase: Phase;
@@ -50,11 +52,11 @@ export type AccessRecord = {
   code: ConnectionCode | undefined;
   error: string | undefined;
   hint: string | undefined;
-  /** The client connected and left without a word. */
+  /** The client connected and left without sending anything. */
   isProbe: boolean;
 };
 
-/** Writes the line of a closed connection: that of a probe at debug only. */
+/** Writes the line of a closed connection; for a probe, only at level debug. */
 export function logClosed(logger: Logger, record: AccessRecord): void {
   const level = record.code === 'ERR_INTERNAL' ? 'error' : record.phase === 'connect' ? 'warn' : 'info';
   writeLine(
@@ -80,12 +82,12 @@ export function logClosed(logger: Logger, record: AccessRecord): void {
   );
 }
 
-/** Writes the line of a connection that was just established (`log.access_open`). */
+/** Writes the line of a newly established connection (`log.access_open`). */
 export function logOpened(logger: Logger, record: AccessRecord): void {
   writeLine(logger, 'info', { ...identity(record), upstream_tls: record.upstreamTls }, 'connection open');
 }
 
-/** Milliseconds to a tenth: enough to compare, short to read. */
+/** Rounds to a tenth of a millisecond: enough to compare, short to read. */
 export function milliseconds(ms: number): number {
   return Math.round(ms * 10) / 10;
 }

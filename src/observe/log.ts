@@ -1,4 +1,7 @@
-/** The log: one JSON object a line, readable text on a terminal. Losing its destination never stops the proxy. */
+/**
+ * The log: one JSON object per line, or readable text on a terminal. Losing its
+ * destination never stops the proxy.
+ */
 import { closeSync, constants, openSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type DestinationStream, type Logger, pino } from 'pino';
@@ -7,21 +10,21 @@ import { systemCode } from '../errors.ts';
 
 export type Log = {
   readonly logger: Logger;
-  /** Opens the log file anew, after it was renamed (SIGUSR1). Nothing to do for stdout and stderr. */
+  /** Reopens the log file after it was renamed (SIGUSR1). Does nothing for stdout and stderr. */
   readonly reopen: () => void;
   /**
-   * Writes what is buffered, for a second at most; nothing may be logged any more. False: a write is still under way, to a
-   * pipe that nobody reads, and `process.exit` would wait for it.
+   * Writes what is buffered, for at most a second; log nothing after it. False means that a write is still
+   * pending, to a pipe that nobody reads, and `process.exit` would wait for it.
    */
   readonly close: () => Promise<boolean>;
 };
 
 type Destination = ReturnType<typeof pino.destination>;
 
-/** Bytes that may wait for a slow destination; beyond, lines are dropped rather than memory filled. */
+/** How many bytes may wait for a slow destination. Beyond that, we drop lines rather than fill memory. */
 const maxBuffered = 16 * 1024 * 1024;
 
-/** Opens the log. Throws the system's error if a file can't be opened. */
+/** Opens the log. Throws the system's error if a file cannot be opened. */
 export async function openLog(config: Pick<Config['log'], 'level' | 'destination'>): Promise<Log> {
   const descriptor = { stdout: 1, stderr: 2 }[config.destination];
   if (descriptor !== undefined && isatty(descriptor)) {
@@ -29,21 +32,24 @@ export async function openLog(config: Pick<Config['log'], 'level' | 'destination
     const stream = pretty({ destination: descriptor, ignore: 'pid', singleLine: true, sync: true });
     return { logger: createLogger(config.level, stream), reopen() {}, close: async () => true };
   }
-  // Opened once in advance, so that a fault is thrown here and not told by an event.
+  // A trial first, because here a fault is thrown; later it would only be an event.
   if (descriptor === undefined) tryToOpen(config.destination);
   const destination = pino.destination({
     dest: descriptor ?? config.destination,
     sync: false,
     mode: 0o640,
     maxLength: maxBuffered,
-    // What could not be written is tried again.
+    // Makes it retry what it could not write.
     minLength: 1,
     periodicFlush: 100,
   });
   return guard(destination, config, descriptor === undefined);
 }
 
-/** A pipe without a reader must not stop us here, and what is behind `/dev/stdout` may be a socket, which has no name to open. */
+/**
+ * Opens without waiting for a pipe's reader. What is behind `/dev/stdout` may be a socket,
+ * which cannot be opened by name.
+ */
 function tryToOpen(path: string): void {
   const { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } = constants;
   try {
@@ -59,7 +65,7 @@ function tryToOpen(path: string): void {
   }
 }
 
-/** A logger on any stream of lines; tests read what they need from it. */
+/** A logger on any stream of lines, so that tests can read what they need from it. */
 export function createLogger(level: string, stream: DestinationStream): Logger {
   return pino(
     {
@@ -73,8 +79,9 @@ export function createLogger(level: string, stream: DestinationStream): Logger {
 }
 
 /**
- * Writes what `logger[level](fields, msg)` would, for a logger of `createLogger` and fields that JSON has. With pino's own way,
- * key by key, a line of twenty fields is a tenth of the CPU time of a short connection; this is a third of that.
+ * Writes what `logger[level](fields, msg)` would, for a logger from `createLogger` and fields that JSON can
+ * express. With pino's own serializer, key by key, a line of twenty fields costs a tenth of a short
+ * connection's CPU time; this costs a third of that.
  */
 export function writeLine(
   logger: Logger,
@@ -92,7 +99,10 @@ export function writeLine(
   );
 }
 
-/** As pino's isoTime has it. A busy worker writes many lines in one millisecond, and the text is a third of a line's cost. */
+/**
+ * The same text as pino's isoTime. It is a third of a line's cost, and a busy worker
+ * writes many lines per millisecond.
+ */
 function timestamp(): string {
   const now = Date.now();
   if (now !== stamp.at) stamp = { at: now, text: `,"time":"${new Date(now).toISOString()}"` };
@@ -103,7 +113,7 @@ let stamp = { at: 0, text: '' };
 
 const closeMs = 1000;
 
-/** A full disk or a closed pipe is reported once on stderr; lines are dropped until it takes them again. */
+/** Reports a full disk or a closed pipe once on stderr, and drops lines until writing works again. */
 function guard(
   destination: Destination,
   config: Pick<Config['log'], 'level' | 'destination'>,
@@ -113,7 +123,7 @@ function guard(
   let closed: Promise<boolean> | undefined;
   const batch = createBatch(destination);
   const flushSync = destination.flushSync.bind(destination);
-  // pino calls it when the process exits; where the disk is full it tries again for ever.
+  // pino calls it when the process exits. On a full disk it would retry for ever.
   destination.flushSync = () => {
     batch.flush();
     if (!told && !closed) flushSync();
@@ -133,11 +143,11 @@ function guard(
       batch.flush();
       if (!isFile) return;
       try {
-        // Once in advance: after an attempt that fails, the next would close its descriptor twice.
+        // A trial first: if `reopen` itself fails, the next attempt closes its descriptor twice.
         tryToOpen(config.destination);
         destination.reopen(config.destination);
       } catch (error) {
-        tell(`the log cannot be reopened, and goes on where it was: ${(error as Error).message}`);
+        tell(`the log cannot be reopened, and continues in the old file: ${(error as Error).message}`);
       }
     },
     close() {
@@ -149,21 +159,25 @@ function guard(
 }
 
 /**
- * What could not be written is tried again, and may come after a line that was cut: by this process, or by another that writes
- * to the same file. So it begins with a line break, and without the rest of the line that this process has cut, since others
- * may write before it. The property is not documented; without it, a line may be joined to one that was cut.
+ * A write that failed is retried, and may come after a line that was cut: one of ours, or one of
+ * another process that writes to the same file. So the retry starts with a line break and omits the
+ * rest of our cut line, since others may write in between. The property is undocumented; without it, a
+ * line may end up joined to a cut one.
  */
 function beginLineAnew(destination: Destination): void {
   const held = destination as unknown as { _writingBuf?: string | Buffer; _len: number };
   const waiting = held._writingBuf;
   if (!waiting?.length || String(waiting).startsWith('\n')) return;
-  // A Buffer only after a part of it was written.
+  // It is a Buffer only if a part of it has been written.
   const rest = Buffer.isBuffer(waiting) ? waiting.subarray(waiting.indexOf('\n') + 1).toString() : waiting;
   held._writingBuf = `\n${rest}`;
   held._len += Buffer.byteLength(held._writingBuf) - Buffer.byteLength(waiting);
 }
 
-/** False if a write is still under way after a second. One that has failed is not, and closes nothing if its pipe is closed. */
+/**
+ * False if a write is still pending after a second. A failed write is not pending,
+ * and does not close a closed pipe.
+ */
 function end(destination: Destination, hasFailed: () => boolean): Promise<boolean> {
   return new Promise((resolve) => {
     setTimeout(() => resolve(hasFailed()), closeMs);
@@ -173,15 +187,15 @@ function end(destination: Destination, hasFailed: () => boolean): Promise<boolea
   });
 }
 
-/** On stderr, whose reader may have gone with that of the log. */
+/** Writes to stderr, whose reader may be gone together with the log's. */
 function tell(text: string): void {
   if (process.stderr.listenerCount('error') === 0) process.stderr.on('error', () => {});
   process.stderr.write(`penstock: ${text}\n`);
 }
 
 /**
- * Hands lines on a hundred at a time, or after 100 ms. The destination would do that too (`minLength`), but goes through all
- * that it holds with every line: 10 KB of memory a line.
+ * Passes lines on in batches of 32 KB, or after 100 ms. The destination could do that too (`minLength`), but
+ * with every line it would go through everything it holds: 10 KB of memory per line.
  */
 function createBatch(destination: Destination): DestinationStream & { readonly flush: () => void } {
   let lines = '';

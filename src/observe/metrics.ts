@@ -1,20 +1,25 @@
 /**
- * What one worker counts. Plain numbers in maps, touched twice a connection; the supervisor sums them and makes Prometheus'
- * text of them (hub.ts). Every key is a name of the configuration or a code: none that a client can choose.
+ * What one worker counts: plain numbers in maps, touched twice per connection. The supervisor adds them up
+ * and writes them in Prometheus' text format (hub.ts). Every key is a configured name or an error code, never
+ * something a client can choose.
  */
 import type { ConnectionCode, Side } from '../errors.ts';
 import { orElse } from '../process/or-else.ts';
 import type { AccessRecord } from './access-log.ts';
 
-/** Upper bounds in seconds; above the last one there is one more bucket. */
+/** Upper bounds in seconds. One more bucket takes everything above the last. */
 export const bucketBounds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-/** `counts[i]`: observations up to `bucketBounds[i]` and above the bound before it. `sum` is in seconds. */
+/**
+ * `counts[i]`: observations above the previous bound, up to and including
+ * `bucketBounds[i]`. `sum` is in seconds.
+ */
 export type Histogram = { readonly counts: number[]; sum: number };
 
 /**
- * How a connection ended. `ok`: without a code. `probe`: the client connected and left without a word, which is no failure.
- * `refused`: a rule or a limit turned the client away. `error`: with any other code, whoever's fault it was.
+ * How a connection ended. `ok`: without a code. `probe`: the client connected and left without sending
+ * anything, which is no failure. `refused`: a rule or a limit turned the client away. `error`: with any
+ * other code, whoever's fault it was.
  */
 export const outcomes = ['ok', 'error', 'refused', 'probe'] as const;
 export type Outcome = (typeof outcomes)[number];
@@ -24,45 +29,48 @@ export type ListenerCounts = {
   closed: number;
   bytesIn: number;
   bytesOut: number;
-  /** By the route's name or index; '' for connections that ended before they had one. */
+  /** By the route's name or index; '' for connections that ended before they had a route. */
   readonly outcomes: Map<string | number, Record<Outcome, number>>;
   readonly errors: Record<Side, Map<ConnectionCode, number>>;
   readonly handshakes: { readonly full: Histogram; readonly resumed: Histogram };
 };
 
-/** Counts since the beginning. */
+/** Counts since the start. */
 export type Totals = {
   readonly listeners: Map<string, ListenerCounts>;
-  /** How long dials took that succeeded, by upstream. */
+  /** Duration of successful dials, by upstream. */
   readonly connects: Map<string, Histogram>;
-  /** How long those were in an upstream's queue that were in it, whatever came of it. */
+  /** Time that connections spent in an upstream's queue, however it ended, by upstream. */
   readonly queues: Map<string, Histogram>;
 };
 
-/** What the process has used. */
+/** The resources this process has used. */
 export type ProcessUse = {
   /** Seconds since 1970. */
   readonly startedAt: number;
   readonly cpuSeconds: number;
-  /** Time in which the event loop had something to do. */
+  /** Time in which the event loop was busy. */
   readonly busySeconds: number;
   readonly residentBytes: number;
   readonly heapBytes: number;
-  /** What keeps the event loop going, by Node's names: `TCPSocketWrap`, `Timeout` and the like. */
+  /** What keeps the event loop alive, by Node's names: `TCPSocketWrap`, `Timeout` and so on. */
   readonly activeResources: ReadonlyMap<string, number>;
 };
 
-/** A worker's counts at one moment. Structured clone takes it (maps: not JSON). */
+/** A worker's counts at one moment. Sent by structured clone, because JSON has no maps. */
 export type MetricsSnapshot = Totals & { readonly process: ProcessUse };
 
 export type WorkerMetrics = {
   /** A client was accepted. */
   readonly opened: (listener: string) => void;
-  /** It has gone: once for each `opened`, when its record is final and no longer among the live ones. */
+  /**
+   * The client has left. Call it once per `opened`, when its record is final and
+   * no longer among the live ones.
+   */
   readonly closed: (record: AccessRecord) => void;
   /**
-   * Everything since the worker began: of connections that have ended, and of the live ones what has happened so far. So
-   * bytes and handshakes move while connections live, and nothing goes backwards when they end.
+   * Everything since the worker started: connections that have ended, and what has happened so far on live
+   * ones. So bytes and handshakes increase while connections live, and nothing decreases when they end.
    */
   readonly snapshot: (live: Iterable<AccessRecord>) => MetricsSnapshot;
 };
@@ -95,7 +103,7 @@ export function emptyTotals(): Totals {
   return { listeners: new Map(), connects: new Map(), queues: new Map() };
 }
 
-/** Adds the second one's counts to the first. */
+/** Adds the counts of `from` to `to`. */
 export function addTotals(to: Totals, from: Totals): void {
   for (const [name, counts] of from.listeners) addCounts(countsOf(to, name), counts);
   for (const kind of ['connects', 'queues'] as const) {
@@ -103,7 +111,7 @@ export function addTotals(to: Totals, from: Totals): void {
   }
 }
 
-/** The counts of a listener, from zero if there are none yet. */
+/** The counts of a listener; all zero if there were none. */
 export function countsOf({ listeners }: Totals, name: string): ListenerCounts {
   let counts = listeners.get(name);
   if (counts === undefined) {
@@ -121,15 +129,15 @@ export function countsOf({ listeners }: Totals, name: string): ListenerCounts {
   return counts;
 }
 
-/** What this process has used until now. */
+/** What this process has used so far. */
 export function processUse(): ProcessUse {
   const { user, system } = process.cpuUsage();
-  // It opens a file to find out, and throws where no descriptor is left.
+  // It opens a file to find out, and throws if no descriptor is left.
   memory = orElse(memory, process.memoryUsage);
   return {
     startedAt: (Date.now() - process.uptime() * 1000) / 1000,
     cpuSeconds: (user + system) / 1e6,
-    // Bun does not tell.
+    // Bun does not have it.
     busySeconds: (performance.eventLoopUtilization?.().active ?? 0) / 1000,
     residentBytes: memory.rss,
     heapBytes: memory.heapUsed,
@@ -137,10 +145,12 @@ export function processUse(): ProcessUse {
   };
 }
 
-/** The last one reported. */
+/** The last values read. */
 let memory = { rss: 0, heapUsed: 0 };
 
-/** Counting takes half a microsecond a resource: with thousands of connections that is not for every snapshot. */
+/**
+ * Counting takes half a microsecond per resource: too slow for every snapshot with thousands of connections.
+ */
 const recountMs = 10_000;
 let counted: { readonly at: number; readonly resources: ReadonlyMap<string, number> } | undefined;
 
@@ -153,7 +163,7 @@ function activeResources(): ReadonlyMap<string, number> {
   return resources;
 }
 
-/** Codes of clients that a rule or a limit turned away: nothing broke. */
+/** Codes for clients that a rule or a limit turned away, although nothing broke. */
 const refusals: ReadonlySet<ConnectionCode> = new Set<ConnectionCode>([
   'ERR_ADDRESS_DENIED',
   'ERR_CONNECTION_LIMIT',
@@ -185,7 +195,7 @@ function outcomeOf({ code, isProbe }: AccessRecord): Outcome {
   return refusals.has(code) ? 'refused' : 'error';
 }
 
-/** What a connection adds whether or not it has ended. */
+/** What a connection adds, whether it has ended or not. */
 function measure(totals: Totals, record: AccessRecord): void {
   const { bytes, handshakeMs, queueMs, connectMs, tls, upstream } = record;
   const counts = countsOf(totals, record.listener);

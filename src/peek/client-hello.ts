@@ -1,49 +1,60 @@
-/** Reads a ClientHello, strictly: what is routed on must be what every TLS stack behind would read (RFC 8446 §4.1.2). */
+/**
+ * Reads a ClientHello strictly: we must route on exactly what any TLS stack behind
+ * us would read (RFC 8446 §4.1.2).
+ */
 import { isAddressForName } from '../net/address.ts';
 import { invalid } from './hello-faults.ts';
 import { messageFinder, reassemble } from './hello-records.ts';
 
-/** What a ClientHello says. Numbers are as on the wire, in the client's order, GREASE (RFC 8701) included. */
+/** What a ClientHello says. Numbers are as on the wire, in the client's order, with GREASE (RFC 8701). */
 export type ClientHello = {
   /**
-   * The server_name (with ECH the outer one): lower case, without a trailing dot, [a-z0-9._-]; may be an IPv4 address. If it
-   * has a colon it is no name, but an IPv6 address or something with a port (see `isAddressForName`).
+   * The server_name (with ECH the outer one): lower case, without a trailing dot, of [a-z0-9._-];
+   * may be an IPv4 address. With a colon it is not a name, but an IPv6 address or something with a
+   * port (see `isAddressForName`).
    */
   readonly sni: string | undefined;
-  /** The protocols offered, the preferred one first, each byte a character (latin1). [] when the extension is absent. */
+  /**
+   * The protocols offered, preferred first, one character per byte (latin1). [] if the extension is absent.
+   */
   readonly alpn: readonly string[];
   readonly legacyVersion: number;
-  /** supported_versions, or [] when absent. */
+  /** supported_versions, or [] if absent. */
   readonly versions: readonly number[];
   readonly ciphers: readonly number[];
   /** The types of all extensions. */
   readonly extensions: readonly number[];
-  /** supported_groups, or [] when absent. */
+  /** supported_groups, or [] if absent. */
   readonly groups: readonly number[];
-  /** signature_algorithms, or [] when absent. */
+  /** signature_algorithms, or [] if absent. */
   readonly signatureAlgorithms: readonly number[];
   /**
-   * The session ticket (RFC 5077 §3.2) and the identities of the first eight pre-shared keys, which are tickets as a rule.
-   * What is shorter than the name of a ticket's key, 16 bytes, is none, and left out. They share memory with the message.
+   * The session ticket (RFC 5077 §3.2) and the identities of the first eight pre-shared keys, which usually
+   * are tickets. Anything shorter than a ticket key's name, 16 bytes, cannot be a ticket and is left out.
+   * They share memory with the message.
    */
   readonly tickets: readonly Buffer[];
-  /** Whether encrypted_client_hello is present. Browsers send one without meaning, too (GREASE ECH). */
+  /** Whether encrypted_client_hello is present. Browsers also send meaningless ones (GREASE ECH). */
   readonly hasEch: boolean;
 };
 
-/** A whole hello. `message` is the handshake message with its header; it may share memory with the bytes read. */
+/**
+ * A complete hello. `message` is the handshake message with its header; it may
+ * share memory with the bytes read.
+ */
 export type ReadHello = { readonly hello: ClientHello; readonly message: Buffer };
 
-/** The most extensions, and protocols to choose from: some ten times what any client has been seen to send. */
+/** Limits on extensions and protocols: about ten times what any client has been seen to send. */
 const maxExtensions = 200;
 const maxProtocols = 200;
 
 /**
- * Makes a reader for one connection. Call it whenever bytes have arrived, with all of them since the first; it answers
- * undefined until the hello is whole. Linear in total, however bytes drip and records are cut; what follows the hello's
- * last record is not looked at. Throws as early as it can tell: ERR_NOT_TLS (another protocol, or SSLv2),
- * ERR_CLIENT_HELLO_TOO_LARGE (over 64 KiB), ERR_CLIENT_HELLO_INVALID (against RFC 8446 §§4.1.2, 4.2, 5.1, RFC 6066 §3
- * or RFC 7301 §3.1); all name the client's side.
+ * Makes a reader for one connection. Call it whenever bytes have arrived, with all bytes since the
+ * first; it returns undefined until the hello is complete. Its total cost is linear, however slowly
+ * bytes arrive and however records are cut. It does not look beyond the hello's last record. Throws
+ * as early as it can tell: ERR_NOT_TLS (another protocol, or SSLv2), ERR_CLIENT_HELLO_TOO_LARGE (over
+ * 64 KiB), ERR_CLIENT_HELLO_INVALID (violates RFC 8446 §§4.1.2, 4.2, 5.1, RFC 6066 §3 or RFC 7301
+ * §3.1), all on the client's side.
  */
 export function createHelloReader(): (bytes: Buffer) => ReadHello | undefined {
   const findMessage = messageFinder();
@@ -97,7 +108,7 @@ function readExtensions(message: Buffer, start: number, hello: Draft): void {
     if (types.has(type)) throw invalid(`extension ${type} is repeated`);
     if (types.size === maxExtensions) throw invalid(`it has more than ${maxExtensions} extensions`);
     const dataEnd = vectorEnd(message, at + 2, 2, end, `extension ${type}`);
-    // Its binders sign all that precedes them (RFC 8446 §4.2.11).
+    // Its binders sign everything before them (RFC 8446 §4.2.11).
     if (type === preSharedKey && dataEnd !== end) throw invalid('pre_shared_key is not the last extension');
     readExtension(message, type, at + 4, dataEnd, hello);
     types.add(type);
@@ -108,7 +119,9 @@ function readExtensions(message: Buffer, start: number, hello: Draft): void {
 
 const preSharedKey = 41;
 
-/** Parses those that OpenSSL parses and that decide something here; any other content, GREASE too, is left alone. */
+/**
+ * Parses the extensions that OpenSSL parses and that matter here; leaves all others alone, GREASE included.
+ */
 function readExtension(message: Buffer, type: number, start: number, end: number, hello: Draft): void {
   switch (type) {
     case 0:
@@ -126,7 +139,7 @@ function readExtension(message: Buffer, type: number, start: number, end: number
       hello.alpn = readProtocols(message, start, end);
       return;
     case 35:
-      // opaque ticket<0..2^16-1>: the whole extension (RFC 5077 §3.2); empty it only asks for one.
+      // opaque ticket<0..2^16-1>: the whole extension (RFC 5077 §3.2); an empty one only asks for a ticket.
       if (start + ticketNameBytes <= end) hello.tickets = [...hello.tickets, message.subarray(start, end)];
       return;
     case preSharedKey:
@@ -148,7 +161,7 @@ function readServerName(message: Buffer, start: number, end: number): string {
   if (name === end) throw invalid('server_name is empty');
   if (message[name] !== 0) throw invalid(`server_name holds a name of type ${message[name]}`);
   const nameEnd = vectorEnd(message, name + 1, 2, end, 'server_name');
-  // Stacks differ in which of several they take, so none is right.
+  // TLS stacks differ in which of several names they take, so no choice would be safe.
   if (nameEnd !== end) throw invalid('server_name holds more than one name');
   return readHostName(message, name + 3, nameEnd);
 }
@@ -174,7 +187,10 @@ function readHostName(message: Buffer, start: number, withDotEnd: number): strin
   return message.toString('latin1', start, end).toLowerCase();
 }
 
-/** Letters, digits, dot, hyphen, underscore: no NUL or slash that a stack, a log or a path could end or split at. */
+/**
+ * Letters, digits, dot, hyphen, underscore: no NUL or slash, at which a TLS stack, a
+ * log or a path might cut the name.
+ */
 function isNameByte(byte: number): boolean {
   const lower = byte | 0x20;
   return (
@@ -230,7 +246,7 @@ function readPreSharedKeys(message: Buffer, start: number, end: number): Buffer[
   return tickets;
 }
 
-/** Where the vector at `start`, whose length takes `size` bytes, ends: not past `end`. */
+/** Where the vector at `start` ends, which must not be past `end`. Its length field takes `size` bytes. */
 function vectorEnd(message: Buffer, start: number, size: 1 | 2, end: number, name: string): number {
   const data = start + size;
   if (data > end) throw invalid(`${name} is cut short`);
@@ -239,7 +255,7 @@ function vectorEnd(message: Buffer, start: number, size: 1 | 2, end: number, nam
   return vector;
 }
 
-/** The same for a vector that must fill all that is there. */
+/** The same for a vector that must fill everything up to `end`. */
 function wholeVector(message: Buffer, start: number, size: 1 | 2, end: number, name: string): number {
   if (vectorEnd(message, start, size, end, name) !== end) throw invalid(`${name} is followed by stray bytes`);
   return end;

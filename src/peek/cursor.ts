@@ -1,21 +1,23 @@
-/** Reads what TLS writes: numbers in network order, and vectors with their length in front (RFC 8446 §3). */
+/**
+ * Reads the encoding of TLS: numbers in network order, and vectors that start
+ * with their length (RFC 8446 §3).
+ */
 
-/** The bytes are not what TLS would send. */
+/** These bytes are not valid TLS. */
 export class Malformed extends Error {}
 
-/** A place in bytes that moves on as they are read; every read throws Malformed where the bytes end too early. */
+/** A position in bytes that advances with each read; a read throws Malformed if the bytes end too early. */
 type Cursor = {
-  /** How many bytes are still to be read. */
+  /** How many bytes are left. */
   readonly left: () => number;
-  /** An unsigned number of so many bytes. */
+  /** An unsigned number of `size` bytes. */
   readonly number: (size: 1 | 2 | 3) => number;
-  /** So many bytes, shared with the source. */
+  /** The next `length` bytes, sharing memory with the source. */
   readonly take: (length: number) => Buffer;
-  /** The contents of a vector whose length takes so many bytes. */
+  /** The contents of a vector whose length field takes `size` bytes. */
   readonly vector: (size: 1 | 2 | 3) => Buffer;
 };
 
-/** A cursor at the first byte. */
 export function createCursor(bytes: Buffer): Cursor {
   let at = 0;
   const take = (length: number) => {
@@ -28,7 +30,7 @@ export function createCursor(bytes: Buffer): Cursor {
   return { left: () => bytes.length - at, number, take, vector: (size) => take(number(size)) };
 }
 
-/** Reads items one after another to the very end of the bytes. */
+/** Reads one item after another to the very end of the bytes. */
 export function readAll<Item>(bytes: Buffer, read: (cursor: Cursor) => Item): Item[] {
   const cursor = createCursor(bytes);
   const items: Item[] = [];

@@ -1,13 +1,13 @@
-/** The records in which a ClientHello arrives (RFC 8446 §5.1), however it is cut. */
+/** Finds a ClientHello in the records it arrives in (RFC 8446 §5.1), however they are cut. */
 import { invalid, tooLarge } from './hello-faults.ts';
 import { notTls } from './not-tls.ts';
 
-/** The most that a hello may take on the wire, record headers included. */
+/** The most that a hello may occupy on the wire, including record headers. */
 export const maxHelloBytes = 65_536;
 
 /**
- * For one connection. To be called with all bytes since the first: answers the length of the handshake message once its last
- * record is here, undefined before.
+ * For one connection. Call it with all bytes since the first: it returns the length of the handshake message
+ * once its last record has arrived, and undefined before.
  */
 export function messageFinder(): (bytes: Buffer) => number | undefined {
   const progress: Progress = { recordStart: 0, received: 0, headerBytes: 0, header: 0 };
@@ -15,9 +15,9 @@ export function messageFinder(): (bytes: Buffer) => number | undefined {
 }
 
 type Progress = {
-  /** Where in the bytes the header of the current record is. */
+  /** Where the current record's header starts. */
   recordStart: number;
-  /** Handshake bytes in the records before it. */
+  /** Handshake bytes in the records before this one. */
   received: number;
   /** How many of the handshake message's first four bytes are known, and those bytes as one number. */
   headerBytes: number;
@@ -33,7 +33,8 @@ function findMessage(progress: Progress, bytes: Buffer): number | undefined {
       const length = 4 + (progress.header & 0xff_ff_ff);
       const messageEnd = start + length - progress.received;
       if (messageEnd > maxHelloBytes) throw tooLarge(length, maxHelloBytes);
-      // RFC 8446 §5.1: nothing may share a record with it, since the keys (or the server's turn) come next.
+      // RFC 8446 §5.1: nothing may follow it in its record, because the keys change (or it
+      // is the server's turn) after it.
       if (end > messageEnd) throw invalid(`${end - messageEnd} handshake bytes follow it in its record`);
       if (end === messageEnd) return bytes.length < end ? undefined : length;
     }
@@ -44,15 +45,15 @@ function findMessage(progress: Progress, bytes: Buffer): number | undefined {
   return undefined;
 }
 
-/** Whether the header of the record at `at` is whole; refuses it as soon as a byte of it is wrong. */
+/** Whether the record header at `at` is complete. Throws as soon as one of its bytes is wrong. */
 function checkRecordHeader(bytes: Buffer, at: number): boolean {
   // struct { ContentType type = 22; ProtocolVersion legacy_record_version = 3.x; uint16 length<1..2^14>; … } TLSPlaintext
   const available = bytes.length - at;
   if (available > 0 && bytes[at] !== 22) {
-    throw at === 0 ? notTls(bytes) : invalid(`a record of type ${bytes[at]} stands within it`);
+    throw at === 0 ? notTls(bytes) : invalid(`a record of type ${bytes[at]} interrupts it`);
   }
   if (available > 1 && bytes[at + 1] !== 3) {
-    throw at === 0 ? notTls(bytes) : invalid(`a record of version ${bytes[at + 1]}.x stands within it`);
+    throw at === 0 ? notTls(bytes) : invalid(`a record of version ${bytes[at + 1]}.x interrupts it`);
   }
   if (available < 5) return false;
   const length = bytes.readUInt16BE(at + 3);
@@ -60,7 +61,10 @@ function checkRecordHeader(bytes: Buffer, at: number): boolean {
   return true;
 }
 
-/** Takes what the record from `start` to `end` holds of the message's header; it may come a byte a record. */
+/**
+ * Takes the part of the message's header that lies in the record from `start` to `end`;
+ * it may come one byte per record.
+ */
 function takeHandshakeHeader(progress: Progress, bytes: Buffer, start: number, end: number): void {
   // struct { HandshakeType msg_type = 1; uint24 length; … } Handshake
   const available = Math.min(end, bytes.length);
@@ -75,7 +79,7 @@ function takeHandshakeHeader(progress: Progress, bytes: Buffer, start: number, e
   }
 }
 
-/** The handshake message out of its records, copied only if there are several. */
+/** The handshake message without its record headers; copies only if there are several records. */
 export function reassemble(bytes: Buffer, length: number): Buffer {
   if (bytes.readUInt16BE(3) === length) return bytes.subarray(5, 5 + length);
   const message = Buffer.allocUnsafe(length);

@@ -1,11 +1,14 @@
-/** JA4, the fingerprint of a TLS client, as FoxIO published it (technical_details/JA4.md; BSD 3-Clause, no patent). */
+/**
+ * JA4, the fingerprint of a TLS client, as published by FoxIO
+ * (technical_details/JA4.md; BSD 3-Clause, no patent).
+ */
 import { hash } from 'node:crypto';
 import { extensionTypes, isGrease } from '../openssl/registries.ts';
 import type { ClientHello } from './client-hello.ts';
 
 /**
- * The JA4 of a hello that came over TCP, such as `t13d1516h2_8daaf6152771_e5627efa2ab1`. GREASE is ignored wherever it
- * may stand, in the signature algorithms too (Chrome sends it there since version 152).
+ * The JA4 of a hello received over TCP, such as `t13d1516h2_8daaf6152771_e5627efa2ab1`. Ignores GREASE
+ * everywhere, including the signature algorithms (where Chrome sends it since version 152).
  */
 export function ja4(hello: ClientHello): string {
   const key = identityOf(hello);
@@ -17,11 +20,17 @@ export function ja4(hello: ClientHello): string {
   return text;
 }
 
-/** Clients are many, kinds of clients few: to sort and hash what they said takes eight times as long as to find it again. */
+/**
+ * There are many clients, but few kinds of them: sorting and hashing takes eight
+ * times as long as this look-up.
+ */
 const recent = new Map<string, string>();
 const maxRecent = 1000;
 
-/** All that the fingerprint is made of, one to one: the lengths first. Undefined for hellos too long to be remembered. */
+/**
+ * Everything the fingerprint depends on, unambiguously: the lengths come first. Undefined
+ * for hellos too long to remember.
+ */
 function identityOf(hello: ClientHello): string | undefined {
   const { ciphers, extensions, signatureAlgorithms, versions, legacyVersion } = hello;
   const lists = [ciphers, extensions, signatureAlgorithms, versions];
@@ -44,7 +53,9 @@ function compute(hello: ClientHello): string {
 const serverName = extensionTypes.server_name;
 const alpn = extensionTypes.application_layer_protocol_negotiation;
 
-/** Wire versions and their two characters; DTLS is listed too, since the specification has one table for all. */
+/**
+ * The two characters for each wire version. DTLS is included because the specification has one table for all.
+ */
 const versionNames: Readonly<Record<number, string>> = {
   772: '13',
   771: '12',
@@ -57,7 +68,10 @@ const versionNames: Readonly<Record<number, string>> = {
   65276: 'd3',
 };
 
-/** The highest of supported_versions, which the server goes by where it is present; else the legacy version. */
+/**
+ * The highest of supported_versions, if present, since the server then goes by
+ * it; otherwise the legacy version.
+ */
 function version({ versions, legacyVersion }: ClientHello): string {
   let highest = versions.length === 0 ? legacyVersion : 0;
   for (const candidate of versions) {
@@ -70,7 +84,7 @@ function count(values: ArrayLike<number>): string {
   return values.length < 10 ? `0${values.length}` : String(Math.min(values.length, 99));
 }
 
-/** The first and last characters of the first protocol or, if one of them isn't alphanumeric, of its hex. */
+/** The first and last character of the first protocol or, if either is not alphanumeric, of its hex form. */
 function protocol(name: string | undefined): string {
   if (name === undefined) return '00';
   const first = name.charCodeAt(0);
@@ -84,7 +98,10 @@ function isAlphanumeric(byte: number): boolean {
   return (byte >= 0x30 && byte <= 0x39) || (lower >= 0x61 && lower <= 0x7a);
 }
 
-/** SNI and ALPN are left out: one application has one text whatever name it dials. Algorithms keep their order. */
+/**
+ * Leaves SNI and ALPN out, so that an application has one fingerprint whatever name it
+ * dials. Algorithms keep their order.
+ */
 function extensionText(extensions: Uint16Array, algorithms: readonly number[]): string {
   const types = hexList(extensions.filter((type) => type !== serverName && type !== alpn));
   const rest = hexList(algorithms.filter((algorithm) => !isGrease(algorithm)));
@@ -95,13 +112,13 @@ function digest(text: string): string {
   return text === '' ? '000000000000' : hash('sha256', text, 'hex').slice(0, 12);
 }
 
-/** `1301,1302`. Digit by digit, which takes a sixth of the time of toString, padStart and join. */
+/** `1301,1302`. Written digit by digit, in a sixth of the time that toString, padStart and join take. */
 function hexList(values: ArrayLike<number>): string {
   if (values.length === 0) return '';
   const text = Buffer.allocUnsafe(5 * values.length).fill(comma);
   for (let index = 0, at = 0; index < values.length; index += 1, at += 5) {
     const value = values[index]!; // within the loop's bounds
-    text[at] = digits[value >> 12]!; // four bits are always a digit
+    text[at] = digits[value >> 12]!; // four bits are always one digit
     text[at + 1] = digits[(value >> 8) & 15]!;
     text[at + 2] = digits[(value >> 4) & 15]!;
     text[at + 3] = digits[value & 15]!;

@@ -1,7 +1,12 @@
-/** Clients that begin with something else than a ClientHello: what it looks like, and what to do about it. */
+/**
+ * Clients that start with something other than a ClientHello: what it looks like, and what to do about it.
+ */
 import { ProxyError } from '../errors.ts';
 
-/** ERR_NOT_TLS, by the first bytes of a client as far as they are here; none are known of one that is only described. */
+/**
+ * ERR_NOT_TLS, from the client's first bytes as far as they have arrived; omit them
+ * if the client is only described.
+ */
 export function notTls(bytes?: Buffer): ProxyError {
   const message = bytes
     ? `${whatItSent(bytes)} (it starts with 0x${bytes.toString('hex', 0, 2)})`
@@ -16,9 +21,9 @@ function whatItSent(bytes: Buffer): string {
   return isSsl2(bytes) ? 'the client sent an SSLv2 ClientHello' : speaksNone;
 }
 
-/** uint16 length with the high bit set, uint8 msg_type = 1 (RFC 6101 appendix E). Never spoken here. */
+/** uint16 length with the high bit set, uint8 msg_type = 1 (RFC 6101 appendix E). Never accepted here. */
 function isSsl2(bytes: Buffer): boolean {
-  return bytes[0]! >= 0x80 && (bytes.length < 3 || bytes[2] === 1); // there is a byte, or nobody would know
+  return bytes[0]! >= 0x80 && (bytes.length < 3 || bytes[2] === 1); // at least one byte has arrived: it showed that this is not TLS
 }
 
 function hintFor(start: string): string {
@@ -26,11 +31,11 @@ function hintFor(start: string): string {
   return found?.[1] ?? 'a route with `tls: off` would take a plain client';
 }
 
-/** What often comes where TLS should, by how it may begin. */
+/** What often arrives in place of TLS, by its first bytes. */
 const others: readonly [starts: readonly string[], hint: string][] = [
   [
     ['GET ', 'POST ', 'PUT ', 'HEAD ', 'OPTIONS ', 'CONNECT ', 'PRI '],
-    'this is HTTP without TLS: the client is to use https',
+    'this is HTTP without TLS: let the client use https',
   ],
   [['PROXY ', '\r\n\r\n\0\r\nQUIT\n'], 'this is a PROXY header: set accept_proxy_protocol on this listener'],
   [

@@ -1,19 +1,25 @@
-/** Reads the beginning of a stream without consuming it: whoever takes the stream over sees every byte that was not dropped. */
+/**
+ * Reads the start of a stream without consuming it: whoever takes the stream over sees
+ * every byte that was not dropped.
+ */
 import type { Socket } from 'node:net';
 import { ProxyError, systemCode } from '../errors.ts';
 
 /**
- * Collects what a socket receives and offers it, from the first byte, to one parser after another. A parser gets all the
- * bytes so far; it answers `undefined` when it needs more and throws when they can never become what it expects, which
- * also bounds what is held here. One parser at a time.
+ * Collects what a socket receives and offers it, from the first byte, to one parser after another. A parser
+ * always gets all bytes so far. It returns `undefined` when it needs more, and throws once they can never
+ * become what it expects, which also bounds how much is held here. One parser at a time.
  *
- * Between `read`s the socket is paused and has all its bytes back: a FIN behind them is not an end before somebody has
- * read them. After `release` it has no listener of ours either.
+ * Between `read`s the socket is paused and all its bytes are back in it, so a FIN after them does not end the
+ * stream before somebody has read them. After `release` the socket has none of our listeners.
  */
 export class Peek {
   readonly #socket: Socket;
   readonly #side: 'client' | 'upstream';
-  /** While a read is under way, holds `#length` bytes; grows by doubling, so that dripped bytes cost linear time. */
+  /**
+   * Holds `#length` bytes during a read. It grows by doubling, so that bytes
+   * that trickle in cost linear time.
+   */
   #buffer: Buffer = empty;
   #length = 0;
   #isAttached = false;
@@ -28,7 +34,10 @@ export class Peek {
     socket.pause();
   }
 
-  /** Resolves with the first answer of `parse`; rejects with what it throws, or when the client closes or resets first. */
+  /**
+   * Resolves with the first result of `parse`; rejects with what it throws, or if
+   * the peer closes or resets first.
+   */
   read<T>(parse: (bytes: Buffer) => T | undefined): Promise<T> {
     this.#attach();
     return new Promise<T>((resolve, reject) => {
@@ -41,12 +50,11 @@ export class Peek {
     });
   }
 
-  /** Forgets the first bytes of what the last read was given: whoever comes next does not see them. */
+  /** Discards the first bytes of what the last read saw, so that later readers do not see them. */
   drop(bytes: number): void {
     this.#socket.read(bytes);
   }
 
-  /** Says something in answer. */
   write(bytes: Buffer): void {
     this.#socket.write(bytes);
   }
@@ -66,7 +74,7 @@ export class Peek {
     }
   }
 
-  /** Removes our listeners; the bytes are lost. For sockets that are given up. */
+  /** Removes our listeners and loses the bytes. For sockets that are given up. */
   detach(): void {
     if (!this.#isAttached) return;
     this.#isAttached = false;
@@ -92,7 +100,7 @@ export class Peek {
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    // What is dropped.
+    // The read that `drop` makes emits 'data' too.
     if (this.#parse === undefined) return;
     if (this.#length === 0) {
       this.#buffer = chunk;
@@ -126,7 +134,7 @@ export class Peek {
     resolve?.(value as never);
   }
 
-  /** Ends the current read. */
+  /** Ends the current read, and returns its `reject`. */
   #settle(): ((error: unknown) => void) | undefined {
     const reject = this.#reject;
     this.#parse = undefined;

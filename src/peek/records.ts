@@ -1,12 +1,12 @@
-/** Records of TLS, and the handshake messages in them (RFC 8446 §§4, 5.1), as a server sends them. */
+/** TLS records as a server sends them, and the handshake messages in them (RFC 8446 §§4, 5.1). */
 import { Malformed } from './cursor.ts';
 
-/** A whole record; `header` is what AEADs authenticate. */
+/** A complete record; `header` is what AEADs authenticate. */
 type TlsRecord = { readonly type: number; readonly header: Buffer; readonly body: Buffer };
 
 export const contentTypes = { alert: 21, handshake: 22, applicationData: 23 } as const;
 
-/** The whole records at the beginning of the bytes. */
+/** The complete records at the start of the bytes. */
 export function splitRecords(bytes: Buffer): TlsRecord[] {
   // struct { ContentType type; ProtocolVersion legacy_record_version = 3.x; opaque fragment<0..2^14+2048>; }
   const records: TlsRecord[] = [];
@@ -27,7 +27,7 @@ export function splitRecords(bytes: Buffer): TlsRecord[] {
 
 export type Message = { readonly type: number; readonly body: Buffer };
 
-/** The whole handshake messages at the beginning of the bytes. */
+/** The complete handshake messages at the start of the bytes. */
 export function splitMessages(bytes: Buffer): Message[] {
   // struct { HandshakeType msg_type; uint24 length; … } Handshake;
   const messages: Message[] = [];

@@ -6,13 +6,13 @@ import { createCursor, Malformed, readAll } from './cursor.ts';
 export type ServerHello = {
   readonly version: number;
   readonly cipher: number;
-  /** The key-exchange group. TLS 1.2 names it later, where it has one. */
+  /** The key-exchange group. TLS 1.2 names it in a later message, if at all. */
   readonly group: number | undefined;
-  /** In TLS 1.3 it is encrypted. */
+  /** Undefined under TLS 1.3, which encrypts it. */
   readonly alpn: string | undefined;
 };
 
-/** Reads the message without its header; also a HelloRetryRequest. Throws Malformed. */
+/** Reads the message without its header. It may be a HelloRetryRequest. Throws Malformed. */
 export function readServerHello(body: Buffer): ServerHello {
   // struct { ProtocolVersion legacy_version; Random random[32]; opaque legacy_session_id_echo<0..32>;
   //   CipherSuite cipher_suite; uint8 legacy_compression_method = 0; Extension extensions<6..2^16-1>; } ServerHello;
@@ -31,16 +31,16 @@ export function readServerHello(body: Buffer): ServerHello {
   return {
     version,
     cipher,
-    // In a retry it is the group alone, otherwise a share begins with it (§4.2.8).
+    // A retry has the group alone; otherwise a key share begins with it (§4.2.8).
     group: share && createCursor(share).number(2),
     alpn: alpn && readProtocol(alpn),
   };
 }
 
-/** RFC 8446 §4.1.3: the random by which a ServerHello is a HelloRetryRequest. */
+/** RFC 8446 §4.1.3: the `random` that makes a ServerHello a HelloRetryRequest. */
 const retryRandom = createHash('sha256').update('HelloRetryRequest').digest();
 
-/** Extensions by their types. Throws Malformed. */
+/** Extensions by type. Throws Malformed. */
 export function readExtensions(bytes: Buffer): Map<number, Buffer> {
   return new Map(readAll(bytes, (cursor) => [cursor.number(2), cursor.vector(2)] as const));
 }

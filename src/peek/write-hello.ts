@@ -1,18 +1,18 @@
 /**
- * Writes a ClientHello (RFC 8446 §4.1.2) that offers exactly what is given, and no key, so that the handshake cannot continue. A
- * server of TLS 1.3 then names the group that it wants (HelloRetryRequest), an older one answers with its whole flight in the
- * clear.
+ * Writes a ClientHello (RFC 8446 §4.1.2) that offers exactly what is given, but no key, so that the handshake
+ * cannot continue. A TLS 1.3 server then names the group it wants (HelloRetryRequest); an older server
+ * answers with its whole flight in the clear.
  */
 import { randomBytes } from 'node:crypto';
 import { extensionTypes, tls12, tls13 } from '../openssl/registries.ts';
 
-/** What the hello offers, by the numbers of IANA's registries, best first. */
+/** What the hello offers, best first, as numbers of the IANA registries. */
 export type Offer = {
   readonly versions: readonly number[];
   readonly ciphers: readonly number[];
   readonly groups: readonly number[];
   readonly signatureAlgorithms: readonly number[];
-  /** The server name; undefined: none is sent. */
+  /** The server name; undefined sends none. */
   readonly name: string | undefined;
   readonly alpn: readonly string[];
 };
@@ -26,7 +26,8 @@ export function writeHello(offer: Offer): Buffer {
   const body = Buffer.concat([
     uint16(Math.min(highest, tls12)),
     randomBytes(32),
-    // Of TLS 1.3 a compatible client has one (RFC 8446 appendix D.4). An older server would take it for a session's.
+    // A compatible TLS 1.3 client sends one (RFC 8446 appendix D.4). An older server
+    // would take it for a session's.
     vector(1, speaks13 ? randomBytes(32) : Buffer.alloc(0)),
     vector(2, uint16s(offer.ciphers)),
     vector(1, Buffer.of(0)),
@@ -35,7 +36,7 @@ export function writeHello(offer: Offer): Buffer {
   return recordsOf(Buffer.concat([Buffer.of(1), vector(3, body)]));
 }
 
-/** A handshake message as records. */
+/** Splits a handshake message into records. */
 export function recordsOf(message: Buffer): Buffer {
   // struct { ContentType type = 22; ProtocolVersion legacy_record_version = 0x0301; opaque fragment<1..2^14>; }
   const records: Buffer[] = [];
@@ -53,7 +54,7 @@ function extensionsOf(offer: Offer, speaks13: boolean): Buffer[] {
     name !== undefined &&
       extension('server_name', vector(2, Buffer.concat([Buffer.of(0), vector(2, Buffer.from(name))]))),
     extension('supported_groups', vector(2, uint16s(groups))),
-    // Uncompressed (RFC 8422 §5.1.2).
+    // Only uncompressed (RFC 8422 §5.1.2).
     extension('ec_point_formats', vector(1, Buffer.of(0))),
     extension('signature_algorithms', vector(2, uint16s(signatureAlgorithms))),
     protocols.length > 0 &&
@@ -63,7 +64,8 @@ function extensionsOf(offer: Offer, speaks13: boolean): Buffer[] {
     speaks13 && extension('supported_versions', vector(1, uint16s(versions))),
     // psk_dhe_ke(1)
     speaks13 && extension('psk_key_exchange_modes', vector(1, Buffer.of(1))),
-    // No share at all: "clients MAY send an empty client_shares vector in order to request group selection" (§4.2.8).
+    // No share at all: "clients MAY send an empty client_shares vector in order to
+    // request group selection" (§4.2.8).
     speaks13 && extension('key_share', vector(2, Buffer.alloc(0))),
   ];
   return list.filter((one) => one !== false);

@@ -1,7 +1,10 @@
-/** Which endpoint a connection takes. Pure but for the turn that round robin remembers. */
+/** Which endpoint a connection takes. Pure, except that round robin remembers whose turn it is. */
 import type { UpstreamConfig } from '../config/schema/schema.ts';
 
-/** What is asked of an endpoint: `label` tells it from the others, `state.active` is how many connections it has. */
+/**
+ * What balancing needs to know about an endpoint: `label` identifies it,
+ * `state.active` is its number of connections.
+ */
 type Candidate = {
   readonly label: string;
   readonly weight: number;
@@ -10,12 +13,12 @@ type Candidate = {
 };
 
 /**
- * One of the candidates of the lowest priority number among those given, or undefined if none is given. Whoever retries
- * leaves out what was tried. `key` is what `hash` goes by.
+ * Picks one of the candidates that share the lowest priority number, or undefined if there are none. A caller
+ * that retries leaves out what it has tried. `key` is the input of `hash`.
  */
 type Balancer<T extends Candidate> = (candidates: readonly T[], key: string) => T | undefined;
 
-/** `random` is a number from 0 up to 1, as from Math.random. */
+/** `random` returns a number from 0 up to, but not including, 1, as Math.random does. */
 export function createBalancer<T extends Candidate>(
   kind: UpstreamConfig['balance'],
   random: () => number = Math.random,
@@ -51,8 +54,9 @@ function firstPriority<T extends Candidate>(candidates: readonly T[]): readonly 
 }
 
 /**
- * nginx's smooth weighted round robin: weights 5, 1, 1 give a a b a c a a rather than a a a a a b c. Everyone gains its
- * weight, the richest is taken and pays the sum.
+ * nginx's smooth weighted round robin: weights 5, 1, 1 give a a b a c a a rather than a a a a
+ * a b c. Each candidate earns its weight in credit; the one with the most credit is taken,
+ * and pays the sum of all weights.
  */
 function roundRobin<T extends Candidate>(): Balancer<T> {
   const credit = new WeakMap<T, number>();
@@ -74,7 +78,10 @@ function roundRobin<T extends Candidate>(): Balancer<T> {
   };
 }
 
-/** Fewest connections for its weight; equals take turns, so that an idle upstream does not always use its first. */
+/**
+ * Fewest connections relative to weight. Ties take turns, so that an idle upstream does not
+ * always use its first endpoint.
+ */
 function leastConnections<T extends Candidate>(): Balancer<T> {
   const takeTurns = roundRobin<T>();
   return (candidates, key) => {
@@ -87,7 +94,10 @@ function leastConnections<T extends Candidate>(): Balancer<T> {
   };
 }
 
-/** The less loaded of two at random, each drawn by weight: nearly as even as the least of all, without the herd. */
+/**
+ * The less loaded of two random draws by weight: nearly as even as least_connections, without
+ * everybody picking the same one.
+ */
 function randomTwo<T extends Candidate>(candidates: readonly T[], random: () => number): T | undefined {
   const one = draw(candidates, undefined, random);
   const other = draw(candidates, one, random);
@@ -114,8 +124,9 @@ function draw<T extends Candidate>(
 }
 
 /**
- * Weighted rendezvous hashing (Thaler and Ravishankar; weights by -w / ln u): every endpoint draws a number for the key,
- * the highest wins. One of N that goes moves only its own keys, about 1/N. The same in every worker and on every machine.
+ * Weighted rendezvous hashing (Thaler and Ravishankar; weights by -w / ln u): every endpoint draws a number
+ * for the key, and the highest wins. When one of N endpoints leaves, only its own keys move, about 1/N. Every
+ * worker and machine gets the same result.
  */
 function rendezvous<T extends Candidate>(candidates: readonly T[], key: string): T | undefined {
   const keyHash = fnv1a(key);
@@ -144,7 +155,7 @@ function fnv1a(text: string): number {
   return hash >>> 0;
 }
 
-/** The finalizer of MurmurHash3: every bit of the input moves every bit of the outcome. */
+/** The finalizer of MurmurHash3: every input bit affects every output bit. */
 function mix(value: number): number {
   let hash = value;
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);

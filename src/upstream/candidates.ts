@@ -1,4 +1,4 @@
-/** Which endpoints an upstream has for a client: fixed ones, and those found by name or template. */
+/** Which endpoints an upstream has for a client: fixed ones, and ones found by name or template. */
 import { LRUCache } from 'lru-cache';
 import type { EndpointConfig, UpstreamConfig } from '../config/schema/schema.ts';
 import type { Signal } from '../net/abort-signal.ts';
@@ -18,15 +18,21 @@ import type { UpstreamState } from './registry.ts';
 import type { Resolver } from './resolve.ts';
 
 export type Candidates = {
-  /** All that this client may have, up or not. Throws what looking them up throws if not one was found, or the signal's reason. */
+  /**
+   * All endpoints for this client, up or not. If it finds none, throws why a look-up
+   * failed; or the signal's reason.
+   */
   readonly of: (client: UpstreamClient, signal: Signal) => Promise<readonly Endpoint[]>;
-  /** All but those that clients choose by templates. One whose name does not resolve is left out. */
+  /** All except those that depend on the client (templates). Leaves out any whose name does not resolve. */
   readonly listed: (signal: Signal) => Promise<readonly Endpoint[]>;
-  /** The addresses of one, resolved and checked against `allow_addresses`. */
+  /** The endpoint's addresses, resolved and checked against `allow_addresses`. */
   readonly addressesOf: (target: HostTarget, signal: Signal) => Promise<readonly string[]>;
 };
 
-/** Endpoints that come from names and templates are remembered, for their counts; clients can choose such names. */
+/**
+ * Endpoints found by name or template are remembered for their counts. Bounded,
+ * because clients can choose the names.
+ */
 const maxFound = 10_000;
 
 export function createCandidates(
@@ -41,7 +47,10 @@ export function createCandidates(
   const found = new LRUCache<string, Endpoint>({ max: maxFound });
   const addressesOf = addressesFor(config, sources, resolver);
 
-  /** The same endpoint for the same entry, name and address, so that its connections are counted together. */
+  /**
+   * The same entry, name and address always give the same endpoint, so that its
+   * connections are counted together.
+   */
   function keep(entry: EndpointConfig, target: HostTarget): Endpoint {
     const key = `${entry.address} ${target.host} ${target.address ?? ''}`;
     const endpoint = found.get(key) ?? createEndpoint(target, entry, state.endpoint);
@@ -65,7 +74,7 @@ export function createCandidates(
       const outcomes = await Promise.allSettled(sources.map((source) => endpointsOf(source, client, signal)));
       signal.throwIfAborted();
       const endpoints = foundIn(outcomes);
-      // One name that fails leaves the others to serve.
+      // If only some names fail, the others still serve.
       if (endpoints.length === 0) for (const it of outcomes) if (it.status === 'rejected') throw it.reason;
       return endpoints;
     },
@@ -80,7 +89,7 @@ function foundIn(outcomes: readonly PromiseSettledResult<Endpoint[]>[]): Endpoin
   return outcomes.flatMap((it) => (it.status === 'fulfilled' ? it.value : []));
 }
 
-/** For endpoints that are the same for every client. */
+/** Stands in for a client where the endpoints are the same for all. */
 const nobody: UpstreamClient = { sni: undefined, wildcardLabel: undefined, clientAddress: '' };
 
 function addressesFor(
@@ -88,7 +97,8 @@ function addressesFor(
   sources: readonly Source[],
   resolver: Resolver,
 ): Candidates['addressesOf'] {
-  // The configuration demands the list where there is a template; without one a template may go nowhere.
+  // The configuration requires `allow_addresses` with a template. If it is
+  // missing all the same, allow nothing.
   const guarded = config.allow_addresses !== undefined || sources.some(isTemplateSource);
   const allow = guarded ? blockList(config.allow_addresses ?? []) : undefined;
   return async ({ host, address }, signal) => {
@@ -97,7 +107,7 @@ function addressesFor(
   };
 }
 
-/** One entry of the configuration. `endpoint`: the one that it is, unless look-ups or clients decide. */
+/** One entry of the configuration. `endpoint` is undefined if look-ups or clients decide what it is. */
 type Source = {
   readonly entry: EndpointConfig;
   readonly target: Target;

@@ -1,4 +1,4 @@
-/** One TCP or unix connection, raced over the addresses of a name. */
+/** One TCP or unix connection, raced across the addresses of a name. */
 import { type NetConnectOpts, connect as open, type Socket } from 'node:net';
 import { ProxyError, systemCode } from '../errors.ts';
 import type { Signal } from '../net/abort-signal.ts';
@@ -7,29 +7,30 @@ import { createReader, type Reader } from '../net/reader.ts';
 import type { Stream } from '../net/stream.ts';
 import { type Descriptors, unbounded } from '../process/descriptors.ts';
 
-/** `addresses` are tried in their order, the families in turns; at least one. */
+/** `addresses` are tried in order, alternating between IPv6 and IPv4; at least one is needed. */
 export type Destination =
   | { readonly label: string; readonly path: string }
   | { readonly label: string; readonly addresses: readonly string[]; readonly port: number };
 
 type ConnectOptions = {
-  /** Nothing but a splice will read it: then it has a reader, which costs less than 'data' events. */
+  /** Only a splice will read it, so it gets a reader, which costs less than 'data' events. */
   readonly isForSplice?: boolean | undefined;
-  /** Where sockets beside the first are counted. */
+  /** Where to count sockets beyond the first. */
   readonly descriptors?: Pick<Descriptors, 'takeSpare' | 'give'> | undefined;
 };
 
 /**
- * A connected socket, half-open allowed, with no delay. It is not flowing, and has an 'error' listener so that nothing can
- * crash before the caller attaches its own; the caller owns it from then on. Exactly the addresses given are dialled.
+ * Resolves with a connected socket, half-open allowed, with no delay. It is not flowing yet, and has an
+ * 'error' listener, so that nothing can crash before the caller attaches its own. The caller owns it from
+ * then on. Dials exactly the addresses given.
  *
- * Happy eyeballs (RFC 8305): the next address is tried when one fails, or after 250 ms beside it, and the first to connect
- * wins. The socket of one attempt is the caller's to count; for those beside it there has to be room, and until then they
- * wait. Node's own (autoSelectFamily) gives up an address after those 250 ms, so that of an upstream farther away than
- * that only the last address would ever be reached.
+ * Happy eyeballs (RFC 8305): tries the next address when one fails, or in parallel after 250 ms; the first to
+ * connect wins. The caller counts one socket; each further one needs room in `descriptors`, and waits until
+ * there is some. Node's own (autoSelectFamily) abandons an address after those 250 ms, so for an upstream
+ * farther away than that it could only ever reach the last address.
  *
- * Throws ERR_UPSTREAM_CONNECT, ERR_UPSTREAM_CONNECT_TIMEOUT (the system's own time-out), ERR_DESCRIPTORS_EXHAUSTED, or
- * the signal's reason.
+ * Throws ERR_UPSTREAM_CONNECT, ERR_UPSTREAM_CONNECT_TIMEOUT (the system's own time-out),
+ * ERR_DESCRIPTORS_EXHAUSTED, or the signal's reason.
  */
 export function connect(
   destination: Destination,
@@ -74,7 +75,8 @@ export function connect(
       socket.once('connect', () => {
         race.remove(socket);
         finish();
-        // Holds nothing of the race, and is never removed: it keeps the process alive, and 'close' says the rest.
+        // This one stays for ever: it prevents a crash and holds nothing of the
+        // race. 'close' reports the failure.
         socket.on('error', ignore);
         socket.off('error', onError);
         resolve({ stream: socket, raw: socket, reader });
@@ -87,7 +89,9 @@ export function connect(
   });
 }
 
-/** The sockets that are still connecting, and the descriptors of all but one of them, which is the caller's to count. */
+/**
+ * The sockets that are still connecting, and the descriptors of all but one of them, which the caller counts.
+ */
 class Race {
   readonly #descriptors: Pick<Descriptors, 'takeSpare' | 'give'>;
   readonly #connecting = new Set<Socket>();
@@ -101,7 +105,7 @@ class Race {
     return this.#connecting.size === 0;
   }
 
-  /** Counts another one in, if it can; to be followed by `add`. */
+  /** Counts another socket in, if there is room for it; call `add` next. */
   hasRoom(): boolean {
     if (this.isEmpty()) return true;
     if (!this.#descriptors.takeSpare()) return false;
@@ -113,7 +117,7 @@ class Race {
     this.#connecting.add(socket);
   }
 
-  /** false: it was none of them. */
+  /** Returns false if this socket was not in the race. */
   remove(socket: Socket): boolean {
     const was = this.#connecting.delete(socket);
     if (was) this.#countOut();
@@ -144,7 +148,7 @@ function attemptsFor(destination: Destination, reader: Reader | undefined): NetC
   return inTurns(addresses).map((host) => ({ host, port, allowHalfOpen: true, noDelay: true, onread }));
 }
 
-/** IPv6 and IPv4 in turns, beginning with the family of the first (RFC 8305 §4). */
+/** IPv6 and IPv4 alternating, starting with the family of the first address (RFC 8305 §4). */
 function inTurns(addresses: readonly string[]): readonly string[] {
   if (addresses.length < 2) return addresses;
   const startsV6 = addresses[0]?.includes(':');
@@ -190,7 +194,7 @@ const failures: Readonly<Record<string, { what: string; hint: string } | undefin
   EAGAIN: { what: 'takes no more connections', hint: "the service's backlog is full" },
 };
 
-/** The label, with the address that it meant this time where that says more. */
+/** The label, plus the address it stood for this time if that adds anything. */
 function placeOf(label: string, host: string | undefined, port: number): string {
   const address = formatAddress({ address: host ?? '', port });
   return address === label ? label : `${label} (${host})`;

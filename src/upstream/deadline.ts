@@ -1,18 +1,21 @@
-/** How long one attempt may take, and waiting no longer than that. */
+/** Limits how long an attempt may take, and stops waiting after that. */
 import { LightAbortSignal, type Signal } from '../net/abort-signal.ts';
 
-/** `signal` aborts when the time is over, or with the parent's own reason when the parent aborts. */
+/** `signal` aborts when time is up, or with the parent's own reason when the parent aborts. */
 export type Deadline = {
   readonly signal: Signal;
-  /** Stops the clock: what is waited for now is not the upstream. */
+  /** Stops the clock while we are not waiting for the upstream. */
   pause(): void;
-  /** Lets it run on from where it stopped. */
+  /** Starts it again from where it stopped. */
   resume(): void;
-  /** Ends it; the signal then never aborts. To be called once, always. */
+  /** Ends it: the signal then never aborts. Always call it once. */
   stop(): void;
 };
 
-/** A deadline in `ms` (Infinity: none) under `parent`; `expired` makes the reason that the signal aborts with. */
+/**
+ * A deadline of `ms` (Infinity: none) below `parent`; `expired` creates the
+ * reason that the signal aborts with.
+ */
 export function startDeadline(ms: number, parent: Signal, expired: () => Error): Deadline {
   const signal = new LightAbortSignal();
   const follow = () => signal.abort(parent.reason);
@@ -20,7 +23,8 @@ export function startDeadline(ms: number, parent: Signal, expired: () => Error):
   let startedAt = 0;
   let timer: NodeJS.Timeout | undefined;
   let lastLook: NodeJS.Immediate | undefined;
-  // A loop that stood still finds the timer due together with answers that came in time: they are read first.
+  // After the event loop was blocked, the timer is due at the same time as answers that
+  // came in time. Read those first.
   const due = () => {
     lastLook = setImmediate(() => signal.abort(expired()));
   };
@@ -52,7 +56,10 @@ export function startDeadline(ms: number, parent: Signal, expired: () => Error):
   };
 }
 
-/** The promise's outcome, or a rejection with the signal's reason if that comes first. The work itself continues. */
+/**
+ * The promise's outcome, or a rejection with the signal's reason if that comes
+ * first. The work itself continues.
+ */
 export function untilAborted<T>(promise: Promise<T>, signal: Signal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);

@@ -1,4 +1,6 @@
-/** From an upstream to a connection that is ready for payload: attempt after attempt, each on another endpoint. */
+/**
+ * From an upstream to a connection ready for payload: attempt after attempt, each on a different endpoint.
+ */
 import { ProxyError } from '../errors.ts';
 import type { Signal } from '../net/abort-signal.ts';
 import { abort, type Stream } from '../net/stream.ts';
@@ -11,22 +13,22 @@ import type { Upstream } from './upstream.ts';
 export type DialRequest<Prepared> = {
   readonly client: UpstreamClient;
   /**
-   * What the upstream's protocol needs before payload: PROXY header, STARTTLS, TLS. It must not destroy the socket; `dial`
-   * does when this throws or the signal aborts.
+   * Does what the upstream's protocol needs before payload: PROXY header, STARTTLS, TLS. It must not destroy
+   * the socket: `dial` does, if this throws or the signal aborts.
    */
   readonly prepare: (side: Stream, endpoint: Endpoint, signal: Signal) => Promise<Prepared> | Prepared;
-  /** The client has gone, or the proxy ends: the dial stops and rejects with its reason. */
+  /** Aborts when the client leaves or the proxy stops; the dial then stops and rejects with its reason. */
   readonly signal: Signal;
   /**
-   * For `dial: early`: TCP connects at once, `prepare` waits for this, and the upstream's clock stands still meanwhile. A
-   * failure of the client is to abort `signal` too.
+   * For `dial: early`: TCP connects at once, `prepare` waits for this promise, and the upstream's clock is
+   * paused meanwhile. If the client fails, `signal` must abort too.
    */
   readonly clientReady?: Promise<unknown>;
-  /** Where a dial's sockets are counted: its caller has counted one of them already. */
+  /** Where to count a dial's sockets; the caller has already counted one of them. */
   readonly descriptors?: Pick<Descriptors, 'takeSpare' | 'give'>;
-  /** `prepare` reads nothing: what the upstream sends is the splice's to read. */
+  /** `prepare` reads nothing: only the splice reads what the upstream sends. */
   readonly isForSplice?: boolean | undefined;
-  /** Told how long it was in the upstream's queue, if it was. */
+  /** Called with the time spent in the upstream's queue, if it was queued. */
   readonly onQueued?: (ms: number) => void;
   /** Called for each endpoint that failed, before the next is tried. */
   readonly onAttemptFailed?: (endpoint: Endpoint, error: unknown) => void;
@@ -36,21 +38,26 @@ export type Dialled<Prepared> = {
   readonly endpoint: Endpoint;
   readonly prepared: Prepared;
   readonly raw: Stream['raw'];
-  /** How many endpoints were tried, this one included. */
+  /** How many endpoints were tried, including this one. */
   readonly tried: number;
-  /** How long that took, failed attempts included; neither the queue nor what the client took. */
+  /** How long it took, including failed attempts, but neither the queue nor the wait for the client. */
   readonly connectMs: number;
-  /** To be called when the connection is over; the endpoint then counts one less. Calling it again does nothing. */
+  /**
+   * Call it when the connection is over: the endpoint then has one connection less.
+   * Calling it again does nothing.
+   */
   readonly release: () => void;
 };
 
 /**
- * Connects to one of the upstream's endpoints and prepares the connection, once its limits let it in. One attempt (name,
- * TCP, `prepare`) may take `timeouts.connect`; when it fails, another endpoint is tried, up to `retries` more and never the
- * same twice. Owns the sockets until it returns: those of failed attempts are destroyed, the one returned is the caller's.
+ * Waits for the upstream's limits, connects to one of its endpoints and prepares the connection. One attempt
+ * (name look-up, TCP, `prepare`) may take `timeouts.connect`; when it fails, another endpoint is tried, up to
+ * `retries` more and never the same twice. It owns the sockets until it returns: it destroys those of failed
+ * attempts, and the caller gets the one returned.
  *
- * Throws the last attempt's error (with the number of endpoints tried, if several), what `upstream.enter` and
- * `upstream.pick` throw, or the signal's reason. Whoever does not await it at once (`dial: early`) must attach a `catch` at once.
+ * Throws the last attempt's error (with the number of endpoints tried, if several), whatever `upstream.enter`
+ * and `upstream.pick` throw, or the signal's reason. A caller that does not await it at once (`dial: early`)
+ * must attach a `catch` at once.
  */
 export async function dial<Prepared>(
   upstream: Upstream,
@@ -93,7 +100,7 @@ async function dialInTurn<Prepared>(
       if (endpoint) endpoint.state.active--;
       request.signal.throwIfAborted();
       if (endpoint || tried.length === 0) failure = error;
-      // Where none could be picked, another try would pick none either.
+      // If we could not pick an endpoint now, another try would not either.
       if (!endpoint) break;
       upstream.failed(endpoint, error);
       request.onAttemptFailed?.(endpoint, error);
@@ -104,10 +111,13 @@ async function dialInTurn<Prepared>(
   throw withCount(failure ?? nothingUp(upstream), tried.length);
 }
 
-/** What the clock runs for, so that a time-out can say what did not happen; and how long it stood still for the client. */
+/**
+ * What the clock is running for, so that a time-out can say what did not happen; and how
+ * long it was paused for the client.
+ */
 type Progress = { waitingFor: string; clientMs: number };
 
-/** One attempt on one endpoint; leaves no socket behind when it throws. */
+/** One attempt on one endpoint. Leaves no socket behind when it throws. */
 async function attempt<Prepared>(
   upstream: Upstream,
   endpoint: Endpoint,
@@ -135,7 +145,7 @@ async function attempt<Prepared>(
   }
 }
 
-/** The upstream's clock stands still; an upstream that leaves meanwhile has failed, and another one is to be tried. */
+/** Pauses the upstream's clock. An upstream that leaves meanwhile has failed, so the next one is tried. */
 async function waitForClient(
   { raw }: Stream,
   label: string,

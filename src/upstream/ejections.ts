@@ -1,6 +1,9 @@
-/** Endpoints that rest after failed dials, by upstream and label: for those who come to know them only meanwhile. */
+/**
+ * Endpoints ejected after failed dials, by upstream and label: remembered for endpoint
+ * states that are created later.
+ */
 
-/** An ejection, in plain data; `forMs` is the time that is left of it. */
+/** An ejection as plain data; `forMs` is the time it has left. */
 export type Ejection = {
   readonly upstream: string;
   readonly endpoint: string;
@@ -10,17 +13,17 @@ export type Ejection = {
 
 export type Ejections = {
   readonly add: (ejection: Ejection) => void;
-  /** A health check found it down: that has the last word, and then the rest is over. */
+  /** Call it when a health check finds the endpoint down: that overrides the ejection, and ends it. */
   readonly end: (upstream: string, endpoint: string) => void;
   readonly find: (upstream: string, endpoint: string) => Ejection | undefined;
   readonly running: () => Ejection[];
 };
 
-/** Labels of templates come from names that clients choose. */
+/** Bounded, because the labels of templates come from names that clients choose. */
 const maxKept = 10_000;
 
 export function createEjections(): Ejections {
-  /** The oldest first. */
+  /** Oldest first. */
   const kept = new Map<string, Ejection & { readonly until: number }>();
 
   function forgetOver(): void {
@@ -55,7 +58,7 @@ export function createEjections(): Ejections {
   };
 }
 
-/** What is known of an endpoint, whichever configuration it is in, is kept under this. */
+/** Identifies an endpoint whichever configuration it is in. */
 export function endpointKey(upstream: string, endpoint: string): string {
   return `${upstream} ${endpoint}`;
 }

@@ -1,12 +1,12 @@
-/** What is known of an endpoint while configurations come and go: its connections, and whether it is up. */
+/** What we know about an endpoint across configurations: its connections, and whether it is up. */
 import type { UpstreamConfig } from '../config/schema/schema.ts';
 
-/** Times are those of `performance.now()`; -Infinity: it was never otherwise. It changes in this file alone. */
+/** Times are those of `performance.now()`; -Infinity: it has always been so. Only this file changes it. */
 export type Health = { readonly since: number } & (
   | { readonly kind: 'up' }
-  /** It was not up until `since`; with `slow_start` its share grows from there. */
+  /** It was not up before `since`; with `slow_start`, its share grows from then on. */
   | { readonly kind: 'returned' }
-  /** Too many dials failed in a row: it rests. It is up again at `until`, without anybody looking. */
+  /** Too many dials failed in a row. It is up again at `until`, without any check. */
   | { readonly kind: 'ejected'; readonly until: number; readonly reason: string }
   /** The health checks say so, until they say otherwise. */
   | { readonly kind: 'down'; readonly reason: string }
@@ -14,32 +14,35 @@ export type Health = { readonly since: number } & (
 
 export type EndpointState = {
   readonly label: string;
-  /** Connections that were dialled, or are being dialled, and not yet released. */
+  /** Connections dialled or being dialled, and not yet released. */
   active: number;
   health: Health;
   /** Failed dials in a row. */
   failures: number;
-  /** The last dial that failed by its fault. */
+  /** The last failed dial that was the endpoint's fault. */
   lastFailure: { readonly at: number; readonly reason: string } | undefined;
-  /** Told why when it goes down; made for the first who wants to know. */
+  /** Called with the reason when it goes down. Created for the first watcher. */
   watchers: Set<(reason: string) => void> | undefined;
 };
 
-/** What health checks found of an endpoint, in plain data: from the process that checks to those that serve. */
+/**
+ * What health checks found about an endpoint, as plain data: sent from the process
+ * that checks to those that serve.
+ */
 export type EndpointReport = {
   readonly upstream: string;
   /** Its label. */
   readonly endpoint: string;
   readonly up: boolean;
-  /** How long it has been so, in ms; Infinity: it was never otherwise. */
+  /** How long it has been up or down, in ms; Infinity: always. */
   readonly forMs: number;
-  /** Why it is down, or why the last check failed if it is (still) up; undefined if that went well. */
+  /** Why it is down or, if it is still up, why the last check failed; undefined if that check succeeded. */
   readonly reason: string | undefined;
-  /** How long the last good check took, in ms. */
+  /** How long the last successful check took, in ms. */
   readonly checkMs: number | undefined;
 };
 
-/** An endpoint without connections, which is up unless a report says otherwise, or it rests. */
+/** An endpoint without connections. It is up, unless a report says otherwise or it is ejected. */
 export function createEndpointState(
   label: string,
   report?: EndpointReport,
@@ -68,22 +71,28 @@ export function isUp(state: EndpointState): boolean {
   return health.kind === 'up' || health.kind === 'returned';
 }
 
-/** The part of its weight that it has after coming back: grows evenly from 0.01 to 1 within `slowStartMs` (Infinity: off). */
+/**
+ * The part of its weight that it gets after coming back: grows evenly from 0.01 to 1 within
+ * `slowStartMs` (Infinity: off).
+ */
 export function shareOf(state: EndpointState, slowStartMs: number): number {
   const { health } = state;
   if (health.kind !== 'returned') return 1;
   const share = progressOf(performance.now() - health.since, slowStartMs);
   if (share >= 1) state.health = { kind: 'up', since: health.since };
-  // Never nothing: it may be the only one.
+  // Never zero: it may be the only endpoint.
   return Math.max(0.01, share);
 }
 
-/** How far a slow start has come, 0 to 1, in an endpoint that returned this long ago. */
+/** How far a slow start has come, from 0 to 1, if the endpoint returned `forMs` ago. */
 export function progressOf(forMs: number, slowStartMs: number): number {
   return slowStartMs === Number.POSITIVE_INFINITY ? 1 : Math.min(1, forMs / slowStartMs);
 }
 
-/** Takes over what the checks found. Without a report nobody checks it: it is up. A rest after failed dials continues. */
+/**
+ * Takes over what the checks found. Without a report nobody checks the endpoint, so
+ * it is up. An ejection continues.
+ */
 export function applyReport(state: EndpointState, report: EndpointReport | undefined): void {
   const wasDown = state.health.kind === 'down';
   if (report === undefined || report.up) {
@@ -101,7 +110,7 @@ export function dialSucceeded(state: EndpointState): void {
   state.failures = 0;
 }
 
-/** Counts a failed dial; true: with `outlier` that was one too many, and the endpoint now rests. */
+/** Counts a failed dial. Returns true if `outlier` allows no more, so that the endpoint is now ejected. */
 export function dialFailed(
   state: EndpointState,
   outlier: UpstreamConfig['outlier'],
@@ -113,7 +122,7 @@ export function dialFailed(
   return state.failures >= outlier.failures && eject(state, outlier.eject_for, reason);
 }
 
-/** Has an endpoint rest, if it is up: false if not. */
+/** Ejects an endpoint if it is up; returns false if it is not. */
 export function eject(state: EndpointState, forMs: number, reason: string): boolean {
   if (!isUp(state)) return false;
   state.failures = 0;
@@ -122,7 +131,7 @@ export function eject(state: EndpointState, forMs: number, reason: string): bool
   return true;
 }
 
-/** Has `watcher` told when the checks find it down, until the function returned is called. */
+/** Calls `watcher` when the checks find the endpoint down, until the returned function is called. */
 export function watchDown(state: EndpointState, watcher: (reason: string) => void): () => void {
   state.watchers ??= new Set();
   state.watchers.add(watcher);

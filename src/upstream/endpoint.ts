@@ -1,15 +1,18 @@
-/** Endpoints as the configuration writes them: `host:port`, `unix:/path`, or a template of the client's server name. */
+/**
+ * Endpoints as written in the configuration: `host:port`, `unix:/path`, or a
+ * template of the client's server name.
+ */
 import { type BlockList, isIP } from 'node:net';
 import { ProxyError } from '../errors.ts';
 import { formatAddress, inBlockList, normalizeAddress } from '../net/address.ts';
 import { createEndpointState, type EndpointState } from './endpoint-state.ts';
 import { looksLikeAddress } from './resolve.ts';
 
-/** What an upstream may know of a client when it chooses. */
+/** What an upstream knows about a client when it chooses. */
 export type UpstreamClient = {
   /** In lower case, without a trailing dot. */
   readonly sni: string | undefined;
-  /** What the `*` of the route's `sni` stood for: `a`, or `a.b`; undefined if it was no wildcard. */
+  /** What the `*` of the route's `sni` stood for, such as `a` or `a.b`; undefined if it had no wildcard. */
   readonly wildcardLabel: string | undefined;
   /** Normalized, or `unix`. */
   readonly clientAddress: string;
@@ -17,7 +20,7 @@ export type UpstreamClient = {
 
 /** Where to connect. */
 export type Target = { readonly path: string } | HostTarget;
-/** `address`: the one address, when it is known without a look-up. */
+/** `address` is the only address, if it is known without a look-up. */
 export type HostTarget = {
   readonly host: string;
   readonly port: number;
@@ -33,13 +36,13 @@ export type Endpoint = {
   readonly target: Target;
   readonly configuredWeight: number;
   readonly priority: number;
-  /** The weight that counts now; less than configured for a while after it came back. */
+  /** The weight that counts now: for a while after coming back, less than configured. */
   weight: number;
-  /** Shared with other configurations that have it. */
+  /** Shared with other configurations that have the same endpoint. */
   readonly state: EndpointState;
 };
 
-/** The parts of a configured address, already checked; the host of a template still has its braces. */
+/** Parses a configured address, which must be valid; the host of a template keeps its braces. */
 export function parseTarget(address: string): Target {
   if (address.startsWith('unix:')) return { path: address.slice(5) };
   const colon = address.lastIndexOf(':');
@@ -48,14 +51,14 @@ export function parseTarget(address: string): Target {
   return hostTarget(text.startsWith('[') ? text.slice(1, -1) : text, port);
 }
 
-/** A target by name, or by address if the host is one. */
+/** A target with a name, or with an address if the host is one. */
 function hostTarget(host: string, port: number): HostTarget {
-  // A zone (`fe80::1%eth0`) is no part of an address to compare, but the system needs it to connect.
+  // The zone in `fe80::1%eth0` is not part of the address when comparing, but the system needs it to connect.
   const address = isIP(host) === 0 ? undefined : host.includes('%') ? host : normalizeAddress(host);
   return { host, port, address };
 }
 
-/** An endpoint with the state that `stateOf` has for its label; by default a new one. */
+/** An endpoint with the state that `stateOf` has for its label; a new state by default. */
 export function createEndpoint(
   target: Target,
   { weight, priority }: { weight: number; priority: number },
@@ -75,24 +78,28 @@ export function createEndpoint(
   };
 }
 
-/** Whether a host (or an address as configured) has a part that each client fills in. */
+/** Whether a host (or a configured address) has a part that each client fills in. */
 export function isTemplate(host: string): boolean {
   return host.includes('{sni');
 }
 
-/** The target as this client has it: with a template filled in, which may throw ERR_UPSTREAM_TEMPLATE. */
+/** The target for this client, with its template filled in, which may throw ERR_UPSTREAM_TEMPLATE. */
 export function expandTarget(target: HostTarget, client: UpstreamClient): HostTarget {
   return isTemplate(target.host) ? hostTarget(expandTemplate(target.host, client), target.port) : target;
 }
 
 /**
- * The host that a template means for this client: `{sni}` is its whole server name, `{sni.1}` the one label that `*` stood
- * for. Throws ERR_UPSTREAM_TEMPLATE if the client sent no name, if `*` stood for more than one label, or if the outcome
- * is no host name: the system would take one that ends in a number for an address.
+ * Fills in a template for this client: `{sni}` is its whole server name, `{sni.1}` the one label that `*`
+ * stood for. Throws ERR_UPSTREAM_TEMPLATE if the client sent no name, if `*` stood for more than one label,
+ * or if the result is not a host name: the system would take one that ends in a number for an address.
  */
 export function expandTemplate(template: string, client: UpstreamClient): string {
   if (client.sni === undefined) {
-    throw unfit(template, 'needs a server name, and the client sent none', 'let only named clients in: sni');
+    throw unfit(
+      template,
+      'needs a server name, and the client sent none',
+      'give the route an sni, so that only clients with a name get in',
+    );
   }
   if (template.includes('{sni.1}') && !isOneLabel(client.wildcardLabel)) {
     const found = client.wildcardLabel === undefined ? 'no wildcard' : 'more than one label';
@@ -109,10 +116,10 @@ export function expandTemplate(template: string, client: UpstreamClient): string
 }
 
 /**
- * The addresses that are within the list, in their order; all of them if there is no list. IPv4 within IPv6 counts as
- * IPv4, which is what the kernel connects to. Other embeddings (64:ff9b::/96, 6to4, Teredo) stay IPv6, so that they must
- * be allowed as such: a translator on the way is nothing that an IPv4 entry speaks of.
- * Throws ERR_UPSTREAM_ADDRESS_FORBIDDEN if none is left.
+ * The addresses that the list allows, in their order; all of them if there is no list. IPv4 inside IPv6
+ * counts as IPv4, because that is what the kernel connects to. Other embeddings (64:ff9b::/96, 6to4, Teredo)
+ * stay IPv6 and must be allowed as such: an IPv4 entry says nothing about a translator on the way. Throws
+ * ERR_UPSTREAM_ADDRESS_FORBIDDEN if none is left.
  */
 export function allowedAddresses(
   addresses: readonly string[],
@@ -124,12 +131,12 @@ export function allowedAddresses(
   if (allowed.length > 0) return allowed;
   throw new ProxyError('ERR_UPSTREAM_ADDRESS_FORBIDDEN', {
     side: 'upstream',
-    message: `${host} is ${listed(addresses)}, which allow_addresses does not have`,
-    hint: 'if the name may be there, add its network to allow_addresses of the upstream',
+    message: `${host} is ${listed(addresses)}, which allow_addresses does not include`,
+    hint: "if the name may point there, add its network to the upstream's allow_addresses",
   });
 }
 
-/** A name may have thousands. */
+/** Shortens the list: a name may have thousands of addresses. */
 function listed(addresses: readonly string[]): string {
   const more = addresses.length - mostListed;
   return `${addresses.slice(0, mostListed).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
@@ -140,7 +147,9 @@ const mostListed = 8;
 const hostName =
   /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.?$/i;
 
-/** `10.0.0.5:5432`, `db.internal:5432` or `unix:/path`; the address rather than the name if it is known. */
+/**
+ * `10.0.0.5:5432`, `db.internal:5432` or `unix:/path`; with the address rather than the name if it is known.
+ */
 function labelOf(target: Target): string {
   if ('path' in target) return `unix:${target.path}`;
   return formatAddress({ address: target.address ?? target.host, port: target.port });

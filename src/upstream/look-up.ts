@@ -1,7 +1,7 @@
-/** Asks the system for a name's addresses, and does not wait for a family of them that never answers. */
+/** Asks the system for a name's addresses, without waiting for an address family that never answers. */
 import { LRUCache } from 'lru-cache';
 
-/** The part of `dns.lookup` that is used. It calls back later, never at once. */
+/** The part of `dns.lookup` that we use. It always calls back later, never at once. */
 export type Lookup = (
   host: string,
   options: { all: true; order: 'verbatim'; family?: Family },
@@ -11,31 +11,31 @@ export type Lookup = (
 type Answered = (error: NodeJS.ErrnoException | null, answers: readonly { address: string }[]) => void;
 
 type LookUps = {
-  /** Calls back once, and once more if the system has a better answer later. Nothing may be asked while it is full. */
+  /** Calls back once, and once more if the system has a better answer later. Ask nothing while it is full. */
   readonly ask: (name: string, urgent: boolean, answered: Answered) => void;
   readonly isFull: () => boolean;
 };
 
-// `getaddrinfo` runs on the thread pool, which serves files too; libuv gives it half of the pool's threads: 8 of the 16 that
-// guard.ts asks for. More at once would wait there, out of sight and without a bound.
+// `getaddrinfo` runs on the thread pool, which also serves files. libuv gives it half of the pool's threads:
+// 8 of the 16 that process/no-inspector.ts asks for. Any more would queue there, invisible and without a limit.
 const atOnce = { whole: 4, family: 2 } as const;
-// With templates clients choose the names, so what waits is bounded, and known names go ahead of new ones.
+// With templates, clients choose the names. So the queue is bounded, and known names go ahead of new ones.
 export const maxWaiting = 1000;
 
-/** How long is waited for the other family (RFC 8305 §3), and before the families are asked for one by one. */
+/** How long to wait for the other family (RFC 8305 §3), and before asking for each family by itself. */
 const resolutionDelayMs = 50;
-/** How long only the family that answers is asked for. */
+/** How long to ask only for the family that answers. */
 const dawdlingMs = 10 * 60_000;
 
 /**
- * The system answers with both families together, in its order, when it has both. A name server (or a firewall) that drops the
- * question for AAAA holds that up for ten seconds and more, so each family is then asked for by itself as well, in a
- * line of its own, in which those that hang hold up only their like.
+ * The system answers once it has both families, in its own order. A name server (or a firewall) that drops
+ * the question for AAAA delays that by ten seconds and more. So after a while we also ask for each family by
+ * itself, in a queue per family, so that look-ups that hang delay only others of their family.
  */
 export function createLookUps(lookup: Lookup): LookUps {
   const whole = createQueue(atOnce.whole);
   const families = createFamilies(lookup);
-  /** Names of which one family only is worth asking for now. */
+  /** Names for which only one family is worth asking at the moment. */
   const dawdling = new LRUCache<string, Family>({ max: 1000, ttl: dawdlingMs });
 
   function askWhole(name: string, urgent: boolean, answered: Answered): void {
@@ -52,7 +52,7 @@ export function createLookUps(lookup: Lookup): LookUps {
       });
     }, resolutionDelayMs);
     whole.run((done) => {
-      // The families were quicker than its turn.
+      // The families answered before its turn came.
       if (isAnswered) return done();
       lookup(name, { all: true, order: 'verbatim' }, (error, answers) => {
         done();
@@ -79,11 +79,12 @@ export function createLookUps(lookup: Lookup): LookUps {
 
 type Family = 4 | 6;
 
-/** Look-ups of one family, in a queue for each. */
+/** Look-ups of one family, with a queue per family. */
 type Families = {
   readonly ask: (name: string, family: Family, urgent: boolean, answered: Answered) => void;
   /**
-   * Answers with what there is when one family has it and the other is late (then `only` is the one), or when both have failed.
+   * Calls back with what one family found if the other is late (`only` then names the one that answered),
+   * with the addresses of both, or with an error once both have failed.
    */
   readonly askBoth: (
     name: string,
@@ -116,7 +117,7 @@ function createFamilies(lookup: Lookup): Families {
       for (const family of [6, 4] as const) {
         ask(name, family, urgent, (error, part) => {
           late.delete(family);
-          // Where both have answered, IPv6 goes first (RFC 8305 §4).
+          // If both have answered, IPv6 comes first (RFC 8305 §4).
           if (!error) answers.splice(family === 6 ? 0 : answers.length, 0, ...part);
           if (late.size === 0) return answers.length > 0 ? conclude() : found(error, answers, undefined);
           if (answers.length > 0) wait ??= setTimeout(conclude, resolutionDelayMs);
@@ -128,7 +129,7 @@ function createFamilies(lookup: Lookup): Families {
 
 type Task = (done: () => void) => void;
 
-/** Runs tasks, few at a time; `urgent` ones are next. */
+/** Runs tasks, only a few at a time; `urgent` ones are next. */
 function createQueue(maxRunning: number): { isFull(): boolean; run(task: Task, urgent: boolean): void } {
   const waiting: Task[] = [];
   let running = 0;

@@ -1,4 +1,7 @@
-/** What a process knows of its upstreams, whatever configuration it serves: a new one finds their counts, health and queues again. */
+/**
+ * What a process knows about its upstreams, independent of configuration: after a reload, they keep
+ * their counts, health and queues.
+ */
 import type { Logger } from 'pino';
 import { localQuotas, type Quota } from '../ipc/quota.ts';
 import { createEjections, type Ejection, endpointKey } from './ejections.ts';
@@ -15,48 +18,51 @@ import { createSlots, type Slots } from './slots.ts';
 /** One upstream, by its name. */
 export type UpstreamState = {
   readonly slots: Slots;
-  /** The state of an endpoint, by its label: the same for all who ask, as long as somebody holds it. */
+  /** The state of an endpoint, by its label: everybody gets the same object, as long as anybody holds it. */
   readonly endpoint: (label: string) => EndpointState;
-  /** An endpoint was ejected here: logs it, and tells the other processes. */
+  /** Call it when this process has ejected an endpoint: logs it, and informs the other processes. */
   readonly ejected: (endpoint: EndpointState, forMs: number, reason: string) => void;
 };
 
-/** An endpoint as it is at the moment, in plain data. */
+/** An endpoint as it is right now, as plain data. */
 export type EndpointView = {
   readonly upstream: string;
   readonly endpoint: string;
   readonly state: 'up' | 'returned' | 'ejected' | 'down';
-  /** How long it has been so, in ms; Infinity: it was never otherwise. */
+  /** How long it has been in this state, in ms; Infinity: always. */
   readonly forMs: number;
-  /** Until its rest is over, in ms. */
+  /** How much longer it stays ejected, in ms. */
   readonly restMs: number | undefined;
   /** Connections of this process. */
   readonly active: number;
-  /** The last dial of this process that failed by its fault, and how long ago. */
+  /** This process's last failed dial that was the endpoint's fault, and how long ago it was. */
   readonly lastFailure: { readonly agoMs: number; readonly reason: string } | undefined;
 };
 
 export type UpstreamRegistry = {
   readonly of: (upstream: string) => UpstreamState;
   /**
-   * Takes over all that the health checks found, in place of what they had found before: an endpoint without a report is
-   * not checked, and up.
+   * Replaces everything the health checks found before. An endpoint without a
+   * report is not checked, so it is up.
    */
   readonly applyHealth: (reports: readonly EndpointReport[]) => void;
-  /** Another process ejected an endpoint: it rests here too, if only as soon as it is known here. */
+  /** Applies an ejection by another process, also to an endpoint that this one gets to know only later. */
   readonly eject: (ejection: Ejection) => void;
   /**
-   * Every endpoint that is known here: configured, or in use by a template or one address of a name. Among these upstreams
-   * only, if they are named.
+   * Every endpoint known here: configured, or in use through a template or as one address of a name. If
+   * `upstreams` are named, only theirs.
    */
   readonly endpoints: (upstreams?: readonly string[]) => EndpointView[];
 };
 
 export type RegistryOptions = {
   readonly logger?: Pick<Logger, 'warn'>;
-  /** The one count of an upstream's connections, kept across reloads, with its limit from now on. By default of this process alone. */
+  /**
+   * The one count of an upstream's connections, kept across reloads, with this limit from now on. By
+   * default it covers this process alone.
+   */
   readonly quota?: (upstream: string, limit: number) => Quota;
-  /** Tells the other processes. */
+  /** Informs the other processes. */
   readonly onEjected?: (ejection: Ejection) => void;
 };
 
@@ -113,7 +119,7 @@ export function createUpstreamRegistry({
 
 function viewOf(upstream: string, state: EndpointState): EndpointView {
   const now = performance.now();
-  // A rest ends when somebody looks.
+  // `isUp` ends an ejection whose time is over.
   isUp(state);
   const { label, health, active, lastFailure } = state;
   return {
@@ -135,8 +141,8 @@ type Holders = {
 type Known = UpstreamState & Holders;
 
 /**
- * States by label, kept only by those who use them: an upstream of some configuration, or a connection. Labels come and
- * go (templates, addresses of names, reloads), and nobody has to say when one is of no more use.
+ * States by label, kept alive only by their users: an upstream of some configuration, or a connection. Labels
+ * come and go (templates, addresses of names, reloads), and nobody has to say when one is no longer needed.
  */
 function holdWeakly(create: (label: string) => EndpointState): Holders {
   const states = new Map<string, WeakRef<EndpointState>>();

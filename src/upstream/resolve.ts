@@ -1,4 +1,4 @@
-/** Names to addresses, as the system does it (hosts file, search domains), remembered for a while. */
+/** Names to addresses, the way the system does it (hosts file, search domains), remembered for a while. */
 
 import { lookup as systemLookup } from 'node:dns';
 import { isIP } from 'node:net';
@@ -11,15 +11,16 @@ import { createLookUps, type Lookup, maxWaiting } from './look-up.ts';
 
 export type Resolver = {
   /**
-   * The addresses of a name, normalized, in the system's order, at least one. An answer is used for `ttlMs`; then the
-   * next caller asks again and waits, but if there is an older good answer, for a second at most: it is given too when
-   * the new look-up fails. A failure is remembered for a second. Addresses are returned as they are.
-   * Throws ERR_UPSTREAM_RESOLVE, or the signal's reason; the look-up itself cannot be stopped and serves later callers.
+   * The addresses of a name, at least one, normalized, in the system's order. An answer is used for `ttlMs`.
+   * After that, the next caller asks again and waits; if there is an older good answer, it waits a second at
+   * most, and gets the older answer then, or if the new look-up fails. A failure is remembered for a second.
+   * Addresses are returned as they are. Throws ERR_UPSTREAM_RESOLVE, or the signal's reason; the look-up
+   * itself cannot be stopped, and serves later callers.
    */
   resolve(host: string, ttlMs: number, signal?: Signal): Promise<readonly string[]>;
 };
 
-/** What is known of a name: its last good answer, and the failure since, if there was one. */
+/** What is known about a name: its last good answer, and any failure since. */
 type Known = {
   readonly addresses: readonly string[] | undefined;
   readonly answeredAt: number;
@@ -31,13 +32,16 @@ const maxNames = 10_000;
 const failureTtlMs = 1000;
 const patienceMs = 1000;
 
-/** A resolver with its own memory, bounded by the least recently used name. `lookup` is the system's unless given. */
+/**
+ * A resolver with its own memory, which drops the least recently used names.
+ * `lookup` is the system's unless given.
+ */
 export function createResolver({ lookup = systemLookup }: { lookup?: Lookup } = {}): Resolver {
   const names = new LRUCache<string, Known>({ max: maxNames });
   const underway = new Map<string, Promise<readonly string[]>>();
   const lookUps = createLookUps(lookup);
 
-  /** One look-up of a name, shared by all who ask meanwhile. */
+  /** One look-up of a name, shared by all callers that ask meanwhile. */
   function ask(name: string, known: Known | undefined): Promise<readonly string[]> {
     const older = known?.addresses;
     const answer = new Promise<readonly string[]>((resolve, reject) => {
@@ -52,7 +56,7 @@ export function createResolver({ lookup = systemLookup }: { lookup?: Lookup } = 
       lookUps.ask(name, older !== undefined, (error, answers) => settle(judge(name, known, error, answers)));
     });
     underway.set(name, answer);
-    // Everyone who waits may have gone by the time it fails.
+    // By the time it fails, nobody may be waiting any more.
     answer.catch(() => {});
     return answer;
   }
@@ -74,15 +78,16 @@ export function createResolver({ lookup = systemLookup }: { lookup?: Lookup } = 
 }
 
 /**
- * Whether `getaddrinfo` would take a host for an IPv4 address in one of its older spellings (`10.1`, `0x7f000001`): a
- * last label that is a number (WHATWG URL, "ends in a number"). Also true of a proper dotted quad.
+ * Whether `getaddrinfo` would take a host for an IPv4 address in one of its older spellings
+ * (`10.1`, `0x7f000001`): its last label is a number (WHATWG URL, "ends in a number"). Also
+ * true for a normal dotted quad.
  */
 export function looksLikeAddress(host: string): boolean {
   const bare = host.endsWith('.') ? host.slice(0, -1) : host;
   return /^(\d+|0x[0-9a-f]*)$/i.test(bare.slice(bare.lastIndexOf('.') + 1));
 }
 
-/** The answer, if none need be waited for; throws if the name failed just now and there is no older answer. */
+/** The answer, if it needs no waiting; throws if the name failed just now and there is no older answer. */
 function withoutAsking(known: Known, ttlMs: number): readonly string[] | undefined {
   const now = performance.now();
   if (known.addresses && now - known.answeredAt < ttlMs) return known.addresses;

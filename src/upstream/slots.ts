@@ -1,4 +1,7 @@
-/** `limits` of an upstream: how many connections it may have, and the queue of those that wait for one to end. */
+/**
+ * The `limits` of an upstream: how many connections it may have, and the queue of
+ * clients that wait for one to end.
+ */
 
 import type { UpstreamConfig } from '../config/schema/schema.ts';
 import { ProxyError } from '../errors.ts';
@@ -6,24 +9,24 @@ import type { Quota } from '../ipc/quota.ts';
 import type { Signal } from '../net/abort-signal.ts';
 
 /**
- * Counts a connection in; what it resolves with counts it out, and is to be called once. Waits in the queue where there is
- * one, behind those who came before; a client that goes (the signal) is passed over. `onQueued` gets how long it waited
- * there, whatever came of it. undefined: there is no limit.
- * Throws ERR_UPSTREAM_LIMIT, ERR_UPSTREAM_QUEUE_FULL, ERR_UPSTREAM_QUEUE_TIMEOUT, or the signal's reason.
+ * Counts a connection in, and resolves with the function that counts it out, to be called once. If there is a
+ * queue, waits there behind earlier callers; a client that leaves (the signal) is skipped. `onQueued` gets
+ * the time spent in the queue, however it ended. Returns undefined if there is no limit. Throws
+ * ERR_UPSTREAM_LIMIT, ERR_UPSTREAM_QUEUE_FULL, ERR_UPSTREAM_QUEUE_TIMEOUT, or the signal's reason.
  */
 export type Enter = (signal: Signal, onQueued?: (ms: number) => void) => Promise<() => void> | undefined;
 
-/** The one queue of an upstream, which stays when its limits change. */
+/** The one queue of an upstream. It stays when the limits change. */
 export type Slots = { readonly under: (limits: UpstreamConfig['limits']) => Enter };
 
-/** `quotaOf` gives the one count of this upstream, with its limit from now on. */
+/** `quotaOf` returns the one count of this upstream, with this limit from now on. */
 export function createSlots(upstream: string, quotaOf: (limit: number) => Quota): Slots {
   const line = createLine();
   return {
     under(limits) {
       if (limits.connections === Number.POSITIVE_INFINITY) return () => undefined;
       const quota = quotaOf(limits.connections);
-      // Those that wait since before a reload may have room now.
+      // Clients that have waited since before a reload may have room now.
       line.admit(quota);
       const leave = () => {
         quota.give();
@@ -49,13 +52,13 @@ export function createSlots(upstream: string, quotaOf: (limit: number) => Quota)
   };
 }
 
-/** Those who wait, in order. */
+/** The queue. */
 type Line = {
   readonly length: () => number;
-  /** `enter` is called when its turn has come, and is to leave the line then. */
+  /** `enter` is called when its turn comes, and must then leave the queue. */
   readonly join: (enter: () => void) => void;
   readonly leave: (enter: () => void) => void;
-  /** Lets in as many of those who wait as there is room for. */
+  /** Lets in as many waiting callers as there is room for. */
   readonly admit: (quota: Quota) => void;
 };
 
@@ -75,7 +78,9 @@ function createLine(): Line {
     }
   }
 
-  /** Processes share the limit. When another one has something to give later, it does not tell: it is to be asked. */
+  /**
+   * Processes share the limit. A process that gets room to spare later does not say so: we have to ask again.
+   */
   async function admitSlowly(quota: Quota, asked: Promise<boolean>): Promise<void> {
     asking = true;
     const taken = await asked;
@@ -96,7 +101,9 @@ function createLine(): Line {
   };
 }
 
-/** Resolves when the turn has come; rejects after `timeout` ms with `late`'s error, or with the signal's reason. */
+/**
+ * Resolves when its turn comes; rejects after `timeout` ms with `late`'s error, or with the signal's reason.
+ */
 function waitIn(line: Line, timeout: number, late: () => ProxyError, signal: Signal): Promise<void> {
   return new Promise((resolve, reject) => {
     const settle = () => {
@@ -125,7 +132,7 @@ const askAgainMs = 50;
 function limitReached(upstream: string, limit: number): ProxyError {
   return new ProxyError('ERR_UPSTREAM_LIMIT', {
     side: 'proxy',
-    message: `upstream ${upstream} has its ${limit} connections`,
+    message: `upstream ${upstream} already has its ${limit} connections`,
     hint: `raise upstreams.${upstream}.limits.connections, or let clients wait: limits.queue`,
   });
 }
@@ -133,7 +140,7 @@ function limitReached(upstream: string, limit: number): ProxyError {
 function queueFull(upstream: string, max: number): ProxyError {
   return new ProxyError('ERR_UPSTREAM_QUEUE_FULL', {
     side: 'proxy',
-    message: `${max} clients wait for a connection to upstream ${upstream} already`,
+    message: `the queue of upstream ${upstream} is full: ${max} waiting`,
     hint: `raise upstreams.${upstream}.limits.connections or limits.queue.max`,
   });
 }

@@ -14,28 +14,31 @@ import type { Enter } from './slots.ts';
 export type Upstream = {
   readonly name: string;
   readonly config: UpstreamConfig;
-  /** Counts a connection in, under `limits`; to be called ahead of `pick`. */
+  /** Counts a connection in, under `limits`. Call it before `pick`. */
   readonly enter: Enter;
   /**
-   * An endpoint for this client that is up and not among `tried`, or undefined if there is none. It counts as a connection
-   * of that endpoint from here on: whoever picks takes one from `state.active` at the end. Looks names up where every
-   * address is an endpoint of its own. Throws ERR_UPSTREAM_DOWN if none is up and `all_down` is `fail`,
-   * ERR_UPSTREAM_TEMPLATE, ERR_UPSTREAM_RESOLVE, ERR_UPSTREAM_ADDRESS_FORBIDDEN, or the signal's reason.
+   * An endpoint for this client that is up and not among `tried`, or undefined if there is none. From here
+   * on the endpoint counts it as a connection: in the end, the caller must take one off `state.active`.
+   * Looks names up if each of their addresses is an endpoint of its own. Throws ERR_UPSTREAM_DOWN if none is
+   * up and `all_down` is `fail`, ERR_UPSTREAM_TEMPLATE, ERR_UPSTREAM_RESOLVE,
+   * ERR_UPSTREAM_ADDRESS_FORBIDDEN, or the signal's reason.
    */
   pick(client: UpstreamClient, tried: readonly Endpoint[], signal: Signal): Promise<Endpoint | undefined>;
   /**
-   * Where to connect: addresses are resolved and checked against `allow_addresses`. Throws ERR_UPSTREAM_RESOLVE,
-   * ERR_UPSTREAM_ADDRESS_FORBIDDEN, or the signal's reason.
+   * Where to connect: addresses are resolved and checked against `allow_addresses`. Throws
+   * ERR_UPSTREAM_RESOLVE, ERR_UPSTREAM_ADDRESS_FORBIDDEN, or the signal's reason.
    */
   destination(endpoint: Endpoint, signal: Signal): Promise<Destination>;
-  /** What became of a dial; too many failures in a row eject the endpoint, where `outlier` is configured. */
+  /** The outcome of a dial. If `outlier` is configured, too many failures in a row eject the endpoint. */
   succeeded(endpoint: Endpoint): void;
   failed(endpoint: Endpoint, error: unknown): void;
-  /** All endpoints but those that clients choose by templates. One whose name does not resolve is left out. */
+  /**
+   * All endpoints except those that clients choose by templates. Leaves out any whose name does not resolve.
+   */
   listed(signal: Signal): Promise<readonly Endpoint[]>;
 };
 
-/** A new configuration gets a new one, with the state of the one before; without `state` it has none yet. */
+/** Each configuration gets a new one, with the same `state`; without `state` it starts from nothing. */
 export function createUpstream(
   name: string,
   config: UpstreamConfig,
@@ -58,14 +61,14 @@ export function createUpstream(
       const left = tried.length === 0 ? usable : usable.filter((endpoint) => !tried.includes(endpoint));
       for (const it of left) it.weight = it.configuredWeight * shareOf(it.state, config.slow_start);
       const endpoint = balance(left, hashKey(config, client));
-      // Counted at once: many who dial in the same moment must see each other.
+      // Counted at once, because clients that dial at the same moment must see each other.
       if (endpoint) endpoint.state.active++;
       return endpoint;
     },
     succeeded: (endpoint) => dialSucceeded(endpoint.state),
     failed(endpoint, error) {
       const { outlier } = config;
-      // The client's and the proxy's own faults say nothing of the endpoint.
+      // A fault of the client or the proxy says nothing about the endpoint.
       if (!(error instanceof ProxyError) || error.side !== 'upstream') return;
       if (dialFailed(endpoint.state, outlier, error.message) && outlier) {
         state.ejected(endpoint.state, outlier.eject_for, error.message);
@@ -74,7 +77,9 @@ export function createUpstream(
   };
 }
 
-/** Those that are up; the balancer takes the best priority among them. If none is, as `all_down` says. */
+/**
+ * The endpoints that are up; the balancer takes the best priority among them. If none is, `all_down` decides.
+ */
 function usableOf(all: readonly Endpoint[], name: string, { all_down }: UpstreamConfig): readonly Endpoint[] {
   if (all.every(({ state }) => isUp(state))) return all;
   const up = all.filter(({ state }) => isUp(state));
@@ -85,11 +90,14 @@ function usableOf(all: readonly Endpoint[], name: string, { all_down }: Upstream
   throw new ProxyError('ERR_UPSTREAM_DOWN', {
     side: 'upstream',
     message: `no endpoint of upstream ${name} is up (${[...shown, ...more].join('; ')})`,
-    hint: `with upstreams.${name}.all_down: try_anyway they would be tried all the same`,
+    hint: `set upstreams.${name}.all_down: try_anyway to try them all the same`,
   });
 }
 
-/** What `balance: hash` goes by. Clients without a name are spread by their address, or all of them would meet at one endpoint. */
+/**
+ * The key for `balance: hash`. Clients without a name are spread by address; otherwise they
+ * would all get the same endpoint.
+ */
 export function hashKey({ hash_on }: UpstreamConfig, { sni, clientAddress }: UpstreamClient): string {
   return hash_on === 'sni' && sni !== undefined ? sni : clientAddress;
 }

@@ -1,12 +1,12 @@
-/** Names are looked up before the first client needs them. */
+/** Looks names up before the first client needs them. */
 import type { UpstreamConfig } from '../config/schema/schema.ts';
 import { isTemplate, parseTarget } from './endpoint.ts';
 import type { Resolver } from './resolve.ts';
 
-/** So many at a time, so that clients who come meanwhile are not behind all of them. */
+/** Only a few at a time, so that clients that arrive meanwhile need not wait for all of them. */
 const atOnce = 4;
 
-/** Looks up every name that is no template, one after the other. Failures are the clients' to meet, if they last. */
+/** Looks up every name that is not a template. Ignores failures: if one lasts, a client will report it. */
 export async function lookUpNames(upstreams: Iterable<UpstreamConfig>, resolver: Resolver): Promise<void> {
   const names = new Map<string, number>();
   for (const { endpoints, resolve } of upstreams) {

@@ -339,7 +339,7 @@ describe('told by the log when the first client meets it:', () => {
       meet: (port) => exchange(port, 'GET / HTTP/1.1\r\n\r\n'),
       code: 'ERR_NOT_TLS',
       error: /the client does not speak TLS/,
-      hint: /this is HTTP without TLS: the client is to use https/,
+      hint: /this is HTTP without TLS: let the client use https/,
     },
     'a PROXY header that nobody asked for': {
       meet: (port) => exchange(port, 'PROXY TCP4 192.0.2.1 192.0.2.2 1111 2222\r\n'),

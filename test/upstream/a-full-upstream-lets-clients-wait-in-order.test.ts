@@ -49,7 +49,7 @@ test('without a queue a client above the limit is refused, until one has gone', 
   assert.equal((await exchange(proxy.port(), 'ping')).received.length, 0);
   const line = await proxy.connectionLine();
   assert.deepEqual([line['code'], line['side'], line['phase']], ['ERR_UPSTREAM_LIMIT', 'proxy', 'connect']);
-  assert.equal(line['error'], 'upstream orders has its 2 connections');
+  assert.equal(line['error'], 'upstream orders already has its 2 connections');
   assert.equal(upstream.accepted, 2);
   first.end();
   await once(first.resume(), 'close');
@@ -95,7 +95,7 @@ test('a full queue and a wait in vain each have their code', async (t) => {
   const [one, two] = [exchange(proxy.port(), 'ping'), exchange(proxy.port(), 'ping')];
   assert.equal((await one).received.length + (await two).received.length, 0);
   const full = await proxy.connectionLine((it) => it['code'] === 'ERR_UPSTREAM_QUEUE_FULL');
-  assert.equal(full['error'], '1 clients wait for a connection to upstream orders already');
+  assert.equal(full['error'], 'the queue of upstream orders is full: 1 waiting');
   const late = await proxy.connectionLine((it) => it['code'] === 'ERR_UPSTREAM_QUEUE_TIMEOUT');
   assert.equal(late['error'], 'no connection to upstream orders became free within 400 ms');
   assert.equal(upstream.accepted, 1);

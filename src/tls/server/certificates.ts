@@ -1,12 +1,13 @@
-/** Which certificate a client is shown. */
+/** Which certificate to show to a client. */
 import type { X509Certificate } from 'node:crypto';
 import { dnsNames } from '../../x509/dns-names.ts';
 
 type Named = { readonly pairs: readonly { readonly leaf: X509Certificate }[] };
 
 /**
- * Chooses from a route's list: the certificate whose SAN has the name exactly, then by wildcard (one label, RFC 6125
- * §6.4.3), then the first. Takes the name in lower case; look-up cost does not grow with the list.
+ * Chooses from a route's list: the certificate whose SAN is exactly this name, else one whose wildcard
+ * matches (one label, RFC 6125 §6.4.3), else the first. Expects the name in lower case; a look-up costs the
+ * same however long the list is.
  */
 export function createCertificateChooser<T extends Named>(
   certificates: readonly T[],

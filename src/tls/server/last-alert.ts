@@ -1,27 +1,31 @@
-/** The alert that a client gets under TLS 1.3 when its handshake is done and its certificate refused. */
+/** The TLS 1.3 alert for a client whose certificate we refuse after its handshake is done. */
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { countTickets, type SealedAlert, sealAlert, secretIn } from './sealed-alert.ts';
 
-/** Holds a secret of the connection: to be used or forgotten as soon as the client's verdict is known. */
+/** Holds a secret of the connection, so use or forget it as soon as the verdict on the client is known. */
 export type LastAlert = {
   /**
-   * The record that tells it, to be written to the raw socket at once and followed by nothing but a FIN: OpenSSL does not
-   * know of it, and would use its number again. Undefined where it isn't certain how many records OpenSSL has sent. Not
-   * before the event is over in which the handshake ended: tickets are sent behind it.
+   * The record that carries the alert. Write it to the raw socket at once, and nothing after it but a FIN:
+   * OpenSSL does not know about it, and would use its record number again. Undefined if it isn't certain how
+   * many records OpenSSL has sent. Do not call it within the event that ended the handshake, since OpenSSL
+   * sends its tickets after that event.
    */
   readonly seal: (alert: SealedAlert) => Buffer | undefined;
   readonly forget: () => void;
 };
 
-/** The line that `createLastAlert` needs of those that 'keylog' gives. */
+/** Whether this 'keylog' line is the one that `createLastAlert` needs. */
 export function isServerSecret(line: Buffer): boolean {
   return line.length > label.length && line.toString('latin1', 0, label.length) === label;
 }
 
 const label = 'SERVER_TRAFFIC_SECRET_0';
 
-/** To be made within 'secureConnection', when nothing was sent under this secret yet. `tickets`: the policy gives some. */
+/**
+ * Call it within 'secureConnection', before anything is sent under this secret. `tickets`:
+ * whether the policy issues any.
+ */
 export function createLastAlert(
   { raw, stream }: { readonly raw: Socket; readonly stream: TLSSocket },
   line: Buffer,
@@ -38,7 +42,8 @@ export function createLastAlert(
       const session = stream.getSession();
       if (!secret || !session) return undefined;
       const sequence = countTickets(raw.bytesWritten - sentBefore, session.length);
-      // A full handshake brings tickets: they are under way still, or were sent before anybody counted.
+      // A full handshake comes with tickets. If we see none, they are still on their way, or were
+      // sent before we started counting.
       const isCertain = sequence !== undefined && (sequence > 0 || stream.isSessionReused() || !tickets);
       const suite = stream.getCipher().standardName;
       const record = isCertain ? sealAlert(alert, { secret, suite, sequence }) : undefined;

@@ -1,10 +1,10 @@
-/** Which of a certificate's pairs a client is shown, known before OpenSSL decides. */
+/** Predicts which of a certificate's pairs a client will be shown, before OpenSSL decides. */
 import type { X509Certificate } from 'node:crypto';
 import type { TerminateConfig } from '../../config/schema/schema.ts';
 import { versionsOf } from '../../openssl/ciphers.ts';
 import { numbersOf, tls13 } from '../../openssl/registries.ts';
 
-/** What of a ClientHello decides it; numbers as on the wire. */
+/** The part of a ClientHello that decides it; numbers as on the wire. */
 export type KeyOffer = {
   readonly versions: readonly number[];
   readonly ciphers: readonly number[];
@@ -13,8 +13,8 @@ export type KeyOffer = {
 };
 
 /**
- * Chooses among the pairs one that the client certainly takes under this configuration, RSA last; undefined where that
- * is not certain, and the decision best left to OpenSSL.
+ * Chooses a pair that the client certainly accepts under this configuration, RSA last; undefined if that is
+ * uncertain and the decision is better left to OpenSSL.
  */
 export function createPairChooser<Pair extends { readonly leaf: X509Certificate }>(
   pairs: readonly Pair[],
@@ -33,7 +33,7 @@ export function createPairChooser<Pair extends { readonly leaf: X509Certificate 
     const fits = ({ needs }: (typeof candidates)[number]): boolean => {
       if (needs === undefined) return false;
       const { signatures, curve, suite } = needs;
-      // RFC 8446 §4.2.3: an algorithm names its curve, and the suite says nothing of keys.
+      // RFC 8446 §4.2.3: an algorithm implies its curve, and the cipher suite says nothing about keys.
       if (isTls13) return meet(offer.signatureAlgorithms, signatures.tls13);
       return (
         meet(offer.signatureAlgorithms, signatures.tls12) &&
@@ -47,7 +47,10 @@ export function createPairChooser<Pair extends { readonly leaf: X509Certificate 
 
 type VersionConfig = Pick<TerminateConfig, 'min_version' | 'max_version' | 'ciphers'>;
 
-/** Whether a client and this configuration settle on TLS 1.3, if on anything: the highest version of both is taken. */
+/**
+ * Whether this client and configuration, if they agree at all, agree on TLS 1.3:
+ * the highest common version wins.
+ */
 export function createVersionForesight({
   max_version,
   ciphers,
@@ -60,7 +63,7 @@ function listedFor(ciphers: VersionConfig['ciphers']): ReturnType<typeof version
   return ciphers ? versionsOf(ciphers) : 'both';
 }
 
-/** What a client has to offer to be shown a key, as the IANA registries number it. */
+/** What a client must offer before it can be shown a key, as numbers of the IANA registries. */
 type Needs = {
   readonly signatures: { readonly tls13: readonly number[]; readonly tls12: readonly number[] };
   readonly curve?: number;
@@ -83,7 +86,7 @@ function needsOf({ publicKey }: X509Certificate): Needs | undefined {
   return needs[namedCurve ?? publicKey.asymmetricKeyType ?? ''];
 }
 
-/** The suites of TLS 1.2 that an operator who lists suites lists. */
+/** The TLS 1.2 suites that operators list by name. */
 const suites: readonly string[] = [
   'ECDHE-ECDSA-AES128-GCM-SHA256',
   'ECDHE-ECDSA-AES256-GCM-SHA384',
@@ -93,7 +96,7 @@ const suites: readonly string[] = [
   'ECDHE-RSA-CHACHA20-POLY1305',
 ];
 
-/** Those of one kind that are taken; none that is certain where OpenSSL's operators (`!aNULL`) are at work. */
+/** The accepted suites of one kind. None is certain if OpenSSL's operators (such as `!aNULL`) are used. */
 function idsOf(kind: 'ECDSA' | 'RSA', configured: readonly string[] | undefined): number[] {
   if (configured?.some((entry) => /^[!+\-@]/.test(entry))) return [];
   const names = suites.filter((name) => name.includes(`-${kind}-`) && (configured?.includes(name) ?? true));

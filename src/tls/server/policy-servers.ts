@@ -1,4 +1,4 @@
-/** The servers that a policy hands its clients to. */
+/** The servers to which a policy hands its clients. */
 import { executionAsyncResource } from 'node:async_hooks';
 import { constants } from 'node:crypto';
 import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
@@ -20,16 +20,16 @@ export type PolicyParts = {
   readonly keyLog?: KeyLog | undefined;
 };
 
-/** What of a ClientHello decides which server it is for. */
+/** The part of a ClientHello that decides which server gets it. */
 export type Offer = KeyOffer & {
   readonly sni: string | undefined;
-  /** The session tickets that it brings. */
+  /** The session tickets it brings. */
   readonly tickets: readonly Buffer[];
 };
 
 /**
- * For one certificate of a policy: the server for a client. Servers are made when they are first needed. With a judge, a
- * client whose session may not be resumed gets one that makes a full handshake.
+ * Chooses the server for a client, for one certificate of a policy. Servers are created on first use. With a
+ * judge, a client whose session may not be resumed gets a server that makes a full handshake.
  */
 export function createPolicyServers(
   parts: PolicyParts,
@@ -44,7 +44,7 @@ export function createPolicyServers(
   const present = (pairs: readonly LoadedPair[]) => {
     const serve = (tickets: Tickets, name?: string) => {
       const digest = name === undefined ? policy : policyDigest([policy.toString('hex'), name]);
-      // Without keys and a context of its own, a session of one policy would resume under another.
+      // Without keys and a context of its own, a policy would resume sessions that began under another.
       const sessionIdContext = digest.toString('hex').slice(0, 32);
       return createServersByTicket(parts.masters, digest, mayResume, (ticketKeys) =>
         createPolicyServer(parts, pairs, { ticketKeys, sessionIdContext, tickets }),
@@ -54,7 +54,7 @@ export function createPolicyServers(
   };
   const all = present(certificate.pairs);
   if (certificate.pairs.length === 1 || !certificate.pairs.some(({ staple }) => staple)) return all;
-  // Where there are several pairs, Node does not say which one a staple is wanted for.
+  // With several pairs in one server, Node does not say for which of them it asks for a staple.
   const choose = createPairChooser(certificate.pairs, config);
   const alone = new Map(certificate.pairs.map((pair) => [pair, present([pair])]));
   return (offer) => {
@@ -63,16 +63,17 @@ export function createPolicyServers(
   };
 }
 
-/** Of TLS 1.3 see ticket-answers.ts; before that Node's options say it all. */
+/** ticket-answers.ts handles TLS 1.3; before that, Node's options suffice. */
 type Tickets = 'tls13' | 'older' | 'none';
 
-/** OpenSSL lets a session live for two hours. */
+/** OpenSSL's sessions live for two hours. */
 const sessionLife = 2 * 60 * 60 * 1000;
 
 /**
- * TLS 1.2 ties a session to the server name (RFC 6066 §3), TLS 1.3 does not (RFC 8446 §4.2.11), and Node offers no way to
- * put the name into the ticket. So there each name has keys of its own. Whoever sends a hello may name what it likes, and a
- * server takes 52 KB and its authority, so they are bounded: any more names in use make full handshakes.
+ * TLS 1.2 ties a session to the server name (RFC 6066 §3), TLS 1.3 does not (RFC 8446 §4.2.11), and Node
+ * offers no way to put the name into the ticket. So under TLS 1.2 each name has keys of its own, and thus a
+ * server of its own. A client may claim any name, and a server takes 52 KB plus its authority, so their
+ * number is limited: any further names make full handshakes.
  */
 function byVersion(
   config: TerminateConfig,
@@ -101,7 +102,10 @@ function byVersion(
   };
 }
 
-/** A tls.Server that never listens: it is handed sockets one by one, and enforces what a bare TLSSocket would not. */
+/**
+ * A tls.Server that never listens: it is handed sockets one by one, and enforces
+ * what a bare TLSSocket would not.
+ */
 function createPolicyServer(
   { config, authority, keyLog }: PolicyParts,
   pairs: readonly LoadedPair[],
@@ -120,26 +124,28 @@ function createPolicyServer(
     maxVersion: config.max_version,
     ...cipherOptions(config.ciphers),
     honorCipherOrder: true,
-    // The deadline is the connection's own (`timeouts.handshake`); Node's would be two minutes, and cannot be off.
+    // The connection has a deadline of its own (`timeouts.handshake`). Node's is two minutes
+    // by default, and cannot be off.
     handshakeTimeout: maxTimeout,
     ecdhCurve: config.groups?.join(':') ?? (asksForKeys(config) ? groupsForClientKeys : defaultGroups),
     ALPNProtocols: config.alpn,
-    // Renegotiation is on by default and Node's limit does not stop it.
+    // Renegotiation is on by default, and Node's limit does not stop it.
     secureOptions:
-      // Under TLS 1.3 the other option would only send another kind of tickets.
+      // Under TLS 1.3, SSL_OP_NO_TICKET would only send another kind of ticket.
       constants.SSL_OP_NO_RENEGOTIATION | (tickets === 'none' ? constants.SSL_OP_NO_TICKET : 0),
     requestCert: auth !== undefined && auth.mode !== 'none',
     rejectUnauthorized: auth?.mode === 'require',
-    // Without a list Node would trust the public roots, for clients too.
+    // Without a list, Node would trust the public roots to sign client certificates too.
     ca: namesCas ? [...(authority?.ca ?? [])] : undefined,
     crl: authority && authority.crl.length > 0 ? [...authority.crl] : undefined,
   };
   const server = namesCas
     ? createServer(options)
     : trustingByDefault(authority?.ca ?? [], () => createServer(options));
-  // Only this event gives us the TLS socket while the handshake runs.
+  // Only this event gives us the TLS socket while the handshake is running.
   if (auth?.mode === 'require') server.on('keylog', (_, stream) => letUsDecide(stream));
-  // Without a listener Node does not emit it; terminate.ts listens to it for the alert that a refused client gets.
+  // Node emits the event only if there is a listener; terminate.ts needs it for
+  // the alert to a refused client.
   else if (auth?.mode === 'request') server.on('keylog', () => {});
   if (keyLog) server.on('keylog', keyLog);
   const [pair, another] = pairs;
@@ -161,19 +167,20 @@ function asksForKeys({ client_auth, min_version }: TerminateConfig): boolean {
   return client_auth !== undefined && client_auth.mode !== 'none' && min_version !== 'TLSv1.3';
 }
 
-/** The longest that Node's timers know, in ms: 24 days. */
+/** The longest delay that Node's timers support, in ms: 24 days. */
 const maxTimeout = 2 ** 31 - 1;
 
 /**
- * With `rejectUnauthorized` OpenSSL itself answers a client without a certificate (alert certificate_required), but Node
- * destroys a client with a bad one before anyone can read which it was. OpenSSL has the setting by now; this takes Node's
- * own part back. Should a later Node not look here any more, it keeps destroying: safe, only less informative.
+ * With `rejectUnauthorized`, OpenSSL itself answers a client that has no certificate (alert
+ * certificate_required), but Node destroys a client with a bad one before anybody can find out which
+ * certificate it was. By now OpenSSL has the setting, so this takes back Node's part only. If a later Node
+ * stops looking at this property, it keeps destroying: safe, just less informative.
  */
 function letUsDecide(stream: TLSSocket): void {
   (stream as unknown as { _rejectUnauthorized: boolean })._rejectUnauthorized = false;
 }
 
-/** The event costs each handshake 4%, so only servers with a staple have a listener. */
+/** The event costs 4% of each handshake, so only servers with a staple listen to it. */
 function stapleTo(server: Server, { response, thisUpdate, nextUpdate }: Staple): void {
   const staple = Buffer.from(response);
   server.on('OCSPRequest', (_certificate, _issuer, answer) => {
@@ -185,9 +192,10 @@ function stapleTo(server: Server, { response, thisUpdate, nextUpdate }: Staple):
 }
 
 /**
- * Node asks once a connection, and where a HelloRetryRequest follows, the first hello has used the answer up by the time
- * the second one comes. Here it is laid down again. The event does not say whose it is, but it is called for the handle of
- * a TLS socket; should a later Node do otherwise, there is no staple after a HelloRetryRequest.
+ * Node asks once per connection. If a HelloRetryRequest follows, the first hello has used up the answer by
+ * the time the second one arrives, so we give it again. The event does not say which connection it is for,
+ * but Node calls it in the context of that connection's TLS handle. If a later Node does otherwise, there is
+ * no staple after a HelloRetryRequest.
  */
 function answerAgain(handle: { setOCSPResponse?: (response: Buffer) => void }, staple: Buffer): void {
   if (typeof handle.setOCSPResponse === 'function') setImmediate(() => handle.setOCSPResponse?.(staple));

@@ -1,4 +1,7 @@
-/** Fatal alerts of TLS 1.3, sealed by hand (RFC 8446 §§5.2, 6): Node has no call that sends one after a handshake. */
+/**
+ * Encrypts fatal TLS 1.3 alerts (RFC 8446 §§5.2, 6) by ourselves, since Node
+ * cannot send one after a handshake.
+ */
 import { createCipheriv } from 'node:crypto';
 import { nonceOf, recordKeys } from '../../openssl/record-keys.ts';
 import { alerts } from '../../openssl/registries.ts';
@@ -6,8 +9,9 @@ import { alerts } from '../../openssl/registries.ts';
 export type SealedAlert = keyof typeof alerts;
 
 /**
- * The record with this alert, as the sender whose traffic secret it is would write it as its record number `sequence`. The
- * number must never be used again, by OpenSSL neither. Undefined for a suite (standard name) that is not known here.
+ * The record with this alert, exactly as the owner of this traffic secret would write it as its record
+ * number `sequence`. That number must never be used again, not even by OpenSSL. Undefined for an
+ * unknown suite (standard name).
  */
 export function sealAlert(
   alert: SealedAlert,
@@ -27,24 +31,25 @@ export function sealAlert(
 
 const tagLength = 16;
 
-/** The secret in a line of a key log (RFC 9850 §2.1) with this label; undefined in other lines. */
+/** The secret in a key-log line (RFC 9850 §2.1) with this label; undefined for other lines. */
 export function secretIn(line: Buffer, label: string): Buffer | undefined {
   if (line.toString('latin1', 0, label.length + 1) !== `${label} `) return undefined;
-  // Before the secret stands the client's random: 32 bytes in hex, and a space.
+  // The client's random comes before the secret: 32 bytes in hex, and a space.
   return Buffer.from(line.toString('latin1', label.length + 66).trimEnd(), 'hex');
 }
 
 /**
- * How many records these bytes are if all of them are OpenSSL's session tickets: it makes two after a full handshake, none
- * or one after a resumed one, each a record. `session` is the length of the session's ASN.1, which a ticket holds encrypted;
- * with SSL_OP_NO_TICKET it is the session's number in place of it. Undefined if no number of them explains the bytes.
+ * How many records these bytes are, assuming that all of them are OpenSSL's session tickets: it sends two
+ * after a full handshake, none or one after a resumed one, each in a record of its own. `session` is the
+ * length of the session's ASN.1, which a ticket contains encrypted; with SSL_OP_NO_TICKET a ticket contains
+ * the session's number instead. Undefined if no number of tickets explains the bytes.
  */
 export function countTickets(bytes: number, session: number): number | undefined {
   // 16 bytes of key name, 16 of IV, the session in AES-CBC (padded), 32 of HMAC.
   const stateless = ticketRecord(64 + session + 16 - (session % 16));
   for (let count = 0; count <= maxTickets; count += 1) {
     if (bytes === count * ticketRecord(32)) return count;
-    // The tickets of one handshake differ by a random number of one to five bytes: by a block at most.
+    // The tickets of one handshake differ by a random number of one to five bytes, so by one block at most.
     const difference = Math.abs(bytes - count * stateless);
     if (difference <= count * 16 && difference % 16 === 0) return stateless < maxRecord ? count : undefined;
   }
@@ -52,7 +57,7 @@ export function countTickets(bytes: number, session: number): number | undefined
 }
 
 const maxTickets = 4;
-/** What is longer takes several records. */
+/** Anything longer takes several records. */
 const maxRecord = 16_384;
 
 /**

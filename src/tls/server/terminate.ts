@@ -20,12 +20,12 @@ import { createLastAlert, isServerSecret, type LastAlert } from './last-alert.ts
 import { createPolicyServers, type Offer, type PolicyParts } from './policy-servers.ts';
 import type { TicketSession } from './ticket-session.ts';
 
-/** What the peeked ClientHello said; the handshake has to agree with it. */
+/** What the peeked ClientHello said; the handshake must agree with it. */
 type Announced = Offer & {
   readonly alpn: readonly string[];
 };
 
-/** A client of which nothing is known. */
+/** For a client about which nothing is known. */
 export const unannounced: Announced = {
   sni: undefined,
   alpn: [],
@@ -36,7 +36,10 @@ export const unannounced: Announced = {
   signatureAlgorithms: [],
 };
 
-/** The outcome of a handshake. `refusal` is set, and the stream still open, if the client's certificate was refused. */
+/**
+ * The outcome of a handshake. If the client's certificate was refused, `refusal` is
+ * set and the stream is still open.
+ */
 type Terminated = {
   readonly stream: TLSSocket;
   readonly version: string;
@@ -45,23 +48,26 @@ type Terminated = {
   readonly alpn: string | undefined;
   readonly clientCert: ClientCert | undefined;
   readonly refusal: ProxyError | undefined;
-  /** With client authentication under TLS 1.3: what a refused client can be alerted by. */
+  /** With client authentication under TLS 1.3: how to alert a refused client. */
   readonly lastAlert: LastAlert | undefined;
 };
 
-/** All that decides how clients of a route are served TLS. Sessions are resumed within one policy only. */
+/** Everything that decides how a route's clients are served TLS. Sessions resume only within one policy. */
 export type TlsPolicy = {
   /**
-   * Runs the handshake on a paused socket that has the ClientHello in front. Resolves with a paused, half-open stream.
-   * Rejects with the reason when the handshake fails; the socket then closes by itself. The caller ends it at its deadline by
-   * aborting the raw socket.
+   * Runs the handshake on a paused socket whose next bytes are the ClientHello. Resolves with a paused,
+   * half-open stream. Rejects with the reason if the handshake fails; the socket then closes by itself. At
+   * its deadline, the caller ends the handshake by aborting the raw socket.
    */
   readonly handshake: (raw: Socket, hello: Announced) => Promise<Terminated>;
-  /** Whether a client that another policy let in, with this certificate or none, would be let in by this one now. */
+  /**
+   * Whether this policy would now let in a client that another policy let in, with
+   * this certificate or without one.
+   */
   readonly recheck: (cert: ClientCert | undefined) => Verdict;
 };
 
-/** Makes a policy. Secure contexts are made on first use: one costs 270 µs and 50 KB. */
+/** Makes a policy. Secure contexts are made on first use, because each costs 270 µs and 50 KB. */
 export function createTlsPolicy(
   parts: PolicyParts & { readonly certificates: readonly LoadedCertificate[] },
 ): TlsPolicy {
@@ -89,30 +95,32 @@ export function createTlsPolicy(
   };
 }
 
-/** What a finished handshake is judged by. */
+/** How to judge a finished handshake. */
 type Rules = {
   readonly clientAuth: ClientAuth | undefined;
-  /** Those of ours, best first: whoever offers some agrees on one of them, or the handshake fails. */
+  /** Ours, best first: a client that offers any must agree with us on one of them, or the handshake fails. */
   readonly protocols: readonly string[];
   readonly tickets: boolean;
 };
 
 /**
- * Each socket gets a facade of its policy's server with its own `emit`: the only way to learn which raw socket a
- * 'secureConnection' or 'tlsClientError' belongs to, refused ones included, without touching Node's internals.
+ * Gives each socket a facade of its policy's server with its own `emit`. That is the only way,
+ * short of Node's internals, to learn which raw socket a 'secureConnection' or 'tlsClientError'
+ * belongs to, also when it is refused.
  */
 function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules): Promise<Terminated> {
   return new Promise((resolve, reject) => {
     const facade: Server = Object.create(server);
     let secretLine: Buffer | undefined;
     const closing = closeSoftly(raw);
-    // Not a function literal at the assignment: those V8 makes in the old generation, where they would keep dead connections.
+    // Declared first: V8 allocates a function literal in the assignment itself in the old
+    // generation, which keeps dead connections.
     const emit = (event: string, ...args: unknown[]): boolean => {
-      // An error while the handshake runs belongs to its caller.
+      // An error during the handshake goes to the caller of `handshake`.
       if (event === 'keylog' && rules.clientAuth && isServerSecret(args[0] as Buffer))
         secretLine = args[0] as Buffer;
       if (event === 'keylog' || event === 'OCSPRequest') return server.emit(event, ...args);
-      // The socket keeps its facade for life; it need not keep the handshake's memory too.
+      // The socket keeps its facade for life, but need not keep the handshake's memory.
       facade.emit = ignore;
       if (event === 'secureConnection') {
         const stream = args[0] as TLSSocket;
@@ -128,7 +136,7 @@ function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules):
         const stream = args[1] as TLSSocket;
         const error = handshakeError(args[0] as Error, stream);
         if (systemCode(args[0]).startsWith('ERR_SSL_')) closing.onRefused(stream);
-        // Node leaves it open after some errors.
+        // Node leaves the socket open after some errors.
         stream.destroy();
         reject(error);
       }
@@ -140,7 +148,10 @@ function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules):
   });
 }
 
-/** Bun emits on the server itself, whose sockets name the raw one as their parent (as Node's do, which is no public API). */
+/**
+ * Bun emits on the server itself, and its sockets name the raw one as their parent (as
+ * Node's do, but not as public API).
+ */
 function hearWithoutFacade(server: Server, raw: Socket, facade: Server): void {
   facades.set(raw, facade);
   if (server.listenerCount('secureConnection') > 0) return;
@@ -152,7 +163,10 @@ function hearWithoutFacade(server: Server, raw: Socket, facade: Server): void {
 const isBun = 'bun' in process.versions;
 const facades = new WeakMap<Socket, Server>();
 
-/** Decides at once, in the event itself: nothing that the client sent has been read, nothing is half decided. */
+/**
+ * Decides at once, within the event: nothing that the client sent has been read
+ * yet, and nothing is half decided.
+ */
 function conclude(
   { raw, stream }: { readonly raw: Socket; readonly stream: TLSSocket },
   hello: Announced,
@@ -160,17 +174,18 @@ function conclude(
   secretLine: Buffer | undefined,
 ): Terminated {
   stream.pause();
-  // Until the splice listens, a failure shows as a stream that has closed; after a bad record Node does not close it.
+  // Until the splice listens, a failure shows as a closed stream; after a bad record, Node does not close it.
   stream.on('error', (error) => {
     if (!raw.destroyed) stream.destroy(error);
   });
-  // From here on a FIN of the client ends its own direction only.
+  // From here on, a FIN from the client ends only its own direction.
   raw.allowHalfOpen = true;
   stream.allowHalfOpen = true;
   const version = stream.getProtocol() ?? 'unknown';
   const resumed = stream.isSessionReused();
   const alpn = stream.alpnProtocol || undefined;
-  // OpenSSL reports no name on TLS 1.2 resumption; TLS 1.2 has no second ClientHello.
+  // OpenSSL reports no name for a resumed TLS 1.2 session. TLS 1.2 has no second
+  // ClientHello, so nothing is missed.
   const noName = resumed && version === 'TLSv1.2';
   checkAnnounced(stream, hello, alpn, { noName, protocols });
   const verdict = clientAuth?.verify(peerFacts(stream, resumed), Date.now());
@@ -196,7 +211,10 @@ function peerFacts(stream: TLSSocket, resumed: boolean): PeerFacts {
   };
 }
 
-/** After a HelloRetryRequest the client sends a second ClientHello, which nobody peeked at: it must say the same. */
+/**
+ * After a HelloRetryRequest the client sends a second ClientHello, which nobody has
+ * peeked at: it must say the same.
+ */
 function checkAnnounced(
   stream: TLSSocket,
   hello: Announced,
@@ -206,7 +224,8 @@ function checkAnnounced(
   const name = (stream as unknown as { servername: string | false | null }).servername;
   const sni = typeof name === 'string' && name !== '' ? name.toLowerCase().replace(/\.$/, '') : undefined;
   const sameName = sni === hello.sni || (noName && sni === undefined);
-  // The first of ours among those offered: among fewer it might be another.
+  // OpenSSL takes our first protocol among those offered; if the second hello offers
+  // fewer, that may be a different one.
   const sameProtocol = alpn === protocols.find((one) => hello.alpn.includes(one));
   if (sameName && sameProtocol) return;
   throw new ProxyError('ERR_TLS_SNI_CHANGED', {
@@ -261,7 +280,7 @@ function handshakeError(error: Error, stream: TLSSocket): ProxyError {
   return new ProxyError(code, { side: 'client', message, hint, cause: error });
 }
 
-/** TLS 1.2 takes a client's key only on a curve that it would also agree on keys with (RFC 8422 §5.1). */
+/** TLS 1.2 accepts a client's key only on a curve that key exchange may use too (RFC 8422 §5.1). */
 function wrongCurve(cause: Error, certificate: X509Certificate | undefined): ProxyError {
   const openSsl = certificate?.publicKey.asymmetricKeyDetails?.namedCurve ?? 'another curve';
   const curve = curves[openSsl] ?? openSsl;
@@ -269,12 +288,12 @@ function wrongCurve(cause: Error, certificate: X509Certificate | undefined): Pro
   return new ProxyError('ERR_CLIENT_CERT_CURVE', {
     side: 'client',
     message: `the client's certificate (sha256 ${fingerprint}) has a key on ${curve}, and TLS 1.2 takes no key on a curve that is not in groups`,
-    hint: `add ${curve} to tls.groups; under TLS 1.3 groups say nothing of certificates`,
+    hint: `add ${curve} to tls.groups; under TLS 1.3, groups do not restrict certificates`,
     cause,
   });
 }
 
-/** OpenSSL's names for the curves that are better known by others. */
+/** OpenSSL's names for curves that are better known by others. */
 const curves: Readonly<Record<string, string | undefined>> = {
   prime256v1: 'P-256',
   secp384r1: 'P-384',

@@ -1,21 +1,26 @@
 /**
- * How a server answers tickets under TLS 1.3, where Node's options have no say: its own callback never asks OpenSSL for
- * a new ticket when a session is resumed, and nothing keeps a full handshake from sending two.
+ * How a server answers tickets under TLS 1.3, where Node's options have no effect: Node's own
+ * callback never asks OpenSSL for a new ticket when a session is resumed, and nothing keeps a
+ * full handshake from sending two.
  *
- * Node has a callback that can do both, but only for its own tests (test/parallel/test-https-resume-after-renew.js), so
- * it is documented nowhere; the same in Node 20 to 26. This file alone knows of it. Where it is missing, sessions are
- * resumed without a new ticket, and two tickets that resume nothing are sent where there should be none.
+ * Node has a callback that can do both, but only for its own tests
+ * (test/parallel/test-https-resume-after-renew.js), so it is not documented; it is the same in Node 20 to 26.
+ * Only this file knows about it. If it is missing, sessions resume without a new ticket, and where there
+ * should be no tickets, two useless ones are sent.
  */
 import { randomFillSync } from 'node:crypto';
 import type { Server } from 'node:tls';
 
 /**
- * `renew`: whoever resumes gets one new ticket, whoever makes a full handshake two, each a record of its own. `none`: no
- * tickets, and none that come are taken.
+ * `renew`: a resumed handshake gets one new ticket, a full one two, each in a record of its own. `none`:
+ * sends no tickets, and accepts none.
  */
 type TicketAnswers = 'renew' | 'none';
 
-/** Has the server answer so, with these keys; the function returned changes them. Undefined: Node cannot do it. */
+/**
+ * Makes the server answer like this, with these keys; the returned function replaces them.
+ * Undefined if Node cannot do it.
+ */
 export function answerTickets(
   server: Server,
   answers: TicketAnswers,
@@ -24,7 +29,7 @@ export function answerTickets(
   const { context } = (server as unknown as { _sharedCreds?: { context?: Context } })._sharedCreds ?? {};
   if (typeof context?.enableTicketKeyCallback !== 'function') return undefined;
   let keys = split(first);
-  // Called in the midst of OpenSSL's work: it must not throw, and does not wait.
+  // OpenSSL calls this in the middle of its work: it must not throw or wait.
   context.onticketkeycallback = (name, iv, isNew) => {
     const { hmac, aes } = keys;
     if (answers === 'none') return [results.none, hmac, aes, name, iv];
@@ -37,7 +42,7 @@ export function answerTickets(
   };
 }
 
-/** A ticket's part is 16 bytes; Node copies out of what is answered. */
+/** Each part of a ticket's keys is 16 bytes; Node copies the buffers that are returned. */
 type Context = {
   enableTicketKeyCallback?: () => void;
   onticketkeycallback?: (
@@ -47,7 +52,7 @@ type Context = {
   ) => [result: number, hmac: Buffer, aes: Buffer, name: Buffer, iv: Buffer];
 };
 
-/** For a ticket that comes and for one that is made: SSL_CTX_set_tlsext_ticket_key_evp_cb(3). */
+/** For received tickets and for new ones: SSL_CTX_set_tlsext_ticket_key_evp_cb(3). */
 const results = { none: 0, use: 1, renew: 2 } as const;
 
 /** The 48 bytes of Node's `ticketKeys`. */

@@ -1,21 +1,23 @@
-/** Where the masters of session tickets come from: made here at random and replaced in time, or handed over. */
+/**
+ * Where the masters of session tickets come from: made here at random and replaced in time, or handed over.
+ */
 import { randomBytes } from 'node:crypto';
 import type { TicketMasters } from '../../config/load.ts';
 
-/** What a policy asks at each handshake: the same object until the masters change. */
+/** A policy reads it at each handshake: the object stays the same until the masters change. */
 export type TicketMasterSource = { readonly read: () => TicketMasters };
 
 /** Masters that replace themselves. */
 type RotatingMasters = TicketMasterSource & {
-  /** From now on they live this long (ms); those that have lived longer are replaced at once. */
+  /** Changes how long masters live (ms); any that have lived longer are replaced at once. */
   readonly rotateEvery: (ms: number) => void;
-  /** Ends the rotation. */
   readonly stop: () => void;
 };
 
 /**
- * Random masters, replaced every `rotateEveryMs`; the ones before are still accepted. `onRotate` is called after each change.
- * Keeps no process alive. They are secrets: whoever has them can read recorded TLS 1.2 sessions.
+ * Random masters, replaced every `rotateEveryMs`; the previous ones are still accepted.
+ * `onRotate` is called after each change. Keeps no process alive. They are secrets: whoever has
+ * them can read recorded TLS 1.2 sessions.
  */
 export function createTicketMasters(
   rotateEveryMs: number,
@@ -39,7 +41,8 @@ export function createTicketMasters(
   return {
     read: () => masters,
     rotateEvery(ms) {
-      // Node keeps the list of a timer that was unref'd and cleared until its time: a new one at each reload would be a leak.
+      // Node keeps an unref'd timer's list until its time, even once cleared: a new timer
+      // at each reload would be a leak.
       if (ms === life) return;
       life = ms;
       schedule();
@@ -48,7 +51,7 @@ export function createTicketMasters(
   };
 }
 
-/** Masters that are handed over by another process, which rotates them. */
+/** Masters that another process hands over and rotates. */
 export function holdTicketMasters(
   first: TicketMasters,
 ): TicketMasterSource & { readonly replace: (masters: TicketMasters) => void } {

@@ -1,8 +1,8 @@
-/** Opens session tickets that our own keys made, so that a session can be judged before OpenSSL resumes it. */
+/** Opens session tickets made with our own keys, to judge a session before OpenSSL resumes it. */
 import { createDecipheriv, createHmac, timingSafeEqual } from 'node:crypto';
 import { contents, type Element, readChildren, readElement, tags, whole } from '../../x509/der.ts';
 
-/** What a session remembers of the full handshake that it began with. */
+/** What a session remembers about the full handshake it began with. */
 export type TicketSession = {
   /** The client's certificate in DER; undefined if it presented none. */
   readonly certificate: Buffer | undefined;
@@ -10,14 +10,15 @@ export type TicketSession = {
   readonly verified: boolean;
 };
 
-/** The name of the keys that a ticket was made with, each byte a character (latin1). */
+/** The name of the keys that a ticket was made with, one character per byte (latin1). */
 export function ticketName(ticket: Buffer): string {
   return ticket.toString('latin1', 0, parts.name);
 }
 
 /**
- * Opens a ticket with 48 bytes of Node's `ticketKeys`: 16 of name, 16 of HMAC key, 16 of AES key. Undefined if other keys
- * made it, or if what is in it cannot be read. Takes about as long as OpenSSL, which opens it again.
+ * Opens a ticket with the 48 bytes of Node's `ticketKeys`: 16 of name, 16 of HMAC key, 16 of AES
+ * key. Undefined if other keys made it, or if its contents cannot be read. Takes about as long as
+ * OpenSSL, which opens it once more.
  */
 export function openTicket(ticket: Buffer, keys: Buffer): TicketSession | undefined {
   // struct { opaque key_name[16]; opaque iv[16]; opaque encrypted_state<…>; opaque mac[32]; } ticket;   RFC 5077 §4
@@ -30,7 +31,8 @@ export function openTicket(ticket: Buffer, keys: Buffer): TicketSession | undefi
     const decipher = createDecipheriv('aes-128-cbc', keys.subarray(32), ticket.subarray(parts.name, stateAt));
     return readSession(Buffer.concat([decipher.update(ticket.subarray(stateAt, macAt)), decipher.final()]));
   } catch {
-    // Made with our keys, by a version of OpenSSL that writes sessions in another way. It is judged once it is resumed.
+    // Made with our keys, but by an OpenSSL that writes sessions differently. It
+    // is judged after it is resumed.
     return undefined;
   }
 }
@@ -51,7 +53,7 @@ function readSession(der: Buffer): TicketSession {
   const verifyResult = field(5, tags.integer);
   return {
     certificate: peer && whole(der, peer),
-    // X509_V_OK is 0, and left out.
+    // X509_V_OK is 0, and omitted.
     verified: verifyResult === undefined || contents(der, verifyResult).every((byte) => byte === 0),
   };
 }

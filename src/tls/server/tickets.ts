@@ -1,31 +1,34 @@
-/** Session-ticket keys: a set for each TLS policy and each master, so that processes need to share masters only. */
+/**
+ * Session-ticket keys: one set per TLS policy and master, so that processes need to share only the masters.
+ */
 import { createHash, hkdfSync } from 'node:crypto';
 import type { Server } from 'node:tls';
 import type { TicketMasterSource } from './ticket-masters.ts';
 import { openTicket, type TicketSession, ticketName } from './ticket-session.ts';
 
 /**
- * A digest of all that decides who may resume: two policies share one only if they are the same policy. It voids the
- * tickets by itself when an authority, CRL, pin or rule changes.
+ * A digest of everything that decides who may resume: two policies share one only if they are the same
+ * policy. A change of authority, CRL, pin or rule therefore voids the tickets by itself.
  */
 export function policyDigest(parts: readonly unknown[]): Buffer {
   return createHash('sha256').update(JSON.stringify(parts)).digest();
 }
 
-/** A server that takes and issues tickets of one set of keys. */
+/** A server that issues and accepts tickets of one set of keys. */
 export type TicketServer = { readonly server: Server; readonly setKeys: (keys: Buffer) => void };
 
-/** Whether the session in a ticket may be resumed by the client that brings it. */
+/** Whether the client that brings a ticket may resume the session in it. */
 export type SessionJudge = (session: TicketSession) => boolean;
 
 /**
- * The servers of one policy, one for each set of keys whose tickets come: new keys void all older tickets of a server.
- * `createServer` gets the 48 bytes that Node takes as `ticketKeys`.
+ * The servers of one policy, one per set of keys whose tickets still arrive, since giving a server new keys
+ * voids all its older tickets. `createServer` gets the 48 bytes that Node takes as `ticketKeys`.
  *
- * The answer picks the server for a client by the tickets that it brings, and a server that does not know their keys if
- * one of them holds a session that may not be resumed: a full handshake follows. Without a judge none is opened. The
- * masters are looked at then, so nothing has to happen when they change. A client that brings earlier tickets gets new ones
- * of the same earlier keys, which go when those go: that bounds how long a session is prolonged (RFC 8446 §4.6.1).
+ * The returned function picks the server for a client by its tickets. If one of them holds a session that may
+ * not be resumed, it picks a server that does not know their keys, so a full handshake follows. Without a
+ * judge it opens none. It reads the masters on each call, so nothing has to happen when they change. A client
+ * that brings tickets of earlier keys gets new ones of the same keys, which expire with those keys: that
+ * bounds how long a session can be prolonged (RFC 8446 §4.6.1).
  */
 export function createServersByTicket(
   source: TicketMasterSource,
@@ -54,13 +57,13 @@ export function createServersByTicket(
   };
 }
 
-/** Keys of this policy. `name` is what a ticket shows of them; the current ones come first. */
+/** Keys of this policy. `name` is the part of them that a ticket shows; the current keys come first. */
 type Generation = { readonly name: string; readonly keys: Buffer; server: TicketServer | undefined };
 
 /**
- * The generations after the masters have changed: of each master one, and a spare for those whose ticket is void. A server
- * costs 270 µs and 52 KB, so those there are serve on: what was left behind becomes the current one, and any other is
- * made only when a client needs it.
+ * The generations after the masters have changed: one per master, and a spare for clients whose ticket is
+ * void. A server costs 270 µs and 52 KB, so existing servers are reused: one whose keys have expired becomes
+ * the current one, and any other is created only when a client needs it.
  */
 function turn(
   before: readonly Generation[],

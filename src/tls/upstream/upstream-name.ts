@@ -25,7 +25,7 @@ export function serverNameFor(
   throw fault(
     'client',
     message,
-    'let only named clients in: give the route an sni, or set a fixed server_name',
+    'give the route an sni, so that only clients with a name get in, or set a fixed server_name',
   );
 }
 
