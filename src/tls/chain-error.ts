@@ -1,13 +1,15 @@
-/** What OpenSSL found wrong with the chain of a TLS socket's peer. */
+/** What OpenSSL found wrong with the certificate chain of a TLS socket's peer. */
 import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { verifyErrorName } from '../openssl/verify-errors.ts';
 
 /**
- * OpenSSL's name for it (CERT_HAS_EXPIRED, PERMITTED_VIOLATION, …), given the peer's certificate; undefined if nothing was.
+ * OpenSSL's name for the error (CERT_HAS_EXPIRED, PERMITTED_VIOLATION, …), given the peer's
+ * certificate; undefined if there was none.
  *
- * Node keeps the last of several errors, and some that are the reason always have another behind them: what is no CA is then
- * called unfit for its purpose, a chain that is too long leads nowhere, and so does one with a CA that OpenSSL passed over.
+ * Node keeps only the last of several errors, and some real reasons are always followed by another: OpenSSL
+ * then calls a certificate that is no CA unfit for its purpose, and says that there is no issuer when a chain
+ * is too long or has a CA that OpenSSL passed over.
  */
 export function chainErrorOf(
   stream: TLSSocket,
@@ -28,18 +30,18 @@ export function chainErrorOf(
   return at >= 0 && hasSigned(chain[at]!, below) ? 'INVALID_EXTENSION' : name; // found
 }
 
-/** Those errors that say that there is no issuer, be it that OpenSSL passed over the one there is. */
+/** Errors that say there is no issuer, although OpenSSL may only have passed over the one there is. */
 export const withoutIssuer: ReadonlySet<string> = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
 ]);
 
-/** OpenSSL's default for SSL_CTX_set_verify_depth(3), which Node leaves alone. */
+/** OpenSSL's default for SSL_CTX_set_verify_depth(3), which Node does not change. */
 const mostCas = 100;
 
 /**
- * `authorizationError` says UNSPECIFIED for two of three errors. Only the handle has the words behind it, which is
- * no public API; without it, it stays UNSPECIFIED.
+ * `authorizationError` is UNSPECIFIED for two errors out of three. Only the handle, which is not public API,
+ * has the full message; without it, the name stays UNSPECIFIED.
  */
 function lastErrorOf(stream: TLSSocket): string | undefined {
   if (stream.authorized) return undefined;
@@ -50,9 +52,9 @@ function lastErrorOf(stream: TLSSocket): string | undefined {
 }
 
 /**
- * The certificates that a peer sent beyond its own, as they came; a root may be among them. Up to Node 24
- * `getPeerCertificate(true)` knows none of them once the socket was asked for this certificate, and Node 24 itself knows none
- * if the chain is trusted.
+ * The certificates that a peer sent besides its own, in their order; a root may be among them.
+ * `getPeerCertificate(true)` is no substitute: up to Node 24 it has none of them once the socket was asked
+ * for this certificate, and in Node 24 none if the chain is trusted.
  */
 export function sentChain(certificate: X509Certificate): X509Certificate[] {
   const chain: X509Certificate[] = [];
@@ -60,7 +62,10 @@ export function sentChain(certificate: X509Certificate): X509Certificate[] {
   return chain;
 }
 
-/** Those among them that lead up from it, by their names. Linear, whatever a peer sends: the first of a name counts. */
+/**
+ * The ones among them that lead up from this certificate, by name. Linear whatever a peer sends:
+ * the first of each name counts.
+ */
 function linked(certificate: X509Certificate): X509Certificate[] {
   const bySubject = new Map(
     sentChain(certificate)
@@ -78,12 +83,12 @@ function linked(certificate: X509Certificate): X509Certificate[] {
   }
 }
 
-/** Whether the key is the one that signed it. */
+/** Whether this CA's key signed the certificate. */
 export function hasSigned(ca: X509Certificate, certificate: X509Certificate): boolean {
   try {
     return certificate.verify(ca.publicKey);
   } catch {
-    // A key that cannot be read.
+    // The key cannot be read.
     return false;
   }
 }

@@ -1,23 +1,25 @@
-/** How a socket is closed under a handshake that has failed. */
+/** How to close a socket after its handshake has failed. */
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { closeWith } from '../net/stream.ts';
 
-/** For one handshake, which is over once either is called. */
+/** For one handshake. Calling either function ends it. */
 type SoftClose = {
-  /** The handshake is done: the socket closes as others do. */
+  /** The handshake succeeded: lets the socket close normally again. */
   readonly undo: () => void;
-  /** OpenSSL has refused it, and sent its alert. */
+  /** OpenSSL refused the handshake, and has sent its alert. */
   readonly onRefused: (stream: TLSSocket) => void;
 };
 
 /**
- * When OpenSSL refuses a handshake, Node closes the socket at once. A client that writes its flight in several pieces, as many do
- * under TLS 1.2, then has the rest answered by a reset, which overtakes the alert. So here Node's call takes TLS off the socket
- * only; what still comes is read and dropped, and the client's end or a second later the socket closes (`closeWith`).
+ * When OpenSSL refuses a handshake, Node closes the socket at once. Many clients write their flight in
+ * several pieces under TLS 1.2; the rest of it would then be answered by a reset, which overtakes the alert.
+ * So here Node's call only takes TLS off the socket. Whatever still arrives is read and dropped, and the
+ * socket closes when the client ends, or after a second (`closeWith`).
  *
- * To be called before TLS is put on the socket. TLS comes off in a 'close' listener that Node attaches right before it closes
- * the socket; no public call does that. Where there is no such listener (another runtime), the socket closes at once.
+ * Call it before putting TLS on the socket. What takes TLS off is a 'close' listener that Node attaches right
+ * before it closes the socket; there is no public way to do it. If there is no such listener (another
+ * runtime), the socket closes at once.
  */
 export function closeSoftly(raw: Socket): SoftClose {
   const destroy = raw.destroy;
@@ -30,7 +32,7 @@ export function closeSoftly(raw: Socket): SoftClose {
     const takeOff = raw.listeners('close').at(-1) as (() => void) | undefined;
     if (takeOff?.name !== 'done') return raw.destroy(error);
     raw.off('close', takeOff);
-    // The refusal is reported after this call, which OpenSSL has made: nothing may be taken from it yet.
+    // OpenSSL is making this call, and the refusal is reported only after it: take nothing from OpenSSL yet.
     setImmediate(() => {
       if (isRefused) {
         takeOff();
@@ -47,7 +49,7 @@ export function closeSoftly(raw: Socket): SoftClose {
     undo,
     onRefused(stream) {
       isRefused = true;
-      // Node's own would take from the socket what it reads by.
+      // Node's own listener would take away what the socket is read by.
       stream.removeAllListeners('close');
     },
   };

@@ -256,7 +256,7 @@ describe('told by the log when the first client meets it:', () => {
       upstream: { tls: { authority: 'ours', server_name: 'other.example' } },
       code: 'ERR_UPSTREAM_CERT_NAME',
       error: /is not for other\.example: it is for DNS:db\.example/,
-      hint: /set upstreams\.up\.tls\.server_name to a name that it has, or have it issued for other\.example/,
+      hint: /set upstreams\.up\.tls\.server_name to a name that the certificate has, or have one issued for other\.example/,
     },
     'an upstream whose CA is not trusted': {
       behind: secure,

@@ -68,7 +68,7 @@ test('TLS 1.2 without secure renegotiation (RFC 5746) is told for what it is', a
   const { port } = await tcpUpstream(t, (socket) => socket.once('data', () => socket.write(record)));
   await assert.rejects(originate(t, originator({}, { trusts: [ca] }), port), {
     code: 'ERR_UPSTREAM_TLS',
-    message: /does not know secure renegotiation \(RFC 5746\)/,
+    message: /does not support secure renegotiation \(RFC 5746\)/,
     hint: /let it speak TLS 1\.3/,
   });
 });

@@ -62,7 +62,7 @@ test('names: those that do not', async (t) => {
       message:
         `the certificate of 127.0.0.1:${port} is not for ${host}: it is for ` +
         'DNS:db.test, DNS:*.tenants.test, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1',
-      hint: `set upstreams.orders.tls.server_name to a name that it has, or have it issued for ${host} (a CN does not count)`,
+      hint: `set upstreams.orders.tls.server_name to a name that the certificate has, or have one issued for ${host} (a CN does not count)`,
     });
   }
   assert.equal(seen.bytes, '');

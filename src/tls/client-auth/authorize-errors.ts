@@ -1,4 +1,4 @@
-/** Why the user's own check of a client, a module at this path, lets nobody in, or not this one. */
+/** Why the user's own check, a module at this path, lets nobody in, or not this client. */
 import { type ConnectionCode, ProxyError } from '../../errors.ts';
 import type { Answer } from './authorize-thread.ts';
 
@@ -45,7 +45,10 @@ export function refusal(modulePath: string, code: ConnectionCode, what: string, 
   });
 }
 
-/** A module's words may hold what a client sent: no control or invisible characters, and not too many of them. */
+/**
+ * A module's text may contain what a client sent: removes control and invisible
+ * characters, and limits the length.
+ */
 export function printable(text: string): string {
   const visible = text.toWellFormed().replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ');
   return visible.length <= longestReason ? visible : `${visible.slice(0, longestReason)}...`;

@@ -1,9 +1,15 @@
-/** The thread that runs a user's own check. It is sent identities, one a message, and answers with what the check says. */
+/**
+ * The thread that runs a user's own check. It receives one identity per message, and
+ * answers with what the check says.
+ */
 import { Writable } from 'node:stream';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Authorize, ClientIdentity } from './client-identity.ts';
 
-/** `progress` is shared memory: [the request whose check is running, or 0; a count that grows while the thread lives]. */
+/**
+ * `progress` is shared memory: [the request whose check is running, or 0; a count that
+ * grows while the thread lives].
+ */
 export type ThreadData = { readonly module: string; readonly progress: Int32Array };
 
 export type ToThread = { readonly id: number; readonly identity: ClientIdentity } | 'ping';
@@ -11,7 +17,7 @@ export type ToThread = { readonly id: number; readonly identity: ClientIdentity 
 export type Answer =
   | { readonly kind: 'allow' }
   | { readonly kind: 'deny'; readonly reason: string }
-  /** The check threw, or answered something that is no answer. */
+  /** The check threw, or answered with something that is not an answer. */
   | { readonly kind: 'failed'; readonly reason: string };
 
 export type FromThread =
@@ -26,8 +32,8 @@ if (port === null) throw new Error('this file runs in a worker thread');
 
 const send = (message: FromThread): void => port.postMessage(message);
 
-// What the module prints goes the way of messages. Were the thread's own streams read on the other side instead, they
-// would keep the process alive (`unref` does not reach them); unread they fill the memory.
+// Sends what the module prints as messages. Reading the thread's own streams on the other side would keep the
+// process alive (`unref` does not reach them); left unread, they fill the memory.
 const output = new Writable({
   decodeStrings: false,
   write(chunk: string | Buffer, _encoding, done) {
@@ -63,7 +69,7 @@ async function answer(check: Authorize, id: number, identity: ClientIdentity): P
 
 async function ask(check: Authorize, id: number, identity: ClientIdentity): Promise<Answer> {
   try {
-    // Should the check never come back, this is how the other side learns whose it was.
+    // If the check never returns, this shows the other side whose it was.
     Atomics.store(progress, 0, id);
     const promise = check(identity);
     Atomics.store(progress, 0, 0);

@@ -1,6 +1,7 @@
 /**
- * The user's own check of a client. It runs in a thread of its own, so that a check that never comes back holds up
- * nobody but its own client: the thread is ended and started anew, and those who waited behind it are asked about again.
+ * The user's own check of a client. It runs in a thread of its own, so that a check that never
+ * returns blocks only its own client: the thread is ended and restarted, and the clients waiting
+ * behind that one are checked again.
  */
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
@@ -17,24 +18,26 @@ export type Authorizer = {
   /** Resolves when the module is loaded; rejects with ERR_AUTHORIZE_FAILED and the reason if it cannot be. */
   readonly ready: () => Promise<void>;
   /**
-   * Resolves if the check lets the client in. Rejects with ERR_AUTHORIZE_DENIED, ERR_AUTHORIZE_FAILED (it threw, ended
-   * its thread, answered nonsense, too many wait) or ERR_AUTHORIZE_TIMEOUT.
+   * Resolves if the check lets the client in. Rejects with ERR_AUTHORIZE_DENIED, ERR_AUTHORIZE_FAILED (it
+   * threw, ended its thread, answered nonsense, or too many wait) or ERR_AUTHORIZE_TIMEOUT.
    */
   readonly check: (identity: ClientIdentity) => Promise<void>;
-  /** Ends the thread and denies whoever still waits. */
+  /** Ends the thread and denies every client that is still waiting. */
   readonly close: () => Promise<void>;
 };
 
 export type AuthorizerOptions = {
-  /** For one check. Default: 1,000. */
+  /** Per check. Default: 1,000. */
   readonly timeoutMs?: number;
-  /** Gets what the module writes to stdout and stderr, which would garble our log. Default: it is dropped. */
+  /** Gets what the module writes to stdout and stderr, which would garble our log. Dropped by default. */
   readonly onOutput?: (text: string) => void;
-  /** Counts what the thread has open. */
+  /** Counts the descriptors that the thread opens. */
   readonly descriptors?: Pick<Descriptors, 'claim' | 'give'>;
 };
 
-/** Starts a thread with the module's default export (absolute path). The module and its imports are loaded anew. */
+/**
+ * Starts a thread with the module's default export (absolute path). Loads the module and its imports anew.
+ */
 export function createAuthorizer(modulePath: string, options: AuthorizerOptions = {}): Authorizer {
   const checker: Checker = {
     modulePath,
@@ -57,7 +60,7 @@ export function createAuthorizer(modulePath: string, options: AuthorizerOptions 
   };
 }
 
-/** What `authorize` may know of a certificate that was let in: names only if an authority vouches for them. */
+/** What `authorize` may know about an accepted certificate: names only if an authority vouches for them. */
 export function describeForAuthorize({ fingerprint, spki = '', ...cert }: ClientCert): ClientCertificate {
   const { verifiedBy = 'pin', subject, names } = cert;
   const base64 = cert.der.toString('base64').replace(/.{64}(?=.)/g, '$&\n');
@@ -89,7 +92,7 @@ type Request = {
   readonly resolve: () => void;
   readonly reject: (error: ProxyError) => void;
   timer: NodeJS.Timeout | undefined;
-  /** It was in a thread that had to be ended before, so it is not asked a third time. */
+  /** It was already in a thread that had to be ended, so it is not asked a third time. */
   asked: boolean;
 };
 
@@ -114,8 +117,8 @@ function startThread(checker: Checker): void {
   if (worker === undefined) {
     const error = failure(
       checker.modulePath,
-      'has no thread to run in: the system gives none now',
-      'see its limits of threads',
+      'has no thread to run in: the system could not start one',
+      "see the system's limits on threads",
     );
     checker.firstLoad.reject(error);
     pause(checker);
@@ -136,7 +139,7 @@ function startThread(checker: Checker): void {
   checker.state = { kind: 'starting', thread, timer };
 }
 
-/** Throws where the system has no thread to give. */
+/** Throws if the system cannot start another thread. */
 function newThread(workerData: ThreadData): Worker {
   return new Worker(threadFile(), {
     workerData,
@@ -147,10 +150,10 @@ function newThread(workerData: ThreadData): Worker {
   });
 }
 
-/** What the event loop of a thread has open on Linux. */
+/** How many descriptors a thread's event loop opens on Linux. */
 const descriptorsOfThread = 5;
 
-/** The thread's file is TypeScript in the checkout and JavaScript in the package, as this one is. */
+/** Like this file, the thread's file is TypeScript in the checkout and JavaScript in the package. */
 function threadFile(): URL {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   return new URL(`./authorize-thread.${extension}`, import.meta.url);
@@ -171,7 +174,7 @@ function receive(checker: Checker, thread: Thread, message: FromThread): void {
 function becomeReady(checker: Checker, thread: Thread): void {
   if (checker.state.kind === 'starting') clearTimeout(checker.state.timer);
   checker.state = { kind: 'ready', thread };
-  // The thread alone need not keep the process alive; whoever waits for an answer does.
+  // The thread alone need not keep the process alive; a client that waits for an answer does.
   thread.worker.unref();
   checker.firstLoad.resolve();
   for (const request of checker.waiting.values()) ask(checker, request);
@@ -187,7 +190,7 @@ function enqueue(checker: Checker, parts: Pick<Request, 'identity' | 'resolve' |
     parts.reject(obstacle);
     return;
   }
-  // Ids go round within what the shared Int32Array can hold; 0 stands for none.
+  // Ids wrap around within what the shared Int32Array can hold; 0 means none.
   checker.lastId = (checker.lastId % 0x7fffffff) + 1;
   const request: Request = { ...parts, id: checker.lastId, timer: undefined, asked: false };
   checker.waiting.set(request.id, request);
@@ -200,10 +203,10 @@ function obstacleFor(checker: Checker): ProxyError | undefined {
   if (state.kind === 'paused' && state.unusable !== undefined)
     return unusableError(checker.modulePath, state.unusable);
   if (waiting.size < limits.waiting) return undefined;
-  return failure(checker.modulePath, `has ${limits.waiting} clients waiting for an answer already`);
+  return failure(checker.modulePath, `already has ${limits.waiting} clients waiting for an answer`);
 }
 
-/** Starts the request's clock, anew if it was running, and puts it to the thread if there is one. */
+/** Starts the request's clock, or restarts it, and passes the request to the thread if there is one. */
 function ask(checker: Checker, request: Request): void {
   clearTimeout(request.timer);
   request.timer = setTimeout(halfTime, checker.timeoutMs / 2, checker, request);
@@ -212,14 +215,15 @@ function ask(checker: Checker, request: Request): void {
   }
 }
 
-/** Half its time is over: from here on the thread has to show that it lives. */
+/** Half the time is over: from here on the thread must show signs of life. */
 function halfTime(checker: Checker, request: Request): void {
   const { state } = checker;
   const thread = state.kind === 'ready' ? state.thread : undefined;
   const seen = thread && Atomics.load(thread.progress, 1);
   if (thread) post(thread, 'ping');
   const timer = setTimeout(() => {
-    // Timers run before messages: if we were the slow ones, the answer is there already and comes first this way.
+    // Timers run before messages. If we were the slow ones, the answer is already
+    // here; this way it is read first.
     setImmediate(() => {
       if (checker.waiting.has(request.id) && request.timer === timer) timeOut(checker, request, thread, seen);
     });
@@ -227,7 +231,10 @@ function halfTime(checker: Checker, request: Request): void {
   request.timer = timer;
 }
 
-/** A thread that answers others is only slow with this one. A silent one is stuck, with whose check it is in. */
+/**
+ * A thread that answers others is just slow with this client. A silent one is stuck in the
+ * check of whichever client it is on.
+ */
 function timeOut(checker: Checker, request: Request, thread: Thread | undefined, seen?: number): void {
   const hint = 'see what the module waits for: a check has one second';
   const what = `did not answer within ${checker.timeoutMs} ms`;
@@ -270,7 +277,7 @@ function abandon(checker: Checker, { worker }: Thread): void {
   void worker.terminate();
 }
 
-/** Denies those whose fault it may be, and those who were asked about twice; the others go to the next thread. */
+/** Denies the possible culprits, and requests that were asked twice; passes the others to the next thread. */
 function denyOrKeep(checker: Checker, isCulprit: (request: Request) => boolean, error: ProxyError): void {
   for (const request of checker.waiting.values()) {
     if (isCulprit(request) || request.asked) settle(checker, request, error);

@@ -1,4 +1,4 @@
-/** What Node and OpenSSL say of a client's chain, in our codes and in words that help. */
+/** Turns what Node and OpenSSL say about a client's chain into our codes, and into words that help. */
 import type { ConnectionCode, Side } from '../../errors.ts';
 import { type VerifyError, verifyError } from '../../openssl/verify-errors.ts';
 import type { ChainState } from './issuers.ts';
@@ -9,14 +9,14 @@ export type Refusal = {
   readonly what: string;
   readonly hint: string;
   readonly side?: Side;
-  /** The alert that a client gets, where the code does not decide it. */
+  /** The alert for the client, if it does not follow from the code. */
   readonly alert?: string;
 };
 
 /** The issuer that a certificate names, and whether the authority has a CA of that name. */
 type NamedIssuer = { readonly name: string; readonly isKnown: boolean };
 
-/** The refusal for a verify error (`CERT_HAS_EXPIRED`, …) of OpenSSL, by its name. */
+/** The refusal for an OpenSSL verify error (`CERT_HAS_EXPIRED`, …), by its name. */
 export function chainRefusal(name: string, authority: string, issuer: NamedIssuer): Refusal {
   const error = verifyError(name) ?? unknown;
   switch (error.kind) {
@@ -28,7 +28,7 @@ export function chainRefusal(name: string, authority: string, issuer: NamedIssue
       return {
         code: 'ERR_CLIENT_CERT_REVOKED',
         what: `or one above it is on a CRL of authority "${authority}"`,
-        hint: 'issue a new one if the client is to be let in again',
+        hint: 'issue a new one to let the client in again',
       };
     case 'crl_stale':
       return staleCrl(authority);
@@ -60,11 +60,11 @@ export function chainRefusal(name: string, authority: string, issuer: NamedIssue
 const unknown: VerifyError = {
   kind: 'form',
   words: '',
-  what: 'fails a check of OpenSSL that is not known here',
+  what: 'fails an OpenSSL check that penstock does not know',
   remedy: '`openssl verify` says more',
 };
 
-/** The refusal for the state of a chain behind a resumed session; none if that is valid. */
+/** The refusal for the state of the chain of a resumed session; none if it is valid. */
 export function stateRefusal(state: ChainState, authority: string): Refusal | undefined {
   switch (state) {
     case 'valid':

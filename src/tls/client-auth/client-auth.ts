@@ -1,6 +1,7 @@
 /**
- * Client authentication: whether a handshake's client certificate is good enough, and which of its names may be believed.
- * Every connection is judged anew, resumed ones too: OpenSSL looks at neither dates nor CRLs when it resumes a session.
+ * Client authentication: whether the client certificate of a handshake is good enough, and which of its
+ * names to believe. Judges every connection anew, even resumed ones, since OpenSSL checks neither dates nor
+ * CRLs when it resumes a session.
  */
 import { hash, X509Certificate } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
@@ -13,52 +14,65 @@ import { chainRefusal, type Refusal, stateRefusal } from './chain-refusal.ts';
 import { compileRules, type RuleMatcher } from './client-rules.ts';
 import { type Authority, createIssuers, type Issuers } from './issuers.ts';
 
-/** What a TLS socket says of its peer once the handshake is over. */
+/** What a TLS socket says about its peer after the handshake. */
 export type PeerFacts = {
   readonly certificate: X509Certificate | undefined;
-  /** Node's `authorizationError`; undefined when the chain was verified, now or in the handshake that is resumed. */
+  /**
+   * Node's `authorizationError`; undefined if the chain was verified, now or in the
+   * handshake that is being resumed.
+   */
   readonly chainError: string | undefined;
   readonly resumed: boolean;
-  /** The certificates that the client sent beyond its own. Called on full handshakes only, and seldom. */
+  /** The certificates that the client sent besides its own. Called only on full handshakes, and rarely. */
   readonly chain: () => readonly X509Certificate[];
 };
 
-/** What a session remembers of its client: the certificate in DER, and whether OpenSSL verified its chain. */
+/**
+ * What a session remembers about its client: the certificate in DER, and whether OpenSSL verified its chain.
+ */
 type SessionFacts = { readonly certificate: Buffer | undefined; readonly verified: boolean };
 
-/** A client certificate as logs, TLVs and `authorize` may describe it. */
+/** What logs, TLVs and `authorize` may say about a client certificate. */
 export type ClientCert = {
-  /** SHA-256 of the certificate: hex, lower case. */
+  /** SHA-256 of the certificate, in lower-case hex. */
   readonly fingerprint: string;
-  /** `sha256:` and the base64 of its SubjectPublicKeyInfo's hash; absent if the certificate cannot be read. */
+  /** `sha256:` and the base64 hash of its SubjectPublicKeyInfo; absent if the certificate cannot be read. */
   readonly spki?: string;
-  /** By what it was let in; undefined: it was refused, and all of this is its own claim. */
+  /** What vouched for it; undefined if it was refused, and all of this is only its own claim. */
   readonly verifiedBy: 'authority' | 'pin' | undefined;
   readonly der: Buffer;
-  /** The names are absent when a pin let it in: nobody vouches for them. */
+  /** The names are absent if a pin let it in, because nobody vouches for them. */
   readonly subject?: string;
   readonly sans?: readonly string[];
-  /** For TLVs and `authorize`; only of certificates that an authority verified. */
+  /** For TLVs and `authorize`; only if an authority verified the certificate. */
   readonly names?: CertificateNames;
 };
 
-/** `cert` is undefined if none was presented; of a refused client it is what its certificate claims. */
+/** `cert` is undefined if none was presented. For a refused client, it is what its certificate claims. */
 export type Verdict =
   | { readonly ok: true; readonly cert: ClientCert | undefined }
   | { readonly ok: false; readonly cert: ClientCert | undefined; readonly error: ProxyError };
 
 export type ClientAuth = {
-  /** Judges a client at a time (ms). Synchronous: nothing of the client is read before it has an answer. */
+  /**
+   * Judges a client at a given time (ms). Synchronous, so that nothing from the
+   * client is read before the verdict.
+   */
   readonly verify: (peer: PeerFacts, now: number) => Verdict;
-  /** Whether a client that resumes this session would be let in, at a time (ms): its certificate is the session's. */
+  /**
+   * Whether a client that resumes this session, and thus has its certificate, would
+   * be let in at a given time (ms).
+   */
   readonly mayResume: (session: SessionFacts, now: number) => boolean;
-  /** Judges again a client that was let in before, by its certificate alone: its chain was verified then. */
+  /** Judges a client again that was let in before, by its certificate alone: its chain was verified then. */
   readonly recheck: (cert: ClientCert | undefined, now: number) => Verdict;
-  /** What may be logged of a certificate that nobody has verified. */
+  /** What may be logged about an unverified certificate. */
   readonly describe: (certificate: X509Certificate) => ClientCert;
 };
 
-/** The rules of one `client_auth` block. Which of `authority` and `pins` it has was checked when it was loaded. */
+/**
+ * The rules of one `client_auth` block. Loading has already checked which of `authority` and `pins` it has.
+ */
 export function createClientAuth(config: ClientAuthConfig, authority: Authority | undefined): ClientAuth {
   const policy: Policy = {
     config,
@@ -67,7 +81,8 @@ export function createClientAuth(config: ClientAuthConfig, authority: Authority 
     pins: config.pins && new Set(config.pins),
     allows: config.allow && compileRules(config.allow),
   };
-  // Reading a certificate takes 60 µs, finding it again by its fingerprint 1 µs. Only those let in are kept.
+  // Reading a certificate takes 60 µs, finding it by its fingerprint 1 µs. Keeps only
+  // certificates that were let in.
   const known = new LRUCache<string, Identity>({ max: 1000 });
   const auth: ClientAuth = {
     verify(peer, now) {
@@ -88,7 +103,7 @@ export function createClientAuth(config: ClientAuthConfig, authority: Authority 
     },
     recheck(cert, now) {
       const certificate = cert && new X509Certificate(cert.der);
-      // OpenSSL looks at no CRL where it makes no handshake.
+      // Without a handshake, OpenSSL checks no CRL.
       const chainError = certificate && policy.issuers.isRevoked(certificate) ? 'CERT_REVOKED' : undefined;
       return auth.verify({ certificate, chainError, resumed: true, chain: () => [] }, now);
     },
@@ -113,7 +128,7 @@ type Policy = {
   readonly allows: RuleMatcher | undefined;
 };
 
-/** A certificate and all of the policy's answers to it that time does not change. */
+/** A certificate, and those of the policy's answers about it that do not change with time. */
 type Identity = {
   readonly certificate: X509Certificate;
   readonly names: CertificateNames | undefined;
@@ -158,19 +173,19 @@ function withoutCertificate({ mode, allow }: ClientAuthConfig): Verdict {
     hint:
       mode === 'require'
         ? 'configure the client with a certificate, or set client_auth.mode to request'
-        : 'client_auth.allow lets in nobody without a certificate; leave it out to do so',
+        : 'client_auth.allow lets in nobody without a certificate: leave it out to let such clients in',
   });
   return { ok: false, cert: undefined, error };
 }
 
-/** A pin names a key, whoever signed the certificate; what remains to be asked is its time and its purpose. */
+/** A pin names a key, whoever signed the certificate. Only its dates and purpose remain to be checked. */
 function refusePinned(identity: Identity, now: number): Refusal | undefined {
   if (!identity.names) return unreadable;
   if (!identity.isPinned) {
     return {
       code: 'ERR_CLIENT_CERT_NOT_PINNED',
       what: `is not pinned: its key is ${identity.claimed.spki}`,
-      hint: 'add that key to client_auth.pins if the client is to be let in',
+      hint: 'add that key to client_auth.pins to let the client in',
     };
   }
   return refuseByDate(identity.names, now) ?? refuseByPurpose(identity);
@@ -183,7 +198,7 @@ function refuse(identity: Identity, peer: PeerFacts, now: number, policy: Policy
   if (peer.chainError !== undefined) {
     const issuer = { name: printName(names.issuerDer), isKnown: policy.issuers.has(names.issuerDer) };
     const chain = chainRefusal(realError(peer.chainError, names, peer, policy), policy.authorityName, issuer);
-    // Node keeps one error of several. That the chain is not ours weighs more than a date.
+    // Node keeps only one of several errors. A chain that is not ours matters more than a date.
     return chain.code === 'ERR_CLIENT_CERT_UNTRUSTED' ? chain : (refusal ?? chain);
   }
   if (refusal) return refusal;
@@ -198,8 +213,8 @@ function refuse(identity: Identity, peer: PeerFacts, now: number, policy: Policy
 }
 
 /**
- * CRLs are looked at after the chain, so their errors hide that it leads nowhere. And OpenSSL says of a CA or a CRL that it
- * passes over that there is none: one whose extensions do not fit, or whose scope does not.
+ * OpenSSL checks CRLs after the chain, so their errors hide a chain that leads nowhere. And when it passes
+ * over a CA or a CRL, because its extensions or its scope do not fit, it says that there is none.
  */
 function realError(
   name: string,
@@ -219,7 +234,9 @@ function realError(
   return name === 'UNABLE_TO_GET_CRL' && issuers.hasScopedList() ? 'DIFFERENT_CRL_SCOPE' : name;
 }
 
-/** A session remembers that the chain was verified once, so its age is looked at here; see issuers.ts. */
+/**
+ * A session only remembers that the chain was verified once, so its dates are checked here; see issuers.ts.
+ */
 function refuseByChain(
   names: CertificateNames,
   { certificate, resumed, chain }: PeerFacts,
@@ -229,7 +246,7 @@ function refuseByChain(
   if (certificate === undefined) return unreadable;
   if (resumed) return stateRefusal(issuers.check(certificate, names, now), authorityName);
   issuers.learn(certificate, names, chain, now);
-  // A second look, since there OpenSSL's trust goes a roundabout way (unnamed-authority.ts).
+  // A second check, because here OpenSSL gets its trusted CAs in a roundabout way (unnamed-authority.ts).
   if (config.send_ca_names !== false || issuers.check(certificate, names, now) !== 'unknown')
     return undefined;
   return chainRefusal('UNABLE_TO_GET_ISSUER_CERT_LOCALLY', authorityName, {

@@ -1,14 +1,17 @@
-/** The `allow` rules of client authentication. Patterns are compiled once; a match takes time linear in the names. */
+/**
+ * The `allow` rules of client authentication. Patterns are compiled once; matching
+ * takes time linear in the names.
+ */
 import type { ClientRule } from '../../config/schema/schema.ts';
 import type { CertificateNames } from '../../x509/certificate-names.ts';
 
-/** Whether a certificate, by its verified names and the `sha256:…` of its key, satisfies some rule. */
+/** Whether a certificate, given its verified names and the `sha256:…` of its key, satisfies any rule. */
 export type RuleMatcher = (names: CertificateNames, spki: string) => boolean;
 
 /**
- * Compiles `allow`. One entry has to hold, with all its parts. `dns`: `*` is one whole label, case does not matter.
- * `uri`: see compileUri. `cn`, `ou`, `email`: whole values, case matters; of several CNs the most specific one counts,
- * of several OUs any.
+ * Compiles `allow`. One entry must match, with all its parts. `dns`: `*` is one whole label, and case does
+ * not matter. `uri`: see compileUri. `cn`, `ou`, `email`: whole values, case-sensitive; of several CNs only
+ * the most specific counts, of several OUs any.
  */
 export function compileRules(rules: readonly ClientRule[]): RuleMatcher {
   const matchers = rules.map(compileRule);
@@ -28,7 +31,7 @@ function compileRule({ uri, dns, email, cn, ou, spki }: ClientRule): RuleMatcher
     (spki === undefined || spki === key);
 }
 
-/** An X.509-SVID has exactly one URI SAN; with more of them it has no identity (SPIFFE X509-SVID §2). */
+/** An X.509-SVID has exactly one URI SAN; with several it has no identity (SPIFFE X509-SVID §2). */
 function isOnlySpiffeId(uri: string, { uris }: CertificateNames): boolean {
   return uris.length === 1 || !uri.toLowerCase().startsWith('spiffe:');
 }
@@ -45,10 +48,11 @@ function compileDns(pattern: string): (name: string) => boolean {
 }
 
 /**
- * A URI is compared as it is written, segment by segment. `*` stands for any run of characters within one segment of
- * the path (a segment that is only `*` is not empty), or within the host. `/**` at the end of a path: one or more
- * segments below it. What wildcards stand for never holds a query, a fragment, a `.` or `..` segment or an encoded
- * slash: whoever normalizes such a URI later would see it somewhere else.
+ * Compares a URI exactly as written, segment by segment. `*` stands for any run of characters within
+ * one segment of the path (a segment that is only `*` must not be empty), or within the host. `/**` at
+ * the end of a path stands for one or more segments below it. A wildcard never matches a query, a
+ * fragment, a `.` or `..` segment or an encoded slash, because software that normalizes such a URI
+ * later would see a different one.
  */
 function compileUri(pattern: string): (uri: string) => boolean {
   if (!pattern.includes('*')) return (uri) => uri === pattern;
@@ -76,7 +80,10 @@ function isPlainSegment(segment: string): boolean {
   return segment !== '' && !/[?#\\]|%2f|%5c|^(?:\.|%2e){1,2}$/i.test(segment);
 }
 
-/** `pieces` are the literal parts between the stars, in order. Taking each as early as possible needs no way back. */
+/**
+ * `pieces` are the literal parts between the stars, in order. Taking each as early as
+ * possible needs no backtracking.
+ */
 function matchesGlob(text: string, pieces: readonly string[]): boolean {
   const [first = '', ...rest] = pieces;
   const last = rest.pop() ?? '';

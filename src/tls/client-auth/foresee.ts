@@ -1,4 +1,4 @@
-/** Client authentication foretold: what a client's certificates will be answered, judged without their handshake. */
+/** Predicts client authentication: judges a client's certificates without a handshake. */
 import type { X509Certificate } from 'node:crypto';
 import type { ClientAuthConfig } from '../../config/schema/schema.ts';
 import { type CertificateNames, readCertificate } from '../../x509/certificate-names.ts';
@@ -7,9 +7,9 @@ import { createClientAuth, type Verdict } from './client-auth.ts';
 import { type Authority, createIssuers } from './issuers.ts';
 
 /**
- * The verdict on a client that presents these certificates, its own first, then those above it; none: it has none. All but
- * the chain is judged by what judges connections; the chain, which OpenSSL follows there, is followed here by what looks
- * at resumed sessions. `now` is in milliseconds.
+ * The verdict on a client that presents these certificates, its own first, then those above it; or none at
+ * all. Everything except the chain is judged by the same code as in connections. There, OpenSSL follows the
+ * chain; here, the code that checks resumed sessions does. `now` is in milliseconds.
  */
 export function foreseeClientAuth(
   config: ClientAuthConfig,
@@ -41,7 +41,7 @@ function chainErrorOf(
   }
   const issuer = [...authority.certificates, ...above].filter((ca) => certificate.checkIssued(ca));
   if (!issuer.some((ca) => certificate.verify(ca.publicKey))) return 'CERT_SIGNATURE_FAILURE';
-  // Node reports the last of several errors. OpenSSL looks at CRLs first, then at dates.
+  // Node reports the last of several errors. OpenSSL checks CRLs first, then dates.
   if (state === 'expired' || now > names.notAfter) return 'CERT_HAS_EXPIRED';
   if (now < names.notBefore) return 'CERT_NOT_YET_VALID';
   const chain = [certificate, ...above];
@@ -49,7 +49,7 @@ function chainErrorOf(
   return chain.some((one) => issuers.isRevoked(one)) ? 'CERT_REVOKED' : undefined;
 }
 
-/** OpenSSL goes from the client's certificate upwards, and the last error is the one reported. */
+/** OpenSSL works upwards from the client's certificate, and the last error is the one reported. */
 function crlErrorOf(chain: readonly X509Certificate[], { crl }: Authority, now: number): string | undefined {
   const lists = crl.flatMap((pem) => readRevocationList(pem) ?? []);
   const errors = chain.flatMap(({ raw }) => {
@@ -61,7 +61,7 @@ function crlErrorOf(chain: readonly X509Certificate[], { crl }: Authority, now: 
   return errors.at(-1);
 }
 
-/** (checkIssued says no of those that may sign no certificates.) */
+/** Not by checkIssued, which says no for a certificate that must not sign certificates. */
 function isSelfSigned(certificate: X509Certificate, { subjectDer, issuerDer }: CertificateNames): boolean {
   return subjectDer.equals(issuerDer) && certificate.verify(certificate.publicKey);
 }

@@ -1,6 +1,7 @@
 /**
- * How long a client's chain is good for. A resumed session carries the verdict of its full handshake and the client's
- * own certificate, but not the CA certificates above it, so their dates and those of the CRLs are looked at again here.
+ * How long a client's chain stays valid. A resumed session carries the verdict of its full handshake
+ * and the client's own certificate, but not the CA certificates above it. So their dates, and those of
+ * the CRLs, are checked again here.
  */
 import type { X509Certificate } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
@@ -8,35 +9,41 @@ import { type CertificateNames, readCertificate } from '../../x509/certificate-n
 import { readRevocationList, serialKey } from '../../x509/revocation-list.ts';
 import { hasSigned } from '../chain-error.ts';
 
-/** CA certificates, and revocation lists as PEM, one list a string; both as read from the files of an authority. */
+/** CA certificates, and revocation lists as PEM, one list per string, as read from an authority's files. */
 export type Authority = {
   readonly certificates: readonly X509Certificate[];
   readonly crl: readonly string[];
 };
 
-/** `unknown`: its issuer is neither in the authority nor among the intermediates that clients have sent so far. */
+/**
+ * `unknown`: its issuer is neither in the authority nor among the intermediates
+ * that clients have sent so far.
+ */
 export type ChainState = 'valid' | 'expired' | 'crl_expired' | 'unknown';
 
 export type Issuers = {
-  /** Whether a CA of this name (DER) is in the authority itself. */
+  /** Whether the authority itself has a CA of this name (DER). */
   readonly has: (nameDer: Buffer) => boolean;
-  /** The chain above a certificate that was verified in an earlier handshake, at this time (ms). */
+  /** The state, at this time (ms), of the chain above a certificate that an earlier handshake verified. */
   readonly check: (certificate: X509Certificate, names: CertificateNames, now: number) => ChainState;
-  /** Whether it leads to a CA of the authority, by itself or through these; dates and CRLs don't matter. */
+  /** Whether it leads to a CA of the authority, directly or through `sent`; ignores dates and CRLs. */
   readonly reaches: (
     certificate: X509Certificate,
     names: CertificateNames,
     sent: readonly X509Certificate[],
   ) => boolean;
-  /** Whether a CA of the authority did sign it, or one of these, whatever OpenSSL says of their extensions. */
+  /**
+   * Whether a CA of the authority really signed it, or one of `sent`, whatever
+   * OpenSSL says about their extensions.
+   */
   readonly hasSigned: (certificate: X509Certificate, sent: readonly X509Certificate[]) => boolean;
-  /** Whether a CRL is for some certificates only. */
+  /** Whether any CRL covers only some certificates. */
   readonly hasScopedList: () => boolean;
-  /** Whether a CRL of its issuer names it. The lists are read when this is first asked. */
+  /** Whether a CRL of its issuer lists it. The CRLs are read on the first call. */
   readonly isRevoked: (certificate: X509Certificate) => boolean;
   /**
-   * After a full handshake that was verified: remembers the intermediates that the client sent, in as far as they link
-   * its certificate to the authority. Bounded; `chain` is called only if they aren't known yet.
+   * Call it after a full handshake that was verified: remembers the intermediates that the client sent, if
+   * they link its certificate to the authority. Bounded; calls `chain` only if they are not known yet.
    */
   readonly learn: (
     certificate: X509Certificate,
@@ -52,7 +59,7 @@ type Ca = Link & { readonly name: string; readonly isRoot: boolean };
 
 const limits = { sent: 10, learnedNames: 1000, learnedPerName: 4 } as const;
 
-/** Indexes an authority. CA certificates that are not strict DER, and CRLs that aren't, count as absent. */
+/** Indexes an authority. CA certificates and CRLs that are not strict DER count as absent. */
 export function createIssuers({ certificates, crl }: Authority): Issuers {
   const index: Index = {
     trusted: new Map(),
@@ -88,7 +95,10 @@ export function createIssuers({ certificates, crl }: Authority): Issuers {
   };
 }
 
-/** CA certificates by their subject's key. `nextUpdates`: until when CRLs are good, by their issuer; undefined: none are there. */
+/**
+ * CA certificates by their subject's key. `nextUpdates`: until when CRLs are valid, by
+ * issuer; undefined if there are none.
+ */
 type Index = {
   readonly trusted: Map<string, readonly Ca[]>;
   readonly learned: LRUCache<string, readonly Ca[]>;
@@ -101,7 +111,7 @@ function checkChain(index: Index, below: Link, now: number, seen = new Set<Ca>()
   const crlNextUpdate = nextUpdates ? (nextUpdates.get(name) ?? 0) : Number.POSITIVE_INFINITY;
   let state: ChainState = 'unknown';
   for (const ca of issuersOf(below, [...(trusted.get(name) ?? []), ...(learned.get(name) ?? [])])) {
-    // Cross-signed CAs may form circles.
+    // Cross-signed CAs may form a cycle.
     if (seen.has(ca)) continue;
     seen.add(ca);
     state = stateOf(ca, now, crlNextUpdate);
@@ -129,12 +139,12 @@ function stateOf({ names }: Ca, now: number, crlNextUpdate = Number.POSITIVE_INF
   return now > crlNextUpdate ? 'crl_expired' : 'valid';
 }
 
-/** Names compare by their bytes; a string of them is the key of a Map. */
+/** Names compare by their bytes, which as a string make the key of a Map. */
 function nameKey(nameDer: Buffer): string {
   return nameDer.toString('latin1');
 }
 
-/** Those of a client's certificates that may be CAs; what it sends beyond the bound is not looked at. */
+/** The certificates a client sent that may be CAs; anything beyond the limit is ignored. */
 function readCas(sent: readonly X509Certificate[]): Ca[] {
   return sent
     .slice(0, limits.sent)
@@ -153,16 +163,17 @@ function readCa(certificate: X509Certificate): Ca | undefined {
   };
 }
 
-/** Several CAs of one name and key identifier (a root renewed) are distinguished by the signature. */
+/** Several CAs with the same name and key identifier (a renewed root) are told apart by the signature. */
 function issuersOf({ certificate }: Link, candidates: readonly Ca[]): readonly Ca[] {
   const issuers = candidates.filter((ca) => certificate.checkIssued(ca.certificate));
   return issuers.length < 2 ? issuers : issuers.filter((ca) => certificate.verify(ca.certificate.publicKey));
 }
 
 /**
- * The CA certificates of `sent` from the leaf's issuer up to one that a trusted CA signed; undefined if they don't get there.
- * Every signature is checked: a client could send a copy of its issuer that lasts longer, or claims another issuer.
- * The first fitting one is taken, without a way back: the work is bounded.
+ * The CA certificates of `sent` from the leaf's issuer up to one that a trusted CA signed;
+ * undefined if they do not get there. Checks every signature, because a client could send a copy of
+ * its issuer that lasts longer, or claims another issuer. Takes the first one that fits, without
+ * backtracking, so the work is bounded.
  */
 function climb(
   leaf: Link,
@@ -182,7 +193,10 @@ function climb(
   return links;
 }
 
-/** By issuer, the latest time until which one of its CRLs is good; Infinity for one without nextUpdate. */
+/**
+ * The latest time until which any CRL of an issuer is valid, by issuer;
+ * Infinity for a CRL without nextUpdate.
+ */
 function readNextUpdates(crls: readonly string[]): Map<string, number> {
   const nextUpdates = new Map<string, number>();
   for (const pem of crls) {
@@ -194,7 +208,7 @@ function readNextUpdates(crls: readonly string[]): Map<string, number> {
   return nextUpdates;
 }
 
-/** What a CRL revokes, as keys. One that cannot be read is refused when the configuration is loaded. */
+/** What a CRL revokes, as keys. Loading the configuration refuses any CRL that cannot be read. */
 function readRevoked(pem: string): string[] {
   const list = readRevocationList(pem);
   return list?.serials()?.map((serial) => revokedKey(list.issuerDer, serial)) ?? [];

@@ -1,10 +1,11 @@
-/** What went wrong in a handshake with an upstream, in words that name it. */
+/** Says what went wrong in a handshake with an upstream. */
 import { ProxyError, systemCode } from '../../errors.ts';
 import { alertIn, isNotTls, reasonOf } from '../../openssl/errors.ts';
 
 /**
- * ERR_UPSTREAM_TLS for what Node and OpenSSL made of a failed handshake with `endpoint`: an upstream that speaks no TLS, one
- * that refused by an alert (named as RFC 8446 §6 has it), one that went away (also with no error at all).
+ * ERR_UPSTREAM_TLS for a failed handshake with `endpoint`, from the error that Node and OpenSSL
+ * reported: the upstream does not speak TLS, refused with an alert (named as in RFC 8446 §6), or went
+ * away (`error` may then be undefined).
  */
 export function handshakeError(endpoint: string, error: Error | undefined): ProxyError {
   const code = systemCode(error);
@@ -34,8 +35,8 @@ function describe(code: string, error: Error | undefined): Description {
   }
   if (code === 'ERR_SSL_UNSAFE_LEGACY_RENEGOTIATION_DISABLED') {
     return {
-      what: 'does not know secure renegotiation (RFC 5746), without which OpenSSL makes no connection by TLS 1.2',
-      hint: 'update the upstream, or let it speak TLS 1.3; a switch of OpenSSL for old servers is not offered here',
+      what: 'does not support secure renegotiation (RFC 5746), which OpenSSL requires for TLS 1.2',
+      hint: "update the upstream, or let it speak TLS 1.3; penstock does not offer OpenSSL's switch for old servers",
     };
   }
   const alert = alertIn(code);
@@ -55,7 +56,7 @@ function hintFor(alert: string): string {
     return 'no version, cipher or group in common, or the upstream demands a certificate: see certificate';
   }
   if (alert.includes('certificate') || alert === 'unknown_ca') {
-    return 'the upstream refuses what is presented: see certificate, and whether it trusts its issuer';
+    return 'the upstream refuses what we present: see certificate, and whether it trusts the issuer';
   }
   return 'see the log of the upstream';
 }

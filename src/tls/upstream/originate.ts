@@ -1,4 +1,4 @@
-/** TLS towards an upstream: the handshake as a client, and the sessions that save the next one. */
+/** TLS towards an upstream: our handshake as a client, and the sessions that shorten the next one. */
 import { constants } from 'node:crypto';
 import { isIP, type Socket } from 'node:net';
 import {
@@ -20,7 +20,7 @@ import { createRefusal } from './refuse-upstream.ts';
 import { serverNameFor } from './upstream-name.ts';
 import { type UpstreamPeer, upstreamFault } from './verify-upstream.ts';
 
-/** What is presented and whom is trusted; texts are PEM. Without an authority nobody is trusted by a chain. */
+/** What to present and whom to trust, as PEM. Without an authority, no chain is trusted. */
 type OriginatorCredentials = {
   readonly certificate:
     | {
@@ -35,15 +35,15 @@ type OriginatorCredentials = {
   readonly keyLog?: KeyLog | undefined;
 };
 
-/** One connection's part. */
+/** What differs per connection. */
 export type OriginateRequest = {
   /** The endpoint's name or address; undefined for a unix socket. */
   readonly host: string | undefined;
-  /** Its label: for messages, and to find its sessions. */
+  /** The endpoint's label: for messages, and to find its sessions. */
   readonly endpoint: string;
   /** The client's server name, for `server_name: "{sni}"`. */
   readonly sni: string | undefined;
-  /** Offer no session: for a full handshake. */
+  /** Offers no session, which forces a full handshake. */
   readonly fresh?: boolean;
   readonly signal: Signal;
 };
@@ -51,31 +51,35 @@ export type OriginateRequest = {
 export type Originated = {
   readonly stream: TLSSocket;
   readonly info: { readonly version: string; readonly cipher: string; readonly resumed: boolean };
-  /** What the upstream selected, if anything. */
+  /** The protocol that the upstream selected, if any. */
   readonly alpn: string | undefined;
 };
 
 export type Originator = {
   /**
-   * The handshake over a connected socket. When it resolves, the upstream is the one that was meant, on a resumed session
-   * too, and no payload was written before. The stream does not flow: what came already is still to be read. An error
-   * that comes before the caller has attached its own 'error' listener ends the socket, so whoever let time pass looks at
-   * `destroyed` and `readableEnded`. (Under TLS 1.3 an upstream refuses our certificate only after the handshake.)
-   * `raw` needs an 'error' listener of the caller's, stays the caller's, and is to be ended by `abort` on failure.
+   * Makes the handshake over a connected socket. Once it resolves, the upstream is the intended one, also on
+   * a resumed session, and no payload has been written yet. The stream does not flow: what has arrived is
+   * still to be read. An error before the caller attaches its own 'error' listener ends the socket, so a
+   * caller that let time pass must check `destroyed` and `readableEnded`. (Under TLS 1.3, an upstream refuses
+   * our certificate only after the handshake.) `raw` stays the caller's: it must have an 'error' listener of
+   * the caller's, and on failure the caller ends it with `abort`.
    *
    * Throws ERR_UPSTREAM_TLS, ERR_UPSTREAM_CERT_UNTRUSTED, _NAME, _NOT_PINNED, or the signal's reason.
    */
   connect(raw: Socket, request: OriginateRequest): Promise<Originated>;
 };
 
-/** The TLS client of the upstream `name`. Its sessions are its own: another policy's never serve it. */
+/**
+ * The TLS client for the upstream `name`. It has sessions of its own, and never uses those of another policy.
+ */
 export function createOriginator(
   name: string,
   config: UpstreamTlsConfig,
   credentials: OriginatorCredentials,
 ): Originator {
   const setting = `upstreams.${name}.tls`;
-  // A session carries the verdict of its first handshake, so it is not used for ever: a CA or CRL may have run out.
+  // A session carries the verdict of its first handshake, so it must not live for ever: a CA
+  // or CRL may have expired since.
   const sessions = new LRUCache<string, Session>({ max: 1000, ttl: 60 * 60 * 1000 });
   let context: SecureContext | undefined;
 
@@ -83,7 +87,7 @@ export function createOriginator(
     async connect(raw, { host, endpoint, sni, fresh, signal }) {
       signal.throwIfAborted();
       const serverName = serverNameFor(config, setting, host, sni);
-      // Takes milliseconds where the system's roots are read, so it is made once, and on first use.
+      // Reading the system's roots takes milliseconds, so the context is created once, on first use.
       context ??= createContext(config, credentials);
       const key = `${endpoint} ${serverName}`;
       const offered = fresh ? undefined : sessions.get(key);
@@ -91,7 +95,7 @@ export function createOriginator(
         ...decidedHere,
         socket: raw,
         secureContext: context,
-        // SNI has no addresses (RFC 6066 §3).
+        // SNI cannot carry addresses (RFC 6066 §3).
         servername: serverName !== undefined && isIP(serverName) === 0 ? serverName : undefined,
         session: offered?.session,
         ALPNProtocols: config.alpn,
@@ -99,7 +103,7 @@ export function createOriginator(
       if (credentials.keyLog) stream.on('keylog', credentials.keyLog);
       const refuse = createRefusal(raw, stream);
       let verified: UpstreamPeer | undefined;
-      // Attached before the handshake, or TLS 1.2 gives no session at all.
+      // Attached before the handshake; otherwise TLS 1.2 provides no session.
       const keep = (session: Buffer) => {
         if (verified) sessions.set(key, { session, peer: verified });
       };
@@ -113,7 +117,7 @@ export function createOriginator(
           verified = peer;
         });
       } catch (error) {
-        // Should the session be what the upstream stumbled on, the next handshake is a full one.
+        // In case the session is what the upstream refused, the next handshake is a full one.
         if (!signal.aborted) sessions.delete(key);
         throw error;
       }
@@ -124,8 +128,9 @@ export function createOriginator(
 }
 
 /**
- * Node emits no session above 10 KiB, as certificates of many names or post-quantum keys make them, but hands it out
- * when asked. Under TLS 1.3 its ticket comes at any time after the handshake: it is looked for soon after, and at the end.
+ * Node emits no session above 10 KiB, which many names or post-quantum keys in certificates can cause, but
+ * returns it on request. Under TLS 1.3 the ticket may arrive at any time after the handshake, so we look
+ * soon after it, and at the end.
  */
 function keepLargeSession(
   stream: TLSSocket,
@@ -134,7 +139,7 @@ function keepLargeSession(
 ): void {
   const look = () => {
     settle();
-    // Undefined as well once the socket has closed.
+    // Also undefined once the socket has closed.
     const session = stream.getTLSTicket() && stream.getSession();
     if (session && session.length > largestTold && !offered?.session.equals(session)) keep(session);
   };
@@ -147,27 +152,30 @@ function keepLargeSession(
 }
 
 const largestTold = 10 * 1024;
-/** How long an upstream's ticket may take on a connection that stays open, in ms. */
+/** How long to wait for an upstream's ticket on a connection that stays open, in ms. */
 const ticketWait = 1000;
 
-/** A session and whom it was made with. */
+/** A session, and the peer that it was made with. */
 type Session = { readonly session: Buffer; readonly peer: UpstreamPeer };
 
-/** The verdict is `upstreamFault`'s: a rejection of Node's own loses the certificate, and skips resumed sessions. */
+/**
+ * `upstreamFault` gives the verdict: if Node rejected instead, we would lose the certificate, and resumed
+ * sessions would not be checked.
+ */
 const decidedHere: ConnectionOptions = {
   rejectUnauthorized: false,
   checkServerIdentity: () => undefined,
   minDHSize: 2048,
 };
 
-/** On a resumed session of TLS 1.3 a client has no certificate of its peer any more: OpenSSL does not keep the chain. */
+/** On a resumed TLS 1.3 session, a client has no certificate of its peer: OpenSSL does not keep the chain. */
 function peerOf(stream: TLSSocket, offered: Session | undefined): UpstreamPeer {
   if (offered && stream.isSessionReused()) return offered.peer;
   const certificate = stream.getPeerX509Certificate();
   return { certificate, chainError: chainErrorOf(stream, certificate) };
 }
 
-/** Resolves when the handshake is done and `judge`, called in that very moment, has not thrown. */
+/** Resolves once the handshake is done, unless `judge`, which is called at that very moment, throws. */
 function secured(
   stream: TLSSocket,
   raw: Socket,
@@ -186,7 +194,7 @@ function secured(
       reject(error);
     };
     const onSecure = () => {
-      // An exception in an event's listener would end the process.
+      // An exception in an event listener would end the process.
       try {
         judge();
       } catch (error) {
@@ -207,7 +215,10 @@ function secured(
   });
 }
 
-/** Node emits the errors of an established stream without closing it. Whoever listens decides; if nobody does, it ends. */
+/**
+ * Node emits errors of an established stream without closing it. If somebody listens, they
+ * decide; otherwise this ends it.
+ */
 function endOnUnheardError(stream: TLSSocket, raw: Socket): void {
   const own = stream.listenerCount('error') + 1;
   stream.on('error', () => {
@@ -224,14 +235,14 @@ function createContext(
   return createSecureContext({
     cert: certificate?.pairs.map(({ cert }) => cert),
     key: certificate?.pairs.map(({ key, passphrase }) => ({ pem: key, passphrase })),
-    // Without a list Node would trust the public roots.
+    // Without a list, Node would trust the public roots.
     ca: authority ? [...authority.ca] : [],
     crl: authority && authority.crl.length > 0 ? [...authority.crl] : undefined,
     minVersion: min_version,
     maxVersion: max_version,
     ...cipherOptions(ciphers),
     ecdhCurve: groups?.join(':'),
-    // On by default, and of use to nobody but attackers.
+    // Renegotiation is on by default, and useful only to attackers.
     secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
   });
 }

@@ -1,4 +1,6 @@
-/** The alert for an upstream whose certificate we refuse: RFC 8446 §6.2 wants an alert, and Node has no call that sends one. */
+/**
+ * The alert for an upstream whose certificate we refuse: RFC 8446 §6.2 requires one, and Node cannot send it.
+ */
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Code, ProxyError } from '../../errors.ts';
@@ -12,9 +14,10 @@ const alerts: Partial<Record<Code, SealedAlert>> = {
 };
 
 /**
- * To be made before the handshake; the function returned is called in the moment when it is done. Under TLS 1.3 it seals the
- * alert as our first record, which nothing has gone before, once OpenSSL has sent our own last message; without a fault it only
- * forgets the secret. Before TLS 1.3 the upstream sees a reset.
+ * Call it before the handshake, and the returned function at the moment the handshake is done. Under
+ * TLS 1.3, a fault is sent as an encrypted alert, our first record under this secret, after OpenSSL
+ * has sent our own last handshake message; without a fault the secret is only forgotten. Before TLS
+ * 1.3, the upstream sees a reset.
  */
 export function createRefusal(raw: Socket, stream: TLSSocket): (fault: ProxyError | undefined) => void {
   let line: Buffer | undefined;

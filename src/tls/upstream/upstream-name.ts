@@ -1,12 +1,12 @@
-/** By what name an upstream is called in a handshake. */
+/** Which name to use for an upstream in a handshake. */
 
 import type { UpstreamTlsConfig } from '../../config/schema/schema.ts';
 import { ProxyError } from '../../errors.ts';
 import { normalizeAddress } from '../../net/address.ts';
 
 /**
- * The name that is sent and verified, or the address that is only verified; undefined where neither is needed. `setting` is
- * where `tls` stands in the configuration. Throws ERR_UPSTREAM_TLS where a name is needed and there is none.
+ * The name to send and verify, or the address to verify only; undefined if neither is needed. `setting` is
+ * where `tls` is in the configuration. Throws ERR_UPSTREAM_TLS if a name is needed but there is none.
  */
 export function serverNameFor(
   { server_name, verify }: UpstreamTlsConfig,
@@ -29,7 +29,7 @@ export function serverNameFor(
   );
 }
 
-/** In lower case, without the dot of an absolute name; addresses in their one spelling, without a zone. */
+/** Lower case, without the dot of an absolute name; addresses in canonical form, without a zone. */
 function plainName(name: string): string {
   const lower = name.toLowerCase();
   return normalizeAddress(lower.endsWith('.') ? lower.slice(0, -1) : lower);

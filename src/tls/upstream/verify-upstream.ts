@@ -1,31 +1,31 @@
-/** Whether the certificate that an upstream presented is the one that was meant. */
+/** Whether the certificate that an upstream presented is the intended one. */
 import { createHash, type X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { UpstreamTlsConfig } from '../../config/schema/schema.ts';
 import { type Code, ProxyError } from '../../errors.ts';
 import { verifyError } from '../../openssl/verify-errors.ts';
 
-/** What is asked of the certificate, and the words to refuse it with. */
+/** What to require of the certificate, and what to refer to when refusing it. */
 export type Expectation = {
   readonly config: Pick<UpstreamTlsConfig, 'verify' | 'pins' | 'authority'>;
-  /** A name or address, to be among the certificate's with `verify: full`. */
+  /** A name or address that the certificate must be for with `verify: full`. */
   readonly name: string | undefined;
   /** For messages: the endpoint, and where its settings are (`upstreams.orders.tls`). */
   readonly endpoint: string;
   readonly setting: string;
 };
 
-/** What is known of the peer: of a resumed session, what its full handshake showed. */
+/** What is known about the peer; for a resumed session, what its full handshake showed. */
 export type UpstreamPeer = {
   readonly certificate: X509Certificate | undefined;
-  /** OpenSSL's word for what was wrong with the chain in the full handshake; undefined if nothing was. */
+  /** OpenSSL's name for what was wrong with the chain in the full handshake; undefined if nothing was. */
   readonly chainError: string | undefined;
 };
 
 /**
- * The reason not to send payload to this upstream, or undefined if it is the one that was meant. To be asked on each
- * connection: of a resumed session Node checks neither name nor dates, and the chain's verdict is that of its first
- * handshake. ERR_UPSTREAM_CERT_UNTRUSTED, _NAME or _NOT_PINNED.
+ * Why we must not send payload to this upstream; undefined if it is the intended one. Call it on each
+ * connection: on a resumed session Node checks neither name nor dates, and its verdict on the chain is that
+ * of the first handshake. ERR_UPSTREAM_CERT_UNTRUSTED, _NAME or _NOT_PINNED.
  */
 export function upstreamFault(
   { certificate, chainError }: UpstreamPeer,
@@ -50,7 +50,10 @@ function dateError(certificate: X509Certificate): string | undefined {
   return now < Date.parse(certificate.validFrom) ? 'CERT_NOT_YET_VALID' : undefined;
 }
 
-/** By the SANs alone, a wildcard for one whole label (RFC 9525 §6). By default Node would fall back to the CN. */
+/**
+ * Matches SANs only; a wildcard stands for one whole label (RFC 9525 §6). By default
+ * Node would fall back to the CN.
+ */
 function isNamed(certificate: X509Certificate, name: string | undefined): boolean {
   if (name === undefined) return false;
   if (isIP(name) !== 0) return certificate.checkIP(name) !== undefined;
@@ -76,7 +79,7 @@ function misnamed({ name, endpoint, setting }: Expectation, { subjectAltName }: 
   return refusal(
     'ERR_UPSTREAM_CERT_NAME',
     `the certificate of ${endpoint} is not for ${name}: ${has}`,
-    `set ${setting}.server_name to a name that it has, or have it issued for ${name} (a CN does not count)`,
+    `set ${setting}.server_name to a name that the certificate has, or have one issued for ${name} (a CN does not count)`,
   );
 }
 
@@ -86,7 +89,7 @@ function untrusted(
   certificate: X509Certificate | undefined,
 ): ProxyError {
   const { what, hint } = chainReason(reason);
-  // Typed as a string, but undefined for a certificate whose issuer is empty.
+  // Typed as a string, but undefined for a certificate with an empty issuer.
   const issuer: string | undefined = certificate?.issuer;
   const by = issuer ? `, issued by ${shortened(issuer.replaceAll('\n', ', '))}` : '';
   return refusal(
@@ -98,7 +101,10 @@ function untrusted(
   );
 }
 
-/** What OpenSSL's name for a faulty chain means of a server's certificate, and what to do; `what` is a sentence about "it". */
+/**
+ * What OpenSSL's name for a chain error means for a server's certificate, and what to do;
+ * `what` is a sentence about "it".
+ */
 export function chainReason(name: string): { readonly what: string; readonly hint: string } {
   if (name === 'NO_CERTIFICATE') return { what: 'it sent none', hint: 'give the upstream a certificate' };
   const { what, remedy } = verifyError(name) ?? {
@@ -112,7 +118,10 @@ function refusal(code: Code, message: string, hint: string): ProxyError {
   return new ProxyError(code, { side: 'upstream', message, hint });
 }
 
-/** An upstream may present any number of names, of any characters: bounded, and in printable ASCII as RFC 4514 escapes it. */
+/**
+ * An upstream may present any number of names, in any characters. So this cuts them, and escapes them to
+ * printable ASCII as RFC 4514 does.
+ */
 function shortened(text: string): string {
   const printable = text
     .slice(0, longest + 1)
