@@ -1,6 +1,7 @@
 /**
- * A client, and what the rules of a listener say to it: facts in, a decision or a refusal out. A connection asks each
- * question as soon as it knows enough; `explain`, `test`, `hello` and `close_on_change` ask all of them at once.
+ * What the rules of a listener decide about a client: facts in, a decision or a refusal out. A
+ * connection asks each question as soon as it knows enough; `explain`, `test`, `hello` and
+ * `close_on_change` ask all of them at once.
  */
 import type { RouteQuery } from '../route/router.ts';
 import {
@@ -13,9 +14,9 @@ import {
 } from './refusals.ts';
 import type { Destination, Rules } from './rules.ts';
 
-/** A client as far as it is known. A condition on something unknown does not hold. */
+/** What is known about a client. A condition on something unknown does not hold. */
 export type Facts = RouteQuery & {
-  /** The TCP peer: a normalized address, or `unix`. undefined: unknown, and not asked about. */
+  /** The TCP peer: a normalized address, or `unix`. undefined: unknown, so it is not checked. */
   readonly peer: string | undefined;
 };
 
@@ -23,18 +24,18 @@ export type Facts = RouteQuery & {
 export type Decision<R extends Destination = Destination> = {
   readonly kind: 'decision';
   readonly route: Served<R>;
-  /** What `*` stood for, if the name of the route was a `*`. */
+  /** What the `*` in the route's name stood for, if it has one. */
   readonly wildcardLabel: string | undefined;
 };
 
 export type Served<R extends Destination> = R & { readonly kind: Exclude<R['kind'], 'deny'> };
 
-/** Pure: the same rules and facts always have the same answer. */
+/** Pure: the same rules and facts always give the same answer. */
 export function decide<R extends Destination>(rules: Rules<R>, facts: Facts): Decision<R> | Refusal<R> {
   return admit(rules, facts) ?? chooseRoute(rules, heardBy(rules, facts));
 }
 
-/** What is decided before the client has said anything. */
+/** What can be decided before the client has said anything. */
 export function admit(rules: Rules, { peer, client }: Facts): Refusal<never> | undefined {
   const refused = peer === undefined ? undefined : admitPeer(rules, peer);
   return refused ?? (client === undefined ? undefined : admitAddress(rules, client));
@@ -45,18 +46,24 @@ export function admitPeer({ name, trustsPeer }: Rules, peer: string): Refusal<ne
   return trustsPeer === undefined || trustsPeer(peer) ? undefined : peerUntrusted(name, peer);
 }
 
-/** Whether `allow` and `deny` let the client's address in, which may have come by a PROXY header. */
+/** Whether `allow` and `deny` let in the client's address, which may come from a PROXY header. */
 export function admitAddress({ allows }: Rules, address: string): Refusal<never> | undefined {
   return allows(address) ? undefined : addressDenied(address);
 }
 
-/** A listener with routes for plain clients only reads no ClientHello: to it every client is a plain one. */
+/**
+ * A listener whose routes are all for plain clients reads no ClientHello, so it
+ * takes every client for a plain one.
+ */
 export function heardBy({ takesTls }: Rules, facts: Facts): Facts {
   if (facts.plain || takesTls) return facts;
   return { ...facts, plain: true, sni: undefined, alpn: [], ja4: '' };
 }
 
-/** Where no route is for plain clients, they are refused before any route is asked, one that denies them included. */
+/**
+ * If no route is for plain clients, they are refused before any route is consulted,
+ * even one that would deny them.
+ */
 export function admitPlain(rules: Rules): Refusal<never> | undefined {
   return rules.takesPlain ? undefined : plainRefused(rules.protocol);
 }
@@ -72,7 +79,7 @@ export function chooseRoute<R extends Destination>(rules: Rules<R>, facts: Facts
   return { kind: 'decision', route: route as Served<R>, wildcardLabel };
 }
 
-/** Whether both lead to the same upstream, in the same way. */
+/** Whether both lead to the same upstream in the same way. */
 export function leadsAlike(one: Decision, other: Decision): boolean {
   return one.route.kind === other.route.kind && one.route.upstream === other.route.upstream;
 }

@@ -1,4 +1,4 @@
-/** What a client is refused with where the rules alone decide: the codes, and what the operator can do about them. */
+/** The refusals that follow from the rules alone: their codes, and what the operator can do about them. */
 
 import { hostNameOf } from '../config/routes/server-name.ts';
 import { ProxyError, type Side } from '../errors.ts';
@@ -7,7 +7,7 @@ import type { Protocol } from '../protocols/protocol.ts';
 import type { RouteQuery } from '../route/router.ts';
 import type { Destination } from './rules.ts';
 
-/** In the order in which the rules are asked. */
+/** In the order in which the rules are checked. */
 export const refusalCodes = [
   'ERR_PROXY_HEADER_UNTRUSTED',
   'ERR_ADDRESS_DENIED',
@@ -23,16 +23,16 @@ export type Refusal<R extends Destination = Destination> = {
   readonly side: Side;
   readonly message: string;
   readonly hint: string | undefined;
-  /** The route that denies the client, if one does. */
+  /** The route that denies the client, if any. */
   readonly route: R | undefined;
 };
 
-/** For those who serve: the refusal as an error. */
+/** The refusal as an error, for serving. */
 export function errorOf(refusal: Refusal): ProxyError {
   return new ProxyError(refusal.code, refusal);
 }
 
-/** Throws it, if there is one. */
+/** Throws the refusal, if there is one. */
 export function enforce(refusal: Refusal | undefined): void {
   if (refusal) throw errorOf(refusal);
 }
@@ -50,7 +50,7 @@ export function addressDenied(address: string): Refusal<never> {
   return { ...refuse('ERR_ADDRESS_DENIED', `${address} is not let in`, hint), side: 'proxy' };
 }
 
-/** `protocol` is the one in which clients of the listener ask for TLS. */
+/** `protocol` is the one in which the listener's clients ask for TLS. */
 export function plainRefused(protocol: Protocol | undefined): Refusal<never> {
   if (protocol) return refuse('ERR_STARTTLS_REQUIRED', 'the client does not ask for TLS', protocol.tlsHint);
   const { message, hint } = notTls();
@@ -74,7 +74,7 @@ function hintOfNoRoute(listener: string, sni: string | undefined): string {
   if (sni === undefined) {
     return 'the client sent no server name (SNI), as with an address in place of a name; a route without `sni` would take it';
   }
-  const explain = `\`penstock explain --listener ${listener}\` with --sni and that name says why`;
+  const explain = `\`penstock explain --listener ${listener} --sni NAME\` says why`;
   if (hostNameOf(sni) === undefined) {
     return `an address or a port is no server name: have the client send the name alone (a route without \`sni\` would take it); ${explain}`;
   }

@@ -1,4 +1,6 @@
-/** The rules of a listener, ready to be asked: which peers it trusts, which addresses it lets in, which routes it has. */
+/**
+ * A listener's rules, ready for use: which peers it trusts, which addresses it lets in, which routes it has.
+ */
 import { LRUCache } from 'lru-cache';
 import { type Form, labelOf, type RoutingTable, tableOf } from '../config/routes/routing-table.ts';
 import type { ListenerConfig } from '../config/schema/schema.ts';
@@ -8,21 +10,21 @@ import type { Protocol } from '../protocols/protocol.ts';
 import { protocolOf } from '../protocols/table.ts';
 import { type RouteQuery, type Router, routerOf } from '../route/router.ts';
 
-/** What is asked of a listener's configuration; `R` is what its caller has for a route. */
+/** What decisions need from a listener's configuration; `R` is what the caller uses as a route. */
 export type Rules<R extends Destination = Destination> = {
   readonly name: string;
-  /** The one in which clients ask for TLS; undefined: they begin with it. */
+  /** The protocol in which clients ask for TLS; undefined: they start with TLS. */
   readonly protocol: Protocol | undefined;
   /** Which peers may send the PROXY header that the listener requires; undefined: it reads none. */
   readonly trustsPeer: ((peer: string) => boolean) | undefined;
   readonly allows: (address: string) => boolean;
-  /** Which kinds of client its routes are for. With plain ones only, nothing is peeked at. */
+  /** Which kinds of client its routes are for. If only for plain ones, nothing is peeked at. */
   readonly takesPlain: boolean;
   readonly takesTls: boolean;
   readonly routes: RouteTable<R>;
 };
 
-/** What a route does with its clients, and where it leads them: routes that differ only in names have it in common. */
+/** What a route does with its clients, and where it leads them. Routes that differ only in names share it. */
 export type Treatment = {
   readonly kind: 'deny' | 'terminate' | 'passthrough' | 'off';
   /** undefined for `deny`. */
@@ -31,28 +33,34 @@ export type Treatment = {
 
 /** One route. */
 export type Destination = Treatment & {
-  /** Its place in the list. */
+  /** Its position in the list. */
   readonly index: number;
-  /** As logs have it: its name, or else its index. */
+  /** What logs call it: its name, or else its index. */
   readonly label: string | number;
 };
 
 export type RouteTable<R> = {
-  /** `wildcardLabel` is what `*` stood for, if the name was a `*`. */
+  /** `wildcardLabel` is what the `*` in the route's name stood for, if it has one. */
   readonly find: (
     query: RouteQuery,
   ) => { readonly route: R; readonly wildcardLabel: string | undefined } | undefined;
-  /** Nobody asks any more: the names may go, though open connections keep their listener. */
+  /**
+   * Call it when nobody looks up routes any more: frees the names, although open
+   * connections keep their listener.
+   */
   readonly clear: () => void;
 };
 
-/** The rules of a listener as it is configured. */
+/** The rules of a configured listener. */
 export function buildRules(name: string, config: ListenerConfig): Rules {
   const table = atOnce(tableOf(config.routes));
   return atOnce(rulesOf(name, config, table, table.forms.map(treatmentOf)));
 }
 
-/** The same with a table that is there, where others wait. `treatments` are those of its forms, in the same order. */
+/**
+ * The same from an existing table, in slices that let other work run. `treatments` belong
+ * to its forms, in the same order.
+ */
 export function* rulesOf<T extends Treatment>(
   name: string,
   config: Omit<ListenerConfig, 'routes'>,
@@ -90,7 +98,7 @@ function lettingIn({ allow, deny }: Omit<ListenerConfig, 'routes'>): (address: s
     !(denied && inBlockList(denied, address)) && !(allowed && !inBlockList(allowed, address));
 }
 
-/** It must know nothing else of its configuration, which an open connection would keep with it. */
+/** Must not refer to the rest of its configuration: an open connection would keep all of it alive. */
 function createRouteTable<T extends Treatment>(
   router: Router,
   { labels }: RoutingTable,
@@ -118,5 +126,5 @@ function createRouteTable<T extends Treatment>(
   };
 }
 
-/** So many routes are kept as objects, beside the text that all of them are in. */
+/** How many routes to keep as objects, besides the text that holds all of them. */
 const recentRoutes = 1000;

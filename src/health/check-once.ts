@@ -1,4 +1,4 @@
-/** One check of one endpoint: a connection of its own, bounded in time. */
+/** One check of one endpoint, on a connection of its own, limited in time. */
 import type { Socket } from 'node:net';
 import { ProxyError } from '../errors.ts';
 import type { Signal } from '../net/abort-signal.ts';
@@ -10,22 +10,23 @@ import type { Upstream } from '../upstream/upstream.ts';
 import type { CheckOutcome } from './verdict.ts';
 
 /**
- * What is asked of an endpoint over a connection that is there. Resolves if it is healthy, and has then begun to close the
- * connection in the way of its protocol; throws why it is not, and then the connection is the caller's to destroy.
+ * Checks an endpoint over an existing connection. Resolves if it is healthy, and has then started
+ * to close the connection the way its protocol does; throws why it is not healthy, and then the
+ * caller must destroy the connection.
  */
 export type Probe = (raw: Socket, endpoint: Endpoint, signal: Signal) => Promise<void>;
 
-/** An upstream that has a `health_check`, as it is configured now. */
+/** An upstream that has a `health_check`, as configured now. */
 export type Subject = { readonly upstream: Upstream; readonly probe: Probe };
 
-/** Checks it once, in `timeout` ms at most; leaves no socket behind. */
+/** Checks an endpoint once, within `timeout` ms. Leaves no socket behind. */
 export async function checkOnce(
   { upstream, probe }: Subject,
   endpoint: Endpoint,
   { timeout, signal, descriptors }: { timeout: number; signal: AbortSignal; descriptors: Descriptors },
 ): Promise<CheckOutcome> {
   const { label } = endpoint;
-  // Other sockets of this process are as dear: checks take what is to spare.
+  // This process needs descriptors for other things too, so checks use only spare ones.
   if (!descriptors.takeSpare()) return { ok: false, error: noDescriptor(label) };
   const startedAt = performance.now();
   const ms = Math.min(timeout, longestMs);
@@ -49,13 +50,13 @@ export async function checkOnce(
   }
 }
 
-/** With `timeout: off`. */
+/** Even with `timeout: off`. */
 const longestMs = 60_000;
 
 function noDescriptor(label: string): ProxyError {
   return new ProxyError('ERR_DESCRIPTORS_EXHAUSTED', {
     side: 'proxy',
-    message: `no descriptor is to spare to check ${label}`,
+    message: `no descriptor to spare for checking ${label}`,
     hint: 'raise the limit of open files (LimitNOFILE, ulimit -n)',
   });
 }

@@ -1,4 +1,4 @@
-/** An endpoint that is checked again and again, and what is known of it. */
+/** An endpoint that is checked over and over, and what is known about it. */
 import type { Logger } from 'pino';
 import type { UpstreamConfig } from '../config/schema/schema.ts';
 import { systemCode } from '../errors.ts';
@@ -9,26 +9,26 @@ import { checkOnce, type Subject } from './check-once.ts';
 import { pause, type Turns } from './turns.ts';
 import { type CheckOutcome, firstVerdict, type HealthVerdict, nextVerdict, tellsNothing } from './verdict.ts';
 
-/** What all checks of a process have in common. */
+/** What all checks of a process share. */
 export type Surroundings = {
   readonly logger: Pick<Logger, 'info' | 'warn' | 'debug'>;
   readonly descriptors: Descriptors;
   readonly turns: Turns;
-  /** To be called when an endpoint goes down or comes up, and when the set of endpoints has changed. */
+  /** Call it when an endpoint goes down or comes up, and when the set of endpoints has changed. */
   readonly changed: () => void;
-  /** Whether the latest check could not be made: that is logged once. */
+  /** Whether the latest check could not be made. Remembered so that it is logged only once. */
   blocked: boolean;
 };
 
 export class Checked {
-  /** As the latest configuration has it. */
+  /** As in the latest configuration. */
   endpoint: Endpoint;
   readonly #subject: () => Subject;
   readonly #surroundings: Surroundings;
   #verdict: HealthVerdict = firstVerdict;
   #stop = new AbortController();
 
-  /** Is checked at once. `subject` is asked before each check. */
+  /** Starts with a check at once. `subject` is called before each check. */
   constructor(endpoint: Endpoint, subject: () => Subject, surroundings: Surroundings) {
     this.endpoint = endpoint;
     this.#subject = subject;
@@ -36,7 +36,7 @@ export class Checked {
     void this.#keepChecking();
   }
 
-  /** Checks it at once, and from then on by the settings of now. */
+  /** Checks at once, and from then on with the current settings. */
   restart(): void {
     this.#stop.abort();
     this.#stop = new AbortController();
@@ -64,7 +64,7 @@ export class Checked {
       turns.give();
       if (signal.aborted) return;
       this.#conclude(outcome);
-      // Spread, so that those that started together do not stay together; never later than configured.
+      // Random, so that checks that started together drift apart; never later than configured.
       const interval = settingsOf(this.#subject()).interval * (0.9 + 0.1 * Math.random());
       await pause(startedAt + interval - performance.now(), signal);
     }
@@ -104,7 +104,7 @@ function described(error: Error) {
   return { code: systemCode(error), error: error.message };
 }
 
-/** Subjects have one. */
+/** A subject always has a `health_check`. */
 export function settingsOf({ upstream }: Subject): NonNullable<UpstreamConfig['health_check']> {
   return upstream.config.health_check as NonNullable<UpstreamConfig['health_check']>;
 }

@@ -1,4 +1,6 @@
-/** Health checks: each endpoint of the upstreams that ask for it, again and again, in one process for all. */
+/**
+ * Health checks: checks each endpoint of the upstreams that want it, over and over, in one process for all.
+ */
 import { type Descriptors, unbounded } from '../process/descriptors.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import type { Subject } from './check-once.ts';
@@ -8,20 +10,23 @@ import { Watch } from './watch.ts';
 
 type HealthChecker = {
   /**
-   * Checks these upstreams from now on, and no others. An endpoint that was checked before keeps its verdict and its turn;
-   * a new one is checked at once, and is up until proven otherwise.
+   * From now on checks exactly these upstreams. An endpoint that was already being checked keeps its verdict
+   * and its turn; a new one is checked at once, and is up until proven otherwise.
    */
   readonly update: (subjects: readonly Subject[]) => void;
-  /** What is known of every endpoint that is checked. */
+  /** What is known about every endpoint that is checked. */
   readonly states: () => EndpointReport[];
-  /** Ends all checks, those that run too. */
+  /** Ends all checks, including running ones. */
   readonly close: () => void;
 };
 
 type HealthCheckerOptions = {
   readonly logger: Surroundings['logger'];
   readonly descriptors?: Descriptors;
-  /** Called with `states()` whenever an endpoint goes down or comes up, and when the set of endpoints has changed. */
+  /**
+   * Called with `states()` whenever an endpoint goes down or comes up, and when
+   * the set of endpoints has changed.
+   */
   readonly onChange: (states: EndpointReport[]) => void;
 };
 
@@ -67,5 +72,5 @@ export function createHealthChecker({
   };
 }
 
-/** Checks at a time. */
+/** Concurrent checks. */
 const maxRunning = 200;

@@ -9,21 +9,21 @@ import { createHealthChecker } from './checker.ts';
 import { createProbe } from './probe.ts';
 
 export type HealthChecks = {
-  /** Checks what this configuration asks for from now on. Endpoints that it has still keep what was found of them. */
+  /** From now on makes the checks of this configuration. Endpoints that it still has keep their results. */
   readonly update: (loaded: LoadedConfig) => void;
-  /** What is known of every endpoint that is checked, in plain data. */
+  /** What is known about every endpoint that is checked, as plain data. */
   readonly states: () => EndpointReport[];
   /** Ends all checks. */
   readonly close: () => void;
 };
 
 /**
- * The health checks of one configuration after another, to run in one process. `onChange` is given all that is known
- * whenever it has changed: whoever serves takes it over by `UpstreamRegistry.applyHealth`.
+ * The health checks of one configuration after another, for one process. `onChange` gets everything that is
+ * known whenever it changes; serving processes take it over with `UpstreamRegistry.applyHealth`.
  */
 export function createHealthChecks(options: {
   readonly logger: Logger;
-  /** Absent: those of a process of which this is all. */
+  /** By default, health checks have the process's descriptors to themselves. */
   readonly descriptors?: Descriptors;
   readonly onChange: (states: EndpointReport[]) => void;
 }): HealthChecks {

@@ -1,4 +1,7 @@
-/** From a connection to an endpoint to the answer of its check: PROXY header, STARTTLS and TLS come first, as for clients. */
+/**
+ * From a connection to an endpoint to the answer of its check: first PROXY header,
+ * STARTTLS and TLS, as for clients.
+ */
 import type { LoadedConfig } from '../config/load.ts';
 import type { UpstreamConfig, UpstreamTlsConfig } from '../config/schema/schema.ts';
 import { originatorFor } from '../connection/outbound.ts';
@@ -11,7 +14,7 @@ import type { Probe } from './check-once.ts';
 import type { HealthCheck } from './checks/check.ts';
 import { checks } from './checks/table.ts';
 
-/** For an upstream that has a `health_check`. Of PROXY headers it sends LOCAL, or UNKNOWN. */
+/** For an upstream that has a `health_check`. Its PROXY headers say LOCAL, or UNKNOWN. */
 export function createProbe(name: string, config: UpstreamConfig, loaded: LoadedConfig): Probe {
   const settings = config.health_check as HealthCheck; // only such upstreams are checked
   const check = checks[settings.type](settings);
@@ -30,7 +33,7 @@ export function createProbe(name: string, config: UpstreamConfig, loaded: Loaded
       ({ stream } = await originator.connect(raw, request));
     }
     const lastWords = await check.ask?.(stream, greeting);
-    // A reset would be an error in the log of many a server, and a reason to lock us out for some.
+    // Not a reset: many servers would log it as an error, and some would lock us out for it.
     closeWith(stream, lastWords);
   };
 }

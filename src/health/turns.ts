@@ -1,8 +1,8 @@
-/** When checks run: few at a time, and each at its time. */
+/** When checks run: a few at a time, and each at its own time. */
 
 export type Turns = { readonly take: () => Promise<void>; readonly give: () => void };
 
-/** So many may have taken a turn and not given it back; the others wait in order. */
+/** At most `limit` callers hold a turn; the others wait in order. */
 export function createTurns(limit: number): Turns {
   const waiting: (() => void)[] = [];
   let free = limit;
@@ -19,7 +19,7 @@ export function createTurns(limit: number): Turns {
   };
 }
 
-/** Resolves when the time is over, or the signal aborts. */
+/** Resolves when the time is over, or when the signal aborts. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) return resolve();

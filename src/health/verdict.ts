@@ -1,4 +1,4 @@
-/** Whether an endpoint is up, by its checks so far. Pure. */
+/** Whether an endpoint is up, judging by its checks so far. Pure. */
 import type { UpstreamConfig } from '../config/schema/schema.ts';
 import { ProxyError } from '../errors.ts';
 
@@ -8,8 +8,8 @@ export type CheckOutcome =
   | { readonly ok: false; readonly error: Error };
 
 /**
- * `since` is when it became so (`performance.now()`); -Infinity: it was never otherwise. `streak`: the checks in a row that
- * speak for the other verdict. `checkMs`: how long the last good check took.
+ * `since` is when it went up or down (`performance.now()`); -Infinity: it has always been so. `streak`: how
+ * many checks in a row contradict the verdict. `checkMs`: how long the last successful check took.
  */
 export type HealthVerdict = {
   readonly kind: 'up' | 'down';
@@ -20,7 +20,10 @@ export type HealthVerdict = {
   readonly checkMs: number | undefined;
 };
 
-/** Up until proven otherwise: a proxy that starts must not refuse everyone until the first checks are done. */
+/**
+ * Up until proven otherwise: a proxy that has just started must not refuse everybody
+ * until the first checks are done.
+ */
 export const firstVerdict: HealthVerdict = {
   kind: 'up',
   since: Number.NEGATIVE_INFINITY,
@@ -29,14 +32,14 @@ export const firstVerdict: HealthVerdict = {
   checkMs: undefined,
 };
 
-/** Whether a check failed on our own side: no descriptor was left, say. */
+/** Whether a check failed on our side, for example because no descriptor was left. */
 export function tellsNothing(outcome: CheckOutcome): boolean {
   return !outcome.ok && outcome.error instanceof ProxyError && outcome.error.side === 'proxy';
 }
 
 /**
- * `unhealthy_after` failures in a row make it down, `healthy_after` good checks in a row up again. A check that tells
- * nothing changes nothing.
+ * `unhealthy_after` failures in a row take it down, `healthy_after` successes in a row bring it up again. A
+ * check that tells nothing changes nothing.
  */
 export function nextVerdict(
   verdict: HealthVerdict,

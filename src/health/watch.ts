@@ -1,4 +1,7 @@
-/** An upstream whose endpoints are checked: which ones there are, by the latest configuration and the latest look-up. */
+/**
+ * An upstream whose endpoints are checked: tracks which ones there are, by the
+ * latest configuration and look-up.
+ */
 import type { Endpoint } from '../upstream/endpoint.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import type { Subject } from './check-once.ts';
@@ -18,7 +21,7 @@ export class Watch {
     void this.#keepListed();
   }
 
-  /** The same upstream by another configuration. */
+  /** Continues with another configuration of the same upstream. */
   follow(subject: Subject): void {
     const before = JSON.stringify(settingsOf(this.#subject));
     this.#subject = subject;
@@ -38,7 +41,7 @@ export class Watch {
     return [...this.#endpoints.values()].map((checked) => checked.report(now));
   }
 
-  /** Finds out, with `each_address` from time to time, which endpoints there are. */
+  /** Finds out which endpoints there are; with `each_address`, at regular intervals. */
   async #keepListed(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {

@@ -1,21 +1,21 @@
-/** A reason to stop, for what is waited for on the way to an upstream. */
+/** Tells waits on the way to an upstream to stop, and why. */
 
-/** What of an AbortSignal is needed to stop waiting: a LightAbortSignal is one, and so is Node's. */
+/** The part of an AbortSignal that we need to stop waiting: both LightAbortSignal and Node's have it. */
 export type Signal = Pick<AbortSignal, 'aborted' | 'reason' | 'throwIfAborted'> & {
   addEventListener(type: 'abort', listener: () => void, options: { once: true }): void;
   removeEventListener(type: 'abort', listener: () => void): void;
 };
 
 /**
- * An AbortController and its signal in one, without the machinery of events: two of them serve each connection, and Node's
- * own took a thirtieth of the CPU time of a plain one (`npm run bench:compare -- --only plain`).
+ * An AbortController and its signal in one, without the event machinery. Each connection uses two, and Node's
+ * own took a thirtieth of the CPU time of a plain connection (`npm run bench:compare -- --only plain`).
  */
 export class LightAbortSignal implements Signal {
   aborted = false;
   reason: unknown;
   #listeners: (() => void)[] = [];
 
-  /** Calls the listeners, once. The first reason stays. */
+  /** Calls the listeners once. Only the first reason counts. */
   abort(reason: unknown): void {
     if (this.aborted) return;
     this.aborted = true;
@@ -29,7 +29,7 @@ export class LightAbortSignal implements Signal {
     if (this.aborted) throw this.reason;
   }
 
-  /** Not called if it is aborted already, as with an AbortSignal. */
+  /** Never calls a listener that is added after the abort; nor does an AbortSignal. */
   addEventListener(_type: 'abort', listener: () => void): void {
     this.#listeners.push(listener);
   }

@@ -1,12 +1,15 @@
-/** Network addresses as text: one spelling for each, so that lists, limits and logs agree on what a client is. */
+/**
+ * Network addresses as text, in one spelling each, so that lists, limits and
+ * logs agree on which client it is.
+ */
 import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net';
 
-/** One end of a connection. Unix sockets have `port` 0 and an address of `unix`. */
+/** One end of a connection. For a unix socket, `port` is 0 and `address` is `unix`. */
 export type Address = { readonly address: string; readonly port: number };
 
 /**
- * IPv4 within IPv6 (`::ffff:10.0.0.1`, also in hex) becomes IPv4; a zone (`%eth0`) is cut; IPv6 becomes lower case
- * in its shortest form. Anything else is returned as it is.
+ * Turns IPv4 inside IPv6 (`::ffff:10.0.0.1`, also in hex) into IPv4, cuts a zone (`%eth0`), and puts IPv6 in
+ * lower case and its shortest form. Returns anything else unchanged.
  */
 export function normalizeAddress(address: string): string {
   if (isIPv4(address)) return address;
@@ -22,8 +25,9 @@ export function normalizeAddress(address: string): string {
 }
 
 /**
- * Whether a text is what a client that was given an address may send as its server name, though it is none (RFC 6066 §3): an
- * IPv6 address, in brackets or not, or a name or address with a port. All of them have a colon, which no name has.
+ * Whether a text is what a client that was configured with an address may send as its server name, although
+ * it is not one (RFC 6066 §3): an IPv6 address, in brackets or not, or a name or address with a port. All of
+ * these contain a colon, and no name does.
  */
 export function isAddressForName(text: string): boolean {
   if (isIPv6(text)) return !text.includes('%');
@@ -33,7 +37,9 @@ export function isAddressForName(text: string): boolean {
 
 const addressForName = /^(?:\[([0-9a-f:.]+)\]|([a-z0-9_-]+(?:\.[a-z0-9_-]+)*))(?::(\d{1,5}))?$/i;
 
-/** What per-address limits count by: an IPv4 address, or the /64 of an IPv6 one. Takes a normalized address. */
+/**
+ * The key for limits per address: an IPv4 address, or the /64 of an IPv6 one. Expects a normalized address.
+ */
 export function limitKey(address: string): string {
   if (!address.includes(':')) return address;
   return `${ipv6Groups(address)
@@ -42,15 +48,15 @@ export function limitKey(address: string): string {
     .join(':')}::/64`;
 }
 
-/** Whether a normalized address is within the list; never for a unix socket. */
+/** Whether the list contains a normalized address; false for a unix socket. */
 export function inBlockList(list: BlockList, address: string): boolean {
   const version = isIP(address);
   return version !== 0 && list.check(address, version === 4 ? 'ipv4' : 'ipv6');
 }
 
 /**
- * A BlockList of addresses and CIDRs (`10.0.0.0/8`, `2001:db8::/32`, `192.0.2.1`). An IPv4-mapped CIDR counts as IPv4.
- * Throws a RangeError that names the entry if one is neither.
+ * A BlockList of addresses and CIDRs (`10.0.0.0/8`, `2001:db8::/32`, `192.0.2.1`). An IPv4-mapped CIDR counts
+ * as IPv4. Throws a RangeError that names the first entry that is neither.
  */
 export function blockList(cidrs: readonly string[]): BlockList {
   const list = new BlockList();
@@ -63,22 +69,24 @@ export function blockList(cidrs: readonly string[]): BlockList {
 }
 
 /**
- * A network of IPv6 without ::ffff:0:0/96, as the networks that are left of it: for a BlockList every IPv4 address is in
- * `::/0`, and `allow: [10.0.0.0/8, ::/0]` would let in all of them.
+ * Splits an IPv6 network into the networks that remain without ::ffff:0:0/96. To a BlockList, every IPv4
+ * address is in `::/0`, so `allow: [10.0.0.0/8, ::/0]` would let all of them in.
  */
 function withoutMapped(address: string, prefix: number): { address: string; prefix: number }[] {
-  // Eighty zeros and sixteen ones: whatever begins `::/N` holds them for N up to 80.
+  // The mapped addresses start with eighty zeros and sixteen ones, so only a network of at
+  // most 80 zeros can contain them.
   if (prefix > 80 || ipv6Groups(address).some((group) => group !== 0)) return [{ address, prefix }];
   return Array.from({ length: 96 - prefix }, (_, step) => {
     const bit = prefix + step;
     const groups = [0, 0, 0, 0, 0, bit > 80 ? 0xffff & ~((1 << (96 - bit)) - 1) : 0, 0, 0];
-    // Beside the mapped ones at each bit: a one where they have a zero, and a zero where they have a one.
+    // At each bit, keep the half that does not contain the mapped addresses: 1 where they
+    // have 0, and 0 where they have 1.
     if (bit < 80) groups[bit >> 4] = 0x8000 >> (bit & 15);
     return { address: groups.map((group) => group.toString(16)).join(':'), prefix: bit + 1 };
   });
 }
 
-/** The parts of a CIDR or of a single address; throws a RangeError that names it. */
+/** The parts of a CIDR or of a single address. Throws a RangeError that names it. */
 export function parseCidr(cidr: string): { address: string; prefix: number; version: 4 | 6 } {
   const [text = '', length, ...rest] = cidr.split('/');
   const version = isIP(text);
@@ -95,7 +103,10 @@ export function parseCidr(cidr: string): { address: string; prefix: number; vers
   return { address, prefix, version: version as 4 | 6 };
 }
 
-/** The fixed bits of a network, as a text: one network is within another if it begins with its bits. Throws as parseCidr. */
+/**
+ * The fixed bits of a network as text: a network contains another if the other's bits start with
+ * its own. Throws like parseCidr.
+ */
 export function networkBits(cidr: string): { bits: string; version: 4 | 6 } {
   const { address, prefix, version } = parseCidr(cidr);
   const [parts, width] = version === 4 ? [address.split('.').map(Number), 8] : [ipv6Groups(address), 16];

@@ -1,18 +1,19 @@
-/** How sockets that we open are read: into memory that is used again. */
+/** How we read sockets that we open: into memory that is reused. */
 import type { OnReadOpts } from 'node:net';
 
 /**
- * To be opened with the socket (`onread`), which does not read before `resume`; `deliver` is to be set by then. It is to call
- * `done`, if there is one, when it needs the chunk no more.
+ * Pass `onread` when opening the socket, and set `deliver` before `resume`, which starts the reading.
+ * `deliver` must call `done`, if there is one, once it no longer needs the chunk.
  */
 export type Reader = { readonly onread: OnReadOpts; deliver: (chunk: Buffer, done?: () => void) => void };
 
 /**
- * For a stream's 'data' event Node takes 64 KiB of fresh memory a read, however little comes. Here one buffer that all such
- * sockets share is read into, and copied out. When it was filled, more is on its way, and the next read has a buffer for
- * itself, which nobody copies and which comes back once it is written, warm in the cache.
+ * For a stream's 'data' event, Node allocates 64 KiB per read, however little arrives. Here, all such
+ * sockets read into one shared buffer, and the bytes are copied out. If a read filled it, more is on its
+ * way: the next read gets a buffer of its own, which is not copied, and comes back for reuse once it is
+ * written, still warm in the cache.
  *
- * `npm run bench:compare -- --only messages,bulk-plain-down,bulk-tls-down` shows what that saves.
+ * `npm run bench:compare -- --only messages,bulk-plain-down,bulk-tls-down` shows what this saves.
  */
 export function createReader(): Reader {
   let wasFilled = false;
@@ -21,7 +22,7 @@ export function createReader(): Reader {
     onread: {
       buffer: () => (wasFilled ? (spare.pop() ?? Buffer.allocUnsafeSlow(readBytes)) : shared),
       callback(length, buffer) {
-        const read = buffer as Buffer; // one of those above
+        const read = buffer as Buffer; // one of the two above
         wasFilled = length === readBytes;
         if (read === shared) reader.deliver(Buffer.from(shared.subarray(0, length)));
         else reader.deliver(read.subarray(0, length), () => putBack(read));

@@ -4,9 +4,10 @@ import { connect } from 'node:net';
 import { ProxyError, systemCode } from '../errors.ts';
 
 /**
- * Removes a socket file that nobody answers on: a process that died left it. To be done by one process, before any binds
- * it. Anything but a socket stays where it is: connecting to a plain file is refused just so. Throws ProxyError ERR_LISTEN if
- * the file cannot be removed; `option` is the option that names it.
+ * Removes a socket file that nobody answers on, left behind by a process that died. Only one process
+ * may do it, before anybody binds the file. Leaves anything but a socket alone, since connecting to a
+ * plain file is refused in the same way. Throws ProxyError ERR_LISTEN if the file cannot be removed;
+ * `option` is the option that names it.
  */
 export async function removeStaleSocket(path: string, option: string): Promise<void> {
   const isSocket = await lstat(path).then(
@@ -19,7 +20,7 @@ export async function removeStaleSocket(path: string, option: string): Promise<v
     throw new ProxyError('ERR_LISTEN', {
       side: 'proxy',
       message: `${option}: unix:${path} was left by a process that has ended, and cannot be removed: ${cause.message}`,
-      hint: 'remove it, or let penstock write to the directory that it is in',
+      hint: 'remove it, or let penstock write to its directory',
       cause,
     });
   });
@@ -37,23 +38,25 @@ function refuses(path: string): Promise<boolean> {
 
 export type FileRights = { readonly mode: number; readonly uid: number; readonly gid: number };
 
-/** What a configuration asks for of one socket; what is absent stays as it is made. */
+/** The rights that a configuration asks for; whatever is absent stays as created. */
 export type SocketRights = { readonly [name in keyof FileRights]: number | undefined } & {
-  /** `listeners.db.bind` */
+  /** Such as `listeners.db.bind`. */
   readonly key: string;
 };
 
 /**
- * Changes whom the file of a socket lets in: those before, then those after, and in between fewer. While it changes it belongs
- * to this process, which then needs no more than CAP_CHOWN. Throws the system's error.
+ * Changes whom a socket's file lets in: first those before, finally those after, and in between only
+ * fewer, never more. Meanwhile the file belongs to this process, which then needs no privilege but
+ * CAP_CHOWN. Throws the system's error.
  */
 export async function giveRights(path: string, { mode, uid, gid }: FileRights): Promise<void> {
   const file = await lstat(path);
   const own = process.geteuid?.() ?? file.uid;
   const before = file.mode & 0o777;
   if (file.uid === uid && file.gid === gid && before === mode) return;
-  if (!file.isSocket()) throw Object.assign(new Error(`${path} is no socket`), { code: 'ENOTSOCK' });
-  // Links are not followed: whoever may write to the directory would have files of others given to himself.
+  if (!file.isSocket()) throw Object.assign(new Error(`${path} is not a socket`), { code: 'ENOTSOCK' });
+  // Does not follow links: otherwise, anybody who may write to the directory could
+  // make us give away other files.
   if (file.uid !== own) await lchown(path, own, file.gid);
   if (file.gid !== gid) {
     await chmod(path, before & mode);
@@ -63,7 +66,10 @@ export async function giveRights(path: string, { mode, uid, gid }: FileRights): 
   if (uid !== own) await lchown(path, uid, gid);
 }
 
-/** Gives a socket that was made with `made` what is asked for. Throws ProxyError ERR_LISTEN. */
+/**
+ * Gives a socket that was created with the rights `made` those that are asked
+ * for. Throws ProxyError ERR_LISTEN.
+ */
 export async function giveRightsAsked(
   path: string,
   made: FileRights,

@@ -1,4 +1,4 @@
-/** The admin endpoint: HTTP for Prometheus, probes, scripts, and the live page. */
+/** The admin endpoint: HTTP for Prometheus, probes, scripts and the live page. */
 import { once } from 'node:events';
 import { lstat } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -18,43 +18,45 @@ import type { Status } from './status.ts';
 
 /** Where the endpoint gets its answers. A rejection is answered with 500. */
 export type AdminSource = {
-  /** Prometheus' text. */
+  /** Prometheus' text format. */
   readonly metrics: () => Promise<string>;
-  /** 503 tells an orchestrator to restart us. */
+  /** 503 makes an orchestrator restart us. */
   readonly healthy: () => boolean;
-  /** 503 tells load balancers to send nobody. */
+  /** 503 makes load balancers send us no clients. */
   readonly ready: () => boolean;
   readonly status: () => Status | Promise<Status>;
   readonly reload: () => Promise<ReloadResult>;
-  /** Called with what was answered with 500. */
+  /** Called with each error that was answered with 500. */
   readonly failed?: ((error: unknown) => void) | undefined;
 };
 
 export type ReloadResult = { readonly ok: boolean; readonly faults: readonly string[] };
 
 export type Admin = {
-  /** `127.0.0.1:9901` with the port that the system chose if 0 was asked for, or `unix:/path`. */
+  /** `127.0.0.1:9901`, with the port that the system chose if 0 was asked for, or `unix:/path`. */
   readonly address: string;
-  /** The rights of a unix socket; without any, those that it was made with. Throws ERR_LISTEN. */
+  /**
+   * Sets the rights of a unix socket; `undefined` restores the ones it was created with. Throws ERR_LISTEN.
+   */
   readonly setRights: (rights: SocketRights | undefined) => Promise<void>;
-  /** Takes no new connections, and ends those that wait for a request; resolves when the last request was answered. */
+  /** Takes no new connections and ends idle ones; resolves once the last request has been answered. */
   readonly leave: () => Promise<void>;
   /** Ends open requests too. */
   readonly close: () => Promise<void>;
 };
 
 export type AdminOptions = {
-  /** For a unix socket's file. Absent: the user and the group that penstock runs as. */
+  /** For a unix socket's file. By default, it belongs to the user and group that penstock runs as. */
   readonly rights?: SocketRights | undefined;
-  /** In milliseconds: for the head of a request, and silence in the middle of anything. */
+  /** In milliseconds: for the head of a request, and for silence at any point. */
   readonly timeouts?: { readonly head: number; readonly silence: number } | undefined;
 };
 
 const maxConnections = 200;
 
 /**
- * Serves `admin.bind`. Throws ProxyError ERR_LISTEN. On an address that is neither loopback nor a unix socket it gives only
- * metrics and health: what else it knows, and the reload, are for those on this machine.
+ * Serves `admin.bind`. Throws ProxyError ERR_LISTEN. On an address that is neither loopback nor a unix
+ * socket, it serves only metrics and health; everything else, including the reload, is for this machine only.
  */
 export async function startAdmin(
   bind: string,
@@ -112,7 +114,10 @@ export async function startAdmin(
 
 type Timeouts = NonNullable<AdminOptions['timeouts']>;
 
-/** Clients that do nothing keep neither memory nor descriptors from those that are served: the oldest of them makes place. */
+/**
+ * Idle clients must not use up memory and descriptors that active ones need: at the limit,
+ * the oldest idle one is dropped.
+ */
 function createAdminServer(context: Context, { head, silence }: Timeouts): Server {
   const waiting = new Set<Socket>();
   const server = createServer(
@@ -145,7 +150,7 @@ type Context = {
   readonly page: Page;
   readonly boundHost: string | undefined;
   reach: 'unix' | 'loopback' | 'public';
-  /** Each answer is its connection's last. */
+  /** Once true, each answer is the last one on its connection. */
   leaving: boolean;
 };
 
@@ -158,7 +163,7 @@ type Answer = {
 
 type Resource = {
   readonly method: 'GET' | 'POST';
-  /** Given on every address. */
+  /** Whether it is served on every address. */
   readonly isPublic: boolean;
   readonly answer: (source: AdminSource, page: Page) => Answer | Promise<Answer>;
 };
@@ -205,7 +210,7 @@ const resources = new Map<string, Resource>([
   ],
 ]);
 
-/** One request. It never rejects. */
+/** Answers one request. Never rejects. */
 async function answer(request: IncomingMessage, response: ServerResponse, context: Context): Promise<void> {
   try {
     const given = await answerOf(request, response, context);
@@ -229,14 +234,14 @@ async function answerOf(
   if (resource === undefined)
     return text(404, 'there is nothing here; see /metrics, /healthz, /readyz, /status');
   if (context.reach === 'public' && !resource.isPublic) {
-    return text(403, 'on an address that others can reach there are only /metrics, /healthz and /readyz');
+    return text(403, 'on an address that others can reach, only /metrics, /healthz and /readyz are served');
   }
   if (method !== resource.method && !(method === 'HEAD' && resource.method === 'GET')) {
     response.setHeader('Allow', resource.method === 'GET' ? 'GET, HEAD' : resource.method);
     return text(405, `this takes ${resource.method}`);
   }
   if (hasBody(request)) return text(413, 'this takes no body');
-  // A reload takes the time it takes.
+  // A reload may take as long as it needs.
   if (resource.method === 'POST') request.socket.setTimeout(0);
   return resource.answer(context.source, context.page);
 }
@@ -252,7 +257,7 @@ function send(response: ServerResponse, { status, type, body, headers: own }: An
     ...own,
     'Content-Type': `${type}; charset=utf-8`,
     'Content-Length': bytes.length,
-    // What is left of a request that was refused is not read.
+    // The rest of a refused request is not read, so the connection cannot be reused.
     ...(status >= 400 && status < 500 && { Connection: 'close' }),
   });
   response.end(bytes);
@@ -280,8 +285,8 @@ const headers = {
 };
 
 /**
- * Nobody can connect until the socket is given its rights; resolves with those of 0660. Binding is synchronous; so is what goes
- * around it.
+ * Nobody can connect until the socket has been given its rights; resolves with those of mode 0660. Binding is
+ * synchronous, so the changed umask affects nothing else.
  */
 async function listenPrivately(server: Server, path: string): Promise<FileRights> {
   const umask = process.umask(0o777);

@@ -1,18 +1,20 @@
-/** When what a configuration names expires: certificates, authorities, their CRLs. An expired CRL locks everyone out. */
+/**
+ * When the certificates, authorities and CRLs of a configuration expire. An expired CRL locks everybody out.
+ */
 import { createHash, X509Certificate } from 'node:crypto';
 import type { LoadedConfig, LoadedPair } from '../config/load.ts';
 import type { SupervisorFacts } from './families.ts';
 import type { AuthorityStatus, CertificateStatus } from './status.ts';
 
-/** `system` is left out: its roots are many, and not the user's to renew. */
+/** Without `system`: it has many roots, and the user cannot renew them. */
 export type Expiries = Pick<SupervisorFacts, 'certificates' | 'authorities' | 'crls'> & {
-  /** Not yet with the days they have left, which change: see `describeExpiries`. */
+  /** Without the days left, which change: `describeExpiries` adds them. */
   readonly pairs: readonly Omit<CertificateStatus, 'days_left'>[];
 };
 
 type Known = Pick<LoadedConfig, 'certificates' | 'authorities'>;
 
-/** To be read once for each configuration. */
+/** Call it once per configuration. */
 export function readExpiries({ certificates, authorities }: Known): Expiries {
   const own = [...authorities.values()].filter(({ name }) => name !== 'system');
   const pairs = [...certificates.values()].flatMap(({ name, pairs }) =>
@@ -62,7 +64,7 @@ export function describeExpiries(
   };
 }
 
-/** A chain ends with its first certificate that does. */
+/** A chain expires when the first of its certificates does. */
 function firstExpiry({ cert, leaf }: LoadedPair): Date {
   const chain = cert.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   const dates = chain.map((pem) => new Date(new X509Certificate(pem).validTo));
@@ -73,9 +75,9 @@ function first(dates: readonly Date[]): Date | undefined {
   return dates.reduce<Date | undefined>((a, b) => (a === undefined || b < a ? b : a), undefined);
 }
 
-/** `DNS:a.example, DNS:b.example` without the kinds, or the subject where there are no SANs. */
+/** `DNS:a.example, DNS:b.example` without the kinds, or the subject if there are no SANs. */
 function namesOf({ subjectAltName, subject }: X509Certificate): string[] {
-  // On Node 20 it is null for one that cannot be read.
+  // On Node 20 it is null if it cannot be read.
   if (!subjectAltName) return subject ? [subject.replaceAll('\n', ', ')] : [];
   return subjectAltName.split(', ').map((name) => name.replace(/^(DNS|URI|IP Address|email):/, ''));
 }

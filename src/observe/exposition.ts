@@ -1,4 +1,4 @@
-/** Prometheus' text format. prom-client writes it; the numbers are ours. */
+/** Prometheus' text format: prom-client writes it, we provide the numbers. */
 import { AggregatorRegistry } from 'prom-client';
 import { bucketBounds, type Histogram } from './metrics.ts';
 
@@ -9,7 +9,7 @@ export type Family = {
   readonly name: string;
   readonly help: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
-  /** Series of the same labels are summed. */
+  /** Series with the same labels are added up. */
   readonly aggregator: 'sum';
   readonly values: readonly Sample[];
 };
@@ -33,13 +33,14 @@ export function histogram(
   return { name, help, type: 'histogram', aggregator: 'sum', values };
 }
 
-/** The page that Prometheus reads. */
+/** The text that Prometheus scrapes. */
 export function formatFamilies(families: readonly Family[]): Promise<string> {
-  // `aggregate` makes a registry of metrics in plain values, which is what ours are; there is nothing to aggregate.
+  // `aggregate` builds a registry from metrics in plain values, which is what we have.
+  // There is nothing to aggregate.
   return AggregatorRegistry.aggregate([families]).metrics();
 }
 
-/** In the text format each bucket counts those below it too. */
+/** In the text format, each bucket includes all lower ones. */
 function histogramSamples(name: string, labels: Labels, { counts, sum }: Histogram): Sample[] {
   let count = 0;
   const buckets = counts.map((inBucket, index) => {

@@ -1,19 +1,19 @@
-/** The metrics of docs/operations.md: names, meaning, labels. No label holds what a client can choose. */
+/** The metrics of docs/operations.md: names, meaning, labels. No label value can be chosen by a client. */
 import { counter, type Family, gauge, histogram, type Labels } from './exposition.ts';
 import type { ListenerCounts, ProcessUse, Totals } from './metrics.ts';
 
 /** What the supervisor knows besides the workers' counts. */
 export type SupervisorFacts = {
   readonly ready: boolean;
-  /** Those of the configuration: they are listed before their first client comes. */
+  /** All configured listeners: they are listed even before their first client. */
   readonly listeners: readonly string[];
-  /** Those of the configuration; not those that a template makes of clients' names. */
+  /** The configured endpoints, without those that a template makes from clients' names. */
   readonly endpoints: readonly {
     readonly upstream: string;
     readonly endpoint: string;
     readonly up: boolean;
   }[];
-  /** A name may come several times: the first to expire counts. So with authorities and their CRLs. */
+  /** If a name occurs several times, the first to expire counts. The same goes for authorities and CRLs. */
   readonly certificates: readonly { readonly name: string; readonly notAfter: Date }[];
   readonly authorities: readonly { readonly name: string; readonly notAfter: Date }[];
   readonly crls: readonly { readonly authority: string; readonly nextUpdate: Date }[];
@@ -22,10 +22,10 @@ export type SupervisorFacts = {
     readonly failure: number;
     /** The start counts as one. */
     readonly lastSuccess: Date;
-    /** Whether what is served is what the last attempt read. */
+    /** Whether we serve what the last attempt read. */
     readonly lastOk: boolean;
   };
-  /** Workers that ended although nobody had ended them. */
+  /** Workers that ended without being asked to. */
   readonly workerCrashes: number;
 };
 
@@ -140,7 +140,7 @@ export function supervisorFamilies(facts: SupervisorFacts): Family[] {
   ];
 }
 
-/** Process metrics under their usual names, by worker; the supervisor is one of them. */
+/** Process metrics under their usual names, per worker; the supervisor counts as one. */
 export function processFamilies(processes: ReadonlyMap<string, ProcessUse>): Family[] {
   const each = (value: (use: ProcessUse) => number) =>
     [...processes].map(([worker, use]) => ({ labels: { worker }, value: value(use) }));
@@ -180,14 +180,14 @@ export function processFamilies(processes: ReadonlyMap<string, ProcessUse>): Fam
   ];
 }
 
-/** Which code runs. */
+/** Which version is running. */
 export function buildFamily(version: string, node: string): Family {
   return gauge('penstock_build_info', 'Always 1; the labels tell which version runs.', [
     { labels: { version, node }, value: 1 },
   ]);
 }
 
-/** One sample for each set of labels, of its first date. */
+/** One sample per set of labels, with its earliest date. */
 function earliest(dates: readonly (readonly [Labels, Date])[]) {
   const first = new Map<string, { labels: Labels; value: number }>();
   for (const [labels, date] of dates) {

@@ -1,4 +1,7 @@
-/** The supervisor's side of the metrics: sums what workers count, keeps what dead ones counted, and tells it. */
+/**
+ * The supervisor's side of the metrics: adds up what workers count, keeps what ended
+ * workers counted, and publishes it.
+ */
 import { formatFamilies } from './exposition.ts';
 import {
   buildFamily,
@@ -22,11 +25,13 @@ import {
 import type { ListenerStatus, Status, WorkerState, WorkerStatus } from './status.ts';
 
 export type MetricsHub = {
-  /** Takes a worker's counts in place of its last ones. Those of a worker that was retired just before still count. */
+  /**
+   * Replaces a worker's previous counts. Counts of a worker that was retired just before are still accepted.
+   */
   readonly update: (workerId: number, snapshot: MetricsSnapshot) => void;
-  /** A worker has ended: its totals stay, its open connections and its process are no more. */
+  /** Call it when a worker has ended: keeps its totals, and drops its open connections and its process. */
   readonly retire: (workerId: number) => void;
-  /** Prometheus' text. */
+  /** Prometheus' text format. */
   readonly render: (facts: SupervisorFacts) => Promise<string>;
   /** The parts of a Status that come from metrics. */
   readonly describe: (known: {
@@ -35,12 +40,12 @@ export type MetricsHub = {
   }) => Pick<Status, 'listeners' | 'workers'>;
 };
 
-/** How many ended workers' last counts may still be replaced by ones that were on their way. */
+/** For how many ended workers we still accept counts that were on their way. */
 const remembered = 64;
 
 export function createMetricsHub(options: { readonly version: string; readonly node?: string }): MetricsHub {
   const living = new Map<number, MetricsSnapshot>();
-  /** In the order of their end; undefined for those that never told their counts. */
+  /** In the order in which they ended; undefined for workers that never sent any counts. */
   const ended = new Map<number, MetricsSnapshot | undefined>();
   const past = emptyTotals();
 
@@ -55,7 +60,7 @@ export function createMetricsHub(options: { readonly version: string; readonly n
     if (snapshot) addTotals(past, asEnded(snapshot));
   }
 
-  /** The counts of all workers; those of dead ones without open connections. */
+  /** The counts of all workers; for ended ones, without open connections. */
   function totals(): Totals {
     const sum = emptyTotals();
     addTotals(sum, past);
@@ -99,7 +104,7 @@ export function createMetricsHub(options: { readonly version: string; readonly n
   };
 }
 
-/** Open connections ended with their worker; they are in no outcome, since none was reported. */
+/** Open connections ended together with their worker. They have no outcome, because none was reported. */
 function asEnded({ listeners, connects, queues }: MetricsSnapshot): Totals {
   const settled = [...listeners].map(([name, counts]): [string, ListenerCounts] => [
     name,

@@ -1,9 +1,9 @@
-/** Which requests come from a page of somebody else's: a browser carries them past every firewall. */
+/** Which requests come from somebody else's web page: a browser carries them past every firewall. */
 import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 import { inBlockList, normalizeAddress } from '../net/address.ts';
 
-/** `boundHost`: as the configuration writes it. */
+/** `boundHost` is written as in the configuration. */
 type Reach = {
   readonly reach: 'unix' | 'loopback' | 'public';
   readonly boundHost: string | undefined;
@@ -13,7 +13,7 @@ const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
 loopback.addAddress('::1', 'ipv6');
 
-/** Whether an address is of this machine alone; never for names. */
+/** Whether only this machine can reach an address; false for names. */
 export function isLoopback(address: string): boolean {
   return inBlockList(loopback, normalizeAddress(address));
 }
@@ -24,20 +24,20 @@ export function refusalOf(headers: IncomingHttpHeaders, method: string, at: Reac
   if (!isKnownHost(host, at)) {
     return 'the Host of this request is not a name of this endpoint: use localhost or its address';
   }
-  // A page's own scripts send its origin. No other page may ask for anything.
+  // A page's own scripts send its origin. No other page may request anything.
   if (origin !== undefined && origin.toLowerCase() !== `http://${host?.toLowerCase()}`) {
-    return 'requests of other origins are refused';
+    return 'requests from other origins are refused';
   }
   if (method === 'POST' && site !== undefined && site !== 'same-origin' && site !== 'none') {
-    return 'requests of other sites are refused';
+    return 'requests from other sites are refused';
   }
   return undefined;
 }
 
 /**
- * A page whose name was made to resolve to 127.0.0.1 is of the same origin as we are; only its Host gives it away. Browsers
- * always send one. Where others may connect anyway, the names that lead here are not known, and what is given is for all;
- * browsers don't reach unix sockets.
+ * A page whose name was made to resolve to 127.0.0.1 has the same origin as we do; only its Host header gives
+ * it away, and browsers always send one. On an address that others can reach we do not know which names lead
+ * here, but everything served there is public anyway. Browsers cannot reach unix sockets.
  */
 function isKnownHost(host: string | undefined, { reach, boundHost }: Reach): boolean {
   if (reach !== 'loopback' || host === undefined) return true;

@@ -1,14 +1,16 @@
-/** The live page, and what a browser may let it do. */
+/** The live page, and what a browser lets it do. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
 export type Page = {
   readonly html: string;
-  /** Its Content-Security-Policy: the one style and the one script that it has, by their hashes, and its own `/status`. */
+  /**
+   * Its Content-Security-Policy: allows only its one style and one script, by hash, and its own `/status`.
+   */
   readonly policy: string;
 };
 
-/** Reads the page, which is beside this file. */
+/** Reads the page, which is next to this file. */
 export function readPage(): Page {
   const html = readFileSync(new URL('./status.html', import.meta.url), 'utf8');
   const policy = [

@@ -1,11 +1,16 @@
-/** What `/status` answers: the state of a running penstock in plain values, for the page, `top` and scripts. */
+/**
+ * The answer of `/status`: the state of a running penstock in plain values, for the page, `top` and scripts.
+ */
 import type { ConnectionCode, Side } from '../errors.ts';
 import type { Outcome } from './metrics.ts';
 
-/** Dates are ISO 8601, counts since the start, sizes bytes, times seconds. Rates come from two answers and their `at`. */
+/**
+ * Dates are ISO 8601; counts are since the start; sizes are in bytes, times in seconds. For a rate,
+ * compare two answers and their `at`.
+ */
 export type Status = {
   readonly version: string;
-  /** Of Node. */
+  /** Node's version. */
   readonly node: string;
   readonly pid: number;
   /** When this was true. */
@@ -18,7 +23,7 @@ export type Status = {
   readonly upstreams: readonly UpstreamStatus[];
   readonly certificates: readonly CertificateStatus[];
   readonly authorities: readonly AuthorityStatus[];
-  /** null: there was none since the start. */
+  /** null: no reload since the start. */
   readonly last_reload: ReloadStatus | null;
 };
 
@@ -31,19 +36,19 @@ export type WorkerStatus = {
   readonly connections: number;
   readonly rss: number;
   readonly cpu_seconds: number;
-  /** Time in which its event loop had something to do. */
+  /** Time in which its event loop was busy. */
   readonly busy_seconds: number;
 };
 
 export type ListenerStatus = {
   readonly name: string;
-  /** None: it is no longer in the configuration, but has connections still. */
+  /** Empty: the listener is no longer in the configuration, but still has connections. */
   readonly addresses: readonly string[];
   readonly active: number;
   /** Clients accepted. */
   readonly total: number;
   readonly outcomes: Readonly<Record<Outcome, number>>;
-  /** The most frequent first. */
+  /** Most frequent first. */
   readonly errors: readonly { readonly side: Side; readonly code: ConnectionCode; readonly count: number }[];
   readonly bytes: { readonly in: number; readonly out: number };
 };
@@ -52,30 +57,32 @@ export type UpstreamStatus = { readonly name: string; readonly endpoints: readon
 
 export type EndpointStatus = {
   readonly label: string;
-  /** `unchecked`: nothing looks after its health. `ejected`: it rests after failed dials. */
+  /** `unchecked`: nothing checks its health. `ejected`: not used for a while after failed dials. */
   readonly state: 'up' | 'slow_start' | 'unchecked' | 'ejected' | 'down';
-  /** null: it was never otherwise. */
+  /** null: it has always been so. */
   readonly since: string | null;
   /** With `ejected`: when it takes connections again. */
   readonly until?: string | undefined;
-  /** With `slow_start`: the part of its weight that it has by now, 0 to 1. */
+  /** With `slow_start`: the part of its weight that it has so far, 0 to 1. */
   readonly share?: number | undefined;
-  /** Connections, of all workers. */
+  /** Connections across all workers. */
   readonly active: number;
-  /** How long the last good health check took. */
+  /** How long the last successful health check took. */
   readonly check_ms?: number | undefined;
-  /** Why it is down or ejected, why its last check failed, or else why the last dial failed that did. */
+  /**
+   * Why it is down or ejected; else why its last check failed; else why its most recent failed dial failed.
+   */
   readonly last_error?: string | undefined;
-  /** When a dial failed so; absent if a health check says it. */
+  /** When that dial failed; absent if the error is a health check's. */
   readonly last_error_at?: string | undefined;
 };
 
-/** One for each pair of a certificate. */
+/** One per pair of a certificate. */
 export type CertificateStatus = {
   readonly name: string;
   readonly key_type: string;
   readonly names: readonly string[];
-  /** The expiry of the certificate or of the chain behind it, whichever comes first. */
+  /** When the certificate or its chain expires, whichever comes first. */
   readonly expires: string;
   /** Whole days; negative once it has expired. */
   readonly days_left: number;
@@ -84,10 +91,10 @@ export type CertificateStatus = {
 
 export type AuthorityStatus = {
   readonly name: string;
-  /** The first of its certificates to expire. */
+  /** When the first of its certificates expires. */
   readonly expires: string;
   readonly days_left: number;
-  /** The first of its CRLs to need replacing; null without one. */
+  /** When the first of its CRLs needs replacing; null without a CRL. */
   readonly crl_next_update: string | null;
   readonly crl_days_left: number | null;
 };

@@ -71,7 +71,8 @@ type Draft = { -readonly [Field in keyof ClientHello]: ClientHello[Field] };
 function parseClientHello(message: Buffer): ClientHello {
   // struct {
   //   ProtocolVersion legacy_version; Random random[32]; opaque legacy_session_id<0..32>;
-  //   CipherSuite cipher_suites<2..2^16-2>; opaque legacy_compression_methods<1..2^8-1>; Extension extensions<0..2^16-1>;
+  //   CipherSuite cipher_suites<2..2^16-2>; opaque legacy_compression_methods<1..2^8-1>;
+  //   Extension extensions<0..2^16-1>;
   // } ClientHello;   after the 4 bytes of the handshake header
   const sessionId = 4 + 2 + 32;
   const sessionIdEnd = vectorEnd(message, sessionId, 1, message.length, 'session_id');
@@ -155,7 +156,8 @@ function readExtension(message: Buffer, type: number, start: number, end: number
 }
 
 function readServerName(message: Buffer, start: number, end: number): string {
-  // struct { NameType name_type = host_name(0); opaque HostName<1..2^16-1>; } ServerName server_name_list<1..2^16-1>;
+  // struct { NameType name_type = host_name(0); opaque HostName<1..2^16-1>; } ServerName;
+  // ServerName server_name_list<1..2^16-1>;
   wholeVector(message, start, 2, end, 'server_name');
   const name = start + 2;
   if (name === end) throw invalid('server_name is empty');
@@ -220,8 +222,10 @@ function readProtocols(message: Buffer, start: number, end: number): string[] {
 const ticketNameBytes = 16;
 
 function readPreSharedKeys(message: Buffer, start: number, end: number): Buffer[] {
-  // struct { opaque identity<1..2^16-1>; uint32 obfuscated_ticket_age; } PskIdentity; opaque PskBinderEntry<32..255>;
-  // struct { PskIdentity identities<7..2^16-1>; PskBinderEntry binders<33..2^16-1>; } OfferedPsks;   RFC 8446 §4.2.11
+  // struct { opaque identity<1..2^16-1>; uint32 obfuscated_ticket_age; } PskIdentity;
+  // opaque PskBinderEntry<32..255>;
+  // struct { PskIdentity identities<7..2^16-1>; PskBinderEntry binders<33..2^16-1>; } OfferedPsks;
+  // RFC 8446 §4.2.11
   const identitiesEnd = vectorEnd(message, start, 2, end, 'pre_shared_key');
   const tickets: Buffer[] = [];
   let identities = 0;

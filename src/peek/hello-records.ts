@@ -47,7 +47,8 @@ function findMessage(progress: Progress, bytes: Buffer): number | undefined {
 
 /** Whether the record header at `at` is complete. Throws as soon as one of its bytes is wrong. */
 function checkRecordHeader(bytes: Buffer, at: number): boolean {
-  // struct { ContentType type = 22; ProtocolVersion legacy_record_version = 3.x; uint16 length<1..2^14>; … } TLSPlaintext
+  // struct { ContentType type = 22; ProtocolVersion legacy_record_version = 3.x; uint16 length<1..2^14>; … }
+  // TLSPlaintext;
   const available = bytes.length - at;
   if (available > 0 && bytes[at] !== 22) {
     throw at === 0 ? notTls(bytes) : invalid(`a record of type ${bytes[at]} interrupts it`);

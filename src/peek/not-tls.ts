@@ -23,7 +23,7 @@ function whatItSent(bytes: Buffer): string {
 
 /** uint16 length with the high bit set, uint8 msg_type = 1 (RFC 6101 appendix E). Never accepted here. */
 function isSsl2(bytes: Buffer): boolean {
-  return bytes[0]! >= 0x80 && (bytes.length < 3 || bytes[2] === 1); // at least one byte has arrived: it showed that this is not TLS
+  return bytes[0]! >= 0x80 && (bytes.length < 3 || bytes[2] === 1); // at least one byte has arrived
 }
 
 function hintFor(start: string): string {

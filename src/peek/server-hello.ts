@@ -14,8 +14,10 @@ export type ServerHello = {
 
 /** Reads the message without its header. It may be a HelloRetryRequest. Throws Malformed. */
 export function readServerHello(body: Buffer): ServerHello {
-  // struct { ProtocolVersion legacy_version; Random random[32]; opaque legacy_session_id_echo<0..32>;
-  //   CipherSuite cipher_suite; uint8 legacy_compression_method = 0; Extension extensions<6..2^16-1>; } ServerHello;
+  // struct {
+  //   ProtocolVersion legacy_version; Random random[32]; opaque legacy_session_id_echo<0..32>;
+  //   CipherSuite cipher_suite; uint8 legacy_compression_method = 0; Extension extensions<6..2^16-1>;
+  // } ServerHello;
   const cursor = createCursor(body);
   const legacy = cursor.number(2);
   const isRetry = cursor.take(32).equals(retryRandom);

@@ -19,8 +19,11 @@ export type Offer = {
 
 /** The hello in its records. */
 export function writeHello(offer: Offer): Buffer {
-  // struct { ProtocolVersion legacy_version; Random random[32]; opaque legacy_session_id<0..32>;
-  //   CipherSuite cipher_suites<2..2^16-2>; opaque legacy_compression_methods<1..2^8-1>; Extension extensions<0..2^16-1>; }
+  // struct {
+  //   ProtocolVersion legacy_version; Random random[32]; opaque legacy_session_id<0..32>;
+  //   CipherSuite cipher_suites<2..2^16-2>; opaque legacy_compression_methods<1..2^8-1>;
+  //   Extension extensions<0..2^16-1>;
+  // } ClientHello;
   const highest = Math.max(...offer.versions);
   const speaks13 = highest >= tls13;
   const body = Buffer.concat([
@@ -38,7 +41,8 @@ export function writeHello(offer: Offer): Buffer {
 
 /** Splits a handshake message into records. */
 export function recordsOf(message: Buffer): Buffer {
-  // struct { ContentType type = 22; ProtocolVersion legacy_record_version = 0x0301; opaque fragment<1..2^14>; }
+  // struct { ContentType type = 22; ProtocolVersion legacy_record_version = 0x0301;
+  //          opaque fragment<1..2^14>; }
   const records: Buffer[] = [];
   for (let at = 0; at < message.length; at += 16_384) {
     records.push(Buffer.of(22, 3, 1), vector(2, message.subarray(at, at + 16_384)));
@@ -50,7 +54,8 @@ function extensionsOf(offer: Offer, speaks13: boolean): Buffer[] {
   const { name, alpn, groups, signatureAlgorithms, versions } = offer;
   const protocols = alpn.map((protocol) => vector(1, Buffer.from(protocol, 'latin1')));
   const list = [
-    // struct { NameType name_type = host_name(0); opaque HostName<1..2^16-1>; } server_name_list<1..2^16-1>   RFC 6066 §3
+    // struct { NameType name_type = host_name(0); opaque HostName<1..2^16-1>; }
+    //   server_name_list<1..2^16-1>;   RFC 6066 §3
     name !== undefined &&
       extension('server_name', vector(2, Buffer.concat([Buffer.of(0), vector(2, Buffer.from(name))]))),
     extension('supported_groups', vector(2, uint16s(groups))),

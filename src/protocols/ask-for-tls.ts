@@ -1,19 +1,23 @@
-/** What precedes TLS on a connection that penstock has opened: to an upstream, for a check, a probe, a load. */
+/**
+ * What comes before TLS on a connection that penstock opens: to an upstream, or for a
+ * check, a probe or a load test.
+ */
 import type { Socket } from 'node:net';
 import { ProxyError } from '../errors.ts';
 import { Peek } from '../peek/peek.ts';
 import type { Greeting, Protocol } from './protocol.ts';
 
 /**
- * Asks the server for TLS; afterwards the socket is paused, and ready for a ClientHello. Besides what `ask` throws: ERR_UPSTREAM_CONNECT
- * if the server hangs up, and ERR_UPSTREAM_STARTTLS_INVALID if it says more than its answer, which would be plain text taken for
- * protected (CVE-2021-23222). The caller keeps the socket, and its clock.
+ * Asks the server for TLS; afterwards the socket is paused, and ready for a ClientHello. Throws what
+ * `ask` throws, ERR_UPSTREAM_CONNECT if the server hangs up, and ERR_UPSTREAM_STARTTLS_INVALID if it
+ * sends more than its answer, because such plain text would be taken for protected (CVE-2021-23222). The
+ * caller keeps the socket, and its clock.
  */
 export function askForTls({ ask, title }: Protocol, raw: Socket): Promise<Greeting | undefined> {
   return beforeTls(raw, title, ask);
 }
 
-/** The same for a client that is passed through: its ClientHello follows. */
+/** The same for a client that is passed through, whose own ClientHello follows. */
 export async function beforeTls<T>(
   raw: Socket,
   title: string,
@@ -25,7 +29,7 @@ export async function beforeTls<T>(
     throw new ProxyError('ERR_UPSTREAM_STARTTLS_INVALID', {
       side: 'upstream',
       message: 'the server sent bytes between its answer and the TLS handshake',
-      hint: `check that the endpoint is a ${title} server, and who stands between it and penstock`,
+      hint: `check that the endpoint is a ${title} server, and what is between it and penstock`,
     });
   }
   server.release();

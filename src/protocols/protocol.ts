@@ -1,61 +1,84 @@
-/** What a protocol that speaks before TLS is to penstock, on every side on which penstock meets it: one object in one folder. */
+/**
+ * Everything penstock needs to know about a protocol that speaks before TLS, on every
+ * side: one object in one folder.
+ */
 import type { Socket } from 'node:net';
 import type { Code, Phase } from '../errors.ts';
 import type { Peek } from '../peek/peek.ts';
 
 /**
- * `Peek` is how it reads and writes: what it has read and not dropped, whoever comes next reads again. It throws ProxyErrors,
- * bounds what it reads by what its parsers take, and waits without a clock: whoever calls it has one, and owns the socket.
+ * A protocol reads and writes through a `Peek`: whatever it reads and does not drop, the next reader
+ * sees again. It throws ProxyErrors, its parsers bound what it reads, and it waits without a clock: the
+ * caller has one, and owns the socket.
  */
 export type Protocol = {
-  /** What people call it, in messages and hints. */
+  /** Its common name, for messages and hints. */
   readonly title: string;
-  /** What its clients want by ALPN within TLS; spoken unless the configuration says otherwise. */
+  /** The ALPN that its clients expect inside TLS; used unless the configuration says otherwise. */
   readonly alpn: readonly string[];
-  /** How its servers are recognized by what they say to a client that begins with a ClientHello. */
+  /** Recognizes its servers by what they say to a client that starts with a ClientHello. */
   readonly saysInstead: RegExp;
-  /** Where clients speak first in plain text: the first byte of all that they can say. */
+  /** If clients speak first in plain text: the first byte of everything they can say. */
   readonly firstByte?: number;
-  /** How people have its clients ask for TLS. */
+  /** How to make its clients ask for TLS. */
   readonly tlsHint: string;
 
-  /** Begins with one client. */
+  /** Starts with one client. */
   readonly meet: (terms: Terms) => Meeting;
-  /** What a listener remembers of established clients, for those who come to cancel what one of them does. */
+  /**
+   * What a listener remembers about established clients, in case somebody comes
+   * to cancel what one of them does.
+   */
   readonly createSessions?: <S extends Session>() => Sessions<S>;
 
   /**
-   * Asks a server for TLS: returns when a ClientHello is to come next, with the server's greeting if it has sent one. Throws
-   * ERR_UPSTREAM_STARTTLS_REFUSED where the server has no TLS, ERR_UPSTREAM_STARTTLS_INVALID where it speaks something else.
+   * Asks a server for TLS. Returns when a ClientHello must come next, with the server's greeting if it
+   * has sent one. Throws ERR_UPSTREAM_STARTTLS_REFUSED if the server has no TLS,
+   * ERR_UPSTREAM_STARTTLS_INVALID if it speaks something else.
    */
   readonly ask: (server: Peek) => Promise<Greeting | undefined>;
-  /** Where servers speak first: reads the greeting of one that was not asked for TLS, be it within TLS or without. */
+  /**
+   * If servers speak first: reads the greeting of a server that was not asked for
+   * TLS, inside TLS or without it.
+   */
   readonly hear?: (server: Peek) => Promise<Greeting>;
   /** Health checks of this type. */
   readonly check: Check;
 };
 
-/** What the listener's routes take. `takesGlued`, where nobody is served: a ClientHello that came too early is read all the same. */
+/**
+ * What the listener's routes accept. `takesGlued` accepts a ClientHello that came too early; only
+ * for listeners that serve nobody.
+ */
 export type Terms = { readonly takesPlain: boolean; readonly takesGlued?: boolean };
 
 /**
- * One client, from its first byte until it is connected to a server. It remembers how far the two have got, so that it can refuse the
- * client at any time in words that fit.
+ * One client, from its first byte until it is connected to a server. Remembers how far the conversation has
+ * come, so that it can refuse the client at any time in fitting words.
  */
 export type Meeting = {
-  /** Answers until it is clear what the client is; whether a plain one is served, the rules say. What comes next is left unread. May speak first. */
+  /**
+   * Answers the client until it is clear what it is, and leaves the rest unread. May speak first. The rules
+   * decide whether a plain client is served.
+   */
   readonly accept: (client: Peek) => Promise<Opening>;
-  /** What the client says first within TLS, before a server is dialled for it; absent: nothing that needs a look. */
+  /**
+   * Reads what the client says first inside TLS, before a server is dialled for it.
+   * Absent if that does not matter.
+   */
   readonly within?: (client: Peek) => Promise<Exclude<Opening, { kind: 'plain' }>>;
-  /** Passthrough: says to the server what has to come before the client's own ClientHello. */
+  /** For passthrough: says to the server what must come before the client's own ClientHello. */
   readonly announce: (server: Peek) => Promise<unknown>;
-  /** Both sides are ready for payload: what they have to hear yet. `greeting` is the server's, if it was read. */
+  /**
+   * Once both sides are ready for payload: says what they still have to hear. `greeting`
+   * is the server's, if it was read.
+   */
   readonly join?: (sides: Sides) => Promise<void> | void;
-  /** Last words for a client that is turned away; undefined: it would not understand any, or needs none. */
+  /** Last words to a client that is turned away; undefined if it would understand none, or needs none. */
   readonly refuse: (why: Refusal) => Buffer | undefined;
 };
 
-/** A client with a ClientHello to read, a plain one, or one that came to have something cancelled. */
+/** A client with a ClientHello to read, a plain one, or one that wants something cancelled. */
 export type Opening =
   | { readonly kind: 'tls' | 'plain' }
   | { readonly kind: 'cancel'; readonly message: Buffer };
@@ -64,35 +87,35 @@ export type Sides = {
   readonly client: Peek;
   readonly server: Peek;
   readonly greeting: Greeting | undefined;
-  /** Whether the client has TLS. */
+  /** Whether the client uses TLS. */
   readonly isSecure: boolean;
 };
 
-/** What a server said first, whole and no longer to be read. */
+/** What a server said first, complete, and already consumed. */
 export type Greeting = Buffer;
 
 /** `conn` is the connection's name in the log. */
 export type Refusal = { readonly code: Code; readonly phase: Phase; readonly conn: string };
 
-/** An established client, by where it is. */
+/** An established client, and the endpoint where it is. */
 export type Session = { readonly endpoint: object };
 
-/** In one process. Its size is that of the open connections. */
+/** The sessions of one process. It grows with the number of open connections only. */
 export type Sessions<S extends Session> = {
-  /** Notes a session of the client with this address; the function returned forgets it. */
+  /** Adds a session of the client with this address. The returned function removes it. */
   readonly add: (session: S, client: string) => () => void;
-  /** Where a request of this client is to be taken. */
+  /** Which sessions a request from this client may concern. */
   readonly concerned: (client: string, message: Buffer) => readonly S[];
-  /** Hands a request to a server over a connection of its own, and ends that; never rejects. */
+  /** Sends a request to a server over a connection of its own, and closes that connection; never rejects. */
   readonly deliver: (server: Socket, message: Buffer) => Promise<void>;
 };
 
 /**
- * Asks whether a server works; throws ERR_UPSTREAM_DOWN if it does not. `greeting` is what the server said when it was asked for TLS, if it
- * was. Resolves with what is to be said before the connection is closed.
+ * Checks whether a server works; throws ERR_UPSTREAM_DOWN if it does not. `greeting` is what the server said
+ * when it was asked for TLS, if it was. Resolves with what to say before closing the connection.
  */
 export type Check = {
-  /** For the page on the configuration: "it answers a startup message". */
+  /** For the configuration page: "it answers a startup message". */
   readonly passesIf: string;
   readonly run: (server: Peek, greeting: Greeting | undefined) => Promise<Buffer | undefined>;
 };

@@ -1,11 +1,11 @@
-/** The protocols that penstock speaks before TLS: to add one is a folder and a line here. */
+/** The protocols that penstock speaks before TLS. To add one: a folder, and a line here. */
 import { nats } from './nats/index.ts';
 import { postgres } from './postgres/index.ts';
 import type { Protocol } from './protocol.ts';
 
 export const protocols = { postgres, nats } satisfies Record<string, Protocol>;
 
-/** As configurations and flags have it. */
+/** As written in configurations and flags. */
 export type ProtocolName = keyof typeof protocols;
 
 export const protocolNames = Object.keys(protocols) as [ProtocolName, ...ProtocolName[]];

@@ -1,6 +1,6 @@
 /**
- * CRC-32C (Castagnoli) of the bytes, unsigned (RFC 4960 appendix B; reflected polynomial 0x82F63B78). To continue where
- * another call ended, pass its result as `previous`.
+ * CRC-32C (Castagnoli) of the bytes, unsigned (RFC 4960 appendix B; reflected polynomial 0x82F63B78). To
+ * continue from another call, pass its result as `previous`.
  */
 export function crc32c(bytes: Uint8Array, previous = 0): number {
   let crc = ~previous;

@@ -1,10 +1,10 @@
 /**
- * Reads the PROXY header, v1 or v2, that a trusted peer sends ahead of the client's bytes. "The specification" is
- * HAProxy's doc/proxy-protocol.txt.
+ * Reads the PROXY header, v1 or v2, that a trusted peer sends before the client's bytes. "The specification"
+ * is HAProxy's doc/proxy-protocol.txt.
  *
- * proxy-protocol-js turns the bytes of v2 addresses into values. Nothing else is left to it: it reads beyond the
- * header's end (all that follows the addresses is data to it), has no bounds, passes any text as a v1 address and any
- * number as a port, and throws things that are no Error.
+ * proxy-protocol-js only turns the bytes of v2 addresses into values. We trust it with nothing else: it reads
+ * beyond the end of the header (to it, everything after the addresses is data), has no limits, accepts any
+ * text as a v1 address and any number as a port, and throws values that are not Errors.
  */
 import { isIPv4, isIPv6 } from 'node:net';
 import { IPv4ProxyAddress, IPv6ProxyAddress } from 'proxy-protocol-js';
@@ -13,22 +13,26 @@ import { type Address, normalizeAddress } from '../net/address.ts';
 import { crc32c } from './crc32c.ts';
 
 /**
- * `client` is undefined where the header names none (v1 UNKNOWN; v2 LOCAL, AF_UNSPEC): the peer itself is the client
- * then. `destination` is what the client dialled, and known where the client is. `length` is how many bytes the header took;
- * what follows is the client's.
+ * `client` is undefined if the header names none (v1 UNKNOWN; v2 LOCAL, AF_UNSPEC): then the peer itself is
+ * the client. `destination` is the address the client connected to, known whenever `client` is. `length` is
+ * how many bytes the header took; the client's bytes follow.
  */
 export type ProxyHeader = Partial<Ends> & { readonly length: number };
 
 type Ends = { readonly client: Address; readonly destination: Address };
 
-/** The longest v2 header taken, TLVs and all. Senders aim at 536 bytes; a client certificate in a TLV is the exception. */
+/**
+ * The longest v2 header we accept, including TLVs. Senders aim at 536 bytes; only a client
+ * certificate in a TLV needs more.
+ */
 export const maxProxyHeaderLength = 4096;
 
 /**
- * Frames exactly one header at the start of `bytes`, which is all that has arrived so far; undefined: more is needed.
- * Throws ERR_PROXY_HEADER_INVALID as soon as the fixed words and fields, or the bytes that a line may hold, rule a
- * header out; addresses and TLVs are judged once the header is whole, as the specification wants it. TLVs are skipped,
- * but must add up to the end exactly, and a CRC32C among them must be right (§2.2.3).
+ * Frames exactly one header at the start of `bytes`, which is all that has arrived so far; undefined
+ * if more is needed. Throws ERR_PROXY_HEADER_INVALID as soon as the fixed words and fields, or the
+ * bytes allowed in a line, rule out a header; judges addresses and TLVs only once the header is
+ * complete, as the specification requires. TLVs are skipped, but must add up to the end exactly, and a
+ * CRC32C among them must be right (§2.2.3).
  */
 export function decodeProxyHeader(bytes: Buffer): ProxyHeader | undefined {
   switch (bytes[0]) {
@@ -46,7 +50,7 @@ export function decodeProxyHeader(bytes: Buffer): ProxyHeader | undefined {
 // Version 1, one line: PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n
 
 const maxLine = 107;
-// Four ways to begin. After UNKNOWN the rest of the line may be anything, or nothing.
+// The four possible starts. After UNKNOWN, the rest of the line may be anything, or nothing.
 const openings = ['PROXY TCP4 ', 'PROXY TCP6 ', 'PROXY UNKNOWN\r\n', 'PROXY UNKNOWN '];
 
 function decodeV1(bytes: Buffer): ProxyHeader | undefined {
@@ -56,22 +60,25 @@ function decodeV1(bytes: Buffer): ProxyHeader | undefined {
   const end = endOfLine(text);
   const known = opening.startsWith('PROXY TCP');
   if (known && !/^[0-9A-Fa-f:. ]*$/.test(text.slice(opening.length, end))) {
-    throw invalid('the v1 header holds bytes that no address or port has');
+    throw invalid('the v1 header contains bytes that no address or port can have');
   }
   if (end === undefined || end + 2 > text.length) return undefined;
   const ends = known ? readLine(text.slice(opening.length, end), opening) : undefined;
   return { ...ends, length: end + 2 };
 }
 
-/** Where the line's CR is, perhaps still without its LF; undefined if neither has come. Either one alone is an error. */
+/**
+ * Where the line's CR is, even if its LF is still to come; undefined if neither has
+ * come. Either one alone is an error.
+ */
 function endOfLine(text: string): number | undefined {
   const cr = text.indexOf('\r');
   const lf = text.indexOf('\n');
   const crIsLast = cr !== -1 && cr === text.length - 1;
   if ((lf === -1 && cr !== -1 && !crIsLast) || (lf !== -1 && lf !== cr + 1)) {
-    throw invalid('the v1 header ends in a CR or an LF alone');
+    throw invalid('the v1 header ends in a lone CR or LF');
   }
-  // The last byte of the longest line must be the LF, the one before it the CR.
+  // In a line of maximum length, the last byte must be LF and the one before it CR.
   if (lf === -1 && text.length >= (crIsLast ? maxLine : maxLine - 1)) {
     throw invalid(`the v1 header is longer than ${maxLine} bytes`);
   }
@@ -85,7 +92,7 @@ function readLine(fields: string, opening: string): Ends {
   if (!isAddress(source) || !isAddress(destination)) {
     throw invalid('the v1 header has an address that is not of its family');
   }
-  if (!isPort(sourcePort) || !isPort(destinationPort)) throw invalid('the v1 header has a port that is none');
+  if (!isPort(sourcePort) || !isPort(destinationPort)) throw invalid('the v1 header has an invalid port');
   return {
     client: { address: normalizeAddress(source), port: Number(sourcePort) },
     destination: { address: normalizeAddress(destination), port: Number(destinationPort) },
@@ -99,7 +106,8 @@ function isPort(text: string): boolean {
 
 // Version 2:
 // struct { uint8 sig[12]; uint4 version; uint4 command; uint4 family; uint4 protocol; uint16 len;
-//          <source, destination, their ports>; struct { uint8 type; uint16 length; uint8 value[length]; } tlvs[]; }
+//          <source, destination, their ports>;
+//          struct { uint8 type; uint16 length; uint8 value[length]; } tlvs[]; }
 
 const signature = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
 const fixedLength = 16;
@@ -128,7 +136,7 @@ function decodeV2(bytes: Buffer): ProxyHeader | undefined {
   if (length > maxProxyHeaderLength) {
     throw invalid(`the v2 header is longer than ${maxProxyHeaderLength} bytes`);
   }
-  // Where no family or no protocol is given, nobody can tell addresses from TLVs: skipped unread.
+  // Without a family or a protocol, addresses cannot be distinguished from TLVs, so all is skipped.
   const unspecified = local || addressLength === undefined || family === 0 || protocol === 0;
   if (!unspecified && length < fixedLength + addressLength) {
     throw invalid('the v2 header is shorter than the addresses of its family');
@@ -140,7 +148,7 @@ function decodeV2(bytes: Buffer): ProxyHeader | undefined {
   return { ...readEnds(header.subarray(fixedLength), family), length };
 }
 
-/** Both ends of an address block that is known to be whole. */
+/** Both ends of an address block, which must be complete. */
 function readEnds(block: Buffer, family: number): Ends {
   if (family === 3) return { client: unixEnd, destination: unixEnd };
   if (family === 1) {
@@ -178,8 +186,8 @@ function checkTlvs(header: Buffer, start: number): void {
     const next = value <= header.length ? value + header.readUInt16BE(at + 1) : Number.POSITIVE_INFINITY;
     if (next > header.length) throw invalid('the v2 header has a TLV that reaches beyond its end');
     if (header[at] === crc32cType) {
-      if (next - value !== 4) throw invalid('the v2 header has a CRC32C that is not of 4 bytes');
-      // Each takes a pass over the whole header.
+      if (next - value !== 4) throw invalid('the v2 header has a CRC32C that is not 4 bytes long');
+      // Each check is a pass over the whole header.
       if (isSummed) throw invalid('the v2 header has two CRC32Cs');
       isSummed = true;
       const before = crc32c(header.subarray(0, value));

@@ -1,9 +1,9 @@
 /**
- * Writes the PROXY header, v1 or v2, that tells an upstream who its client is. "The specification" is HAProxy's
- * doc/proxy-protocol.txt.
+ * Writes the PROXY header, v1 or v2, that says to an upstream who its client is. "The specification" is
+ * HAProxy's doc/proxy-protocol.txt.
  *
- * proxy-protocol-js writes the line of v1, and signature, family and addresses of v2. The length and the TLVs are ours:
- * it leaves TLVs out of the length.
+ * proxy-protocol-js writes the line of v1, and the signature, family and addresses of v2. We write the length
+ * and the TLVs, because it does not count TLVs in the length.
  */
 import { isIP, isIPv4 } from 'node:net';
 import {
@@ -23,35 +23,35 @@ import type { ProxyProtocolOut } from '../config/schema/schema.ts';
 import { type Address, normalizeAddress } from '../net/address.ts';
 import { crc32c } from './crc32c.ts';
 
-/** What is known of a connection; what is unknown is left out of the header. */
+/** What is known about a connection. The header leaves out whatever is unknown. */
 export type ProxyFacts = {
   readonly client: Address;
-  /** The address that the client reached: the one of a PROXY header that came, or else ours. */
+  /** The address that the client reached: from a PROXY header we received, or else ours. */
   readonly local: Address;
   readonly sni?: string | undefined;
   /** The protocol agreed with the client. */
   readonly alpn?: string | undefined;
   /** Absent if we did not terminate the client's TLS. */
   readonly tls?: ProxyTlsFacts | undefined;
-  /** At most 128 bytes of it are sent. */
+  /** At most its first 128 bytes are sent. */
   readonly uniqueId: string;
 };
 
 type ProxyTlsFacts = {
-  /** As Node has it: `TLSv1.3`. */
+  /** By Node's name: `TLSv1.3`. */
   readonly version: string;
   readonly cipher: string;
-  /** The certificate, if any, was then presented on an earlier connection of the session. */
+  /** If true, the certificate, if any, was presented on an earlier connection of the session. */
   readonly resumed?: boolean | undefined;
-  /** `verified`: by a chain to an authority. What a pinned certificate says of itself is not. */
+  /** `verified`: by a chain to an authority. What a pinned certificate says about itself is not. */
   readonly clientCert?: { readonly cn: string | undefined; readonly verified: boolean } | undefined;
 };
 
 /**
- * The whole header, to be sent in one write ahead of anything else. IPv4 and IPv6 mixed both become IPv6
- * (`::ffff:10.0.0.1`); with a unix socket on either end the header says that the addresses are unknown. TLVs are v2's
- * alone, those of `out.tlvs` that are known, in fixed order, CRC32C last. A certificate's CN of more than 1024 bytes is
- * left out: cut short it would be another name.
+ * The whole header, to be sent in one write before anything else. If one address is IPv4 and the other IPv6,
+ * both become IPv6 (`::ffff:10.0.0.1`); with a unix socket on either end, the header says that the addresses
+ * are unknown. Only v2 has TLVs: those of `out.tlvs` that are known, in fixed order, CRC32C last. Omits a
+ * certificate's CN of more than 1024 bytes, because cutting it would make it another name.
  */
 export function encodeProxyHeader(out: ProxyProtocolOut, facts: ProxyFacts): Buffer {
   const source = normalizeAddress(facts.client.address);
@@ -61,7 +61,9 @@ export function encodeProxyHeader(out: ProxyProtocolOut, facts: ProxyFacts): Buf
   return out.version === 'v1' ? encodeV1(family, ends) : encodeV2(family, ends, out.tlvs, facts);
 }
 
-/** A header for connections of our own, such as health checks: the specification's LOCAL (v2), or UNKNOWN (v1). */
+/**
+ * A header for our own connections, such as health checks: the specification's LOCAL (v2), or UNKNOWN (v1).
+ */
 export function localHeader(version: ProxyProtocolOut['version']): Buffer {
   if (version === 'v1') return Buffer.from('PROXY UNKNOWN\r\n', 'latin1');
   const header = new V2ProxyProtocol(
@@ -74,7 +76,7 @@ export function localHeader(version: ProxyProtocolOut['version']): Buffer {
 
 type Ends = { source: string; sourcePort: number; destination: string; destinationPort: number };
 
-/** 0: one of them is not an IP address. */
+/** 0 means that one of them is not an IP address. */
 function commonFamily(source: string, destination: string): 0 | 4 | 6 {
   const [one, other] = [isIP(source), isIP(destination)];
   if (one === 0 || other === 0) return 0;
@@ -109,7 +111,7 @@ function encodeV2(
   if (wanted.includes('crc32c')) parts.push(tlv(0x03, Buffer.alloc(4)));
   const header = Buffer.concat(parts);
   header.writeUInt16BE(header.length - 16, 14);
-  // Over the whole header, its own field still zero (§2.2.3).
+  // Covers the whole header, with its own field still zero (§2.2.3).
   if (wanted.includes('crc32c')) header.writeUInt32BE(crc32c(header), header.length - 4);
   return header;
 }
@@ -163,8 +165,8 @@ function sslTlv({ version, cipher, resumed, clientCert }: ProxyTlsFacts): Buffer
   const head = Buffer.alloc(5);
   head[0] = clientSsl;
   if (clientCert) head[0] |= resumed ? clientCertSess : clientCertConn | clientCertSess;
-  // Zero says "presented and verified", so a client without a certificate is not zero either (§2.2.6; HAProxy itself
-  // sends zero there). 1 is OpenSSL's X509_V_ERR_UNSPECIFIED.
+  // Zero means "presented and verified", so it must not be zero for a client without a certificate either
+  // (§2.2.6; HAProxy itself sends zero there). 1 is OpenSSL's X509_V_ERR_UNSPECIFIED.
   head.writeUInt32BE(clientCert?.verified ? 0 : 1, 1);
   const parts = [head, tlv(0x21, version)];
   if (clientCert?.cn !== undefined && Buffer.byteLength(clientCert.cn) <= maxCn) {

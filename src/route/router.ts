@@ -1,8 +1,10 @@
 /**
- * Which route a client takes, by what it says. Exact name, then the longest wildcard, then `*` (any name, but not none),
- * then routes without a name; among the routes of that one name the first, in file order, whose other conditions hold.
- * There is no way back from a name to a less specific one: a client refused on `orders.example.com` must not slip in by `*.example.com`. With
- * `wildcard: one_label` a route's `*.example.com` is no name of `a.b.example.com` at all, which others may have.
+ * Which route a client takes, judging by what it says: first an exact name, then the longest wildcard,
+ * then `*` (any name, but not none), then routes without a name. Among the routes with that one name
+ * it is the first, in file order, whose other conditions hold. The search never falls back from a name
+ * to a less specific one: a client refused on `orders.example.com` must not slip in by
+ * `*.example.com`. With `wildcard: one_label`, a route's `*.example.com` does not match
+ * `a.b.example.com` at all, which other routes may.
  */
 import type { BlockList } from 'node:net';
 import { LRUCache } from 'lru-cache';
@@ -13,14 +15,14 @@ import type { RouteConfig } from '../config/schema/schema.ts';
 import { blockList, inBlockList } from '../net/address.ts';
 import { atOnce, type Work } from '../process/pacer.ts';
 
-/** What is known of a client once its ClientHello was read. */
+/** What is known about a client after its ClientHello. */
 export type RouteQuery = {
   readonly sni: string | undefined;
   readonly alpn: readonly string[];
-  /** Its normalized address, or `unix`; undefined: unknown. */
+  /** Its normalized address, or `unix`; undefined if unknown. */
   readonly client: string | undefined;
   readonly ja4: string;
-  /** It speaks no TLS: `tls: off` routes are for such clients and for no others. */
+  /** It does not speak TLS. Only such clients take `tls: off` routes, and they take no others. */
   readonly plain: boolean;
 };
 
@@ -30,8 +32,9 @@ export type Match = Rule & { readonly wildcardLabel: string | undefined };
 export type Router = { match(query: RouteQuery): Match | undefined };
 
 /**
- * Why a route is not taken: it is for the other kind of client (`tls`), its names are not the client's (`sni`), a route
- * has a more specific name (`specificity`), a condition fails, or a route before it was taken (`order`).
+ * Why a route is not taken: it is for the other kind of client (`tls`), its names are not the
+ * client's (`sni`), another route has a more specific name (`specificity`), a condition fails, or an
+ * earlier route was taken (`order`).
  */
 export type Failure = 'tls' | 'sni' | 'specificity' | 'alpn' | 'from' | 'ja4' | 'order';
 
@@ -43,7 +46,7 @@ export function buildRouter(routes: readonly RouteConfig[]): Router {
   return atOnce(routerOf(atOnce(tableOf(routes))));
 }
 
-/** The same with a table that is there, where others wait. */
+/** The same from an existing table, in slices that let other work run. */
 export function* routerOf(table: RoutingTable): Work<Router> {
   const conditions = yield* conditionsOf(table.forms);
   const find = remembering(namesOf(table));
@@ -62,7 +65,10 @@ export function* routerOf(table: RoutingTable): Work<Router> {
 
 type Found = Candidates & { readonly mayPass: boolean };
 
-/** What names come to is remembered for those asked for last: a client's name decides it, and most clients ask for few. */
+/**
+ * Remembers what the most recent names lead to: only the name decides that, and most
+ * clients ask for one of a few names.
+ */
 function remembering(names: NamesOf): (query: RouteQuery) => Found {
   const recent = new LRUCache<string, Found>({ max: 1000 });
   const look = (query: RouteQuery): Found => ({
@@ -85,10 +91,13 @@ function remembering(names: NamesOf): (query: RouteQuery) => Found {
 
 const nobody: RouteQuery = { sni: undefined, alpn: [], client: undefined, ja4: '', plain: false };
 
-/** Every route in order of precedence for a client, those that have its name first, each with what failed first. */
+/**
+ * All routes in order of precedence for a client, starting with those that have its name, each
+ * with the first thing that failed.
+ */
 export type Considering = (query: RouteQuery) => RouteVerdict[];
 
-/** For people (`explain`): it takes time in proportion to the routes. */
+/** For people (`explain`): takes time in proportion to the number of routes. */
 export function createConsidering(routes: readonly RouteConfig[]): Considering {
   const table = atOnce(tableOf(routes));
   const names = namesOf(table);
@@ -115,13 +124,13 @@ export function createConsidering(routes: readonly RouteConfig[]): Considering {
   };
 }
 
-/** What a client must fulfil beside the name, made ready. */
+/** What a client must fulfil besides the name, prepared for matching. */
 type Conditions = {
   readonly alpn: readonly string[] | undefined;
   readonly from: BlockList | undefined;
-  /** Each pattern split at its `*`. */
+  /** Each pattern, split at its `*`. */
   readonly ja4: readonly (readonly string[])[] | undefined;
-  /** The upstream will see the client's server name. */
+  /** Whether the upstream will see the client's server name. */
   readonly passesOn: boolean;
 };
 
@@ -131,7 +140,9 @@ function namesOf(table: RoutingTable): NamesOf {
   return { ...table, suffixLengths: new Set(table.suffixLengths) };
 }
 
-/** The rules that have the most specific name, and how specific that is: its length, or one of the words below. */
+/**
+ * The rules with the most specific name, and how specific it is: its length, or one of the constants below.
+ */
 type Candidates = {
   readonly rules: readonly Rule[];
   readonly wildcardLabel: string | undefined;
@@ -143,7 +154,7 @@ const anyOrNone = -1;
 const notNamed = -2;
 
 function* conditionsOf(forms: readonly Form[]): Work<Conditions[]> {
-  // Thousands of routes tend to share a few lists of addresses, and a BlockList is dear.
+  // Thousands of routes tend to share a few address lists, and a BlockList is expensive.
   const lists = new Map<string, BlockList>();
   const listOf = (cidrs: readonly string[]): BlockList => {
     const key = cidrs.join();
@@ -177,8 +188,8 @@ function mostSpecific(table: NamesOf, { sni, plain }: RouteQuery): Candidates {
 }
 
 /**
- * Whether a server behind a passthrough route may see the client's server name. nginx takes `a.example:443` for a.example: if
- * that has a route of its own, `deny` perhaps, there must be no way around it.
+ * Whether a server behind a passthrough route may see the client's server name. nginx takes `a.example:443`
+ * for a.example: if that name has a route of its own, perhaps with `deny`, there must be no way around it.
  */
 function mayPassOn(table: NamesOf, query: RouteQuery): boolean {
   const { sni, plain } = query;
@@ -200,7 +211,8 @@ function longestWildcard(table: NamesOf, name: string): Candidates | undefined {
     const rules = (dot === first ? rulesOf(oneLabel, suffix) : undefined) ?? rulesOf(wildcard, suffix);
     if (rules === undefined) continue;
     const wildcardLabel = name.slice(0, dot);
-    // A name with an empty label (`a..example.com`) is none, and a less specific route is not for it either.
+    // A name with an empty label (`a..example.com`) is invalid, and must not fall back
+    // to a less specific route either.
     return { rules: isLabels(wildcardLabel) ? rules : [], wildcardLabel, specificity: length };
   }
   return undefined;
@@ -213,7 +225,10 @@ function failedCondition({ alpn, from, ja4 }: Conditions, query: RouteQuery): Fa
   return undefined;
 }
 
-/** Whether the text is the parts with any run of characters between them. Takes each part as early as it can: linear. */
+/**
+ * Whether the text consists of the parts with any run of characters between them. Takes each part as
+ * early as possible, so it is linear.
+ */
 function matchesPattern(parts: readonly string[], text: string): boolean {
   const first = parts[0] ?? '';
   if (parts.length === 1) return text === first;

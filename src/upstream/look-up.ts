@@ -16,8 +16,9 @@ type LookUps = {
   readonly isFull: () => boolean;
 };
 
-// `getaddrinfo` runs on the thread pool, which also serves files. libuv gives it half of the pool's threads:
-// 8 of the 16 that process/no-inspector.ts asks for. Any more would queue there, invisible and without a limit.
+// `getaddrinfo` runs on the thread pool, which also serves files. libuv gives it half of the
+// pool's threads: 8 of the 16 that process/no-inspector.ts asks for. Any more would queue there,
+// invisible and without a limit.
 const atOnce = { whole: 4, family: 2 } as const;
 // With templates, clients choose the names. So the queue is bounded, and known names go ahead of new ones.
 export const maxWaiting = 1000;

@@ -67,7 +67,7 @@ test('expect: the answer holds what is expected, in however many pieces', async 
   const late = 'IT accepted the connection, but did not answer the check within 80 ms';
   assert.equal(await verdictOn(t, { ...redis, ...hasty }, answering('-LOADING\r\n')), late);
   assert.equal(await verdictOn(t, { ...redis, ...hasty }, () => {}), late);
-  const closed = 'it closed, and had not said what health_check.expect says';
+  const closed = 'it closed without saying what health_check.expect says';
   assert.equal(await verdictOn(t, redis, (socket) => socket.end('-NOAUTH\r\n')), closed);
   const reset = await verdictOn(t, redis, (socket) => socket.once('data', () => socket.resetAndDestroy()));
   assert.equal(reset, closed);
@@ -85,7 +85,7 @@ test('expect: a server that speaks first is listened to; what it says is bounded
   };
   assert.equal(
     await verdictOn(t, greeting, endless),
-    '65536 bytes of answer do not hold what health_check.expect says',
+    '65536 bytes of answer do not contain what health_check.expect says',
   );
 });
 

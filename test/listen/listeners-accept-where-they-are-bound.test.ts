@@ -196,7 +196,7 @@ async function lockedDirectory(t: TestContext) {
   const faults = (option: string, socket: string) =>
     new RegExp(
       `${option}: unix:${directory}/${socket} was left by a process that has ended, and cannot be removed: EACCES.*` +
-        'remove it, or let penstock write to the directory that it is in',
+        'remove it, or let penstock write to its directory',
     );
   return { directory, faults };
 }

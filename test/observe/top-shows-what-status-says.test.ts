@@ -68,7 +68,7 @@ test('where nobody answers, it says so', async (t) => {
   const open = await startSampleAdmin(t, { bind: '0.0.0.0:0' });
   const refused = await top(['--admin', open.address]);
   assert.equal(refused.code, 1);
-  assert.match(refused.stderr, /answers 403: on an address that others can reach there are only \/metrics/);
+  assert.match(refused.stderr, /answers 403: on an address that others can reach, only \/metrics/);
   const usage = await top(['--admin', 'nonsense']);
   assert.equal(usage.code, 2);
   assert.match(usage.stderr, /--admin nonsense: expected host:port or unix:\/path/);

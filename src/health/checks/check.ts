@@ -6,11 +6,12 @@ import type { Greeting } from '../../protocols/protocol.ts';
 export type HealthCheck = NonNullable<UpstreamConfig['health_check']>;
 
 export type Check = {
-  /** Whether TLS comes first: never, where the upstream has it, or always. */
+  /** Whether to start TLS first: never, if the upstream has it, or always. */
   readonly tls: 'never' | 'configured' | 'always';
   /**
-   * Asks over a connection that is ready for it; throws why the endpoint is not healthy. `greeting` is what the server said when it
-   * was asked for TLS, if it was. Resolves with what is to be said before the close. Absent: to have come so far is enough.
+   * Asks over a connection that is ready for it; throws why the endpoint is not healthy. `greeting` is what
+   * the server said when it was asked for TLS, if it was. Resolves with what to say before closing. Absent:
+   * having come this far is enough.
    */
   readonly ask?: (stream: Socket, greeting: Greeting | undefined) => Promise<Buffer | undefined>;
 };

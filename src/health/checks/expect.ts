@@ -1,4 +1,4 @@
-/** The endpoint's answer to `send`, or what it says of itself, holds `expect`. */
+/** Healthy if the endpoint's answer to `send`, or whatever it says first, contains `expect`. */
 import { systemCode } from '../../errors.ts';
 import { Peek } from '../../peek/peek.ts';
 import type { Check, HealthCheck } from './check.ts';
@@ -8,7 +8,7 @@ export function expect({ send, expect: expected = '' }: HealthCheck): Check {
   return {
     tls: 'configured',
     async ask(stream, greeting) {
-      // What it said before TLS is what it says of itself.
+      // What it said before TLS counts as what it says first.
       if (greeting) stream.unshift(greeting);
       const peek = new Peek(stream, 'upstream');
       if (send !== undefined) stream.write(bytesOf(send));
@@ -16,7 +16,7 @@ export function expect({ send, expect: expected = '' }: HealthCheck): Check {
         await peek.read(expecting(bytesOf(expected)));
       } catch (error) {
         throw systemCode(error) === 'ERR_UPSTREAM_CONNECT'
-          ? unexpected('it closed, and had not said', error)
+          ? unexpected('it closed without saying', error)
           : error;
       }
       return undefined;
@@ -24,7 +24,7 @@ export function expect({ send, expect: expected = '' }: HealthCheck): Check {
   };
 }
 
-/** The bytes of texts in which the schema has made each byte a character. */
+/** The bytes of a text; the schema has turned each byte into one character. */
 function bytesOf(text: string): Buffer {
   return Buffer.from(text, 'latin1');
 }

@@ -1,4 +1,4 @@
-/** Protocols bring checks of their own, of their own name. */
+/** The checks that protocols bring along, named after them. */
 import { Peek } from '../../peek/peek.ts';
 import { type ProtocolName, protocolNames, protocols } from '../../protocols/table.ts';
 import type { Check } from './check.ts';

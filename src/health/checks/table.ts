@@ -1,4 +1,7 @@
-/** The types of health checks. To add one: a file, a line here, and its name in the schema, which the compiler compares. */
+/**
+ * The types of health checks. To add one: a file, a line here, and its name in the
+ * schema; the compiler compares them.
+ */
 import type { Check, HealthCheck } from './check.ts';
 import { expect } from './expect.ts';
 import { ownChecks } from './own.ts';

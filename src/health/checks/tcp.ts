@@ -1,4 +1,4 @@
-/** It accepts connections. */
+/** Healthy if it accepts connections. */
 import type { Check } from './check.ts';
 
 export function tcp(): Check {

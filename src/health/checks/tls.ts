@@ -1,6 +1,6 @@
 /**
- * A full handshake, by the upstream's own settings. Where it has none (clients are passed through to it), any certificate
- * will do: that somebody speaks TLS is all that can be asked.
+ * Healthy if it completes a full handshake with the upstream's own settings. If it has none (clients are
+ * passed through to it), any certificate will do: all that we can ask is that it speaks TLS.
  */
 import type { Check } from './check.ts';
 

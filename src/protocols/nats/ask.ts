@@ -1,17 +1,17 @@
-/** A NATS server that speaks first: whether TLS may begin behind what it said. */
+/** Whether TLS may start after what a NATS server says first. */
 import { ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
 import type { Greeting } from '../protocol.ts';
 import { infoIn, readInfo } from './info.ts';
 
-/** There is nothing to ask: a ClientHello behind INFO is the request. */
+/** There is nothing to ask: a ClientHello after INFO is the request. */
 export async function ask(server: Peek): Promise<Greeting> {
   const greeting = await server.read(readInfo);
   const { tls_required, tls_available } = infoIn(greeting);
   if (tls_required !== true && tls_available !== true) {
     throw new ProxyError('ERR_UPSTREAM_STARTTLS_REFUSED', {
       side: 'upstream',
-      message: 'the server has no TLS, by its INFO',
+      message: "the server's INFO says that it has no TLS",
       hint: 'give the server a tls block, or reach it in plain text by taking tls out of the upstream',
     });
   }

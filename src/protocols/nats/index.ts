@@ -1,6 +1,7 @@
 /**
- * NATS: the server speaks first, by a line of JSON called INFO. Where that says so, the client begins TLS behind it, unasked. Clients and
- * servers may agree on TLS first instead; then INFO comes within it. https://docs.nats.io, "Client Protocol".
+ * NATS: the server speaks first, with a line of JSON called INFO. If INFO says so, the client starts TLS
+ * right after it, without asking. Alternatively, clients and servers may be configured to start with TLS;
+ * INFO then comes inside it. https://docs.nats.io, "Client Protocol".
  */
 import { ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
@@ -13,7 +14,7 @@ export const nats: Protocol = {
   title: 'NATS',
   alpn: [],
   saysInstead: /^INFO \{/,
-  tlsHint: 'have the client connect to tls://…, with the CA that it is to trust',
+  tlsHint: 'have the client connect to tls://…, with the CA that it should trust',
   meet,
   ask,
   hear,
@@ -21,14 +22,14 @@ export const nats: Protocol = {
     passesIf: 'its INFO has come, and does not say that it is about to stop',
     async run(server, greeting) {
       const { ldm } = infoIn(greeting ?? (await hear(server)));
-      // Lame duck mode.
+      // "Lame duck mode".
       if (ldm === true) throw down('the server is about to stop: it is in lame duck mode');
       return undefined;
     },
   },
 };
 
-/** What comes behind INFO is payload. */
+/** Whatever comes after INFO is payload. */
 async function hear(server: Peek): Promise<Greeting> {
   const info = await server.read(readInfo);
   server.drop(info.length);

@@ -1,14 +1,14 @@
-/** NATS's INFO, read and written: pure, bytes in and bytes out. `INFO {"server_id":"…",…} \r\n` */
+/** Reads and writes NATS's INFO: `INFO {"server_id":"…",…} \r\n`. Pure: bytes in, bytes out. */
 import { ProxyError } from '../../errors.ts';
 
-/** Far more than that of a server that lists a large cluster. */
+/** Far more than a server needs that lists a large cluster. */
 export const maxInfo = 32 * 1024;
 
 type Info = Readonly<Record<string, unknown>>;
 
 /**
- * The whole line, given all that has arrived; undefined: more is needed. Throws ERR_UPSTREAM_STARTTLS_INVALID for anything that cannot
- * become one of at most `maxInfo` bytes.
+ * The complete line, given all that has arrived; undefined if more is needed. Throws
+ * ERR_UPSTREAM_STARTTLS_INVALID for anything that cannot become a line of at most `maxInfo` bytes.
  */
 export function readInfo(bytes: Buffer): Buffer | undefined {
   const start = bytes.subarray(0, prefix.length);
@@ -24,11 +24,11 @@ export function readInfo(bytes: Buffer): Buffer | undefined {
 
 const prefix = Buffer.from('INFO ');
 
-/** What a whole line says. */
+/** The contents of a complete line. */
 export function infoIn(line: Buffer): Info {
   const fields = parsed(line.toString('utf8', prefix.length));
   if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) {
-    throw invalid('sends an INFO that is no JSON object');
+    throw invalid('sends an INFO that is not a JSON object');
   }
   return fields as Info;
 }
@@ -42,8 +42,9 @@ function parsed(text: string): unknown {
 }
 
 /**
- * A server's INFO as it is true for a client of ours, whatever leads from us to the server. Within TLS clients hang up unless it says
- * `tls_required` or `tls_available`; in plain text they would ask us for a TLS that their route does not have.
+ * A server's INFO, changed to what is true for our client, however we reach the server. Inside TLS, clients
+ * hang up unless it says `tls_required` or `tls_available`; in plain text, those would make them ask us for a
+ * TLS that their route does not have.
  */
 export function infoFor(line: Buffer, isSecure: boolean): Buffer {
   const { tls_required: _, tls_available: __, tls_verify: ___, ...info } = infoIn(line);

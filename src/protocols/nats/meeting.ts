@@ -1,4 +1,7 @@
-/** NATS's clients: greeted in the server's place, since no server is dialled for a client that nobody knows. */
+/**
+ * NATS clients. We greet them in the server's place, because we dial no server for a
+ * client that we know nothing about.
+ */
 import { ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
 import type { Meeting, Opening, Refusal, Sides, Terms } from '../protocol.ts';
@@ -6,8 +9,8 @@ import { ask } from './ask.ts';
 import { encodeInfo, infoFor } from './info.ts';
 
 /**
- * How long a client has to begin with TLS before it is greeted in plain text: what nats-server allows by `handshake_first: auto`. Whoever
- * waits for the greeting waits so long.
+ * How long a client may take to start with TLS before it is greeted in plain text: the same as nats-server
+ * with `handshake_first: auto`. Clients that wait for a greeting wait this long.
  */
 const tlsFirstMs = 50;
 
@@ -25,7 +28,7 @@ export function meet({ takesPlain }: Terms): Meeting {
         clock.stop();
       }
     },
-    // A server for clients that begin with TLS waits for that in silence.
+    // A server that expects its clients to start with TLS says nothing before that.
     announce: async (server: Peek) => (greeted ? ask(server) : undefined),
     join({ client, greeting, isSecure }: Sides) {
       if (!greeted && greeting) client.write(infoFor(greeting, isSecure));
@@ -34,7 +37,10 @@ export function meet({ takesPlain }: Terms): Meeting {
   };
 }
 
-/** A loop that stood still finds the timer due together with a ClientHello that came in time: that is read first. */
+/**
+ * After the event loop was blocked, the timer is due at the same time as a ClientHello that
+ * came in time. Read that first.
+ */
 function startClock(due: () => void): { stop: () => void } {
   let lastLook: NodeJS.Immediate | undefined;
   const timer = setTimeout(() => {
@@ -49,8 +55,8 @@ function startClock(due: () => void): { stop: () => void } {
 }
 
 /**
- * What suits every server behind us, and makes clients send what they have: some leave out their password unless `auth_required` is set.
- * Without a nonce, which would have to be the server's, they cannot sign.
+ * Fits every server behind us, and makes clients send all they have: some omit their password unless
+ * `auth_required` is set. It has no nonce, which would have to be the server's, so clients cannot sign.
  */
 const greeting = {
   server_id: 'PENSTOCK',
@@ -69,7 +75,7 @@ const greetings = {
   available: encodeInfo({ ...greeting, tls_available: true }),
 };
 
-/** A client that wants TLS begins with its ClientHello: any other is plain, whatever follows. */
+/** A client that wants TLS starts with its ClientHello. Any other client is plain, whatever follows. */
 export function readFirst(bytes: Buffer): Opening | undefined {
   if (bytes.length === 0) return undefined;
   if (bytes[0] === 0x16) return { kind: 'tls' };
@@ -83,11 +89,14 @@ export function readFirst(bytes: Buffer): Opening | undefined {
   });
 }
 
-/** With what a client can begin: it says CONNECT, and some ask first whether anybody is there. */
+/** How a client can start: with CONNECT, though some first ask whether anybody is there. */
 const operations = ['CONNECT ', 'CONNECT\t', 'PING\r\n'];
 const longest = 8;
 
-/** In nats-server's words where it has some. One that begins with TLS and was not greeted understands an alert, or a close. */
+/**
+ * In nats-server's own words where it has any. A client that starts with TLS and was not greeted
+ * understands an alert, or a close.
+ */
 function lastWords({ code, phase, conn }: Refusal, greeted: boolean): Buffer | undefined {
   if (code === 'ERR_STARTTLS_REQUIRED' || code === 'ERR_NO_ROUTE')
     return error('Secure Connection - TLS Required');

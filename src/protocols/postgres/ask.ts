@@ -1,4 +1,4 @@
-/** A PostgreSQL server is asked for TLS. */
+/** Asks a PostgreSQL server for TLS. */
 import type { Peek } from '../../peek/peek.ts';
 import { readSslAnswer, sslRequest } from './preamble.ts';
 

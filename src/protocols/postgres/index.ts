@@ -1,4 +1,4 @@
-/** PostgreSQL: the client asks for TLS by an SSLRequest, which the server answers with one byte. */
+/** PostgreSQL: the client asks for TLS with an SSLRequest, which the server answers with one byte. */
 import type { Protocol } from '../protocol.ts';
 import { readStartupAnswer, startupMessage, terminate } from './answer.ts';
 import { ask } from './ask.ts';
@@ -7,7 +7,7 @@ import { createSessions } from './sessions.ts';
 
 export const postgres: Protocol = {
   title: 'PostgreSQL',
-  // Direct connections (PostgreSQL 17) demand it.
+  // Required by direct connections (PostgreSQL 17).
   alpn: ['postgresql'],
   saysInstead: /^(E\0\0|N$|S$)/,
   firstByte: 0,

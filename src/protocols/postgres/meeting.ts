@@ -1,4 +1,4 @@
-/** PostgreSQL's clients: what they ask before TLS, and what they may say in place of a session. */
+/** PostgreSQL clients: what they ask for before TLS, and what they may send instead of opening a session. */
 import { ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
 import type { Meeting, Opening, Terms } from '../protocol.ts';
@@ -6,7 +6,7 @@ import { ask } from './ask.ts';
 import { acceptSsl, readPreamble, refuse } from './preamble.ts';
 import { lastWords } from './refusals.ts';
 
-/** Its refusals do not depend on what was said before: all clients of a kind share one meeting. */
+/** Refusals do not depend on what was said before, so all clients of a kind share one meeting. */
 export function meet({ takesGlued = false }: Terms): Meeting {
   return takesGlued ? lenient : strict;
 }
@@ -19,8 +19,8 @@ function meetingOf(takesGlued: boolean): Meeting {
 }
 
 /**
- * SSLRequest is answered S, GSSENCRequest N, each once. Nothing may follow a request before its answer: such bytes
- * would be taken for part of the protected session (CVE-2021-23222).
+ * Answers SSLRequest with S and GSSENCRequest with N, each only once. Nothing may follow a request before its
+ * answer: such bytes would be taken for part of the protected session (CVE-2021-23222).
  */
 async function accept(client: Peek, takesGlued: boolean): Promise<Opening> {
   let gssRefused = false;
@@ -48,7 +48,10 @@ async function accept(client: Peek, takesGlued: boolean): Promise<Opening> {
   }
 }
 
-/** libpq 17 sends its CancelRequest within TLS. Anything else is the session's StartupMessage, left unread. */
+/**
+ * libpq 17 sends its CancelRequest inside TLS. Anything else is the session's
+ * StartupMessage, which stays unread.
+ */
 async function within(client: Peek): ReturnType<NonNullable<Meeting['within']>> {
   const preamble = await client.read(readPreamble);
   if (preamble.kind === 'cancel') return { kind: 'cancel', message: preamble.message };

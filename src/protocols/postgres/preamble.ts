@@ -1,37 +1,41 @@
 /**
- * What PostgreSQL's protocol has before TLS, on either side of penstock: pure, bytes in and bytes out. PostgreSQL's
- * documentation, "Frontend/Backend Protocol": "Message Flow" and "Message Formats".
+ * What PostgreSQL's protocol has before TLS, on either side of penstock. Pure: bytes in, bytes out.
+ * PostgreSQL's documentation, "Frontend/Backend Protocol": "Message Flow" and "Message Formats".
  */
 import { ProxyError } from '../../errors.ts';
 
-/** `length` is how many bytes it took: none for `tls` and `startup`, which the next step reads from their first byte. */
+/**
+ * `length` is how many bytes it took: none for `tls` and `startup`, because the next step
+ * reads those from their first byte.
+ */
 export type Preamble =
   | { readonly kind: 'ssl_request' | 'gss_request' | 'tls' | 'startup'; readonly length: number }
   | { readonly kind: 'cancel'; readonly length: number; readonly message: Buffer };
 
 /** Asks the server for TLS. */
 export const sslRequest: Buffer = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
-/** Answers an SSLRequest: the handshake may begin. */
+/** Answers an SSLRequest: the handshake may start. */
 export const acceptSsl: Buffer = Buffer.from('S');
-/** Answers a GSSENCRequest or an SSLRequest: not here, ask for something else. */
+/** Answers a GSSENCRequest or an SSLRequest: not available, ask for something else. */
 export const refuse: Buffer = Buffer.from('N');
 
-// Int32 length, itself included; Int32 code: 1234 in the upper half, which is no protocol version, or the version.
+// Int32 length, itself included; Int32 code: the protocol version, or 1234 in the
+// upper half, which is not a version.
 const cancelRequestCode = 80877102;
 const sslRequestCode = 80877103;
 const gssRequestCode = 80877104;
-/** The server's own bound, MAX_STARTUP_PACKET_LENGTH. */
+/** The server's own limit, MAX_STARTUP_PACKET_LENGTH. */
 const maxStartupLength = 10000;
 
 /**
- * What a client sends first, given all that has arrived so far; undefined: more is needed. A StartupMessage is recognized by
- * its first 8 bytes, a CancelRequest is waited for whole (`message`, at most 268 bytes). Whether a request may have
- * bytes behind it is the caller's to say. Throws ERR_STARTTLS_INVALID for anything else.
+ * What a client sends first, given all that has arrived so far; undefined if more is needed. Recognizes a
+ * StartupMessage by its first 8 bytes, but waits for a complete CancelRequest (`message`, at most 268 bytes).
+ * The caller decides whether bytes may follow a request. Throws ERR_STARTTLS_INVALID for anything else.
  */
 export function readPreamble(bytes: Buffer): Preamble | undefined {
   if (bytes.length === 0) return undefined;
   if (bytes[0] === 0x16) return { kind: 'tls', length: 0 };
-  // Lengths here fit in the lower two bytes: the first byte of another protocol shows it.
+  // Valid lengths fit in the lower two bytes, so another protocol shows in its first byte.
   if (bytes[0] !== 0 || (bytes[1] ?? 0) !== 0) throw invalid('the client does not speak PostgreSQL');
   if (bytes.length < 4) return undefined;
   const length = bytes.readUInt32BE(0);
@@ -50,7 +54,8 @@ function readMessage(bytes: Buffer, length: number, code: number): Preamble | un
       return { kind: 'gss_request', length };
     case cancelRequestCode:
       // Int32 process ID, then the key: 4 bytes up to protocol 3.0, 4 to 256 since 3.2.
-      if (length < 16 || length > 268) throw invalid('the key of the CancelRequest is not of 4 to 256 bytes');
+      if (length < 16 || length > 268)
+        throw invalid('the key of the CancelRequest is not 4 to 256 bytes long');
       return bytes.length < length
         ? undefined
         : { kind: 'cancel', length, message: bytes.subarray(0, length) };
@@ -64,8 +69,8 @@ function readMessage(bytes: Buffer, length: number, code: number): Preamble | un
 }
 
 /**
- * An ErrorResponse as a server sends it before authentication, after which the connection is to be closed. `sqlstate`
- * is one of the documentation's appendix "Error Codes". The texts reach the user as they are.
+ * An ErrorResponse as a server sends it before authentication; close the connection after it. `sqlstate` is
+ * from the documentation's appendix "Error Codes". The user sees the texts exactly as given.
  */
 export function errorResponse(sqlstate: string, message: string, hint?: string): Buffer {
   // Byte1('E'), Int32 length without the type byte, { Byte1 field, String } …, Byte1(0)
@@ -81,16 +86,16 @@ export function errorResponse(sqlstate: string, message: string, hint?: string):
   return body;
 }
 
-/** A zero byte within a text would end it and make the rest a field of its own. */
+/** A zero byte inside a text would end it, and turn the rest into a field of its own. */
 function field(type: string, text: string): string {
   return `${type}${text.replaceAll('\0', '')}\0`;
 }
 
 /**
- * A server's answer to our SSLRequest, given all that has arrived since; undefined: nothing yet. Throws
- * ERR_UPSTREAM_STARTTLS_REFUSED if it has no TLS, ERR_UPSTREAM_STARTTLS_INVALID for anything else, and for an `S` with
- * bytes behind it: those came ahead of the handshake, from whoever stands in between, and would be taken for the
- * server's own (CVE-2021-23222).
+ * A server's answer to our SSLRequest, given all that has arrived since; undefined if nothing has. Throws
+ * ERR_UPSTREAM_STARTTLS_REFUSED if it has no TLS, and ERR_UPSTREAM_STARTTLS_INVALID for anything else,
+ * including an `S` with bytes after it: somebody in between may have sent those ahead of the handshake, and
+ * they would be taken for the server's own (CVE-2021-23222).
  */
 export function readSslAnswer(bytes: Buffer): 'accepted' | undefined {
   switch (bytes[0]) {
@@ -101,8 +106,9 @@ export function readSslAnswer(bytes: Buffer): 'accepted' | undefined {
       throw answerInvalid('the server sent bytes between its "S" and the TLS handshake');
     case 0x4e: // 'N'
       throw answerRefused('the server answered the SSLRequest with "N": it has no TLS');
-    case 0x45: // 'E': a server older than SSLRequest, or one that could not start a process. Its text is unauthenticated
-      // and repeated to nobody (CVE-2024-10977).
+    case 0x45: // 'E'
+      // From a server older than SSLRequest, or one that could not start a process. Its text is
+      // unauthenticated, so we pass none of it on (CVE-2024-10977).
       throw answerRefused('the server answered the SSLRequest with an error');
     default:
       throw answerInvalid('the server answered the SSLRequest with something that is not PostgreSQL');
@@ -129,6 +135,6 @@ function answerInvalid(message: string): ProxyError {
   return new ProxyError('ERR_UPSTREAM_STARTTLS_INVALID', {
     side: 'upstream',
     message,
-    hint: 'check that the endpoint is a PostgreSQL server, and who stands between it and penstock',
+    hint: 'check that the endpoint is a PostgreSQL server, and what is between it and penstock',
   });
 }

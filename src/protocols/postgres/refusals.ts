@@ -1,10 +1,10 @@
-/** The last words to PostgreSQL's clients: SQLSTATE, message and hint; the log has the rest. */
+/** The last words to PostgreSQL clients: SQLSTATE, message and hint. The log has the rest. */
 import type { Code, Phase } from '../../errors.ts';
 import type { Refusal } from '../protocol.ts';
 import { errorResponse } from './preamble.ts';
 
 export function lastWords({ code, phase, conn }: Refusal): Buffer | undefined {
-  // Servers never answer those.
+  // A server never answers CancelRequests.
   if (code === 'ERR_CANCEL_REFUSED') return undefined;
   const told = byCode[code] ?? (phase === 'connect' ? unreachable : byPhase[phase]);
   if (told === undefined) return undefined;
@@ -14,7 +14,10 @@ export function lastWords({ code, phase, conn }: Refusal): Buffer | undefined {
 
 type SqlError = readonly [state: string, message: string, hint?: string];
 
-/** The state in which libpq's `pg_isready` says no, and clients with several hosts try the next (cannot_connect_now). */
+/**
+ * cannot_connect_now: `pg_isready` reports the server as not ready, and clients
+ * with several hosts try the next.
+ */
 const unreachable: SqlError = ['57P03', 'the server behind this proxy cannot be reached'];
 const noRoom: SqlError = ['53300', 'too many connections to the server behind this proxy'];
 const byPhase: Partial<Record<Phase, SqlError>> = {

@@ -1,11 +1,11 @@
 /**
- * PostgreSQL's CancelRequest: a connection of its own, which names the session to cancel by a key that only the server
- * knows. So it goes to every endpoint where this client has sessions, and to no others.
+ * PostgreSQL's CancelRequest arrives on a connection of its own, and names the session to cancel by a key
+ * that only the server knows. So it goes to every endpoint where this client has sessions, and to no others.
  */
 import type { Socket } from 'node:net';
 import type { Session, Sessions } from '../protocol.ts';
 
-/** How long a server may take to act on a request and close. */
+/** In ms: how long a server may take to act on a request and close. */
 const closeWithin = 5000;
 
 type Counted<S> = { readonly session: S; count: number };
@@ -31,7 +31,7 @@ export function createSessions<S extends Session>(): Sessions<S> {
   };
 }
 
-/** Waits until the server has closed: libpq takes our own close for "done". */
+/** Waits until the server has closed, because libpq takes our own close for "done". */
 function deliver(server: Socket, message: Buffer): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => server.destroy(), closeWithin);
@@ -40,8 +40,8 @@ function deliver(server: Socket, message: Buffer): Promise<void> {
       clearTimeout(timer);
       resolve();
     });
-    // The server closes when it has it. To one that is still about to act on it, as PgBouncer is, a FIN of ours would say that
-    // nobody wants it any more.
+    // The server closes once it has the request. If it is still about to act on it, as PgBouncer may be, a
+    // FIN from us would say that nobody wants the request any more.
     server.once('end', () => server.end());
     server.write(message);
     server.resume();

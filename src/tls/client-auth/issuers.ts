@@ -163,7 +163,7 @@ function readCa(certificate: X509Certificate): Ca | undefined {
   };
 }
 
-/** Several CAs with the same name and key identifier (a renewed root) are told apart by the signature. */
+/** Signatures distinguish several CAs with the same name and key identifier, as after renewing a root. */
 function issuersOf({ certificate }: Link, candidates: readonly Ca[]): readonly Ca[] {
   const issuers = candidates.filter((ca) => certificate.checkIssued(ca.certificate));
   return issuers.length < 2 ? issuers : issuers.filter((ca) => certificate.verify(ca.certificate.publicKey));

@@ -61,8 +61,10 @@ const maxTickets = 4;
 const maxRecord = 16_384;
 
 /**
- * struct { uint32 ticket_lifetime; uint32 ticket_age_add; opaque ticket_nonce<8>; opaque ticket<1..2^16-1>; Extension
- * extensions<0> } NewSessionTicket; with its header of 4 bytes, the record's of 5, the inner type and the tag.
+ * struct {
+ *   uint32 ticket_lifetime; uint32 ticket_age_add; opaque ticket_nonce<8>; opaque ticket<1..2^16-1>;
+ *   Extension extensions<0>;
+ * } NewSessionTicket; with its header of 4 bytes, the record header of 5, the inner type and the tag.
  */
 function ticketRecord(ticket: number): number {
   return 5 + 4 + 4 + 4 + (1 + 8) + (2 + ticket) + 2 + 1 + tagLength;

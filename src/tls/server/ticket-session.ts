@@ -21,7 +21,8 @@ export function ticketName(ticket: Buffer): string {
  * OpenSSL, which opens it once more.
  */
 export function openTicket(ticket: Buffer, keys: Buffer): TicketSession | undefined {
-  // struct { opaque key_name[16]; opaque iv[16]; opaque encrypted_state<…>; opaque mac[32]; } ticket;   RFC 5077 §4
+  // struct { opaque key_name[16]; opaque iv[16]; opaque encrypted_state<…>; opaque mac[32]; } ticket;
+  // RFC 5077 §4
   const macAt = ticket.length - parts.mac;
   const stateAt = parts.name + parts.iv;
   if (macAt <= stateAt || (macAt - stateAt) % parts.block !== 0) return undefined;
@@ -39,9 +40,10 @@ export function openTicket(ticket: Buffer, keys: Buffer): TicketSession | undefi
 
 const parts = { name: 16, iv: 16, mac: 32, block: 16 } as const;
 
-// SSL_SESSION_ASN1 ::= SEQUENCE { version INTEGER, ssl_version INTEGER, cipher OCTET STRING, session_id OCTET STRING,
+// SSL_SESSION_ASN1 ::= SEQUENCE {
+//   version INTEGER, ssl_version INTEGER, cipher OCTET STRING, session_id OCTET STRING,
 //   master_key OCTET STRING, … peer [3] Certificate OPTIONAL, … verify_result [5] INTEGER OPTIONAL, … }
-//   the tags are explicit; ssl/ssl_asn1.c of OpenSSL
+// The tags are explicit; see ssl/ssl_asn1.c of OpenSSL.
 function readSession(der: Buffer): TicketSession {
   const session = readElement(der, 0, der.length, tags.sequence);
   const fields = readChildren(der, session, 40);

@@ -51,7 +51,8 @@ export function createServersByTicket(
       return session !== undefined && !mayResume?.(session);
     };
     const wanted = !tickets.some(isVoid);
-    const chosen = generations.find(({ name }) => names.includes(name) === wanted) ?? generations[0]!; // never empty
+    // `generations` is never empty.
+    const chosen = generations.find(({ name }) => names.includes(name) === wanted) ?? generations[0]!;
     chosen.server ??= createServer(chosen.keys);
     return chosen.server.server;
   };
