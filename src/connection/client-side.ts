@@ -1,4 +1,4 @@
-/** The client's side: its socket as it is, or, if the route terminates TLS, a handshake and its verdict. */
+/** The client's side: its socket or, if the route terminates TLS, the decrypted stream of a client we let in. */
 
 import type { Served } from '../decide/decide.ts';
 import { ProxyError } from '../errors.ts';

@@ -101,7 +101,7 @@ test('out after exactly so many failures in a row, and back after so many good c
   assert.equal(down?.level, 'warn');
   assert.equal(down?.['upstream'], 'orders');
   assert.equal(down?.['code'], 'ERR_UPSTREAM_DOWN');
-  assert.match(String(down?.['error']), /had not said what health_check\.expect says/);
+  assert.match(String(down?.['error']), /closed without saying what health_check\.expect says/);
 });
 
 test('the next priority serves while the first is down', async (t) => {

@@ -218,7 +218,7 @@ describe('the descriptor of a CancelRequest', () => {
     assert.equal((await cancel(t, proxy.port('db'), cancelRequest(1))).length, 0);
     const line = await proxy.connectionLine();
     assert.deepEqual([line['code'], line['side']], ['ERR_DESCRIPTORS_EXHAUSTED', 'proxy']);
-    assert.match(String(line['error']), /no room to cancel at 127\.0\.0\.1:/);
+    assert.match(String(line['error']), /no room to forward a CancelRequest to 127\.0\.0\.1:/);
     assert.deepEqual(server.cancels, []);
     await eventually(() => assert.equal(descriptors.used(), used));
     assert.equal(received().toString(), 'a');

@@ -123,7 +123,7 @@ test('without the socket it says how to get it', async (t) => {
   assert.equal(await penstock.exited, 1);
   assert.match(
     penstock.stderr(),
-    /^penstock: listeners\.a\.bind: systemd:orders was not handed over by systemd; start penstock by a socket unit with FileDescriptorName=orders/m,
+    /^penstock: listeners\.a\.bind: systemd:orders was not handed over by systemd; start penstock from a socket unit with FileDescriptorName=orders/m,
   );
 });
 
