@@ -1,4 +1,4 @@
-/** The client's side: its socket or, if the route terminates TLS, the decrypted stream of a client we let in. */
+/** The client's side: its socket or, if the route terminates TLS, the stream of a client we let in. */
 
 import type { Served } from '../decide/decide.ts';
 import { ProxyError } from '../errors.ts';

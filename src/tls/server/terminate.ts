@@ -113,10 +113,10 @@ function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules):
     const facade: Server = Object.create(server);
     let secretLine: Buffer | undefined;
     const closing = closeSoftly(raw);
-    // Declared first: V8 allocates a function literal in the assignment itself in the old
-    // generation, which keeps dead connections.
+    // Not inside the assignment below: V8 would allocate the function in the old generation, where
+    // it keeps dead connections alive.
     const emit = (event: string, ...args: unknown[]): boolean => {
-      // An error during the handshake goes to the caller of `handshake`.
+      // Events in the middle of the handshake are for the server's own listeners.
       if (event === 'keylog' && rules.clientAuth && isServerSecret(args[0] as Buffer))
         secretLine = args[0] as Buffer;
       if (event === 'keylog' || event === 'OCSPRequest') return server.emit(event, ...args);

@@ -1,5 +1,6 @@
 /**
- * Where the masters of session tickets come from: made here at random and replaced in time, or handed over.
+ * Where the masters of session tickets come from: made here at random and replaced regularly, or
+ * handed over by another process.
  */
 import { randomBytes } from 'node:crypto';
 import type { TicketMasters } from '../../config/load.ts';
