@@ -73,8 +73,9 @@ const oids = {
   extendedKeyUsage: '2.5.29.37',
 } as const;
 
-// TBSCertificate ::= SEQUENCE { version [0] EXPLICIT DEFAULT v1, serialNumber INTEGER, signature AlgorithmIdentifier,
-//   issuer Name, validity SEQUENCE { notBefore Time, notAfter Time }, subject Name, subjectPublicKeyInfo SEQUENCE,
+// TBSCertificate ::= SEQUENCE {
+//   version [0] EXPLICIT DEFAULT v1, serialNumber INTEGER, signature AlgorithmIdentifier, issuer Name,
+//   validity SEQUENCE { notBefore Time, notAfter Time }, subject Name, subjectPublicKeyInfo SEQUENCE,
 //   issuerUniqueID [1] OPTIONAL, subjectUniqueID [2] OPTIONAL, extensions [3] EXPLICIT OPTIONAL }
 function readTbsCertificate(der: Buffer): CertificateNames {
   const certificate = readElement(der, 0, der.length, tags.sequence);

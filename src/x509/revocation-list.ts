@@ -45,8 +45,10 @@ type Fields = {
   readonly extensions: Element | undefined;
 };
 
-// CertificateList ::= SEQUENCE { tbsCertList SEQUENCE { version INTEGER OPTIONAL, signature AlgorithmIdentifier,
-//   issuer Name, thisUpdate Time, nextUpdate Time OPTIONAL, revokedCertificates …, crlExtensions [0] … }, … }
+// CertificateList ::= SEQUENCE {
+//   tbsCertList SEQUENCE {
+//     version INTEGER OPTIONAL, signature AlgorithmIdentifier, issuer Name, thisUpdate Time,
+//     nextUpdate Time OPTIONAL, revokedCertificates …, crlExtensions [0] … }, … }
 function readFields(der: Buffer): Fields {
   const list = readElement(der, 0, der.length, tags.sequence);
   if (list.end !== der.length) throw new DerError('bytes after the list');
@@ -72,7 +74,8 @@ function readSerials(der: Buffer, entries: Element): string[] {
   });
 }
 
-// IssuingDistributionPoint ::= SEQUENCE { distributionPoint [0], onlyContainsUserCerts [1] BOOLEAN, onlyContainsCACerts [2],
+// IssuingDistributionPoint ::= SEQUENCE {
+//   distributionPoint [0], onlyContainsUserCerts [1] BOOLEAN, onlyContainsCACerts [2],
 //   onlySomeReasons [3], indirectCRL [4], onlyContainsAttributeCerts [5] }, each OPTIONAL
 function readScope(der: Buffer, { start, end }: Element): RevocationList['scope'] {
   const list = readChildren(der, readElement(der, start, end, tags.sequence), 20, tags.sequence);

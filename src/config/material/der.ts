@@ -3,8 +3,10 @@ import { DerError, readChildren, readElement, tags, whole } from '../../x509/der
 
 /** The subject of a certificate, a Name in DER, in hex: equal names are equal texts. Undefined if it is not strict DER. */
 export function readSubject(der: Buffer): string | undefined {
-  // Certificate ::= SEQUENCE { tbsCertificate SEQUENCE { version [0] OPTIONAL, serialNumber INTEGER, signature SEQUENCE,
-  //   issuer Name, validity SEQUENCE, subject Name, … }, … }
+  // Certificate ::= SEQUENCE {
+  //   tbsCertificate SEQUENCE {
+  //     version [0] OPTIONAL, serialNumber INTEGER, signature SEQUENCE, issuer Name, validity SEQUENCE,
+  //     subject Name, … }, … }
   try {
     const outer = readElement(der, 0, der.length, tags.sequence);
     const fields = readChildren(der, readElement(der, outer.start, outer.end, tags.sequence), 10);

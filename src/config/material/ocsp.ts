@@ -52,8 +52,10 @@ function readResponses(der: Buffer): Element[] | string {
   if (der[status.start] !== 0) return `is an error: ${statuses[der[status.start] ?? 0] ?? 'unknown status'}`;
   const [type, response] = readChildren(der, inner(der, bytes, context.aroundZero, tags.sequence), 2);
   if (type === undefined || readOid(der, type) !== basicResponse) throw new DerError('not a basic response');
-  // BasicOCSPResponse ::= SEQUENCE { tbsResponseData SEQUENCE { version [0] DEFAULT v1, responderID CHOICE, producedAt
-  //   GeneralizedTime, responses SEQUENCE OF SingleResponse, responseExtensions [1] OPTIONAL }, … }
+  // BasicOCSPResponse ::= SEQUENCE {
+  //   tbsResponseData SEQUENCE {
+  //     version [0] DEFAULT v1, responderID CHOICE, producedAt GeneralizedTime,
+  //     responses SEQUENCE OF SingleResponse, responseExtensions [1] OPTIONAL }, … }
   const [data] = readChildren(der, inner(der, response, tags.octetString, tags.sequence), 4);
   if (data?.tag !== tags.sequence) throw new DerError('no response data');
   const fields = readChildren(der, data, 5);
@@ -90,7 +92,8 @@ const hashes: Readonly<Record<string, string>> = {
 
 /** Whether a CertID is that of the certificate: its serial, and its issuer's name. */
 function isOf(der: Buffer, id: Element | undefined, leaf: X509Certificate): boolean {
-  // CertID ::= SEQUENCE { hashAlgorithm SEQUENCE { algorithm OBJECT IDENTIFIER, … }, issuerNameHash OCTET STRING,
+  // CertID ::= SEQUENCE {
+  //   hashAlgorithm SEQUENCE { algorithm OBJECT IDENTIFIER, … }, issuerNameHash OCTET STRING,
   //   issuerKeyHash OCTET STRING, serialNumber INTEGER }
   if (id?.tag !== tags.sequence) throw new DerError('no certificate id');
   const [algorithm, nameHash, , serial] = readChildren(der, id, 4);
@@ -105,8 +108,9 @@ function isOf(der: Buffer, id: Element | undefined, leaf: X509Certificate): bool
 }
 
 function readIssuerAndSerial(certificate: Buffer): { issuer: Buffer; serial: Buffer } {
-  // Certificate ::= SEQUENCE { tbsCertificate SEQUENCE { version [0] DEFAULT v1, serialNumber INTEGER, signature SEQUENCE,
-  //   issuer Name, … }, … }
+  // Certificate ::= SEQUENCE {
+  //   tbsCertificate SEQUENCE {
+  //     version [0] DEFAULT v1, serialNumber INTEGER, signature SEQUENCE, issuer Name, … }, … }
   const outer = readElement(certificate, 0, certificate.length, tags.sequence);
   const fields = readChildren(certificate, readElement(certificate, outer.start, outer.end), 10);
   if (fields[0]?.tag === context.aroundZero) fields.shift();
@@ -116,8 +120,9 @@ function readIssuerAndSerial(certificate: Buffer): { issuer: Buffer; serial: Buf
 }
 
 function readSingle(der: Buffer, fields: readonly Element[]): Staple | string {
-  // SingleResponse ::= SEQUENCE { certID CertID, certStatus CHOICE { good [0] NULL, revoked [1] RevokedInfo, unknown [2]
-  //   NULL }, thisUpdate GeneralizedTime, nextUpdate [0] EXPLICIT GeneralizedTime OPTIONAL, singleExtensions [1] … }
+  // SingleResponse ::= SEQUENCE {
+  //   certID CertID, certStatus CHOICE { good [0] NULL, revoked [1] RevokedInfo, unknown [2] NULL },
+  //   thisUpdate GeneralizedTime, nextUpdate [0] EXPLICIT GeneralizedTime OPTIONAL, singleExtensions [1] … }
   const [, status, from, until] = fields;
   if (status?.tag === context.aroundOne) return 'says that the certificate is revoked';
   if (status?.tag === context.two) return 'says that the responder does not know the certificate';

@@ -58,8 +58,9 @@ function readBeginning(bytes: Buffer): Step | string | undefined {
   return bytes.readUInt32BE(0) === sectionHeader ? { length: 0, next: pcapng() } : readFileHeader(bytes);
 }
 
-// pcap: struct { uint32 magic; uint16 major, minor; int32 thiszone; uint32 sigfigs, snaplen, linktype; }, then for each
-// packet struct { uint32 seconds, fraction, captured, length; uint8 bytes[captured]; }. Byte order is the writer's.
+// pcap, in the writer's byte order:
+// struct { uint32 magic; uint16 major, minor; int32 thiszone; uint32 sigfigs, snaplen, linktype; }
+// then, per packet: struct { uint32 seconds, fraction, captured, length; uint8 bytes[captured]; }
 
 type Layout = { readonly little: boolean; readonly fractionsPerMs: number };
 
@@ -94,7 +95,8 @@ function readPacket(
   return { length: 16 + captured, frame: { linkType, bytes: bytes.subarray(16, 16 + captured), time } };
 }
 
-// pcapng (draft-ietf-opsawg-pcapng): struct { uint32 type, length; uint8 body[length - 12]; uint32 length; } blocks
+// pcapng (draft-ietf-opsawg-pcapng) consists of blocks:
+// struct { uint32 type, length; uint8 body[length - 12]; uint32 length; }
 
 const blocks = { interface: 1, oldPacket: 2, simplePacket: 3, packet: 6 } as const;
 
@@ -153,7 +155,8 @@ function readBlock(
     return { linkType: first.linkType, bytes: body.subarray(4, 4 + captured), time: 0 };
   }
   if ((type !== blocks.packet && type !== blocks.oldPacket) || body.length < 20) return undefined;
-  // struct { uint32 interface (once: uint16, and uint16 drops), time high, time low, captured, length; uint8 bytes[…]; }
+  // struct { uint32 interface (in old packets: uint16, and uint16 drops), time high, time low, captured, length;
+  //          uint8 bytes[…]; }
   const on = interfaces[type === blocks.packet ? uint32(body, 0, little) : uint16(body, 0, little)];
   if (on === undefined) return undefined;
   const units = uint32(body, 4, little) * 2 ** 32 + uint32(body, 8, little);

@@ -63,7 +63,8 @@ function* beginnings(bytes: Buffer): Generator<number> {
   for (let at = 1; at < Math.min(bytes.length, maxBefore); at++) if (looksLikeHello(bytes, at)) yield at;
 }
 
-/** struct { ContentType type = 22; version = 3.x; uint16 length; } record, { msg_type = 1; uint24 length < 2^16; } handshake */
+// struct { ContentType type = 22; version = 3.x; uint16 length; } record
+// struct { msg_type = 1; uint24 length < 2^16; } handshake
 function looksLikeHello(bytes: Buffer, at: number): boolean {
   return (
     bytes[at] === 22 &&

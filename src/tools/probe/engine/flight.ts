@@ -88,7 +88,8 @@ function readFlight(messages: readonly Message[]): Flight | undefined {
   };
 }
 
-/** struct { ECCurveType curve_type = named_curve(3); NamedCurve namedcurve; … } (RFC 8422 §5.4); of DHE, a prime instead. */
+// struct { ECCurveType curve_type = named_curve(3); NamedCurve namedcurve; … } (RFC 8422 §5.4)
+// With DHE it is a prime instead.
 function readNamedCurve(body: Buffer): number | undefined {
   const cursor = createCursor(body);
   return cursor.number(1) === 3 ? cursor.number(2) : undefined;
@@ -99,8 +100,11 @@ function readCertificates12(body: Buffer): Buffer[] {
 }
 
 function readRequest12(body: Buffer, version: number): CertificateRequest {
-  // struct { ClientCertificateType certificate_types<1..2^8-1>; SignatureAndHashAlgorithm supported<2..2^16-1>; (TLS 1.2)
-  //   DistinguishedName certificate_authorities<0..2^16-1>; } CertificateRequest;
+  // struct {
+  //   ClientCertificateType certificate_types<1..2^8-1>;
+  //   SignatureAndHashAlgorithm supported<2..2^16-1>;   since TLS 1.2
+  //   DistinguishedName certificate_authorities<0..2^16-1>;
+  // } CertificateRequest;
   const cursor = createCursor(body);
   cursor.vector(1);
   if (version >= tls12) cursor.vector(2);
@@ -122,7 +126,8 @@ export function readEncrypted(messages: readonly Message[]): Pick<Flight, 'certi
 
 function readCertificates13(body: Buffer): Buffer[] {
   // struct { opaque cert_data<1..2^24-1>; Extension extensions<0..2^16-1>; } CertificateEntry;
-  // struct { opaque certificate_request_context<0..2^8-1>; CertificateEntry certificate_list<0..2^24-1>; } Certificate;
+  // struct { opaque certificate_request_context<0..2^8-1>; CertificateEntry certificate_list<0..2^24-1>; }
+  //   Certificate;
   const cursor = createCursor(body);
   cursor.vector(1);
   return readAll(cursor.vector(3), (entry) => {
@@ -133,7 +138,8 @@ function readCertificates13(body: Buffer): Buffer[] {
 }
 
 function readRequest13(body: Buffer): CertificateRequest {
-  // struct { opaque certificate_request_context<0..2^8-1>; Extension extensions<2..2^16-1>; } CertificateRequest;
+  // struct { opaque certificate_request_context<0..2^8-1>; Extension extensions<2..2^16-1>; }
+  //   CertificateRequest;
   const cursor = createCursor(body);
   cursor.vector(1);
   const authorities = readExtensions(cursor.vector(2)).get(extensionTypes.certificate_authorities);
