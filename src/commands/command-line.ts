@@ -5,7 +5,7 @@ import { version } from '../process/version.ts';
 import { protocolNames } from '../protocols/table.ts';
 import { addImportCommand } from '../tools/import/flags.ts';
 import { addLoadFlags } from '../tools/load/flags.ts';
-import { addPkiCommand } from '../tools/pki/command.ts';
+import { addPkiCommand } from '../tools/pki/flags.ts';
 import { addProbeFlags } from '../tools/probe/flags.ts';
 
 const config = new Option(

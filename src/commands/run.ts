@@ -7,11 +7,11 @@ import { FileSource, findConfigFile } from '../config/sources/file.ts';
 import { type Log, openLog } from '../observe/log.ts';
 import { type Operation, type OperationOptions, startOperation } from '../operation/operation.ts';
 import { softLimit } from '../process/descriptors.ts';
+import { freeMemory } from '../process/free-memory.ts';
 import { type Signal, takeSignals } from '../process/no-inspector.ts';
 import { StartError } from '../supervisor/rollout.ts';
 import { orTell } from '../tools/terminal/load-or-tell.ts';
-import { describeStartFaults } from '../worker/worker.ts';
-import { listenersTable } from './check.ts';
+import { describeStartFaults } from '../worker/start-faults.ts';
 
 export type RunOptions = {
   readonly config?: string | undefined;
@@ -74,9 +74,13 @@ async function runLogged(
     const { listeners, admin, supervisor } = operation;
     const workers = supervisor.workers().length;
     // For whoever sits before it; programs read the log.
-    if (process.stderr.isTTY) process.stderr.write(`\n${listenersTable(first.loaded, shownRoutes)}\n`);
+    if (process.stderr.isTTY) {
+      const { listenersTable } = await import('./check.ts');
+      process.stderr.write(`\n${listenersTable(first.loaded, shownRoutes)}\n`);
+    }
     for (const warning of tooFewDescriptors(first.loaded.config, workers * softLimit())) logger.warn(warning);
     logger.info({ listeners, admin, workers, file: source.name }, 'ready');
+    freeMemory();
     return await serve(signals, operation, options.log);
   } catch (error) {
     if (signals.isStopping()) {

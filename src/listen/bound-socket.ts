@@ -4,8 +4,8 @@
  */
 import { fstatSync } from 'node:fs';
 import * as net from 'node:net';
-import type { TcpEndpoint } from '../config/schema/values.ts';
 import { systemCode } from '../errors.ts';
+import type { TcpEndpoint } from '../net/written-address.ts';
 import { otherListens } from './port-owner.ts';
 
 /** Destroying the socket frees the address in this process; `fd` is for the processes we start. */

@@ -2,7 +2,7 @@
 import cluster from 'node:cluster';
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import { basename } from 'node:path';
-import type { EndpointAddress } from '../config/schema/values.ts';
+import type { EndpointAddress } from '../net/written-address.ts';
 import { orElse } from '../process/or-else.ts';
 
 /** `name` looks like `nginx (pid 812)`. */

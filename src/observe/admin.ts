@@ -1,9 +1,8 @@
 /** The admin endpoint: HTTP for Prometheus, probes, scripts and the live page. */
 import { once } from 'node:events';
 import { lstat } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
-import { parseEndpoint } from '../config/schema/values.ts';
 import { ProxyError, systemCode } from '../errors.ts';
 import { formatAddress } from '../net/address.ts';
 import {
@@ -12,9 +11,13 @@ import {
   removeStaleSocket,
   type SocketRights,
 } from '../net/socket-file.ts';
+import { parseEndpoint } from '../net/written-address.ts';
 import { isLoopback, refusalOf } from './origin.ts';
 import { type Page, readPage } from './page.ts';
 import type { Status } from './status.ts';
+
+// An import would read every export of the module, and one of them is undici: 15 MB that nobody needs.
+const { createServer } = process.getBuiltinModule('node:http');
 
 /** Where the endpoint gets its answers. A rejection is answered with 500. */
 export type AdminSource = {

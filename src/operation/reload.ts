@@ -6,7 +6,7 @@ import type { SendableConfig } from '../config/transfer.ts';
 import type { ReloadResult } from '../observe/admin.ts';
 import { createTurns } from '../process/turns.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
-import { describeStartFaults } from '../worker/worker.ts';
+import { describeStartFaults } from '../worker/start-faults.ts';
 import type { Move } from './admin-place.ts';
 
 export type ReloadEvents = {

@@ -3,7 +3,7 @@ import type { SendableConfig } from '../config/transfer.ts';
 import { removeStaleSockets } from '../listen/listener.ts';
 import { createTurns } from '../process/turns.ts';
 import type { BoundAddresses } from '../worker/methods.ts';
-import { describeStartFaults } from '../worker/worker.ts';
+import { describeStartFaults } from '../worker/start-faults.ts';
 import { faultsIn } from './consent.ts';
 import { createHeadcount, type Headcount, type HeadcountParts } from './headcount.ts';
 import { makeRoom } from './old-workers.ts';

@@ -8,12 +8,12 @@
 import { lookup } from 'node:dns/promises';
 import { isIP, type Socket } from 'node:net';
 import type { Config } from '../config/schema/schema.ts';
-import { covers, parseEndpoint, type TcpEndpoint } from '../config/schema/values.ts';
 import type { SendableConfig } from '../config/transfer.ts';
 import { type BoundTcp, bindSocket, canBindForOthers, isShared } from '../listen/bound-socket.ts';
 import { type Inheritance, socketKey, withBound } from '../listen/inherited.ts';
 import { bind, listenError, rivalError } from '../listen/listener.ts';
-import { describeStartFaults } from '../worker/worker.ts';
+import { covers, parseEndpoint, type TcpEndpoint } from '../net/written-address.ts';
+import { describeStartFaults } from '../worker/start-faults.ts';
 
 export type TcpSockets = {
   /** What workers are to be started with. */

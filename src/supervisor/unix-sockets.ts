@@ -6,7 +6,7 @@ import { lstat } from 'node:fs/promises';
 import type { LoadedConfig } from '../config/load.ts';
 import { type FileRights, giveRightsAsked } from '../net/socket-file.ts';
 import { createTurns } from '../process/turns.ts';
-import { describeStartFaults } from '../worker/worker.ts';
+import { describeStartFaults } from '../worker/start-faults.ts';
 
 /** A file as it was made; `asked`: it has been given other rights. */
 type Made = { readonly file: string; readonly rights: FileRights; asked: boolean };

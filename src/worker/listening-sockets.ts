@@ -1,11 +1,11 @@
 /** The sockets that a worker listens on: an address stays bound while the configuration names it, whoever serves there. */
 import type { Socket } from 'node:net';
-import { covers, parseEndpoint } from '../config/schema/values.ts';
 import { serveConnection } from '../connection/connection.ts';
 import type { Listener } from '../connection/listener.ts';
 import { socketKey } from '../listen/inherited.ts';
 import { type Bound, bind } from '../listen/listener.ts';
 import { normalizeAddress } from '../net/address.ts';
+import { covers, parseEndpoint } from '../net/written-address.ts';
 import type { Descriptors } from '../process/descriptors.ts';
 
 /** Without a listener it turns clients away. */

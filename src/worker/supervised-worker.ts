@@ -9,6 +9,7 @@ import { dropReceived } from '../listen/listener.ts';
 import type { AccessRecord } from '../observe/access-log.ts';
 import { type Log, openLog } from '../observe/log.ts';
 import { createWorkerMetrics } from '../observe/metrics.ts';
+import { freeMemory } from '../process/free-memory.ts';
 import { inSlices } from '../process/pacer.ts';
 import { holdTicketMasters } from '../tls/server/ticket-masters.ts';
 import { createUpstreamRegistry, type UpstreamRegistry } from '../upstream/registry.ts';
@@ -22,7 +23,8 @@ import {
   type WorkerSettings,
 } from './methods.ts';
 import { createSharedLimits, type SharedLimits } from './shared-limits.ts';
-import { createWorker, describeStartFaults, type Prepared, type Worker } from './worker.ts';
+import { describeStartFaults } from './start-faults.ts';
+import { createWorker, type Prepared, type Worker } from './worker.ts';
 
 /** What there is from `start` on. */
 type Started = {
@@ -44,6 +46,8 @@ export class SupervisedWorker {
   /** Belong to the configuration that is prepared next. */
   #pieces: Pieces[number][] = [];
   #prepared: Prepared | undefined;
+  /** It has served a configuration, so a pause would be noticed. */
+  #served = false;
   #graceMs = 25_000;
   /** The supervisor has its answer: nothing is open any more, and it disconnects. */
   #drained = false;
@@ -145,6 +149,7 @@ export class SupervisedWorker {
     try {
       this.#graceMs = packed.config.shutdown.grace;
       this.#prepared = await this.#serving().prepare(await inSlices(unpackToServe(packed, pieces)));
+      if (!this.#served) freeMemory();
       return { ok: true };
     } catch (error) {
       return { ok: false, faults: describeStartFaults(error) };
@@ -153,6 +158,7 @@ export class SupervisedWorker {
 
   #commit(): BoundAddresses {
     this.#prepared?.commit();
+    this.#served = true;
     this.#prepared = undefined;
     const bound = [...this.#serving().bound()];
     return Object.fromEntries(bound.map(([name, sockets]) => [name, sockets.map((it) => it.address)]));

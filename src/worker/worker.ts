@@ -5,7 +5,6 @@ import { type Cancels, createCancels } from '../connection/cancel-request.ts';
 import { endConnection } from '../connection/ending.ts';
 import type { Listener } from '../connection/listener.ts';
 import type { Connection } from '../connection/state.ts';
-import { ProxyError } from '../errors.ts';
 import type { Quota } from '../ipc/quota.ts';
 import type { AddressLimits } from '../listen/address-limits.ts';
 import type { Bound } from '../listen/listener.ts';
@@ -152,13 +151,4 @@ async function ended(connections: LiveSet<Connection>, graceMs: number, cut: Set
     if (connections.size === 0) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-}
-
-/** The faults that kept a worker from serving, one a line. */
-export function describeStartFaults(error: unknown): string[] {
-  const faults = error instanceof AggregateError ? error.errors : [error];
-  return faults.map((fault) => {
-    if (!(fault instanceof ProxyError)) return String((fault as Error)?.message ?? fault);
-    return fault.hint ? `${fault.message}; ${fault.hint}` : fault.message;
-  });
 }

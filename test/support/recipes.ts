@@ -5,7 +5,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 import type { TestContext } from 'node:test';
 import { Command } from 'commander';
 import { parse } from 'yaml';
-import { addPkiCommand } from '../../src/tools/pki/command.ts';
+import { addPkiCommand } from '../../src/tools/pki/flags.ts';
 import { temporaryDirectory } from './certificates.ts';
 import { type ProxyConfig, type RunningProxy, startProxy } from './proxy.ts';
 

@@ -1,8 +1,8 @@
 /** What listeners and routes may not say together, though each key by itself is fine. */
 import { isIPv4 } from 'node:net';
+import { type Binding, parseBinding } from '../../net/written-address.ts';
 import type { Path, Report } from '../finding.ts';
 import type { ClientAuthConfig, ClientRule, Config, ListenerConfig, RouteConfig } from '../schema/schema.ts';
-import { type Binding, parseBinding } from '../schema/values.ts';
 import { checkSocketPath } from './sockets.ts';
 import { checkClientCurves, checkProtocols, checkTlsParameters } from './tls.ts';
 import { placeholders } from './upstreams.ts';

@@ -1,8 +1,8 @@
 /** What an upstream may not say together, though each key by itself is fine. */
 import { blockList, inBlockList, parseCidr } from '../../net/address.ts';
+import { parseEndpoint } from '../../net/written-address.ts';
 import type { Path, Report } from '../finding.ts';
 import type { Config, UpstreamConfig, UpstreamTlsConfig } from '../schema/schema.ts';
-import { parseEndpoint } from '../schema/values.ts';
 import { checkSocketPath } from './sockets.ts';
 import { checkTlsParameters } from './tls.ts';
 

@@ -1,7 +1,7 @@
 /** The values that options take: how each is written, and what it is after parsing. `off` is Infinity, times are milliseconds. */
-import { isIP } from 'node:net';
 import { z } from 'zod';
-import { normalizeAddress, parseCidr } from '../../net/address.ts';
+import { parseCidr } from '../../net/address.ts';
+import { parseBinding, parseEndpoint } from '../../net/written-address.ts';
 
 const secondsIn = { ms: 1e-3, s: 1, m: 60, h: 3600, d: 86400 } as const;
 
@@ -73,45 +73,6 @@ export const name = z
   )
   .meta({ title: 'name' });
 export const path = z.string().min(1, 'expected a path').meta({ title: 'path' });
-
-/** `host:port`, `[v6]:port`, `:port` or `unix:/path`, parsed. `host` is undefined for all interfaces. */
-export type EndpointAddress = TcpEndpoint | { readonly path: string };
-export type TcpEndpoint = { readonly host: string | undefined; readonly port: number };
-
-const addressPattern = /^(?:unix:(?<path>.+)|(?:\[(?<v6>[^\]]*)\]|(?<host>[^:[\]]*)):(?<port>\d{1,5}))$/;
-
-/** Parses an address of the configuration; undefined if it is none. Port 0 is for tests: any free port. */
-export function parseEndpoint(text: string): EndpointAddress | undefined {
-  const parts = addressPattern.exec(text)?.groups;
-  if (!parts) return undefined;
-  if (parts['path'] !== undefined) return { path: parts['path'] };
-  const port = Number(parts['port']);
-  return port > 65535 ? undefined : { host: parts['v6'] || parts['host'] || undefined, port };
-}
-
-/**
- * Whether a socket that a listener has at `wide` takes connections to `narrow`, too: at `:port` those to every address, at
- * 0.0.0.0 to those of IPv4, at `[::]` to those of IPv6. Names are only themselves.
- */
-export function covers(wide: TcpEndpoint, narrow: TcpEndpoint): boolean {
-  if (wide.port !== narrow.port) return false;
-  if (wide.host === undefined || wide.host === narrow.host) return true;
-  const version = narrow.host === undefined ? 0 : isIP(narrow.host);
-  const all = normalizeAddress(wide.host);
-  if (all === normalizeAddress(narrow.host ?? '')) return true;
-  return (all === '0.0.0.0' && version === 4) || (all === '::' && version === 6);
-}
-
-/** Where a listener gets its sockets: an address to bind, or the name by which systemd hands them over. */
-export type Binding = EndpointAddress | { readonly systemd: string };
-
-/** Parses an address of a listener; undefined if it is none. */
-export function parseBinding(text: string): Binding | undefined {
-  if (!text.startsWith('systemd:')) return parseEndpoint(text);
-  const systemd = text.slice('systemd:'.length);
-  // FileDescriptorName= of systemd.socket(5).
-  return /^[!-9;-~]{1,255}$/.test(systemd) ? { systemd } : undefined;
-}
 
 /** A host that may be missing, as in `:5432`; for the patterns of the JSON Schema. */
 const anyHost = '([^:[\\]]*|\\[[^\\]]*\\])';

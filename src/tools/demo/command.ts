@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { formatFinding } from '../../config/load.ts';
 import { loadConfig } from '../../config/sources/file.ts';
 import { type Standalone, startWorker } from '../../worker/standalone.ts';
-import { describeStartFaults } from '../../worker/worker.ts';
+import { describeStartFaults } from '../../worker/start-faults.ts';
 import type { Surroundings } from './checks.ts';
 import { demoConfig, type Listeners } from './config.ts';
 import { openDemoLog } from './log.ts';

@@ -2,8 +2,8 @@
 import { createReadStream } from 'node:fs';
 import { text as readText } from 'node:stream/consumers';
 import type { LoadedConfig } from '../../config/load.ts';
-import { type Binding, parseBinding } from '../../config/schema/values.ts';
 import { ProxyError, systemCode } from '../../errors.ts';
+import { type Binding, parseBinding } from '../../net/written-address.ts';
 import { hostOf, type Origin, readHellos } from '../captures/input.ts';
 import { type AssumedClient, clientOf } from '../client/assumed-client.ts';
 import { type ClientFlags, clientOfFlags, overridesOf } from '../client/flags.ts';

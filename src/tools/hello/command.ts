@@ -1,9 +1,9 @@
 /** `penstock hello`: what a ClientHello says, from a file, from standard input, or from whoever connects. */
 import { createReadStream, existsSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
-import { type EndpointAddress, parseEndpoint } from '../../config/schema/values.ts';
 import { ProxyError, systemCode } from '../../errors.ts';
 import { formatAddress } from '../../net/address.ts';
+import { type EndpointAddress, parseEndpoint } from '../../net/written-address.ts';
 import { type ProtocolName, protocolOf } from '../../protocols/table.ts';
 import { type Heard, readHellos } from '../captures/input.ts';
 import { knownListener } from '../client/listener.ts';

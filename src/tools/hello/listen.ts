@@ -1,9 +1,9 @@
 /** Listens for clients, to read the ClientHello of each. */
 import { createServer, type Server, type Socket } from 'node:net';
-import type { EndpointAddress } from '../../config/schema/values.ts';
 import { ProxyError } from '../../errors.ts';
 import { formatAddress, normalizeAddress } from '../../net/address.ts';
 import { closeWith, tlsAlert } from '../../net/stream.ts';
+import type { EndpointAddress } from '../../net/written-address.ts';
 import { createHelloReader } from '../../peek/client-hello.ts';
 import { Peek } from '../../peek/peek.ts';
 import type { Protocol } from '../../protocols/protocol.ts';

@@ -1,8 +1,8 @@
 /** Where the load goes: resolved once, and only to this machine unless its owner says otherwise. */
 import { lookup } from 'node:dns/promises';
 import { connect, isIP } from 'node:net';
-import { parseEndpoint } from '../../config/schema/values.ts';
 import { formatAddress, normalizeAddress } from '../../net/address.ts';
+import { parseEndpoint } from '../../net/written-address.ts';
 import { UsageError } from '../terminal/usage.ts';
 import type { Plan } from './engine/plan.ts';
 

@@ -1,7 +1,7 @@
 /** `penstock pki config`: a configuration that uses all that a directory holds. */
 import { existsSync } from 'node:fs';
 import { stringify } from 'yaml';
-import { parseEndpoint } from '../../config/schema/values.ts';
+import { parseEndpoint } from '../../net/written-address.ts';
 import { readCertificate } from '../../x509/certificate-names.ts';
 import { configName, ruleFor } from './advice.ts';
 import { caFiles, fault } from './directory.ts';

@@ -2,7 +2,7 @@
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { Document, type Node } from 'yaml';
-import { parseEndpoint } from '../../config/schema/values.ts';
+import { parseEndpoint } from '../../net/written-address.ts';
 import type { ProbeDescription } from './describe.ts';
 import type { ProbeFlags } from './flags.ts';
 

@@ -3,9 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { dirname, resolve } from 'node:path';
 import { parseYaml } from '../../config/read/yaml.ts';
-import { type EndpointAddress, parseEndpoint } from '../../config/schema/values.ts';
 import { findConfigFile } from '../../config/sources/file.ts';
 import { systemCode } from '../../errors.ts';
+import { type EndpointAddress, parseEndpoint } from '../../net/written-address.ts';
 import type { Status } from '../../observe/status.ts';
 import { harmless } from '../terminal/text.ts';
 

@@ -9,7 +9,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { connect, createServer } from 'node:tls';
 import { Command } from 'commander';
-import { addPkiCommand, pkiInit, pkiIssue, pkiRevoke } from '../../../src/tools/pki/command.ts';
+import { pkiInit, pkiIssue, pkiRevoke } from '../../../src/tools/pki/command.ts';
+import { addPkiCommand } from '../../../src/tools/pki/flags.ts';
 import { pinOf } from '../../support/certificates.ts';
 import { newPki, yamlIn } from '../../support/pki.ts';
 
