@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs the peers that `npm run bench:compare` measures beside penstock: Debian's packages, without starting any of their
-# services. Needs root. Peers that are missing are left out of the comparison, which says so.
+# Installs the peers that `npm run bench:compare` measures beside penstock, and the PostgreSQL behind them: Debian's packages,
+# without starting any of their services. Needs root. What is missing is left out of the comparison, which says so.
 set -eu
 
-packages='haproxy nginx libnginx-mod-stream stunnel4 hitch'
+packages='haproxy nginx libnginx-mod-stream stunnel4 hitch postgresql'
 
 # A package's scripts ask this file whether they may start the service (101: no).
 policy=/usr/sbin/policy-rc.d

@@ -6,11 +6,11 @@ import { readFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { createSecureContext, createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
 import {
+  bareFronts,
   ciphers12,
   ciphers13,
   clientGroups,
   type Front,
-  fronts,
   groupsOf,
   type Site,
   upstreamName,
@@ -21,7 +21,7 @@ const ca = readFileSync(site.files.ca);
 const client = { ca, cert: readFileSync(site.files.client.cert), key: readFileSync(site.files.client.key) };
 const secureContext = createSecureContext({ ...client, ecdhCurve: clientGroups.join(':') });
 
-for (const front of fronts) {
+for (const front of bareFronts) {
   const options = { noDelay: true, allowHalfOpen: true, pauseOnConnect: front.mode !== 'terminate' };
   const relay = (socket: Socket) => pipeBothWays(socket, dial(front));
   const server =

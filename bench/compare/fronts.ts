@@ -12,7 +12,8 @@ export const upstreamKinds = [
   'mutual_tls_12',
   'mutual_tls_12_full',
 ] as const;
-export type UpstreamKind = (typeof upstreamKinds)[number];
+/** Besides, a PostgreSQL server; see postgres.ts. */
+export type UpstreamKind = (typeof upstreamKinds)[number] | 'postgres';
 
 export type Front = {
   readonly name: string;
@@ -22,6 +23,8 @@ export type Front = {
   readonly clientAuth: boolean;
   /** Takes X25519MLKEM768 first; all others X25519. */
   readonly postQuantum: boolean;
+  /** Clients ask for TLS as PostgreSQL's do. */
+  readonly starttls: boolean;
   readonly upstream: UpstreamKind;
 };
 
@@ -38,7 +41,11 @@ export const fronts: readonly Front[] = [
   front('plain', { mode: 'plain' }),
   front('plain_sink', { mode: 'plain', upstream: 'sink' }),
   front('plain_source', { mode: 'plain', upstream: 'source' }),
+  front('postgres', { starttls: true, upstream: 'postgres' }),
 ];
+
+/** Those that the bare relay serves. */
+export const bareFronts = fronts.filter(({ starttls }) => !starttls);
 
 /** The name that clients ask for and that certificates have. */
 export const serverName = 'bench.example.com';
@@ -107,6 +114,10 @@ export type Prepared = {
   readonly logs: string;
   /** It has a thread for each connection, so only the kernel's sum for the whole process (10 ms steps) is complete. */
   readonly threadsEnd?: boolean;
+  /** It knows nothing of PostgreSQL's way to TLS: on that front it takes plain clients. */
+  readonly plainPostgres?: boolean;
+  /** Where it serves a front on another port than the site has for it. */
+  readonly ports?: Readonly<Record<string, number>>;
 };
 
 function front(name: string, different: Partial<Front>): Front {
@@ -116,6 +127,7 @@ function front(name: string, different: Partial<Front>): Front {
     key: 'ec',
     clientAuth: false,
     postQuantum: false,
+    starttls: false,
     upstream: 'echo',
   };
   return { ...usual, ...different };

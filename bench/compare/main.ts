@@ -8,6 +8,7 @@ import { betweenMarkers, renderMarkdown, renderReadme } from './markdown.ts';
 import { aloneAs, measureWorkload, type Sample, warmUp } from './measure.ts';
 import { type Options, parseOptions, usage } from './options.ts';
 import { checkout, findPeer } from './peers.ts';
+import { startDatabase } from './postgres.ts';
 import { type Missing, type PeerRecord, type Results, type Row, rowOf } from './results.ts';
 import { measureScaling } from './scaling.ts';
 import { type Cores, type Ground, prepareGround, type RunningPeer, startPeer } from './site.ts';
@@ -60,6 +61,11 @@ async function compare(options: Options, cores: Cores): Promise<Results> {
   });
   const names = peers.map(({ name }) => name);
   const ground = await prepareGround([...names, ...names.map(aloneAs)], cores);
+  const needsDatabase = ({ front }: Workload) => front === 'postgres';
+  const database = options.workloads.some(needsDatabase)
+    ? await startDatabase(ground).catch((error) => void leaveOut('pgbench', error))
+    : undefined;
+  const workloads = options.workloads.filter((workload) => database || !needsDatabase(workload));
   const running: RunningPeer[] = [];
   for (const peer of peers) {
     await startPeer(peer, ground).then(
@@ -67,7 +73,8 @@ async function compare(options: Options, cores: Cores): Promise<Results> {
       (error) => leaveOut(peer.name, error),
     );
   }
-  const rows = await measureRows(running, ground, options);
+  const rows = await measureRows(running, ground, { ...options, workloads });
+  await database?.stop();
   return {
     date: new Date().toISOString(),
     machine: describeMachine(),

@@ -20,7 +20,7 @@ export function renderMarkdown(results: Results): string {
     ratioTable(results),
     '\n![The ratios as a chart](latest.svg)\n',
     '## CPU (memory), as measured\n',
-    'Median of the rounds, with the lowest and the highest: microseconds a connection, message or MiB, KiB an idle connection.\n',
+    'Median of the rounds, with the lowest and the highest: microseconds a connection, message, transaction or MiB, KiB an idle connection.\n',
     table(
       ['work', ...names(peers)],
       results.rows.map((row) => [
@@ -114,7 +114,7 @@ function relative(row: Row, cell: Cell | undefined): string {
 }
 
 function absolute({ unit }: Row, { perUnit }: Measured): string {
-  const scale = { connection: 1e3, message: 1e3, MiB: 1e3, 'idle connection': 1024 }[unit];
+  const scale = { connection: 1e3, message: 1e3, transaction: 1e3, MiB: 1e3, 'idle connection': 1024 }[unit];
   const { median, min, max } = perUnit;
   const scaled = { median: median / scale, min: min / scale, max: max / scale };
   return spread(scaled, scaled.median < 100 ? 1 : 0);

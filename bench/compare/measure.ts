@@ -2,6 +2,7 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { holdConnections, type LoadResult, runLoad } from './load.ts';
+import { runPgbench } from './pgbench.ts';
 import { cpuOf, endOf, memoryOf } from './processes.ts';
 import { type Ground, type RunningPeer, startPeer, stopPeer } from './site.ts';
 import { rotated } from './statistics.ts';
@@ -99,7 +100,10 @@ export async function cpuSample(
   const connections = connectionsOf(workload, share);
   const logged = sizeOf(prepared.logFile);
   const before = cpuOf(pids, prepared.threadsEnd);
-  const load = await runLoad(workload, connections, running.site, ground.cores.load);
+  const load =
+    workload.unit === 'transaction'
+      ? await runPgbench(workload, connections, running, ground.cores.load)
+      : await runLoad(workload, connections, running.site, ground.cores.load);
   const after = await settledCpu(running);
   throwIfEnded(running);
   return {

@@ -1,7 +1,7 @@
 /** A relay of some lines of Node, for what Node itself costs. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fronts, type Prepared, type Site } from './fronts.ts';
+import { bareFronts, type Prepared, type Site } from './fronts.ts';
 
 /** Writes what it is to serve. */
 export function prepareBare(node: string, site: Site): Prepared {
@@ -11,7 +11,7 @@ export function prepareBare(node: string, site: Site): Prepared {
   const program = join(import.meta.dirname, 'bare.ts');
   return {
     launches: [{ command: [node, '--disable-sigusr1', program, file], output }],
-    served: fronts,
+    served: bareFronts,
     logFile: output,
     logs: 'nothing',
   };

@@ -23,6 +23,7 @@ export function prepareHaproxy(binary: string, postQuantum: boolean, site: Site)
     launches: [{ command: [binary, '-db', '-f', file], output }],
     served,
     logFile: output,
+    plainPostgres: true,
     logs: 'a line a connection in the manner of `tcplog`, with SNI, TLS version, cipher, resumption and client subject',
   };
 }
@@ -71,7 +72,7 @@ const bySni = `  tcp-request inspect-delay 5s
   use_backend passthrough_upstream if { req.ssl_sni -i ${serverName} }`;
 
 function tlsOf(front: Front, { files }: Site): string {
-  if (front.mode !== 'terminate') return '';
+  if (front.mode !== 'terminate' || front.starttls) return '';
   const auth = front.clientAuth ? ` verify required ca-file ${files.ca}` : '';
   return ` ssl crt ${files[front.key].pem} curves ${groupsOf(front).join(':')}${auth}`;
 }

@@ -16,7 +16,8 @@ import {
 /** Writes its configurations: a process for each upstream. */
 export function prepareHitch(binary: string, site: Site): Prepared {
   const served = fronts.filter(
-    (front) => front.mode === 'terminate' && front.upstream !== 'mutual_tls' && !front.postQuantum,
+    ({ mode, upstream, postQuantum, starttls }) =>
+      mode === 'terminate' && upstream !== 'mutual_tls' && !postQuantum && !starttls,
   );
   const logFile = join(site.directory, 'hitch.log');
   const kinds = [...new Set(served.map(({ upstream }) => upstream))];

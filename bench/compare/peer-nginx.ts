@@ -20,7 +20,7 @@ export function prepareNginx(
   modules: string | undefined,
   site: Site,
 ): Prepared {
-  const served = fronts.filter((front) => postQuantum || !front.postQuantum);
+  const served = fronts.filter((front) => !front.starttls && (postQuantum || !front.postQuantum));
   const file = join(site.directory, 'nginx.conf');
   const logFile = join(site.directory, 'nginx-access.log');
   const output = join(site.directory, 'nginx-error.log');

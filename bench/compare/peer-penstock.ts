@@ -78,6 +78,7 @@ function configuration(served: readonly Front[], options: PenstockOptions, site:
         front.name,
         {
           bind: `${site.address}:${site.ports[front.name]}`,
+          ...(front.starttls ? { starttls: 'postgres' } : {}),
           routes: [route(front, options), ...otherNames(front.name === 'ecdsa' ? options.names : 0)],
         },
       ]),

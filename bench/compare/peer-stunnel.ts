@@ -43,7 +43,7 @@ function service(front: Front, site: Site): string {
   return `[${front.name}]
 accept = ${site.address}:${site.ports[front.name]}
 connect = ${site.upstreamAddress}:${site.upstreamPorts[front.upstream]}
-cert = ${cert}
+${front.starttls ? 'protocol = pgsql\n' : ''}cert = ${cert}
 key = ${key}
 curves = ${groupsOf(front).join(':')}
 ${auth}`;

@@ -9,10 +9,11 @@ import { prepareHitch } from './peer-hitch.ts';
 import { prepareNginx } from './peer-nginx.ts';
 import { type PenstockOptions, penstockMain, preparePenstock } from './peer-penstock.ts';
 import { prepareStunnel } from './peer-stunnel.ts';
+import { postgresPrograms, prepareDirect } from './postgres.ts';
 
 /** Those that a comparison has by itself. */
 export const usualKinds = ['penstock', 'haproxy', 'nginx', 'stunnel', 'hitch'] as const;
-const kinds = [...usualKinds, 'bare'] as const;
+const kinds = [...usualKinds, 'bare', 'direct'] as const;
 export type Kind = (typeof kinds)[number];
 
 export type Peer = {
@@ -64,6 +65,7 @@ export function findPeer(
   const env: Record<string, string> = preload === null ? {} : { LD_PRELOAD: preload };
   if (kind === 'penstock') return { ...findPenstock(name, path ?? checkout, options, changes), env };
   if (kind === 'bare') return { ...findBare(name, path ?? ownNode()), env };
+  if (kind === 'direct') return { ...findDirect(name), env };
   const binary = path === undefined ? onPath(kind) : resolve(path);
   if (!existsSync(binary)) throw new Error(`there is no ${binary}`);
   return { name, kind, path: binary, env, ...examine[kind](binary) };
@@ -103,6 +105,20 @@ function findBare(name: string, node: string): Omit<Peer, 'env'> {
   return { name, kind: 'bare', path: node, ...versionsOf(node), prepare: (site) => prepareBare(node, site) };
 }
 
+/** No proxy at all: PostgreSQL's own TLS. */
+function findDirect(name: string): Omit<Peer, 'env'> {
+  const path = join(postgresPrograms(), 'postgres');
+  const version = /\) (\S+)/.exec(outputOf(path, '--version'))?.[1] ?? 'unknown';
+  return {
+    name,
+    kind: 'direct',
+    path,
+    version: `PostgreSQL ${version}`,
+    library: linkedLibrary(path),
+    prepare: prepareDirect,
+  };
+}
+
 function versionsOf(node: string): Pick<Peer, 'version' | 'library'> {
   const asked = "process.stdout.write(process.version + ' ' + process.versions.openssl)";
   const [version, openssl] = execFileSync(node, ['-e', asked], { encoding: 'utf8' }).split(' ');
@@ -111,7 +127,7 @@ function versionsOf(node: string): Pick<Peer, 'version' | 'library'> {
 
 type Examined = Pick<Peer, 'version' | 'library' | 'prepare'>;
 
-const examine: Record<Exclude<Kind, 'penstock' | 'bare'>, (binary: string) => Examined> = {
+const examine: Record<Exclude<Kind, 'penstock' | 'bare' | 'direct'>, (binary: string) => Examined> = {
   haproxy(binary) {
     const text = outputOf(binary, '-vv');
     const library =

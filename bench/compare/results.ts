@@ -21,7 +21,7 @@ export type Results = {
 export type PeerRecord = Pick<Peer, 'name' | 'kind' | 'version' | 'library'> & { readonly logs: string };
 export type Missing = { readonly name: string; readonly reason: string };
 
-export type Row = Pick<Workload, 'id' | 'title' | 'unit' | 'target'> & {
+export type Row = Pick<Workload, 'id' | 'title' | 'unit' | 'target' | 'baseline'> & {
   readonly connections: number;
   readonly cells: Readonly<Record<string, Cell>>;
 };
@@ -44,20 +44,21 @@ export type Cell =
 
 /** What became of a workload, for the record. */
 export function rowOf(
-  { id, title, unit, target }: Workload,
+  { id, title, unit, target, baseline: own }: Workload,
   connections: number,
   outcomes: ReadonlyMap<string, Outcome>,
   baseline: { readonly name: string; readonly kind?: Kind | undefined },
 ): Row {
-  const base = figuresOf(outcomes.get(baseline.name));
+  const base = figuresOf(outcomes.get(own ?? baseline.name));
   // Targets are ratios to HAProxy; beside another baseline only that of memory means something.
-  const judged = baseline.kind === 'haproxy' || unit === 'idle connection';
+  const judged = own !== undefined || baseline.kind === 'haproxy' || unit === 'idle connection';
   const cells = [...outcomes].map(([name, outcome]): [string, Cell] => [name, cellOf(outcome, base)]);
   return {
     id,
     title,
     unit,
     target: judged ? target : undefined,
+    ...(own === undefined ? {} : { baseline: own }),
     connections,
     cells: Object.fromEntries(cells),
   };

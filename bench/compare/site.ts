@@ -52,10 +52,11 @@ export async function prepareGround(names: readonly string[], cores: Cores, far?
   process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
   const files = await makeCertificates(directory);
   const portNames = [...fronts.map(({ name }) => name), 'admin'];
-  const free = await freePorts(portNames.length + upstreamKinds.length);
+  const behind = [...upstreamKinds, 'postgres'] as const;
+  const free = await freePorts(portNames.length + behind.length);
   const ports = Object.fromEntries(portNames.map((name, index) => [name, free[index]!]));
   const upstreamPorts = Object.fromEntries(
-    upstreamKinds.map((kind, index) => [kind, free[portNames.length + index]!]),
+    behind.map((kind, index) => [kind, free[portNames.length + index]!]),
   ) as Record<UpstreamKind, number>;
   const sites = new Map<string, Site>();
   for (const [index, name] of names.entries()) {
@@ -73,15 +74,17 @@ export async function prepareGround(names: readonly string[], cores: Cores, far?
     sites.set(name, site);
   }
   const addresses = [...new Set([...sites.values()].map(({ upstreamAddress }) => upstreamAddress))];
-  const upstreams = { addresses, ports: upstreamPorts, files, sourceBytes };
+  const { postgres: _, ...served } = upstreamPorts;
+  const upstreams = { addresses, ports: served, files, sourceBytes };
   await startUpstreams(directory, upstreams, cores.load, far?.prefix);
   return { directory, files, cores, sites };
 }
 
 /** Starts a peer and waits until it accepts on every front. Throws with its own last words if it does not. */
 export async function startPeer(peer: Peer, { sites, cores }: Ground): Promise<RunningPeer> {
-  const site = sites.get(peer.name)!; // one for each peer
-  const prepared = peer.prepare(site);
+  const own = sites.get(peer.name)!; // one for each peer
+  const prepared = peer.prepare(own);
+  const site = { ...own, ports: { ...own.ports, ...prepared.ports } };
   const started = prepared.launches.map((launch) =>
     start({ ...launch, env: { ...launch.env, ...peer.env } }, cores.peers),
   );

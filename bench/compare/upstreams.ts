@@ -6,12 +6,14 @@ import { constants } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
-import { ciphers12, ciphers13, clientGroups, type SiteFiles, type UpstreamKind } from './fronts.ts';
+import { ciphers12, ciphers13, clientGroups, type SiteFiles, type upstreamKinds } from './fronts.ts';
+
+type Kind = (typeof upstreamKinds)[number];
 
 /** What it is told, as JSON in the file that its argument names. */
 export type UpstreamsConfig = {
   readonly addresses: readonly string[];
-  readonly ports: Readonly<Record<UpstreamKind, number>>;
+  readonly ports: Readonly<Record<Kind, number>>;
   readonly files: SiteFiles;
   /** What a source sends to each client. */
   readonly sourceBytes: number;
@@ -23,13 +25,13 @@ const chunk = Buffer.alloc(64 * 1024, 'x');
 const full: TlsOptions = { secureOptions: constants.SSL_OP_NO_TICKET };
 
 for (const address of config.addresses) {
-  for (const [kind, port] of Object.entries(config.ports) as [UpstreamKind, number][]) {
+  for (const [kind, port] of Object.entries(config.ports) as [Kind, number][]) {
     await listening(serverOf(kind), port, address);
   }
 }
 process.stdout.write('ready\n');
 
-function serverOf(kind: UpstreamKind): Server {
+function serverOf(kind: Kind): Server {
   const plain = { noDelay: true, allowHalfOpen: true };
   switch (kind) {
     case 'echo':

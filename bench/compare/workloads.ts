@@ -6,7 +6,7 @@ export type Workload = {
   readonly title: string;
   readonly front: string;
   /** What a figure is of. */
-  readonly unit: 'connection' | 'MiB' | 'message' | 'idle connection';
+  readonly unit: 'connection' | 'MiB' | 'message' | 'transaction' | 'idle connection';
   /** How many connections a round has: about one or two seconds of CPU. */
   readonly connections: number;
   readonly concurrency: number;
@@ -15,7 +15,9 @@ export type Workload = {
   /** Flags of `penstock load` besides those above. */
   readonly flags: readonly string[];
   readonly expect: Expectation;
-  /** The most that penstock may cost: a ratio to HAProxy, or for memory KiB. */
+  /** The peer that it is compared with in place of HAProxy, if that does other work here. */
+  readonly baseline?: 'stunnel';
+  /** The most that penstock may cost: a ratio to HAProxy (`baseline`), or for memory KiB. */
   readonly target: number | undefined;
 };
 
@@ -32,6 +34,7 @@ export type Expectation = {
 /** MiB of each connection of the bulk rows. */
 const bulkMiB = 128;
 const messages = 2000;
+const transactions = 1500;
 
 const echo64 = ['--messages', '1', '--size', '64'];
 const idle = 4000;
@@ -101,6 +104,16 @@ export const workloads: readonly Workload[] = [
     unitsEach: messages,
     flags: [...client13(), '--messages', String(messages), '--size', '200'],
     target: 1.3,
+  }),
+  full('pgbench', '`pgbench -S` through PostgreSQL’s STARTTLS, beside stunnel', {
+    front: 'postgres',
+    unit: 'transaction',
+    connections: 16,
+    unitsEach: transactions,
+    flags: [],
+    expect: { version: 'TLSv1.3', cipher: ciphers13[0]! },
+    baseline: 'stunnel',
+    target: 0.9,
   }),
   full('memory', 'memory per idle TLS connection', {
     unit: 'idle connection',

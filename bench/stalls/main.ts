@@ -4,14 +4,14 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { checkout, ownNode } from '../compare/peers.ts';
-import type { Turn } from './probe.ts';
+import { describeTurn, readTurns } from './turns.ts';
 
 const { values } = parseArgs({
   options: {
@@ -83,10 +83,7 @@ async function told(message: string): Promise<void> {
 }
 
 function print(reload: number, ms: number): void {
-  const turns = readFileSync(join(directory, 'turns'), 'utf8')
-    .split('\n')
-    .filter(Boolean)
-    .map((line) => JSON.parse(line) as Turn);
+  const turns = readTurns(directory);
   process.stdout.write(`reload ${reload}: ${ms.toFixed(0)} ms\n`);
   for (const role of ['supervisor', 'worker'] as const) {
     const own = turns.filter((turn) => turn.role === role);
@@ -95,11 +92,6 @@ function print(reload: number, ms: number): void {
     process.stdout.write(
       `  ${role}: longest turn ${longest.toFixed(1)} ms of CPU, ${long.length} over ${longMs} ms\n`,
     );
-    for (const turn of long) process.stdout.write(`    ${describe(turn)}\n`);
+    for (const turn of long) process.stdout.write(`    ${describeTurn(turn)}\n`);
   }
-}
-
-function describe({ wall, cpu, collections }: Turn): string {
-  const ran = collections.filter(({ ms }) => ms >= 0.1).map(({ kind, ms }) => `${kind} ${ms.toFixed(1)}`);
-  return `${cpu.toFixed(1)} ms of CPU in ${wall.toFixed(1)}: ${ran.join(', ') || 'no collection'}`;
 }

@@ -4,18 +4,7 @@ import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { constants, PerformanceObserver } from 'node:perf_hooks';
 import { isMainThread } from 'node:worker_threads';
-
-/** A turn, in ms. Where other programs take the core away it takes longer, but no CPU time. */
-export type Turn = {
-  readonly role: 'supervisor' | 'worker';
-  /** When it ended, as `Date.now()`. */
-  readonly at: number;
-  readonly wall: number;
-  readonly cpu: number;
-  readonly collections: readonly Collection[];
-};
-
-type Collection = { readonly kind: string; readonly at: number; readonly ms: number };
+import type { Collection, Turn } from './turns.ts';
 
 const noted = 3;
 const kinds = new Map([
