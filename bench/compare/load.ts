@@ -101,12 +101,22 @@ export async function holdConnections(
 let runs = 0;
 
 function launchOf(workload: Workload, connections: number, concurrency: number, site: Site) {
-  const target = `${site.address}:${site.ports[workload.front]}`;
-  const command = [ownNode(), '--disable-sigusr1', join(checkout, 'src/main.ts'), 'load', target];
-  const amount = ['-n', String(connections), '-c', String(concurrency), '--timeout', '30s'];
-  const flags = workload.flags.map((flag) => fileNamed(flag, site.files));
+  const command = [ownNode(), '--disable-sigusr1', join(checkout, 'src/main.ts'), 'load'];
+  const args = argumentsOf(workload, connections, concurrency, site);
   const output = join(site.directory, `load-${runs++}.json`);
-  return { command: [...command, ...amount, ...flags, '--json', '--no-progress'], output };
+  return { command: [...command, ...args, '--json', '--no-progress'], output };
+}
+
+/** What `penstock load` is given for a workload. */
+export function argumentsOf(
+  workload: Workload,
+  connections: number,
+  concurrency: number,
+  site: Site,
+): string[] {
+  const target = `${site.address}:${site.ports[workload.front]}`;
+  const amount = ['-n', String(connections), '-c', String(concurrency), '--timeout', '30s'];
+  return [target, ...amount, ...workload.flags.map((flag) => fileNamed(flag, site.files))];
 }
 
 /** `{ca}` and `{client.cert}` stand for files. */
@@ -127,10 +137,10 @@ async function reportOf({ child, output }: ReturnType<typeof start>): Promise<Re
 }
 
 /** The first thing that was not as it should be. */
-function faultOf(
+export function faultOf(
   { expect, unitsEach, unit, flags }: Workload,
   connections: number,
-  report: Report,
+  report: Omit<Report, 'latency_ms'>,
 ): string | undefined {
   const { errors, notes, messages, bytes_up, bytes_down } = report;
   if (errors.total > 0)
@@ -146,7 +156,11 @@ function faultOf(
   return flags.includes('--plain') ? undefined : mismatchOf(expect, connections, report);
 }
 
-function mismatchOf(expect: Expectation, connections: number, { tls, resumed }: Report): string | undefined {
+function mismatchOf(
+  expect: Expectation,
+  connections: number,
+  { tls, resumed }: Pick<Report, 'tls' | 'resumed'>,
+): string | undefined {
   const others = (seen: Readonly<Record<string, number>>, wanted: string | undefined) =>
     wanted !== undefined && seen[wanted] !== connections
       ? `expected ${wanted}, got ${JSON.stringify(seen)}`

@@ -1,0 +1,121 @@
+/**
+ * What Node and the kernel make for a connection, from accept to close, counted: `npm run bench:path`. Counts do not depend on the
+ * machine, so some lines of a change that cost every connection something show here, where time would hide them.
+ */
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type Ground, prepareGround, stopPeer } from '../compare/site.ts';
+import { breakDown } from './breakdown.ts';
+import { overruns, readBudget, savings, updated, writeBudget } from './budget.ts';
+import { chooseKinds } from './kinds.ts';
+import { type Measured, measure } from './measure.ts';
+import { type RelayName, type Remote, relays, startCounted } from './remote.ts';
+import { tableOf } from './table.ts';
+
+const usage = `npm run bench:path -- [OPTIONS]
+
+  --check            compare penstock with its budget; exits with 1 if a count is over it
+  --update           write what penstock takes now as its budget
+  --breakdown        instead: what makes most of the counts, by stack
+  --relay NAME       with --breakdown: ${relays.join(' or ')} (penstock)
+  --top N            with --breakdown: lines of each list (25)
+  --only A,B         these kinds of connections only
+  --connections N    that are counted (300)
+  --warm-up N        that come before (300)
+  --budget FILE      another budget than bench/path/budget.json
+`;
+
+// `process.exit` runs what ends the processes that were started and removes their files.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
+
+const { values } = parseArgs({
+  options: {
+    check: { type: 'boolean', default: false },
+    update: { type: 'boolean', default: false },
+    breakdown: { type: 'boolean', default: false },
+    relay: { type: 'string', default: 'penstock' },
+    top: { type: 'string', default: '25' },
+    only: { type: 'string' },
+    connections: { type: 'string', default: '300' },
+    'warm-up': { type: 'string', default: '300' },
+    budget: { type: 'string', default: join(import.meta.dirname, 'budget.json') },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
+});
+const kinds = chooseKinds(values.only?.split(','));
+const plan = {
+  kinds,
+  connections: Number(values.connections),
+  warmUp: Number(values['warm-up']),
+  onMissing: tell,
+};
+
+process.exit(await main());
+
+async function main(): Promise<number> {
+  if (values.help) {
+    process.stdout.write(usage);
+    return 0;
+  }
+  const ground = await prepareGround(relays, { peers: undefined, load: undefined });
+  if (values.breakdown) return printBreakdown(ground);
+  const penstock = await counted('penstock', ground);
+  if (values.check) return check(penstock);
+  if (values.update) {
+    writeBudget(values.budget, updated(readBudget(values.budget), penstock));
+    tell(`${values.budget} is written`);
+    return 0;
+  }
+  const bare = await counted('bare', ground);
+  process.stdout.write(`penstock / bare relay\n\n${tableOf(kinds, [penstock, bare], true)}\n`);
+  return 0;
+}
+
+async function counted(name: RelayName, ground: Ground): Promise<Measured> {
+  return withRelay(name, ground, (remote) => measure(remote, plan));
+}
+
+async function printBreakdown(ground: Ground): Promise<number> {
+  const name = relays.find((relay) => relay === values.relay);
+  if (name === undefined)
+    throw new Error(`there is no relay "${values.relay}"; there are ${relays.join(', ')}`);
+  for (const kind of kinds) {
+    const top = Number(values.top);
+    const text = await withRelay(name, ground, (remote) => breakDown(remote, kind, { ...plan, top }));
+    process.stdout.write(text);
+  }
+  return 0;
+}
+
+async function withRelay<T>(
+  name: RelayName,
+  ground: Ground,
+  work: (remote: Remote) => Promise<T>,
+): Promise<T> {
+  const remote = await startCounted(name, ground);
+  try {
+    return await work(remote);
+  } finally {
+    await stopPeer(remote.running);
+  }
+}
+
+function check(penstock: Measured): number {
+  const budget = readBudget(values.budget);
+  for (const line of savings(budget, penstock)) tell(line);
+  const over = overruns(budget, penstock);
+  for (const line of over) tell(line);
+  if (over.length === 0) {
+    tell(`${penstock.size} kinds of connections are within their budgets`);
+    return 0;
+  }
+  tell(
+    '\nA connection takes more than its budget. What takes it: npm run bench:path -- --breakdown --only KIND\n' +
+      'If it is worth it: npm run bench:path -- --update, and say in the commit what it buys.',
+  );
+  return 1;
+}
+
+function tell(line: string): void {
+  process.stderr.write(`${line}\n`);
+}

@@ -1,0 +1,80 @@
+/** Counts what a relay makes for a connection of each kind, in the steady state. */
+import { join } from 'node:path';
+import type { Counts } from './instruments.ts';
+import type { Kind } from './kinds.ts';
+import { prepareLoad } from './load.ts';
+import type { Remote } from './remote.ts';
+import { countSyscalls } from './syscalls.ts';
+
+export type Plan = {
+  readonly kinds: readonly Kind[];
+  /** How many are counted, of each kind and by each instrument. */
+  readonly connections: number;
+  /** How many come before them, of each kind. */
+  readonly warmUp: number;
+  readonly onMissing: (message: string) => void;
+};
+
+/** Per connection, by kind. Without `system_calls` where there is no strace. */
+export type Measured = ReadonlyMap<string, Counts>;
+
+/** The heap first: V8 makes more objects for promises once somebody has looked at them. */
+export async function measure(
+  remote: Remote,
+  { kinds, connections, warmUp, onMissing }: Plan,
+): Promise<Measured> {
+  const { site } = remote.running;
+  const load = ({ workload }: Kind) => prepareLoad(workload, connections, site);
+  const found = new Map<string, Counts>();
+  const add = (kind: Kind, counts: Counts) => {
+    const each = Object.entries(counts).map(([name, count]) => [name, count / connections]);
+    found.set(kind.id, { ...found.get(kind.id), ...Object.fromEntries(each) });
+  };
+  for (const { workload } of kinds) await (await prepareLoad(workload, warmUp, site))();
+  for (const kind of kinds) add(kind, await remote.count('heap', await load(kind)));
+  for (const kind of kinds) add(kind, summed(await remote.count('events', await load(kind))));
+  try {
+    for (const kind of kinds) {
+      const output = join(site.directory, 'strace');
+      const calls = await countSyscalls(remote.pid, output, await load(kind));
+      add(kind, { system_calls: sumOf(Object.values(calls)), ...prefixed(calls) });
+    }
+  } catch (error) {
+    onMissing(`system calls are left out: ${(error as Error).message}`);
+  }
+  return found;
+}
+
+/** Names of async_hooks that have a row of their own; all others are handles and requests of libuv and OpenSSL. */
+const rows: Readonly<Record<string, string>> = {
+  PROMISE: 'promises',
+  TickObject: 'next_ticks',
+  Microtask: 'microtasks',
+  Immediate: 'immediates',
+  Timeout: 'timers',
+  rearm: 'timers_rearmed',
+  listener: 'listeners',
+};
+
+function summed(events: Counts): Counts {
+  const sums: Record<string, number> = { ...noEvents };
+  for (const [what, count] of Object.entries(events)) {
+    const row = rows[what] ?? 'handles_and_requests';
+    sums[row] = (sums[row] ?? 0) + count;
+    if (rows[what] === undefined) sums[`${detail}${what}`] = count;
+  }
+  return sums;
+}
+
+const noEvents = Object.fromEntries([...Object.values(rows), 'handles_and_requests'].map((row) => [row, 0]));
+
+/** What begins so is part of another figure. */
+export const detail = '· ';
+
+function prefixed(calls: Counts): Counts {
+  return Object.fromEntries(Object.entries(calls).map(([name, count]) => [`${detail}${name}`, count]));
+}
+
+function sumOf(numbers: readonly number[]): number {
+  return numbers.reduce((sum, one) => sum + one, 0);
+}
