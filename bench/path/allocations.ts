@@ -9,6 +9,9 @@ import { abridged, frameOf } from './stacks.ts';
 /** Bytes between samples, on average. With 1 nothing is left out. */
 const samplingInterval = 1;
 
+/** As V8 has it since 2018; the types lack the second. */
+type Profile = HeapProfiler.SamplingHeapProfile & { readonly samples: readonly { readonly size: number }[] };
+
 /** How many objects, and their bytes, whether they live or were collected meanwhile. */
 export function heapUse(): Instrument {
   return sampled(({ samples }) => ({
@@ -26,7 +29,7 @@ export function allocationSites(): Instrument {
   });
 }
 
-function sampled(read: (profile: HeapProfiler.SamplingHeapProfile) => Record<string, number>): Instrument {
+function sampled(read: (profile: Profile) => Record<string, number>): Instrument {
   const session = new Session();
   return {
     begin() {
@@ -42,7 +45,7 @@ function sampled(read: (profile: HeapProfiler.SamplingHeapProfile) => Record<str
       // A session within its own thread answers at once.
       session.post('HeapProfiler.stopSampling', (error, { profile }) => {
         if (error) throw error;
-        counts = read(profile);
+        counts = read(profile as Profile);
       });
       session.disconnect();
       return counts;

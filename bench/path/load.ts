@@ -11,7 +11,7 @@ import { argumentsOf, faultOf } from '../compare/load.ts';
 import type { Workload } from '../compare/workloads.ts';
 
 /** For the relay to close the last connection, and to do what it does once they are closed. */
-const settleMs = 100;
+const settleMs = 50;
 
 /** Throws if any of them was not what the workload asks for. */
 export type Load = () => Promise<void>;

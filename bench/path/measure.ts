@@ -37,12 +37,26 @@ export async function measure(
     for (const kind of kinds) {
       const output = join(site.directory, 'strace');
       const calls = await countSyscalls(remote.pid, output, await load(kind));
-      add(kind, { system_calls: sumOf(Object.values(calls)), ...prefixed(calls) });
+      add(kind, { ...summedCalls(calls), ...prefixed(calls) });
     }
   } catch (error) {
     onMissing(`system calls are left out: ${(error as Error).message}`);
   }
   return found;
+}
+
+/** The kinds of `first`, each count as the lower of the two where both have it. */
+export function lowerOf(first: Measured, second: Measured): Measured {
+  return new Map(
+    [...first].map(([kind, counts]) => {
+      const others = second.get(kind) ?? {};
+      const lower = Object.entries(counts).map(([name, count]) => [
+        name,
+        Math.min(count, others[name] ?? count),
+      ]);
+      return [kind, Object.fromEntries(lower) as Counts];
+    }),
+  );
 }
 
 /** Names of async_hooks that have a row of their own; all others are handles and requests of libuv and OpenSSL. */
@@ -75,6 +89,13 @@ function prefixed(calls: Counts): Counts {
   return Object.fromEntries(Object.entries(calls).map(([name, count]) => [`${detail}${name}`, count]));
 }
 
-function sumOf(numbers: readonly number[]): number {
-  return numbers.reduce((sum, one) => sum + one, 0);
+/** How often the event loop turns for a connection depends on when its peers answer. */
+const waits = ['epoll_pwait', 'epoll_pwait2', 'epoll_wait', 'io_uring_enter'];
+
+function summedCalls(calls: Counts): Counts {
+  const sums = { system_calls: 0, event_waits: 0 };
+  for (const [name, count] of Object.entries(calls)) {
+    sums[waits.includes(name) ? 'event_waits' : 'system_calls'] += count;
+  }
+  return sums;
 }

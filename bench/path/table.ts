@@ -14,6 +14,7 @@ const titles: Readonly<Record<string, string>> = {
   heap_objects: 'objects on the heap',
   heap_bytes: 'bytes on the heap',
   system_calls: 'system calls',
+  event_waits: 'waits for events',
 };
 
 /** With what handles, requests and system calls are made of if `isWhole`; only what is there for some kind. */
@@ -33,8 +34,11 @@ function isDetail(name: string): boolean {
   return name.startsWith(detail);
 }
 
-/** As precise as it is the same in each run. */
 export function figure(name: string, count: number): string {
-  if (name === 'heap_bytes') return Math.round(count).toLocaleString('en-GB');
-  return String(Math.round(count * 10) / 10);
+  return rounded(name, count).toLocaleString('en-GB');
+}
+
+/** As precise as it is the same in each run. */
+export function rounded(name: string, count: number): number {
+  return name.startsWith('heap_') ? Math.round(count) : Math.round(count * 10) / 10;
 }

@@ -56,6 +56,6 @@ test('the check fails when penstock takes more than the budget says', (t) => {
   });
   assert.equal(run.status, 1, run.stderr);
   assert.match(run.stderr, /^plain: listeners is \d+.*, its budget 1 /m);
-  assert.match(run.stderr, /^plain: timers is .*, less than its budget of 1000/m);
+  assert.match(run.stderr, /^plain: timers is .*, less than its budget of 1,000/m);
   assert.match(run.stderr, /--update/);
 });
