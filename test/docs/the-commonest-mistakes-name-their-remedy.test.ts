@@ -341,13 +341,13 @@ describe('told by the log when the first client meets it:', () => {
       error: /the client does not speak TLS/,
       hint: /this is HTTP without TLS: let the client use https/,
     },
-    'a PROXY header that nobody asked for': {
+    'an unexpected PROXY header': {
       meet: (port) => exchange(port, 'PROXY TCP4 192.0.2.1 192.0.2.2 1111 2222\r\n'),
       code: 'ERR_NOT_TLS',
       error: /the client does not speak TLS/,
       hint: /this is a PROXY header: set accept_proxy_protocol on this listener/,
     },
-    'a PROXY header that does not come': {
+    'a missing PROXY header': {
       listener: { accept_proxy_protocol: { from: ['127.0.0.0/8'] } },
       code: 'ERR_PROXY_HEADER_INVALID',
       error: /did not begin with a PROXY header/,
