@@ -16,6 +16,7 @@ import { checkReferences, type Names } from './rules/references.ts';
 import { warnOfKeyLog } from './rules/tls.ts';
 import { warnOfUnreachable } from './rules/unreachable.ts';
 import { checkUpstreams } from './rules/upstreams.ts';
+import { checkWarm } from './rules/warm.ts';
 import { explainIssues } from './schema/issues.ts';
 import { type Config, configSchema } from './schema/schema.ts';
 
@@ -69,6 +70,7 @@ export async function loadText(
   resolvePaths(config, directory);
   checkListeners(config, findings.report);
   checkUpstreams(config, findings.report);
+  checkWarm(config, findings.report);
   const files = createFiles();
   await checkModules(config, files, findings.report);
   const certificates = await loadCertificates(config, files, findings.report);

@@ -15,8 +15,9 @@ import { watchDown } from '../upstream/endpoint-state.ts';
 import { clientGone, openClient } from './client-side.ts';
 import { clearDeadline, setDeadline } from './deadline.ts';
 import { endConnection } from './ending.ts';
+import { keepOrReplace } from './first-word.ts';
 import type { Route } from './listener.ts';
-import { dialFor, type PreparedUpstream } from './outbound.ts';
+import { anew, dialFor, type PreparedUpstream } from './outbound.ts';
 import type { Connection } from './state.ts';
 
 export type Sides = { readonly client: Stream; readonly upstream: Stream };
@@ -57,9 +58,14 @@ export async function connectSides(
     return undefined;
   }
   record.phase = 'connect';
-  const dialled = await (early ?? dialFor(connection, route.outbound, options));
+  let dialled = await (early ?? dialFor(connection, route.outbound, options));
   connection.undo.push(dialled.release);
   const meeting = meetingToJoin(connection, route);
+  if (dialled.prepared.isWarm && meeting === undefined) {
+    const { outbound } = route;
+    const redial = () => dialFor(connection, anew(outbound), options);
+    dialled = await keepOrReplace(connection, client, dialled, outbound.upstream.config, redial);
+  }
   if (meeting)
     await introduce(connection, route, meeting, { client, upstream: dialled.prepared, signal: gone });
   raw.off('close', onClose);
@@ -75,6 +81,7 @@ function noteDialled(
   const { record, undo, listener } = connection;
   record.connectMs = milliseconds(connectMs);
   record.upstreamTls = prepared.tls;
+  record.isWarm = prepared.isWarm;
   if (outbound.upstream.config.on_down === 'close') undo.push(closeWhenDown(connection, endpoint));
   if (listener.cancels) {
     const session = { outbound, endpoint, sni: hostNameOf(record.sni) };

@@ -17,6 +17,8 @@ import type { Endpoint } from '../upstream/endpoint.ts';
 import type { UpstreamState } from '../upstream/registry.ts';
 import type { Resolver } from '../upstream/resolve.ts';
 import { createUpstream, type Upstream } from '../upstream/upstream.ts';
+import type { Warmed } from '../upstream/warm/finish-warm.ts';
+import type { WarmPool } from '../upstream/warm/warm-pool.ts';
 import { type Connection, localAddressOf } from './state.ts';
 
 /** An upstream, with everything needed to speak to it. */
@@ -31,6 +33,8 @@ export type Outbound = {
    * silent clients would use it up.
    */
   readonly early: boolean;
+  /** Connections that are ready before their clients. */
+  readonly warm?: WarmPool<PreparedUpstream> | undefined;
 };
 
 /**
@@ -41,6 +45,8 @@ export type PreparedUpstream = {
   readonly stream: Stream;
   readonly tls: TlsInfo | undefined;
   readonly greeting: Greeting | undefined;
+  /** It was ready before its client came. */
+  readonly isWarm?: boolean;
 };
 
 export function createOutbound(
@@ -54,7 +60,10 @@ export function createOutbound(
     originator: config.tls && originatorFor(name, config.tls, loaded, keyLog),
     protocol: protocolOf(config.tls?.starttls),
     sendProxyProtocol: config.send_proxy_protocol,
-    early: config.dial === 'early' && config.limits.connections === Number.POSITIVE_INFINITY,
+    early:
+      config.dial === 'early' &&
+      config.limits.connections === Number.POSITIVE_INFINITY &&
+      config.warm === undefined,
   };
 }
 
@@ -101,6 +110,7 @@ export function dialFor(
   const { record, listener } = caller;
   record.upstream = outbound.upstream.name;
   const ahead = aheadOf(caller, options);
+  const { warm } = outbound;
   // Not if `prepare` has to read, which takes a stream, nor for an early dial, which must
   // notice an upstream that leaves.
   const isForSplice = outbound.originator === undefined && ahead === undefined && !outbound.early;
@@ -110,6 +120,12 @@ export function dialFor(
     descriptors: listener.descriptors,
     clientReady: options.clientReady,
     isForSplice,
+    takeWarm:
+      warm &&
+      ((endpoint) => {
+        const taken = warm.take(endpoint);
+        return taken && warmedFor(caller, outbound, taken, { endpoint, options, ahead });
+      }),
     prepare(side, endpoint, signal) {
       record.endpoint = endpoint.label;
       return prepare(caller, outbound, { side, endpoint, signal, options, ahead });
@@ -133,6 +149,7 @@ export function atEndpoint(outbound: Outbound, endpoint: Endpoint): Outbound {
   const { upstream } = outbound;
   return {
     ...outbound,
+    warm: undefined,
     upstream: {
       ...upstream,
       // Ignores the upstream's limit: a CancelRequest matters most when the upstream is full.
@@ -144,6 +161,11 @@ export function atEndpoint(outbound: Outbound, endpoint: Endpoint): Outbound {
       },
     },
   };
+}
+
+/** The same upstream for a client that has its place there, and whose connection is to be a new one. */
+export function anew(outbound: Outbound): Outbound {
+  return { ...outbound, warm: undefined, upstream: { ...outbound.upstream, enter: () => undefined } };
 }
 
 type Attempt = {
@@ -182,6 +204,29 @@ function prepare(
   return ahead ? sayAhead(ahead, plain) : plain;
 }
 
+/** What a warm connection lacks for this client. */
+function warmedFor(
+  caller: Caller,
+  outbound: Outbound,
+  taken: PreparedUpstream,
+  { endpoint, options, ahead }: Pick<Attempt, 'endpoint' | 'options' | 'ahead'>,
+): Warmed<PreparedUpstream> {
+  caller.record.endpoint = endpoint.label;
+  const side = taken.stream;
+  return {
+    side,
+    async prepare(signal) {
+      if (taken.tls === undefined) {
+        const prepared = await prepare(caller, outbound, { side, endpoint, signal, options, ahead });
+        return { ...prepared, isWarm: true };
+      }
+      const hear = ahead?.kind === 'hear' ? ahead.hear : undefined;
+      const greeting = taken.greeting ?? (hear && (await hearFrom(side.stream, hear)));
+      return { ...taken, greeting, isWarm: true };
+    },
+  };
+}
+
 async function sayAhead(ahead: Ahead, plain: PreparedUpstream): Promise<PreparedUpstream> {
   const { raw } = plain.stream;
   if (ahead.kind === 'hear') return { ...plain, greeting: await hearFrom(raw, ahead.hear) };
@@ -189,8 +234,15 @@ async function sayAhead(ahead: Ahead, plain: PreparedUpstream): Promise<Prepared
   return plain;
 }
 
-async function originate(
-  { side: { raw }, endpoint, signal, options, ahead }: Attempt,
+/** STARTTLS and TLS; what is said within TLS only if a client is there to be announced. */
+export async function originate(
+  {
+    side: { raw },
+    endpoint,
+    signal,
+    options,
+    ahead,
+  }: Omit<Attempt, 'options'> & { readonly options: Pick<Options, 'sni'> },
   originator: Originator,
   protocol: Protocol | undefined,
 ): Promise<PreparedUpstream> {

@@ -94,6 +94,7 @@ export function createRecord(listener: string, conn: string, client: Address): A
     handshakeMs: undefined,
     queueMs: undefined,
     connectMs: undefined,
+    isWarm: undefined,
     code: undefined,
     error: undefined,
     hint: undefined,

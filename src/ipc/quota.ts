@@ -1,9 +1,15 @@
 /** A limit on what may be open at once: counted here, or leased in parts from a process that counts for several. */
 import type { Patience } from './patience.ts';
+import { type Spare, Spares } from './spares.ts';
 
 export type Quota = {
   /** Counts one in; false: none is left. A promise where another process has to be asked. */
   readonly take: () => boolean | Promise<boolean>;
+  /**
+   * Counts one in that can be done without, if another place than that is free and no process has to give one up for it. As soon as
+   * the place is needed `giveUp` is called, and it is another's. undefined: there is no such place.
+   */
+  readonly takeSpare: (giveUp: () => void) => Spare | undefined | Promise<Spare | undefined>;
   /** Counts one out. */
   readonly give: () => void;
   /** How many are counted in here. */
@@ -29,15 +35,22 @@ export function localQuotas(): (name: string, limit: number) => Quota {
 
 function countUpTo(limit: () => number): Quota {
   let used = 0;
+  const spares = new Spares();
+  const give = () => {
+    used -= 1;
+  };
   return {
     take() {
-      if (used >= limit()) return false;
+      if (used >= limit()) return used === limit() && spares.takeOne();
       used += 1;
       return true;
     },
-    give() {
-      used -= 1;
+    takeSpare(giveUp) {
+      if (used + 1 >= limit()) return undefined;
+      used += 1;
+      return spares.add(giveUp, give);
     },
+    give,
     used: () => used,
   };
 }
@@ -46,6 +59,8 @@ function countUpTo(limit: () => number): Quota {
 type Lessor = {
   /** Asks for at least `wanted`; resolves with what was granted, 0 if every process needs what it has. */
   readonly request: (wanted: number) => Promise<number>;
+  /** The same, but no process is asked to give anything back. */
+  readonly requestFree: (wanted: number) => Promise<number>;
   readonly giveBack: (amount: number) => void;
   /** Books what was taken without asking, whether there is room or not. */
   readonly claim: (amount: number) => void;
@@ -58,6 +73,8 @@ export type LeasedQuota = Quota & {
 
 /** Asked for at a time, so that not every connection needs a message. */
 const block = 64;
+/** The same for what can be done without. */
+const spareBlock = 8;
 
 /**
  * A worker's part of a limit that processes share. The limit is never exceeded; one is refused only when the lessor, having
@@ -69,6 +86,7 @@ export function leasedQuota(lessor: Lessor, limit: () => number, patience: Patie
     lessor,
     limit,
     patience,
+    spares: new Spares(),
     held: 0,
     used: 0,
     overdrawn: 0,
@@ -77,16 +95,19 @@ export function leasedQuota(lessor: Lessor, limit: () => number, patience: Patie
   };
   return {
     take() {
-      if (lease.used >= lease.held) return takeSlowly(lease);
+      if (lease.used >= lease.held) return lease.spares.takeOne() || takeSlowly(lease);
       lease.used += 1;
       // Ahead of need, so that nobody waits for the answer.
       const { held, used, isScarce, asking } = lease;
       if (held - used < block / 2 && !isScarce && asking === undefined) void ask(lease);
       return true;
     },
+    takeSpare: (giveUp) => takeSpare(lease, giveUp),
     give: () => give(lease),
     used: () => lease.used,
     reclaim() {
+      // One for each that another process asks for: all at once would be made anew at once.
+      if (lease.used >= lease.held && lease.spares.takeOne()) lease.used -= 1;
       const idle = Math.max(0, lease.held - lease.used);
       lease.held -= idle;
       return idle;
@@ -98,6 +119,7 @@ type Lease = {
   readonly lessor: Lessor;
   readonly limit: () => number;
   readonly patience: Patience;
+  readonly spares: Spares;
   /** How many this process may count in, and how many it has. */
   held: number;
   used: number;
@@ -116,6 +138,20 @@ async function takeSlowly(lease: Lease): Promise<boolean> {
   }
   lease.used += 1;
   return true;
+}
+
+async function takeSpare(lease: Lease, giveUp: () => void): Promise<Spare | undefined> {
+  while (lease.used + 1 >= lease.held) {
+    if (lease.patience.isSilent()) return undefined;
+    const asked = lease.lessor.requestFree(spareBlock).then((granted) => {
+      // Booked however late it comes.
+      lease.held += granted;
+      return granted;
+    });
+    if (!(await lease.patience.within(asked))) return undefined;
+  }
+  lease.used += 1;
+  return lease.spares.add(giveUp, () => give(lease));
 }
 
 /** One question at a time, for all who wait. */

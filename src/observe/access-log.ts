@@ -47,6 +47,8 @@ export type AccessRecord = {
   /** Time in the upstream's queue; undefined if it was not queued. */
   queueMs: number | undefined;
   connectMs: number | undefined;
+  /** The upstream's connection was ready before the client came. */
+  isWarm: boolean | undefined;
   phase: Phase;
   side: Side;
   code: ConnectionCode | undefined;
@@ -71,6 +73,7 @@ export function logClosed(logger: Logger, record: AccessRecord): void {
       handshake_ms: record.handshakeMs,
       queue_ms: record.queueMs,
       connect_ms: record.connectMs,
+      warm: record.isWarm,
       phase: record.phase,
       side: record.side,
       outcome: record.isProbe ? 'probe' : undefined,

@@ -1,6 +1,6 @@
 /** The metrics of docs/operations.md: names, meaning, labels. No label value can be chosen by a client. */
 import { counter, type Family, gauge, histogram, type Labels } from './exposition.ts';
-import type { ListenerCounts, ProcessUse, Totals } from './metrics.ts';
+import { type ListenerCounts, type ProcessUse, type Totals, warmOutcomes } from './metrics.ts';
 
 /** What the supervisor knows besides the workers' counts. */
 export type SupervisorFacts = {
@@ -12,6 +12,8 @@ export type SupervisorFacts = {
     readonly upstream: string;
     readonly endpoint: string;
     readonly up: boolean;
+    /** Absent: none are kept ready to it. */
+    readonly warm?: number | undefined;
   }[];
   /** If a name occurs several times, the first to expire counts. The same goes for authorities and CRLs. */
   readonly certificates: readonly { readonly name: string; readonly notAfter: Date }[];
@@ -30,7 +32,7 @@ export type SupervisorFacts = {
 };
 
 /** What workers have counted. */
-export function connectionFamilies({ listeners, connects, queues }: Totals): Family[] {
+export function connectionFamilies({ listeners, connects, queues, warm }: Totals): Family[] {
   const each = <T>(make: (labels: { listener: string }, counts: ListenerCounts) => T[]): T[] =>
     [...listeners].flatMap(([listener, counts]) => make({ listener }, counts));
   return [
@@ -86,6 +88,13 @@ export function connectionFamilies({ listeners, connects, queues }: Totals): Fam
       'Waits for a connection to a full upstream, of those clients that had to wait, whatever came of it.',
       [...queues].map(([upstream, histogram]) => ({ labels: { upstream }, histogram })),
     ),
+    counter(
+      'penstock_upstream_warm_total',
+      'Warm connections by what became of them (taken by a client, closed by the upstream, expired), and clients that found none (missed).',
+      [...warm].flatMap(([upstream, counts]) =>
+        warmOutcomes.map((outcome) => ({ labels: { upstream, outcome }, value: counts[outcome] })),
+      ),
+    ),
   ];
 }
 
@@ -102,6 +111,13 @@ export function supervisorFamilies(facts: SupervisorFacts): Family[] {
         labels: { upstream, endpoint },
         value: up ? 1 : 0,
       })),
+    ),
+    gauge(
+      'penstock_upstream_warm_connections',
+      'Connections that are ready for clients to come (upstreams with `warm`).',
+      facts.endpoints.flatMap(({ upstream, endpoint, warm }) =>
+        warm === undefined ? [] : [{ labels: { upstream, endpoint }, value: warm }],
+      ),
     ),
     gauge(
       'penstock_certificate_expiry_timestamp_seconds',

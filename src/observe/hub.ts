@@ -105,12 +105,12 @@ export function createMetricsHub(options: { readonly version: string; readonly n
 }
 
 /** Open connections ended together with their worker. They have no outcome, because none was reported. */
-function asEnded({ listeners, connects, queues }: MetricsSnapshot): Totals {
+function asEnded({ listeners, connects, queues, warm }: MetricsSnapshot): Totals {
   const settled = [...listeners].map(([name, counts]): [string, ListenerCounts] => [
     name,
     { ...counts, closed: counts.opened },
   ]);
-  return { listeners: new Map(settled), connects, queues };
+  return { listeners: new Map(settled), connects, queues, warm };
 }
 
 function describeListener(

@@ -35,6 +35,15 @@ export type ListenerCounts = {
   readonly handshakes: { readonly full: Histogram; readonly resumed: Histogram };
 };
 
+/** What became of connections that were kept ready for clients (`warm`), and how many clients found none. */
+export type WarmCounts = Record<WarmOutcome, number>;
+/**
+ * `taken`: given to a client. `missed`: a client found none ready. `closed`: the upstream closed it before a client came. `expired`: it was too
+ * old.
+ */
+export const warmOutcomes = ['taken', 'missed', 'closed', 'expired'] as const;
+type WarmOutcome = (typeof warmOutcomes)[number];
+
 /** Counts since the start. */
 export type Totals = {
   readonly listeners: Map<string, ListenerCounts>;
@@ -42,6 +51,8 @@ export type Totals = {
   readonly connects: Map<string, Histogram>;
   /** Time that connections spent in an upstream's queue, however it ended, by upstream. */
   readonly queues: Map<string, Histogram>;
+  /** By upstream. */
+  readonly warm: Map<string, WarmCounts>;
 };
 
 /** The resources this process has used. */
@@ -68,6 +79,8 @@ export type WorkerMetrics = {
    * no longer among the live ones.
    */
   readonly closed: (record: AccessRecord) => void;
+  /** What of an upstream's warm connections is counted: whoever keeps them counts there. */
+  readonly warmOf: (upstream: string) => WarmCounts;
   /**
    * Everything since the worker started: connections that have ended, and what has happened so far on live
    * ones. So bytes and handshakes increase while connections live, and nothing decreases when they end.
@@ -91,6 +104,7 @@ export function createWorkerMetrics(): WorkerMetrics {
       }
       measure(totals, record);
     },
+    warmOf: (upstream) => warmOf(totals, upstream),
     snapshot(live) {
       const sum = structuredClone(totals);
       for (const record of live) measure(sum, record);
@@ -100,7 +114,7 @@ export function createWorkerMetrics(): WorkerMetrics {
 }
 
 export function emptyTotals(): Totals {
-  return { listeners: new Map(), connects: new Map(), queues: new Map() };
+  return { listeners: new Map(), connects: new Map(), queues: new Map(), warm: new Map() };
 }
 
 /** Adds the counts of `from` to `to`. */
@@ -108,6 +122,10 @@ export function addTotals(to: Totals, from: Totals): void {
   for (const [name, counts] of from.listeners) addCounts(countsOf(to, name), counts);
   for (const kind of ['connects', 'queues'] as const) {
     for (const [name, histogram] of from[kind]) addHistogram(histogramOf(to[kind], name), histogram);
+  }
+  for (const [name, counts] of from.warm) {
+    const sum = warmOf(to, name);
+    for (const outcome of warmOutcomes) sum[outcome] += counts[outcome];
   }
 }
 
@@ -220,6 +238,15 @@ function outcomesOf({ outcomes }: ListenerCounts, route: string | number): Recor
 
 export function noOutcomes(): Record<Outcome, number> {
   return { ok: 0, error: 0, refused: 0, probe: 0 };
+}
+
+function warmOf({ warm }: Totals, upstream: string): WarmCounts {
+  let counts = warm.get(upstream);
+  if (counts === undefined) {
+    counts = { taken: 0, missed: 0, closed: 0, expired: 0 };
+    warm.set(upstream, counts);
+  }
+  return counts;
 }
 
 function histogramOf(histograms: Map<string, Histogram>, upstream: string): Histogram {

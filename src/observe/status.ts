@@ -67,6 +67,8 @@ export type EndpointStatus = {
   readonly share?: number | undefined;
   /** Connections across all workers. */
   readonly active: number;
+  /** Connections that are ready for clients to come, of all workers; absent where the upstream has no `warm`. */
+  readonly warm?: number | undefined;
   /** How long the last successful health check took. */
   readonly check_ms?: number | undefined;
   /**

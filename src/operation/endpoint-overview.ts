@@ -45,7 +45,7 @@ function labelsOf(
   seen: readonly EndpointView[],
 ): string[] {
   const configured = endpoints.map(({ address }) => address).filter((address) => !isTemplate(address));
-  const inUse = seen.filter(({ active }) => active > 0).map(({ endpoint }) => endpoint);
+  const inUse = seen.filter(({ active, warm }) => active + warm > 0).map(({ endpoint }) => endpoint);
   if (checked.length > 0) return [...new Set([...checked.map(({ endpoint }) => endpoint), ...inUse])];
   // A name stands for its addresses, which are known as they are used.
   if (resolve.each_address && inUse.length > 0) return [...new Set(inUse)];
@@ -59,12 +59,16 @@ type Known = {
   readonly now: number;
 };
 
-function describeEndpoint(label: string, { slow_start }: UpstreamConfig, known: Known): EndpointStatus {
+function describeEndpoint(label: string, config: UpstreamConfig, known: Known): EndpointStatus {
   const { report, views, now } = known;
   const ago = (ms: number | undefined) =>
     ms === undefined || !Number.isFinite(ms) ? null : new Date(now - ms).toISOString();
-  const active = views.reduce((total, view) => total + view.active, 0);
-  const common = { label, active, check_ms: report?.checkMs && Math.round(report.checkMs * 10) / 10 };
+  const common = {
+    label,
+    active: views.reduce((total, view) => total + view.active, 0),
+    warm: config.warm && views.reduce((total, view) => total + view.warm, 0),
+    check_ms: report?.checkMs && Math.round(report.checkMs * 10) / 10,
+  };
   if (report?.up === false) {
     return { ...common, state: 'down', since: ago(report.forMs), last_error: report.reason };
   }
@@ -81,7 +85,7 @@ function describeEndpoint(label: string, { slow_start }: UpstreamConfig, known: 
   }
   const forMs = Math.min(...views.map((view) => view.forMs), report?.forMs ?? Number.POSITIVE_INFINITY);
   const returned = views.some(({ state }) => state === 'returned');
-  const share = returned ? progressOf(forMs, slow_start) : 1;
+  const share = returned ? progressOf(forMs, config.slow_start) : 1;
   if (share < 1) return { ...common, ...errors, state: 'slow_start', since: ago(forMs), share };
   return { ...common, ...errors, state: report ? 'up' : 'unchecked', since: ago(forMs) };
 }

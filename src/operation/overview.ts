@@ -78,10 +78,11 @@ function renderMetrics({ supervisor, reloader, hub }: OverviewParts, seen: Seen)
     ready: seen.ready,
     listeners: Object.keys(reloader.current.config.listeners),
     endpoints: seen.upstreams.flatMap(({ name, endpoints }) =>
-      endpoints.map(({ label, state }) => ({
+      endpoints.map(({ label, state, warm }) => ({
         upstream: name,
         endpoint: label,
         up: state !== 'down' && state !== 'ejected',
+        warm,
       })),
     ),
     ...seen.expiries,

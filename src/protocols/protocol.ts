@@ -20,6 +20,11 @@ export type Protocol = {
   readonly saysInstead: RegExp;
   /** If clients speak first in plain text: the first byte of everything they can say. */
   readonly firstByte?: number;
+  /**
+   * Why no connection to its servers may be made ahead of a client; absent: it may. (MySQL counts a client that says nothing against its
+   * host, which it then locks out.)
+   */
+  readonly notWarm?: string;
   /** How to make its clients ask for TLS. */
   readonly tlsHint: string;
 

@@ -85,7 +85,8 @@ export class Splice {
     // A reader passes its own callback, since it reuses its memory; Node's chunks are freed by `returnOf`.
     const onData = (chunk: Buffer, written = returnOf(chunk)) => this.#onData(direction, chunk, written);
     if (reader) reader.deliver = onData;
-    else stream.on('data', onData);
+    // What was put back is not read again: it comes by an event, and first.
+    if (!reader || stream.readableLength > 0) stream.on('data', onData);
     stream.on('end', () => this.#judgeEnd(direction));
     stream.on('error', (error: Error) => {
       // Node leaves a TLS socket open after a bad record or a refused renegotiation. (Never

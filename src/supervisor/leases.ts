@@ -6,8 +6,8 @@ type Reclaim = (worker: number, name: string) => Promise<number>;
 type Leases = {
   /** Names the limits in force; those of a former configuration that are not named are forgotten. */
   readonly setLimits: (limits: ReadonlyMap<string, number>) => void;
-  /** Grants up to `wanted` of a limit; first what is free, then what other workers do not use. */
-  readonly request: (worker: number, name: string, wanted: number) => Promise<number>;
+  /** Grants up to `wanted` of a limit; first what is free, then, unless `onlyFree`, what other workers do not use. */
+  readonly request: (worker: number, name: string, wanted: number, onlyFree?: boolean) => Promise<number>;
   readonly giveBack: (worker: number, name: string, amount: number) => void;
   /** Books what a worker has taken by itself: until enough was given back nobody is granted more. */
   readonly claim: (worker: number, name: string, amount: number) => void;
@@ -26,8 +26,10 @@ export function createLeases(reclaim: Reclaim, patience: number = patienceMs): L
 
   const free = (pool: Pool): number => pool.limit - sum(pool.held.values());
 
-  async function grant(worker: number, name: string, pool: Pool, wanted: number): Promise<number> {
-    if (free(pool) <= 0) {
+  async function grant(worker: number, name: string, wanted: number, onlyFree: boolean): Promise<number> {
+    const pool = pools.get(name);
+    if (pool === undefined) return 0;
+    if (free(pool) <= 0 && !onlyFree) {
       const others = [...pool.held.keys()].filter((other) => other !== worker);
       const given = others.map(async (other) => lower(pool, other, await reclaim(other, name)));
       await atMost(patience, Promise.all(given));
@@ -48,11 +50,11 @@ export function createLeases(reclaim: Reclaim, patience: number = patienceMs): L
         else pools.set(name, { limit, held: new Map(), queue: Promise.resolve() });
       }
     },
-    request(worker, name, wanted) {
+    request(worker, name, wanted, onlyFree = false) {
       const pool = pools.get(name);
       if (pool === undefined) return Promise.resolve(0);
       // One at a time: two workers that reclaim at once would each take what the other needs.
-      const turn = pool.queue.then(() => grant(worker, name, pool, wanted));
+      const turn = pool.queue.then(() => grant(worker, name, wanted, onlyFree));
       // The answer has to be on its way before another is asked to give back: it would not know yet what it has.
       pool.queue = turn.then(() => new Promise((resolve) => setImmediate(resolve)));
       return turn;

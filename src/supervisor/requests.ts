@@ -33,7 +33,7 @@ export function createRequests(
 
   return {
     methodsFor: (id) => ({
-      lease: (name, wanted) => leases.request(id, name, wanted),
+      lease: (name, wanted, onlyFree) => leases.request(id, name, wanted, onlyFree),
       giveBack: (name, amount) => leases.giveBack(id, name, amount),
       claim: (name, amount) => leases.claim(id, name, amount),
       enterAddress: (listener, key) => addresses.enter(id, listener, key),

@@ -9,6 +9,7 @@ import { connect } from './connect.ts';
 import { type Deadline, startDeadline, untilAborted } from './deadline.ts';
 import type { Endpoint, UpstreamClient } from './endpoint.ts';
 import type { Upstream } from './upstream.ts';
+import { finishWarm, type Warmed } from './warm/finish-warm.ts';
 
 export type DialRequest<Prepared> = {
   readonly client: UpstreamClient;
@@ -26,6 +27,8 @@ export type DialRequest<Prepared> = {
   readonly clientReady?: Promise<unknown>;
   /** Where to count a dial's sockets; the caller has already counted one of them. */
   readonly descriptors?: Pick<Descriptors, 'takeSpare' | 'give'>;
+  /** A connection to this endpoint that was ready before its client came, if there is one: nothing is dialled then. */
+  readonly takeWarm?: ((endpoint: Endpoint) => Warmed<Prepared> | undefined) | undefined;
   /** `prepare` reads nothing: only the splice reads what the upstream sends. */
   readonly isForSplice?: boolean | undefined;
   /** Called with the time spent in the upstream's queue, if it was queued. */
@@ -121,12 +124,16 @@ type Progress = { waitingFor: string; clientMs: number };
 async function attempt<Prepared>(
   upstream: Upstream,
   endpoint: Endpoint,
-  { prepare, clientReady, descriptors, isForSplice }: DialRequest<Prepared>,
+  { prepare, takeWarm, clientReady, descriptors, isForSplice }: DialRequest<Prepared>,
   deadline: Deadline,
   progress: Progress,
 ): Promise<{ raw: Stream['raw']; prepared: Prepared }> {
   const { signal } = deadline;
   const { label } = endpoint;
+  progress.waitingFor = `${label} was not ready for payload`;
+  const warm = takeWarm?.(endpoint);
+  const ready = warm && (await finishWarm(warm, signal));
+  if (warm && ready) return { raw: warm.side.raw, prepared: ready };
   progress.waitingFor = `${label} did not resolve`;
   const destination = await upstream.destination(endpoint, signal);
   progress.waitingFor = `${label} did not answer`;

@@ -16,6 +16,8 @@ export type EndpointState = {
   readonly label: string;
   /** Connections dialled or being dialled, and not yet released. */
   active: number;
+  /** Those that are ready for clients to come, and not among the active ones. */
+  warm: number;
   health: Health;
   /** Failed dials in a row. */
   failures: number;
@@ -52,6 +54,7 @@ export function createEndpointState(
   const state: EndpointState = {
     label,
     active: 0,
+    warm: 0,
     health,
     failures: 0,
     lastFailure: undefined,

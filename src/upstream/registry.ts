@@ -35,6 +35,8 @@ export type EndpointView = {
   readonly restMs: number | undefined;
   /** Connections of this process. */
   readonly active: number;
+  /** Those of this process that are ready for clients to come. */
+  readonly warm: number;
   /** This process's last failed dial that was the endpoint's fault, and how long ago it was. */
   readonly lastFailure: { readonly agoMs: number; readonly reason: string } | undefined;
 };
@@ -121,7 +123,7 @@ function viewOf(upstream: string, state: EndpointState): EndpointView {
   const now = performance.now();
   // `isUp` ends an ejection whose time is over.
   isUp(state);
-  const { label, health, active, lastFailure } = state;
+  const { label, health, active, warm, lastFailure } = state;
   return {
     upstream,
     endpoint: label,
@@ -129,6 +131,7 @@ function viewOf(upstream: string, state: EndpointState): EndpointView {
     forMs: now - health.since,
     restMs: health.kind === 'ejected' ? health.until - now : undefined,
     active,
+    warm,
     lastFailure: lastFailure && { agoMs: now - lastFailure.at, reason: lastFailure.reason },
   };
 }

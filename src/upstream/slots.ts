@@ -16,15 +16,22 @@ import type { Signal } from '../net/abort-signal.ts';
  */
 export type Enter = (signal: Signal, onQueued?: (ms: number) => void) => Promise<() => void> | undefined;
 
+/**
+ * Counts in a connection that no client waits for, if there is room for it and one more: a client that needs its place gets it, and
+ * `giveUp` is called. What it resolves with counts it out, unless it was given up; undefined: there is no room.
+ */
+export type EnterSpare = (giveUp: () => void) => Promise<(() => void) | undefined>;
+
 /** The one queue of an upstream. It stays when the limits change. */
-export type Slots = { readonly under: (limits: UpstreamConfig['limits']) => Enter };
+export type Slots = { readonly under: (limits: UpstreamConfig['limits']) => Places };
+export type Places = { readonly enter: Enter; readonly enterSpare: EnterSpare };
 
 /** `quotaOf` returns the one count of this upstream, with this limit from now on. */
 export function createSlots(upstream: string, quotaOf: (limit: number) => Quota): Slots {
   const line = createLine();
   return {
     under(limits) {
-      if (limits.connections === Number.POSITIVE_INFINITY) return () => undefined;
+      if (limits.connections === Number.POSITIVE_INFINITY) return unlimited;
       const quota = quotaOf(limits.connections);
       // Clients that have waited since before a reload may have room now.
       line.admit(quota);
@@ -32,7 +39,7 @@ export function createSlots(upstream: string, quotaOf: (limit: number) => Quota)
         quota.give();
         line.admit(quota);
       };
-      return async (signal, onQueued) => {
+      const enter: Places['enter'] = async (signal, onQueued) => {
         signal.throwIfAborted();
         const { queue } = limits;
         const mayOvertake = queue === undefined || line.length() === 0;
@@ -48,8 +55,26 @@ export function createSlots(upstream: string, quotaOf: (limit: number) => Quota)
         signal.throwIfAborted();
         return leave;
       };
+      return { enter, enterSpare: (giveUp) => enterSpare(line, quota, giveUp) };
     },
   };
+}
+
+const unlimited: Places = {
+  enter: () => undefined,
+  enterSpare: async () => () => undefined,
+};
+
+async function enterSpare(line: Line, quota: Quota, giveUp: () => void): Promise<(() => void) | undefined> {
+  if (line.length() > 0) return undefined;
+  const give = await quota.takeSpare(giveUp);
+  return (
+    give &&
+    (() => {
+      give();
+      line.admit(quota);
+    })
+  );
 }
 
 /** The queue. */

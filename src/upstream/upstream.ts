@@ -9,13 +9,12 @@ import type { Endpoint, UpstreamClient } from './endpoint.ts';
 import { dialFailed, dialSucceeded, isUp, shareOf, whyDown } from './endpoint-state.ts';
 import { createUpstreamRegistry, type UpstreamState } from './registry.ts';
 import type { Resolver } from './resolve.ts';
-import type { Enter } from './slots.ts';
+import type { Places } from './slots.ts';
 
-export type Upstream = {
+/** `enter` counts a connection in, under `limits`; to be called ahead of `pick`. */
+export type Upstream = Places & {
   readonly name: string;
   readonly config: UpstreamConfig;
-  /** Counts a connection in, under `limits`. Call it before `pick`. */
-  readonly enter: Enter;
   /**
    * An endpoint for this client that is up and not among `tried`, or undefined if there is none. From here
    * on the endpoint counts it as a connection: in the end, the caller must take one off `state.active`.
@@ -50,7 +49,7 @@ export function createUpstream(
   return {
     name,
     config,
-    enter: state.slots.under(config.limits),
+    ...state.slots.under(config.limits),
     listed: candidates.listed,
     async destination({ target, label }, signal) {
       if ('path' in target) return { label, path: target.path };

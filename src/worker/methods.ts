@@ -65,7 +65,8 @@ export type WorkerMethods = {
 export type SupervisorMethods = {
   /** The worker listens: what was sent before may be lost (Node 20). */
   hello: () => void;
-  lease: (limit: string, wanted: number) => Promise<number>;
+  /** `onlyFree`: no other worker is asked to give anything back. */
+  lease: (limit: string, wanted: number, onlyFree?: boolean) => Promise<number>;
   giveBack: (limit: string, amount: number) => void;
   /** What it has let in while the supervisor did not answer. */
   claim: (limit: string, amount: number) => void;

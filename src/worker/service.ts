@@ -9,6 +9,7 @@ import type { Cancels } from '../connection/cancel-request.ts';
 import type { Listener, RouteTreatment } from '../connection/listener.ts';
 import { createOutbound, type Outbound } from '../connection/outbound.ts';
 import type { Connection } from '../connection/state.ts';
+import { withWarm } from '../connection/warm-outbound.ts';
 import { rulesOf, treatmentOf } from '../decide/rules.ts';
 import { type Counts, createAdmission } from '../listen/admission.ts';
 import { createGate } from '../listen/gate.ts';
@@ -22,9 +23,9 @@ import { type KeyLog, openKeyLog } from '../tls/key-log.ts';
 import type { PolicyParts } from '../tls/server/policy-servers.ts';
 import { createTlsPolicy, type TlsPolicy } from '../tls/server/terminate.ts';
 import { holdTicketMasters, type TicketMasterSource } from '../tls/server/ticket-masters.ts';
+import { lookUpNames } from '../upstream/look-up-names.ts';
 import type { UpstreamRegistry } from '../upstream/registry.ts';
 import type { Resolver } from '../upstream/resolve.ts';
-import { lookUpNames } from '../upstream/warm-up.ts';
 
 export type Service = {
   readonly listeners: readonly Listener[];
@@ -32,6 +33,10 @@ export type Service = {
   readonly policies: ReadonlyMap<string, TlsPolicy>;
   /** Starts and ends what lives beside connections: the threads of `authorize`. Names begin to be looked up. */
   readonly ready: () => Promise<void>;
+  /** It is served from now on: connections are kept ready to the upstreams that have `warm`. */
+  readonly begin: () => void;
+  /** Ends those. Clients may come all the same, and dial. */
+  readonly cool: () => void;
   readonly close: () => Promise<void>;
   /**
    * Nobody comes under it any more: when those are established who are still on their way in, threads and routes go. An
@@ -70,7 +75,11 @@ export function* buildService(
   const authorizers = new Map<string, Authorizer>();
   const policies: Policies = new Map();
   const listeners: Listener[] = [];
+  const cool = () => {
+    for (const { warm } of outbounds.values()) warm?.close();
+  };
   const close = async () => {
+    cool();
     for (const { rules } of listeners) rules.routes.clear();
     await Promise.all([...authorizers.values()].map((authorizer) => authorizer.close()));
   };
@@ -108,21 +117,29 @@ export function* buildService(
       void lookUpNames(Object.values(loaded.config.upstreams), resolver);
       await Promise.all([...authorizers.values()].map((authorizer) => authorizer.ready()));
     },
+    begin() {
+      for (const { warm } of outbounds.values()) warm?.open();
+    },
+    cool,
     close,
-    retire: () => entering.close(() => void close()),
+    retire() {
+      cool();
+      entering.close(() => void close());
+    },
   };
 }
 
 function* buildOutbounds(
   loaded: ServedConfig,
-  { upstreams, resolver }: Surroundings,
+  { upstreams, resolver, descriptors, logger, metrics }: Surroundings,
   keyLog: KeyLog | undefined,
 ): Work<Map<string, Outbound>> {
   const outbounds = new Map<string, Outbound>();
   for (const [name, config] of Object.entries(loaded.config.upstreams)) {
     yield;
     const outbound = createOutbound(name, config, loaded, { resolver, state: upstreams.of(name), keyLog });
-    outbounds.set(name, outbound);
+    const around = { descriptors, logger, counts: config.warm && metrics.warmOf(name) };
+    outbounds.set(name, withWarm(outbound, config.warm, around));
   }
   return outbounds;
 }

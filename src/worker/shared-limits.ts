@@ -30,6 +30,7 @@ export function createSharedLimits(supervisor: Channel<SupervisorMethods>, patie
   function leased(name: string, limit: number): LeasedQuota {
     const lessor = {
       request: (wanted: number) => supervisor.call('lease', name, wanted),
+      requestFree: (wanted: number) => supervisor.call('lease', name, wanted, true),
       giveBack: (amount: number) => supervisor.tell('giveBack', name, amount),
       claim: (amount: number) => supervisor.tell('claim', name, amount),
     };

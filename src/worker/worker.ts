@@ -75,6 +75,7 @@ export function createWorker(around: Around): Worker {
     current = service;
     added.commit();
     former?.retire();
+    service.begin();
     void endUnwelcome(open.all(), {
       listeners: new Map(service.listeners.map((listener) => [listener.name, listener])),
       isCurrent: () => current === service,
@@ -103,6 +104,7 @@ export function createWorker(around: Around): Worker {
     },
     async drain(graceMs) {
       const closed = sockets.close();
+      current?.cool();
       await ended(open, graceMs, cut);
       clearInterval(unread);
       await closed;

@@ -162,6 +162,7 @@ function shared(limit: () => number): Quota {
       used += 1;
       return true;
     },
+    takeSpare: () => undefined,
     give() {
       used -= 1;
     },
@@ -175,7 +176,7 @@ test('where processes share the limit, what another one gives back is found', as
   let limit = 1;
   const quota = shared(() => limit);
   const limits = { connections: 100, queue: { max: 10, timeout: 5000 } };
-  const enter = createSlots('orders', () => quota).under(limits);
+  const { enter } = createSlots('orders', () => quota).under(limits);
   const leave = await enter(never);
   const order: number[] = [];
   const others = [1, 2, 3].map(async (number) => {
@@ -195,7 +196,7 @@ test('where processes share the limit, nobody overtakes', async () => {
   let limit = 1;
   const quota = shared(() => limit);
   const limits = { connections: 100, queue: { max: 10, timeout: 5000 } };
-  const enter = createSlots('orders', () => quota).under(limits);
+  const { enter } = createSlots('orders', () => quota).under(limits);
   await enter(never);
   const order: string[] = [];
   const client = async (name: string) => {
@@ -215,7 +216,7 @@ test('where processes share the limit, nobody overtakes', async () => {
 test('a burst waits for the answer of another process, not in the queue', async () => {
   const quota = shared(() => 50);
   const limits = { connections: 50, queue: { max: 1, timeout: 5000 } };
-  const enter = createSlots('orders', () => quota).under(limits);
+  const { enter } = createSlots('orders', () => quota).under(limits);
   const burst = Array.from({ length: 50 }, () => enter(never));
   await Promise.all(burst);
   assert.equal(quota.used(), 50);
@@ -223,7 +224,7 @@ test('a burst waits for the answer of another process, not in the queue', async 
 
 test('whoever goes while another process is asked takes no place', async () => {
   const quota = shared(() => 1);
-  const enter = createSlots('orders', () => quota).under({ connections: 1 });
+  const { enter } = createSlots('orders', () => quota).under({ connections: 1 });
   const gone = new AbortController();
   const entering = enter(gone.signal);
   gone.abort(new Error('the client has gone'));
@@ -233,5 +234,5 @@ test('whoever goes while another process is asked takes no place', async () => {
 
 test('without a limit there is nothing to wait for, and nothing is counted', () => {
   const slots = createSlots('orders', (limit) => localQuotas()('orders', limit));
-  assert.equal(slots.under({ connections: Number.POSITIVE_INFINITY })(never), undefined);
+  assert.equal(slots.under({ connections: Number.POSITIVE_INFINITY }).enter(never), undefined);
 });

@@ -97,6 +97,24 @@ export const upstream = z.strictObject({
     .prefault({})
     .describe('Time-outs.'),
   retries: z.int().min(0).max(20).default(2).describe('Further endpoints tried when a dial fails.'),
+  warm: z
+    .strictObject({
+      connections: z
+        .int()
+        .min(1)
+        .max(1000)
+        .default(4)
+        .describe('How many each worker keeps ready to each endpoint.'),
+      max_age: duration
+        .prefault('30s')
+        .describe(
+          'A connection that nobody took is made anew before it is this old. Keep it below the time after which the upstream closes silent clients.',
+        ),
+    })
+    .optional()
+    .describe(
+      'Connections to the upstream that are there before clients come: TCP, and STARTTLS and TLS too unless they depend on the client (PROXY header, `server_name: "{sni}"`). Endpoints that are templates have none. Absent: none.',
+    ),
   dial: z
     .enum(['after_handshake', 'early'])
     .default('after_handshake')

@@ -228,6 +228,7 @@ function endpoints(upstream: UpstreamSide, fails: boolean): string[] {
           `${attempts === 1 ? 'one of them is' : `up to ${attempts} of them are`} tried${patience(connect_ms)}`,
         ]
       : []),
+    ...(upstream.warm && !fails ? [warmText(upstream.warm)] : []),
     ...(templated && allow_addresses && !fails
       ? [`if it resolves to an address in ${some(allow_addresses)}`]
       : []),
@@ -244,6 +245,12 @@ function endpointText({
   if (error) return `not ${configured}: ${error.message}`;
   const extras = [priority > 0 && `priority ${priority}`, weight !== 1 && `weight ${weight}`].filter(Boolean);
   return [endpoint, ...extras].join(', ');
+}
+
+function warmText({ connections, until, because }: NonNullable<UpstreamSide['warm']>): string {
+  const what = until === 'tls' ? 'connections with TLS' : 'TCP connections';
+  const why = because === null ? '' : ` (${because})`;
+  return `each worker keeps ${connections} ${what} to each ready${why}`;
 }
 
 function patience(ms: number | null): string {

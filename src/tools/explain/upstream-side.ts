@@ -16,10 +16,12 @@ import {
   createEndpoint,
   type Endpoint,
   expandTarget,
+  isTemplate,
   parseTarget,
   type UpstreamClient,
 } from '../../upstream/endpoint.ts';
 import { hashKey } from '../../upstream/upstream.ts';
+import { warmExtent } from '../../upstream/warm/extent.ts';
 import type { AssumedClient } from '../client/assumed-client.ts';
 
 /** What of the client's side decides about the upstream's. */
@@ -63,6 +65,7 @@ export function explainUpstream(loaded: LoadedConfig, name: string, circumstance
     attempts: Math.min(config.retries + 1, Math.max(1, usable.length)),
     connect_ms: config.timeouts.connect === Number.POSITIVE_INFINITY ? null : config.timeouts.connect,
     allow_addresses: config.allow_addresses ?? null,
+    warm: describeWarm(config),
     starttls: config.tls?.starttls ?? circumstances.passedStarttls ?? null,
     tls: config.tls ? describeTls(config.tls, loaded) : null,
     proxy_header: config.send_proxy_protocol
@@ -133,6 +136,20 @@ function describeEndpoint({ entry, endpoint, serverName, fault }: Found) {
     server_name: serverName ?? null,
     sni: serverName !== undefined && isIP(serverName) === 0 ? serverName : null,
     error: fault ? { code: fault.code, message: fault.message } : null,
+  };
+}
+
+/** What is ready before the client comes; null: nothing is. */
+function describeWarm(config: UpstreamConfig) {
+  const { warm, endpoints } = config;
+  if (warm === undefined || endpoints.every(({ address }) => isTemplate(address))) return null;
+  const extent = warmExtent(config);
+  return {
+    connections: warm.connections,
+    max_age_ms: warm.max_age,
+    until: extent.until,
+    /** Why not TLS as well; null: it is. */
+    because: extent.until === 'tls' ? null : extent.because,
   };
 }
 

@@ -1,0 +1,30 @@
+/** How soon connections to an endpoint are made anew: at once while it keeps them, ever more slowly while it does not. Pure. */
+
+export type Pace = {
+  /** Failures in a row. */
+  readonly failures: number;
+  /** No connection is begun before, by `performance.now()`. */
+  readonly notBefore: number;
+};
+
+export const unhindered: Pace = { failures: 0, notBefore: Number.NEGATIVE_INFINITY };
+
+/**
+ * A connection could not be made, or its upstream closed it. Those that fail together (all were of one age) count as one. `random` is a
+ * number from 0 up to 1: workers that failed together do not come back together.
+ */
+export function afterFailure(pace: Pace, now: number, random: number = Math.random()): Pace {
+  if (now < pace.notBefore) return pace;
+  const failures = pace.failures + 1;
+  const ms = Math.min(longestMs, firstMs * 2 ** (failures - 1));
+  return { failures, notBefore: now + ms * (0.75 + 0.25 * random) };
+}
+
+/** There is no room for one: nobody's fault, and tried again soon. */
+export function afterNoRoom(pace: Pace, now: number): Pace {
+  return { failures: pace.failures, notBefore: Math.max(pace.notBefore, now + noRoomMs) };
+}
+
+const firstMs = 500;
+const longestMs = 60_000;
+const noRoomMs = 1000;
