@@ -1,0 +1,22 @@
+/** Warm connections that nobody takes are made anew before `max_age` is over; they end in the way of a client that leaves. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { eventually } from '../support/eventually.ts';
+import { recorder, warmProxy } from '../support/warm.ts';
+
+test('a connection that nobody takes', async (t) => {
+  const upstream = await recorder(t);
+  const proxy = await warmProxy(t, upstream, { warm: { connections: 2, max_age: '400ms' } });
+  await upstream.opened(2);
+  const errors: Error[] = [];
+  for (const { socket } of upstream.accepted) socket.on('error', (error) => errors.push(error));
+  const since = performance.now();
+  await eventually(() => assert.ok(upstream.accepted.slice(0, 2).every(({ hasEnded }) => hasEnded)), 10_000);
+  assert.ok(performance.now() - since > 200, 'not at once');
+  await upstream.opened(2);
+  await eventually(() => assert.ok(upstream.accepted.length >= 6), 10_000);
+  assert.deepEqual(errors, []);
+  assert.ok(upstream.accepted.every(({ received }) => received === ''));
+  // It was we who closed them.
+  assert.ok(!proxy.log.some(({ msg }) => msg.includes('closed a warm connection')));
+});
