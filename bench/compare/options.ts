@@ -25,7 +25,7 @@ export const usage = `npm run bench:compare -- [OPTIONS]
                         one more peer, as often as you like: a binary, or for penstock a checkout or dist/main.js;
                         \`bare\`, a relay of some lines for what Node itself costs, takes the Node to run it on;
                         \`direct\`: no proxy, but PostgreSQL's own TLS, for the workload \`pgbench\`.
-                        Options of penstock: node=PROGRAM, flags=A,B, access=off, admin=off, dial=early; of all: preload=LIBRARY
+                        Options of penstock: node=PROGRAM, flags=A,B, access=off, admin=off, dial=early, warm=N; of all: preload=LIBRARY
   --penstock PATH       the checkout or dist/main.js of the peer "penstock"; default: this checkout
   --baseline NAME       what ratios are to (haproxy)
   --rounds N            rounds that count (7)

@@ -23,6 +23,8 @@ export type PenstockOptions = {
   readonly accessLog: boolean;
   readonly admin: boolean;
   readonly dialEarly: boolean;
+  /** How many connections are kept ready to the upstream; 0: none. */
+  readonly warm: number;
   /** For clients that send no server name: its routes ask for none. */
   readonly anyName: boolean;
   readonly workers: number;
@@ -111,10 +113,11 @@ function otherNames(count: number): object[] {
   }));
 }
 
-function upstream({ upstream: kind }: Front, { dialEarly }: PenstockOptions, site: Site): object {
+function upstream({ upstream: kind }: Front, { dialEarly, warm }: PenstockOptions, site: Site): object {
   return {
     endpoints: [`${site.upstreamAddress}:${site.upstreamPorts[kind]}`],
     ...(dialEarly ? { dial: 'early' } : {}),
+    ...(warm > 0 ? { warm: { connections: warm } } : {}),
     ...(kind === 'mutual_tls'
       ? {
           tls: {

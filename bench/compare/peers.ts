@@ -54,7 +54,7 @@ export function parsePeer(text: string): PeerSpec {
   return { name: match[1] ?? kind, kind, path: match[3], options };
 }
 
-const penstockKeys = ['node', 'flags', 'preload', 'access', 'admin', 'dial', 'sni'];
+const penstockKeys = ['node', 'flags', 'preload', 'access', 'admin', 'dial', 'warm', 'sni'];
 
 /** Finds it and asks it for its version. Throws if it is not there or does not run. */
 export function findPeer(
@@ -84,6 +84,7 @@ function findPenstock(
     accessLog: query.get('access') !== 'off',
     admin: query.get('admin') !== 'off',
     dialEarly: query.get('dial') === 'early',
+    warm: Number(query.get('warm') ?? 0),
     anyName: query.get('sni') === 'any',
     workers: 1,
     names: 0,

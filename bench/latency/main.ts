@@ -61,7 +61,9 @@ async function measure(delay: number, connections: number): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'penstock-latency-'));
   process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
   const link: Link = await slowLink(delay, directory);
-  const peers = ['penstock', 'early=penstock?dial=early', 'haproxy', 'nginx'].flatMap(found);
+  const peers = ['penstock', 'early=penstock?dial=early', 'warm=penstock?warm=4', 'haproxy', 'nginx'].flatMap(
+    found,
+  );
   const cores = { peers: undefined, load: undefined };
   const ground = await prepareGround(
     peers.map(({ name }) => name),

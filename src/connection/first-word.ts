@@ -1,4 +1,7 @@
-/** A warm connection may be ending as it is given to a client: until the first byte goes either way, another can take its place. */
+/**
+ * A warm connection may be ending as a client is given it. Until the first byte goes either way, another can
+ * take its place.
+ */
 import type { UpstreamConfig } from '../config/schema/schema.ts';
 import { abort, type Stream } from '../net/stream.ts';
 import { Peek } from '../peek/peek.ts';
@@ -10,10 +13,11 @@ import type { Connection } from './state.ts';
 type Given = Dialled<PreparedUpstream>;
 
 /**
- * An upstream that has closed a silent connection may not have been heard yet when the connection is given to a client, and to the client it
- * would be an end without a reason. So the first byte of either side is waited for, `max_age` at most; if the upstream leaves before, `redial`
- * brings another connection. Both sides are paused again afterwards, with all their bytes. Rejects with what `redial` rejects with, or why the
- * connection was ended from outside.
+ * When an upstream closes a silent connection, the news may still be on its way when a client is given that
+ * connection: to the client it would be an end without a reason. So this waits for the first byte of either
+ * side, `max_age` at most. If the upstream leaves before, `redial` makes another connection. Both sides are
+ * paused again afterwards, with all their bytes. Rejects with the error of `redial`, or with the reason why
+ * the connection was ended from outside.
  */
 export async function keepOrReplace(
   connection: Connection,
@@ -34,7 +38,7 @@ export async function keepOrReplace(
   if (!isDown && !isGone(upstream)) return given;
   abort(upstream);
   record.phase = 'connect';
-  // It keeps its place under the upstream's limit, and counts at the endpoint where it is.
+  // The client keeps its place under the upstream's limit, but counts at the new endpoint only.
   const { state } = given.endpoint;
   state.active -= 1;
   connection.undo.push(() => {

@@ -6,8 +6,9 @@ export type Quota = {
   /** Counts one in; false: none is left. A promise where another process has to be asked. */
   readonly take: () => boolean | Promise<boolean>;
   /**
-   * Counts one in that can be done without, if another place than that is free and no process has to give one up for it. As soon as
-   * the place is needed `giveUp` is called, and it is another's. undefined: there is no such place.
+   * Counts one in that can be done without: only if one more place is free, and no process has to give one
+   * up for it. As soon as the place is needed, somebody else gets it and `giveUp` is called. undefined: there
+   * is no such place.
    */
   readonly takeSpare: (giveUp: () => void) => Spare | undefined | Promise<Spare | undefined>;
   /** Counts one out. */

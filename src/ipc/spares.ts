@@ -7,7 +7,7 @@ export class Spares {
   /** The oldest first. */
   readonly #held = new Set<() => void>();
 
-  /** A place was counted in. `giveUp` ends what holds it when the place is needed; `give` counts the place out otherwise. */
+  /** A place was counted in. `giveUp` ends whatever holds it when the place is needed; otherwise `give` counts it out. */
   add(giveUp: () => void, give: () => void): Spare {
     const entry = () => giveUp();
     this.#held.add(entry);

@@ -38,8 +38,8 @@ export type ListenerCounts = {
 /** What became of connections that were kept ready for clients (`warm`), and how many clients found none. */
 export type WarmCounts = Record<WarmOutcome, number>;
 /**
- * `taken`: given to a client. `missed`: a client found none ready. `closed`: the upstream closed it before a client came. `expired`: it was too
- * old.
+ * `taken`: given to a client. `missed`: a client found none ready. `closed`: the upstream closed it before a
+ * client came. `expired`: it was too old.
  */
 export const warmOutcomes = ['taken', 'missed', 'closed', 'expired'] as const;
 type WarmOutcome = (typeof warmOutcomes)[number];

@@ -21,8 +21,8 @@ export type Protocol = {
   /** If clients speak first in plain text: the first byte of everything they can say. */
   readonly firstByte?: number;
   /**
-   * Why no connection to its servers may be made ahead of a client; absent: it may. (MySQL counts a client that says nothing against its
-   * host, which it then locks out.)
+   * Why connections to its servers must not be made before a client is there. Absent: they may be.
+   * (MySQL counts clients that say nothing, and then locks out their host.)
    */
   readonly notWarm?: string;
   /** How to make its clients ask for TLS. */

@@ -17,8 +17,9 @@ import type { Signal } from '../net/abort-signal.ts';
 export type Enter = (signal: Signal, onQueued?: (ms: number) => void) => Promise<() => void> | undefined;
 
 /**
- * Counts in a connection that no client waits for, if there is room for it and one more: a client that needs its place gets it, and
- * `giveUp` is called. What it resolves with counts it out, unless it was given up; undefined: there is no room.
+ * Counts in a connection that no client waits for, if there is room for it and one more. If a client needs
+ * its place, the client gets it, and `giveUp` is called. Resolves with a function that counts it out (and
+ * does nothing once it was given up), or undefined if there is no room.
  */
 export type EnterSpare = (giveUp: () => void) => Promise<(() => void) | undefined>;
 

@@ -11,7 +11,7 @@ import { createUpstreamRegistry, type UpstreamState } from './registry.ts';
 import type { Resolver } from './resolve.ts';
 import type { Places } from './slots.ts';
 
-/** `enter` counts a connection in, under `limits`; to be called ahead of `pick`. */
+/** `enter` counts a connection in, under `limits`. Call it before `pick`. */
 export type Upstream = Places & {
   readonly name: string;
   readonly config: UpstreamConfig;

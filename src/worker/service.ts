@@ -34,9 +34,9 @@ export type Service = {
   /** Starts and ends what lives beside connections: the threads of `authorize`. Names begin to be looked up. */
   readonly ready: () => Promise<void>;
   /** It is served from now on: connections are kept ready to the upstreams that have `warm`. */
-  readonly begin: () => void;
+  readonly openWarm: () => void;
   /** Ends those. Clients may come all the same, and dial. */
-  readonly cool: () => void;
+  readonly closeWarm: () => void;
   readonly close: () => Promise<void>;
   /**
    * Nobody comes under it any more: when those are established who are still on their way in, threads and routes go. An
@@ -75,11 +75,11 @@ export function* buildService(
   const authorizers = new Map<string, Authorizer>();
   const policies: Policies = new Map();
   const listeners: Listener[] = [];
-  const cool = () => {
+  const closeWarm = () => {
     for (const { warm } of outbounds.values()) warm?.close();
   };
   const close = async () => {
-    cool();
+    closeWarm();
     for (const { rules } of listeners) rules.routes.clear();
     await Promise.all([...authorizers.values()].map((authorizer) => authorizer.close()));
   };
@@ -117,13 +117,13 @@ export function* buildService(
       void lookUpNames(Object.values(loaded.config.upstreams), resolver);
       await Promise.all([...authorizers.values()].map((authorizer) => authorizer.ready()));
     },
-    begin() {
+    openWarm() {
       for (const { warm } of outbounds.values()) warm?.open();
     },
-    cool,
+    closeWarm,
     close,
     retire() {
-      cool();
+      closeWarm();
       entering.close(() => void close());
     },
   };

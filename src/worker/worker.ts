@@ -75,7 +75,7 @@ export function createWorker(around: Around): Worker {
     current = service;
     added.commit();
     former?.retire();
-    service.begin();
+    service.openWarm();
     void endUnwelcome(open.all(), {
       listeners: new Map(service.listeners.map((listener) => [listener.name, listener])),
       isCurrent: () => current === service,
@@ -104,7 +104,7 @@ export function createWorker(around: Around): Worker {
     },
     async drain(graceMs) {
       const closed = sockets.close();
-      current?.cool();
+      current?.closeWarm();
       await ended(open, graceMs, cut);
       clearInterval(unread);
       await closed;

@@ -23,6 +23,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'a-copy-arrives-whole': postgres,
   'pg-connects-by-request-and-directly': postgres,
   'postgres-health-is-what-the-server-says': postgres,
+  'warm-connections-suit-real-servers': [...postgres, 'mariadb-install-db', 'mariadbd', 'mariadb'],
   'redis-works-over-mutual-tls': ['redis-server', 'redis-cli'],
   'mosquitto-works-over-mutual-tls': ['mosquitto', 'mosquitto_pub', 'mosquitto_sub'],
   'proxy-headers-are-those-of-haproxy-and-nginx': ['haproxy', 'nginx', 'ngx_stream_module.so'],

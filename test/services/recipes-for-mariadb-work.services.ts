@@ -3,13 +3,9 @@
  * is told of the client's address.
  */
 import assert from 'node:assert/strict';
-import { chownSync } from 'node:fs';
-import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
-import { temporaryDirectory } from '../support/certificates.ts';
+import { test } from 'node:test';
 import { certificatesOf, startRecipe } from '../support/recipes.ts';
-import { closedPort } from '../support/upstream.ts';
-import { ordinaryUser, run, serve } from './process.ts';
+import { startMariadb } from './mariadb.ts';
 import { tryIt } from './recipe.ts';
 
 test('a client without TLS reaches MariaDB through two penstocks', async (t) => {
@@ -34,35 +30,3 @@ test('a client without TLS reaches MariaDB through two penstocks', async (t) => 
   const told = /127\.0\.0\.1:\d+/.exec(seen.stdout)?.[0];
   await server.connectionLine((line) => line['client'] === told);
 });
-
-async function startMariadb(t: TestContext) {
-  const directory = temporaryDirectory(t);
-  const user = ordinaryUser('mysql', 'nobody');
-  if (user !== undefined) chownSync(directory, user.uid, user.gid);
-  const [data, socket] = [join(directory, 'data'), join(directory, 'socket')];
-  const install = ['--no-defaults', '--auth-root-authentication-method=normal', '--skip-test-db'];
-  const made = await run('mariadb-install-db', [...install, `--datadir=${data}`], { user, cwd: directory });
-  assert.equal(made.code, 0, made.stdout + made.stderr);
-  const port = await closedPort();
-  const query = async (sql: string): Promise<void> => {
-    const { code, stderr } = await run('mariadb', [
-      '--no-defaults',
-      `--socket=${socket}`,
-      '--user=root',
-      `--execute=${sql}`,
-    ]);
-    assert.equal(code, 0, stderr);
-  };
-  const options = [
-    '--no-defaults',
-    `--datadir=${data}`,
-    `--socket=${socket}`,
-    `--pid-file=${join(directory, 'pid')}`,
-    `--port=${port}`,
-    '--bind-address=127.0.0.1',
-    '--proxy-protocol-networks=127.0.0.1/32',
-    '--skip-name-resolve',
-  ];
-  await serve(t, 'mariadbd', options, { user, cwd: directory, ready: () => query('select 1') });
-  return { port, query };
-}

@@ -10,8 +10,8 @@ export type Warmed<Prepared> = {
 };
 
 /**
- * Does what is left. undefined: it died meanwhile, and leaves no socket behind; no payload was sent, so its endpoint can be dialled as if
- * there had been none. Throws the signal's reason.
+ * Does what is left. undefined: the connection died meanwhile, and no socket is left; as no payload was sent,
+ * its endpoint can be dialled as if there had been none. Throws the signal's reason.
  */
 export async function finishWarm<Prepared>(
   { side, prepare }: Warmed<Prepared>,

@@ -10,8 +10,8 @@ export type Pace = {
 export const unhindered: Pace = { failures: 0, notBefore: Number.NEGATIVE_INFINITY };
 
 /**
- * A connection could not be made, or its upstream closed it. Those that fail together (all were of one age) count as one. `random` is a
- * number from 0 up to 1: workers that failed together do not come back together.
+ * A connection could not be made, or the upstream closed it. Those that fail together, being of the same age,
+ * count once. `random` is a number from 0 up to 1: workers that failed together should not come back together.
  */
 export function afterFailure(pace: Pace, now: number, random: number = Math.random()): Pace {
   if (now < pace.notBefore) return pace;

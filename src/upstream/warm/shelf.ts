@@ -15,7 +15,7 @@ import { Hold } from './hold.ts';
 import { afterFailure, afterNoRoom, unhindered } from './pace.ts';
 import { type Begins, WarmConnection } from './warm-connection.ts';
 
-export type Warm = NonNullable<UpstreamConfig['warm']>;
+type Warm = NonNullable<UpstreamConfig['warm']>;
 
 /** What became of connections, since the process began, and of the clients that wanted one. */
 export type WarmCounts = { taken: number; missed: number; closed: number; expired: number };
@@ -135,7 +135,9 @@ export class Shelf<Begun extends Begins> {
 
   #untilNext(now: number): number {
     const { notBefore } = this.#pace;
-    const due = [now + lookMs, ...this.#kept.map(({ renewAt }) => renewAt)];
+    const { max_age } = this.#parts.settings;
+    const ages = this.#kept.flatMap(({ renewAt, connection }) => [renewAt, connection.madeAt + max_age]);
+    const due = [now + lookMs, ...ages];
     if (notBefore > now) due.push(notBefore);
     return Math.max(Math.min(...due.filter((at) => at > now)) - now, 1);
   }
@@ -236,7 +238,7 @@ export class Shelf<Begun extends Begins> {
   }
 }
 
-/** How often it is looked whether the endpoint is up, at least. */
+/** How often to look whether the endpoint is up, at least. */
 const lookMs = 1000;
 /** So many at a time: a large shelf is not filled in one rush. */
 const mostMaking = 8;

@@ -1,4 +1,7 @@
-/** One connection that is ready before its client: it keeps what the upstream says meanwhile, and notices when the upstream leaves. */
+/**
+ * One connection that is ready before its client. It keeps what the upstream says meanwhile, and notices when
+ * the upstream leaves.
+ */
 import { closeWith, type Stream } from '../../net/stream.ts';
 
 /** What an upstream may say to a client that is not there yet; then it is no longer read. */
@@ -14,7 +17,7 @@ export class WarmConnection<Begun extends Begins> {
   #said: Buffer[] = [];
   #length = 0;
 
-  /** The stream is paused, and nobody listens to it. `onDead` is called once if the upstream ends it, in whatever way. */
+  /** The stream is paused and has no listeners. `onDead` is called once if the upstream ends it, in whatever way. */
   constructor(begun: Begun, onDead: () => void) {
     this.begun = begun;
     this.#onDead = onDead;

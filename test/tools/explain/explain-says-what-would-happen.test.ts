@@ -365,6 +365,33 @@ test('what the client sees, and what is demanded of it', async (t) => {
   assert.match(formatExplanation(misnamed), /it is not for other\.test/);
 });
 
+test('what is ready before the client comes, and why no more is', async (t) => {
+  const text = `listeners: { in: { bind: ":1", routes: [{ tls: off, upstream: app }] } }
+upstreams: { app: { endpoints: ["h:1"], warm: { connections: 3, max_age: 20s }, EXTRA } }
+`;
+  const readyWith = async (extra: string) => {
+    const { loaded, faults } = await load(t, text.replace('EXTRA', extra));
+    assert.ok(loaded, faults.join('\n'));
+    const explained = await explainTo(loaded, 'in', {});
+    return { warm: explained.upstream?.warm, text: formatExplanation(explained) };
+  };
+  const common = { connections: 3, max_age_ms: 20_000 };
+  const withTls = await readyWith('tls: {}');
+  assert.deepEqual(withTls.warm, { ...common, until: 'tls', because: null });
+  assert.match(withTls.text, /each worker keeps 3 connections with TLS to each ready/);
+  const reasons = {
+    retries: [/the upstream has no TLS/, 'retries: 1'],
+    header: [/PROXY header/, 'tls: {}, send_proxy_protocol: v2'],
+    name: [/server_name/, 'tls: { server_name: "{sni}" }'],
+  } as const;
+  for (const [why, extra] of Object.values(reasons)) {
+    const { warm, text } = await readyWith(extra);
+    assert.equal(warm?.until, 'tcp');
+    assert.match(warm?.because ?? '', why);
+    assert.match(text, /each worker keeps 3 TCP connections to each ready/);
+  }
+});
+
 test('what the upstream sees', async (t) => {
   const loaded = await loadDatabases(t);
   const { upstream: orders } = await explainTo(loaded, 'databases', fits);
