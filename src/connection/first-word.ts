@@ -1,6 +1,5 @@
 /**
- * A warm connection may be ending as a client is given it. Until the first byte goes either way, another can
- * take its place.
+ * A warm connection may be closing just when a client gets it. Until the first byte, another can replace it.
  */
 import type { UpstreamConfig } from '../config/schema/schema.ts';
 import { abort, type Stream } from '../net/stream.ts';
@@ -13,10 +12,10 @@ import type { Connection } from './state.ts';
 type Given = Dialled<PreparedUpstream>;
 
 /**
- * When an upstream closes a silent connection, the news may still be on its way when a client is given that
- * connection: to the client it would be an end without a reason. So this waits for the first byte of either
- * side, `max_age` at most. If the upstream leaves before, `redial` makes another connection. Both sides are
- * paused again afterwards, with all their bytes. Rejects with the error of `redial`, or with the reason why
+ * When an upstream closes a silent connection, its FIN may still be on its way when a client gets that
+ * connection, which would then end for no visible reason. So this waits for the first byte from either side,
+ * for `max_age` at most. If the upstream leaves before, `redial` makes another connection. Afterwards both
+ * sides are paused again, with all their bytes. Rejects with the error of `redial`, or with the reason why
  * the connection was ended from outside.
  */
 export async function keepOrReplace(

@@ -33,7 +33,7 @@ export type Outbound = {
    * silent clients would use it up.
    */
   readonly early: boolean;
-  /** Connections that are ready before their clients. */
+  /** Connections kept ready for clients to come. */
   readonly warm?: WarmPool<PreparedUpstream> | undefined;
 };
 
@@ -45,7 +45,7 @@ export type PreparedUpstream = {
   readonly stream: Stream;
   readonly tls: TlsInfo | undefined;
   readonly greeting: Greeting | undefined;
-  /** It was ready before its client came. */
+  /** Whether it was ready before its client came. */
   readonly isWarm?: boolean;
 };
 
@@ -163,7 +163,7 @@ export function atEndpoint(outbound: Outbound, endpoint: Endpoint): Outbound {
   };
 }
 
-/** The same upstream for a client that has its place there, and whose connection is to be a new one. */
+/** The same upstream, for a client that already has its place there, and needs a new connection. */
 export function anew(outbound: Outbound): Outbound {
   return { ...outbound, warm: undefined, upstream: { ...outbound.upstream, enter: () => undefined } };
 }
@@ -204,7 +204,7 @@ function prepare(
   return ahead ? sayAhead(ahead, plain) : plain;
 }
 
-/** What a warm connection lacks for this client. */
+/** A warm connection, and what it still lacks for this client. */
 function warmedFor(
   caller: Caller,
   outbound: Outbound,

@@ -7,11 +7,13 @@ import { WarmPool } from '../upstream/warm/warm-pool.ts';
 import { type Outbound, originate, type PreparedUpstream } from './outbound.ts';
 
 type Around = Pick<ShelfParts<PreparedUpstream>, 'descriptors' | 'logger'> & {
-  /** Needed where there are settings. */
+  /** Required if the upstream has `warm`. */
   readonly counts: WarmCounts | undefined;
 };
 
-/** The same outbound with its warm connections, where the configuration asks for them; none is dialled before `open`. */
+/**
+ * The same outbound plus its warm connections, if the configuration asks for any. Dials none before `open`.
+ */
 export function withWarm(outbound: Outbound, settings: UpstreamConfig['warm'], around: Around): Outbound {
   const { counts } = around;
   if (settings === undefined || counts === undefined) return outbound;

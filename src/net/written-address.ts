@@ -18,8 +18,8 @@ export function parseEndpoint(text: string): EndpointAddress | undefined {
 }
 
 /**
- * Whether a socket that a listener has at `wide` takes connections to `narrow`, too: at `:port` those to every address, at
- * 0.0.0.0 to those of IPv4, at `[::]` to those of IPv6. Names are only themselves.
+ * Whether a socket that a listener has at `wide` takes connections to `narrow`, too: at `:port` those to
+ * every address, at 0.0.0.0 to those of IPv4, at `[::]` to those of IPv6. Names are only themselves.
  */
 export function covers(wide: TcpEndpoint, narrow: TcpEndpoint): boolean {
   if (wide.port !== narrow.port) return false;

@@ -47,7 +47,7 @@ export type AccessRecord = {
   /** Time in the upstream's queue; undefined if it was not queued. */
   queueMs: number | undefined;
   connectMs: number | undefined;
-  /** The upstream's connection was ready before the client came. */
+  /** Whether the upstream connection was ready before the client came. */
   isWarm: boolean | undefined;
   phase: Phase;
   side: Side;

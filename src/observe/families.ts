@@ -12,7 +12,7 @@ export type SupervisorFacts = {
     readonly upstream: string;
     readonly endpoint: string;
     readonly up: boolean;
-    /** Absent: none are kept ready to it. */
+    /** Absent if none are kept ready to it. */
     readonly warm?: number | undefined;
   }[];
   /** If a name occurs several times, the first to expire counts. The same goes for authorities and CRLs. */

@@ -79,7 +79,7 @@ export type WorkerMetrics = {
    * no longer among the live ones.
    */
   readonly closed: (record: AccessRecord) => void;
-  /** What of an upstream's warm connections is counted: whoever keeps them counts there. */
+  /** The counts of an upstream's warm connections. The code that keeps them counts in this object. */
   readonly warmOf: (upstream: string) => WarmCounts;
   /**
    * Everything since the worker started: connections that have ended, and what has happened so far on live

@@ -67,7 +67,7 @@ export type EndpointStatus = {
   readonly share?: number | undefined;
   /** Connections across all workers. */
   readonly active: number;
-  /** Connections that are ready for clients to come, of all workers; absent where the upstream has no `warm`. */
+  /** Connections kept ready for clients to come, across all workers; absent if the upstream has no `warm`. */
   readonly warm?: number | undefined;
   /** How long the last successful health check took. */
   readonly check_ms?: number | undefined;

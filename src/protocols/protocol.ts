@@ -21,8 +21,8 @@ export type Protocol = {
   /** If clients speak first in plain text: the first byte of everything they can say. */
   readonly firstByte?: number;
   /**
-   * Why connections to its servers must not be made before a client is there. Absent: they may be.
-   * (MySQL counts clients that say nothing, and then locks out their host.)
+   * Why not to connect to its servers before there is a client; absent if that is fine. (MySQL counts clients
+   * that say nothing, and then locks out their host.)
    */
   readonly notWarm?: string;
   /** How to make its clients ask for TLS. */

@@ -85,7 +85,7 @@ export class Splice {
     // A reader passes its own callback, since it reuses its memory; Node's chunks are freed by `returnOf`.
     const onData = (chunk: Buffer, written = returnOf(chunk)) => this.#onData(direction, chunk, written);
     if (reader) reader.deliver = onData;
-    // What was put back is not read again: it comes by an event, and first.
+    // Bytes that were put back do not pass the reader: they come first, as a 'data' event.
     if (!reader || stream.readableLength > 0) stream.on('data', onData);
     stream.on('end', () => this.#judgeEnd(direction));
     stream.on('error', (error: Error) => {

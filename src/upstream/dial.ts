@@ -27,7 +27,7 @@ export type DialRequest<Prepared> = {
   readonly clientReady?: Promise<unknown>;
   /** Where to count a dial's sockets; the caller has already counted one of them. */
   readonly descriptors?: Pick<Descriptors, 'takeSpare' | 'give'>;
-  /** A connection to this endpoint that was ready before its client came, if there is one: nothing is dialled then. */
+  /** Takes a warm connection to this endpoint, if there is one; then nothing is dialled. */
   readonly takeWarm?: ((endpoint: Endpoint) => Warmed<Prepared> | undefined) | undefined;
   /** `prepare` reads nothing: only the splice reads what the upstream sends. */
   readonly isForSplice?: boolean | undefined;

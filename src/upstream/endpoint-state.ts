@@ -16,7 +16,7 @@ export type EndpointState = {
   readonly label: string;
   /** Connections dialled or being dialled, and not yet released. */
   active: number;
-  /** Those that are ready for clients to come, and not among the active ones. */
+  /** Connections kept ready for clients to come; not included in `active`. */
   warm: number;
   health: Health;
   /** Failed dials in a row. */

@@ -35,7 +35,7 @@ export type EndpointView = {
   readonly restMs: number | undefined;
   /** Connections of this process. */
   readonly active: number;
-  /** Those of this process that are ready for clients to come. */
+  /** Connections that this process keeps ready for clients to come. */
   readonly warm: number;
   /** This process's last failed dial that was the endpoint's fault, and how long ago it was. */
   readonly lastFailure: { readonly agoMs: number; readonly reason: string } | undefined;

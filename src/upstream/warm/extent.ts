@@ -1,7 +1,7 @@
-/** How much of the way to an upstream can be gone before a client is there. Pure. */
+/** How far a connection to an upstream can be prepared before there is a client. Pure. */
 import type { UpstreamConfig } from '../../config/schema/schema.ts';
 
-/** `tls`: STARTTLS and TLS too. `tcp`: the connection alone; `because` is why. */
+/** `tls`: including STARTTLS and TLS. `tcp`: the connection only; `because` says why. */
 export type WarmExtent = { readonly until: 'tls' } | { readonly until: 'tcp'; readonly because: string };
 
 export function warmExtent({

@@ -3,15 +3,17 @@ import type { Signal } from '../../net/abort-signal.ts';
 import { abort, type Stream } from '../../net/stream.ts';
 import { untilAborted } from '../deadline.ts';
 
-/** A warm connection that was taken for a client, and what is left to do for that client: a PROXY header, say. */
+/**
+ * A warm connection taken for a client, and what remains to be done for that client, such as a PROXY header.
+ */
 export type Warmed<Prepared> = {
   readonly side: Stream;
   readonly prepare: (signal: Signal) => Promise<Prepared> | Prepared;
 };
 
 /**
- * Does what is left. undefined: the connection died meanwhile, and no socket is left; as no payload was sent,
- * its endpoint can be dialled as if there had been none. Throws the signal's reason.
+ * Does what remains. undefined means that the connection has died, and left no socket behind; since no
+ * payload was sent, the endpoint can be dialled as if it had never existed. Throws the signal's reason.
  */
 export async function finishWarm<Prepared>(
   { side, prepare }: Warmed<Prepared>,
@@ -21,7 +23,7 @@ export async function finishWarm<Prepared>(
     const prepared = await untilAborted(Promise.resolve(prepare(signal)), signal);
     if (!side.raw.destroyed && !side.stream.readableEnded) return prepared;
   } catch {
-    // A dial says why, if that fails too.
+    // The caller dials next. If that fails too, its error says why.
   }
   abort(side);
   signal.throwIfAborted();

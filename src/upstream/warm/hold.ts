@@ -1,4 +1,7 @@
-/** What a warm connection holds from before it is dialled: a place under the upstream's limit, and a descriptor. */
+/**
+ * What a warm connection occupies even before it is dialled: a place under the
+ * upstream's limit, and a descriptor.
+ */
 import { LightAbortSignal, type Signal } from '../../net/abort-signal.ts';
 import { abort, type Stream } from '../../net/stream.ts';
 import type { Descriptors } from '../../process/descriptors.ts';
@@ -10,7 +13,7 @@ type HoldParts = {
 };
 
 export class Hold {
-  /** Aborts when the shelf closes, or a client needs the place. */
+  /** Aborts when the shelf closes, or when a client needs the place. */
   readonly signal = new LightAbortSignal();
   readonly #parts: HoldParts;
   readonly #shelf: Signal;
@@ -25,7 +28,7 @@ export class Hold {
     shelf.addEventListener('abort', this.#onClosed, { once: true });
   }
 
-  /** false: there is no room. */
+  /** Returns false if there is no room. */
   async enter(): Promise<boolean> {
     const { upstream, descriptors } = this.#parts;
     this.#leave = await upstream.enterSpare(() => this.signal.abort(new Error('a client needs its place')));
@@ -40,20 +43,20 @@ export class Hold {
     side.raw.once('close', () => this.#giveDescriptor());
   }
 
-  /** It is a client's now, which has a place and a descriptor of its own. */
+  /** Call it when a client takes the connection, since the client has a place and a descriptor of its own. */
   handOver(): void {
     this.letGo();
     this.#giveDescriptor();
   }
 
-  /** Its descriptor is given back when its socket has closed. */
+  /** Gives back the place now, and the descriptor once its socket has closed. */
   letGo(): void {
     this.#shelf.removeEventListener('abort', this.#onClosed);
     this.#leave?.();
     if (this.#side === undefined) this.#giveDescriptor();
   }
 
-  /** For one that is not ready yet. */
+  /** For a connection that is not ready yet. */
   destroy(): void {
     if (this.#side) abort(this.#side);
     this.letGo();

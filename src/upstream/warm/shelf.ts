@@ -1,4 +1,6 @@
-/** The connections that are kept ready to one endpoint: made as they are taken, made anew before they are too old. */
+/**
+ * The connections kept ready to one endpoint. Each is replaced when it is taken, and before it gets too old.
+ */
 import type { Logger } from 'pino';
 import type { UpstreamConfig } from '../../config/schema/schema.ts';
 import { ProxyError } from '../../errors.ts';
@@ -17,7 +19,7 @@ import { type Begins, WarmConnection } from './warm-connection.ts';
 
 type Warm = NonNullable<UpstreamConfig['warm']>;
 
-/** What became of connections, since the process began, and of the clients that wanted one. */
+/** What became of warm connections, and of the clients that wanted one, since the process started. */
 export type WarmCounts = { taken: number; missed: number; closed: number; expired: number };
 
 export type ShelfParts<Begun extends Begins> = {
@@ -26,16 +28,16 @@ export type ShelfParts<Begun extends Begins> = {
   readonly descriptors: Pick<Descriptors, 'takeSpare' | 'give'>;
   readonly logger: Pick<Logger, 'debug' | 'info'>;
   readonly counts: WarmCounts;
-  /** What is done beside connecting; as `prepare` of a dial. */
+  /** What to do after connecting, like `prepare` of a dial. */
   readonly begin: (side: Stream, endpoint: Endpoint, signal: Signal) => Promise<Begun> | Begun;
-  /** Nobody but a splice reads what it makes. */
+  /** Whether only a splice will read the connections. */
   readonly isForSplice: boolean;
 };
 
 type Kept<Begun extends Begins> = {
   readonly connection: WarmConnection<Begun>;
   readonly hold: Hold;
-  /** When another one is made in its place, by `performance.now()`. */
+  /** When to make another one in its place, by `performance.now()`. */
   readonly renewAt: number;
 };
 
@@ -43,9 +45,9 @@ export class Shelf<Begun extends Begins> {
   readonly #endpoint: Endpoint;
   readonly #parts: ShelfParts<Begun>;
   readonly #unwatch: () => void;
-  /** Those that are being made end with it. */
+  /** Closing the shelf also ends the connections that are still being made. */
   readonly #closed = new LightAbortSignal();
-  /** The oldest first: whichever is taken need not be made anew. */
+  /** Oldest first, and taken in this order, because a connection that is taken need not be renewed. */
   #kept: Kept<Begun>[] = [];
   #making = 0;
   #pace = unhindered;
@@ -59,10 +61,10 @@ export class Shelf<Begun extends Begins> {
     this.#tend();
   }
 
-  /** The oldest that lives, to be the caller's; another is made in its place. */
+  /** Gives the caller the oldest connection that is still alive, and makes another in its place. */
   take(): Begun | undefined {
     const { counts } = this.#parts;
-    // With `all_down: try_anyway` a client may come although it is down.
+    // With `all_down: try_anyway`, a client may come while the endpoint is down.
     if (!isUp(this.#endpoint.state)) this.#clear();
     let kept = this.#kept[0];
     while (kept?.connection.isDead()) {
@@ -76,14 +78,14 @@ export class Shelf<Begun extends Begins> {
     this.#remove(kept);
     kept.hold.handOver();
     counts.taken += 1;
-    // It is of use here.
+    // Somebody uses it, so failures no longer slow us down.
     this.#pace = unhindered;
-    // The client first.
+    // The client comes first.
     setImmediate(() => this.#tend());
     return kept.connection.take();
   }
 
-  /** The name has only these addresses now. */
+  /** Call it when the name's addresses change: drops connections to any other address. */
   keepOnly(addresses: readonly string[]): void {
     const known = new Set(addresses);
     const isElsewhere = ({ connection }: Kept<Begun>) => {
@@ -94,7 +96,7 @@ export class Shelf<Begun extends Begins> {
     this.#tend();
   }
 
-  /** Ends all of them, and makes none any more. */
+  /** Ends all connections, and makes no more. */
   close(): void {
     this.#unwatch();
     clearTimeout(this.#timer);
@@ -182,7 +184,7 @@ export class Shelf<Begun extends Begins> {
     hold.signal.throwIfAborted();
     const { max_age } = this.#parts.settings;
     const connection = new WarmConnection(begun, () => this.#lose(kept));
-    // Spread, so that those that were made together are not made anew together.
+    // Random, so that connections made together are not renewed together.
     const renewAt = connection.madeAt + max_age * (0.7 + 0.2 * Math.random());
     const kept: Kept<Begun> = { connection, hold, renewAt };
     hold.signal.addEventListener('abort', () => this.#drop(kept));
@@ -190,7 +192,7 @@ export class Shelf<Begun extends Begins> {
     this.#endpoint.state.warm += 1;
   }
 
-  /** The upstream has closed it. */
+  /** The upstream has closed the connection. */
   #lose(kept: Kept<Begun>): void {
     if (!this.#remove(kept)) return;
     kept.hold.letGo();
@@ -201,7 +203,7 @@ export class Shelf<Begun extends Begins> {
     this.#tend();
   }
 
-  /** Once: an upstream with a limit on silent clients below `max_age` does it again and again. */
+  /** Only once: an upstream that closes silent connections before `max_age` would do it over and over. */
   #sayWhy(ageMs: number): void {
     if (this.#hasSaidWhy) return;
     this.#hasSaidWhy = true;
@@ -212,7 +214,7 @@ export class Shelf<Begun extends Begins> {
         endpoint: this.#endpoint.label,
         age_ms: Math.round(ageMs),
         max_age_ms: settings.max_age,
-        hint: 'if it does so at this age again and again, set warm.max_age below it',
+        hint: 'if it always does so at this age, set warm.max_age below it',
       },
       'the upstream closed a warm connection',
     );
@@ -222,7 +224,7 @@ export class Shelf<Begun extends Begins> {
     for (const kept of [...this.#kept]) this.#drop(kept);
   }
 
-  /** We close it. */
+  /** Closes a connection ourselves. */
   #drop(kept: Kept<Begun>): void {
     if (!this.#remove(kept)) return;
     kept.hold.letGo();
@@ -238,9 +240,9 @@ export class Shelf<Begun extends Begins> {
   }
 }
 
-/** How often to look whether the endpoint is up, at least. */
+/** How often, at least, to look whether the endpoint is up. */
 const lookMs = 1000;
-/** So many at a time: a large shelf is not filled in one rush. */
+/** How many to make at a time, so that a large shelf is not filled in one rush. */
 const mostMaking = 8;
 
 function timedOut(label: string, ms: number): ProxyError {

@@ -1,13 +1,13 @@
 /**
- * One connection that is ready before its client. It keeps what the upstream says meanwhile, and notices when
- * the upstream leaves.
+ * One connection that is ready before its client. It keeps what the upstream says meanwhile, and
+ * notices when the upstream leaves.
  */
 import { closeWith, type Stream } from '../../net/stream.ts';
 
-/** What an upstream may say to a client that is not there yet; then it is no longer read. */
+/** How much an upstream may say before there is a client. After that we stop reading. */
 const mostSaid = 64 * 1024;
 
-/** What was done on it so far, with the stream that comes next: TLS, for one. */
+/** What has been done on it so far, and the stream to continue with, such as TLS. */
 export type Begins = { readonly stream: Stream };
 
 export class WarmConnection<Begun extends Begins> {
@@ -17,15 +17,18 @@ export class WarmConnection<Begun extends Begins> {
   #said: Buffer[] = [];
   #length = 0;
 
-  /** The stream is paused and has no listeners. `onDead` is called once if the upstream ends it, in whatever way. */
+  /**
+   * The stream must be paused and have no listeners. `onDead` is called once if
+   * the upstream ends it in any way.
+   */
   constructor(begun: Begun, onDead: () => void) {
     this.begun = begun;
     this.#onDead = onDead;
     const { stream, raw, reader } = begun.stream;
-    // What is read goes the usual way until a splice comes: somebody may want to peek first.
+    // Until there is a splice, bytes go into the stream as usual, because somebody may want to peek first.
     if (reader) {
       reader.deliver = (chunk) => {
-        // A push may have Node read on although it is paused, and such a socket does not stop by itself.
+        // A push may make Node resume reading on a paused socket, and such a socket does not stop by itself.
         if (!raw.push(chunk) && raw.isPaused()) raw.pause();
       };
     }
@@ -34,13 +37,13 @@ export class WarmConnection<Begun extends Begins> {
     stream.resume();
   }
 
-  /** Whether the upstream has left before anybody listened. */
+  /** Whether the upstream left before anybody listened. */
   isDead(): boolean {
     const { stream, raw } = this.begun.stream;
     return raw.destroyed || stream.destroyed || stream.readableEnded;
   }
 
-  /** Hands it over, paused, with all that was said in front. */
+  /** Hands over the connection, paused, with everything the upstream has said at the front. */
   take(): Begun {
     const { stream } = this.begun.stream;
     this.#unwatch();
@@ -49,7 +52,7 @@ export class WarmConnection<Begun extends Begins> {
     return this.begun;
   }
 
-  /** Takes leave as a client does: a reset would be an error in the log of many a server. */
+  /** Closes it the way a client does, since many servers would log a reset as an error. */
   close(): void {
     this.#unwatch();
     closeWith(this.begun.stream.stream, undefined);
@@ -69,7 +72,7 @@ export class WarmConnection<Begun extends Begins> {
 
   readonly #onEnd = (): void => {
     this.#unwatch();
-    // The TLS stream closes with it. (Never the other way round: see net/stream.ts.)
+    // The TLS stream closes along with it. (Never the other way round: see net/stream.ts.)
     this.begun.stream.raw.destroy();
     this.#onDead();
   };

@@ -1,4 +1,4 @@
-/** The warm connections of an upstream in this process: a shelf for each endpoint, under one configuration. */
+/** The warm connections of an upstream in this process, under one configuration: a shelf per endpoint. */
 
 import { LightAbortSignal, type Signal } from '../../net/abort-signal.ts';
 import { normalizeAddress } from '../../net/address.ts';
@@ -13,17 +13,17 @@ export class WarmPool<Begun extends Begins> {
   readonly #closed = new LightAbortSignal();
   #timer: NodeJS.Timeout | undefined;
 
-  /** Nothing is dialled before `open`. */
+  /** Dials nothing before `open`. */
   constructor(parts: ShelfParts<Begun>) {
     this.#parts = parts;
   }
 
-  /** Begins to keep connections ready to every endpoint that is no template. */
+  /** Starts to keep connections ready to every endpoint that is not a template. */
   open(): void {
     void this.#look();
   }
 
-  /** Ends them all; none is given to a client any more. */
+  /** Ends all of them; clients get none any more. */
   close(): void {
     this.#closed.abort(new Error('the configuration has been replaced'));
     clearTimeout(this.#timer);
@@ -31,12 +31,15 @@ export class WarmPool<Begun extends Begins> {
     this.#shelves.clear();
   }
 
-  /** A connection to this endpoint, to be the caller's; undefined: there is none, and the client dials. */
+  /**
+   * Gives the caller a connection to this endpoint. undefined means that there is
+   * none, so the client has to dial.
+   */
   take(endpoint: Endpoint): Begun | undefined {
     return this.#shelves.get(endpoint)?.take();
   }
 
-  /** Finds out which endpoints and addresses there are, and does so again when the answer has been used for its time. */
+  /** Finds out which endpoints and addresses there are, and again each time the answer expires. */
   async #look(): Promise<void> {
     const { upstream } = this.#parts;
     const deadline = startDeadline(lookUpMs, this.#closed, () => new Error('the look-up takes too long'));
@@ -47,7 +50,7 @@ export class WarmPool<Begun extends Begins> {
       for (const [endpoint, shelf] of this.#shelves)
         await this.#checkAddresses(endpoint, shelf, deadline.signal);
     } catch {
-      // It takes too long, or has been closed.
+      // The look-up took too long, or the pool was closed.
     } finally {
       deadline.stop();
       this.#lookAgain();
@@ -59,7 +62,7 @@ export class WarmPool<Begun extends Begins> {
       const destination = await this.#parts.upstream.destination(endpoint, signal);
       if ('addresses' in destination) shelf.keepOnly(destination.addresses.map(normalizeAddress));
     } catch {
-      // A name that does not resolve keeps what it has; to say why is for the clients that dial.
+      // If a name does not resolve, its shelf stays as it is. Clients that dial will report the error.
     }
   }
 
