@@ -32,12 +32,14 @@ const { values } = parseArgs({
 });
 const [rounds, seconds] = [Number(values.rounds), Number(values.seconds)];
 const cores = { peers: 0, load: 1 };
+const probe = join(import.meta.dirname, '../stalls/probe.ts');
+let runs = 0;
 /** A turn of an event loop beyond it is a stall, in ms. */
 const stallMs = 10;
 
 type Sample = Latency & {
-  /** Of a core, as a share. */
-  readonly busy: number;
+  /** Of a core, as a share. Undefined while it reloads: processes that end take their count along. */
+  readonly busy: number | undefined;
   /** p99.9 of the load generator's own delays, where it says so. */
   readonly late: number | undefined;
 };
@@ -108,8 +110,6 @@ function reloadable(peer: Peer): Peer {
   };
 }
 
-const probe = join(import.meta.dirname, '../stalls/probe.ts');
-
 /** What HAProxy does a second when clients begin anew as soon as they are served. All peers are warm then. */
 async function capacityOf(
   { workload: id, connections }: Work,
@@ -145,9 +145,10 @@ async function measure(
       const [at, cpu] = [performance.now(), cpuOf(one.pids)];
       try {
         const { late, ...latency } = await byTheClock(one, perSecond);
-        const busy = (cpuOf(one.pids) - cpu) / 1e6 / (performance.now() - at);
-        outcomes.set(name, { samples: [...samples, { ...latency, late, busy }], faults });
-        tell(`${title}: ${name}: ${cellOf({ samples: [{ ...latency, late, busy }], faults: [] })}\n`);
+        const busy = reloads ? undefined : (cpuOf(one.pids) - cpu) / 1e6 / (performance.now() - at);
+        const sample = { ...latency, late, busy };
+        outcomes.set(name, { samples: [...samples, sample], faults });
+        tell(`${title}: ${name}: ${cellOf({ samples: [sample], faults: [] })}\n`);
       } catch (error) {
         const fault = (error as Error).message;
         outcomes.set(name, { samples, faults: [...faults, fault] });
@@ -202,8 +203,6 @@ async function messages(
   return { ...answered, late: late.p999 };
 }
 
-let runs = 0;
-
 /** The JSON line that a program prints; it throws with its last words if there is none. */
 async function jsonOf(args: readonly string[], directory: string): Promise<unknown> {
   const output = join(directory, `under-load-${runs++}.out`);
@@ -219,10 +218,15 @@ async function jsonOf(args: readonly string[], directory: string): Promise<unkno
   }
 }
 
+/** Those whose thread did work for so long; where only the clock says so, other programs had the core. */
 function stallsIn(directory: string): string[] {
-  return readTurns(directory)
-    .filter(({ cpu, wall }) => Math.max(cpu, wall) > stallMs)
-    .map((turn) => `- ${turn.role}: ${describeTurn(turn)}`);
+  const turns = readTurns(directory);
+  const own = turns.filter(({ cpu }) => cpu > stallMs).toSorted((a, b) => b.cpu - a.cpu);
+  const waited = turns.filter(({ cpu, wall }) => wall > stallMs && cpu <= stallMs).length;
+  return [
+    `${own.length} of more than ${stallMs} ms of CPU, of which these are the longest; ${waited} in which other programs had the core.\n`,
+    ...own.slice(0, 20).map((turn) => `- ${turn.role}: ${describeTurn(turn)}`),
+  ];
 }
 
 function report(rows: readonly Row[], peers: readonly Peer[], stalls: readonly string[]): void {
@@ -245,7 +249,7 @@ function report(rows: readonly Row[], peers: readonly Peer[], stalls: readonly s
     `The client asks for ${serverName}; 100% is what HAProxy serves in a closed loop with this load generator.\n`,
     table(['work', 'a second', ...names], lines),
     ...(faults.length > 0 ? ['\n## What failed\n', ...faults] : []),
-    ...(stalls.length > 0 ? [`\n## Turns of penstock’s event loops over ${stallMs} ms\n`, ...stalls] : []),
+    ...(stalls.length > 0 ? ['\n## Long turns of penstock’s event loops\n', ...stalls] : []),
     `\n${peers.map(({ name, version, library }) => `${name} ${version}, ${library}`).join('; ')}.`,
   ].join('\n');
   mkdirSync(join(checkout, 'bench/results'), { recursive: true });
@@ -256,11 +260,15 @@ function report(rows: readonly Row[], peers: readonly Peer[], stalls: readonly s
 function cellOf(outcome: Outcome | undefined): string {
   if (outcome === undefined || outcome.samples.length === 0) return 'failed';
   const { samples, faults } = outcome;
-  const of = (key: 'p50' | 'p99' | 'p999' | 'busy') => median(samples.map((sample) => sample[key]));
+  const of = (key: 'p50' | 'p99' | 'p999') => median(samples.map((sample) => sample[key]));
   const times = [of('p50'), of('p99'), of('p999')].map((ms) => ms.toFixed(ms < 10 ? 2 : 1)).join(' · ');
   const most = Math.max(...samples.map(({ max }) => max)).toFixed(0);
-  const failed = faults.length > 0 ? `; ${faults.length} rounds failed` : '';
-  return `${times}; ${most} (${(of('busy') * 100).toFixed(0)}%${failed})`;
+  const busy = median(samples.flatMap((sample) => sample.busy ?? []));
+  const notes = [
+    ...(Number.isNaN(busy) ? [] : [`${(busy * 100).toFixed(0)}%`]),
+    ...(faults.length > 0 ? [`${faults.length} rounds failed`] : []),
+  ];
+  return `${times}; ${most}${notes.length > 0 ? ` (${notes.join('; ')})` : ''}`;
 }
 
 function tell(text: string): void {

@@ -44,6 +44,9 @@ const config = JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as MessagesCon
 const uncounted = Math.round(config.perSecond * config.warmUpSeconds);
 const total = uncounted + Math.round(config.perSecond * config.seconds);
 const gapMs = 1000 / config.perSecond;
+/** Timers of the event loop are as coarse as a millisecond; without any pause, upstreams on the same core would starve. */
+const napMs = 0.05;
+const never = new Int32Array(new SharedArrayBuffer(4));
 const payload = Buffer.alloc(config.size, 'x');
 const [answered, late] = [createHistogram(), createHistogram()];
 const sockets = await openAll();
@@ -72,9 +75,6 @@ function pump(): void {
   setImmediate(pump);
 }
 
-/** Timers of the event loop are as coarse as a millisecond; without any pause, upstreams on the same core would starve. */
-const napMs = 0.05;
-const never = new Int32Array(new SharedArrayBuffer(4));
 function nap(ms: number): void {
   if (ms > 0) Atomics.wait(never, 0, 0, ms);
 }
