@@ -1,6 +1,6 @@
 /**
  * What a process has loaded stays in its memory for as long as it serves. A worker loads no command, no tool, and nothing that reads
- * configurations; the supervisor loads none of the tools, and nothing that serves connections.
+ * configurations; the supervisor loads none of the tools, and nothing that serves connections; what loading leaves is collected.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -10,11 +10,12 @@ import { test } from 'node:test';
 import { temporaryDirectory, writeFiles } from '../support/certificates.ts';
 import { startPenstock } from '../support/penstock.ts';
 
-/** Writes down what each process loads. */
+/** Writes down what each process loads, and at its end how large its young generation is, which grows while modules are loaded. */
 const watchLoading = `
   import cluster from 'node:cluster';
   import { appendFileSync } from 'node:fs';
   import { registerHooks } from 'node:module';
+  import { getHeapSpaceStatistics } from 'node:v8';
   const file = new URL(cluster.isWorker ? 'worker' : 'supervisor', import.meta.url);
   registerHooks({
     load(url, context, next) {
@@ -22,7 +23,11 @@ const watchLoading = `
       return next(url, context);
     },
   });
-  process.on('exit', () => appendFileSync(file, process.moduleLoadList.join('\\n') + '\\n'));
+  process.on('exit', () => {
+    appendFileSync(file, process.moduleLoadList.join('\\n') + '\\n');
+    const young = getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space');
+    appendFileSync(file, 'young ' + young.physical_space_size);
+  });
 `;
 
 const skip = typeof module.registerHooks !== 'function' && 'this Node tells nobody what it loads (22.15)';
@@ -61,7 +66,16 @@ test('what is loaded', { skip }, async (t) => {
     const clients = supervisor.filter((name) => name.includes('undici'));
     assert.deepEqual(clients, []);
   });
+
+  await t.test('leaves no large heap behind', () => {
+    for (const written of [supervisor, worker]) assert.ok(youngGeneration(written) < 3 * 2 ** 20);
+  });
 });
+
+/** In bytes. */
+function youngGeneration(written: readonly string[]): number {
+  return Number(written.at(-1)?.replace('young ', ''));
+}
 
 /** Of the modules of penstock, those in these folders. */
 function within(urls: readonly string[], folders: readonly string[]): string[] {
