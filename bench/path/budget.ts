@@ -15,24 +15,27 @@ const shares: Readonly<Record<string, number>> = { heap_objects: 0.05, heap_byte
 /** Different in each run. */
 const unbudgeted = ['event_waits'];
 
-/** Compares what both have. One line for each count that is over its budget. */
+/** One line for each count that is over its budget, and for each kind that has none. Compares what both have. */
 export function overruns(budget: Budget, measured: Measured): string[] {
-  return compare(budget, measured).flatMap(({ kind, name, was, is }) =>
-    is > was + allowanceOf(name, was)
-      ? [
-          `${kind}: ${name} is ${figure(name, is)}, its budget ${figure(name, was)} (${signed(name, is - was)})`,
-        ]
-      : [],
-  );
+  const without = [...measured.keys()].filter((kind) => budget[kind] === undefined);
+  const over = compare(budget, measured).filter(({ name, was, is }) => is > was + allowanceOf(name, was));
+  return [
+    ...without.map((kind) => `${kind}: it has no budget yet`),
+    ...over.map(
+      ({ kind, name, was, is }) =>
+        `${kind}: ${name} is ${figure(name, is)}, its budget ${figure(name, was)} (+${figure(name, is - was)})`,
+    ),
+  ];
 }
 
 /** Where the budget could be lower. */
 export function savings(budget: Budget, measured: Measured): string[] {
-  return compare(budget, measured).flatMap(({ kind, name, was, is }) =>
-    is < was - allowanceOf(name, was)
-      ? [`${kind}: ${name} is ${figure(name, is)}, less than its budget of ${figure(name, was)}`]
-      : [],
-  );
+  return compare(budget, measured)
+    .filter(({ name, was, is }) => is < was - allowanceOf(name, was))
+    .map(
+      ({ kind, name, was, is }) =>
+        `${kind}: ${name} is ${figure(name, is)}, less than its budget of ${figure(name, was)}`,
+    );
 }
 
 /** The measured counts in the place of those of the budget; what was not measured stays. */
@@ -66,8 +69,4 @@ function compare(budget: Budget, measured: Measured) {
 
 function allowanceOf(name: string, count: number): number {
   return Math.max(allowances[name] ?? allowance, count * (shares[name] ?? 0));
-}
-
-function signed(name: string, difference: number): string {
-  return `+${figure(name, difference)}`;
 }

@@ -9,9 +9,18 @@ import { resolveTarget } from '../../src/tools/load/target.ts';
 import type { Site } from '../compare/fronts.ts';
 import { argumentsOf, faultOf } from '../compare/load.ts';
 import type { Workload } from '../compare/workloads.ts';
+import { chooseKinds } from './kinds.ts';
 
 /** For the relay to close the last connection, and to do what it does once they are closed. */
 const settleMs = 50;
+
+/** Has a relay serve so many connections of every kind, so that V8 has compiled the same whichever kinds are counted then. */
+export async function warmUp(connections: number, site: Site): Promise<void> {
+  for (const { workload } of chooseKinds()) {
+    const load = await prepareLoad(workload, connections, site);
+    await load();
+  }
+}
 
 /** Throws if any of them was not what the workload asks for. */
 export type Load = () => Promise<void>;

@@ -79,11 +79,9 @@ async function printBreakdown(ground: Ground): Promise<number> {
   const name = relays.find((relay) => relay === values.relay);
   if (name === undefined)
     throw new Error(`there is no relay "${values.relay}"; there are ${relays.join(', ')}`);
-  for (const kind of kinds) {
-    const top = Number(values.top);
-    const text = await withRelay(name, ground, (remote) => breakDown(remote, kind, { ...plan, top }));
-    process.stdout.write(text);
-  }
+  const top = Number(values.top);
+  const text = await withRelay(name, ground, (remote) => breakDown(remote, { ...plan, top }));
+  process.stdout.write(text);
   return 0;
 }
 

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { Counts } from './instruments.ts';
 import type { Kind } from './kinds.ts';
-import { prepareLoad } from './load.ts';
+import { prepareLoad, warmUp } from './load.ts';
 import type { Remote } from './remote.ts';
 import { countSyscalls } from './syscalls.ts';
 
@@ -10,7 +10,7 @@ export type Plan = {
   readonly kinds: readonly Kind[];
   /** How many are counted, of each kind and by each instrument. */
   readonly connections: number;
-  /** How many come before them, of each kind. */
+  /** How many come before them, of every kind there is. */
   readonly warmUp: number;
   readonly onMissing: (message: string) => void;
 };
@@ -19,10 +19,8 @@ export type Plan = {
 export type Measured = ReadonlyMap<string, Counts>;
 
 /** The heap first: V8 makes more objects for promises once somebody has looked at them. */
-export async function measure(
-  remote: Remote,
-  { kinds, connections, warmUp, onMissing }: Plan,
-): Promise<Measured> {
+export async function measure(remote: Remote, plan: Plan): Promise<Measured> {
+  const { kinds, connections, onMissing } = plan;
   const { site } = remote.running;
   const load = ({ workload }: Kind) => prepareLoad(workload, connections, site);
   const found = new Map<string, Counts>();
@@ -30,7 +28,7 @@ export async function measure(
     const each = Object.entries(counts).map(([name, count]) => [name, count / connections]);
     found.set(kind.id, { ...found.get(kind.id), ...Object.fromEntries(each) });
   };
-  for (const { workload } of kinds) await (await prepareLoad(workload, warmUp, site))();
+  await warmUp(plan.warmUp, site);
   for (const kind of kinds) add(kind, await remote.count('heap', await load(kind)));
   for (const kind of kinds) add(kind, summed(await remote.count('events', await load(kind))));
   try {

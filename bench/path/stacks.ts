@@ -6,7 +6,7 @@ const checkout = resolve(import.meta.dirname, '../..');
 const kept = 4;
 const depth = 40;
 
-/** The innermost frames, and the innermost one of the program's own: that of a file rather than Node's. */
+/** The innermost frames, and the innermost one of the program's own. */
 export function stackHere(): string {
   const holder: { stack: string } = { stack: '' };
   const usual = Error.stackTraceLimit;
@@ -19,15 +19,20 @@ export function stackHere(): string {
 
 /** `frames` from the innermost on. */
 export function abridged(frames: readonly string[]): string {
-  const own = frames.find((frame) => !frame.includes('node:') && frame.includes('/'));
+  const own = ownOf(frames);
   const inner = frames.slice(0, kept);
   return [...inner, ...(own === undefined || inner.includes(own) ? [] : ['…', own])].join(' < ');
+}
+
+/** The innermost of the program's own frames: those of a file. Undefined if all are Node's or V8's. */
+export function ownOf(frames: readonly string[]): string | undefined {
+  return frames.find((frame) => !frame.includes('node:') && frame.includes('/'));
 }
 
 /** `name (file:line)`, the file relative to the checkout. */
 export function frameOf(name: string, url: string, line: number): string {
   const place = url.replace('file://', '').replace(`${checkout}/`, '');
-  return `${name || '(anonymous)'} (${place}:${line})`;
+  return place === '' ? name || '(V8)' : `${name || '(anonymous)'} (${place}:${line})`;
 }
 
 function isOfProgram(frame: string): boolean {

@@ -30,6 +30,12 @@ test('what timers of the process itself add is no growth, nor what V8 allocates 
   assert.match(overruns(budget, measured({ heap_bytes: 21_100 })).join(), /heap_bytes is 21,100, .*\+1,100/);
 });
 
+test('a kind of connection without a budget is over it', () => {
+  assert.deepEqual(overruns(budget, new Map([['passthrough', { promises: 1 }]])), [
+    'passthrough: it has no budget yet',
+  ]);
+});
+
 test('what was not measured is not judged, and keeps its budget', () => {
   assert.deepEqual(overruns(budget, measured({ promises: 10 })), []);
   assert.deepEqual(updated(budget, measured({ promises: 9.04, '· write': 2 })), {
