@@ -1,10 +1,10 @@
 /** Counts what a relay makes for a connection of each kind, in the steady state. */
 import { join } from 'node:path';
 import type { Counts } from './instruments.ts';
-import type { Kind } from './kinds.ts';
+import { chooseKinds, type Kind } from './kinds.ts';
 import { prepareLoad, warmUp } from './load.ts';
 import type { Remote } from './remote.ts';
-import { countSyscalls } from './syscalls.ts';
+import { attachStrace } from './syscalls.ts';
 
 export type Plan = {
   readonly kinds: readonly Kind[];
@@ -29,18 +29,20 @@ export async function measure(remote: Remote, plan: Plan): Promise<Measured> {
     found.set(kind.id, { ...found.get(kind.id), ...Object.fromEntries(each) });
   };
   await warmUp(plan.warmUp, site);
-  for (const kind of kinds) add(kind, await remote.count('heap', await load(kind)));
+  // All of them, whichever are asked for: what V8 has compiled so far decides how much it allocates.
+  for (const kind of chooseKinds()) add(kind, await remote.count('heap', await load(kind)));
   for (const kind of kinds) add(kind, summed(await remote.count('events', await load(kind))));
-  try {
-    for (const kind of kinds) {
-      const output = join(site.directory, 'strace');
-      const calls = await countSyscalls(remote.pid, output, await load(kind));
-      add(kind, { ...summedCalls(calls), ...prefixed(calls) });
-    }
-  } catch (error) {
-    onMissing(`system calls are left out: ${(error as Error).message}`);
+  for (const kind of kinds) {
+    const work = await load(kind);
+    const strace = await attachStrace(remote.pid, join(site.directory, 'strace')).catch((error: Error) => {
+      onMissing(`system calls are left out: ${error.message}`);
+    });
+    if (!strace) break;
+    await work();
+    const calls = await strace.detach();
+    add(kind, { ...summedCalls(calls), ...prefixed(calls) });
   }
-  return found;
+  return new Map([...found].filter(([id]) => kinds.some((kind) => kind.id === id)));
 }
 
 /** The kinds of `first`, each count as the lower of the two where both have it. */

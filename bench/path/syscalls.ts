@@ -7,29 +7,31 @@ import type { Counts } from './instruments.ts';
 /** Calls of V8's and libuv's threads and of the memory allocator, which come as they please. */
 const unsteady = ['futex', 'madvise', 'mmap', 'munmap', 'mprotect', 'sched_yield', 'restart_syscall', 'brk'];
 
-/** By name, made while `work` runs. Throws if there is no strace here, or it may not attach. */
-export async function countSyscalls(pid: number, output: string, work: () => Promise<void>): Promise<Counts> {
+/** Counts them until its `detach`, which says how many there were, by name. Throws if there is no strace, or it may not attach. */
+export async function attachStrace(
+  pid: number,
+  output: string,
+): Promise<{ readonly detach: () => Promise<Counts> }> {
   const strace = spawn('strace', ['-f', '-c', '-o', output, '-p', String(pid)], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
-  const exit = once(strace, 'exit');
   let said = '';
-  const attached = new Promise<void>((resolve, reject) => {
+  await new Promise<void>((resolve, reject) => {
     strace.on('error', () => reject(new Error('strace is not installed')));
+    strace.on('exit', () => reject(new Error(said.trim())));
     strace.stderr.on('data', (text) => {
       said += text;
       if (/\battached\b/.test(said)) resolve();
     });
-    exit.then(() => reject(new Error(said.trim())), reject);
   });
-  await attached;
-  try {
-    await work();
-  } finally {
-    strace.kill('SIGINT');
-    await exit;
-  }
-  return parseSummary(readFileSync(output, 'utf8'));
+  return {
+    async detach() {
+      const exit = once(strace, 'exit');
+      strace.kill('SIGINT');
+      await exit;
+      return parseSummary(readFileSync(output, 'utf8'));
+    },
+  };
 }
 
 /** Lines such as ` 12.50    0.000123           2        61        30 accept4`; errors may be missing. */
