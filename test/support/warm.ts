@@ -1,6 +1,6 @@
 /** Upstreams that remember each connection, for tests of those that are kept ready (`warm`). */
 import assert from 'node:assert/strict';
-import type { Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { eventually } from './eventually.ts';
 import { type ProxyConfig, type RunningProxy, startProxy } from './proxy.ts';
@@ -10,6 +10,7 @@ export type Accepted = { readonly socket: Socket; received: string; hasEnded: bo
 
 export type Recorder = {
   readonly port: number;
+  readonly server: Server;
   /** In the order of their coming. */
   readonly accepted: readonly Accepted[];
   /** Those whose other side has not left. */
@@ -39,10 +40,11 @@ export async function recorder(
       });
     }
   };
-  const { port } = await tcpUpstream(t, onConnection, options);
+  const { port, server } = await tcpUpstream(t, onConnection, options);
   const open = () => accepted.filter(({ hasEnded }) => !hasEnded);
   return {
     port,
+    server,
     accepted,
     open,
     opened: (count) => eventually(() => assert.equal(open().length, count)),

@@ -5,12 +5,14 @@
  */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { TLSSocket } from 'node:tls';
 import { afterFailure, afterNoRoom, unhindered } from '../../src/upstream/warm/pace.ts';
 import { tlsOpen } from '../support/clients.ts';
 import { eventually } from '../support/eventually.ts';
 import { ownCertificate } from '../support/own-certificate.ts';
 import { exchange, startProxy } from '../support/proxy.ts';
 import { rawClient } from '../support/raw-client.ts';
+import { tcpUpstream } from '../support/upstream.ts';
 import { recorder, warmConfig, warmProxy } from '../support/warm.ts';
 
 const leaves = {
@@ -67,6 +69,34 @@ describe('a warm connection that its upstream has closed', () => {
     await eventually(() => assert.ok(upstream.accepted.length >= 3));
     assert.equal(await client.ask('ping'), 'ping');
     assert.equal((await client.end()).error, undefined);
+  });
+
+  it('as what is left to do for the client begins: another is dialled, which is no failed dial', async (t) => {
+    const own = await ownCertificate('a.example');
+    let count = 0;
+    const { port } = await tcpUpstream(t, (socket) => {
+      count += 1;
+      // The warm one ends when the PROXY header comes.
+      if (count === 1) return void socket.once('data', () => socket.resetAndDestroy());
+      socket.once('data', (header) => {
+        socket.pause();
+        const hello = header.subarray(header.indexOf('\n') + 1);
+        if (hello.length > 0) socket.unshift(hello);
+        const { chain: cert, key } = own.credential;
+        const stream = new TLSSocket(socket, { isServer: true, cert, key });
+        stream.on('error', () => {}).pipe(stream);
+      });
+    });
+    const tls = { authority: 'test', server_name: 'a.example' };
+    const settings = { tls, send_proxy_protocol: 'v1', retries: 0, outlier: { failures: 1 } };
+    const config = warmConfig({ port }, { ...settings, warm: { connections: 1 } });
+    const proxy = await startProxy(t, { ...own.sections, ...config }, own.files);
+    await eventually(() => assert.equal(count, 1));
+    const { received } = await exchange(proxy.port(), 'ping');
+    assert.equal(`${received}`, 'ping');
+    const line = await proxy.connectionLine();
+    assert.deepEqual([line['code'], line['warm']], [undefined, undefined]);
+    assert.ok(!proxy.log.some(({ msg }) => msg === 'endpoint ejected' || msg === 'dial failed'));
   });
 
   it('once the client has spoken, shows as what it is', async (t) => {

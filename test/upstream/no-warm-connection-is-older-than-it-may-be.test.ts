@@ -4,6 +4,15 @@ import { test } from 'node:test';
 import { eventually } from '../support/eventually.ts';
 import { recorder, warmProxy } from '../support/warm.ts';
 
+test('one in whose place no other can be made', async (t) => {
+  const upstream = await recorder(t);
+  await warmProxy(t, upstream, { warm: { connections: 2, max_age: '400ms' } });
+  await upstream.opened(2);
+  upstream.server.close();
+  await upstream.opened(0);
+  assert.equal(upstream.accepted.length, 2);
+});
+
 test('a connection that nobody takes', async (t) => {
   const upstream = await recorder(t);
   const proxy = await warmProxy(t, upstream, { warm: { connections: 2, max_age: '400ms' } });

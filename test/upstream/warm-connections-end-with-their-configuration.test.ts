@@ -30,6 +30,18 @@ describe('warm connections', () => {
     assert.equal(`${await client.until(8)}`, 'pingping');
   });
 
+  it('end at a reload although a client is still on its way in under the former configuration', async (t) => {
+    const upstream = await recorder(t);
+    const listeners = { in: { routes: [{ tls: 'passthrough', upstream: 'app' }] } };
+    const proxy = await warmProxy(t, upstream, {}, { listeners });
+    await upstream.opened(2);
+    const client = rawClient(t, proxy.port());
+    await client.connected;
+    await proxy.reload(warmConfig(upstream, { warm: undefined }, { listeners }));
+    await upstream.opened(0);
+    assert.equal(client.socket.destroyed, false);
+  });
+
   it('end for ever at a reload that has none', async (t) => {
     const upstream = await recorder(t);
     const proxy = await warmProxy(t, upstream, {});

@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { localQuota } from '../../src/ipc/quota.ts';
+import { createPatience } from '../../src/ipc/patience.ts';
+import { leasedQuota, localQuota } from '../../src/ipc/quota.ts';
 import { eventually } from '../support/eventually.ts';
 import { startPenstock } from '../support/penstock.ts';
 import { rawClient } from '../support/raw-client.ts';
@@ -56,6 +57,42 @@ describe('under a limit of connections', () => {
     for (const { socket } of clients) socket.write('ping');
     for (const client of clients) assert.equal(`${await client.until(4)}`, 'ping');
     await eventually(() => assert.ok(upstream.open().length <= 6));
+  });
+});
+
+describe('a place that can be done without, where processes share the limit', () => {
+  /** `free` can be granted without asking anybody; whoever asks for more gets nothing. */
+  function leased(free: number) {
+    let left = free;
+    const grant = async (wanted: number) => {
+      const granted = Math.min(wanted, left);
+      left -= granted;
+      return granted;
+    };
+    const lessor = { request: async () => 0, requestFree: grant, giveBack() {}, claim() {} };
+    return leasedQuota(lessor, () => 100, createPatience());
+  }
+
+  it('is a client’s when no other is granted', async () => {
+    const quota = leased(3);
+    const givenUp: string[] = [];
+    await quota.takeSpare(() => givenUp.push('first'));
+    await quota.takeSpare(() => givenUp.push('second'));
+    assert.equal(await quota.takeSpare(() => {}), undefined);
+    assert.equal(quota.take(), true);
+    assert.equal(quota.take(), true);
+    assert.deepEqual(givenUp, ['first']);
+    assert.equal(quota.used(), 3);
+  });
+
+  it('is given back, one for each that another process asks for', async () => {
+    const quota = leased(3);
+    const givenUp: string[] = [];
+    await quota.takeSpare(() => givenUp.push('first'));
+    await quota.takeSpare(() => givenUp.push('second'));
+    assert.deepEqual([quota.reclaim(), quota.reclaim(), quota.reclaim(), quota.reclaim()], [1, 1, 1, 0]);
+    assert.deepEqual(givenUp, ['first', 'second']);
+    assert.equal(quota.used(), 0);
   });
 });
 
