@@ -78,7 +78,7 @@ describe('a warm connection that its upstream has closed', () => {
       count += 1;
       // The warm one ends when the PROXY header comes.
       if (count === 1) return void socket.once('data', () => socket.resetAndDestroy());
-      socket.once('data', (header) => {
+      socket.once('data', (header: Buffer) => {
         socket.pause();
         const hello = header.subarray(header.indexOf('\n') + 1);
         if (hello.length > 0) socket.unshift(hello);
