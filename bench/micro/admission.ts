@@ -6,7 +6,7 @@ import { createAddressLimits } from '../../src/listen/address-limits.ts';
 import { createAdmission } from '../../src/listen/admission.ts';
 import { LightAbortSignal } from '../../src/net/abort-signal.ts';
 import { createBalancer } from '../../src/upstream/balance.ts';
-import { startDeadline } from '../../src/upstream/deadline.ts';
+import { Deadline } from '../../src/upstream/deadline.ts';
 
 /** Adds the tasks of this file. */
 export function addTo(bench: Bench): void {
@@ -21,7 +21,7 @@ export function addTo(bench: Bench): void {
   bench
     .add('admission, no lists', () => letThrough(open))
     .add('admission, lists and limits by address', () => letThrough(strict))
-    .add('deadline of a dial', () => startDeadline(3000, never, () => lateness).stop());
+    .add('deadline of a dial', () => new Deadline(3000, never, () => lateness).stop());
   for (const kind of ['round_robin', 'least_connections', 'random_two', 'hash'] as const) {
     const balance = createBalancer(kind);
     bench.add(`balance: ${kind} of 10`, () => void balance(candidates, '192.0.2.1'));

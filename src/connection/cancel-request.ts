@@ -122,15 +122,15 @@ async function send(
   { outbound, endpoint, sni }: SessionPlace,
   deliver: Deliver,
 ): Promise<void> {
-  const { prepared, release } = await dialFor(caller, atEndpoint(outbound, endpoint), {
+  const dialled = await dialFor(caller, atEndpoint(outbound, endpoint), {
     sni,
     passthrough: false,
     wildcardLabel: undefined,
     // The client may have left by now. It still wants its query cancelled.
     signal: new LightAbortSignal(),
   });
-  await deliver(prepared.stream.stream);
-  release();
+  await deliver(dialled.prepared.stream.stream);
+  dialled.release();
 }
 
 function refusal(message: string): ProxyError {

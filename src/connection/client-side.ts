@@ -1,4 +1,4 @@
-/** The client's side: its socket or, if the route terminates TLS, the stream of a client we let in. */
+/** The client's side: its socket or, if the route terminates TLS, the decrypted stream of a client we let in. */
 
 import type { Served } from '../decide/decide.ts';
 import { ProxyError } from '../errors.ts';
@@ -6,10 +6,11 @@ import type { Stream } from '../net/stream.ts';
 import { milliseconds } from '../observe/access-log.ts';
 import type { ClientHello } from '../peek/client-hello.ts';
 import type { Peek } from '../peek/peek.ts';
-import { unannounced } from '../tls/server/terminate.ts';
+import { type Terminated, unannounced } from '../tls/server/terminate.ts';
 import { identityOf } from './authorize-identity.ts';
 import { serveCancel } from './cancel-request.ts';
 import { clearDeadline, setDeadline } from './deadline.ts';
+import { clientGone } from './ending.ts';
 import type { Listener, Route } from './listener.ts';
 import { readWithinTls } from './opening.ts';
 import type { Connection } from './state.ts';
@@ -17,24 +18,16 @@ import type { Connection } from './state.ts';
 type TerminateRoute = Extract<Route, { kind: 'terminate' }>;
 
 /**
- * The client's side, ready for payload; undefined if it turned out to be a CancelRequest. `hello`
- * is undefined for plain clients.
+ * The client's side, ready for payload; undefined if it turned out to be a CancelRequest. `hello` is undefined for plain clients.
  */
-export async function openClient(
+export function openClient(
   connection: Connection,
   route: Served<Route>,
   hello: ClientHello | undefined,
   peek: Peek,
-): Promise<Stream | undefined> {
+): Stream | Promise<Stream | undefined> {
   peek.release();
-  if (route.kind !== 'terminate') return leaveAsItIs(connection);
-  setDeadline(connection, connection.listener.config.timeouts.handshake, 'handshake');
-  const client = await terminate(connection, route, hello);
-  // Most protocols say nothing at this point, so most connections need not wait here.
-  const opening = connection.meeting?.within ? await readWithinTls(connection, client) : undefined;
-  if (opening?.kind === 'cancel') return serveCancel(connection, client.stream, opening.message);
-  clearDeadline(connection);
-  return client;
+  return route.kind === 'terminate' ? terminate(connection, route, hello) : leaveAsItIs(connection);
 }
 
 function leaveAsItIs(connection: Connection): Stream {
@@ -50,24 +43,37 @@ async function terminate(
   connection: Connection,
   route: TerminateRoute,
   hello: ClientHello | undefined,
-): Promise<Stream> {
-  const { record, raw } = connection;
+): Promise<Stream | undefined> {
+  const { record, raw, listener } = connection;
+  setDeadline(connection, listener.config.timeouts.handshake, 'handshake');
   record.phase = 'handshake';
-  await enterGate(connection);
+  const turn = enterGate(connection);
+  if (turn) await turn;
   const startedAt = performance.now();
   const done = await route.policy.handshake(raw, hello ?? unannounced);
   record.handshakeMs = milliseconds(performance.now() - startedAt);
-  record.tls = { version: done.version, cipher: done.cipher, resumed: done.resumed };
-  record.alpn = done.alpn;
-  connection.clientCert = done.clientCert;
-  record.clientCert = done.clientCert;
-  connection.stream = { stream: done.stream, raw };
-  connection.lastAlert = done.lastAlert;
-  record.phase = 'authorize';
+  const client = note(connection, done);
   if (done.refusal) throw done.refusal;
   if (route.authorizer) await route.authorizer.check(identityOf(connection));
   forgetLastAlert(connection);
   if (done.stream.destroyed) throw clientGone();
+  // Most protocols say nothing at this point, so most connections need not wait here.
+  const opening = connection.meeting?.within ? await readWithinTls(connection, client) : undefined;
+  if (opening?.kind === 'cancel') return serveCancel(connection, client.stream, opening.message);
+  clearDeadline(connection);
+  return client;
+}
+
+function note(connection: Connection, done: Terminated): Stream {
+  const { record, raw } = connection;
+  const { stream, version, cipher, resumed } = done;
+  record.tls = { version, cipher, resumed };
+  record.alpn = done.alpn;
+  connection.clientCert = done.clientCert;
+  record.clientCert = done.clientCert;
+  connection.lastAlert = done.lastAlert;
+  record.phase = 'authorize';
+  connection.stream = { stream, raw };
   return connection.stream;
 }
 
@@ -80,11 +86,11 @@ function forgetLastAlert(connection: Connection): void {
  * Waits for a turn to compute, because OpenSSL answers a ClientHello synchronously, in the very turn of the
  * event loop in which it gets it. The deadline keeps running, and a client that leaves meanwhile is skipped.
  */
-async function enterGate(connection: Connection): Promise<void> {
+function enterGate(connection: Connection): Promise<void> | undefined {
   const { raw, listener } = connection;
   const turn = listener.handshakes.enter(() => raw.destroyed);
-  if (turn === undefined) return;
-  await new Promise<void>((resolve, reject) => {
+  if (turn === undefined) return undefined;
+  return new Promise<void>((resolve, reject) => {
     const onClose = () => {
       turn.giveUp();
       // We were slow, not the client.
@@ -105,12 +111,5 @@ function noTurn({ name, config }: Listener): ProxyError {
     side: 'proxy',
     message: `this worker answers ${handshakes} ClientHellos per turn of its event loop, and this one's turn came too late`,
     hint: `start more workers, limit clients by limits.rate_per_ip, or raise listeners.${name}.limits.handshakes`,
-  });
-}
-
-export function clientGone(): ProxyError {
-  return new ProxyError('ERR_CLIENT_CLOSED', {
-    side: 'client',
-    message: 'the client closed the connection before it was established',
   });
 }

@@ -7,15 +7,15 @@ import { admitAddress, admitPlain, chooseRoute, type Decision } from '../decide/
 import { enforce, errorOf } from '../decide/refusals.ts';
 import { ProxyError } from '../errors.ts';
 import { logOpened } from '../observe/access-log.ts';
-import { type ClientHello, createHelloReader } from '../peek/client-hello.ts';
+import { type ClientHello, createHelloReader, type ReadHello } from '../peek/client-hello.ts';
 import { ja4 } from '../peek/ja4.ts';
 import { Peek } from '../peek/peek.ts';
 import { perConnection } from '../process/descriptors.ts';
 import type { Opening } from '../protocols/protocol.ts';
 import { Splice } from '../splice/splice.ts';
 import { serveCancel } from './cancel-request.ts';
-import { setDeadline } from './deadline.ts';
-import { close, fail, finish } from './ending.ts';
+import { onDeadline, setDeadline } from './deadline.ts';
+import { close, fail, finish, watchSocket } from './ending.ts';
 import { connectSides, type Sides } from './join.ts';
 import type { Listener, Route } from './listener.ts';
 import { readOpening, readProxyHeader } from './opening.ts';
@@ -23,13 +23,14 @@ import { type Connection, createConnection, factsOf } from './state.ts';
 
 /** Serves one client. Never rejects, and owns both sockets. */
 export async function serveConnection(raw: Socket, listener: Listener): Promise<void> {
-  const connection = createConnection(raw, listener);
+  const connection = createConnection(raw, listener, onDeadline);
   listener.open.add(connection);
   listener.entering.enter();
   listener.metrics.opened(listener.name);
+  watchSocket(connection);
   try {
-    const sides = await establish(connection).finally(listener.entering.leave);
-    if (sides) await copy(connection, sides);
+    const sides = await establish(connection);
+    if (sides) finish(connection, await copy(connection, sides).done);
   } catch (error) {
     fail(connection, error);
   } finally {
@@ -38,28 +39,33 @@ export async function serveConnection(raw: Socket, listener: Listener): Promise<
 }
 
 /**
- * Everything before the payload; undefined if it was a CancelRequest, which has no payload. A function of its
- * own, so that all it needed can be freed when it returns.
+ * Everything before the payload; undefined if it was a CancelRequest, which has no payload. A function of its own, so that all
+ * it needed can be freed when it returns. A step that has nothing to wait for returns no promise: a promise for each would cost
+ * a plain connection a tenth more.
  */
 async function establish(connection: Connection): Promise<Sides | undefined> {
   const { raw, listener } = connection;
-  setDeadline(connection, listener.config.timeouts.client_hello, 'client_hello');
-  await enter(connection);
-  const peek = new Peek(raw);
-  if (listener.rules.trustsPeer) await takeProxyHeader(connection, peek);
-  await admit(connection);
-  const opening = await open(connection, peek);
-  if (opening.kind === 'cancel') return serveCancel(connection, raw, opening.message);
-  const hello = opening.kind === 'tls' ? await peekHello(connection, peek) : undefined;
-  const decision = decideRoute(connection);
-  return connectSides(connection, decision, hello, peek);
+  try {
+    setDeadline(connection, listener.config.timeouts.client_hello, 'client_hello');
+    const entered = enter(connection);
+    if (entered) await entered;
+    const peek = new Peek(raw);
+    if (listener.rules.trustsPeer) await takeProxyHeader(connection, peek);
+    const admitted = admit(connection);
+    if (admitted) await admitted;
+    const opened = open(connection, peek);
+    const opening = take(connection, opened instanceof Promise ? await opened : opened);
+    if (opening.kind === 'cancel') return await serveCancel(connection, raw, opening.message);
+    const hello = opening.kind === 'tls' ? note(connection, await peekHello(connection, peek)) : undefined;
+    return await connectSides(connection, decideRoute(connection), hello, peek);
+  } finally {
+    listener.entering.leave();
+  }
 }
 
 /** Takes the places that any connection needs. */
-async function enter(connection: Connection): Promise<void> {
+function enter(connection: Connection): Promise<void> | undefined {
   const { admission, descriptors, name } = connection.listener;
-  // An 'error' that nobody listens for must not end the process. Each step checks the socket itself.
-  connection.raw.on('error', ignore);
   // Before any wait: a waiting connection already holds its descriptor.
   if (!descriptors.take(perConnection)) {
     throw new ProxyError('ERR_DESCRIPTORS_EXHAUSTED', {
@@ -68,10 +74,11 @@ async function enter(connection: Connection): Promise<void> {
       hint: `raise \`ulimit -n\` (LimitNOFILE=), or lower listeners.${name}.limits.connections`,
     });
   }
-  connection.undo.push(() => descriptors.give(perConnection));
+  connection.isCounted = true;
   const entered = admission.enter();
-  if (entered) await entered;
+  if (entered) return entered.then(() => void connection.undo.push(admission.leave));
   connection.undo.push(admission.leave);
+  return undefined;
 }
 
 /** Takes the client's address from the PROXY header. */
@@ -87,30 +94,36 @@ async function takeProxyHeader(connection: Connection, peek: Peek): Promise<void
   record.destination = header.destination;
 }
 
-async function admit(connection: Connection): Promise<void> {
-  const { record, listener } = connection;
+function admit(connection: Connection): Promise<void> | undefined {
+  const { record, listener, undo } = connection;
   // Again, because the header may have changed the client's address.
   record.phase = 'admit';
   const { address } = record.client;
   enforce(admitAddress(listener.rules, address));
   const admitted = listener.admission.admit(address);
-  const leave = typeof admitted === 'object' ? await admitted : admitted;
-  if (leave) connection.undo.push(leave);
+  if (typeof admitted === 'object') return admitted.then((leave) => void undo.push(leave));
+  if (admitted) undo.push(admitted);
+  return undefined;
 }
 
-async function open(connection: Connection, peek: Peek): Promise<Opening> {
-  const { record, listener, meeting } = connection;
+function open({ record, listener, meeting }: Connection, peek: Peek): Opening | Promise<Opening> {
   record.phase = meeting ? 'starttls' : 'peek';
-  const opening = await readOpening(listener.rules, meeting, peek);
+  return readOpening(listener.rules, meeting, peek);
+}
+
+function take(connection: Connection, opening: Opening): Opening {
   connection.opening = opening.kind;
-  if (opening.kind === 'plain') enforce(admitPlain(listener.rules));
+  if (opening.kind === 'plain') enforce(admitPlain(connection.listener.rules));
   return opening;
 }
 
-async function peekHello(connection: Connection, peek: Peek): Promise<ClientHello> {
-  const { record } = connection;
+function peekHello({ record }: Connection, peek: Peek): Promise<ReadHello> {
   record.phase = 'peek';
-  const { hello } = await peek.read(createHelloReader());
+  return peek.read(createHelloReader());
+}
+
+function note(connection: Connection, { hello }: ReadHello): ClientHello {
+  const { record } = connection;
   record.sni = hello.sni;
   record.ja4 = ja4(hello);
   connection.offered = hello.alpn;
@@ -127,15 +140,14 @@ function decideRoute(connection: Connection): Decision<Route> {
   return decided;
 }
 
-async function copy(connection: Connection, { client, upstream }: Sides): Promise<void> {
+function copy(connection: Connection, { client, upstream }: Sides): Splice {
   const { record, listener } = connection;
   const { idle, half_close: halfClose, keepalive: keepAlive } = listener.config.timeouts;
   record.phase = 'splice';
   // There can be very many idle connections: drop whatever they no longer need.
   connection.meeting = undefined;
-  connection.splice = new Splice(client, upstream, record.bytes, { idle, halfClose, keepAlive });
+  const splice = new Splice(client, upstream, record.bytes, { idle, halfClose, keepAlive });
+  connection.splice = splice;
   if (listener.accessLog.opened) logOpened(listener.logger, record);
-  finish(connection, await connection.splice.done);
+  return splice;
 }
-
-function ignore(): void {}

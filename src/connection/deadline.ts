@@ -3,39 +3,40 @@
  * missed decides the error code.
  */
 import { type ConnectionCode, type Phase, ProxyError } from '../errors.ts';
-import { type Connection, resetClient } from './state.ts';
+import { clearAlarm, setAlarm } from '../net/alarms.ts';
+import { type Connection, type Deadline, resetClient } from './state.ts';
 
 /**
  * Ends the connection `ms` after its accept, with the error code of the phase it is in by then. A later call
  * replaces an earlier one. `option` is the name of the time-out, for the hint.
  */
-export function setDeadline(connection: Connection, ms: number, option: 'client_hello' | 'handshake'): void {
-  clearTimeout(connection.timer);
-  connection.timer = undefined;
+export function setDeadline(connection: Connection, ms: number, option: Deadline['option']): void {
   if (ms === Number.POSITIVE_INFINITY) {
-    // Without a deadline, only keepalive notices a client that has vanished. Once it is established,
-    // the splice takes care of that.
+    clearDeadline(connection);
+    // Without a deadline, only keepalive notices a client that has vanished. Once it is established, the splice
+    // takes care of that.
     const { keepalive } = connection.listener.config.timeouts;
     if (keepalive !== Number.POSITIVE_INFINITY) connection.raw.setKeepAlive(true, keepalive);
     return;
   }
-  const now = performance.now();
-  const due = Math.max(now, connection.record.startedAt + ms);
-  connection.timer = setTimeout(miss, Math.max(1, due - now), connection, due, ms, option);
+  const due = Math.max(performance.now(), connection.record.startedAt + ms);
+  connection.deadline = { ms, option };
+  setAlarm(connection, due);
 }
 
 export function clearDeadline(connection: Connection): void {
-  clearTimeout(connection.timer);
-  connection.timer = undefined;
+  clearAlarm(connection);
 }
 
-function miss(connection: Connection, due: number, ms: number, option: string): void {
-  const lateBy = performance.now() - due;
-  if (lateBy > stoodStillMs) {
-    // The process was stalled, and what the client sent is still unread: it gets that time back.
-    connection.timer = setTimeout(miss, lateBy, connection, performance.now() + lateBy, ms, option);
-    return;
-  }
+/** Called when the alarm of a connection goes off. */
+export function onDeadline(this: Connection, due: number): void {
+  const now = performance.now();
+  // The process was stalled, and what the client sent is still unread: it gets that time back.
+  if (now - due > stoodStillMs) setAlarm(this, now + (now - due));
+  else if (this.deadline) miss(this, this.deadline);
+}
+
+function miss(connection: Connection, { ms, option }: Deadline): void {
   const { record, listener } = connection;
   connection.missed =
     record.phase === 'admit'
@@ -57,7 +58,7 @@ function notAdmitted(ms: number, listener: string): ProxyError {
   });
 }
 
-/** A timer this late means that the event loop was blocked. */
+/** An alarm this late means that the event loop was blocked. */
 const stoodStillMs = 50;
 
 const timeoutCodes: Partial<Record<Phase, ConnectionCode>> = {

@@ -1,6 +1,8 @@
 /** How a connection ends. Only this file sets its code, error and hint, and counts it out. */
+import type { Socket } from 'node:net';
 import { type ConnectionCode, ProxyError, type Side } from '../errors.ts';
 import { logClosed } from '../observe/access-log.ts';
+import { perConnection } from '../process/descriptors.ts';
 import type { SpliceEnd } from '../splice/splice.ts';
 import { clearDeadline } from './deadline.ts';
 import { turnAway } from './refusals.ts';
@@ -66,16 +68,50 @@ function logFirst({ listener, record }: Connection): void {
 export function close(connection: Connection): void {
   const { raw, listener, record } = connection;
   clearDeadline(connection);
+  connection.gone = undefined;
   listener.open.delete(connection);
   record.isProbe = isProbe(connection);
   listener.metrics.closed(record);
+  connection.isOver = true;
   if (raw.closed) leave(connection);
-  else raw.once('close', () => leave(connection));
   if (!listener.accessLog.closed) return;
   logClosed(listener.logger, record);
 }
 
-function leave({ undo }: Connection): void {
+/** Listens to the client's socket until it has closed. */
+export function watchSocket(connection: Connection): void {
+  const raw: Watched = connection.raw;
+  raw[watched] = connection;
+  // An 'error' that nobody listens for must not end the process. Each step checks the socket itself.
+  raw.on('error', ignore);
+  raw.on('close', onClose);
+}
+
+/** The connection of a socket. With this property all sockets can share their listeners: no closure for each. */
+const watched = Symbol('connection');
+type Watched = Socket & { [watched]?: Connection | undefined };
+
+function onClose(this: Watched): void {
+  const connection = this[watched];
+  if (connection === undefined) return;
+  connection.gone?.abort(connection.missed ?? clientGone());
+  if (connection.isOver) leave(connection);
+}
+
+function ignore(): void {}
+
+export function clientGone(): ProxyError {
+  return new ProxyError('ERR_CLIENT_CLOSED', {
+    side: 'client',
+    message: 'the client closed the connection before it was established',
+  });
+}
+
+/** Gives back all that the connection holds, once. */
+function leave({ raw, listener, isCounted, dialled, undo }: Connection): void {
+  (raw as Watched)[watched] = undefined;
+  if (isCounted) listener.descriptors.give(perConnection);
+  dialled?.release();
   for (const step of undo) step();
 }
 

@@ -12,9 +12,9 @@ import { untilAborted } from '../upstream/deadline.ts';
 import type { Dialled } from '../upstream/dial.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import { watchDown } from '../upstream/endpoint-state.ts';
-import { clientGone, openClient } from './client-side.ts';
+import { openClient } from './client-side.ts';
 import { clearDeadline, setDeadline } from './deadline.ts';
-import { endConnection } from './ending.ts';
+import { clientGone, endConnection } from './ending.ts';
 import { keepOrReplace } from './first-word.ts';
 import type { Route } from './listener.ts';
 import { anew, dialFor, type PreparedUpstream } from './outbound.ts';
@@ -32,45 +32,57 @@ export async function connectSides(
   hello: ClientHello | undefined,
   peek: Peek,
 ): Promise<Sides | undefined> {
-  const { record, raw } = connection;
-  const gone = new LightAbortSignal();
-  const onClose = () => gone.abort(connection.missed ?? clientGone());
-  raw.once('close', onClose);
+  const { record } = connection;
+  const signal = new LightAbortSignal();
+  connection.gone = signal;
   const opened = openClient(connection, route, hello, peek);
-  const options = {
-    sni: hostNameOf(record.sni),
-    passthrough: route.kind === 'passthrough',
-    wildcardLabel,
-    signal: gone,
-  };
+  const passthrough = route.kind === 'passthrough';
+  const options = { sni: hostNameOf(record.sni), passthrough, wildcardLabel, signal };
   const isEarly = route.kind === 'terminate' && route.outbound.early;
-  const early = isEarly
-    ? dialFor(connection, route.outbound, { ...options, clientReady: opened })
-    : undefined;
-  // Both are awaited below, and the first error counts; the other must not be an unhandled rejection.
-  early?.catch(ignore);
-  const client = await opened.catch((error) => {
-    gone.abort(error);
-    throw error;
-  });
-  if (client === undefined) {
-    gone.abort(clientGone());
-    return undefined;
-  }
+  const early = isEarly ? dialEarly(connection, route, options, opened) : undefined;
+  const client = opened instanceof Promise ? await opened : opened;
+  if (client === undefined) return undefined;
   record.phase = 'connect';
   let dialled = await (early ?? dialFor(connection, route.outbound, options));
-  connection.undo.push(dialled.release);
+  connection.dialled = dialled;
   const meeting = meetingToJoin(connection, route);
   if (dialled.prepared.isWarm && meeting === undefined) {
     const { outbound } = route;
     const redial = () => dialFor(connection, anew(outbound), options);
     dialled = await keepOrReplace(connection, client, dialled, outbound.upstream.config, redial);
   }
-  if (meeting)
-    await introduce(connection, route, meeting, { client, upstream: dialled.prepared, signal: gone });
-  raw.off('close', onClose);
+  if (meeting) await introduce(connection, route, meeting, { client, upstream: dialled.prepared, signal });
+  connection.gone = undefined;
   noteDialled(connection, route, dialled);
   return { client, upstream: dialled.prepared.stream };
+}
+
+/** Dials during the client's handshake. */
+function dialEarly(
+  connection: Connection,
+  { outbound }: Served<Route>,
+  options: Omit<Parameters<typeof dialFor>[2], 'signal'> & { readonly signal: LightAbortSignal },
+  opened: Stream | Promise<Stream | undefined>,
+): ReturnType<typeof dialFor> {
+  const clientReady = untilReady(opened, options.signal);
+  const dialled = dialFor(connection, outbound, { ...options, clientReady });
+  // The client is awaited elsewhere, and its error counts; neither of these may be an unhandled rejection.
+  clientReady.catch(ignore);
+  dialled.catch(ignore);
+  return dialled;
+}
+
+/** Resolves when the client is ready. If it fails, or only wanted to cancel something, the dial ends too. */
+async function untilReady(
+  opened: Stream | Promise<Stream | undefined>,
+  signal: LightAbortSignal,
+): Promise<void> {
+  try {
+    if ((await opened) === undefined) throw clientGone();
+  } catch (error) {
+    signal.abort(error);
+    throw error;
+  }
 }
 
 function noteDialled(

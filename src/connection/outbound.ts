@@ -13,7 +13,7 @@ import { encodeProxyHeader } from '../proxy-protocol/encode.ts';
 import type { KeyLog } from '../tls/key-log.ts';
 import { createOriginator, type Originator } from '../tls/upstream/originate.ts';
 import { type Dialled, type DialRequest, dial } from '../upstream/dial.ts';
-import type { Endpoint } from '../upstream/endpoint.ts';
+import type { Endpoint, UpstreamClient } from '../upstream/endpoint.ts';
 import type { UpstreamState } from '../upstream/registry.ts';
 import type { Resolver } from '../upstream/resolve.ts';
 import { createUpstream, type Upstream } from '../upstream/upstream.ts';
@@ -107,41 +107,62 @@ export function dialFor(
   outbound: Outbound,
   options: Options,
 ): Promise<Dialled<PreparedUpstream>> {
-  const { record, listener } = caller;
-  record.upstream = outbound.upstream.name;
-  const ahead = aheadOf(caller, options);
-  const { warm } = outbound;
-  // Not if `prepare` has to read, which takes a stream, nor for an early dial, which must
-  // notice an upstream that leaves.
-  const isForSplice = outbound.originator === undefined && ahead === undefined && !outbound.early;
-  const request: DialRequest<PreparedUpstream> = {
-    client: { sni: options.sni, wildcardLabel: options.wildcardLabel, clientAddress: record.client.address },
-    signal: options.signal,
-    descriptors: listener.descriptors,
-    clientReady: options.clientReady,
-    isForSplice,
-    takeWarm:
-      warm &&
-      ((endpoint) => {
-        const taken = warm.take(endpoint);
-        return taken && warmedFor(caller, outbound, taken, { endpoint, options, ahead });
-      }),
-    prepare(side, endpoint, signal) {
-      record.endpoint = endpoint.label;
-      return prepare(caller, outbound, { side, endpoint, signal, options, ahead });
-    },
-    onQueued(ms) {
-      record.queueMs = milliseconds(ms);
-    },
-    onAttemptFailed(endpoint, error) {
-      record.endpoint = endpoint.label;
-      listener.logger.debug(
-        { conn: record.conn, upstream: outbound.upstream.name, endpoint: endpoint.label, err: error },
-        'dial failed',
-      );
-    },
-  };
-  return dial(outbound.upstream, request);
+  caller.record.upstream = outbound.upstream.name;
+  return dial(outbound.upstream, new Request(caller, outbound, options));
+}
+
+/** The request that a connection makes to `dial`. */
+class Request implements DialRequest<PreparedUpstream> {
+  readonly client: UpstreamClient;
+  readonly signal: Signal;
+  readonly descriptors: DialRequest<PreparedUpstream>['descriptors'];
+  readonly clientReady: Promise<unknown> | undefined;
+  readonly isForSplice: boolean;
+  readonly takeWarm: DialRequest<PreparedUpstream>['takeWarm'];
+  readonly #caller: Caller;
+  readonly #outbound: Outbound;
+  readonly #options: Options;
+  readonly #ahead: Ahead | undefined;
+
+  constructor(caller: Caller, outbound: Outbound, options: Options) {
+    const { sni, wildcardLabel, signal, clientReady } = options;
+    this.client = { sni, wildcardLabel, clientAddress: caller.record.client.address };
+    this.signal = signal;
+    this.descriptors = caller.listener.descriptors;
+    this.clientReady = clientReady;
+    this.#caller = caller;
+    this.#outbound = outbound;
+    this.#options = options;
+    this.#ahead = aheadOf(caller, options);
+    // Not if `prepare` has to read, which takes a stream, nor for an early dial, which must notice an upstream
+    // that leaves.
+    this.isForSplice = outbound.originator === undefined && this.#ahead === undefined && !outbound.early;
+    const { warm } = outbound;
+    this.takeWarm = warm && ((endpoint) => this.#takeFrom(warm, endpoint));
+  }
+
+  prepare(side: Stream, endpoint: Endpoint, signal: Signal): PreparedUpstream | Promise<PreparedUpstream> {
+    this.#caller.record.endpoint = endpoint.label;
+    const [options, ahead] = [this.#options, this.#ahead];
+    return prepare(this.#caller, this.#outbound, { side, endpoint, signal, options, ahead });
+  }
+
+  #takeFrom(warm: NonNullable<Outbound['warm']>, endpoint: Endpoint): Warmed<PreparedUpstream> | undefined {
+    const taken = warm.take(endpoint);
+    const [options, ahead] = [this.#options, this.#ahead];
+    return taken && warmedFor(this.#caller, this.#outbound, taken, { endpoint, options, ahead });
+  }
+
+  onQueued(ms: number): void {
+    this.#caller.record.queueMs = milliseconds(ms);
+  }
+
+  onAttemptFailed({ label }: Endpoint, error: unknown): void {
+    const { record, listener } = this.#caller;
+    record.endpoint = label;
+    const fields = { conn: record.conn, upstream: this.#outbound.upstream.name, endpoint: label, err: error };
+    listener.logger.debug(fields, 'dial failed');
+  }
 }
 
 /** The same upstream with this endpoint only: a CancelRequest must go where its session is. */
@@ -154,7 +175,7 @@ export function atEndpoint(outbound: Outbound, endpoint: Endpoint): Outbound {
       ...upstream,
       // Ignores the upstream's limit: a CancelRequest matters most when the upstream is full.
       enter: () => undefined,
-      async pick(_client, tried) {
+      pick(_client, tried) {
         if (tried.length > 0) return undefined;
         endpoint.state.active += 1;
         return endpoint;

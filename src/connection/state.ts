@@ -2,7 +2,9 @@
 import type { Socket } from 'node:net';
 import type { Decision, Facts } from '../decide/decide.ts';
 import type { ProxyError } from '../errors.ts';
+import type { LightAbortSignal } from '../net/abort-signal.ts';
 import { type Address, normalizeAddress } from '../net/address.ts';
+import type { Alarmed } from '../net/alarms.ts';
 import type { Member } from '../net/live-set.ts';
 import { abort, type Stream } from '../net/stream.ts';
 import type { AccessRecord } from '../observe/access-log.ts';
@@ -12,7 +14,10 @@ import type { ClientCert } from '../tls/client-auth/client-auth.ts';
 import type { LastAlert } from '../tls/server/last-alert.ts';
 import type { Listener, Route } from './listener.ts';
 
-export type Connection = Member & {
+/** In the list of open connections, and with an alarm. */
+type Listed = Member & Alarmed;
+
+export type Connection = Listed & {
   readonly raw: Socket;
   readonly listener: Listener;
   readonly record: AccessRecord;
@@ -31,12 +36,27 @@ export type Connection = Member & {
   meeting: Meeting | undefined;
   /** Length of its PROXY header. */
   headerBytes: number;
+  /** Aborts when the client leaves before its connection is established. */
+  gone: LightAbortSignal | undefined;
   splice: Splice | undefined;
   /** The deadline it missed. Outranks any error that closing the socket caused. */
   missed: ProxyError | undefined;
-  timer: NodeJS.Timeout | undefined;
-  /** What to undo when it ends: its counts in limits. */
+  /** The deadline that its alarm is set for. */
+  deadline: Deadline | undefined;
+  /** Whether it has ended; it gives back what it holds once its socket has closed. */
+  isOver: boolean;
+  /** Whether its descriptors are counted. */
+  isCounted: boolean;
+  /** Its place at an endpoint. */
+  dialled: { release(): void } | undefined;
+  /** What else to undo when it ends: its counts in limits. */
   readonly undo: (() => void)[];
+};
+
+/** How long a client may take from accept on, and which time-out says so. */
+export type Deadline = {
+  readonly ms: number;
+  readonly option: 'client_hello' | 'handshake';
 };
 
 /** Identifies a connection in logs and PROXY headers, across processes and restarts. */
@@ -45,7 +65,12 @@ const instance = Math.floor(Math.random() * 36 ** 6)
   .padStart(6, '0');
 let count = 0;
 
-export function createConnection(raw: Socket, listener: Listener): Connection {
+/** `onAlarm` ends it when its deadline is missed. */
+export function createConnection(
+  raw: Socket,
+  listener: Listener,
+  onAlarm: Connection['onAlarm'],
+): Connection {
   const client = peerOf(raw);
   count += 1;
   return {
@@ -60,11 +85,18 @@ export function createConnection(raw: Socket, listener: Listener): Connection {
     lastAlert: undefined,
     meeting: listener.rules.protocol?.meet(listener.rules),
     headerBytes: 0,
+    gone: undefined,
     splice: undefined,
     missed: undefined,
-    timer: undefined,
+    deadline: undefined,
+    isOver: false,
+    isCounted: false,
+    dialled: undefined,
     undo: [],
     place: 0,
+    alarmAt: Number.POSITIVE_INFINITY,
+    alarmPlace: 0,
+    onAlarm,
   };
 }
 

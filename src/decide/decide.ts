@@ -24,7 +24,7 @@ export type Facts = RouteQuery & {
 export type Decision<R extends Destination = Destination> = {
   readonly kind: 'decision';
   readonly route: Served<R>;
-  /** What the `*` in the route's `sni` stood for, if it has one. */
+  /** What the `*` in the route's name stood for, if it has one. */
   readonly wildcardLabel: string | undefined;
 };
 

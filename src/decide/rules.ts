@@ -40,7 +40,7 @@ export type Destination = Treatment & {
 };
 
 export type RouteTable<R> = {
-  /** `wildcardLabel` is what the `*` in the route's `sni` stood for, if it has one. */
+  /** `wildcardLabel` is what the `*` in the route's name stood for, if it has one. */
   readonly find: (
     query: RouteQuery,
   ) => { readonly route: R; readonly wildcardLabel: string | undefined } | undefined;

@@ -4,7 +4,7 @@ import { ProxyError } from '../errors.ts';
 import type { Signal } from '../net/abort-signal.ts';
 import type { Descriptors } from '../process/descriptors.ts';
 import { connect } from '../upstream/connect.ts';
-import { startDeadline, untilAborted } from '../upstream/deadline.ts';
+import { Deadline, untilAborted } from '../upstream/deadline.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { CheckOutcome } from './verdict.ts';
@@ -31,15 +31,15 @@ export async function checkOnce(
   const startedAt = performance.now();
   const ms = Math.min(timeout, longestMs);
   let waitingFor = `${label} did not resolve`;
-  const deadline = startDeadline(ms, signal, () => timedOut(waitingFor, ms));
+  const deadline = new Deadline(ms, signal, () => timedOut(waitingFor, ms));
   let raw: Socket | undefined;
   try {
-    const destination = await upstream.destination(endpoint, deadline.signal);
+    const destination = await upstream.destination(endpoint, deadline);
     waitingFor = `${label} did not answer`;
-    ({ raw } = await connect(destination, deadline.signal, { descriptors }));
+    ({ raw } = await connect(destination, deadline, { descriptors }));
     raw.once('close', () => descriptors.give(1));
     waitingFor = `${label} accepted the connection, but did not answer the check`;
-    await untilAborted(probe(raw, endpoint, deadline.signal), deadline.signal);
+    await untilAborted(probe(raw, endpoint, deadline), deadline);
     return { ok: true, ms: performance.now() - startedAt };
   } catch (error) {
     if (raw) raw.destroy();

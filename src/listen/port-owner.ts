@@ -9,8 +9,8 @@ import { orElse } from '../process/or-else.ts';
 type PortOwner = { readonly kind: 'own' } | { readonly kind: 'other'; readonly name: string };
 
 /**
- * Prefers another program to penstock itself. Undefined if it cannot tell: only root sees the
- * descriptors of other users' processes. Slow, since it looks at every descriptor on the
+ * Names another program rather than penstock itself. Undefined if it cannot tell: only root sees
+ * the descriptors of other users' processes. Slow, since it looks at every descriptor on the
  * machine: call it only after a failure.
  */
 export function portOwnerOf(endpoint: EndpointAddress): PortOwner | undefined {

@@ -1,9 +1,12 @@
 /** Tells waits on the way to an upstream to stop, and why. */
 
+/** As with any EventTarget, an object with `handleEvent` will do, which saves a closure. */
+export type AbortListener = (() => void) | { handleEvent(): void };
+
 /** The part of an AbortSignal that we need to stop waiting: both LightAbortSignal and Node's have it. */
 export type Signal = Pick<AbortSignal, 'aborted' | 'reason' | 'throwIfAborted'> & {
-  addEventListener(type: 'abort', listener: () => void, options: { once: true }): void;
-  removeEventListener(type: 'abort', listener: () => void): void;
+  addEventListener(type: 'abort', listener: AbortListener, options: { once: true }): void;
+  removeEventListener(type: 'abort', listener: AbortListener): void;
 };
 
 /**
@@ -12,17 +15,20 @@ export type Signal = Pick<AbortSignal, 'aborted' | 'reason' | 'throwIfAborted'> 
  */
 export class LightAbortSignal implements Signal {
   aborted = false;
-  reason: unknown;
-  #listeners: (() => void)[] = [];
+  reason: unknown = undefined;
+  #listeners: AbortListener[] | undefined;
 
   /** Calls the listeners once. Only the first reason counts. */
   abort(reason: unknown): void {
     if (this.aborted) return;
     this.aborted = true;
     this.reason = reason;
-    const listeners = this.#listeners;
-    this.#listeners = [];
-    for (const listener of listeners) listener();
+    const listeners = this.#listeners ?? [];
+    this.#listeners = undefined;
+    for (const listener of listeners) {
+      if (typeof listener === 'function') listener();
+      else listener.handleEvent();
+    }
   }
 
   throwIfAborted(): void {
@@ -30,12 +36,16 @@ export class LightAbortSignal implements Signal {
   }
 
   /** Never calls a listener that is added after the abort; nor does an AbortSignal. */
-  addEventListener(_type: 'abort', listener: () => void): void {
-    this.#listeners.push(listener);
+  addEventListener(_type: 'abort', listener: AbortListener): void {
+    if (this.#listeners) this.#listeners.push(listener);
+    else this.#listeners = [listener];
   }
 
-  removeEventListener(_type: 'abort', listener: () => void): void {
-    const index = this.#listeners.indexOf(listener);
-    if (index >= 0) this.#listeners.splice(index, 1);
+  removeEventListener(_type: 'abort', listener: AbortListener): void {
+    const listeners = this.#listeners;
+    const index = listeners?.indexOf(listener) ?? -1;
+    if (index < 0) return;
+    if (listeners?.length === 1) this.#listeners = undefined;
+    else listeners?.splice(index, 1);
   }
 }

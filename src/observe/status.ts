@@ -72,8 +72,7 @@ export type EndpointStatus = {
   /** How long the last successful health check took. */
   readonly check_ms?: number | undefined;
   /**
-   * Why it is down or ejected; else the error of its last check; else the error
-   * of its most recent failed dial.
+   * Why it is down or ejected; else why its last check failed; else why its most recent failed dial failed.
    */
   readonly last_error?: string | undefined;
   /** When that dial failed; absent if the error is a health check's. */

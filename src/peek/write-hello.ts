@@ -29,8 +29,8 @@ export function writeHello(offer: Offer): Buffer {
   const body = Buffer.concat([
     uint16(Math.min(highest, tls12)),
     randomBytes(32),
-    // For middlebox compatibility, TLS 1.3 clients send a session id (RFC 8446 appendix D.4). An older
-    // server would take it for a real one.
+    // A compatible TLS 1.3 client sends one (RFC 8446 appendix D.4). An older server
+    // would take it for a session's.
     vector(1, speaks13 ? randomBytes(32) : Buffer.alloc(0)),
     vector(2, uint16s(offer.ciphers)),
     vector(1, Buffer.of(0)),

@@ -8,7 +8,7 @@ import type { Stream } from '../net/stream.ts';
 /** Where to write, and whether writes are being held back until this turn of the event loop ends. */
 export type Batched = { readonly to: Stream; isGathering: boolean };
 
-/** Call before each write: from the first full record on, all writes of this turn become one. */
+/** Call before each write: once a record was full, all writes of this turn become one. */
 export function gather(direction: Batched, chunk: Buffer): void {
   if (chunk.length !== fullRecord || direction.isGathering) return;
   direction.isGathering = true;

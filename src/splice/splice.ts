@@ -1,5 +1,6 @@
 /** Copies both ways until both sides have ended, and passes on backpressure, half-closes and resets. */
 import type { Side } from '../errors.ts';
+import { type Alarmed, clearAlarm, setAlarm } from '../net/alarms.ts';
 import { abort, type Stream } from '../net/stream.ts';
 import { type Batched, gather } from './batches.ts';
 import { describeFailure, isTlsFault, type SpliceEnd } from './describe-failure.ts';
@@ -21,17 +22,23 @@ type SpliceLimits = {
   readonly keepAlive: number;
 };
 
+/** The bytes of one side, on their way to the other. */
 type Direction = Batched & {
+  readonly splice: Splice;
   readonly from: Stream;
   readonly side: 'client' | 'upstream';
   ended: boolean;
 };
 
+/** The direction that begins at a stream. With this property all streams can share their listeners: no closure for each. */
+const direction = Symbol('direction');
+type Spliced = Stream['stream'] & { [direction]?: Direction };
+
 /**
  * A running splice. It owns both sides: both are closed when `done` resolves, and `done` never rejects. It
  * passes on a FIN once the bytes before it are written, and a reset as a reset.
  */
-export class Splice {
+export class Splice implements Alarmed {
   readonly done: Promise<SpliceEnd>;
   readonly #up: Direction;
   readonly #down: Direction;
@@ -43,15 +50,14 @@ export class Splice {
   #firstEnd: { readonly side: Side; readonly moved: number } | undefined;
   #open = 2;
   #lastActive = performance.now();
-  #timer: NodeJS.Timeout | undefined;
-  /** When the timer fires, by `performance.now()`. */
-  #wakesAt = Number.POSITIVE_INFINITY;
   #isKeptAlive = false;
+  alarmAt = Number.POSITIVE_INFINITY;
+  alarmPlace = 0;
 
   /** Both streams are paused and half-open; reading starts here. */
   constructor(client: Stream, upstream: Stream, bytes: Bytes, limits: SpliceLimits) {
-    this.#up = { from: client, to: upstream, side: 'client', ended: false, isGathering: false };
-    this.#down = { from: upstream, to: client, side: 'upstream', ended: false, isGathering: false };
+    this.#up = newDirection(this, client, upstream, 'client');
+    this.#down = newDirection(this, upstream, client, 'upstream');
     this.#bytes = bytes;
     this.#limits = limits;
     this.done = new Promise((resolve) => {
@@ -80,27 +86,52 @@ export class Splice {
     }
   }
 
-  #attach(direction: Direction): void {
-    const { stream, reader } = direction.from;
+  #attach(it: Direction): void {
+    const { reader } = it.from;
+    const stream: Spliced = it.from.stream;
+    stream[direction] = it;
     // A reader passes its own callback, since it reuses its memory; Node's chunks are freed by `returnOf`.
-    const onData = (chunk: Buffer, written = returnOf(chunk)) => this.#onData(direction, chunk, written);
-    if (reader) reader.deliver = onData;
+    if (reader) reader.deliver = (chunk, written) => this.#onData(it, chunk, written ?? returnOf(chunk));
     // Bytes that were put back do not pass the reader: they come first, as a 'data' event.
-    if (!reader || stream.readableLength > 0) stream.on('data', onData);
-    stream.on('end', () => this.#judgeEnd(direction));
-    stream.on('error', (error: Error) => {
-      // Node leaves a TLS socket open after a bad record or a refused renegotiation. (Never
-      // destroy it after its raw socket.)
-      if (!direction.from.raw.destroyed) stream.destroy();
-      this.#onGone(direction, error);
-    });
-    stream.on('close', () => this.#onClose(direction));
-    direction.to.stream.on('drain', () => stream.resume());
-    // Events between the dial and now will not fire again. ('end' fires even on a paused
-    // stream if nothing is left to read.)
-    if (stream.closed) setImmediate(() => this.#onClose(direction));
-    else if (stream.readableEnded) this.#judgeEnd(direction);
+    if (!reader || stream.readableLength > 0) stream.on('data', Splice.#onStreamData);
+    stream.on('end', Splice.#onStreamEnd);
+    stream.on('error', Splice.#onStreamError);
+    stream.on('close', Splice.#onStreamClose);
+    stream.on('drain', Splice.#onStreamDrain);
+    // Events between the dial and now will not fire again. ('end' fires even on a paused stream if nothing is
+    // left to read.)
+    if (stream.closed) setImmediate(() => this.#onClose(it));
+    else if (stream.readableEnded) this.#judgeEnd(it);
   }
+
+  static readonly #onStreamData = function (this: Spliced, chunk: Buffer): void {
+    const it = this[direction];
+    if (it) it.splice.#onData(it, chunk, returnOf(chunk));
+  };
+
+  static readonly #onStreamEnd = function (this: Spliced): void {
+    const it = this[direction];
+    if (it) it.splice.#judgeEnd(it);
+  };
+
+  static readonly #onStreamError = function (this: Spliced, error: Error): void {
+    const it = this[direction];
+    // Node leaves a TLS socket open after a bad record or a refused renegotiation. (Never destroy it after its
+    // raw socket.)
+    if (it?.from.raw.destroyed === false) this.destroy();
+    if (it) it.splice.#onGone(it, error);
+  };
+
+  static readonly #onStreamClose = function (this: Spliced): void {
+    const it = this[direction];
+    if (it) it.splice.#onClose(it);
+  };
+
+  /** This stream takes bytes again, so the other side is read again. */
+  static readonly #onStreamDrain = function (this: Spliced): void {
+    const it = this[direction];
+    it?.to.stream.resume();
+  };
 
   #onData(direction: Direction, chunk: Buffer, written: (() => void) | undefined): void {
     this.#lastActive = performance.now();
@@ -159,7 +190,7 @@ export class Splice {
     letGo(direction.from);
     this.#open -= 1;
     if (this.#open > 0) return;
-    clearTimeout(this.#timer);
+    clearAlarm(this);
     this.#resolve(this.#result ?? { side: 'proxy' });
   }
 
@@ -173,11 +204,8 @@ export class Splice {
     const now = performance.now();
     const left = this.#lastActive + silence - now;
     if (left > 0) {
-      const ms = this.#isKeptAlive ? left : Math.min(left, settledMs);
-      if (now + ms >= this.#wakesAt) return; // the pending timer looks again then
-      clearTimeout(this.#timer);
-      this.#wakesAt = now + ms;
-      this.#timer = setTimeout(Splice.onTimer, ms, this);
+      const at = now + (this.#isKeptAlive ? left : Math.min(left, settledMs));
+      if (at < this.alarmAt) setAlarm(this, at); // otherwise the pending alarm comes first
       return;
     }
     this.end({
@@ -200,11 +228,15 @@ export class Splice {
     this.#down.from.raw.setKeepAlive(true, keepAlive);
   }
 
-  static onTimer(splice: Splice): void {
-    splice.#wakesAt = Number.POSITIVE_INFINITY;
-    splice.#keepAlive();
-    splice.#watch();
+  /** The connection has settled, or may have been silent for too long. */
+  onAlarm(): void {
+    this.#keepAlive();
+    this.#watch();
   }
+}
+
+function newDirection(splice: Splice, from: Stream, to: Stream, side: Direction['side']): Direction {
+  return { splice, from, to, side, ended: false, isGathering: false };
 }
 
 /**
@@ -213,6 +245,7 @@ export class Splice {
  * handshakes shows what that saves: see "How dead connections were kept" in docs/performance.md.
  */
 function letGo({ stream }: Stream): void {
+  (stream as Spliced)[direction] = undefined;
   stream.removeAllListeners();
   stream.on('error', ignore);
 }

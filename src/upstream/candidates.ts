@@ -18,13 +18,12 @@ import type { UpstreamState } from './registry.ts';
 import type { Resolver } from './resolve.ts';
 
 export type Candidates = {
-  /**
-   * All endpoints for this client, up or not. If it finds none, throws why a look-up
-   * failed; or the signal's reason.
-   */
-  readonly of: (client: UpstreamClient, signal: Signal) => Promise<readonly Endpoint[]>;
+  /** All that this client may have, up or not. Throws what looking them up throws if not one was found, or the signal's reason. */
+  readonly of: (client: UpstreamClient, signal: Signal) => readonly Endpoint[] | Promise<readonly Endpoint[]>;
   /** All except those that depend on the client (templates). Leaves out any whose name does not resolve. */
   readonly listed: (signal: Signal) => Promise<readonly Endpoint[]>;
+  /** The address of an endpoint that needs no look-up. Throws ERR_UPSTREAM_ADDRESS_FORBIDDEN if `allow_addresses` lacks it. */
+  readonly knownAddress: (target: HostTarget) => string | undefined;
   /** The endpoint's addresses, resolved and checked against `allow_addresses`. */
   readonly addressesOf: (target: HostTarget, signal: Signal) => Promise<readonly string[]>;
 };
@@ -45,7 +44,12 @@ export function createCandidates(
     ? sources.flatMap((it) => it.endpoint ?? [])
     : undefined;
   const found = new LRUCache<string, Endpoint>({ max: maxFound });
-  const addressesOf = addressesFor(config, sources, resolver);
+  const allow = allowListOf(config, sources);
+
+  async function addressesOf({ host, address }: HostTarget, signal: Signal): Promise<readonly string[]> {
+    const answers = address ? [address] : await resolver.resolve(host, config.resolve.ttl, signal);
+    return allowedAddresses(answers, allow, host);
+  }
 
   /**
    * The same entry, name and address always give the same endpoint, so that its
@@ -67,17 +71,21 @@ export function createCandidates(
     return addresses.map((address) => keep(entry, { ...expanded, address }));
   }
 
+  async function lookUp(client: UpstreamClient, signal: Signal): Promise<readonly Endpoint[]> {
+    const outcomes = await Promise.allSettled(sources.map((source) => endpointsOf(source, client, signal)));
+    signal.throwIfAborted();
+    const endpoints = foundIn(outcomes);
+    // If only some names fail, the others still serve.
+    if (endpoints.length === 0) for (const it of outcomes) if (it.status === 'rejected') throw it.reason;
+    return endpoints;
+  }
+
   return {
-    addressesOf,
-    async of(client, signal) {
-      if (fixed) return fixed;
-      const outcomes = await Promise.allSettled(sources.map((source) => endpointsOf(source, client, signal)));
-      signal.throwIfAborted();
-      const endpoints = foundIn(outcomes);
-      // If only some names fail, the others still serve.
-      if (endpoints.length === 0) for (const it of outcomes) if (it.status === 'rejected') throw it.reason;
-      return endpoints;
+    knownAddress({ host, address }) {
+      return address && allowedAddresses([address], allow, host)[0];
     },
+    addressesOf,
+    of: (client, signal) => fixed ?? lookUp(client, signal),
     async listed(signal) {
       const shared = sources.filter((source) => !isTemplateSource(source));
       return foundIn(await Promise.allSettled(shared.map((source) => endpointsOf(source, nobody, signal))));
@@ -92,19 +100,9 @@ function foundIn(outcomes: readonly PromiseSettledResult<Endpoint[]>[]): Endpoin
 /** Stands in for a client where the endpoints are the same for all. */
 const nobody: UpstreamClient = { sni: undefined, wildcardLabel: undefined, clientAddress: '' };
 
-function addressesFor(
-  config: UpstreamConfig,
-  sources: readonly Source[],
-  resolver: Resolver,
-): Candidates['addressesOf'] {
-  // The configuration requires `allow_addresses` with a template. If it is
-  // missing all the same, allow nothing.
-  const guarded = config.allow_addresses !== undefined || sources.some(isTemplateSource);
-  const allow = guarded ? blockList(config.allow_addresses ?? []) : undefined;
-  return async ({ host, address }, signal) => {
-    const answers = address ? [address] : await resolver.resolve(host, config.resolve.ttl, signal);
-    return allowedAddresses(answers, allow, host);
-  };
+/** The configuration requires `allow_addresses` with a template. If it is missing all the same, allow nothing. */
+function allowListOf({ allow_addresses: list }: UpstreamConfig, sources: readonly Source[]) {
+  return list !== undefined || sources.some(isTemplateSource) ? blockList(list ?? []) : undefined;
 }
 
 /** One entry of the configuration. `endpoint` is undefined if look-ups or clients decide what it is. */

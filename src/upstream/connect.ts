@@ -39,107 +39,139 @@ export function connect(
 ): Promise<Stream> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
-    const reader = isForSplice ? createReader() : undefined;
-    const attempts = attemptsFor(destination, reader);
-    const race = new Race(descriptors);
-    let next = 0;
-    let stagger: NodeJS.Timeout | undefined;
-    const finish = () => {
-      clearTimeout(stagger);
-      signal.removeEventListener('abort', onAbort);
-      race.end();
-    };
-    const onAbort = () => {
-      finish();
-      reject(signal.reason);
-    };
-    const tryNext = () => {
-      const options = attempts[next];
-      if (!options) return;
-      if (!race.hasRoom()) {
-        stagger = setTimeout(tryNext, staggerMs);
-        return;
-      }
-      next += 1;
-      const socket = open(options);
-      if (reader) socket.pause();
-      race.add(socket);
-      const onError = (error: Error) => {
-        if (!race.remove(socket)) return;
-        clearTimeout(stagger);
-        if (next < attempts.length) return tryNext();
-        if (!race.isEmpty()) return;
-        finish();
-        reject(connectError(destination, options, error));
-      };
-      socket.once('connect', () => {
-        race.remove(socket);
-        finish();
-        // This one stays for ever: it prevents a crash and holds nothing of the
-        // race. 'close' reports the failure.
-        socket.on('error', ignore);
-        socket.off('error', onError);
-        resolve({ stream: socket, raw: socket, reader });
-      });
-      socket.on('error', onError);
-      if (next < attempts.length) stagger = setTimeout(tryNext, staggerMs);
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    tryNext();
+    new Race(destination, signal, { isForSplice, descriptors, resolve, reject }).tryNext();
   });
 }
 
-/**
- * The sockets that are still connecting, and the descriptors of all but one of them, which the caller counts.
- */
+type RaceOptions = Required<ConnectOptions> & {
+  readonly isForSplice: boolean;
+  readonly descriptors: Pick<Descriptors, 'takeSpare' | 'give'>;
+  readonly resolve: (stream: Stream) => void;
+  readonly reject: (reason: unknown) => void;
+};
+
+/** The sockets of one dial that are still connecting. The caller counts the descriptor of one of them. */
 class Race {
-  readonly #descriptors: Pick<Descriptors, 'takeSpare' | 'give'>;
-  readonly #connecting = new Set<Socket>();
+  readonly #destination: Destination;
+  readonly #attempts: readonly NetConnectOpts[];
+  readonly #reader: Reader | undefined;
+  readonly #signal: Signal;
+  readonly #options: RaceOptions;
+  /** Mostly one: several if a name has several addresses that answer late. */
+  readonly #connecting: Racer[] = [];
+  #next = 0;
+  #stagger: NodeJS.Timeout | undefined;
+  /** How many descriptors beside the first we have counted. */
   #beside = 0;
 
-  constructor(descriptors: Pick<Descriptors, 'takeSpare' | 'give'>) {
-    this.#descriptors = descriptors;
+  constructor(destination: Destination, signal: Signal, options: RaceOptions) {
+    this.#destination = destination;
+    this.#signal = signal;
+    this.#options = options;
+    this.#reader = options.isForSplice ? createReader() : undefined;
+    this.#attempts = attemptsFor(destination, this.#reader);
+    signal.addEventListener('abort', this, { once: true });
   }
 
-  isEmpty(): boolean {
-    return this.#connecting.size === 0;
+  /** Dials the next address, if there is one. */
+  tryNext(): void {
+    const attempt = this.#attempts[this.#next];
+    if (attempt === undefined) return;
+    const hasMore = this.#next + 1 < this.#attempts.length;
+    if (this.#hasRoom()) {
+      this.#next += 1;
+      this.#open(attempt);
+      if (!hasMore) return;
+    }
+    this.#stagger = setTimeout(Race.#onStagger, staggerMs, this);
   }
 
-  /** Counts another socket in, if there is room for it; call `add` next. */
-  hasRoom(): boolean {
-    if (this.isEmpty()) return true;
-    if (!this.#descriptors.takeSpare()) return false;
+  /** The signal has aborted. */
+  handleEvent(): void {
+    this.#finish();
+    this.#options.reject(this.#signal.reason);
+  }
+
+  #open(attempt: NetConnectOpts): void {
+    const socket: Racer = open(attempt);
+    if (this.#reader) socket.pause();
+    socket[race] = this;
+    this.#connecting.push(socket);
+    // These stay for ever: they prevent a crash, and after the race they do nothing. 'close' reports a failure.
+    socket.on('connect', Race.#onConnect);
+    socket.on('error', Race.#onError);
+  }
+
+  #won(socket: Racer): void {
+    this.#remove(socket);
+    this.#finish();
+    this.#options.resolve({ stream: socket, raw: socket, reader: this.#reader });
+  }
+
+  #lost(socket: Racer, error: Error): void {
+    this.#remove(socket);
+    clearTimeout(this.#stagger);
+    if (this.#next < this.#attempts.length) {
+      this.tryNext();
+    } else if (this.#connecting.length === 0) {
+      this.#finish();
+      this.#options.reject(connectError(this.#destination, error));
+    }
+  }
+
+  /** Ends those that are still connecting. */
+  #finish(): void {
+    clearTimeout(this.#stagger);
+    this.#signal.removeEventListener('abort', this);
+    for (const socket of this.#connecting) {
+      socket[race] = undefined;
+      socket.destroy();
+    }
+    this.#connecting.length = 0;
+    this.#countOut();
+  }
+
+  /** Counts another socket in, if there is room for it. */
+  #hasRoom(): boolean {
+    if (this.#connecting.length === 0) return true;
+    if (!this.#options.descriptors.takeSpare()) return false;
     this.#beside += 1;
     return true;
   }
 
-  add(socket: Socket): void {
-    this.#connecting.add(socket);
-  }
-
-  /** Returns false if this socket was not in the race. */
-  remove(socket: Socket): boolean {
-    const was = this.#connecting.delete(socket);
-    if (was) this.#countOut();
-    return was;
-  }
-
-  end(): void {
-    for (const socket of this.#connecting) socket.destroy();
-    this.#connecting.clear();
+  #remove(socket: Racer): void {
+    socket[race] = undefined;
+    const place = this.#connecting.indexOf(socket);
+    if (place >= 0) this.#connecting.splice(place, 1);
     this.#countOut();
   }
 
   #countOut(): void {
-    const extra = Math.max(0, this.#connecting.size - 1);
-    if (this.#beside > extra) this.#descriptors.give(this.#beside - extra);
+    const extra = Math.max(0, this.#connecting.length - 1);
+    if (this.#beside > extra) this.#options.descriptors.give(this.#beside - extra);
     this.#beside = extra;
+  }
+
+  static readonly #onConnect = function (this: Racer): void {
+    const it = this[race];
+    if (it) it.#won(this);
+  };
+
+  static readonly #onError = function (this: Racer, error: Error): void {
+    const it = this[race];
+    if (it) it.#lost(this, error);
+  };
+
+  static #onStagger(self: Race): void {
+    self.tryNext();
   }
 }
 
-const staggerMs = 250;
+/** The race of a socket, until it is decided. With this property all sockets can share their listeners. */
+const race = Symbol('race');
+type Racer = Socket & { [race]?: Race | undefined };
 
-function ignore(): void {}
+const staggerMs = 250;
 
 function attemptsFor(destination: Destination, reader: Reader | undefined): NetConnectOpts[] {
   const onread = reader?.onread;
@@ -158,10 +190,9 @@ function inTurns(addresses: readonly string[]): readonly string[] {
   return rounds.flatMap((_, index) => [...first.slice(index, index + 1), ...second.slice(index, index + 1)]);
 }
 
-function connectError(destination: Destination, options: NetConnectOpts, error: Error): ProxyError {
+function connectError(destination: Destination, error: Error): ProxyError {
   const code = systemCode(error);
-  const where =
-    'path' in options ? destination.label : placeOf(destination.label, options.host, options.port);
+  const where = placeOf(destination, error);
   if (code === 'EMFILE' || code === 'ENFILE') {
     return new ProxyError('ERR_DESCRIPTORS_EXHAUSTED', {
       side: 'proxy',
@@ -195,7 +226,9 @@ const failures: Readonly<Record<string, { what: string; hint: string } | undefin
 };
 
 /** The label, plus the address it stood for this time if that adds anything. */
-function placeOf(label: string, host: string | undefined, port: number): string {
-  const address = formatAddress({ address: host ?? '', port });
-  return address === label ? label : `${label} (${host})`;
+function placeOf(destination: Destination, error: Error & { readonly address?: string }): string {
+  const { label } = destination;
+  if ('path' in destination || error.address === undefined) return label;
+  const place = formatAddress({ address: error.address, port: destination.port });
+  return place === label ? label : `${label} (${error.address})`;
 }

@@ -1,59 +1,66 @@
 /** Limits how long an attempt may take, and stops waiting after that. */
 import { LightAbortSignal, type Signal } from '../net/abort-signal.ts';
-
-/** `signal` aborts when time is up, or with the parent's own reason when the parent aborts. */
-export type Deadline = {
-  readonly signal: Signal;
-  /** Stops the clock while we are not waiting for the upstream. */
-  pause(): void;
-  /** Starts it again from where it stopped. */
-  resume(): void;
-  /** Ends it: the signal then never aborts. Always call it once. */
-  stop(): void;
-};
+import { type Alarmed, clearAlarm, setAlarm } from '../net/alarms.ts';
 
 /**
- * A deadline of `ms` (Infinity: none) below `parent`; `expired` creates the
- * reason that the signal aborts with.
+ * A signal that aborts after `ms` (Infinity: never), with the reason that `expired` creates, or when `parent` aborts, with the
+ * parent's reason. Always call `stop`, once.
  */
-export function startDeadline(ms: number, parent: Signal, expired: () => Error): Deadline {
-  const signal = new LightAbortSignal();
-  const follow = () => signal.abort(parent.reason);
-  let remaining = ms;
-  let startedAt = 0;
-  let timer: NodeJS.Timeout | undefined;
-  let lastLook: NodeJS.Immediate | undefined;
-  // After the event loop was blocked, the timer is due at the same time as answers that
-  // came in time. Read those first.
-  const due = () => {
-    lastLook = setImmediate(() => signal.abort(expired()));
-  };
-  const halt = () => {
-    clearTimeout(timer);
-    clearImmediate(lastLook);
-  };
-  const resume = () => {
-    if (remaining === Number.POSITIVE_INFINITY) return;
-    startedAt = performance.now();
-    timer = setTimeout(due, remaining);
-  };
-  if (parent.aborted) follow();
-  else {
-    parent.addEventListener('abort', follow, { once: true });
-    resume();
+export class Deadline extends LightAbortSignal implements Alarmed {
+  alarmAt = Number.POSITIVE_INFINITY;
+  alarmPlace = 0;
+  readonly #parent: Signal;
+  readonly #expired: () => Error;
+  #remaining: number;
+  #lastLook: NodeJS.Immediate | undefined;
+
+  constructor(ms: number, parent: Signal, expired: () => Error) {
+    super();
+    this.#parent = parent;
+    this.#expired = expired;
+    this.#remaining = ms;
+    if (parent.aborted) this.abort(parent.reason);
+    else {
+      parent.addEventListener('abort', this, { once: true });
+      this.resume();
+    }
   }
-  return {
-    signal,
-    resume,
-    pause() {
-      halt();
-      remaining = Math.max(0, remaining - (performance.now() - startedAt));
-    },
-    stop() {
-      halt();
-      parent.removeEventListener('abort', follow);
-    },
-  };
+
+  /** The parent has aborted. */
+  handleEvent(): void {
+    this.abort(this.#parent.reason);
+  }
+
+  /** Stops the clock while we are not waiting for the upstream. */
+  pause(): void {
+    this.#remaining = Math.max(0, this.alarmAt - performance.now());
+    this.#halt();
+  }
+
+  /** Starts it again from where it stopped. */
+  resume(): void {
+    if (this.#remaining !== Number.POSITIVE_INFINITY) setAlarm(this, performance.now() + this.#remaining);
+  }
+
+  /** Ends it: it never aborts after this. */
+  stop(): void {
+    this.#halt();
+    this.#parent.removeEventListener('abort', this);
+  }
+
+  /** After the event loop was blocked, the alarm is due at the same time as answers that came in time. Read those first. */
+  onAlarm(): void {
+    this.#lastLook = setImmediate(Deadline.#onLastLook, this);
+  }
+
+  #halt(): void {
+    clearAlarm(this);
+    clearImmediate(this.#lastLook);
+  }
+
+  static #onLastLook(deadline: Deadline): void {
+    deadline.abort(deadline.#expired());
+  }
 }
 
 /**

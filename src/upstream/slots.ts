@@ -14,7 +14,10 @@ import type { Signal } from '../net/abort-signal.ts';
  * the time spent in the queue, however it ended. Returns undefined if there is no limit. Throws
  * ERR_UPSTREAM_LIMIT, ERR_UPSTREAM_QUEUE_FULL, ERR_UPSTREAM_QUEUE_TIMEOUT, or the signal's reason.
  */
-export type Enter = (signal: Signal, onQueued?: (ms: number) => void) => Promise<() => void> | undefined;
+export type Enter = (
+  signal: Signal,
+  client?: { onQueued?: (ms: number) => void },
+) => Promise<() => void> | undefined;
 
 /**
  * Counts in a connection that no client waits for, if there is room for it and one more. If a client needs
@@ -40,7 +43,7 @@ export function createSlots(upstream: string, quotaOf: (limit: number) => Quota)
         quota.give();
         line.admit(quota);
       };
-      const enter: Places['enter'] = async (signal, onQueued) => {
+      const enter: Places['enter'] = async (signal, client) => {
         signal.throwIfAborted();
         const { queue } = limits;
         const mayOvertake = queue === undefined || line.length() === 0;
@@ -50,7 +53,7 @@ export function createSlots(upstream: string, quotaOf: (limit: number) => Quota)
           const since = performance.now();
           const turn = waitIn(line, queue.timeout, () => waitedInVain(upstream, queue.timeout), signal);
           line.admit(quota);
-          await turn.finally(() => onQueued?.(performance.now() - since));
+          await turn.finally(() => client?.onQueued?.(performance.now() - since));
         }
         if (signal.aborted) leave();
         signal.throwIfAborted();

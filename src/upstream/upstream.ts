@@ -5,7 +5,7 @@ import type { Signal } from '../net/abort-signal.ts';
 import { createBalancer } from './balance.ts';
 import { createCandidates } from './candidates.ts';
 import type { Destination } from './connect.ts';
-import type { Endpoint, UpstreamClient } from './endpoint.ts';
+import type { Endpoint, HostTarget, UpstreamClient } from './endpoint.ts';
 import { dialFailed, dialSucceeded, isUp, shareOf, whyDown } from './endpoint-state.ts';
 import { createUpstreamRegistry, type UpstreamState } from './registry.ts';
 import type { Resolver } from './resolve.ts';
@@ -22,12 +22,16 @@ export type Upstream = Places & {
    * up and `all_down` is `fail`, ERR_UPSTREAM_TEMPLATE, ERR_UPSTREAM_RESOLVE,
    * ERR_UPSTREAM_ADDRESS_FORBIDDEN, or the signal's reason.
    */
-  pick(client: UpstreamClient, tried: readonly Endpoint[], signal: Signal): Promise<Endpoint | undefined>;
+  pick(
+    client: UpstreamClient,
+    tried: readonly Endpoint[],
+    signal: Signal,
+  ): Endpoint | undefined | Promise<Endpoint | undefined>;
   /**
    * Where to connect: addresses are resolved and checked against `allow_addresses`. Throws
    * ERR_UPSTREAM_RESOLVE, ERR_UPSTREAM_ADDRESS_FORBIDDEN, or the signal's reason.
    */
-  destination(endpoint: Endpoint, signal: Signal): Promise<Destination>;
+  destination(endpoint: Endpoint, signal: Signal): Destination | Promise<Destination>;
   /** The outcome of a dial. If `outlier` is configured, too many failures in a row eject the endpoint. */
   succeeded(endpoint: Endpoint): void;
   failed(endpoint: Endpoint, error: unknown): void;
@@ -46,23 +50,49 @@ export function createUpstream(
 ): Upstream {
   const candidates = createCandidates(config, resolver, state);
   const balance = createBalancer<Endpoint>(config.balance);
+  const known = new WeakMap<Endpoint, Destination>();
+
+  /** Where to connect, if that needs no look-up. */
+  function knownDestination(endpoint: Endpoint): Destination | undefined {
+    const { target, label } = endpoint;
+    if ('path' in target) return { label, path: target.path };
+    const address = candidates.knownAddress(target);
+    return address === undefined ? undefined : { label, addresses: [address], port: target.port };
+  }
+
+  async function lookUp(target: HostTarget, label: string, signal: Signal): Promise<Destination> {
+    return { label, addresses: await candidates.addressesOf(target, signal), port: target.port };
+  }
+
+  function choose(
+    all: readonly Endpoint[],
+    client: UpstreamClient,
+    tried: readonly Endpoint[],
+  ): Endpoint | undefined {
+    const usable = usableOf(all, name, config);
+    const left = tried.length === 0 ? usable : usable.filter((endpoint) => !tried.includes(endpoint));
+    for (const it of left) it.weight = it.configuredWeight * shareOf(it.state, config.slow_start);
+    const endpoint = balance(left, hashKey(config, client));
+    // Counted at once, because clients that dial at the same moment must see each other.
+    if (endpoint) endpoint.state.active++;
+    return endpoint;
+  }
+
   return {
     name,
     config,
     ...state.slots.under(config.limits),
     listed: candidates.listed,
-    async destination({ target, label }, signal) {
-      if ('path' in target) return { label, path: target.path };
-      return { label, addresses: await candidates.addressesOf(target, signal), port: target.port };
+    destination(endpoint, signal) {
+      const destination = known.get(endpoint) ?? knownDestination(endpoint);
+      if (destination === undefined) return lookUp(endpoint.target as HostTarget, endpoint.label, signal);
+      known.set(endpoint, destination);
+      return destination;
     },
-    async pick(client, tried, signal) {
-      const usable = usableOf(await candidates.of(client, signal), name, config);
-      const left = tried.length === 0 ? usable : usable.filter((endpoint) => !tried.includes(endpoint));
-      for (const it of left) it.weight = it.configuredWeight * shareOf(it.state, config.slow_start);
-      const endpoint = balance(left, hashKey(config, client));
-      // Counted at once, because clients that dial at the same moment must see each other.
-      if (endpoint) endpoint.state.active++;
-      return endpoint;
+    pick(client, tried, signal) {
+      const all = candidates.of(client, signal);
+      if (all instanceof Promise) return all.then((found) => choose(found, client, tried));
+      return choose(all, client, tried);
     },
     succeeded: (endpoint) => dialSucceeded(endpoint.state),
     failed(endpoint, error) {

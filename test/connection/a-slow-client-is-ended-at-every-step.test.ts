@@ -225,7 +225,8 @@ describe('the deadline', () => {
     assert.equal(upstream.accepted, 0);
   });
 
-  const timeouts = { client_hello: '250ms', handshake: '250ms' };
+  // Far apart: a process that stood still gives each of its clients that time back.
+  const timeouts = { client_hello: '500ms', handshake: '500ms' };
   const header = Buffer.from('PROXY UNKNOWN\r\n');
   const phases: Record<string, { listener: object; before: Buffer[]; progress: Buffer; code: string }> = {
     'the hello': {
@@ -261,7 +262,7 @@ describe('the deadline', () => {
       await first.connected;
       // What has connected is accepted in the next turn of the event loop; only from then on its clock runs.
       for (let turn = 0; turn < 2; turn += 1) await new Promise(setImmediate);
-      await clockMoves(50);
+      await clockMoves(300);
       const second = rawClient(t, proxy.port());
       await second.connected;
       const clients = [first, second].map(({ socket }) => `127.0.0.1:${socket.localPort}`);

@@ -164,13 +164,15 @@ test('a good connection lives through hundreds of bad ones, and they leave nothi
   const good = await tlsOpen(proxy.port(), { servername: 'strict.example', credential: client });
   const codesOf = new Map<string, [name: string, codes: RegExp]>();
   for (let round = 0; round < 15; round += 1) {
-    const closed = Object.entries(faults).map(async ([name, [act, codes]]) => {
-      const raw = connect({ port: proxy.port(), host: '127.0.0.1' });
+    const closed = Object.entries(faults).map(async ([name, [act, codes]], index) => {
+      // An address for each: a port of one address comes back to the next client at once after a reset.
+      const localAddress = `127.0.${round}.${index + 2}`;
+      const raw = connect({ port: proxy.port(), host: '127.0.0.1', localAddress });
       raw.on('error', () => {});
       raw.resume();
       const close = new Promise((resolve) => raw.once('close', resolve));
       await once(raw, 'connect');
-      codesOf.set(`127.0.0.1:${raw.localPort}`, [name, codes]);
+      codesOf.set(`${localAddress}:${raw.localPort}`, [name, codes]);
       await noticed();
       await act(raw);
       await close;

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { LightAbortSignal } from '../../src/net/abort-signal.ts';
-import { startDeadline, untilAborted } from '../../src/upstream/deadline.ts';
+import { Deadline, untilAborted } from '../../src/upstream/deadline.ts';
 import { eventually } from '../support/eventually.ts';
 import { tcpUpstream } from '../support/upstream.ts';
 
@@ -17,27 +17,27 @@ function standStill(ms: number): void {
 
 test('a connection that the kernel had made in time is no time-out', async (t) => {
   const { port } = await tcpUpstream(t);
-  const deadline = startDeadline(50, new LightAbortSignal(), () => new Error('too late'));
+  const deadline = new Deadline(50, new LightAbortSignal(), () => new Error('too late'));
   const socket = connect(port, '127.0.0.1');
   t.after(() => socket.destroy());
-  const connected = untilAborted(once(socket, 'connect'), deadline.signal);
+  const connected = untilAborted(once(socket, 'connect'), deadline);
   standStill(200);
   await connected;
   deadline.stop();
 });
 
 test('without an answer it is one', async () => {
-  const deadline = startDeadline(50, new LightAbortSignal(), () => new Error('too late'));
+  const deadline = new Deadline(50, new LightAbortSignal(), () => new Error('too late'));
   standStill(200);
-  await eventually(() => assert.match(String(deadline.signal.reason), /too late/));
+  await eventually(() => assert.match(String(deadline.reason), /too late/));
 });
 
 test('stopped while it looks once more, it never aborts', async () => {
-  const deadline = startDeadline(50, new LightAbortSignal(), () => new Error('too late'));
+  const deadline = new Deadline(50, new LightAbortSignal(), () => new Error('too late'));
   // Behind its timer, and before the last look.
   const stopped = new Promise<void>((resolve) => setTimeout(() => resolve(deadline.stop()), 50));
   standStill(200);
   await stopped;
   await new Promise((resolve) => setImmediate(resolve));
-  assert.equal(deadline.signal.aborted, false);
+  assert.equal(deadline.aborted, false);
 });

@@ -49,7 +49,9 @@ test('the balancer sees those that are up, of the best priority that has one', a
         registry.applyHealth(all.filter(({ isUp }) => !isUp).map(({ address }) => down(address)));
         const up = all.filter(({ isUp }) => isUp);
         if (up.length === 0 && all_down === 'fail') {
-          await assert.rejects(upstream.pick(clientOf(), [], never), { code: 'ERR_UPSTREAM_DOWN' });
+          await assert.rejects(async () => upstream.pick(clientOf(), [], never), {
+            code: 'ERR_UPSTREAM_DOWN',
+          });
           return;
         }
         const usable = up.length > 0 ? up : all;
@@ -78,7 +80,7 @@ test('of many that are down, the message names a few', async () => {
   const endpoints = Array.from({ length: 50 }, (_, index) => `10.0.0.${index}:1`);
   const { registry, upstream } = setUp({ endpoints });
   registry.applyHealth(endpoints.map((endpoint) => down(endpoint, 'no')));
-  await assert.rejects(upstream.pick(clientOf(), [], never), {
+  await assert.rejects(async () => upstream.pick(clientOf(), [], never), {
     message:
       'no endpoint of upstream orders is up (10.0.0.0:1: no; 10.0.0.1:1: no; 10.0.0.2:1: no; 10.0.0.3:1: no; and 46 more)',
   });

@@ -48,7 +48,8 @@ test('a refused endpoint is followed by the next, and counts are kept until rele
   const upstream = upstreamOf({ endpoints: [`127.0.0.1:${down}`, `127.0.0.1:${port}`] });
   const failed: [Endpoint, unknown][] = [];
   const onAttemptFailed = (endpoint: Endpoint, error: unknown) => failed.push([endpoint, error]);
-  const { endpoint, prepared, raw, tried, release } = await dial(upstream, request({ onAttemptFailed }));
+  const dialled = await dial(upstream, request({ onAttemptFailed }));
+  const { endpoint, prepared, raw, tried } = dialled;
   assert.equal(endpoint.label, `127.0.0.1:${port}`);
   assert.equal(prepared, raw);
   assert.equal(tried, 2);
@@ -57,8 +58,8 @@ test('a refused endpoint is followed by the next, and counts are kept until rele
   assert.equal(failed[0]?.[0].state.active, 0);
   assert.equal(systemCode(failed[0]?.[1]), 'ERR_UPSTREAM_CONNECT');
   assert.equal(endpoint.state.active, 1);
-  release();
-  release();
+  dialled.release();
+  dialled.release();
   assert.equal(endpoint.state.active, 0);
   raw.destroy();
 });
@@ -230,11 +231,12 @@ test('each_address: a dead address of a name is followed by a live one', async (
     setImmediate(() => callback(null, [{ address: '127.0.0.3' }, { address: '127.0.0.1' }]));
   const upstream = upstreamOf({ endpoints: [`db.test:${port}`], resolve: { each_address: true } }, lookup);
   for (let turn = 0; turn < 3; turn++) {
-    const { endpoint, raw, release } = await dial(upstream, request());
+    const dialled = await dial(upstream, request());
+    const { endpoint, raw } = dialled;
     assert.equal(endpoint.label, `127.0.0.1:${port}`);
     assert.equal(endpoint.host, 'db.test');
     assert.equal(endpoint.state.active, 1);
     raw.destroy();
-    release();
+    dialled.release();
   }
 });

@@ -85,7 +85,9 @@ test('a name with no allowed address is refused, whatever spelling it has', asyn
     const client = clientOf({ sni: 'acme.example.com', wildcardLabel: 'acme' });
     const endpoint = await upstream.pick(client, [], never);
     assert.ok(endpoint);
-    await assert.rejects(upstream.destination(endpoint, never), { code: 'ERR_UPSTREAM_ADDRESS_FORBIDDEN' });
+    await assert.rejects(async () => upstream.destination(endpoint, never), {
+      code: 'ERR_UPSTREAM_ADDRESS_FORBIDDEN',
+    });
   }
 });
 
@@ -94,7 +96,9 @@ test('the list holds for fixed addresses of the same upstream too', async () => 
   const upstream = createUpstream('orders', config, createResolver());
   const endpoint = await upstream.pick(clientOf(), [], never);
   assert.ok(endpoint);
-  await assert.rejects(upstream.destination(endpoint, never), { code: 'ERR_UPSTREAM_ADDRESS_FORBIDDEN' });
+  await assert.rejects(async () => upstream.destination(endpoint, never), {
+    code: 'ERR_UPSTREAM_ADDRESS_FORBIDDEN',
+  });
 });
 
 test('clients of one name meet at one endpoint, with its own name for TLS and its own count', async () => {

@@ -73,9 +73,9 @@ test('an early dial is not charged with what its client took', async (t) => {
       client: clientOf(),
       signal: new AbortController().signal,
       clientReady: sleep(300),
-      prepare: async () => undefined,
+      prepare: async (side) => side,
     },
   );
-  dialled.raw.destroy();
+  dialled.prepared.raw.destroy();
   assert.ok(dialled.connectMs >= 0 && dialled.connectMs < 150, `${dialled.connectMs}`);
 });

@@ -1,7 +1,7 @@
 /** Reads and writes NATS's INFO: `INFO {"server_id":"…",…} \r\n`. Pure: bytes in, bytes out. */
 import { ProxyError } from '../../errors.ts';
 
-/** Far more than even a server that lists a large cluster needs. */
+/** Far more than a server needs that lists a large cluster. */
 export const maxInfo = 32 * 1024;
 
 type Info = Readonly<Record<string, unknown>>;

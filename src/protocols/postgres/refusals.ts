@@ -6,9 +6,9 @@ import { errorResponse } from './preamble.ts';
 export function lastWords({ code, phase, conn }: Refusal): Buffer | undefined {
   // A server never answers CancelRequests.
   if (code === 'ERR_CANCEL_REFUSED') return undefined;
-  const words = byCode[code] ?? (phase === 'connect' ? unreachable : byPhase[phase]);
-  if (words === undefined) return undefined;
-  const [state, message, hint] = words;
+  const told = byCode[code] ?? (phase === 'connect' ? unreachable : byPhase[phase]);
+  if (told === undefined) return undefined;
+  const [state, message, hint] = told;
   return errorResponse(state, `${message} (connection ${conn})`, hint);
 }
 

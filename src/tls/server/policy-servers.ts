@@ -124,8 +124,8 @@ function createPolicyServer(
     maxVersion: config.max_version,
     ...cipherOptions(config.ciphers),
     honorCipherOrder: true,
-    // The connection has a deadline of its own (`timeouts.handshake`). Node's is two minutes by
-    // default, and cannot be turned off.
+    // The connection has a deadline of its own (`timeouts.handshake`). Node's is two minutes
+    // by default, and cannot be off.
     handshakeTimeout: maxTimeout,
     ecdhCurve: config.groups?.join(':') ?? (asksForKeys(config) ? groupsForClientKeys : defaultGroups),
     ALPNProtocols: config.alpn,

@@ -1,4 +1,7 @@
-/** Seals fatal TLS 1.3 alerts by hand (RFC 8446 §§5.2, 6), since Node cannot send one after a handshake. */
+/**
+ * Encrypts fatal TLS 1.3 alerts (RFC 8446 §§5.2, 6) by ourselves, since Node
+ * cannot send one after a handshake.
+ */
 import { createCipheriv } from 'node:crypto';
 import { nonceOf, recordKeys } from '../../openssl/record-keys.ts';
 import { alerts } from '../../openssl/registries.ts';

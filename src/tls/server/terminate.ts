@@ -14,7 +14,7 @@ import {
   type PeerFacts,
   type Verdict,
 } from '../client-auth/client-auth.ts';
-import { closeSoftly } from '../soft-close.ts';
+import { closeSoftly, type SoftClose } from '../soft-close.ts';
 import { createCertificateChooser } from './certificates.ts';
 import { createLastAlert, isServerSecret, type LastAlert } from './last-alert.ts';
 import { createPolicyServers, type Offer, type PolicyParts } from './policy-servers.ts';
@@ -37,10 +37,9 @@ export const unannounced: Announced = {
 };
 
 /**
- * The outcome of a handshake. If the client's certificate was refused, `refusal` is
- * set and the stream is still open.
+ * The outcome of a handshake. If the client's certificate was refused, `refusal` is set and the stream is still open.
  */
-type Terminated = {
+export type Terminated = {
   readonly stream: TLSSocket;
   readonly version: string;
   readonly cipher: string;
@@ -104,53 +103,90 @@ type Rules = {
 };
 
 /**
- * Gives each socket a facade of its policy's server with its own `emit`. That is the only way,
- * short of Node's internals, to learn which raw socket a 'secureConnection' or 'tlsClientError'
- * belongs to, also when it is refused.
+ * Gives each socket a facade of its policy's server with an `emit` that knows its handshake. That is the only way, short of Node's
+ * internals, to learn which raw socket a 'secureConnection' or 'tlsClientError' belongs to, also when it is refused.
  */
 function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules): Promise<Terminated> {
   return new Promise((resolve, reject) => {
-    const facade: Server = Object.create(server);
-    let secretLine: Buffer | undefined;
-    const closing = closeSoftly(raw);
-    // Not inside the assignment below: V8 would allocate the function in the old generation, where
-    // it keeps dead connections alive.
-    const emit = (event: string, ...args: unknown[]): boolean => {
-      // Events in the middle of the handshake are for the server's own listeners.
-      if (event === 'keylog' && rules.clientAuth && isServerSecret(args[0] as Buffer))
-        secretLine = args[0] as Buffer;
-      if (event === 'keylog' || event === 'OCSPRequest') return server.emit(event, ...args);
-      // The socket keeps its facade for life, but need not keep the handshake's memory.
-      facade.emit = ignore;
-      if (event === 'secureConnection') {
-        const stream = args[0] as TLSSocket;
-        closing.undo();
-        try {
-          resolve(conclude({ raw, stream }, hello, rules, secretLine));
-        } catch (error) {
-          if (error instanceof ProxyError) closeWith(stream, undefined);
-          else stream.destroy();
-          reject(error);
-        }
-      } else if (event === 'tlsClientError') {
-        const stream = args[1] as TLSSocket;
-        const error = handshakeError(args[0] as Error, stream);
-        if (systemCode(args[0]).startsWith('ERR_SSL_')) closing.onRefused(stream);
-        // Node leaves the socket open after some errors.
-        stream.destroy();
-        reject(error);
-      }
-      return true;
+    const facade: Facade = Object.create(facadeOf(server));
+    facade[underWay] = {
+      server,
+      raw,
+      hello,
+      rules,
+      resolve,
+      reject,
+      closing: closeSoftly(raw),
+      secret: undefined,
     };
-    facade.emit = emit;
     if (isBun) hearWithoutFacade(server, raw, facade);
     server.emit.call(facade, 'connection', raw);
   });
 }
 
+type Handshake = {
+  readonly server: Server;
+  readonly raw: Socket;
+  readonly hello: Announced;
+  readonly rules: Rules;
+  readonly resolve: (done: Terminated) => void;
+  readonly reject: (reason: unknown) => void;
+  readonly closing: SoftClose;
+  /** The line of the key log that the server's alerts are sealed by. */
+  secret: Buffer | undefined;
+};
+
+/** The handshake of a facade. The socket keeps its facade for life, but need not keep the handshake's memory. */
+const underWay = Symbol('handshake');
+type Facade = Server & { [underWay]?: Handshake | undefined };
+
+/** What all facades of a server inherit from. */
+function facadeOf(server: Server): Server {
+  let common = commons.get(server);
+  if (common === undefined) {
+    common = Object.create(server, { emit: { value: emit } }) as Server;
+    commons.set(server, common);
+  }
+  return common;
+}
+
+const commons = new WeakMap<Server, Server>();
+
+function emit(this: Facade, event: string, ...args: unknown[]): boolean {
+  const it = this[underWay];
+  // An error during the handshake goes to the caller of `handshake`.
+  if (it === undefined) return true;
+  if (event === 'keylog' && it.rules.clientAuth && isServerSecret(args[0] as Buffer)) {
+    it.secret = args[0] as Buffer;
+  }
+  if (event === 'keylog' || event === 'OCSPRequest') return it.server.emit(event, ...args);
+  this[underWay] = undefined;
+  if (event === 'secureConnection') succeed(it, args[0] as TLSSocket);
+  else if (event === 'tlsClientError') fail(it, args[0] as Error, args[1] as TLSSocket);
+  return true;
+}
+
+function succeed(it: Handshake, stream: TLSSocket): void {
+  it.closing.undo();
+  try {
+    it.resolve(conclude(it, stream));
+  } catch (error) {
+    if (error instanceof ProxyError) closeWith(stream, undefined);
+    else stream.destroy();
+    it.reject(error);
+  }
+}
+
+function fail(it: Handshake, cause: Error, stream: TLSSocket): void {
+  const error = handshakeError(cause, stream);
+  if (systemCode(cause).startsWith('ERR_SSL_')) it.closing.onRefused(stream);
+  // Node leaves the socket open after some errors.
+  stream.destroy();
+  it.reject(error);
+}
+
 /**
- * Bun emits on the server itself, and its sockets name the raw one as their parent (as
- * Node's do, but not as public API).
+ * Bun emits on the server itself, and its sockets name the raw one as their parent (as Node's do, but not as public API).
  */
 function hearWithoutFacade(server: Server, raw: Socket, facade: Server): void {
   facades.set(raw, facade);
@@ -163,16 +199,9 @@ function hearWithoutFacade(server: Server, raw: Socket, facade: Server): void {
 const isBun = 'bun' in process.versions;
 const facades = new WeakMap<Socket, Server>();
 
-/**
- * Decides at once, within the event: nothing that the client sent has been read
- * yet, and nothing is half decided.
- */
-function conclude(
-  { raw, stream }: { readonly raw: Socket; readonly stream: TLSSocket },
-  hello: Announced,
-  { clientAuth, protocols, tickets }: Rules,
-  secretLine: Buffer | undefined,
-): Terminated {
+/** Decides at once, within the event: nothing that the client sent has been read yet, and nothing is half decided. */
+function conclude({ raw, hello, rules, secret }: Handshake, stream: TLSSocket): Terminated {
+  const { clientAuth, protocols, tickets } = rules;
   stream.pause();
   // Until the splice listens, a failure shows as a closed stream; after a bad record, Node does not close it.
   stream.on('error', (error) => {
@@ -197,7 +226,7 @@ function conclude(
     alpn,
     clientCert: verdict?.cert,
     refusal: verdict?.ok === false ? verdict.error : undefined,
-    lastAlert: secretLine && createLastAlert({ raw, stream }, secretLine, tickets),
+    lastAlert: secret && createLastAlert({ raw, stream }, secret, tickets),
   };
 }
 
@@ -304,8 +333,4 @@ function describe(error: Error, code: string): string {
   const alert = alertIn(code);
   if (alert) return `the client ended the handshake with the alert ${alert}`;
   return `the TLS handshake failed: ${reasonOf(error)} (${code})`;
-}
-
-function ignore(): boolean {
-  return true;
 }

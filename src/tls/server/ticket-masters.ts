@@ -1,6 +1,5 @@
 /**
- * Where the masters of session tickets come from: made here at random and replaced regularly, or
- * handed over by another process.
+ * Where the masters of session tickets come from: made here at random and replaced in time, or handed over.
  */
 import { randomBytes } from 'node:crypto';
 import type { TicketMasters } from '../../config/load.ts';

@@ -37,12 +37,12 @@ export function createServersByTicket(
   createServer: (ticketKeys: Buffer) => TicketServer,
 ): (tickets: readonly Buffer[]) => Server {
   let masters = source.read();
-  let generations = nextGenerations([], masters, digest);
+  let generations = turn([], masters, digest);
   return (tickets) => {
     const latest = source.read();
     if (latest !== masters) {
       masters = latest;
-      generations = nextGenerations(generations, masters, digest);
+      generations = turn(generations, masters, digest);
     }
     const names = tickets.map(ticketName);
     const isVoid = (ticket: Buffer, index: number): boolean => {
@@ -66,7 +66,7 @@ type Generation = { readonly name: string; readonly keys: Buffer; server: Ticket
  * void. A server costs 270 µs and 52 KB, so existing servers are reused: one whose keys have expired becomes
  * the current one, and any other is created only when a client needs it.
  */
-function nextGenerations(
+function turn(
   before: readonly Generation[],
   { current, accepted }: ReturnType<TicketMasterSource['read']>,
   digest: Buffer,

@@ -141,7 +141,7 @@ function keepLargeSession(
     settle();
     // Also undefined once the socket has closed.
     const session = stream.getTLSTicket() && stream.getSession();
-    if (session && session.length > largestEmitted && !offered?.session.equals(session)) keep(session);
+    if (session && session.length > largestTold && !offered?.session.equals(session)) keep(session);
   };
   const settle = () => {
     clearTimeout(timer);
@@ -151,7 +151,7 @@ function keepLargeSession(
   stream.on('session', settle).on('end', look).on('close', settle);
 }
 
-const largestEmitted = 10 * 1024;
+const largestTold = 10 * 1024;
 /** How long to wait for an upstream's ticket on a connection that stays open, in ms. */
 const ticketWait = 1000;
 

@@ -9,7 +9,7 @@ import { normalizeAddress } from '../../net/address.ts';
 import type { Stream } from '../../net/stream.ts';
 import type { Descriptors } from '../../process/descriptors.ts';
 import { connect } from '../connect.ts';
-import { startDeadline, untilAborted } from '../deadline.ts';
+import { Deadline, untilAborted } from '../deadline.ts';
 import type { Endpoint } from '../endpoint.ts';
 import { isUp, watchDown } from '../endpoint-state.ts';
 import type { Upstream } from '../upstream.ts';
@@ -168,13 +168,13 @@ export class Shelf<Begun extends Begins> {
     const { upstream, begin, isForSplice, descriptors } = this.#parts;
     const { label } = this.#endpoint;
     const ms = upstream.config.timeouts.connect;
-    const deadline = startDeadline(ms, hold.signal, () => timedOut(label, ms));
+    const deadline = new Deadline(ms, hold.signal, () => timedOut(label, ms));
     try {
-      const destination = await upstream.destination(this.#endpoint, deadline.signal);
-      const side = await connect(destination, deadline.signal, { isForSplice, descriptors });
+      const destination = await upstream.destination(this.#endpoint, deadline);
+      const side = await connect(destination, deadline, { isForSplice, descriptors });
       hold.opened(side);
-      const begun = begin(side, this.#endpoint, deadline.signal);
-      return begun instanceof Promise ? await untilAborted(begun, deadline.signal) : begun;
+      const begun = begin(side, this.#endpoint, deadline);
+      return begun instanceof Promise ? await untilAborted(begun, deadline) : begun;
     } finally {
       deadline.stop();
     }

@@ -2,7 +2,7 @@
 
 import { LightAbortSignal, type Signal } from '../../net/abort-signal.ts';
 import { normalizeAddress } from '../../net/address.ts';
-import { startDeadline } from '../deadline.ts';
+import { Deadline } from '../deadline.ts';
 import type { Endpoint } from '../endpoint.ts';
 import { Shelf, type ShelfParts } from './shelf.ts';
 import type { Begins } from './warm-connection.ts';
@@ -42,13 +42,12 @@ export class WarmPool<Begun extends Begins> {
   /** Finds out which endpoints and addresses there are, and again each time the answer expires. */
   async #look(): Promise<void> {
     const { upstream } = this.#parts;
-    const deadline = startDeadline(lookUpMs, this.#closed, () => new Error('the look-up takes too long'));
+    const deadline = new Deadline(lookUpMs, this.#closed, () => new Error('the look-up takes too long'));
     try {
-      const endpoints = await upstream.listed(deadline.signal);
+      const endpoints = await upstream.listed(deadline);
       if (this.#closed.aborted) return;
       this.#adopt(endpoints);
-      for (const [endpoint, shelf] of this.#shelves)
-        await this.#checkAddresses(endpoint, shelf, deadline.signal);
+      for (const [endpoint, shelf] of this.#shelves) await this.#checkAddresses(endpoint, shelf, deadline);
     } catch {
       // The look-up took too long, or the pool was closed.
     } finally {
