@@ -1,4 +1,4 @@
-/** `penstock check`: is this configuration right, and what does it say? */
+/** `penstock check`: is this configuration correct, and what does it mean? */
 import { createHash, type X509Certificate } from 'node:crypto';
 import { ConfigError, type Finding, formatFinding, type LoadedConfig } from '../config/load.ts';
 import { daysLeft, nameOf } from '../config/material/describe.ts';
@@ -7,8 +7,8 @@ import { findConfigFile, loadConfig } from '../config/sources/file.ts';
 import { formatTable } from '../tools/terminal/table.ts';
 
 /**
- * Prints tables of what a configuration holds (stdout), its warnings and faults (stderr); with `json` one object
- * (stdout) instead. Returns the exit code: 0, or 2 if there are faults.
+ * Prints tables of a configuration's contents to stdout, and its warnings and faults to stderr; with `json`,
+ * one object to stdout instead. Returns the exit code: 0, or 2 if there are faults.
  */
 export async function check(options: { config?: string; json?: boolean }): Promise<number> {
   let loaded: LoadedConfig;
@@ -60,7 +60,7 @@ function summarize({ config, certificates, authorities }: LoadedConfig) {
       })),
     ),
     authorities: [...authorities.values()]
-      // The system's roots are many, and not the user's to renew.
+      // The system's roots are many, and it is not the user who renews them.
       .filter(({ name }) => name !== 'system')
       .map(({ name, certificates, crlNextUpdates }) => ({
         name,
@@ -120,13 +120,13 @@ function summarizeCertificate(certificate: X509Certificate) {
   };
 }
 
-/** What `pins` take: the SHA-256 of the SubjectPublicKeyInfo. */
+/** In the form that `pins` take: the SHA-256 of the SubjectPublicKeyInfo. */
 function pinOf({ publicKey }: X509Certificate): string {
   const spki = publicKey.export({ type: 'spki', format: 'der' });
   return `sha256:${createHash('sha256').update(spki).digest('base64')}`;
 }
 
-/** Listeners and their routes, `most` rows at most; '' without any. */
+/** A table of listeners and their routes, with at most `most` rows; '' if there are none. */
 export function listenersTable(
   { config }: Pick<LoadedConfig, 'config'>,
   most = Number.POSITIVE_INFINITY,
@@ -192,7 +192,7 @@ function listenerRows({ name, bind, sockets, starttls, routes }: Summary['listen
   ];
 }
 
-/** `unix:/run/db.sock (0660 postgres:db)`, as `ls` has it; `-` for penstock's own. */
+/** `unix:/run/db.sock (0660 postgres:db)`, as `ls` prints it; `-` stands for penstock's own user or group. */
 function withRights(address: string, sockets: ListenerConfig['sockets']): string {
   const socket = sockets.find((one) => one.address === address);
   if (socket === undefined) return address;

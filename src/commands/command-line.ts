@@ -1,4 +1,4 @@
-/** The command line. */
+/** Defines the command line: every command with its flags. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { leaveSignals } from '../process/no-inspector.ts';
 import { version } from '../process/version.ts';
@@ -15,7 +15,9 @@ const config = new Option(
 const levels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
 
 const program = new Command('penstock')
-  .description('A Layer-4 TLS-over-TCP stream proxy.')
+  .description(
+    'A TLS proxy for TCP services: routes by SNI, terminates or passes through, enforces mutual TLS.',
+  )
   .version(version)
   .exitOverride()
   .configureHelp({ showGlobalOptions: true })
@@ -25,7 +27,7 @@ const program = new Command('penstock')
 
 program
   .command('run')
-  .description('serve')
+  .description('run the proxy')
   .addOption(config)
   .option('--workers <n>', 'processes that share the listeners; overrides the file', parseWorkers)
   .option('--log-level <level>', `one of ${levels.join(', ')}; overrides the file`, parseLevel)
@@ -40,40 +42,40 @@ program
 
 program
   .command('explain')
-  .description('say which route a client takes, and what it and the upstream see')
+  .description('show which route a client takes, and what it and the upstream see')
   .addOption(config)
   .option('--listener <name>', 'where the client connects')
-  .option('--sni <name>', 'the server name that it asks for (default: none)')
-  .option('--alpn <names...>', 'the protocols that it offers')
-  .option('--from <address>', 'its address; where a PROXY header is required, the one that the header tells')
+  .option('--sni <name>', 'the server name it asks for (default: none)')
+  .option('--alpn <names...>', 'the protocols it offers')
+  .option('--from <address>', 'its address; if a PROXY header is required, the address in the header')
   .option('--peer <address>', 'who sends the PROXY header')
-  .option('--ja4 <fingerprint>', 'its fingerprint, as `penstock hello` or the log tells it')
-  .option('--tls <versions>', 'the versions of TLS that it speaks, such as 1.2 or 1.2,1.3')
-  .option('--client-cert <file>', 'the certificate that it presents, PEM; none: it has none')
+  .option('--ja4 <fingerprint>', 'its fingerprint, as `penstock hello` or the log shows it')
+  .option('--tls <versions>', 'the TLS versions it speaks, such as 1.2 or 1.2,1.3')
+  .option('--client-cert <file>', 'the certificate it presents, PEM; `none`: it has none')
   .option('--plain', 'it speaks no TLS')
   .option(
     '--hello <file>',
-    'what it really sent, in all forms that `penstock hello` reads; -: standard input',
+    'what it actually sent, in any form that `penstock hello` reads; -: standard input',
   )
-  .option('--log-line <file>', 'a client of the access log: its line as JSON; -: standard input')
+  .option('--log-line <file>', 'its line of the access log, as JSON; -: standard input')
   .option('--json', 'print JSON')
   .action((options) => finish(import('../tools/explain/command.ts').then(({ explain }) => explain(options))));
 
 program
   .command('test')
-  .description('hold a configuration to a file of expectations')
-  .argument('<cases...>', 'YAML: clients, and what is to happen to each')
+  .description('check a configuration against a file of expectations')
+  .argument('<cases...>', 'YAML files: clients, and what should happen to each')
   .addOption(config)
   .option('--json', 'print JSON')
-  .option('--junit', 'print XML in the form of JUnit')
+  .option('--junit', 'print JUnit XML')
   .action((cases, options) =>
     finish(import('../tools/expect/command.ts').then(({ test }) => test(cases, options))),
   );
 
 program
   .command('demo')
-  .description('run a throw-away PKI, upstreams, and a listener for each mode; print what to try')
-  .option('--exit', 'stop after the first connections, instead of serving on')
+  .description('start a throw-away PKI, upstreams, and a listener for each mode; print commands to try')
+  .option('--exit', 'stop after the first connections instead of continuing to serve')
   .action((options) => finish(import('../tools/demo/command.ts').then(({ demo }) => demo(options))));
 
 addPkiCommand(program);
@@ -88,13 +90,14 @@ program
     '[source]',
     'a file: a capture (pcap, pcapng), TLS records, hex or base64; - for standard input; or HOST:PORT to listen on',
   )
-  .option('-c, --config <file>', 'say also what the routes of this configuration make of each')
-  .option('--listener <name>', 'with -c: those of this listener only')
-  .option('--once', 'listening: end after the first client')
+  .option('-c, --config <file>', 'also show how the routes of this configuration treat each hello')
+  .option('--listener <name>', 'with -c: only this listener’s routes')
+  .option('--once', 'when listening: stop after the first client')
   .addOption(
-    new Option('--starttls <protocol>', 'listening: what precedes TLS, where clients do not show it').choices(
-      protocolNames,
-    ),
+    new Option(
+      '--starttls <protocol>',
+      'when listening: the protocol before TLS, if clients wait for the server to speak first',
+    ).choices(protocolNames),
   )
   .option('--json', 'print JSON')
   .action((source, options) =>
@@ -102,7 +105,9 @@ program
   );
 
 addProbeFlags(
-  program.command('probe').description('say what a TLS endpoint offers, and which upstream would fit it'),
+  program
+    .command('probe')
+    .description('show what a TLS endpoint offers, and the upstream configuration that fits it'),
 ).action((target, options) =>
   finish(import('../tools/probe/command.ts').then(({ probe }) => probe(target, options))),
 );
@@ -118,7 +123,7 @@ program
   .action((options) => finish(import('../tools/top/command.ts').then(({ top }) => top(options))));
 
 addLoadFlags(
-  program.command('load').description('load a TLS or TCP endpoint, and say how it bore it'),
+  program.command('load').description('load-test a TLS or TCP endpoint: rates, latencies, errors'),
 ).action((target, options) =>
   finish(import('../tools/load/command.ts').then(({ load }) => load(target, options))),
 );
@@ -129,7 +134,10 @@ async function finish(code: Promise<number>): Promise<void> {
   process.exit(status);
 }
 
-/** A pipe takes 64 KiB; what is written beyond that would be lost by an exit. Resolves at once if nobody reads any more. */
+/**
+ * A pipe holds 64 KiB; an exit would lose anything written beyond that. Resolves at once if the reader has
+ * gone.
+ */
 function flushed(stream: NodeJS.WriteStream): Promise<void> | undefined {
   if (stream.writableLength === 0) return undefined;
   return new Promise((resolve) => {
@@ -153,6 +161,6 @@ try {
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof CommanderError)) throw error;
-  // Help and version are answers; anything else is bad usage, told by commander already.
+  // Help and version are answers; anything else is bad usage, which commander has already reported.
   process.exit(error.exitCode === 0 ? 0 : 2);
 }

@@ -1,4 +1,4 @@
-/** `penstock run`: serves until a signal says to stop. */
+/** `penstock run`: serves until a signal stops it. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema/schema.ts';
@@ -47,7 +47,7 @@ async function openSource(file: string | undefined): Promise<Opened> {
   return { source, first: await source.load() };
 }
 
-/** A step of the start that nobody waits for once penstock is to stop. */
+/** Waits for a step of the start, but not beyond a signal to stop. */
 async function orStopped<T>(step: Promise<T>, { stopped }: Signals): Promise<T | 'stopped'> {
   const outcome = await Promise.race([step, stopped.then(() => 'stopped' as const)]);
   if (outcome === 'stopped') process.stderr.write('penstock: stopped before it served\n');
@@ -73,7 +73,7 @@ async function runLogged(
     const operation = await startOperation(source, first, { ...options, stopped: signals.stopped });
     const { listeners, admin, supervisor } = operation;
     const workers = supervisor.workers().length;
-    // For whoever sits before it; programs read the log.
+    // For a person at the terminal; programs read the log.
     if (process.stderr.isTTY) {
       const { listenersTable } = await import('./check.ts');
       process.stderr.write(`\n${listenersTable(first.loaded, shownRoutes)}\n`);
@@ -96,7 +96,7 @@ async function runLogged(
 
 const shownRoutes = 50;
 
-/** Limits of connections that `descriptors` open files can never reach, each with what to do. */
+/** Connection limits that can never be reached with `descriptors` open files, each with a remedy. */
 export function tooFewDescriptors({ listeners }: Pick<Config, 'listeners'>, descriptors: number): string[] {
   return Object.entries(listeners).flatMap(([name, { limits }]) => {
     const { connections } = limits;
@@ -110,22 +110,26 @@ export function tooFewDescriptors({ listeners }: Pick<Config, 'listeners'>, desc
 
 const readMs = 3000;
 
-/** False if files are still being read by then: a pipe that nobody writes to, say, or a file system that hangs. */
+/**
+ * False if files are still being read after a moment: from a pipe without a writer, say, or a file system
+ * that hangs.
+ */
 function endsSoon(reading: Promise<unknown>): Promise<boolean> {
   const isOver = () => true;
   return Promise.race([reading.then(isOver, isOver), sleep(readMs, false)]);
 }
 
 /**
- * Ends with this code although a thread is in a read or a write that never ends, for which `process.exit` waits: another program takes
- * the place of this one. Where Node cannot do that (before 22.15) the code is that of SIGKILL.
+ * Exits with this code even if a thread is stuck in a read or write, for which `process.exit` would wait: it
+ * replaces the process by another program. Node before 22.15 cannot do that; there the code is that of
+ * SIGKILL.
  */
 function leaveStuck(code: number): void {
   process.execve?.(process.execPath, [process.execPath, '-e', `process.exit(${code})`], {});
   process.kill(process.pid, 'SIGKILL');
 }
 
-/** Does what signals say, until one says to stop: drains on the first, ends what is left at once on a second. */
+/** Obeys signals until penstock stops: drains on the first signal to stop, and cuts the rest on a second. */
 async function serve(signals: Signals, operation: Operation, log: Log): Promise<number> {
   for (;;) {
     const signal = await signals.next();
@@ -154,7 +158,7 @@ async function serve(signals: Signals, operation: Operation, log: Log): Promise<
 
 type Signals = {
   readonly next: () => Promise<Signal>;
-  /** Resolves at the first signal that says to stop; `next` resolves with it all the same. */
+  /** Resolves at the first signal to stop; `next` still resolves with that signal too. */
   readonly stopped: Promise<void>;
   readonly isStopping: () => boolean;
 };

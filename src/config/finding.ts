@@ -1,7 +1,7 @@
-/** A fault or a warning of the configuration: where it is, what it is, and the way out. */
+/** A fault or warning in the configuration: where it is, what it is, and how to fix it. */
 import { oneLine } from '../net/one-line.ts';
 
-/** The steps from the root of the file to a value: keys, and indexes of lists. */
+/** The steps from the root of the file to a value: keys and list indexes. */
 export type Path = readonly (string | number)[];
 
 /** `line` and `column` count from 1; line 0 stands for the file as a whole. `path` is '' at the root. */
@@ -14,13 +14,13 @@ export type Finding = {
   readonly hint?: string;
 };
 
-/** Where checks put what they find. Paths are those of the parsed configuration. */
+/** Collects what checks find. Paths are those of the parsed configuration. */
 export type Report = {
-  /** Something written is wrong: the configuration is refused. */
+  /** Something in the file is wrong: the configuration is refused. */
   fault(path: Path, message: string, hint?: string): void;
-  /** Something is not written at `path`. Dropped where a fault just beside it explains the absence already. */
+  /** Something is missing at `path`. Dropped if a fault beside it already explains the absence. */
   lack(path: Path, message: string, hint?: string): void;
-  /** Something that starts, and that its author would want to know. */
+  /** Does not prevent the start, but the author would want to know. */
   warn(path: Path, message: string, hint?: string): void;
 };
 
@@ -36,15 +36,17 @@ export class ConfigError extends Error {
   }
 }
 
-/** One line: `penstock.yaml:14:19 listeners.databases.routes[0].upstream: no upstream is called "order"; …`. */
+/**
+ * One line: `penstock.yaml:14:19 listeners.databases.routes[0].upstream: no upstream is called "order"; …`.
+ */
 export function formatFinding({ file, line, column, path, message, hint }: Finding): string {
   const place = line === 0 ? file : `${file}:${line}:${column}`;
   const text = `${place}${path && ` ${path}`}: ${message}${hint ? `; ${hint}` : ''}`;
-  // Keys and values of the file stand in messages, and may hold anything.
+  // Messages quote keys and values of the file, which may contain anything.
   return oneLine(text);
 }
 
-/** Why a configuration could not be loaded, one fault a line. */
+/** Why a configuration could not be loaded, one fault per line. */
 export function describeFaults(error: unknown): readonly string[] {
   if (error instanceof ConfigError) return error.findings.map(formatFinding);
   return [error instanceof Error ? error.message : String(error)];

@@ -1,4 +1,7 @@
-/** Loads a configuration in a thread of its own: a hundred thousand names take seconds, in which this one has others to answer. */
+/**
+ * Loads a configuration in a separate thread: a hundred thousand names take seconds, during which this thread
+ * must answer others.
+ */
 import { deserialize } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { orElse } from '../process/or-else.ts';
@@ -8,7 +11,7 @@ import { ConfigError, type ConfigText, loadText } from './load.ts';
 import type { LoadAnswer } from './load-thread.ts';
 import { type PackedConfig, type SendableConfig, toSend, unpackConfig } from './transfer.ts';
 
-/** As `loadText`, which does it here and now where there is no thread for it, or none with this same code. */
+/** Like `loadText`, which it falls back to if no thread can be started, or the code on disk has changed. */
 export async function loadAside(text: ConfigText): Promise<SendableConfig> {
   const thread = takeThread();
   const answer = thread && (await ask(thread, text));
@@ -19,7 +22,7 @@ export async function loadAside(text: ConfigText): Promise<SendableConfig> {
   return { ...loaded, pieces: answer.pieces };
 }
 
-/** Nothing is loaded any more. Resolves when the threads that load have ended: one that waits for a file may never do. */
+/** Stops loading. Resolves when the loading threads have ended; one that waits for a file may never end. */
 export async function stopLoading(): Promise<void> {
   stopped = true;
   await Promise.all([...loading].map((thread) => thread.terminate()));
@@ -28,7 +31,10 @@ export async function stopLoading(): Promise<void> {
 let stopped = false;
 const loading = new Set<Worker>();
 
-/** Reloads come in bursts, and a thread takes longer to start than most configurations to load. */
+/**
+ * Keeps an idle thread this long: reloads come in bursts, and most configurations load faster than a thread
+ * starts.
+ */
 const idleMs = 10_000;
 let idle: { readonly thread: Worker; readonly timer: NodeJS.Timeout } | undefined;
 
@@ -51,7 +57,7 @@ function keep(thread: Worker): void {
   idle = { thread, timer: setTimeout(end, idleMs).unref() };
 }
 
-/** undefined: it could not run. Rejects where it had too little memory, which this thread would not have either. */
+/** undefined if the thread could not run. Rejects if it ran out of memory, as this thread then would too. */
 function ask(thread: Worker, text: ConfigText): Promise<LoadAnswer | undefined> {
   loading.add(thread);
   const answered = new Promise<LoadAnswer | undefined>((resolve, reject) => {
@@ -71,7 +77,7 @@ function ask(thread: Worker, text: ConfigText): Promise<LoadAnswer | undefined> 
   return answered.finally(() => loading.delete(thread));
 }
 
-/** TypeScript in the checkout and JavaScript in the package, as this file is. */
+/** TypeScript in a checkout, JavaScript in the package, like this file. */
 function threadFile(): URL {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   return new URL(`./load-thread.${extension}`, import.meta.url);

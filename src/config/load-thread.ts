@@ -1,4 +1,4 @@
-/** The thread that reads and checks configurations: one at a time, as it is sent their texts. */
+/** The thread that reads and checks the configurations it is sent, one at a time. */
 import { serialize } from 'node:v8';
 import { parentPort, workerData } from 'node:worker_threads';
 import { atOnce } from '../process/pacer.ts';
@@ -8,11 +8,15 @@ import type { Pieces } from './pieces.ts';
 import { packConfig, toSend } from './transfer.ts';
 
 export type LoadAnswer =
-  /** A PackedConfig as `v8.serialize` has it: a thread's own messages make bare arrays of Buffers. */
+  /**
+   * A PackedConfig from `v8.serialize`, since a thread's own messages would turn Buffers into plain
+   * Uint8Arrays.
+   */
   | { readonly kind: 'loaded'; readonly packed: Uint8Array<ArrayBuffer>; readonly pieces: Pieces }
   | { readonly kind: 'faulty'; readonly findings: readonly Finding[] };
 
-// The package may have been replaced since the process began, which keeps to the rules that it knows.
+// The package may have been replaced since the process started, and the process must keep to the rules it
+// started with.
 if (workerData !== version) throw new Error(`penstock ${version} is on disk, ${workerData} is running`);
 
 parentPort?.on('message', async (text: ConfigText) => {
@@ -27,7 +31,7 @@ parentPort?.on('message', async (text: ConfigText) => {
 async function load(text: ConfigText): Promise<LoadAnswer> {
   try {
     const loaded = atOnce(toSend(await loadText(text)));
-    // Copied, so that it has its memory to itself, which can then be handed over.
+    // Copied into memory of its own, which can be transferred.
     const packed = Uint8Array.from(serialize(packConfig(loaded)));
     return { kind: 'loaded', packed, pieces: loaded.pieces };
   } catch (error) {

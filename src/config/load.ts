@@ -1,4 +1,6 @@
-/** From a text to a configuration that can be served: parsed, checked, every file it names read. */
+/**
+ * Turns a text into a configuration that can be served: parses it, checks it, and reads every file it names.
+ */
 import type { SocketRights } from '../net/socket-file.ts';
 import { ConfigError, type Finding, formatPath, type Path, type Report } from './finding.ts';
 import { type LoadedAuthority, loadAuthorities } from './material/authorities.ts';
@@ -26,13 +28,13 @@ export type { LoadedCertificate, LoadedPair } from './material/certificates.ts';
 export type { Staple } from './material/ocsp.ts';
 export type { TicketMasters } from './material/ticket-keys.ts';
 
-/** A configuration as it is written. */
+/** A configuration as text. */
 export type ConfigText = {
-  /** In UTF-8, in memory that threads share: a copy of ten megabytes takes as many milliseconds. */
+  /** In UTF-8, in memory shared between threads: copying ten megabytes takes ten milliseconds. */
   readonly text: SharedArrayBuffer;
-  /** How findings call it. */
+  /** What findings call the file. */
   readonly name: string;
-  /** What its relative paths are relative to. */
+  /** Its relative paths are resolved against this. */
   readonly directory: string;
 };
 
@@ -42,22 +44,25 @@ export function sharedText(text: Uint8Array): SharedArrayBuffer {
   return memory;
 }
 
-/** What `run` serves. All paths in `config` are absolute. Frozen where it was loaded. */
+/** What `run` serves. All paths in `config` are absolute. Frozen in the process or thread that loaded it. */
 export type LoadedConfig = {
   readonly config: Config;
   readonly certificates: ReadonlyMap<string, LoadedCertificate>;
-  /** With `system`, which is made when it is first looked at: it is large. */
+  /** Includes `system`, which is large and so created on first use. */
   readonly authorities: ReadonlyMap<string, LoadedAuthority>;
-  /** Of `session_tickets.keys`; undefined: they are made at random. */
+  /** From `session_tickets.keys`; undefined if they are random. */
   readonly ticketMasters: TicketMasters | undefined;
-  /** What the files of unix sockets are to be, by address. */
+  /** The permissions of unix socket files, by address. */
   readonly sockets: ReadonlyMap<string, SocketRights>;
   readonly warnings: readonly Finding[];
-  /** Every file that was read, and directory that was looked into, absolute: what may change by itself. */
+  /** Every file that was read and directory that was listed, absolute: whatever may change on its own. */
   readonly files: readonly string[];
 };
 
-/** Checks a configuration and reads everything it names. Rejects with a ConfigError of all faults, sorted by position. */
+/**
+ * Checks a configuration and reads everything it names. Rejects with a ConfigError that has all faults,
+ * sorted by position.
+ */
 export async function loadText(
   { text, name, directory }: ConfigText,
   environment: NodeJS.ProcessEnv = process.env,
@@ -100,7 +105,7 @@ type Findings = {
   readonly warnings: Finding[];
   readonly faultAt: (place: Place, message: string, hint: string | undefined) => void;
   readonly report: Report;
-  /** How to speak of what is left once faulty parts were cut out. */
+  /** Maps what is left after removing faulty parts back to the file. */
   translate: { written: (path: Path) => Path; wasCut: (path: Path) => boolean };
 };
 
@@ -132,13 +137,14 @@ function createFindings(file: string, yaml: ParsedYaml): Findings {
   return findings;
 }
 
-/** The configuration, or with faults what can be kept of it, so that the rest is checked too. */
+/** The configuration, or if it has faults, whatever can be kept, so that the rest is checked too. */
 function parse(yaml: ParsedYaml, findings: Findings): Config | undefined {
   if (yaml.raw === undefined) return undefined;
   const parsed = configSchema.safeParse(yaml.raw);
   const faults = parsed.success ? [] : explainIssues(parsed.error.issues, yaml.raw);
   for (const { path, at, message, hint } of faults) findings.faultAt(yaml.locate(path, at), message, hint);
-  // Names are known even where what they name is faulty, and asked for even where what asks for them is.
+  // Names count as known even if the part they name is faulty, and references are checked even in faulty
+  // parts.
   checkReferences(yaml.raw, namesIn(yaml.raw), {
     fault(path, message, hint) {
       const place = yaml.locate(path);
@@ -152,7 +158,7 @@ function parse(yaml: ParsedYaml, findings: Findings): Config | undefined {
   return config;
 }
 
-/** The names of each section as they are written. */
+/** The names in each section, as written. */
 function namesIn(raw: unknown): Names {
   const keys = (section: string): string[] => {
     const value = (raw as Record<string, unknown> | undefined)?.[section];

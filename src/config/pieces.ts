@@ -1,19 +1,19 @@
-/** Routing tables as bytes in small pieces: nobody stands still while one is written, sent or read. */
+/** Routing tables as bytes in small pieces, so that writing, sending or reading them stalls no process. */
 import { deserialize, serialize } from 'node:v8';
 import type { Work } from '../process/pacer.ts';
 import { emptyTable, type RoutingTable, tableOf } from './routes/routing-table.ts';
 import type { Config } from './schema/schema.ts';
 
-/** Each has its memory to itself, so that it can be handed from one thread to another. */
+/** Each piece has its own memory, so that it can be transferred between threads. */
 export type Pieces = readonly Uint8Array<ArrayBuffer>[];
 
-/** By listener. */
+/** Each listener's table, by name. */
 export type Tables = ReadonlyMap<string, RoutingTable>;
 
-/** The next of one list in the table of a listener. */
+/** The next entry of one list in a listener's table. */
 type Item = readonly [listener: string, list: keyof RoutingTable, value: unknown];
 
-/** Bytes, or about as many. */
+/** The approximate size of a piece, in bytes. */
 const fullPiece = 50_000;
 
 export function* packTables({ listeners }: Pick<Config, 'listeners'>): Work<Pieces> {

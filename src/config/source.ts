@@ -1,36 +1,45 @@
-/** Where configurations come from, as those see it who serve them. */
+/** The interface of a configuration source, as the code that serves sees it. */
 import type { Logger } from 'pino';
 import type { SendableConfig } from './transfer.ts';
 
 /**
- * It offers whole configurations that it has read and checked: however small a change is, an offer is all that is to be served.
- * A source never pushes one. It says that there is news, and whoever serves takes the offer in its own turn; what changes
- * meanwhile is in that offer too.
+ * Offers whole configurations that it has read and checked: however small a change is, an offer is everything
+ * to be served. A source never pushes an offer. It announces news, and the server takes the offer when it is
+ * ready; changes in the meantime are part of it.
  */
 export type ConfigSource = {
-  /** What people know it by: a file's absolute path. */
+  /** Identifies it for people, such as a file's absolute path. */
   readonly name: string;
-  /** Everything anew, for the start and whenever somebody asks. Rejects with a ConfigError of all faults. */
+  /** Reads everything again, at the start and on request. Rejects with a ConfigError that has all faults. */
   readonly load: () => Promise<Offer>;
-  /** Calls `onNews` when something differs from what was read last. */
+  /** Calls `onNews` when something differs from the last read. */
   readonly watch: (onNews: () => void, logger: Logger) => Watch;
-  /** Nothing is loaded any more. Resolves when nothing is being read: a pipe, or a file system that hangs, may be for ever. */
+  /**
+   * Stops loading. Resolves when nothing is being read, which may never happen with a pipe or a hanging file
+   * system.
+   */
   readonly close: () => Promise<void>;
 };
 
 export type Offer = {
   readonly loaded: SendableConfig;
-  /** It is served from now on. An offer that is not taken leaves nothing behind: the source goes by the one taken before. */
+  /**
+   * Marks it as served from now on. An offer that is not taken changes nothing: the source continues from the
+   * one taken last.
+   */
   readonly take: () => Promise<void>;
 };
 
 export type Watch = {
-  /** Why news is taken, in the words of the log. */
+  /** The reason for the reload, as logged. */
   readonly reason: string;
-  /** Whether something differs still from what was read last: a `load` in between may have read it. */
+  /** Whether something still differs from the last read: a `load` in between may have read it. */
   readonly hasNews: () => Promise<boolean>;
-  /** What has changed by itself, and no more. Where that does not fit together yet the rest is waited for; rejects as `load`. */
+  /**
+   * Offers only what has changed on its own. Waits for the rest if the changes do not fit together yet;
+   * rejects like `load`.
+   */
   readonly news: () => Promise<Offer>;
-  /** Nothing is waited for any more. */
+  /** Stops watching and waiting. */
   readonly close: () => void;
 };

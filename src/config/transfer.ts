@@ -1,4 +1,4 @@
-/** A loaded configuration as plain data, so that every process serves what one process has read and checked. */
+/** Sends a loaded configuration as plain data, so that every process serves what one has read and checked. */
 import { X509Certificate } from 'node:crypto';
 import type { Work } from '../process/pacer.ts';
 import type { LoadedCertificate, LoadedConfig, LoadedPair } from './load.ts';
@@ -7,19 +7,22 @@ import { type Pieces, packTables, type Tables, unpackTables } from './pieces.ts'
 import { type RoutingTable, tableOf } from './routes/routing-table.ts';
 import type { Config, ListenerConfig } from './schema/schema.ts';
 
-/** As the supervisor has it: the routes in pieces. From a reload on its listeners have none beside them, since there may be many. */
+/**
+ * The supervisor's form: routes are in pieces. After a reload its listeners have no other routes, since there
+ * may be many.
+ */
 export type SendableConfig = LoadedConfig & { readonly pieces: Pieces };
 
-/** As a worker has it: its listeners have no routes, they are in the tables. */
+/** A worker's form: its listeners have no routes, since these are in the tables. */
 export type ServedConfig = LoadedConfig & { readonly tables: Tables };
 
-/** What can be sent by structured clone, beside the pieces. It holds private keys. */
+/** Everything that is sent by structured clone, apart from the pieces. Contains private keys. */
 export type PackedConfig = Omit<LoadedConfig, 'certificates' | 'authorities'> & {
   readonly certificates: readonly {
     readonly name: string;
     readonly pairs: readonly Omit<LoadedPair, 'leaf'>[];
   }[];
-  /** Without `system`, which every process makes for itself when it needs it. */
+  /** Without `system`, which every process creates itself when needed. */
   readonly authorities: readonly Omit<LoadedAuthority, 'certificates'>[];
 };
 
@@ -27,7 +30,7 @@ export function* toSend(loaded: LoadedConfig): Work<SendableConfig> {
   return { ...loaded, pieces: yield* packTables(loaded.config) };
 }
 
-/** Where it was loaded, nothing is sent. */
+/** For the process that loaded it, where nothing needs to be sent. */
 export function* toServe(loaded: LoadedConfig): Work<ServedConfig> {
   const tables = new Map<string, RoutingTable>();
   for (const [name, { routes }] of Object.entries(loaded.config.listeners)) {

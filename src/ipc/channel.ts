@@ -1,19 +1,22 @@
-/** Calls between two processes that exchange messages: by name, with an answer or without. */
+/** Calls by name between two processes that exchange messages, with or without an answer. */
 
-/** What one side offers. Arguments and answers go through structured clone. */
+/** What one side offers. Arguments and answers are copied by structured clone. */
 type Methods = { readonly [name: string]: (...args: never[]) => unknown };
 
 export type Channel<Remote extends Methods> = {
-  /** Calls and resolves with the answer; rejects if the other side throws, does not know the method, or has gone. */
+  /**
+   * Calls a method and resolves with its answer; rejects if the other side throws, lacks the method, or has
+   * gone.
+   */
   readonly call: <Name extends keyof Remote & string>(
     name: Name,
     ...args: Parameters<Remote[Name]>
   ) => Promise<Awaited<ReturnType<Remote[Name]>>>;
-  /** Calls without waiting for anything; lost if the other side has gone. */
+  /** Calls without waiting for an answer; lost if the other side has gone. */
   readonly tell: <Name extends keyof Remote & string>(name: Name, ...args: Parameters<Remote[Name]>) => void;
-  /** To be given every message that arrives. */
+  /** Must be given every message that arrives. */
   readonly receive: (message: unknown) => void;
-  /** The other side has gone: all calls that wait for an answer reject. */
+  /** To be called when the other side has gone: all calls waiting for an answer reject. */
   readonly close: () => void;
 };
 
@@ -38,13 +41,13 @@ export function createChannel<Remote extends Methods>(
   async function serve(message: Extract<Message, { kind: 'call' }>): Promise<void> {
     const { id, name, args } = message;
     try {
-      // The other side's `call` has typed the arguments by the method's own.
+      // The other side's `call` has already typed the arguments.
       const method = local[name] as ((...args: readonly unknown[]) => unknown) | undefined;
       if (method === undefined) throw new TypeError(`there is no ${name} here`);
       const value = await method(...args);
       if (id !== undefined && !closed) send({ kind: 'answer', id, value });
     } catch (error) {
-      // A call without an answer has nobody else to tell.
+      // If no answer is expected, no one else would learn of the error.
       if (id === undefined) throw error;
       if (!closed)
         send({ kind: 'answer', id, error: error instanceof Error ? error.message : String(error) });

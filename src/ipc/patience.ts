@@ -1,13 +1,18 @@
-/** Questions to another process that must hold nobody up for long: while it does not answer, its answers are done without. */
+/**
+ * Questions to another process that must not delay anyone for long: while it does not answer, the asker does
+ * without.
+ */
 
 export type Patience = {
-  /** A question has waited too long, and still waits: others would, too. */
+  /** A question has been waiting too long, so others would too. */
   readonly isSilent: () => boolean;
-  /** Resolves with the answer, or with undefined when it is late or will never come. */
+  /** Resolves with the answer, or with undefined if it is late or will never come. */
   readonly within: <T>(answer: Promise<T>) => Promise<T | undefined>;
 };
 
-/** Longer than the other process takes for anything when all is well, and than it waits itself for a third. */
+/**
+ * Longer than the other process normally needs for anything, and than it waits for a third process itself.
+ */
 const patienceMs = 1000;
 
 export function createPatience(ms: number = patienceMs): Patience {
@@ -18,7 +23,8 @@ export function createPatience(ms: number = patienceMs): Patience {
       return new Promise<T | undefined>((resolve) => {
         let isLate = false;
         const timer = setTimeout(() => {
-          // Timers run before messages: if it was this process that stood still, the answer is here and comes first this way.
+          // Timers run before messages. If this process was the one that stalled, the answer is already here,
+          // and this lets it come first.
           immediate = setImmediate(() => {
             isLate = true;
             late += 1;

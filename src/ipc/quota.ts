@@ -1,9 +1,12 @@
-/** A limit on what may be open at once: counted here, or leased in parts from a process that counts for several. */
+/**
+ * A limit on how many may be open at once, counted here, or leased in parts from a process that counts for
+ * several.
+ */
 import type { Patience } from './patience.ts';
 import { type Spare, Spares } from './spares.ts';
 
 export type Quota = {
-  /** Counts one in; false: none is left. A promise where another process has to be asked. */
+  /** Counts one in; false if none is left. A promise if another process has to be asked. */
   readonly take: () => boolean | Promise<boolean>;
   /**
    * Counts one in that can be done without: only if one more place is free, and no process has to give one
@@ -13,7 +16,7 @@ export type Quota = {
   readonly takeSpare: (giveUp: () => void) => Spare | undefined | Promise<Spare | undefined>;
   /** Counts one out. */
   readonly give: () => void;
-  /** How many are counted in here. */
+  /** How many are counted in by this process. */
   readonly used: () => number;
 };
 
@@ -22,7 +25,7 @@ export function localQuota(limit: number): Quota {
   return countUpTo(() => limit);
 }
 
-/** Limits of this process alone, by name; a name keeps its count when it is given another limit. */
+/** Limits of this process alone, by name; a name keeps its count when its limit changes. */
 export function localQuotas(): (name: string, limit: number) => Quota {
   const limits = new Map<string, number>();
   const quotas = new Map<string, Quota>();
@@ -58,29 +61,30 @@ function countUpTo(limit: () => number): Quota {
 
 /** How a worker gets more of a limit, and gives back what it does not use. */
 type Lessor = {
-  /** Asks for at least `wanted`; resolves with what was granted, 0 if every process needs what it has. */
+  /** Asks for at least `wanted`; resolves with the amount granted, 0 if every process needs what it has. */
   readonly request: (wanted: number) => Promise<number>;
   /** The same, but no process is asked to give anything back. */
   readonly requestFree: (wanted: number) => Promise<number>;
   readonly giveBack: (amount: number) => void;
-  /** Books what was taken without asking, whether there is room or not. */
+  /** Records what was taken without asking, whether there is room or not. */
   readonly claim: (amount: number) => void;
 };
 
 export type LeasedQuota = Quota & {
-  /** The lessor wants back what is not in use; the amount given back is returned, and counts no more here. */
+  /** Gives back what is not in use, at the lessor's request, and returns the amount. */
   readonly reclaim: () => number;
 };
 
-/** Asked for at a time, so that not every connection needs a message. */
+/** How many to ask for at a time, so that not every connection needs a message. */
 const block = 64;
 /** The same for what can be done without. */
 const spareBlock = 8;
 
 /**
- * A worker's part of a limit that processes share. The limit is never exceeded; one is refused only when the lessor, having
- * asked all others for what they do not use, has none left. While the lessor does not answer, this process lets in as many as
- * the limit says by itself: then it may be exceeded as many times as there are processes.
+ * A worker's part of a limit that processes share. The limit is never exceeded, and a connection is refused
+ * only when the lessor has none left even after reclaiming what others do not use. While the lessor does not
+ * answer, this process by itself admits as many as the limit says; then each process may exceed it by that
+ * much.
  */
 export function leasedQuota(lessor: Lessor, limit: () => number, patience: Patience): LeasedQuota {
   const lease: Lease = {
@@ -98,7 +102,7 @@ export function leasedQuota(lessor: Lessor, limit: () => number, patience: Patie
     take() {
       if (lease.used >= lease.held) return lease.spares.takeOne() || takeSlowly(lease);
       lease.used += 1;
-      // Ahead of need, so that nobody waits for the answer.
+      // Ask ahead of need, so that no connection waits for the answer.
       const { held, used, isScarce, asking } = lease;
       if (held - used < block / 2 && !isScarce && asking === undefined) void ask(lease);
       return true;
@@ -121,12 +125,12 @@ type Lease = {
   readonly limit: () => number;
   readonly patience: Patience;
   readonly spares: Spares;
-  /** How many this process may count in, and how many it has. */
+  /** How many this process may count in. */
   held: number;
   used: number;
-  /** How many of those it took without asking. */
+  /** How many of these it took without asking. */
   overdrawn: number;
-  /** There is little left: what is not needed yet, another may need. */
+  /** Little is left: another process may need what is unused here. */
   isScarce: boolean;
   asking: Promise<number> | undefined;
 };
@@ -155,7 +159,7 @@ async function takeSpare(lease: Lease, giveUp: () => void): Promise<Spare | unde
   return lease.spares.add(giveUp, () => give(lease));
 }
 
-/** One question at a time, for all who wait. */
+/** One question at a time, on behalf of everyone who waits. */
 function ask(lease: Lease): Promise<number | undefined> {
   lease.asking ??= lease.lessor.request(block).then((granted) => {
     lease.held += granted;
@@ -167,7 +171,7 @@ function ask(lease: Lease): Promise<number | undefined> {
   return lease.patience.within(lease.asking);
 }
 
-/** What was taken without asking is booked, and given back first. */
+/** Records what was taken without asking; it is given back first. */
 function overdraw(lease: Lease, amount: number): void {
   lease.held += amount;
   lease.overdrawn += amount;
@@ -183,7 +187,7 @@ function give(lease: Lease): void {
     return;
   }
   const idle = lease.held - lease.used;
-  // Between one block and two it keeps: a worker at the edge would send a message for every connection.
+  // Keep one to two blocks: otherwise a worker at the boundary would send a message for every connection.
   if (idle <= 2 * block) return;
   lease.held -= idle - block;
   lease.lessor.giveBack(idle - block);

@@ -7,7 +7,10 @@ export class Spares {
   /** The oldest first. */
   readonly #held = new Set<() => void>();
 
-  /** A place was counted in. `giveUp` ends whatever holds it when the place is needed; otherwise `give` counts it out. */
+  /**
+   * A place was counted in. `giveUp` ends whatever holds it when the place is needed; otherwise `give` counts
+   * it out.
+   */
   add(giveUp: () => void, give: () => void): Spare {
     const entry = () => giveUp();
     this.#held.add(entry);
@@ -16,7 +19,10 @@ export class Spares {
     };
   }
 
-  /** Ends the oldest of them: its place, which stays counted, is the caller's from now on. false: there is none. */
+  /**
+   * Ends the oldest of them: its place, which stays counted, is the caller's from now on. false: there is
+   * none.
+   */
   takeOne(): boolean {
     const [oldest] = this.#held;
     if (oldest === undefined) return false;

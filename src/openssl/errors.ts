@@ -1,6 +1,6 @@
-/** What the codes mean that Node makes of OpenSSL's errors, whichever side of a handshake we were on. */
+/** What Node's codes for OpenSSL's errors mean, on either side of a handshake. */
 
-/** Whether an answer was no TLS record; which code says so depends on its first five bytes. */
+/** Whether the peer's answer was not a TLS record. The code depends on its first five bytes. */
 export function isNotTls(code: string): boolean {
   return notTls.has(code);
 }
@@ -14,15 +14,15 @@ const notTls = new Set([
 ]);
 
 /**
- * The alert that was received, as `unknown_ca` (RFC 8446 §6), or undefined if it was another error. OpenSSL's codes put where
- * an alert was first defined before its name, and most say ALERT.
+ * The alert that was received, such as `unknown_ca` (RFC 8446 §6); undefined for other errors. OpenSSL's
+ * codes prefix an alert's name with the protocol that first defined it, and most contain ALERT.
  */
 export function alertIn(code: string): string | undefined {
   const [, name] = /^ERR_SSL_(?:SSLV3|TLSV1|TLSV13|SSL\/TLS)_(?:ALERT_)?(\w+)$/.exec(code) ?? [];
   return name?.toLowerCase();
 }
 
-/** What OpenSSL says went wrong, without the file and line that `message` may have; the message of any other error. */
+/** OpenSSL's reason, without the file and line that `message` may have; for any other error its message. */
 export function reasonOf(error: Error): string {
   const { reason } = error as { reason?: unknown };
   return typeof reason === 'string' ? reason : error.message;

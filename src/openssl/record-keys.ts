@@ -1,10 +1,13 @@
-/** Keys of TLS 1.3 records, derived from a traffic secret as Node's 'keylog' event gives it (RFC 8446 §§5.3, 7.1, 7.3). */
+/**
+ * Derives the keys of TLS 1.3 records from a traffic secret, as given by Node's 'keylog' event (RFC 8446
+ * §§5.3, 7.1, 7.3).
+ */
 import { type CipherGCMTypes, createHmac } from 'node:crypto';
 
-/** `cipher` is its name for `createCipheriv`; all of them have tags of 16 bytes. */
+/** `cipher` is the name for `createCipheriv`; all have tags of 16 bytes. */
 export type RecordKeys = { readonly cipher: CipherGCMTypes; readonly key: Buffer; readonly iv: Buffer };
 
-/** The keys of a suite, by its standard name (TLS_AES_128_GCM_SHA256); undefined if it is none of those known here. */
+/** The keys for a suite by its standard name (TLS_AES_128_GCM_SHA256); undefined for an unknown suite. */
 export function recordKeys(suite: string, secret: Buffer): RecordKeys | undefined {
   const known = suites[suite];
   if (!known) return undefined;
@@ -16,7 +19,7 @@ export function recordKeys(suite: string, secret: Buffer): RecordKeys | undefine
   };
 }
 
-/** RFC 8446 §5.3: the record's number, over the end of the IV. */
+/** RFC 8446 §5.3: the record's number XORed onto the end of the IV. */
 export function nonceOf(iv: Buffer, sequence: number): Buffer {
   const nonce = Buffer.from(iv);
   nonce.writeUInt32BE((nonce.readUInt32BE(8) ^ sequence) >>> 0, 8);
@@ -28,7 +31,7 @@ type Suite = { readonly cipher: CipherGCMTypes; readonly hash: string; readonly 
 const suites: Readonly<Record<string, Suite | undefined>> = {
   TLS_AES_128_GCM_SHA256: { cipher: 'aes-128-gcm', hash: 'sha256', keyLength: 16 },
   TLS_AES_256_GCM_SHA384: { cipher: 'aes-256-gcm', hash: 'sha384', keyLength: 32 },
-  // Taken as GCM is, but Node's types have it apart.
+  // Used like GCM, although Node's types treat it separately.
   TLS_CHACHA20_POLY1305_SHA256: {
     cipher: 'chacha20-poly1305' as CipherGCMTypes,
     hash: 'sha256',
@@ -36,7 +39,7 @@ const suites: Readonly<Record<string, Suite | undefined>> = {
   },
 };
 
-/** HKDF-Expand-Label with an empty context (RFC 8446 §7.1); what is asked for fits in one block of the hash. */
+/** HKDF-Expand-Label with an empty context (RFC 8446 §7.1), for lengths of at most one hash block. */
 function expandLabel(hash: string, secret: Buffer, label: string, length: number): Buffer {
   // struct { uint16 length; opaque label<7..255> = "tls13 " + label; opaque context<0..255>; } HkdfLabel;
   const name = Buffer.from(`tls13 ${label}`);

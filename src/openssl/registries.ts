@@ -1,12 +1,12 @@
 /**
- * The numbers of TLS and their names (IANA's registries): versions, cipher suites, groups, signature algorithms, extensions,
- * alerts. Cipher suites and groups have the names that the configuration takes, which are OpenSSL's.
+ * The numbers of TLS and their names (IANA's registries): versions, cipher suites, groups, signature
+ * algorithms, extensions, alerts. Cipher suites and groups have OpenSSL's names, as in the configuration.
  */
 
-/** A number of a ClientHello: two bytes in hex (`0x1301`), and what it is called; null if that is not known here. */
+/** A number in a ClientHello: two bytes in hex (`0x1301`) and its name; null if unknown. */
 export type Named = { readonly value: string; readonly name: string | null };
 
-/** What GREASE is called: a value without meaning that keeps servers tolerant (RFC 8701). */
+/** The name for GREASE values, which have no meaning and keep servers tolerant (RFC 8701). */
 export const grease = 'GREASE';
 
 /** A list of numbers in a ClientHello. */
@@ -21,19 +21,19 @@ export function named(field: Field, values: readonly number[]): Named[] {
   }));
 }
 
-/** The name of one value of a field; of one that is not known here, its number in hex. */
+/** The name of one value of a field, or its number in hex if unknown. */
 export function registeredName(field: Field, value: number): string {
   const [one] = named(field, [value]);
   return one?.name ?? one?.value ?? '';
 }
 
-/** The numbers of names of one field, in their order; those that are not known here are left out. */
+/** The numbers for names of one field, in their order, without unknown ones. */
 export function numbersOf(field: Field, names: readonly string[]): number[] {
   const numbers = new Map(Object.entries(tables[field]).map(([number, name]) => [name, Number(number)]));
   return names.flatMap((name) => numbers.get(name) ?? []);
 }
 
-/** All that can be agreed on in one field, as far as it is known here. */
+/** Every known value that can be negotiated in one field. */
 export function allNumbers(field: Field): number[] {
   const names = Object.values(tables[field]).filter((name) => !name.endsWith('_SCSV'));
   return numbersOf(field, names);
@@ -64,7 +64,7 @@ const versions: Readonly<Record<number, string>> = {
 };
 
 const ciphers: Readonly<Record<number, string>> = {
-  // No suites, but signals in their place (RFC 5746, RFC 7507).
+  // Not suites, but signals in the same list (RFC 5746, RFC 7507).
   255: 'TLS_EMPTY_RENEGOTIATION_INFO_SCSV',
   22016: 'TLS_FALLBACK_SCSV',
   // TLS 1.3

@@ -1,8 +1,10 @@
 /**
- * OpenSSL's verify errors (X509_V_ERR_…; the words are those of x509_txt.c of OpenSSL 3), a line each: name | kind | OpenSSL's
- * words | what follows "the certificate" ("it" is that or one above it) | remedy, where that of its kind does not help.
+ * OpenSSL's verify errors (X509_V_ERR_…; the words are those of x509_txt.c of OpenSSL 3), a line each: name |
+ * kind | OpenSSL's words | what follows "the certificate" ("it" means that certificate or one above it) |
+ * remedy, if that of its kind does not help.
  *
- * Each is made by a test, except those under a heading that begins with "never": it says why no peer of ours can cause them.
+ * A test causes each of them, except those under a heading that begins with "never", which says why no peer
+ * can cause them.
  */
 export const verifyErrorTable = `
 # who issued it

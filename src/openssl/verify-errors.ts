@@ -1,12 +1,13 @@
 /**
- * What OpenSSL finds wrong with a certificate: each of its verify errors (X509_V_ERR_…, x509_txt.c of OpenSSL 3), with a
- * sentence and a remedy. Node has names for thirty of them and calls all others UNSPECIFIED, but gives OpenSSL's own words.
+ * Explains each of OpenSSL's verify errors (X509_V_ERR_…, x509_txt.c of OpenSSL 3) with a sentence and a
+ * remedy. Node has names for thirty of them, and calls all others UNSPECIFIED, but passes on OpenSSL's
+ * message.
  */
 import { verifyErrorTable } from './verify-error-table.ts';
 
 /**
- * How it is distinguished: by its dates, its revocation, its purpose; `crl`: it cannot be checked for want of a list; `issuer`:
- * it does not lead to a CA that is trusted; `form`: it breaks a rule; `ours`: not its fault.
+ * Groups errors: dates, revocation, purpose; `crl`: no usable list to check it with; `issuer`: it does not
+ * lead to a trusted CA; `form`: it breaks a rule; `ours`: not the certificate's fault.
  */
 type VerifyKind =
   | 'expired'
@@ -21,19 +22,19 @@ type VerifyKind =
 
 export type VerifyError = {
   readonly kind: VerifyKind;
-  /** OpenSSL's own. */
+  /** OpenSSL's message. */
   readonly words: string;
-  /** Follows "the certificate"; "it" is that or one above it. */
+  /** Follows "the certificate"; "it" means that certificate or one above it. */
   readonly what: string;
   readonly remedy: string;
 };
 
-/** By OpenSSL's name, which is Node's where it has one. */
+/** Looks up an error by OpenSSL's name, which is also Node's if Node has one. */
 export function verifyError(name: string): VerifyError | undefined {
   return table.get(name);
 }
 
-/** OpenSSL's name of an error that Node tells by this code and these words. */
+/** OpenSSL's name for an error that Node reports with this code and this message. */
 export function verifyErrorName(code: string, words: string): string {
   return code === 'UNSPECIFIED' ? (names.get(words) ?? code) : code;
 }

@@ -1,24 +1,29 @@
-/** Where the admin endpoint is: at the address that the configuration has for it, which a reload may change. */
+/** Keeps the admin endpoint at its configured address, which a reload may change. */
 import type { LoadedConfig } from '../config/load.ts';
 import type { SocketRights } from '../net/socket-file.ts';
 import { type Admin, type AdminSource, startAdmin } from '../observe/admin.ts';
 
 export type AdminPlace = {
-  /** As `Admin` tells it; undefined while there is none. */
+  /** The address of the `Admin`; undefined while there is none. */
   readonly address: () => string | undefined;
   /**
-   * Binds `admin.bind` if it is another address than now; until `commit` the old one is there too. The file of a unix socket
-   * that stays has its new rights at once. Throws ERR_LISTEN.
+   * Binds `admin.bind` if the address changes; until `commit` the old one stays too. A unix socket that stays
+   * gets its new permissions at once. Throws ERR_LISTEN.
    */
   readonly prepare: (loaded: LoadedConfig) => Promise<Move>;
   /** Ends open requests too. */
   readonly close: () => Promise<void>;
 };
 
-/** `commit` leaves the old address, where requests under way are still answered; `abort` the new one. */
+/**
+ * `commit` leaves the old address, where requests under way are still answered; `abort` leaves the new one.
+ */
 export type Move = { readonly commit: () => void; readonly abort: () => Promise<void> };
 
-/** Begins where `first` has it; throws ERR_LISTEN if it cannot be bound. `onMoved` gets the address after each later move. */
+/**
+ * Begins at the address in `first`; throws ERR_LISTEN if it cannot be bound. `onMoved` gets the address after
+ * each later move.
+ */
 export async function openAdminPlace(
   first: LoadedConfig,
   source: AdminSource,

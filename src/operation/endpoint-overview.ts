@@ -1,4 +1,4 @@
-/** How the endpoints of a configuration are, from what the health checks found and what each worker sees. */
+/** The state of a configuration's endpoints, combined from health checks and each worker's view. */
 import type { LoadedConfig } from '../config/load.ts';
 import type { UpstreamConfig } from '../config/schema/schema.ts';
 import type { EndpointStatus, UpstreamStatus } from '../observe/status.ts';
@@ -6,7 +6,10 @@ import { isTemplate } from '../upstream/endpoint.ts';
 import { type EndpointReport, progressOf } from '../upstream/endpoint-state.ts';
 import type { EndpointView } from '../upstream/registry.ts';
 
-/** The upstreams whose endpoints are known before clients come: those without templates, whose names clients choose. */
+/**
+ * Upstreams whose endpoints are known in advance: those without templates, for which clients choose the
+ * names.
+ */
 export function listedUpstreams({ config }: LoadedConfig): string[] {
   return Object.entries(config.upstreams)
     .filter(([, { endpoints }]) => !endpoints.some(({ address }) => isTemplate(address)))
@@ -14,8 +17,8 @@ export function listedUpstreams({ config }: LoadedConfig): string[] {
 }
 
 /**
- * The configured endpoints, those that health checks found behind their names, and those that still have connections. `now`:
- * in ms since 1970, when reports and views were made.
+ * The configured endpoints, those that health checks found behind their names, and those that still have
+ * connections. `now` is when reports and views were made, in ms since 1970.
  */
 export function describeUpstreams(
   { config }: LoadedConfig,
@@ -47,14 +50,14 @@ function labelsOf(
   const configured = endpoints.map(({ address }) => address).filter((address) => !isTemplate(address));
   const inUse = seen.filter(({ active, warm }) => active + warm > 0).map(({ endpoint }) => endpoint);
   if (checked.length > 0) return [...new Set([...checked.map(({ endpoint }) => endpoint), ...inUse])];
-  // A name stands for its addresses, which are known as they are used.
+  // A name stands for its addresses, which become known as they are used.
   if (resolve.each_address && inUse.length > 0) return [...new Set(inUse)];
   return [...new Set([...configured, ...inUse])];
 }
 
 type Known = {
   readonly report: EndpointReport | undefined;
-  /** One of each worker that knows it. */
+  /** One from each worker that knows the endpoint. */
   readonly views: readonly EndpointView[];
   readonly now: number;
 };

@@ -1,4 +1,7 @@
-/** A running penstock as a whole: workers, reloads, health checks, ticket keys, admin endpoint and service manager. */
+/**
+ * A running penstock as a whole: workers, reloads, health checks, ticket keys, admin endpoint and service
+ * manager.
+ */
 import type { Logger } from 'pino';
 import { formatFinding, type LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema/schema.ts';
@@ -19,13 +22,15 @@ import { createServiceManager, type ServiceManager } from './service-manager.ts'
 
 export type Operation = {
   readonly listeners: BoundAddresses;
-  /** Where the admin endpoint is at the start, if there is one. */
+  /** The admin endpoint's address at the start, if there is one. */
   readonly admin: string | undefined;
   readonly supervisor: Supervisor;
   readonly reload: Reloader['reload'];
-  /** New workers, with the code and the configuration that are on disk now. */
+  /** Starts new workers with the code and configuration now on disk. */
   readonly upgrade: () => Promise<void>;
-  /** Not ready from now on; ends when the last connection has, or been cut. Resolves with the number of those cut. */
+  /**
+   * Stops being ready; resolves when the last connection has ended or been cut, with the number of those cut.
+   */
   readonly drain: () => Promise<number>;
 };
 
@@ -34,13 +39,16 @@ export type OperationOptions = {
   /** These override the configuration. */
   readonly logLevel: Config['log']['level'] | undefined;
   readonly workers: number | 'auto' | undefined;
-  /** Resolves when penstock is to stop: before it serves, its workers then end at once, and the start rejects. */
+  /**
+   * Resolves when penstock must stop. If it does not serve yet, its workers then end at once, and the start
+   * rejects.
+   */
   readonly stopped: Promise<void>;
 };
 
 /**
- * Serves the source's first offer. Rejects with StartError or a ProxyError (ERR_LISTEN) if that cannot be served; then nothing is
- * left running.
+ * Serves the source's first offer. If that cannot be served, rejects with StartError or a ProxyError
+ * (ERR_LISTEN), and leaves nothing running.
  */
 export async function startOperation(
   source: ConfigSource,
@@ -60,7 +68,7 @@ export async function startOperation(
   const listeners = await startUnlessStopped(supervisor, loaded, options.stopped);
   health.update(loaded);
 
-  /** A reload may come while it is only being opened. */
+  /** A reload may come while it is still being opened. */
   let opened: Promise<AdminPlace> | undefined;
   const reloader = await startReloader(first, {
     source,
@@ -96,7 +104,7 @@ export async function startOperation(
   };
 }
 
-/** The supervisor, before it has workers, and what it tells them as time goes by. */
+/** Creates the supervisor, without workers yet, and whatever keeps its workers informed later. */
 function createServing(loaded: LoadedConfig, hub: MetricsHub, { log, logLevel, workers }: OperationOptions) {
   const { logger } = log;
   const levelOf = ({ config }: LoadedConfig) => logLevel ?? config.log.level;
@@ -172,10 +180,10 @@ function openAdmin(loaded: LoadedConfig, source: Overview, logger: Logger): Prom
 
 function warnOfRoot(logger: Logger): void {
   if (process.getuid?.() !== 0) return;
-  logger.warn('running as root: penstock needs none of its rights; ports below 1024 take one capability');
+  logger.warn('running as root, which penstock does not need; ports below 1024 need only one capability');
 }
 
-/** Logs the warnings of a configuration that the one before did not have. */
+/** Logs those warnings of a configuration that the previous one did not have. */
 function createWarner(logger: Logger): (loaded: LoadedConfig) => void {
   let told = new Set<string>();
   return ({ warnings }) => {

@@ -1,4 +1,4 @@
-/** What an operator sees: the metrics and status of all workers together, for the admin endpoint. */
+/** The metrics and status of all workers together, for the admin endpoint. */
 
 import type { AdminSource } from '../observe/admin.ts';
 import { describeExpiries, readExpiries } from '../observe/expiry.ts';
@@ -14,7 +14,7 @@ type OverviewParts = {
   readonly supervisor: Supervisor;
   readonly reloader: Reloader;
   readonly hub: MetricsHub;
-  /** What the health checks found last. */
+  /** The latest results of health checks. */
   readonly health: () => readonly EndpointReport[];
 };
 
@@ -25,7 +25,7 @@ export function createOverview(parts: OverviewParts): Overview {
   const startedAt = new Date();
   const expiries = createExpiries(reloader);
 
-  /** Once every worker has told its counts, as far as they answer. */
+  /** Waits until every worker that answers has reported its counts. */
   async function look(): Promise<Seen> {
     const [upstreams] = await Promise.all([upstreamsOf(parts), supervisor.collect()]);
     return { upstreams, expiries: expiries(), ready: isReady(supervisor) };
@@ -42,7 +42,7 @@ export function createOverview(parts: OverviewParts): Overview {
 
 type Expiries = ReturnType<typeof readExpiries>;
 
-/** How it is at a moment. */
+/** A snapshot of the state. */
 type Seen = {
   readonly upstreams: readonly UpstreamStatus[];
   readonly expiries: Expiries;
@@ -53,7 +53,7 @@ function isReady(supervisor: Supervisor): boolean {
   return !supervisor.isStopping() && supervisor.workers().some(({ phase }) => phase === 'serving');
 }
 
-/** Those of the configuration that is served, read once for each. */
+/** The expiry dates in the configuration being served, computed once for each. */
 function createExpiries(reloader: Reloader): () => Expiries {
   let served = reloader.current;
   let expiries = readExpiries(served);

@@ -1,4 +1,4 @@
-/** Reloads: when somebody asks for one, and when the source of the configuration has news. */
+/** Reloads the configuration, on request and when its source has news. */
 import type { Logger } from 'pino';
 import { describeFaults } from '../config/finding.ts';
 import type { ConfigSource, Offer, Watch } from '../config/source.ts';
@@ -10,11 +10,14 @@ import { describeStartFaults } from '../worker/start-faults.ts';
 import type { Move } from './admin-place.ts';
 
 export type ReloadEvents = {
-  /** What is to change beside the workers: it rejects with a fault, and is committed if all workers take the configuration. */
+  /**
+   * Prepares a change outside the workers: rejects with a fault, and is committed if all workers take the
+   * configuration.
+   */
   readonly prepare?: (loaded: SendableConfig) => Promise<Move | undefined>;
-  /** A configuration is being read and checked. */
+  /** Called when a configuration begins to be read and checked. */
   readonly onBegin?: () => void;
-  /** The configuration that is served from now on. */
+  /** Called with the configuration that is served from now on. */
   readonly onApplied?: (loaded: SendableConfig) => void;
   readonly onEnd?: (result: ReloadResult) => void;
 };
@@ -33,12 +36,15 @@ export type ReloaderParts = {
   readonly events: ReloadEvents;
 };
 
-/** One that has not begun yet: it will read what is there then, so it does for everybody who asks meanwhile. */
+/**
+ * A reload that has not begun yet. It will read whatever is there then, so it serves everyone who asks
+ * meanwhile.
+ */
 type Waiting = { readonly reasons: Set<string>; readonly result: Promise<ReloadResult> };
 
 const givenUp: ReloadResult = { ok: false, faults: ['penstock is stopping'] };
 
-/** Takes the source's first offer, which is served already, and watches the source from then on. */
+/** Takes the source's first offer, which is already served, and then watches the source. */
 export async function startReloader(first: Offer, parts: ReloaderParts): Promise<Reloader> {
   const reloader = new Reloader(first.loaded, parts);
   await first.take();
@@ -62,7 +68,7 @@ export class Reloader {
     this.#watch = source.watch(() => void this.#inTurn(() => this.#takeNews()), logger);
   }
 
-  /** What is served now. */
+  /** The configuration being served. */
   get current(): SendableConfig {
     return this.#current;
   }
@@ -72,7 +78,10 @@ export class Reloader {
     return this.#history;
   }
 
-  /** Reads everything anew. On a fault the old configuration stays in force, and the faults are logged and returned. */
+  /**
+   * Reads everything again. On a fault the old configuration stays in force, and the faults are logged and
+   * returned.
+   */
   reload(reason: string): Promise<ReloadResult> {
     const reasons = this.#waiting?.reasons ?? new Set<string>();
     reasons.add(reason);
@@ -80,7 +89,10 @@ export class Reloader {
     return this.#waiting.result;
   }
 
-  /** Penstock is stopping: nothing is reloaded from now on, and what is under way is given up. */
+  /**
+   * To be called when penstock is stopping: nothing is reloaded any more, and a reload under way is
+   * abandoned.
+   */
   close(): void {
     this.#closed = true;
     this.#watch.close();
@@ -94,7 +106,7 @@ export class Reloader {
   }
 
   async #takeNews(): Promise<void> {
-    // A reload that came before may have read it.
+    // An earlier reload may have read it.
     if (this.#closed || !(await this.#watch.hasNews())) return;
     await this.#attempt(this.#watch.reason, this.#watch.news);
   }

@@ -1,20 +1,25 @@
-/** Tells systemd how it goes: sd_notify(3), the watchdog included. Where nobody asks (no NOTIFY_SOCKET), nothing is done. */
+/**
+ * Reports the state to systemd by sd_notify(3), including the watchdog. Does nothing without NOTIFY_SOCKET.
+ */
 import { type ExecFileException, execFile } from 'node:child_process';
 import type { Logger } from 'pino';
 
 export type ServiceManager = {
-  /** It serves: after the start, and after each reload. `status` is what `systemctl status` shows. Nothing once it is stopping. */
+  /**
+   * Reports that penstock serves, after the start and after each reload. `systemctl status` shows `status`.
+   * Does nothing once penstock is stopping.
+   */
   readonly ready: (status: string) => void;
-  /** A reload begins; `ready` says that it is over, whatever came of it. */
+  /** Reports the begin of a reload; `ready` then reports its end, successful or not. */
   readonly reloading: () => void;
-  /** It drains, for `graceMs` at most. */
+  /** Reports a drain of at most `graceMs`. */
   readonly stopping: (graceMs: number) => void;
   readonly close: () => void;
 };
 
 /**
- * Node has no datagram sockets of the unix kind, so each message is an invocation of systemd-notify (hence NotifyAccess=all):
- * one at a time, and never waited for. `isAlive` is asked before each sign of life to the watchdog.
+ * Node has no unix datagram sockets, so each message runs systemd-notify (hence NotifyAccess=all), one at a
+ * time, and nothing waits for it. `isAlive` is asked before each message to the watchdog.
  */
 export function createServiceManager(logger: Logger, isAlive: () => boolean): ServiceManager {
   const socket = process.env['NOTIFY_SOCKET'];
@@ -22,7 +27,7 @@ export function createServiceManager(logger: Logger, isAlive: () => boolean): Se
   const { send, drop } = createSender(socket, logger);
   let draining = false;
   const beat = () => {
-    // A drain has no time but the stop's time-out.
+    // During a drain only the time-out of the stop applies.
     if (draining || isAlive()) send('watchdog', ['WATCHDOG=1']);
   };
   const period = watchdogMs();
@@ -31,7 +36,8 @@ export function createServiceManager(logger: Logger, isAlive: () => boolean): Se
     ready(status) {
       if (!draining) send('ready', ['READY=1', statusLine(status)]);
     },
-    // systemd tells by the time which SIGHUP this answers (Type=notify-reload). Node's clock is the same: CLOCK_MONOTONIC.
+    // By this time systemd knows which SIGHUP is answered (Type=notify-reload). Node uses the same clock:
+    // CLOCK_MONOTONIC.
     reloading: () =>
       send('reloading', [
         'RELOADING=1',
@@ -50,17 +56,17 @@ export function createServiceManager(logger: Logger, isAlive: () => boolean): Se
   };
 }
 
-/** systemd-notify waits up to 5 s until its message was read. */
+/** systemd-notify waits up to 5 s for its message to be read. */
 const patienceMs = 10_000;
-/** Where the program could not be started. */
+/** How soon to retry if the program could not be started. */
 const againMs = 1000;
-/** From the last connection cut to the end of the process. */
+/** The time from the last cut connection to the end of the process. */
 const marginMs = 5000;
 
 type Kind = 'ready' | 'reloading' | 'stopping' | 'status' | 'watchdog';
 
 function createSender(socket: string, logger: Logger) {
-  /** In the order of sending. A newer message takes the place of one of its kind that is still here, so there are few. */
+  /** In sending order. A newer message replaces a waiting one of its kind, so there are few. */
   const waiting = new Map<Kind, readonly string[]>();
   const options = {
     env: { PATH: process.env['PATH'], NOTIFY_SOCKET: socket },
@@ -82,7 +88,7 @@ function createSender(socket: string, logger: Logger) {
         next();
       });
     } catch (error) {
-      // Node throws some of what keeps a program from being started.
+      // Node throws some of the errors that keep a program from starting.
       warn(error as ExecFileException, '');
       setTimeout(next, againMs).unref();
     }
@@ -92,7 +98,7 @@ function createSender(socket: string, logger: Logger) {
     if (warned) return;
     warned = true;
     const reason = error.code === 'ENOENT' ? 'the program systemd-notify is not installed' : stderr.trim();
-    logger.warn({ reason: reason || error.message }, 'systemd cannot be told how penstock does');
+    logger.warn({ reason: reason || error.message }, 'systemd cannot be notified');
   }
 
   return {
@@ -105,13 +111,13 @@ function createSender(socket: string, logger: Logger) {
   };
 }
 
-/** A line break would begin an assignment of its own. */
+/** A line break would begin another assignment. */
 function statusLine(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not get there.
   return `STATUS=${text.replace(/[\u0000-\u001f]+/g, ' ').slice(0, 500)}`;
 }
 
-/** How often systemd wants a sign of life, if it does, and from this process. */
+/** How often systemd's watchdog expects a message from this process, if at all. */
 function watchdogMs(): number | undefined {
   const { WATCHDOG_USEC, WATCHDOG_PID } = process.env;
   const ms = Number(WATCHDOG_USEC) / 1000;

@@ -1,4 +1,4 @@
-/** A promise that is settled from outside. (Node 20 has no `Promise.withResolvers`.) */
+/** A promise settled from outside. (Node 20 has no `Promise.withResolvers`.) */
 export type Deferred = {
   readonly promise: Promise<void>;
   readonly resolve: () => void;

@@ -1,30 +1,39 @@
 /**
- * File descriptors left for connections. When they run out, libuv accepts and closes without a word; so all that connections
- * make a process open is counted here, and the client that would be one too many is refused with a code.
+ * Counts file descriptors available for connections. When they run out, libuv accepts and closes silently. So
+ * everything that connections make a process open is counted here, and a client beyond the limit is refused
+ * with a code.
  */
 import { readdirSync } from 'node:fs';
 import { orElse } from './or-else.ts';
 
-/** One towards the client, and one that is kept for it towards the upstream. */
+/** One towards the client, and one reserved for its upstream. */
 export const perConnection = 2;
-/** Kept for look-ups (four at a time), logs, certificates read anew, and the sockets of clients that are being refused. */
+/**
+ * Reserved for look-ups (four at a time), logs, reloaded certificates, and sockets of clients being refused.
+ */
 const reserve = 10;
 
 export type Descriptors = {
-  /** How many may be counted in; Infinity where the system tells no limit. */
+  /** How many may be counted in; Infinity if the system reports no limit. */
   readonly capacity: number;
   readonly used: () => number;
-  /** Counts so many in; false, and none, where there is no room for all of them. */
+  /** Counts this many in; returns false and counts none if there is no room for all. */
   readonly take: (count: number) => boolean;
-  /** Counts in one more socket of a dial or a check. The last quarter is for connections: one cause must not take them all. */
+  /**
+   * Counts in one more socket of a dial or a check. The last quarter is reserved for connections, so that one
+   * cause cannot use up everything.
+   */
   readonly takeSpare: () => boolean;
-  /** Counts in what is open in any case. */
+  /** Counts in what is already open. */
   readonly claim: (count: number) => void;
   /** Counts out. */
   readonly give: (count: number) => void;
 };
 
-/** To be made once, at start, when only what is always open is open; unless `capacity` is known. */
+/**
+ * Must be created once, at start, when nothing but the permanent descriptors is open, unless `capacity` is
+ * given.
+ */
 export function createDescriptors(capacity = room()): Descriptors {
   let used = 0;
   const takeUpTo = (most: number, count: number) => {
@@ -46,14 +55,17 @@ export function createDescriptors(capacity = room()): Descriptors {
   };
 }
 
-/** For whoever need not count. */
+/** For callers that need no counting. */
 export const unbounded: Descriptors = createDescriptors(Number.POSITIVE_INFINITY);
 
 function room(): number {
   return Math.max(perConnection, softLimit() - openNow() - reserve);
 }
 
-/** The limit of open files (`ulimit -n`), which Node raises to the hard one at start; Infinity where the system tells none. */
+/**
+ * The limit of open files (`ulimit -n`), which Node raises to the hard limit at start; Infinity if the system
+ * reports none.
+ */
 export function softLimit(): number {
   const report = process.report?.getReport() as
     | { userLimits?: { open_files?: { soft: unknown } } }
@@ -62,7 +74,7 @@ export function softLimit(): number {
   return Number.isFinite(soft) ? soft : Number.POSITIVE_INFINITY;
 }
 
-/** Elsewhere than on Linux, about what Node holds at start. */
+/** Except on Linux, an estimate of what Node has open at start. */
 function openNow(): number {
   return orElse(30, () => readdirSync('/proc/self/fd').length);
 }

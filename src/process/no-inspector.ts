@@ -1,7 +1,7 @@
 /**
- * Imported before all else, by every process of penstock: from here on no signal ends it but by what we make of it. As process 1
- * of a container it would not even be sent a SIGTERM that nobody listens to; and SIGUSR1 without a listener opens Node's
- * inspector, which is a way into the process for whoever may signal it. What comes early is kept until somebody takes it.
+ * Imported first by every penstock process, so that signals do only what we decide. The kernel would not even
+ * deliver SIGTERM to process 1 of a container without a listener; and SIGUSR1 without a listener opens Node's
+ * inspector, which gives anyone who may signal the process access to it. Early signals are kept until taken.
  */
 const names = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
 export type Signal = (typeof names)[number];
@@ -11,13 +11,13 @@ let take = (signal: Signal): void => void early.push(signal);
 const listeners = names.map((name) => [name, () => take(name)] as const);
 for (const [name, listener] of listeners) process.on(name, listener);
 
-/** From now on signals go there, first those that have come already. */
+/** Sends signals to `listener` from now on, beginning with those that have already arrived. */
 export function takeSignals(listener: (signal: Signal) => void): void {
   take = listener;
   for (const signal of early.splice(0)) listener(signal);
 }
 
-/** For commands that are not there to stay: signals do what they do to any program, but for the inspector. */
+/** For short-lived commands: signals have their usual effect, but do not open the inspector. */
 export function leaveSignals(): void {
   for (const [name, listener] of listeners) {
     if (name !== 'SIGUSR1') process.off(name, listener);
@@ -26,6 +26,7 @@ export function leaveSignals(): void {
   if (ending) process.kill(process.pid, ending);
 }
 
-// What has to be known before the first thread is made: of libuv's, half may look names up at a time, and a name server that does
-// not answer holds one for ten seconds. Workers inherit it. (The process that the user starts has made its own by now on Node 20.)
+// Must be set before libuv starts its threads. Only half of them may look up names at a time, and an
+// unresponsive name server blocks one for ten seconds. Workers inherit this. (On Node 20, the process that
+// the user starts already has its threads by now.)
 process.env['UV_THREADPOOL_SIZE'] ??= '16';

@@ -1,8 +1,8 @@
-/** Questions to the system that it may have no descriptor, thread or memory to answer with. */
+/** For questions that the system may lack the descriptor, thread or memory to answer. */
 
 /**
- * What `ask` answers, or `other` where it throws. For all that the system is asked in a timer or an event: an exception there
- * ends the process, and every connection with it.
+ * The result of `ask`, or `other` if it throws. For system calls made in a timer or event, where an exception
+ * would end the process with all its connections.
  */
 export function orElse<T>(other: T, ask: () => T): T {
   try {

@@ -1,13 +1,15 @@
-/** Long work in short pieces, so that the event loop has its turn every few milliseconds. */
+/** Splits long work into short pieces, so that the event loop gets a turn every few milliseconds. */
 
 export type Pacer = {
-  /** Whether the loop has waited long enough: ask after each small step. */
+  /** Whether the event loop has waited long enough; to be asked after each small step. */
   readonly isDue: () => boolean;
-  /** Lets everything have its turn that waits. */
+  /** Gives everything that waits its turn. */
   readonly rest: () => Promise<void>;
 };
 
-/** What waits longer is noticed as a stall; much shorter, the rests themselves cost. */
+/**
+ * With longer slices, stalls become noticeable; with much shorter ones, the pauses themselves cost too much.
+ */
 const sliceMs = 4;
 
 export function createPacer(): Pacer {
@@ -21,13 +23,13 @@ export function createPacer(): Pacer {
   };
 }
 
-/** Work that may be interrupted wherever it yields: after each small step. */
+/** Work that may be interrupted at each `yield`, after each small step. */
 export type Work<T> = Generator<void, T, void>;
 
-/** Does it in slices, between which the loop has its turn. */
+/** Does the work in slices, and gives the event loop a turn between them. */
 export async function inSlices<T>(work: Work<T>): Promise<T> {
   const pacer = createPacer();
-  // Whoever calls has had some of this turn, and the loop looks for messages only after the slice that follows it.
+  // The caller has already used some of this turn, and the loop checks for messages only after it.
   await pacer.rest();
   for (;;) {
     const step = work.next();
@@ -36,7 +38,7 @@ export async function inSlices<T>(work: Work<T>): Promise<T> {
   }
 }
 
-/** Where nothing waits. */
+/** Does the work in one go, for when nothing waits. */
 export function atOnce<T>(work: Work<T>): T {
   for (;;) {
     const step = work.next();

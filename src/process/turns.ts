@@ -1,9 +1,9 @@
-/** Steps that must not overlap take turns. */
+/** Runs steps that must not overlap one after another. */
 
-/** Runs a step when all that were asked for before it have ended, however they did. Resolves and rejects as the step does. */
+/** Runs a step after all earlier ones have settled. Resolves or rejects as the step does. */
 export type Turns = <T>(step: () => Promise<T>) => Promise<T>;
 
-/** `onFailure` is given what a step rejects with, whether or not anybody waits for the step. */
+/** `onFailure` gets the error of a failed step, whether or not anyone waits for the step. */
 export function createTurns(onFailure: (error: unknown) => void = () => {}): Turns {
   let last: Promise<unknown> = Promise.resolve();
   return (step) => {
@@ -13,7 +13,7 @@ export function createTurns(onFailure: (error: unknown) => void = () => {}): Tur
   };
 }
 
-/** The same step for everybody: whoever asks while one waits for its turn gets the result of that one. */
+/** Shares one step: callers who ask while it waits for its turn all get its result. */
 export function shareTurns<T>(step: () => Promise<T>): () => Promise<T> {
   const turns = createTurns();
   let waiting: Promise<T> | undefined;

@@ -1,9 +1,9 @@
-/** Those who use something that ends with the last of them. */
+/** Counts the users of something that ends with the last of them. */
 
 export type Users = {
   readonly enter: () => void;
   readonly leave: () => void;
-  /** Nobody enters from now on; `onLast` is called once the last user has left, and forgotten. */
+  /** Admits no more users; calls `onLast` once, after the last user has left. */
   readonly close: (onLast: () => void) => void;
 };
 

@@ -1,4 +1,4 @@
-/** The version of the package that this code is of. */
+/** The version of the package that this code belongs to. */
 import { readFileSync } from 'node:fs';
 
 export const { version } = JSON.parse(

@@ -1,12 +1,13 @@
-/** All workers take a configuration, or none does: their answers to `prepare`. */
+/** Makes sure that either all workers take a configuration or none does, by their answers to `prepare`. */
 import type { SendableConfig } from '../config/transfer.ts';
 import type { Reservation } from './tcp-sockets.ts';
 import { sendConfig, sendSocket, type WorkerHandle } from './worker-handle.ts';
 
 /**
- * The faults for which these workers cannot take a configuration. One goes first, so that a configuration that ends its process
- * (a check of the user's own may do so) ends no other. Where one ends while it prepares, `substitute` has to show whether that
- * was the configuration's doing: it resolves with the faults of a new worker that starts with it.
+ * The faults that keep these workers from taking a configuration. One worker goes first, so that a
+ * configuration that kills its process (as a check of the user's own may) kills no other. If a worker dies
+ * while preparing, `substitute` shows whether the configuration was the cause: it resolves with the faults of
+ * a new worker started with it.
  */
 export async function faultsIn(
   [first, ...others]: readonly WorkerHandle[],
@@ -23,7 +24,7 @@ export async function faultsIn(
   return [...new Set([...answers.flat(), ...rivals()])];
 }
 
-/** undefined: it has ended. */
+/** undefined if the worker has ended. */
 async function faultsOf(
   worker: WorkerHandle,
   loaded: SendableConfig,

@@ -16,7 +16,7 @@ export function watchForHangs(
     ticks,
   });
   return startHeartbeat(
-    // One that starts has much to do, and serves nobody yet.
+    // A worker that is starting has much to do, and serves no one yet.
     () => [...workers.values()].filter(({ phase }) => phase !== 'starting'),
     ({ channel }) => channel.call('ping'),
     {

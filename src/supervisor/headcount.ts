@@ -1,4 +1,6 @@
-/** Keeps as many workers serving as are wanted: starts those that are missing, retires those too many, replaces the dead. */
+/**
+ * Keeps the wanted number of workers serving: starts missing ones, retires surplus ones, replaces dead ones.
+ */
 import { availableParallelism } from 'node:os';
 import type { Logger } from 'pino';
 import type { SendableConfig } from '../config/transfer.ts';
@@ -10,11 +12,11 @@ import { retireWorker } from './worker-handle.ts';
 export type Headcount = {
   readonly wanted: (loaded: SendableConfig) => number;
   readonly isShort: (loaded: SendableConfig) => boolean;
-  /** As `Pool.launch`; the worker is replaced when it dies. */
+  /** Like `Pool.launch`, and replaces the worker when it dies. */
   readonly launch: (loaded: SendableConfig) => Promise<readonly string[]>;
-  /** Starts or retires workers; the faults of those that could not start. */
+  /** Starts or retires workers; resolves with the faults of those that could not start. */
   readonly adjust: (loaded: SendableConfig) => Promise<readonly string[]>;
-  /** For workers that should be there and could not start: it is tried again. With no fault, all is well. */
+  /** Retries later to start missing workers, unless there are no faults. */
   readonly retry: (faults: readonly string[]) => void;
 };
 
@@ -26,10 +28,13 @@ export type HeadcountParts = {
   readonly count: number | 'auto' | undefined;
 };
 
-/** So long clients may wait for the next worker, where the last one has died. */
+/** How long clients may wait for the next worker when the last one has died. */
 const maxWaitMs = 1000;
 
-/** `replace` is called after the pause that the deaths so far ask for, to launch a worker if one is still missing then. */
+/**
+ * Calls `replace` after a pause that depends on the deaths so far, to launch a worker if one is still missing
+ * then.
+ */
 export function createHeadcount(parts: HeadcountParts, replace: () => void): Headcount {
   const { logger, pool, tcpSockets, count } = parts;
   let restart = noDeaths;
@@ -37,7 +42,8 @@ export function createHeadcount(parts: HeadcountParts, replace: () => void): Hea
   function replaceAfter(death: Death): number {
     restart = restartAfter(death, restart);
     const { pauseMs } = restart;
-    // Better refused, and served elsewhere, than kept waiting by workers that do not get up.
+    // It is better to refuse clients, who may go elsewhere, than to keep them waiting for workers that cannot
+    // start.
     if (pauseMs > maxWaitMs && pool.serving.length === 0) tcpSockets.close();
     setTimeout(replace, pauseMs);
     return pauseMs;

@@ -1,9 +1,9 @@
-/** Notices workers that hang: each is asked again and again whether it still answers. */
+/** Notices workers that hang, by pinging each of them regularly. */
 
 /**
- * Everything is counted in ticks of the process that asks, never by the clock: where the whole machine was suspended, or
- * has too much to do, this process is as late as the others, and nobody is blamed. A worker that has not answered for
- * `warnAfter` ticks is reported, after `killAfter` ticks it is lost.
+ * Time is counted in ticks of the asking process, never by the clock: if the whole machine was suspended or
+ * is overloaded, this process is as late as the workers, and none is blamed. A worker that has not answered
+ * for `warnAfter` ticks is reported; after `killAfter` ticks it is given up.
  */
 export type HeartbeatTimes = {
   readonly tickMs: number;
@@ -14,27 +14,27 @@ export type HeartbeatTimes = {
 const heartbeatTimes: HeartbeatTimes = { tickMs: 1000, warnAfter: 10, killAfter: 30 };
 
 type HeartbeatEvents<Worker> = {
-  /** It has not answered for so many ticks. */
+  /** Called when a worker has not answered for this many ticks. */
   readonly onSilent: (worker: Worker, ticks: number) => void;
-  /** One that was silent answers. */
+  /** Called when a silent worker answers again. */
   readonly onBack: (worker: Worker, ticks: number) => void;
   readonly onLost: (worker: Worker, ticks: number) => void;
 };
 
 export type Heartbeat = {
-  /** Whether some worker has answered within the last `warnAfter` ticks, or the first are still to come. */
+  /** Whether some worker has answered within the last `warnAfter` ticks, or fewer ticks have passed. */
   readonly isHeard: () => boolean;
   readonly close: () => void;
 };
 
-/** Asks those whom `workers` gives at each tick; `ask` resolves when one answers, and rejects when it has gone. */
+/** Asks all `workers()` at each tick; `ask` resolves when a worker answers, and rejects when it has gone. */
 export function startHeartbeat<Worker extends object>(
   workers: () => Iterable<Worker>,
   ask: (worker: Worker) => Promise<unknown>,
   events: HeartbeatEvents<Worker>,
   { tickMs, warnAfter, killAfter }: HeartbeatTimes = heartbeatTimes,
 ): Heartbeat {
-  /** Ticks since it was asked; those who answered are not in it. */
+  /** Ticks since a worker was asked; workers that have answered are absent. */
   const waiting = new WeakMap<Worker, number>();
   let silence = 0;
 
@@ -60,5 +60,5 @@ export function startHeartbeat<Worker extends object>(
   return { isHeard: () => silence <= warnAfter, close: () => clearInterval(timer) };
 }
 
-/** It has gone; there is another event for that. */
+/** The worker has gone; another event handles that. */
 function ignore(): void {}

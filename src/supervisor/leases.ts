@@ -1,26 +1,32 @@
-/** The supervisor's side of limits that workers share: who holds how much of what. */
+/** The supervisor's side of limits that workers share: which worker holds how much of which limit. */
 
-/** Asks a worker for what it does not use of a limit; resolves with the amount, 0 if it has gone. */
+/** Asks a worker to give back what it does not use of a limit; resolves with the amount, 0 if it has gone. */
 type Reclaim = (worker: number, name: string) => Promise<number>;
 
 type Leases = {
-  /** Names the limits in force; those of a former configuration that are not named are forgotten. */
+  /** Sets the limits in force; limits of the former configuration that are not among them are dropped. */
   readonly setLimits: (limits: ReadonlyMap<string, number>) => void;
-  /** Grants up to `wanted` of a limit; first what is free, then, unless `onlyFree`, what other workers do not use. */
+  /**
+   * Grants up to `wanted` of a limit; first what is free, then, unless `onlyFree`, what other workers do not
+   * use.
+   */
   readonly request: (worker: number, name: string, wanted: number, onlyFree?: boolean) => Promise<number>;
   readonly giveBack: (worker: number, name: string, amount: number) => void;
-  /** Books what a worker has taken by itself: until enough was given back nobody is granted more. */
+  /** Records what a worker has taken without asking; nothing more is granted until enough was given back. */
   readonly claim: (worker: number, name: string, amount: number) => void;
-  /** A worker died: what it held is free. */
+  /** To be called when a worker died: frees what it held. */
   readonly release: (worker: number) => void;
 };
 
 type Pool = { limit: number; readonly held: Map<number, number>; queue: Promise<unknown> };
 
-/** A worker that does not answer must not have all others wait, whose own patience is longer: what it has is in use. */
+/**
+ * A worker that does not answer must not delay all others, whose own patience is longer: what it holds counts
+ * as in use.
+ */
 const patienceMs = 250;
 
-/** A worker is waited for `patience` ms; what it gives back later is booked then. */
+/** Waits `patience` ms for a worker; whatever it gives back later is recorded then. */
 export function createLeases(reclaim: Reclaim, patience: number = patienceMs): Leases {
   const pools = new Map<string, Pool>();
 
@@ -34,7 +40,7 @@ export function createLeases(reclaim: Reclaim, patience: number = patienceMs): L
       const given = others.map(async (other) => lower(pool, other, await reclaim(other, name)));
       await atMost(patience, Promise.all(given));
     }
-    // Not all of what is free goes to one: the others would have to ask for it back at once.
+    // Do not grant everything to one worker: the others would have to reclaim it at once.
     const share = Math.max(1, Math.ceil(free(pool) / 2));
     const granted = Math.max(0, Math.min(wanted, share, free(pool)));
     if (granted > 0) pool.held.set(worker, (pool.held.get(worker) ?? 0) + granted);
@@ -53,9 +59,10 @@ export function createLeases(reclaim: Reclaim, patience: number = patienceMs): L
     request(worker, name, wanted, onlyFree = false) {
       const pool = pools.get(name);
       if (pool === undefined) return Promise.resolve(0);
-      // One at a time: two workers that reclaim at once would each take what the other needs.
+      // One at a time: two simultaneous reclaims would each take what the other needs.
       const turn = pool.queue.then(() => grant(worker, name, wanted, onlyFree));
-      // The answer has to be on its way before another is asked to give back: it would not know yet what it has.
+      // The grant must be on its way before this worker can be asked to give back, or it would not yet know
+      // what it has.
       pool.queue = turn.then(() => new Promise((resolve) => setImmediate(resolve)));
       return turn;
     },

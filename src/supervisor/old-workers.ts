@@ -1,13 +1,16 @@
-/** Workers that were replaced by an upgrade, and have connections still: each is a process, so there are only so many. */
+/**
+ * Limits how many workers that an upgrade replaced stay alive for their open connections, since each is a
+ * process.
+ */
 import type { Logger } from 'pino';
 import { retireWorker, type WorkerHandle } from './worker-handle.ts';
 
-/** How many generations of them there may be beside the one that serves. */
+/** How many such generations there may be beside the serving one. */
 const maxGenerations = 2;
 
 /**
- * Makes room for another generation: ends the oldest workers, after `graceMs` the connections that they have, and resolves
- * when they are gone. `size` is that of a generation.
+ * Makes room for another generation: drains the oldest workers, cuts their connections after `graceMs`, and
+ * resolves when they are gone. `size` is the size of a generation.
  */
 export async function makeRoom(
   workers: readonly WorkerHandle[],

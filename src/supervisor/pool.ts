@@ -1,4 +1,4 @@
-/** The workers: started, served with, missed when they die. */
+/** The pool of workers: starts them, has them serve, and notices when they die. */
 import type { Logger } from 'pino';
 import type { SendableConfig } from '../config/transfer.ts';
 import type { Inheritance } from '../listen/inherited.ts';
@@ -10,18 +10,18 @@ import { rightsOf } from './worker-rights.ts';
 
 export type PoolParts = {
   readonly logger: Logger;
-  /** The pool's own, which others read. */
+  /** Owned by the pool; others only read it. */
   readonly workers: Map<number, WorkerHandle>;
   readonly requests: Requests;
   readonly unixSockets: UnixSockets;
-  /** What a worker that starts now inherits. */
+  /** What a new worker inherits. */
   readonly inheritance: () => Inheritance;
-  /** What a worker that starts now is to know. */
+  /** The settings for a new worker. */
   readonly settings: () => WorkerSettings;
   readonly onGone: (worker: number) => void;
 };
 
-/** A worker that served, and that nobody had told to end. */
+/** A worker that served, and ended without being asked to. */
 export type DeadWorker = {
   readonly worker: WorkerHandle;
   readonly livedMs: number;
@@ -29,7 +29,7 @@ export type DeadWorker = {
   readonly signal: string | null;
 };
 
-/** Why nothing new is begun. */
+/** The fault reported for anything requested while stopping. */
 export const stoppingFault = 'penstock is stopping';
 
 export class Pool {
@@ -42,7 +42,7 @@ export class Pool {
     this.#parts = parts;
   }
 
-  /** Those whose processes have not ended. */
+  /** Workers whose processes have not ended. */
   get workers(): Workers {
     return this.#parts.workers;
   }
@@ -51,12 +51,12 @@ export class Pool {
     return [...this.workers.values()].filter(({ phase }) => phase === 'serving');
   }
 
-  /** As the worker said that committed last. */
+  /** As reported by the last worker to commit. */
   get bound(): BoundAddresses {
     return this.#bound;
   }
 
-  /** How many died, since the start. */
+  /** How many have died since the start. */
   get crashes(): number {
     return this.#crashes;
   }
@@ -65,14 +65,14 @@ export class Pool {
     return this.#closed;
   }
 
-  /** No worker is started from now on, nor missed. */
+  /** From now on starts no worker, and does not care when one ends. */
   close(): void {
     this.#closed = true;
   }
 
   /**
-   * Starts one worker; its faults if it cannot serve, and then it is gone. Once it serves, `onDeath` is called if it ends without
-   * being asked to.
+   * Starts one worker; resolves with its faults if it cannot serve, in which case it is gone. Once it serves,
+   * `onDeath` is called if it ends without being asked to.
    */
   async launch(loaded: SendableConfig, onDeath: (dead: DeadWorker) => void): Promise<readonly string[]> {
     if (this.#closed) return [stoppingFault];
@@ -90,7 +90,7 @@ export class Pool {
       this.#parts.logger.info({ worker: id, worker_pid: pid }, 'worker serving');
       return [];
     } catch (error) {
-      // Some failures to fork are thrown.
+      // Some fork failures are thrown.
       const failure = worker ? worker.failure : (error as Error);
       if (failure) return [`no process can be started for a worker: ${failure.message}`];
       if (worker) await killWorker(worker);
@@ -98,12 +98,15 @@ export class Pool {
     }
   }
 
-  /** Has a worker serve what it has prepared. Rejects if it has gone. */
+  /** Makes a worker serve what it has prepared. Rejects if it has gone. */
   async commit({ channel }: WorkerHandle): Promise<void> {
     this.#bound = await channel.call('commit');
   }
 
-  /** Its faults if it cannot take the configuration. Rejects if it ends meanwhile, as it does in a drain. */
+  /**
+   * Resolves with its faults if it cannot take the configuration. Rejects if it ends meanwhile, as in a
+   * drain.
+   */
   async #setUp(worker: WorkerHandle, loaded: SendableConfig): Promise<readonly string[]> {
     const { settings, unixSockets } = this.#parts;
     await Promise.race([worker.listens, worker.gone]);

@@ -1,4 +1,7 @@
-/** What workers may ask of the supervisor: parts of shared limits, and to be heard by the other workers. */
+/**
+ * Answers the workers' requests to the supervisor: for parts of shared limits, and for messages to other
+ * workers.
+ */
 import type { LoadedConfig } from '../config/load.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { Ejections } from '../upstream/ejections.ts';
@@ -8,11 +11,11 @@ import { createAddressBook } from './shared-address-limits.ts';
 import type { Workers } from './worker-handle.ts';
 
 export type Requests = {
-  /** What the worker with this id may ask, apart from `hello`. */
+  /** The methods for the worker with this id, except `hello`. */
   readonly methodsFor: (id: number) => Omit<SupervisorMethods, 'hello'>;
-  /** The limits in force from now on; what workers hold of those that stay is still counted. */
+  /** Sets the limits in force; what workers hold of limits that stay is still counted. */
   readonly setLimits: (loaded: LoadedConfig) => void;
-  /** A worker died: what it held is free. */
+  /** To be called when a worker died: frees what it held. */
   readonly release: (id: number) => void;
 };
 

@@ -1,10 +1,10 @@
-/** How long to wait before a worker takes the place of one that died. Pure: deaths in, pause out. */
+/** How long to wait before replacing a dead worker. Pure: deaths in, pause out. */
 
-/** After so many ms of life, or before it could serve at all. */
+/** A worker died after this many ms, or before it could serve at all. */
 export type Death = { readonly livedMs: number } | 'never served';
 
 type Restart = {
-  /** In a row: of workers that died young, or could not start. */
+  /** Consecutive workers that died young or could not start. */
   readonly quickDeaths: number;
   readonly pauseMs: number;
 };
@@ -17,8 +17,9 @@ const firstPauseMs = 100;
 const maxPauseMs = 30_000;
 
 /**
- * One young death may be chance, so its successor comes at once; from the second on the pause doubles. Where a worker could not
- * even start, a retry costs more and promises less: there the pause is four times as long, beginning with the first.
+ * One early death may be chance, so its successor starts at once; from the second on the pause doubles. If a
+ * worker could not even start, a retry costs more and is less likely to succeed, so the pause is four times
+ * as long, and applies from the first.
  */
 export function restartAfter(death: Death, { quickDeaths: before }: Restart): Restart {
   if (death === 'never served') {

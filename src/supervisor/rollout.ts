@@ -1,4 +1,4 @@
-/** How configurations and generations of workers take over from each other: one at a time, so that no worker is missed. */
+/** Rolls out configurations and generations of workers, one at a time, so that no worker is left out. */
 import type { SendableConfig } from '../config/transfer.ts';
 import { removeStaleSockets } from '../listen/listener.ts';
 import { createTurns } from '../process/turns.ts';
@@ -18,7 +18,7 @@ export type RolloutParts = HeadcountParts & {
   readonly requests: Requests;
 };
 
-/** The faults that kept the first workers from serving, one a line. */
+/** Holds the faults that kept the first workers from serving, one per line. */
 export class StartError extends Error {
   readonly faults: readonly string[];
 
@@ -103,7 +103,7 @@ export class Rollout {
     });
   }
 
-  /** Waits for no turn: what is under way is given up. */
+  /** Does not wait for its turn: whatever is under way is abandoned. */
   async drain(graceMs: number): Promise<number> {
     const { pool, tcpSockets } = this.#parts;
     pool.close();
@@ -111,7 +111,7 @@ export class Rollout {
     const cuts = await Promise.all(
       [...pool.workers.values()].map(async (worker) => {
         if (worker.phase !== 'starting') return retireWorker(worker, graceMs);
-        // It serves nobody yet, and may not even receive messages yet.
+        // It serves no one yet, and may not even receive messages.
         await killWorker(worker);
         return 0;
       }),
@@ -119,7 +119,7 @@ export class Rollout {
     return cuts.reduce((total, cut) => total + cut, 0);
   }
 
-  /** What is served from now on. */
+  /** Sets what is served from now on. */
   #adopt(loaded: SendableConfig): void {
     this.#current = loaded;
     this.#parts.unixSockets.keep(loaded);
@@ -137,7 +137,7 @@ export class Rollout {
     return this.#parts.unixSockets.open(reserved.loaded, () => faultsIn(workers, reserved, substitute));
   }
 
-  /** A configuration that was refused leaves nothing behind, nor a worker that was started with it. */
+  /** Undoes everything that a refused configuration has left, including a worker started with it. */
   async #giveUp(asked: readonly WorkerHandle[], reserved: Reservation): Promise<void> {
     reserved.release();
     for (const worker of this.#parts.pool.serving) if (!asked.includes(worker)) void killWorker(worker);
@@ -147,7 +147,7 @@ export class Rollout {
   async #replace(): Promise<void> {
     const loaded = this.#current;
     if (this.#parts.pool.isClosed || loaded === undefined || !this.#headcount.isShort(loaded)) return;
-    // Addresses may have been let go of.
+    // Addresses may have been released meanwhile.
     const reserved = await this.#reserve(loaded);
     this.#headcount.retry('faults' in reserved ? reserved.faults : await this.#headcount.launch(loaded));
   }

@@ -1,4 +1,7 @@
-/** Limits by client address that hold across workers: counted by the supervisor, and released for a worker that dies. */
+/**
+ * Limits by client address that hold across workers: counted by the supervisor, and released for a worker
+ * that dies.
+ */
 import type { Config } from '../config/schema/schema.ts';
 import {
   type AddressVerdict,
@@ -8,7 +11,7 @@ import {
 } from '../listen/address-limits.ts';
 
 type AddressBook = {
-  /** The listeners in force; those that stay keep their counts. */
+  /** Sets the listeners in force; those that stay keep their counts. */
   readonly setListeners: (listeners: Config['listeners']) => void;
   readonly enter: (worker: number, listener: string, key: string) => AddressVerdict;
   readonly leave: (worker: number, listener: string, key: string) => void;
@@ -17,7 +20,7 @@ type AddressBook = {
 
 export function createAddressBook(): AddressBook {
   const limits = new Map<string, LocalAddressLimits>();
-  /** Which worker let whom in: one entry for each open connection at most. */
+  /** Which worker admitted which addresses: at most one entry per open connection. */
   const held = new Map<number, Map<string, { listener: string; key: string; count: number }>>();
 
   function holdingsOf(worker: number) {

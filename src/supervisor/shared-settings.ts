@@ -1,4 +1,7 @@
-/** What all workers are to know alike: told to those that run when it changes, and to new ones as they start. */
+/**
+ * Settings that all workers share: sent to running workers when they change, and to new workers as they
+ * start.
+ */
 import type { TicketMasters } from '../config/load.ts';
 import type { Ejections } from '../upstream/ejections.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
@@ -6,15 +9,15 @@ import type { WorkerSettings } from '../worker/methods.ts';
 import type { Workers } from './worker-handle.ts';
 
 type SharedSettings = {
-  /** For a worker that starts now. */
+  /** The settings for a new worker. */
   readonly now: () => WorkerSettings;
   readonly setTicketMasters: (masters: TicketMasters) => void;
-  /** What the health checks found. */
+  /** Sets the results of health checks. */
   readonly setHealth: (reports: readonly EndpointReport[]) => void;
   readonly setLogLevel: (level: WorkerSettings['log']['level']) => void;
 };
 
-/** Begins with `first`; the endpoints that `rests` names are those that other workers ejected. */
+/** Begins with `first`; `rests` has the endpoints that workers have ejected. */
 export function createSharedSettings(
   workers: Workers,
   ejections: Ejections,

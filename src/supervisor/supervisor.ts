@@ -1,4 +1,4 @@
-/** The process that users start: it reads the configuration, keeps workers serving it, and tells them what to do. */
+/** The process that users start. It reads the configuration, keeps workers serving it, and directs them. */
 import type { Logger } from 'pino';
 import type { TicketMasters } from '../config/load.ts';
 import type { SendableConfig } from '../config/transfer.ts';
@@ -27,29 +27,38 @@ export type SupervisorOptions = {
   readonly heartbeat?: HeartbeatTimes;
 };
 
-/** What workers tell, and what becomes of them. */
+/** What workers report, and what happens to them. */
 export type SupervisorEvents = {
   readonly onMetrics?: (worker: number, snapshot: MetricsSnapshot) => void;
   readonly onGone?: (worker: number) => void;
 };
 
 export type Supervisor = {
-  /** Starts the workers with their first configuration. Resolves with what is bound; throws StartError, and none is left. */
+  /**
+   * Starts the workers with their first configuration. Resolves with the bound addresses; if it throws
+   * StartError, no worker is left.
+   */
   readonly start: (loaded: SendableConfig) => Promise<BoundAddresses>;
   /**
-   * Has all workers take a configuration, or none: the faults, one a line, if one of them could not. Once `drain` was called
-   * nothing new is taken or started.
+   * Makes all workers take a configuration, or none; resolves with the faults, one per line, if one of them
+   * could not. After `drain`, nothing new is taken or started.
    */
   readonly apply: Rollout['apply'];
-  /** To be awaited before an upgrade, so that replaced workers with connections do not pile up: the oldest may have to end. */
+  /**
+   * To be awaited before an upgrade, so that replaced workers with open connections do not pile up: it may
+   * end the oldest.
+   */
   readonly makeRoom: () => Promise<void>;
-  /** Replaces the workers one by one with the code on disk; the old ones drain for `graceMs`. Faults if a new one fails. */
+  /**
+   * Replaces the workers one by one with the code on disk; the old ones drain for `graceMs`. Resolves with
+   * faults if a new one fails.
+   */
   readonly upgrade: Rollout['upgrade'];
-  /** Ends all workers, open connections after `graceMs`; resolves with the number of connections cut. */
+  /** Ends all workers, cutting connections still open after `graceMs`; resolves with the number cut. */
   readonly drain: (graceMs: number) => Promise<number>;
-  /** For new workers too. */
+  /** Applies to new workers too. */
   readonly setTicketMasters: (masters: TicketMasters) => void;
-  /** What the health checks found, for new workers too. */
+  /** Sets the results of health checks, for new workers too. */
   readonly setHealth: (reports: readonly EndpointReport[]) => void;
   readonly reopenLogs: () => void;
   readonly setLogLevel: (level: WorkerSettings['log']['level']) => void;
@@ -59,15 +68,15 @@ export type Supervisor = {
     readonly phase: WorkerPhase;
   }[];
   readonly bound: () => BoundAddresses;
-  /** `drain` was called, or the start has failed. */
+  /** Whether `drain` was called, or the start has failed. */
   readonly isStopping: () => boolean;
-  /** How many workers ended that nobody had told to. */
+  /** How many workers ended without being asked to. */
   readonly crashes: () => number;
-  /** Whether some worker has answered lately: if none has, nobody is served. */
+  /** Whether some worker has answered recently; if none has, no client is served. */
   readonly isHeard: () => boolean;
-  /** Has all workers tell their counts now (`onMetrics`); one that does not answer soon is not waited for. */
+  /** Asks all workers for their counts now (`onMetrics`), without waiting long for any of them. */
   readonly collect: () => Promise<void>;
-  /** How the workers see the endpoints of these upstreams, those of them that answer soon. */
+  /** The workers' views of these upstreams' endpoints, from all that answer soon. */
   readonly endpoints: (upstreams: readonly string[]) => Promise<EndpointView[]>;
 };
 
@@ -124,7 +133,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   };
 }
 
-/** Asks all workers; those that have not answered soon are left out. */
+/** Asks all workers, and leaves out those that do not answer soon. */
 async function askAll<T>(workers: Workers, ask: (worker: WorkerHandle) => Promise<T>): Promise<T[]> {
   const answers: T[] = [];
   const asked = [...workers.values()].map(async (worker) => void answers.push(await ask(worker)));

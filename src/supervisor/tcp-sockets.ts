@@ -1,9 +1,11 @@
 /**
- * The addresses that workers accept on. The supervisor binds them, at the start and in a reload, and workers inherit or are
- * sent the sockets: so a port outlives every worker (whoever comes while there is none waits in the kernel's queue), and an
- * address that cannot be had never gets as far as a worker. Unix sockets are shared by node:cluster instead.
+ * The addresses that workers accept on. The supervisor binds them, at the start and in a reload, and workers
+ * inherit the sockets or receive them in messages. So a port outlives every worker (clients that connect
+ * while there is none wait in the kernel's queue), and an address that cannot be bound never reaches a
+ * worker. node:cluster shares unix sockets instead.
  *
- * It takes net.BoundSocket (Node 26.4, and 24.19). Without it an address is tried here, let go of, and left to node:cluster.
+ * This needs net.BoundSocket (Node 26.4, and 24.19). Without it the address is bound here as a test,
+ * released, and left to node:cluster.
  */
 import { lookup } from 'node:dns/promises';
 import { isIP, type Socket } from 'node:net';
@@ -16,24 +18,27 @@ import { covers, parseEndpoint, type TcpEndpoint } from '../net/written-address.
 import { describeStartFaults } from '../worker/start-faults.ts';
 
 export type TcpSockets = {
-  /** What workers are to be started with. */
+  /** What new workers inherit. */
   readonly inheritance: () => Inheritance;
-  /** Binds what a configuration names and is not bound yet. Throws an AggregateError of every fault (ERR_LISTEN), or all is bound. */
+  /**
+   * Binds all addresses of a configuration that are not bound yet, or throws an AggregateError with every
+   * fault (ERR_LISTEN).
+   */
   readonly reserve: (loaded: SendableConfig) => Promise<Reservation>;
-  /** Nobody is to wait any more. */
+  /** Closes all, so that clients no longer wait. */
   readonly close: () => void;
 };
 
 export type Reservation = {
-  /** What workers are to serve: the configuration, with the addresses that stay bound beside wider ones. */
+  /** The configuration for workers, including addresses that stay bound beside wider ones. */
   readonly loaded: SendableConfig;
-  /** To be sent to workers that run already. */
+  /** New sockets, to be sent to workers that are already running. */
   readonly added: ReadonlyMap<string, Socket>;
-  /** To be asked once workers listen: faults where somebody else listens at the very same address, too. */
+  /** To be called once workers listen: faults for addresses where another program listens too. */
   readonly rivals: () => readonly string[];
-  /** Lets go of addresses that the configuration does not name any more. */
+  /** Releases addresses that the configuration no longer names. */
   readonly keep: () => void;
-  /** Lets go of what was added. */
+  /** Releases what was added. */
   readonly release: () => void;
 };
 
@@ -41,9 +46,9 @@ type BoundPlace = {
   readonly listener: string;
   /** As configured. */
   readonly address: string;
-  /** Without names: what is bound. */
+  /** The address that is bound, with names resolved. */
   readonly endpoint: TcpEndpoint;
-  /** Absent: workers bind it. */
+  /** Absent if workers bind it. */
   readonly bound: BoundTcp | undefined;
 };
 
@@ -101,7 +106,7 @@ export function createTcpSockets(own: Inheritance): TcpSockets {
 
 type ListenerAddress = { readonly listener: string; readonly address: string };
 
-/** Those of TCP, by `socketKey`. */
+/** The TCP addresses, by `socketKey`. */
 function addressesOf({ listeners }: Pick<Config, 'listeners'>): Map<string, ListenerAddress> {
   return new Map(
     Object.entries(listeners).flatMap(([listener, { bind: addresses }]) =>
@@ -118,8 +123,9 @@ function tcpEndpoint(address: string): TcpEndpoint | undefined {
 }
 
 /**
- * An address stays bound beside a wider one that takes its place: whoever connects to it gets to the narrower socket, and with
- * it those would be reset who wait in its queue. It serves the listener that has the wider one.
+ * An address stays bound beside a wider one that replaces it, and then serves the listener of the wider one:
+ * clients that connect to it reach the narrower socket, and closing that would reset those waiting in its
+ * queue.
  */
 function withNarrower(loaded: SendableConfig, leaving: readonly BoundPlace[]): SendableConfig {
   const listeners = Object.entries(loaded.config.listeners).map(([name, listener]) => {

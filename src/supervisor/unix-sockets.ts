@@ -1,6 +1,7 @@
 /**
- * The rights of the unix sockets that listeners have. node:cluster binds them, in this process, while workers prepare; they get
- * their rights before any worker serves. Until then nobody can connect but who runs penstock.
+ * Sets the permissions of listeners' unix sockets. node:cluster binds them in this process while workers
+ * prepare; they get their permissions before any worker serves. Until then only penstock's own user can
+ * connect.
  */
 import { lstat } from 'node:fs/promises';
 import type { LoadedConfig } from '../config/load.ts';
@@ -8,20 +9,21 @@ import { type FileRights, giveRightsAsked } from '../net/socket-file.ts';
 import { createTurns } from '../process/turns.ts';
 import { describeStartFaults } from '../worker/start-faults.ts';
 
-/** A file as it was made; `asked`: it has been given other rights. */
+/** A file as it was created; `asked` means that it has been given other permissions. */
 type Made = { readonly file: string; readonly rights: FileRights; asked: boolean };
 
 export class UnixSockets {
   readonly #umask = currentUmask();
   readonly #made = new Map<string, Made>();
-  /** One configuration at a time: workers that start side by side ask for the same. */
+  /** One configuration at a time, since workers that start in parallel ask for the same. */
   readonly #inTurn = createTurns();
   #kept: LoadedConfig | undefined;
   #steps = 0;
 
   /**
-   * Gives the sockets of a configuration their rights, once `prepare` has had workers bind them and resolved with no fault; one
-   * that has lost its own gets back those that it was made with. On a fault all have what they had with the one that is kept.
+   * Gives the sockets of a configuration their permissions, after `prepare` has made workers bind them
+   * without a fault. A socket whose configured permissions were removed gets back those it was created with.
+   * On a fault all keep the permissions of the configuration that stays.
    */
   async open(loaded: LoadedConfig, prepare: () => Promise<readonly string[]>): Promise<readonly string[]> {
     const refused = await this.#closed(loaded, prepare);
@@ -34,7 +36,7 @@ export class UnixSockets {
     this.#kept = loaded;
   }
 
-  /** Runs a step in which workers bind: what they bind, nobody but the user of this process can write to. */
+  /** Runs a step in which workers bind sockets, so that only the user of this process can write to them. */
   async #closed<T>(loaded: LoadedConfig, step: () => Promise<T>): Promise<T> {
     if (loaded.sockets.size === 0) return step();
     this.#steps += 1;
@@ -61,13 +63,13 @@ export class UnixSockets {
     if (found === undefined) return [];
     const { it, isNew } = found;
     const asked = sockets.get(address);
-    // What somebody else has changed by hand is left alone.
+    // Leave alone what someone else has changed by hand.
     if (asked === undefined && !isNew && !it.asked) return [];
     it.asked = asked !== undefined;
     return giveRightsAsked(path, it.rights, asked).then(() => [], describeStartFaults);
   }
 
-  /** undefined: it is not there, so nobody can connect. */
+  /** undefined if the file does not exist, so that no one can connect. */
   async #look(path: string): Promise<{ it: Made; isNew: boolean } | undefined> {
     const stats = await lstat(path).catch(() => undefined);
     if (stats === undefined) return undefined;
@@ -81,7 +83,7 @@ export class UnixSockets {
   }
 }
 
-/** To read it, it has to be set. */
+/** The umask can only be read by setting it. */
 function currentUmask(): number {
   const umask = process.umask(0o022);
   process.umask(umask);

@@ -1,4 +1,4 @@
-/** A worker process as the supervisor has it: forked, spoken to, ended. */
+/** The supervisor's handle of a worker process: forks it, talks to it, ends it. */
 import cluster, { type Worker as ClusterWorker } from 'node:cluster';
 import type { Socket } from 'node:net';
 import { packConfig, type SendableConfig } from '../config/transfer.ts';
@@ -6,7 +6,7 @@ import { type Channel, createChannel } from '../ipc/channel.ts';
 import type { Inheritance } from '../listen/inherited.ts';
 import type { PrepareAnswer, SentSocket, SupervisorMethods, WorkerMethods } from '../worker/methods.ts';
 
-/** It starts, serves, and drains; when it is gone it is forgotten. */
+/** A worker starts, serves and drains; once gone, it is forgotten. */
 export type WorkerPhase = 'starting' | 'serving' | 'draining';
 
 export type WorkerHandle = {
@@ -15,20 +15,23 @@ export type WorkerHandle = {
   readonly process: ClusterWorker;
   readonly channel: Channel<WorkerMethods>;
   readonly startedAt: number;
-  /** Messages to it are not lost any more. */
+  /** Resolves when messages to it are no longer lost. */
   readonly listens: Promise<void>;
   readonly gone: Promise<void>;
   phase: WorkerPhase;
-  /** Why there is no process: the system has none, or no descriptors, to give. */
+  /** Why there is no process: the system has no process or descriptor left. */
   failure: Error | undefined;
   /** Connections that its drain had to cut. */
   cut: number;
 };
 
-/** Those whose processes have not ended, by id, the oldest first. */
+/** Workers whose processes have not ended, by id, the oldest first. */
 export type Workers = ReadonlyMap<number, WorkerHandle>;
 
-/** Workers accept for themselves (`SCHED_NONE`): round robin through the supervisor costs half as much again. */
+/**
+ * Workers accept connections themselves (`SCHED_NONE`): round robin through the supervisor costs half as much
+ * CPU again.
+ */
 function setUpCluster({ stdio }: Inheritance, rights: readonly string[]): void {
   const program = new URL(
     `../worker/worker-entry.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`,
@@ -44,15 +47,18 @@ function setUpCluster({ stdio }: Inheritance, rights: readonly string[]): void {
   });
 }
 
-/** Without the first, SIGUSR1 would open the inspector of a worker that is only starting (Node 20 does not know it). */
+/**
+ * Without the first flag, SIGUSR1 would open the inspector of a worker that is still starting (Node 20 lacks
+ * the flag).
+ */
 function flagsOfAll(): string[] {
   const flag = '--disable-sigusr1';
   return process.allowedNodeEnvironmentFlags.has(flag) && !process.execArgv.includes(flag) ? [flag] : [];
 }
 
 /**
- * Starts a worker with the flags of Node that the supervisor was started with, and `rights`; `methodsOf` is what it may
- * ask of the supervisor, `hello` apart.
+ * Starts a worker with the supervisor's own Node flags and `rights`; `methodsOf` returns what it may call,
+ * except `hello`.
  */
 export function forkWorker(
   inheritance: Inheritance,
@@ -85,22 +91,22 @@ export function forkWorker(
     cut: 0,
   };
   process.on('error', (error) => {
-    // Mostly a write to a worker that is just going, of ours or of cluster's own; 'exit' tells what there is to tell.
+    // Usually a write, by us or by cluster, to a worker that is just exiting; 'exit' reports what matters.
     if (process.process.pid !== undefined || worker.failure) return;
-    // For a process that never was Node tells no exit, and cluster would wait for it for ever.
+    // For a process that never started Node emits no 'exit', and cluster would wait for it forever.
     worker.failure = error;
     process.process.emit('exit', null, null);
   });
   return worker;
 }
 
-/** Sends a bound socket, which stays open here, too; what is said to the worker afterwards comes after it. */
+/** Sends a bound socket, which stays open here too; later messages to the worker arrive after it. */
 export function sendSocket({ process }: WorkerHandle, key: string, socket: Socket): void {
   const message: SentSocket = { held: key };
   if (process.isConnected()) process.send(message, socket, { keepOpen: true }, () => {});
 }
 
-/** Has a worker prepare a configuration. Rejects if it ends meanwhile. */
+/** Makes a worker prepare a configuration. Rejects if it ends meanwhile. */
 export async function sendConfig(
   { channel }: Pick<WorkerHandle, 'channel'>,
   loaded: SendableConfig,
@@ -109,18 +115,21 @@ export async function sendConfig(
   return channel.call('prepare', packConfig(loaded));
 }
 
-/** Ends a worker that nobody needs, at once. */
+/** Ends a worker at once. */
 export async function killWorker(worker: WorkerHandle): Promise<void> {
   worker.phase = 'draining';
   worker.process.process.kill('SIGKILL');
   await worker.gone;
 }
 
-/** Within the time that the service manager gives the whole process beyond the grace. */
+/** Shorter than what the service manager allows the whole process beyond the grace. */
 const lateMs = 4000;
 const maxTimerMs = 2 ** 31 - 1;
 
-/** Has a worker drain and end; resolves with the number of connections that were cut. One that hangs is killed. */
+/**
+ * Makes a worker drain and end; resolves with the number of connections that were cut. Kills a worker that
+ * hangs.
+ */
 export async function retireWorker(worker: WorkerHandle, graceMs: number): Promise<number> {
   worker.phase = 'draining';
   const kill = () => worker.process.process.kill('SIGKILL');
@@ -129,11 +138,11 @@ export async function retireWorker(worker: WorkerHandle, graceMs: number): Promi
     : undefined;
   try {
     worker.cut = await worker.channel.call('drain', graceMs);
-    // A second, less patient drain may have been here first. (Disconnecting a worker twice throws.)
+    // A second, less patient drain may have got here first. (Disconnecting a worker twice throws.)
     const { process } = worker;
     if (process.isConnected() && !process.exitedAfterDisconnect) process.disconnect();
   } catch {
-    // It has gone already, or goes with the answer that the other drain has had.
+    // It has already gone, or goes after answering the other drain.
   }
   await worker.gone;
   clearTimeout(patience);

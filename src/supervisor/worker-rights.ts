@@ -1,12 +1,16 @@
-/** What worker processes may do, with `restrict_workers`: Node's permission model, which a process cannot leave again. */
+/**
+ * What worker processes may do under `restrict_workers`: Node's permission model, which a process cannot
+ * leave.
+ */
 import { existsSync, realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Config } from '../config/schema/schema.ts';
 
 /**
- * The flags of Node that workers are started with, besides the usual ones; none without `restrict_workers`. They may use the
- * network, read penstock's own code and what the system says about the process itself, and write the log (and `tls_keys`): no
- * process, no thread, no native code, no other file. Loading has refused a Node that has no permission model.
+ * The additional Node flags that workers start with; none without `restrict_workers`. Workers may use the
+ * network, read penstock's own code and the system's information about the process itself, and write the log
+ * (and `tls_keys`): no process, no thread, no native code, no other file. Loading has refused a Node without
+ * a permission model.
  */
 export function rightsOf({
   restrict_workers,
@@ -18,9 +22,9 @@ export function rightsOf({
   const written = [...(isFile ? [log.destination] : []), ...(log.tls_keys ? [log.tls_keys] : [])];
   return [
     '--permission',
-    // Before Node 25 the network is no permission.
+    // Before Node 25 the network needs no permission.
     ...(known('--allow-net') ? ['--allow-net'] : []),
-    // For the limit of open files.
+    // `/proc/self` is for the limit of open files.
     ...['/proc/self', ...codeDirectories()].map((path) => `--allow-fs-read=${path}`),
     ...written.map((path) => `--allow-fs-write=${path}`),
     // Node warns of these very flags, in each worker.
@@ -28,14 +32,14 @@ export function rightsOf({
   ];
 }
 
-/** The package, and the packages beside or above it that it imports, wherever links lead. */
+/** The package, and the packages beside or above it that it imports, with links resolved. */
 function codeDirectories(): readonly string[] {
   const own = realOf(fileURLToPath(new URL('../..', import.meta.url)));
   const [above, ...inside] = own.split('/node_modules/');
   return [own, inside.length > 0 ? `${above}/node_modules` : realOf(`${own}/node_modules`)];
 }
 
-/** As it is where there is nothing: while the package is being replaced, say. */
+/** The path itself if nothing is there, for example while the package is being replaced. */
 function realOf(path: string): string {
   return existsSync(path) ? realpathSync(path) : path;
 }

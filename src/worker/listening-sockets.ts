@@ -1,4 +1,7 @@
-/** The sockets that a worker listens on: an address stays bound while the configuration names it, whoever serves there. */
+/**
+ * The sockets that a worker listens on. An address stays bound while the configuration names it, whichever
+ * listener serves it.
+ */
 import type { Socket } from 'node:net';
 import { serveConnection } from '../connection/connection.ts';
 import type { Listener } from '../connection/listener.ts';
@@ -8,14 +11,14 @@ import { normalizeAddress } from '../net/address.ts';
 import { covers, parseEndpoint } from '../net/written-address.ts';
 import type { Descriptors } from '../process/descriptors.ts';
 
-/** Without a listener it turns clients away. */
+/** Without a listener it refuses clients. */
 type ListeningSocket = { readonly bound: Bound; listener: Listener | undefined };
 
 type Sockets = Map<string, ListeningSocket>;
 
-/** Bound for listeners that do not serve yet: until `commit` whoever connects waits. */
+/** Bound for listeners that do not serve yet: until `commit`, clients wait. */
 export type NewSockets = {
-  /** From one moment to the next each socket serves its new listener; those that nobody names any more are closed. */
+  /** Switches each socket to its new listener at once; closes those that no listener names any more. */
   readonly commit: () => void;
   readonly abort: () => Promise<void>;
 };
@@ -30,7 +33,10 @@ export class ListeningSockets {
     this.#descriptors = descriptors;
   }
 
-  /** Binds the addresses of listeners that are not bound yet: all, or none, and an AggregateError of the faults (ERR_LISTEN). */
+  /**
+   * Binds all addresses of listeners that are not bound yet, or none, and then throws an AggregateError with
+   * the faults (ERR_LISTEN).
+   */
   async bindNew(listeners: readonly Listener[]): Promise<NewSockets> {
     const added: Sockets = new Map();
     const missing = placesOf(listeners).filter(({ key }) => !this.#sockets.has(key));
@@ -48,7 +54,7 @@ export class ListeningSockets {
     return { commit: () => this.#switchTo(listeners, added), abort };
   }
 
-  /** By listener, in the order of the configuration. */
+  /** The bound sockets by listener, in the order of the configuration. */
   boundBy(listeners: readonly Listener[]): Map<string, Bound[]> {
     return new Map(
       listeners.map((listener) => [
@@ -77,8 +83,8 @@ export class ListeningSockets {
   }
 
   /**
-   * Nothing comes of the sockets that were added: whoever came meanwhile is served by the one that he would have reached
-   * without them (a wider address, say), or turned away.
+   * Abandons the sockets that were added. Clients that connected meanwhile are served by the socket they
+   * would have reached otherwise (a wider address, say), or refused.
    */
   async #giveUp(added: Sockets): Promise<void> {
     for (const { bound } of added.values()) {
@@ -91,7 +97,10 @@ export class ListeningSockets {
     await Promise.all([...added].map(([key, socket]) => this.#drop(key, socket)));
   }
 
-  /** Nobody is served there any more. A socket of systemd's stays, as a later configuration could not have it again. */
+  /**
+   * Stops serving there. A socket from systemd stays open, since a later configuration could not get it
+   * again.
+   */
   async #drop(key: string, socket: ListeningSocket): Promise<void> {
     if (socket.bound.fromSystemd) {
       socket.listener = undefined;
@@ -103,7 +112,7 @@ export class ListeningSockets {
     }
   }
 
-  /** Those of systemd's were open before anything was counted. */
+  /** Sockets from systemd were open before anything was counted. */
   #count(): void {
     const open = [...this.#sockets.values()].filter(({ bound }) => !bound.fromSystemd).length;
     this.#descriptors.claim(open - this.#counted);

@@ -1,4 +1,4 @@
-/** What supervisor and workers ask of each other. Everything goes through structured clone. */
+/** The calls between supervisor and workers. Everything is copied by structured clone. */
 
 import type { LoadedConfig, TicketMasters } from '../config/load.ts';
 import type { Pieces } from '../config/pieces.ts';
@@ -11,71 +11,77 @@ import type { Ejection } from '../upstream/ejections.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import type { EndpointView } from '../upstream/registry.ts';
 
-/** What a worker is sent before anything else. */
+/** Sent to a worker before anything else. */
 export type WorkerSettings = {
   readonly log: Pick<Config['log'], 'level' | 'destination'>;
   readonly ticketMasters: TicketMasters;
   readonly health: readonly EndpointReport[];
-  /** Endpoints that rest. */
+  /** Endpoints that are ejected. */
   readonly ejections: readonly Ejection[];
 };
 
-/** A configuration was taken, or why not: one fault a line. */
+/** Whether a configuration was taken, and if not the reasons, one fault per line. */
 export type PrepareAnswer =
   | { readonly ok: true }
   | { readonly ok: false; readonly faults: readonly string[] };
 
-/** What goes with a socket that a worker is to listen on: its `socketKey`. The name stays, as that of the variable does. */
+/**
+ * Accompanies a socket that a worker is to listen on: its `socketKey`. The name `held` stays for
+ * compatibility, like that of the variable.
+ */
 export type SentSocket = { readonly held: string };
 
-/** Addresses as configured, with the ports that the system chose where 0 was asked for, by listener. */
+/** Addresses by listener, as configured, but with the ports that the system chose for 0. */
 export type BoundAddresses = Readonly<Record<string, readonly string[]>>;
 
-/** What a supervisor may ask of a worker. */
+/** What a supervisor may call in a worker. */
 export type WorkerMethods = {
   start: (settings: WorkerSettings) => Promise<void>;
-  /** A piece of the routes of what is prepared next. One at a time: a message is written and read in one go. */
+  /**
+   * Takes a piece of the routes for the next `prepare`. One at a time, since a message is written and read in
+   * one go.
+   */
   take: (piece: Pieces[number]) => void;
-  /** Two steps, so that all workers take a configuration or none does. */
+  /** Prepare and commit are two steps, so that either all workers take a configuration or none does. */
   prepare: (packed: PackedConfig) => Promise<PrepareAnswer>;
   commit: () => BoundAddresses;
   abort: () => Promise<void>;
-  /** How much of a shared limit the worker does not use; it is given back by this. */
+  /** Gives back what the worker does not use of a shared limit; returns the amount. */
   reclaim: (limit: string) => Promise<number>;
-  /** Forwards a CancelRequest to the sessions that a client has in this worker; their number. */
+  /** Forwards a CancelRequest to the sessions that a client has in this worker; returns their number. */
   cancel: (request: CancelErrand) => Promise<number>;
   setTicketMasters: (masters: TicketMasters) => void;
   reopenLog: () => void;
   setLogLevel: (level: Config['log']['level']) => void;
-  /** It answers: its event loop runs. */
+  /** Answers if its event loop runs. */
   ping: () => void;
-  /** Its counts as of now. */
+  /** Returns its current counts. */
   snapshot: () => MetricsSnapshot;
-  /** How it sees the endpoints of these upstreams. */
+  /** Its view of the endpoints of these upstreams. */
   endpoints: (upstreams: readonly string[]) => EndpointView[];
-  /** What the health checks found. */
+  /** Takes the results of health checks. */
   applyHealth: (reports: readonly EndpointReport[]) => void;
-  /** Another worker ejected an endpoint. */
+  /** To be called when another worker ejected an endpoint. */
   eject: (ejection: Ejection) => void;
-  /** Takes no new connections, and exits when the open ones have ended or been cut; the number of those cut. */
+  /** Stops accepting, and exits when open connections have ended or been cut; returns the number cut. */
   drain: (graceMs: number) => Promise<number>;
 };
 
-/** What a worker may ask of the supervisor. */
+/** What a worker may call in the supervisor. */
 export type SupervisorMethods = {
-  /** The worker listens: what was sent before may be lost (Node 20). */
+  /** Reports that the worker receives messages; earlier ones may be lost (Node 20). */
   hello: () => void;
   /** `onlyFree`: no other worker is asked to give anything back. */
   lease: (limit: string, wanted: number, onlyFree?: boolean) => Promise<number>;
   giveBack: (limit: string, amount: number) => void;
-  /** What it has let in while the supervisor did not answer. */
+  /** Reports what it has admitted while the supervisor did not answer. */
   claim: (limit: string, amount: number) => void;
   enterAddress: (listener: string, key: string) => AddressVerdict;
   leaveAddress: (listener: string, key: string) => void;
   metrics: (snapshot: MetricsSnapshot) => void;
-  /** An endpoint failed too often here, and rests. */
+  /** Reports that this worker has ejected an endpoint. */
   ejected: (ejection: Ejection) => void;
-  /** Has the other workers forward it; the number of sessions found. */
+  /** Has the other workers forward it; returns the number of sessions found. */
   cancelElsewhere: (request: CancelErrand) => Promise<number>;
 };
 
@@ -86,7 +92,7 @@ export type CancelErrand = {
   readonly message: Uint8Array;
 };
 
-/** The names of limits among the leases: of a listener's connections, and of those to an upstream. */
+/** The names of leased limits: on connections of a listener, and on connections to an upstream. */
 export const limitName = {
   listener: (name: string): string => `connections of ${name}`,
   upstream: (name: string): string => `connections to ${name}`,

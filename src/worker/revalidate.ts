@@ -1,4 +1,7 @@
-/** Whether connections that are open would be let in again, now that the configuration is another (`close_on_change`). */
+/**
+ * Checks whether open connections would still be admitted after a change of the configuration
+ * (`close_on_change`).
+ */
 import type { Logger } from 'pino';
 import { identityOf } from '../connection/authorize-identity.ts';
 import type { Listener } from '../connection/listener.ts';
@@ -9,24 +12,27 @@ import { ProxyError } from '../errors.ts';
 import { createPacer } from '../process/pacer.ts';
 import type { Authorizer } from '../tls/client-auth/authorize.ts';
 
-/** Where connections are judged anew. */
+/** What open connections are checked against. */
 type Court = {
-  /** By name, those of the new configuration. */
+  /** The listeners of the new configuration, by name. */
   readonly listeners: ReadonlyMap<string, Listener>;
-  /** Whether it is still the one that is served. */
+  /** Whether that configuration is still being served. */
   readonly isCurrent: () => boolean;
   readonly end: (connection: Connection, reason: string) => void;
   readonly logger: Logger;
 };
 
-/** So many wait for a check of the user's own at a time: those who are just coming wait behind them. */
+/**
+ * How many connections wait for a check of the user's own at a time, since new clients have to wait behind
+ * them.
+ */
 const askedAtOnce = 4;
 const firstPauseMs = 1000;
 const longestPauseMs = 60_000;
 
 /**
- * Ends those that would not be let in. A check that gives no answer has not denied: whoever is in stays, and is asked about
- * again. Resolves when all are judged, or another configuration is served.
+ * Ends connections that would not be admitted. If a check gives no answer, the connection stays, and is
+ * checked again later. Resolves when all are decided, or another configuration is served.
  */
 export function endUnwelcome(connections: readonly Connection[], court: Court): Promise<void> {
   return judgeAll(connections, court).then((questions) => askUntilAnswered(questions, court));
@@ -34,7 +40,7 @@ export function endUnwelcome(connections: readonly Connection[], court: Court): 
 
 type Question = { readonly connection: Connection; readonly authorizer: Authorizer };
 
-/** By the rules; what is left is to be asked. */
+/** Applies the rules; returns the questions left for a check. */
 async function judgeAll(connections: readonly Connection[], court: Court): Promise<Question[]> {
   const pacer = createPacer();
   const questions: Question[] = [];
@@ -58,9 +64,9 @@ async function askUntilAnswered(questions: readonly Question[], court: Court): P
 }
 
 /**
- * Why a connection would not be let in: its listener or route is gone, leads elsewhere, or refuses its client. Or a check
- * that is yet to be asked; undefined if it would be let in, and for one that is still being established, which is judged by
- * the rules that it came under.
+ * Why a connection would not be admitted: its listener or route is gone, leads elsewhere, or refuses its
+ * client. Or the check that has yet to decide. undefined if it would be admitted, or is still being
+ * established: then the rules it arrived under apply.
  */
 function judge(connection: Connection, listener: Listener | undefined): string | Authorizer | undefined {
   const { decision: old } = connection;
@@ -86,7 +92,7 @@ function whyEnded(decided: Decision | Refusal): string {
   }
 }
 
-/** A few at a time. Those without an answer are left. */
+/** Asks a few at a time; returns those without an answer. */
 async function askAll(questions: readonly Question[], court: Court): Promise<Question[]> {
   const unanswered: Question[] = [];
   const rest = questions.values();
@@ -112,7 +118,7 @@ async function askAll(questions: readonly Question[], court: Court): Promise<Que
     const { code, message } = failure;
     court.logger.warn(
       { connections: unanswered.length, code, error: message },
-      'no answer whether open connections are still let in: they stay, and are asked about again',
+      'no answer whether open connections are still allowed: they stay, and are checked again',
     );
   }
   return unanswered;

@@ -1,4 +1,4 @@
-/** What a configuration becomes in a process: the objects that connections are served with. */
+/** Builds from a configuration the objects that a process serves connections with. */
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { LoadedAuthority, LoadedCertificate } from '../config/load.ts';
@@ -29,9 +29,9 @@ import type { Resolver } from '../upstream/resolve.ts';
 
 export type Service = {
   readonly listeners: readonly Listener[];
-  /** By all that each is made of. */
+  /** TLS policies, by a key of everything they are made of. */
   readonly policies: ReadonlyMap<string, TlsPolicy>;
-  /** Starts and ends what lives beside connections: the threads of `authorize`. Names begin to be looked up. */
+  /** Starts the threads of `authorize`, and the look-up of names. */
   readonly ready: () => Promise<void>;
   /** It is served from now on: connections are kept ready to the upstreams that have `warm`. */
   readonly openWarm: () => void;
@@ -39,31 +39,31 @@ export type Service = {
   readonly closeWarm: () => void;
   readonly close: () => Promise<void>;
   /**
-   * Nobody comes under it any more: when those are established who are still on their way in, threads and routes go. An
+   * Takes no more connections: once those under way are established, threads and routes are released. An
    * established connection needs neither, and may stay for weeks.
    */
   readonly retire: () => void;
 };
 
-/** What outlives a configuration. The ticket masters are those of all processes that serve it. */
+/** What outlives a configuration. All processes that serve it share the ticket masters. */
 export type Surroundings = {
   readonly logger: Logger;
   readonly open: LiveSet<Connection>;
-  /** Unless the configuration has masters of its own. */
+  /** Used unless the configuration has its own masters. */
   readonly ticketMasters: TicketMasterSource;
   readonly descriptors: Descriptors;
   readonly metrics: WorkerMetrics;
-  /** The counts of a listener's limits, which stay when its rules change. */
+  /** The counts of a listener's limits, which survive changes of its rules. */
   readonly countsOf: (listener: string, limits: ListenerConfig['limits']) => Counts;
-  /** What is known of names: while look-ups fail a reload must not forget the last good answers. */
+  /** Resolved names: if look-ups fail, a reload must not forget the last good answers. */
   readonly resolver: Resolver;
-  /** The counts, health and queues of upstreams, which stay, too. */
+  /** The counts, health and queues of upstreams, which survive too. */
   readonly upstreams: UpstreamRegistry;
   /** The sessions of a listener with this protocol, which outlive its rules. */
   readonly cancelsOf: (listener: string, starttls: ListenerConfig['starttls']) => Cancels | undefined;
 };
 
-/** Builds the service of a loaded configuration, which takes over from `former` what has not changed. */
+/** Builds the service of a loaded configuration, reusing from `former` what has not changed. */
 export function* buildService(
   loaded: ServedConfig,
   surroundings: Surroundings,
@@ -144,7 +144,10 @@ function* buildOutbounds(
   return outbounds;
 }
 
-/** Made out here, where it cannot keep a configuration: an open connection keeps its route, and that the check. */
+/**
+ * Created outside so that it cannot retain a configuration: an open connection retains its route, and the
+ * route its check.
+ */
 function outputLogger(logger: Logger, module: string): (text: string) => void {
   return (text) => logger.info({ module, text: text.slice(0, 2000) }, 'authorize module wrote');
 }
@@ -219,8 +222,9 @@ function keyLogOf({ config }: ServedConfig, logger: Logger): KeyLog | undefined 
 type Policies = Map<string, TlsPolicy>;
 
 /**
- * Routes with the same TLS block share one policy: a hundred thousand names need only a few. One that has not changed in
- * anything is taken over from the former configuration, with its secure contexts and what it has learned of clients' chains.
+ * Routes with the same TLS block share one policy, so a hundred thousand names need only a few. An unchanged
+ * policy is reused from the former configuration, with its secure contexts and the client chains it has
+ * learned.
  */
 function sharedPolicies(
   loaded: ServedConfig,
@@ -248,7 +252,7 @@ function credentialsOf({ certificates, client_auth }: TerminateConfig, loaded: S
   };
 }
 
-/** Everything that a policy is made of, and nothing that can be read back: it holds keys. */
+/** A digest of everything that a policy is made of, since that includes keys. */
 function keyOf(
   config: string,
   { certificates, authority }: ReturnType<typeof credentialsOf>,

@@ -1,4 +1,4 @@
-/** A worker's parts of the limits that all workers share, as the supervisor grants them. */
+/** A worker's parts of shared limits, as granted by the supervisor. */
 import type { ListenerConfig } from '../config/schema/schema.ts';
 import type { Channel } from '../ipc/channel.ts';
 import type { Patience } from '../ipc/patience.ts';
@@ -13,17 +13,17 @@ import {
 import type { SupervisorMethods } from './methods.ts';
 
 export type SharedLimits = {
-  /** The count under a name of `limitName`; there is one for each, whose limit is the one given last. */
+  /** The count for a name from `limitName`: one for each name, with the limit given last. */
   readonly quota: (name: string, limit: number) => Quota;
   readonly addressLimits: (listener: string, limits: ListenerConfig['limits']) => AddressLimits | undefined;
-  /** Gives back what is not in use; the amount. */
+  /** Gives back what is not in use; returns the amount. */
   readonly reclaim: (name: string) => number;
 };
 
-/** While the supervisor keeps this worker waiting beyond its patience, it counts by itself. */
+/** While the supervisor does not answer in time, the worker counts by itself. */
 export function createSharedLimits(supervisor: Channel<SupervisorMethods>, patience: Patience): SharedLimits {
   const quotas = new Map<string, LeasedQuota>();
-  /** What they are limited to, for as long as the supervisor does not answer. */
+  /** The limits that apply while the supervisor does not answer. */
   const quotaLimits = new Map<string, number>();
   const addressLimits = new Map<string, LocalAddressLimits>();
 

@@ -1,4 +1,4 @@
-/** Serves in this process alone, without a supervisor: for the demo and for tests. */
+/** Serves in a single process, without a supervisor, for the demo and for tests. */
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.ts';
 import { toServe } from '../config/transfer.ts';
@@ -17,11 +17,14 @@ import { createWorker, type Worker } from './worker.ts';
 export type Standalone = {
   readonly bound: ReadonlyMap<string, readonly Bound[]>;
   readonly drain: Worker['drain'];
-  /** Serves another configuration from now on; open connections keep theirs. Rejects as the start does. */
+  /** Serves another configuration from now on; open connections keep theirs. Rejects like the start. */
   readonly reload: (loaded: LoadedConfig) => Promise<void>;
 };
 
-/** Starts serving. Rejects with every listener's fault at once (ERR_LISTEN), or if a check of the user's does not load. */
+/**
+ * Starts serving. Rejects with all listeners' faults at once (ERR_LISTEN), or if a check of the user's own
+ * does not load.
+ */
 export async function startWorker(
   loaded: LoadedConfig,
   logger: Logger,

@@ -1,4 +1,4 @@
-/** A worker that does what a supervisor says: its side of methods.ts, however the messages travel. */
+/** A worker that obeys a supervisor: implements its side of methods.ts, however messages are transported. */
 import type { Pieces } from '../config/pieces.ts';
 import { unpackToServe } from '../config/transfer.ts';
 import { deliverAll } from '../connection/cancel-request.ts';
@@ -26,7 +26,7 @@ import { createSharedLimits, type SharedLimits } from './shared-limits.ts';
 import { describeStartFaults } from './start-faults.ts';
 import { createWorker, type Prepared, type Worker } from './worker.ts';
 
-/** What there is from `start` on. */
+/** Exists from `start` on. */
 type Started = {
   readonly log: Log;
   readonly tickets: ReturnType<typeof holdTicketMasters>;
@@ -39,17 +39,17 @@ export class SupervisedWorker {
   readonly #limits: SharedLimits;
   readonly #patience = createPatience();
   readonly #metrics = createWorkerMetrics();
-  /** What the supervisor tells all its workers may come while one of them starts. */
+  /** Messages to all workers may arrive while this one is still starting. */
   readonly #begun: Promise<Started>;
   #begin: (started: Started) => void = () => {};
   #started: Started | undefined;
-  /** Belong to the configuration that is prepared next. */
+  /** Pieces for the next `prepare`. */
   #pieces: Pieces[number][] = [];
   #prepared: Prepared | undefined;
   /** It has served a configuration, so a pause would be noticed. */
   #served = false;
   #graceMs = 25_000;
-  /** The supervisor has its answer: nothing is open any more, and it disconnects. */
+  /** The drain was answered: nothing is open any more, and the supervisor will disconnect. */
   #drained = false;
 
   /** `send` may fail silently once the supervisor has gone. */
@@ -61,27 +61,30 @@ export class SupervisedWorker {
     this.#limits = createSharedLimits(this.#supervisor, this.#patience);
   }
 
-  /** To be given every message of the supervisor's. */
+  /** Must be given every message from the supervisor. */
   receive(message: unknown): void {
     this.#supervisor.receive(message);
   }
 
-  /** Messages are received from now on. */
+  /** Reports that messages are received from now on. */
   hello(): void {
     this.#supervisor.tell('hello');
   }
 
-  /** For the case that it crashes: who asks gets the counts of that moment, and a crash loses those since the last time. */
+  /**
+   * Reports counts regularly in case of a crash, which then loses only those since the last report. (Requests
+   * get current counts.)
+   */
   tellMetrics(): void {
     if (this.#started) this.#supervisor.tell('metrics', this.#snapshot(this.#started.worker));
   }
 
-  /** Takes no new connections; resolves when the open ones have ended, or been cut when the grace is over. */
+  /** Stops accepting; resolves when open connections have ended, or were cut at the end of the grace. */
   async drain(): Promise<void> {
     await this.#started?.worker.drain(this.#graceMs);
   }
 
-  /** The supervisor is gone: drains, unless that has been done. */
+  /** Drains because the supervisor is gone, unless that has been done. */
   async leftAlone(): Promise<void> {
     this.#supervisor.close();
     if (this.#drained) return;
@@ -89,7 +92,7 @@ export class SupervisedWorker {
     await this.drain();
   }
 
-  /** Resolves with whether everything that was logged is written. */
+  /** Resolves with whether everything logged has been written. */
   async closeLog(): Promise<boolean> {
     return (await this.#started?.log.close()) ?? true;
   }
@@ -172,7 +175,8 @@ export class SupervisedWorker {
   }
 
   async #reclaim(name: string): Promise<number> {
-    // A grant that arrived just before, in the same read, is not booked yet: Node emits all messages before microtasks run.
+    // A grant that arrived just before, in the same read, is not recorded yet: Node emits all messages before
+    // microtasks run.
     await new Promise((resolve) => setImmediate(resolve));
     return this.#limits.reclaim(name);
   }
@@ -188,7 +192,7 @@ export class SupervisedWorker {
 
   async #drainAsTold(graceMs: number): Promise<number> {
     const cut = await this.#serving().drain(graceMs);
-    // The supervisor disconnects when it has the answer; then this process ends.
+    // The supervisor disconnects when it gets the answer; then this process ends.
     this.#drained = true;
     this.tellMetrics();
     return cut;

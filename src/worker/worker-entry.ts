@@ -1,4 +1,4 @@
-/** What a worker is started with: signals first, as in main.ts, then the program of a worker. */
+/** The entry point of a worker process: takes over signals first, as main.ts does, then runs the worker. */
 import '../process/no-inspector.ts';
 
 await import('./worker-process.ts');

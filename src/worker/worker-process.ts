@@ -1,4 +1,4 @@
-/** The program of a worker process: it does what the supervisor says, and drains by itself when the supervisor is gone. */
+/** The program of a worker process: obeys the supervisor, and drains by itself if the supervisor is gone. */
 import '../process/garbage-collector.ts';
 import cluster from 'node:cluster';
 import { Socket } from 'node:net';
@@ -10,7 +10,7 @@ import { SupervisedWorker } from './supervised-worker.ts';
 const metricsMs = 2000;
 
 const worker = new SupervisedWorker((message) => {
-  // The supervisor may be gone by now; 'disconnect' says what then.
+  // The supervisor may be gone by now; 'disconnect' handles that.
   if (process.connected) process.send?.(message, undefined, undefined, () => {});
 });
 process.on('message', (message, handle) => {
@@ -19,12 +19,13 @@ process.on('message', (message, handle) => {
 });
 worker.hello();
 
-// Before Node's own answer to it, which ends a worker at once whose supervisor is gone, and its connections with it.
+// Comes before Node's own handler, which would end the worker at once, with all its connections, when the
+// supervisor is gone.
 cluster.worker?.once('disconnect', () => {
   if (cluster.worker) cluster.worker.exitedAfterDisconnect = true;
   void worker.leftAlone().then(exit);
 });
-// The supervisor says what to do; a terminal's Ctrl-C reaches the whole process group.
+// Ignored, since a terminal's Ctrl-C reaches the whole process group, and the supervisor decides what to do.
 takeSignals((signal) => {
   if (signal === 'SIGTERM') void worker.drain().then(exit);
 });

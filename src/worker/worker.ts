@@ -1,4 +1,4 @@
-/** One process's part of serving: it owns the listeners and the service that connections are handed to. */
+/** The serving part of one process: owns the listeners and the service that handles their connections. */
 import type { ListenerConfig } from '../config/schema/schema.ts';
 import type { ServedConfig } from '../config/transfer.ts';
 import { type Cancels, createCancels } from '../connection/cancel-request.ts';
@@ -18,15 +18,15 @@ import { ListeningSockets, type NewSockets } from './listening-sockets.ts';
 import { endUnwelcome } from './revalidate.ts';
 import { buildService, type Service, type Surroundings } from './service.ts';
 
-/** What a worker needs of the world around it: alone, or one among several. */
+/** What a worker needs from its surroundings, whether alone or one of several. */
 export type Around = Pick<Surroundings, 'logger' | 'ticketMasters' | 'metrics'> & {
-  /** Absent: the health and limits of upstreams are this process's own affair. */
+  /** Absent: this process keeps the health and limits of upstreams itself. */
   readonly upstreams?: UpstreamRegistry;
-  /** Absent: names are resolved as the system does it. */
+  /** Absent: names are resolved as the system resolves them. */
   readonly resolver?: Resolver | undefined;
-  /** Absent: all that the process may have open is for this worker. */
+  /** Absent: this worker may use all descriptors of the process. */
   readonly descriptors?: Descriptors | undefined;
-  /** The count of a listener's connections; one for each name, kept across reloads. */
+  /** The count of a listener's connections, one per name, kept across reloads. */
   readonly connectionQuota: (listener: string, limit: number) => Quota;
   readonly addressLimits: (listener: string, limits: ListenerConfig['limits']) => AddressLimits | undefined;
   readonly cancelElsewhere: (
@@ -36,24 +36,25 @@ export type Around = Pick<Surroundings, 'logger' | 'ticketMasters' | 'metrics'> 
 };
 
 export type Worker = {
-  /** What is bound, by listener: addresses as configured, with the ports that the system chose where 0 was asked for. */
+  /** What is bound, by listener: addresses as configured, but with the ports that the system chose for 0. */
   readonly bound: () => ReadonlyMap<string, readonly Bound[]>;
   /**
-   * Builds the service of a configuration and binds what is new; until `commit` nothing changes for clients. Throws an
-   * AggregateError of all faults (ERR_LISTEN, or a check of the user's that does not load), and then changed nothing.
+   * Builds the service of a configuration and binds new addresses; until `commit` nothing changes for
+   * clients. If it throws an AggregateError with all faults (ERR_LISTEN, or a check of the user's own that
+   * does not load), nothing has changed.
    */
   readonly prepare: (loaded: ServedConfig) => Promise<Prepared>;
   readonly listener: (name: string) => Listener | undefined;
-  /** Everything being served, under former configurations too. */
+  /** All open connections, including those under former configurations. */
   readonly connections: () => Iterable<Connection>;
   /**
-   * Takes no new connections, lets open ones end by themselves for at most `graceMs`, then ends them. Resolves with the
-   * number of those that were cut. Called again, it shortens the grace.
+   * Stops accepting, gives open connections at most `graceMs` to end, then cuts them. Resolves with the
+   * number cut. A second call shortens the grace.
    */
   readonly drain: (graceMs: number) => Promise<number>;
 };
 
-/** A configuration that is ready to be served, in place of the one before. */
+/** A configuration that is ready to replace the current one. */
 export type Prepared = { readonly commit: () => void; readonly abort: () => Promise<void> };
 
 export function createWorker(around: Around): Worker {
@@ -62,7 +63,7 @@ export function createWorker(around: Around): Worker {
   const descriptors = around.descriptors ?? createDescriptors();
   const surroundings = surroundingsOf(around, open, descriptors);
   const sockets = new ListeningSockets(descriptors);
-  /** By drains: two that overlap tell the same number. */
+  /** Shared by drains, so that two that overlap report the same number. */
   const cut = new Set<Connection>();
   let current: Service | undefined;
 
@@ -114,10 +115,16 @@ export function createWorker(around: Around): Worker {
   };
 }
 
-/** How often we look for clients that do not read: at the rate at which TLS answers, a worker grows by 20 MB meanwhile. */
+/**
+ * How often we look for clients that do not read. At the rate at which TLS can answer, a worker grows by 20
+ * MB in that time.
+ */
 const unreadMs = 5000;
 
-/** With what each listener keeps when its rules change: the counts of its limits, and what a CancelRequest may reach. */
+/**
+ * Includes what each listener keeps when its rules change: the counts of its limits, and the sessions a
+ * CancelRequest may reach.
+ */
 function surroundingsOf(around: Around, open: LiveSet<Connection>, descriptors: Descriptors): Surroundings {
   const cancels = new Map<string, Cancels | undefined>();
   return {
@@ -141,7 +148,7 @@ function surroundingsOf(around: Around, open: LiveSet<Connection>, descriptors: 
   };
 }
 
-/** Resolves when no connection is left; those that had to be ended are added to `cut`. */
+/** Resolves when no connection is left; adds those that had to be cut to `cut`. */
 async function ended(connections: LiveSet<Connection>, graceMs: number, cut: Set<Connection>): Promise<void> {
   const until = performance.now() + graceMs;
   for (;;) {

@@ -1,6 +1,6 @@
 /**
- * What a certificate says, read from its DER (RFC 5280 §4). Node's printed forms are not used: they cannot be taken
- * apart again safely (CVE-2021-44532: a comma within one name looked like a second one).
+ * Reads a certificate's names from its DER (RFC 5280 §4). Node's printed forms cannot be parsed safely
+ * (CVE-2021-44532: a comma within one name looked like a second name).
  */
 import { normalizeAddress } from '../net/address.ts';
 import {
@@ -17,25 +17,32 @@ import {
 } from './der.ts';
 
 /**
- * Names for matching are whole and exact. If one name of a kind cannot be used (a NUL in it, bytes that are not of its
- * type), the certificate has none of that kind: which of them counts is then anybody's guess.
+ * Names for matching are complete and exact. If one name of a kind is unusable (it contains a NUL, or bytes
+ * invalid for its type), the certificate counts as having none of that kind, since readers differ in which of
+ * them they use.
  */
 export type CertificateNames = {
-  /** For people and logs, in the form of RFC 4514: printable ASCII, everything else escaped, bounded. */
+  /**
+   * For people and logs, in the form of RFC 4514: printable ASCII, everything else escaped, of limited
+   * length.
+   */
   readonly subject: string;
-  /** In the order of the certificate: the last is the most specific. */
+  /** In the certificate's order: the last is the most specific. */
   readonly cn: readonly string[];
   readonly ou: readonly string[];
   readonly uris: readonly string[];
-  /** As they are written; DNS names are compared in lower case. */
+  /** As written; DNS names are compared in lower case. */
   readonly dns: readonly string[];
   readonly emails: readonly string[];
   readonly ips: readonly string[];
-  /** The subject alternative names for people and logs, `DNS:a.example`, `URI:spiffe://…`; escaped, bounded. */
+  /**
+   * The subject alternative names for people and logs, `DNS:a.example`, `URI:spiffe://…`; escaped, of limited
+   * length.
+   */
   readonly sans: readonly string[];
   readonly subjectDer: Buffer;
   readonly issuerDer: Buffer;
-  /** The SubjectPublicKeyInfo, which pins are a hash of. */
+  /** The SubjectPublicKeyInfo, of which pins are a hash. */
   readonly spkiDer: Buffer;
   /** Milliseconds since 1970, both inclusive. */
   readonly notBefore: number;
@@ -44,7 +51,7 @@ export type CertificateNames = {
   readonly extendedKeyUsage: readonly string[] | undefined;
 };
 
-/** Reads a certificate. Undefined if it is not strict DER, or says one thing twice. Shares memory with `der`. */
+/** Reads a certificate. Undefined if it is not strict DER, or repeats something. Shares memory with `der`. */
 export function readCertificate(der: Buffer): CertificateNames | undefined {
   try {
     return readTbsCertificate(der);
@@ -54,7 +61,7 @@ export function readCertificate(der: Buffer): CertificateNames | undefined {
   }
 }
 
-/** A Name in the form of RFC 4514, most specific part first, for people and logs; takes its DER. */
+/** Prints a Name, given in DER, in the form of RFC 4514, most specific part first, for people and logs. */
 export function printName(der: Buffer): string {
   try {
     return printParts(der, readName(der, readElement(der, 0, der.length, tags.sequence)));
@@ -106,7 +113,7 @@ function readTbsCertificate(der: Buffer): CertificateNames {
   };
 }
 
-/** One attribute of a Name; `joined`: it belongs to the same RDN as the one before. */
+/** One attribute of a Name; `joined` if it belongs to the same RDN as the previous one. */
 type NamePart = {
   readonly oid: string;
   readonly value: Element;
@@ -147,7 +154,7 @@ function readExtensions(der: Buffer, fields: readonly Element[]): Map<string, El
     const value = rest.at(-1);
     if (!id || value?.tag !== tags.octetString) throw new DerError('an extension without a value');
     const oid = readOid(der, id);
-    // RFC 5280 §4.2: no extension twice. Readers differ in which one they take.
+    // RFC 5280 §4.2 forbids repeated extensions; readers differ in which one they use.
     if (extensions.has(oid)) throw new DerError('an extension twice');
     extensions.set(oid, value);
   }
@@ -208,7 +215,7 @@ function printAlternativeName(tag: number, bytes: Buffer): string {
   return tag === 0xa0 ? 'otherName' : tag === 0xa4 ? 'directoryName' : 'other';
 }
 
-/** The keywords of RFC 4514 §3, and three that everybody knows. Other types are printed by their OID. */
+/** The keywords of RFC 4514 §3, and three other well-known ones. Other types are printed by their OID. */
 const keywords: Record<string, string> = {
   '2.5.4.3': 'CN',
   '2.5.4.5': 'serialNumber',
@@ -227,8 +234,8 @@ const keywords: Record<string, string> = {
 function printParts(der: Buffer, parts: readonly NamePart[]): string {
   const rdns: string[] = [];
   for (const { oid, value, text, joined } of parts) {
-    // A value that cannot be read is given in hex, as RFC 4514 §2.4 has it. No more is escaped than can be printed: clients
-    // that nobody knows choose these names, and how long they are.
+    // An unreadable value is printed in hex (RFC 4514 §2.4). No more is escaped than will be printed, since
+    // unauthenticated clients choose these names and their lengths.
     const printed =
       text === undefined
         ? `#${whole(der, value).toString('hex', 0, limits.subjectLength)}`
@@ -246,7 +253,10 @@ function escapeText(text: string): string {
   return escaped.replace(/^ | $/g, '\\ ');
 }
 
-/** Printable ASCII with `"+,;<>\` behind a backslash; every other byte as a backslash and two hex digits (RFC 4514). */
+/**
+ * Printable ASCII with a backslash before `"+,;<>\`; every other byte as a backslash and two hex digits (RFC
+ * 4514).
+ */
 function escapeBytes(bytes: Buffer): string {
   return bytes
     .toString('latin1')

@@ -1,12 +1,13 @@
 /**
- * A strict reader of DER (X.690 §10): one-byte tags, definite and minimal lengths, everything within its parent.
- * Anything else throws a DerError. It does not recurse: who reads a nested value asks for each level.
+ * A strict reader of DER (X.690 §10): one-byte tags, definite and minimal lengths, everything within its
+ * parent. Anything else throws a DerError. It does not recurse: the caller reads each level of a nested
+ * value.
  */
 import { isAscii, isUtf8 } from 'node:buffer';
 
 export class DerError extends Error {}
 
-/** One element of `der`: its tag byte, where it starts, and where its contents start and end. */
+/** One element of `der`: its tag byte, and where the element and its contents start and end. */
 export type Element = {
   readonly tag: number;
   readonly at: number;
@@ -26,7 +27,7 @@ export const tags = {
   set: 0x31,
 } as const;
 
-/** The element at `at`, which ends by `limit`. With `tag`, it must have that tag. */
+/** The element at `at`, which must end by `limit`, and have the tag `tag` if one is given. */
 export function readElement(der: Buffer, at: number, limit: number, tag?: number): Element {
   const found = der[at];
   const short = der[at + 1];
@@ -48,7 +49,7 @@ export function readElement(der: Buffer, at: number, limit: number, tag?: number
   return { tag: found, at, start, end: start + length };
 }
 
-/** The elements within `parent`, one after the other to its very end; more than `most` is an error. */
+/** The elements within `parent`, which must fill it exactly; more than `most` is an error. */
 export function readChildren(der: Buffer, parent: Element, most: number, tag?: number): Element[] {
   const children: Element[] = [];
   for (let at = parent.start; at < parent.end; ) {
@@ -81,7 +82,7 @@ export function readOid(der: Buffer, { tag, start, end }: Element): string {
     arc = arc * 128 + (byte & 0x7f);
     if (arc > Number.MAX_SAFE_INTEGER / 128) throw new DerError('an arc too large');
     if (byte >= 0x80) continue;
-    // The first byte holds two arcs: 40 × first + second, where first is 0, 1 or 2.
+    // The first byte encodes two arcs, as 40 × first + second, where first is 0, 1 or 2.
     const first = Math.min(2, Math.floor(arc / 40));
     text += text === '' ? `${first}.${arc - first * 40}` : `.${arc}`;
     arc = 0;
@@ -90,20 +91,22 @@ export function readOid(der: Buffer, { tag, start, end }: Element): string {
   return text;
 }
 
-/** A Time in milliseconds since 1970. Only the forms of RFC 5280 §4.1.2.5: YYMMDDHHMMSSZ and YYYYMMDDHHMMSSZ. */
+/**
+ * A Time in milliseconds since 1970. Only the forms of RFC 5280 §4.1.2.5: YYMMDDHHMMSSZ and YYYYMMDDHHMMSSZ.
+ */
 export function readTime(der: Buffer, { tag, start, end }: Element): number {
   const text = der.toString('latin1', start, end);
   const digits = tag === tags.utcTime ? 12 : tag === tags.generalizedTime ? 14 : -1;
   if (text.length !== digits + 1 || !/^\d+Z$/.test(text)) throw new DerError('not a time');
-  // Two digits of a year: 50 and later belong to the last century.
+  // Two-digit years from 50 on belong to the last century.
   const full = digits === 14 ? text : `${Number(text.slice(0, 2)) < 50 ? 20 : 19}${text}`;
   const part = (from: number): number => Number(full.slice(from, from + 2));
   const [year, month, day] = [Number(full.slice(0, 4)), part(4), part(6)];
   const date = new Date(0);
-  // Unlike Date.UTC, this takes the years 0 to 99 for what they are.
+  // Unlike Date.UTC, this takes the years 0 to 99 literally.
   date.setUTCFullYear(year, month - 1, day);
   date.setUTCHours(part(8), part(10), part(12));
-  // A month, day, hour, minute or second too many goes into the next of the larger ones.
+  // Date carries an excess month, day, hour, minute or second over to the next larger unit.
   if (date.toISOString().replace(/[-:T]/g, '').slice(0, 14) !== full.slice(0, 14)) {
     throw new DerError('no such time');
   }
@@ -111,8 +114,8 @@ export function readTime(der: Buffer, { tag, start, end }: Element): number {
 }
 
 /**
- * A character string of any type that a name may have (RFC 5280 §4.1.2.4, and the older ones still met). Undefined for
- * bytes that are not of that type, and for text with a NUL in it, which C libraries read as its end.
+ * A character string of any type allowed in a name (RFC 5280 §4.1.2.4, and older ones still in use).
+ * Undefined for bytes invalid in that type, and for text with a NUL, which C libraries read as its end.
  */
 export function readText(der: Buffer, { tag, start, end }: Element): string | undefined {
   const bytes = der.subarray(start, end);

@@ -1,21 +1,31 @@
 /**
- * Revocation lists (RFC 5280 §5.1), read strictly, and by one reader: what a configuration is loaded with has to say the
- * same, and something certain, whenever it is asked later. OpenSSL takes lists that are no DER, or with dates that are none.
+ * Reads revocation lists (RFC 5280 §5.1) strictly, in one place, so that a list means the same when the
+ * configuration is loaded and whenever it is consulted later. OpenSSL accepts lists that are not DER, or
+ * whose dates are invalid.
  */
 import { contents, DerError, type Element, readChildren, readElement, readTime, tags, whole } from './der.ts';
 
 export type RevocationList = {
   /** DER; equal names are equal bytes. */
   readonly issuerDer: Buffer;
-  /** Milliseconds since 1970; Infinity if it does not say. */
+  /** Milliseconds since 1970; Infinity if it has none. */
   readonly nextUpdate: number;
-  /** Which certificates it is for (issuingDistributionPoint, RFC 5280 §5.2.5); `some`: only attributes, reasons, other CAs' or delta. */
+  /**
+   * Which certificates it covers (issuingDistributionPoint, RFC 5280 §5.2.5); `some`: only attribute
+   * certificates, some reasons, other CAs', or a delta.
+   */
   readonly scope: 'all' | 'users' | 'cas' | 'some';
-  /** The serial numbers, in upper-case hex without leading zeros; undefined if the list of them is not strict DER. */
+  /**
+   * The serial numbers, in upper-case hex without leading zeros; undefined if the list of them is not strict
+   * DER.
+   */
   readonly serials: () => string[] | undefined;
 };
 
-/** Reads one list in PEM; undefined if it is none in strict DER. `serials` is read when it is asked: lists may be long. */
+/**
+ * Reads one list in PEM; undefined if it is not strict DER. `serials` is parsed on demand, since lists may be
+ * long.
+ */
 export function readRevocationList(pem: string): RevocationList | undefined {
   const base64 = /-----BEGIN X509 CRL-----([^-]+)-----END X509 CRL-----/.exec(pem)?.[1];
   if (base64 === undefined) return undefined;
@@ -31,7 +41,7 @@ export function readRevocationList(pem: string): RevocationList | undefined {
   });
 }
 
-/** What two serial numbers in hex are compared by: Node drops leading zeros, too. */
+/** Normalizes a serial number in hex for comparison: Node drops leading zeros too. */
 export function serialKey(hex: string): string {
   return hex.toUpperCase().replace(/^0+/, '');
 }

@@ -324,7 +324,7 @@ listeners:
     'penstock.yaml:5:60 upstreams.up.tls.certificate: certificate "server" is not for TLS clients (extended key usage); peers will refuse it',
     'penstock.yaml:11:81 listeners.db.routes[1].tls.certificates[0]: no name of certificate "db" is among the route\'s (a.example.com, b.a.db.example.com and 2 more); it has db.example.com, *.db.example.com',
     'penstock.yaml:11:85 listeners.db.routes[1].tls.certificates[1]: no name of certificate "server" is among the route\'s (a.example.com, b.a.db.example.com and 2 more); it has none',
-    'penstock.yaml:12:61 listeners.db.routes[2].tls.certificates: no certificate is for e; clients will refuse what they are shown',
+    'penstock.yaml:12:61 listeners.db.routes[2].tls.certificates: no certificate is for e; clients will refuse the certificate that they see',
     'penstock.yaml:12:61 listeners.db.routes[2].tls.certificates: certificate "client" is not for TLS servers (extended key usage); peers will refuse it',
     'penstock.yaml:14:67 listeners.db.routes[4].tls.certificates: no name of certificate "db" is among the route\'s (*.com); it has db.example.com, *.db.example.com',
   ]);

@@ -80,7 +80,7 @@ test('tables that fit a terminal', async (t) => {
     'check',
   );
   assert.equal(code, 0);
-  const message = 'sessions could be resumed for 2 hours, and after two rotations no longer are';
+  const message = 'sessions could be resumed for 2 hours, but after two rotations they no longer can';
   assert.equal(stderr, `penstock.yaml:18:28 session_tickets.rotate: warning: ${message}\n`);
   const lines = stdout.split('\n');
   assert.deepEqual(

@@ -83,9 +83,9 @@ test('what is not set, and what is no variable, are faults in their place', asyn
   const { faults } = await load(t, text, { environment: { HOST: 'h' } });
   assert.deepEqual(faults, [
     'penstock.yaml:1:15 log.level: the environment has no variable LEVEL; set it, or give a default: ${LEVEL:-…}',
-    'penstock.yaml:1:38 log.destination: not a variable of the environment; write ${NAME} or ${NAME:-default}, or $${ for a literal ${',
+    'penstock.yaml:1:38 log.destination: not an environment variable; write ${NAME} or ${NAME:-default}, or $${ for a literal ${',
     'penstock.yaml:3:15 listeners.db.bind: the environment has no variable PORT; set it, or give a default: ${PORT:-…}',
-    'penstock.yaml:3:51 listeners.db.routes[0].deny: not a variable of the environment; write ${NAME} or ${NAME:-default}, or $${ for a literal ${',
+    'penstock.yaml:3:51 listeners.db.routes[0].deny: not an environment variable; write ${NAME} or ${NAME:-default}, or $${ for a literal ${',
   ]);
 });
 

@@ -22,11 +22,11 @@ upstreams:
     'penstock.yaml:6:37 upstreams.a.on_down: without `health_check` no endpoint is found down',
     'penstock.yaml:7:40 upstreams.b.slow_start: without `health_check` or `outlier` every endpoint counts as up',
     'penstock.yaml:7:54 upstreams.b.all_down: without `health_check` or `outlier` every endpoint counts as up',
-    'penstock.yaml:8:38 upstreams.c.limits.queue: without `limits.connections` nobody has to wait',
-    'penstock.yaml:9:61 upstreams.d.health_check.send: `type: tcp` sends nothing of yours',
-    'penstock.yaml:9:72 upstreams.d.health_check.expect: `type: tcp` does not look for it',
-    'penstock.yaml:10:61 upstreams.e.health_check: all endpoints are templates, and those are not checked',
-    'penstock.yaml:11:34 upstreams.f.dial: under `limits.connections` it dials after the handshake: silent clients would take the places',
+    'penstock.yaml:8:38 upstreams.c.limits.queue: without `limits.connections` no client has to wait',
+    'penstock.yaml:9:61 upstreams.d.health_check.send: `type: tcp` does not use it',
+    'penstock.yaml:9:72 upstreams.d.health_check.expect: `type: tcp` does not use it',
+    'penstock.yaml:10:61 upstreams.e.health_check: all endpoints are templates, which are not checked',
+    'penstock.yaml:11:34 upstreams.f.dial: with `limits.connections` it dials after the handshake, since silent clients would use up the limit',
   ]);
 });
 
@@ -49,16 +49,16 @@ upstreams:
   assert.deepEqual(warnings, [
     'penstock.yaml:4:49 listeners.a.accept_proxy_protocol.from[1]: this listener binds no unix socket, so no peer is `unix`',
     'penstock.yaml:6:35 listeners.a.routes[0].sni: plain clients send no name, so with `tls: off` it has no effect; remove it',
-    'penstock.yaml:6:44 listeners.a.routes[0].alpn: plain clients have none, so with `tls: off` this route takes nobody; remove it',
-    'penstock.yaml:6:52 listeners.a.routes[0].ja4: plain clients have none, so with `tls: off` this route takes nobody; remove it',
+    'penstock.yaml:6:44 listeners.a.routes[0].alpn: plain clients have none, so with `tls: off` this route takes no client; remove it',
+    'penstock.yaml:6:52 listeners.a.routes[0].ja4: plain clients have none, so with `tls: off` this route takes no client; remove it',
     'penstock.yaml:7:35 listeners.a.routes[1].name: another route of this listener is called "x" too',
     'penstock.yaml:8:31 listeners.a.routes[2].wildcard: no `sni` of this route is of the form *.name; it has no effect',
     'penstock.yaml:10:31 listeners.a.routes[4].wildcard: no `sni` of this route is of the form *.name; it has no effect',
-    'penstock.yaml:12:43 upstreams.u.tls.verify: anyone can pass for this upstream; verify by `authority`, or by `pins` with `verify: pin`',
+    'penstock.yaml:12:43 upstreams.u.tls.verify: anyone can impersonate this upstream; verify by `authority`, or by `pins` with `verify: pin`',
   ]);
 });
 
-test('protocols that the two sides may settle on apart', async (t) => {
+test('protocols that the two sides may negotiate differently', async (t) => {
   const leaf = await (await createAuthority()).issue({ dns: ['a'], usage: 'server' });
   const text = `listeners:
   a:
@@ -76,15 +76,15 @@ upstreams:
   none: { endpoints: ["h:1"], tls: {} }
 `;
   const { warnings } = await load(t, text, { files: { 'c.crt': leaf.cert, 'c.key': leaf.key } });
-  const found = warnings.filter((line) => line.includes('settle'));
+  const found = warnings.filter((line) => line.includes('negotiate'));
   assert.equal(found.length, 2);
   assert.match(
     found[0] ?? '',
-    /routes\[0\]\.tls\.alpn: a client may settle on h2 while upstream "both" settles on http\/1\.1/,
+    /routes\[0\]\.tls\.alpn: a client may negotiate h2 while upstream "both" negotiates http\/1\.1/,
   );
   assert.match(
     found[1] ?? '',
-    /routes\[1\]\.tls\.alpn: a client may settle on h2 while upstream "old" settles on http\/1\.1/,
+    /routes\[1\]\.tls\.alpn: a client may negotiate h2 while upstream "old" negotiates http\/1\.1/,
   );
 });
 
@@ -113,7 +113,7 @@ listeners:
   const files = { 'own.crt': cert, 'own.key': key, 'ca.crt': (await createAuthority()).cert };
   const { warnings } = await load(t, text, { files });
   const rest =
-    'under TLS 1.2 `groups` counts for their certificates, too; add them, or write `min_version: "1.3"`';
+    'under TLS 1.2, `groups` applies to their certificates too; add them, or write `min_version: "1.3"`';
   assert.deepEqual(
     warnings.map((line) => line.replace(/^\S+ /, '')),
     [
@@ -132,8 +132,8 @@ upstreams:
 `;
   const { warnings, faults } = await load(t, text);
   assert.deepEqual(faults, []);
-  const own = 'clients may reach this machine itself: it takes in';
-  const narrow = 'name the networks of your upstreams only';
+  const own = 'clients may reach this machine itself: this includes';
+  const narrow = 'list only the networks of your upstreams';
   const out = 'leave it out, or `ciphers` altogether';
   assert.deepEqual(
     warnings.filter((line) => /allow_addresses|ciphers/.test(line)),
@@ -141,10 +141,10 @@ upstreams:
       `penstock.yaml:3:50 upstreams.u.allow_addresses[0]: ${own} 127.0.0.0/8, 169.254.0.0/16, 0.0.0.0/8; ${narrow}`,
       `penstock.yaml:3:61 upstreams.u.allow_addresses[1]: ${own} ::/128, ::1/128, fe80::/10, 64:ff9b::/96; ${narrow}`,
       `penstock.yaml:3:101 upstreams.u.allow_addresses[5]: ${own} 127.0.0.0/8; ${narrow}`,
-      `penstock.yaml:4:45 upstreams.v.tls.ciphers[0]: "NULL-SHA256" lets in what is broken; ${out}`,
-      `penstock.yaml:4:68 upstreams.v.tls.ciphers[2]: "@SECLEVEL=0" lets in what is broken; ${out}`,
-      `penstock.yaml:4:129 upstreams.v.tls.ciphers[5]: "ECDHE-RSA-AES128-GCM-SHA256:@SECLEVEL=1" lets in what is broken; ${out}`,
-      `penstock.yaml:4:172 upstreams.v.tls.ciphers[6]: "HIGH@SECLEVEL=0" lets in what is broken; ${out}`,
+      `penstock.yaml:4:45 upstreams.v.tls.ciphers[0]: "NULL-SHA256" allows broken cryptography; ${out}`,
+      `penstock.yaml:4:68 upstreams.v.tls.ciphers[2]: "@SECLEVEL=0" allows broken cryptography; ${out}`,
+      `penstock.yaml:4:129 upstreams.v.tls.ciphers[5]: "ECDHE-RSA-AES128-GCM-SHA256:@SECLEVEL=1" allows broken cryptography; ${out}`,
+      `penstock.yaml:4:172 upstreams.v.tls.ciphers[6]: "HIGH@SECLEVEL=0" allows broken cryptography; ${out}`,
     ],
   );
 });

@@ -159,7 +159,7 @@ describe('told before anything is served:', () => {
     [
       'an upstream that is not verified',
       { upstream: '{ endpoints: ["127.0.0.1:5432"], tls: { verify: none } }' },
-      /tls\.verify: anyone can pass for this upstream; verify by `authority`, or by `pins` with `verify: pin`/,
+      /tls\.verify: anyone can impersonate this upstream; verify by `authority`, or by `pins` with `verify: pin`/,
     ],
   ];
   for (const [mistake, parts, told] of mistakes) {

@@ -217,8 +217,8 @@ test('what nobody has, and what is no mode, are faults at their keys; `check` pr
     ],
   );
   assert.deepEqual(await check(`[{ path: "/${'b'.repeat(107)}" }, unix:c.sock, { path: ./c.sock }]`, ':1'), [
-    'listeners.a.bind[0]: the path of this socket has 108 bytes, and the system takes 107 at most',
-    `listeners.a.bind[2]: unix:${directory}/c.sock is taken by listeners.a already`,
+    'listeners.a.bind[0]: the path of this socket has 108 bytes, and the system allows at most 107',
+    `listeners.a.bind[2]: unix:${directory}/c.sock is already taken by listeners.a`,
   ]);
   const right = await check(
     '[":15432", { path: a.sock, owner: root }, { path: b.sock, mode: "0444", group: 7 }]',

@@ -126,6 +126,6 @@ upstreams: { up: { endpoints: ["h:1"] } }
   assert.equal(faults.length, 1);
   assert.match(
     faults[0] ?? '',
-    /:8:\d+ listeners\.one\.routes\[0\]\.tls\.client_auth\.authorize: `authorize` takes a thread, which `restrict_workers` forbids; remove one of the two$/,
+    /:8:\d+ listeners\.one\.routes\[0\]\.tls\.client_auth\.authorize: `authorize` needs a thread, which `restrict_workers` forbids; remove one of the two$/,
   );
 });

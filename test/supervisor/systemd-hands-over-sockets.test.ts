@@ -149,7 +149,7 @@ test('check needs no socket, and finds a name that is used twice', async (t) => 
   assert.match(await check({ a: 'systemd:orders' }), /systemd:orders/);
   assert.match(
     await check({ a: 'systemd:orders', b: 'systemd:orders' }),
-    /systemd:orders is taken by listeners\.a already/,
+    /systemd:orders is already taken by listeners\.a/,
   );
   assert.match(await check({ a: 'systemd:' }), /expected host:port, .*systemd:NAME/);
 });

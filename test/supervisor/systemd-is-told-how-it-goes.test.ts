@@ -102,8 +102,7 @@ test('a program that the system will not start ends nothing, is said once, and i
   // Where a program is missing Node says so by an event; ELOOP and others it throws.
   const loop = (directory: string) => symlinkSync('systemd-notify', join(directory, 'systemd-notify'));
   const { penstock, messages, directory } = await startNotifying(t, { WATCHDOG_USEC: '20000' }, loop);
-  const warnings = () =>
-    penstock.log().filter(({ msg }) => msg === 'systemd cannot be told how penstock does');
+  const warnings = () => penstock.log().filter(({ msg }) => msg === 'systemd cannot be notified');
   await eventually(() => assert.match(String(warnings()[0]?.['reason']), /ELOOP/));
   penstock.child.kill('SIGHUP');
   await eventually(() => assert.ok(penstock.log().some(({ msg }) => msg === 'reloaded')));

@@ -99,7 +99,7 @@ test('it is warned about by check and at every start', async (t) => {
   const { warnings, loaded, directory } = await load(t, `log: { tls_keys: sub/keys }\n${rest}`);
   assert.equal(loaded?.config.log.tls_keys, join(directory, 'sub/keys'));
   assert.deepEqual(warnings, [
-    'penstock.yaml:1:18 log.tls_keys: DANGEROUS: whoever reads sub/keys can read every TLS connection, and what was recorded of it; remove it when you have found what you are looking for',
+    'penstock.yaml:1:18 log.tls_keys: DANGEROUS: whoever reads sub/keys can decrypt every TLS connection, including recorded ones; remove it when you have found what you are looking for',
   ]);
   const penstock = await startPenstock(t, {
     workers: 1,

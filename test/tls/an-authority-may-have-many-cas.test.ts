@@ -55,7 +55,7 @@ test('check: 30 KB are fine, 40 KB too much for Java, 70 KB for everybody', asyn
   const [fault] = await findings(t, 70);
   assert.match(
     fault ?? '',
-    /take 7\d{4} bytes, and TLS has room for 65535: nobody could connect; write `send_ca/,
+    /take 7\d{4} bytes, and TLS has room for 65535: no one could connect; write `send_ca/,
   );
 });
 

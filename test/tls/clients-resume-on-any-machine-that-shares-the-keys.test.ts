@@ -163,22 +163,23 @@ test('without it they are random, replaced every 12 hours or as told', async (t)
   const told = await load(t, `session_tickets: { rotate: 90m }\n${rest}`);
   assert.equal(told.loaded?.config.session_tickets.rotate, 90 * 60_000);
   assert.deepEqual(told.warnings, [
-    'penstock.yaml:1:28 session_tickets.rotate: sessions could be resumed for 2 hours, and after two rotations no longer are',
+    'penstock.yaml:1:28 session_tickets.rotate: sessions could be resumed for 2 hours, but after two rotations they no longer can',
   ]);
   assert.deepEqual((await load(t, `session_tickets: { rotate: 2h }\n${rest}`)).warnings, []);
 });
 
 test('what is no secret is a fault that does not repeat it', async (t) => {
-  const hint = 'one secret a line, of 32 bytes or more in hex or base64: `openssl rand -hex 32` prints one';
+  const hint =
+    'write one secret per line, 32 bytes or more in hex or base64: `openssl rand -hex 32` prints one';
   const place = 'penstock.yaml:1:26 session_tickets.keys';
   const table: [content: string, fault: string][] = [
     ['', `tickets holds no secret; ${hint}`],
     ['# nothing\n\n', `tickets holds no secret; ${hint}`],
-    ['a'.repeat(62), `line 1 of tickets is no secret; ${hint}`],
-    [`${secretOf('a')}\nswordfish`, `line 2 of tickets is no secret; ${hint}`],
-    [`${secretOf('a')} ${secretOf('b')}`, `line 1 of tickets is no secret; ${hint}`],
-    [Buffer.alloc(31, 1).toString('base64'), `line 1 of tickets is no secret; ${hint}`],
-    ['\u0001\u0002'.repeat(40), `line 1 of tickets is no secret; ${hint}`],
+    ['a'.repeat(62), `line 1 of tickets is not a secret; ${hint}`],
+    [`${secretOf('a')}\nswordfish`, `line 2 of tickets is not a secret; ${hint}`],
+    [`${secretOf('a')} ${secretOf('b')}`, `line 1 of tickets is not a secret; ${hint}`],
+    [Buffer.alloc(31, 1).toString('base64'), `line 1 of tickets is not a secret; ${hint}`],
+    ['\u0001\u0002'.repeat(40), `line 1 of tickets is not a secret; ${hint}`],
   ];
   for (const [tickets, fault] of table) {
     const { faults } = await load(t, withKeys('tickets'), { files: { tickets } });

@@ -99,7 +99,7 @@ const faults: readonly [args: string[], told: RegExp][] = [
   [['pki'], /Usage: penstock pki/],
   [['pki', 'inti', 'ca'], /unknown command 'inti'/],
   [['pki', 'issue', 'ca'], /missing required argument 'name'/],
-  [['pki', 'issue', 'ca', 'a.example', '--days', 'two'], /--days two is no number of days/],
+  [['pki', 'issue', 'ca', 'a.example', '--days', 'two'], /--days two is not a number of days/],
   [['pki', 'issue', 'ca', 'a.example'], /penstock pki init ca/],
   [['nonsense'], /unknown command 'nonsense'/],
 ];

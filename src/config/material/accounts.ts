@@ -1,13 +1,16 @@
-/** The numbers of users and groups. */
+/** Looks up the numbers of users and groups. */
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** The files are asked first, then all that the system knows (`getent`: LDAP, systemd …), where there is such a command. */
+/**
+ * Looks in the files first, then asks the system's other sources (LDAP, systemd …) by `getent`, if there is
+ * such a command.
+ */
 export async function numberOf(kind: 'passwd' | 'group', account: string): Promise<number | undefined> {
-  // The last number means "as it is" to chown(2).
+  // To chown(2), the last number means "unchanged".
   if (/^\d+$/.test(account)) return Number(account) < 2 ** 32 - 1 ? Number(account) : undefined;
   const local = await readFile(`/etc/${kind}`, 'utf8').catch(() => '');
   const known = numberIn(local, account);

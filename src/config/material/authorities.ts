@@ -1,4 +1,4 @@
-/** The authorities that a configuration trusts: CA certificates and revocation lists, read and checked. */
+/** Reads and checks the authorities that a configuration trusts: CA certificates and revocation lists. */
 import { X509Certificate } from 'node:crypto';
 import tls from 'node:tls';
 import { type RevocationList, readRevocationList } from '../../x509/revocation-list.ts';
@@ -17,11 +17,11 @@ export type LoadedAuthority = {
   readonly certificates: readonly X509Certificate[];
   /** PEM, one CRL each. */
   readonly crl: readonly string[];
-  /** When each CRL of `crl` wants to be replaced; undefined where it does not say. */
+  /** The nextUpdate of each CRL in `crl`; undefined if it has none. */
   readonly crlNextUpdates: readonly (Date | undefined)[];
 };
 
-/** Reads all of them, and adds `system`. What has faults is reported. */
+/** Reads all of them and adds `system`. Reports those that have faults. */
 export async function loadAuthorities(
   config: Config,
   files: Files,
@@ -45,12 +45,12 @@ export async function loadAuthorities(
   return loaded.set('system', systemAuthority());
 }
 
-/** The system's roots, or on a system that has none those that come with Node. Made when first asked for. */
+/** The system's roots, or Node's own if the system has none. Created on first use. */
 export function systemAuthority(): LoadedAuthority {
   let ca: readonly string[] | undefined;
   let certificates: readonly X509Certificate[] | undefined;
   const roots = () => {
-    // Since Node 22.15; before it (hence no named import), the roots that come with Node are all there is.
+    // Only since Node 22.15, hence no named import; earlier there are only the roots that come with Node.
     const installed = typeof tls.getCACertificates === 'function' ? tls.getCACertificates('system') : [];
     return installed.length > 0 ? installed : tls.rootCertificates;
   };
@@ -107,7 +107,7 @@ async function readCertificates(
   return certificates;
 }
 
-/** Chains are followed to a self-signed root (Node has no other way for clients), so the root has to be here. */
+/** Node follows clients' chains to a self-signed root, and offers no other way, so the root must be here. */
 function checkChains(certificates: readonly X509Certificate[], path: Path, report: Report): void {
   const isRoot = ({ subject, issuer }: X509Certificate) => subject === issuer;
   const orphan = certificates.find(
@@ -146,7 +146,7 @@ async function readLists(
     }
     for (const pem of blocks) {
       const list = readRevocationList(pem);
-      // All of it, so that no list that is served with turns out to be unreadable later, and to revoke nothing.
+      // Read the whole list now, so that none turns out to be unreadable later and then revokes nothing.
       if (list?.serials() && openSslTakes(pem)) lists.push({ pem, ...summaryOf(list), path: place });
       else report.fault(place, `${file} cannot be parsed as a revocation list`);
     }
@@ -214,7 +214,10 @@ function checkLists(
   }
 }
 
-/** Each certificate of a chain is looked up, the root too: a list for users alone, as step-ca makes it, lets nobody in. */
+/**
+ * Every certificate of a chain is looked up, even the root: a list only for users, as step-ca issues it,
+ * would admit no one.
+ */
 function checkScopes(
   ca: X509Certificate,
   all: readonly X509Certificate[],

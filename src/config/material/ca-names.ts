@@ -1,16 +1,22 @@
-/** Whether the list of CA names that clients are sent is short enough for them. */
+/** Checks whether the list of CA names sent to clients is short enough for them. */
 import tls from 'node:tls';
 import type { Path, Report } from '../finding.ts';
 import type { ClientAuthConfig, Config } from '../schema/schema.ts';
 import type { LoadedAuthority } from './authorities.ts';
 import { readSubject } from './der.ts';
 
-/** An extension is at most this long, and OpenSSL then fails every handshake (alert internal_error). */
+/** The maximum length of an extension; beyond it OpenSSL fails every handshake (alert internal_error). */
 const maxBytes = 65_535;
-/** Java takes messages of 32,768 bytes (jdk.tls.maxHandshakeMessageSize); some of them are signature algorithms. */
+/**
+ * Java accepts messages of 32,768 bytes (jdk.tls.maxHandshakeMessageSize), and signature algorithms need some
+ * of them.
+ */
 const javaBytes = 32_600;
 
-/** Reports authorities with more CA names than fit into a certificate request, and what this Node cannot do about it. */
+/**
+ * Reports authorities with more CA names than fit into a certificate request, and an option that this Node
+ * lacks.
+ */
 export function checkCaNames(
   config: Config,
   authorities: ReadonlyMap<string, LoadedAuthority>,
@@ -34,7 +40,7 @@ function checkRoute(
   report: Report,
 ): void {
   if (send_ca_names === false) {
-    // Hence no named import.
+    // Missing in older Node, hence no named import.
     if (typeof tls.setDefaultCACertificates === 'function') return;
     const message = `\`send_ca_names: false\` needs Node 22.19, 24.5 or later; this is ${process.version}`;
     report.fault([...path, 'send_ca_names'], message);
@@ -49,15 +55,15 @@ function checkRoute(
   if (bytes > maxBytes) {
     report.fault(
       [...path, 'authority'],
-      `${what}, and TLS has room for ${maxBytes}: nobody could connect`,
+      `${what}, and TLS has room for ${maxBytes}: no one could connect`,
       hint,
     );
   } else {
-    report.warn([...path, 'authority'], `${what}: clients in Java take no more than 32 KiB`, hint);
+    report.warn([...path, 'authority'], `${what}: Java clients accept at most 32 KiB`, hint);
   }
 }
 
-/** Each stands behind two bytes of length (RFC 8446 §4.2.4). */
+/** Each name has a length prefix of two bytes (RFC 8446 §4.2.4). */
 function namesLength({ certificates }: LoadedAuthority): number {
   let bytes = 2;
   for (const { raw } of certificates) bytes += 2 + (readSubject(raw)?.length ?? 0) / 2;

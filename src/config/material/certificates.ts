@@ -1,4 +1,4 @@
-/** The certificates and keys that a configuration names: read, parsed, and matched to each other. */
+/** Reads, parses and matches the certificates and keys that a configuration names. */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { cipherOptions } from '../../openssl/ciphers.ts';
@@ -9,17 +9,17 @@ import { describeDates, nameOf, reasonOf, warnOfDates } from './describe.ts';
 import { foreignFormat } from './foreign-formats.ts';
 import { readStaple, type Staple } from './ocsp.ts';
 
-/** A certificate and its key as `tls` takes them. */
+/** A certificate and its key in the form that `tls` takes. */
 export type LoadedPair = {
   /** PEM: the leaf, then its chain. */
   readonly cert: string;
-  /** PEM, as it is in the file: with `passphrase` if it is encrypted. */
+  /** PEM, unchanged from the file; `passphrase` is set if it is encrypted. */
   readonly key: string;
   readonly passphrase: string | undefined;
   readonly leaf: X509Certificate;
   /** `ec`, `rsa`, `ed25519`, … */
   readonly keyType: string;
-  /** For clients that ask whether the certificate is revoked, and only while it is in date. */
+  /** For clients that ask for it; used only while it is in date. */
   readonly staple: Staple | undefined;
 };
 
@@ -27,7 +27,7 @@ export type LoadedCertificate = { readonly name: string; readonly pairs: readonl
 
 type PairConfig = Config['certificates'][string]['pairs'][number];
 
-/** Reads all of them, used or not. What has faults is reported and left out. */
+/** Reads all of them, used or not. Reports and leaves out those with faults. */
 export async function loadCertificates(
   config: Config,
   files: Files,
@@ -86,7 +86,7 @@ async function loadPair(
   return openSslTakes(loaded, [...path, 'cert'], report) ? loaded : undefined;
 }
 
-/** Only ever warns: without a staple clients are served all the same. */
+/** Only warns, since clients are served without a staple too. */
 function checkStaple(content: Buffer, leaf: X509Certificate, path: Path, report: Report): Staple | undefined {
   const staple = readStaple(content, leaf);
   const trouble =
@@ -206,7 +206,10 @@ function fits(
   return true;
 }
 
-/** Keys that are too small, signatures too weak: what `tls` would throw at the first connection. */
+/**
+ * Catches keys too small and signatures too weak, which `tls` would otherwise throw on at the first
+ * connection.
+ */
 function openSslTakes({ cert, key, passphrase }: LoadedPair, path: Path, report: Report): boolean {
   try {
     createSecureContext({ ...cipherOptions(), cert, key, ...(passphrase !== undefined && { passphrase }) });

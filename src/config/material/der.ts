@@ -1,7 +1,10 @@
-/** The few fields of certificates that Node does not give (RFC 5280 §4.1). */
+/** Reads the few fields of certificates that Node does not expose (RFC 5280 §4.1). */
 import { DerError, readChildren, readElement, tags, whole } from '../../x509/der.ts';
 
-/** The subject of a certificate, a Name in DER, in hex: equal names are equal texts. Undefined if it is not strict DER. */
+/**
+ * The subject of a certificate, its DER in hex, so that equal names are equal texts. Undefined if it is not
+ * strict DER.
+ */
 export function readSubject(der: Buffer): string | undefined {
   // Certificate ::= SEQUENCE {
   //   tbsCertificate SEQUENCE {

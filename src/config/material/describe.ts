@@ -1,10 +1,10 @@
-/** Certificates and CRLs, for people: their names and dates, and what OpenSSL says of them. */
+/** Describes certificates and CRLs for people: names, dates, and OpenSSL's complaints. */
 import type { X509Certificate } from 'node:crypto';
 import type { Path, Report } from '../finding.ts';
 
 const day = 86_400_000;
 
-/** Warns of each certificate of the chain that is expired, about to be, or not valid yet. */
+/** Warns about each certificate of the chain that has expired, expires soon, or is not valid yet. */
 export function warnOfDates(certificates: readonly X509Certificate[], path: Path, report: Report): void {
   for (const certificate of certificates) {
     const message = describeDates(new Date(certificate.validFrom), new Date(certificate.validTo));
@@ -13,8 +13,8 @@ export function warnOfDates(certificates: readonly X509Certificate[], path: Path
 }
 
 /**
- * `expired 3 days ago`, `expires in 5 days`, `is not valid before 2030-01-01`; undefined if there is no cause to worry.
- * `soon` is time enough to renew: by hand, unless told otherwise.
+ * `expired 3 days ago`, `expires in 5 days`, `is not valid before 2030-01-01`; undefined if there is no cause
+ * to worry. `soon` is enough time to renew, by default by hand.
  */
 export function describeDates(from: Date, to: Date, soon = 21 * day): string | undefined {
   const now = Date.now();
@@ -34,7 +34,7 @@ function inDays(milliseconds: number): string {
   return days === 0 ? 'less than a day' : days === 1 ? '1 day' : `${days} days`;
 }
 
-/** The common name of a certificate, or its whole subject. */
+/** The common name of a certificate, or else its whole subject. */
 export function nameOf(certificate: X509Certificate): string {
   const subject = certificate.subject ?? '';
   return (
@@ -43,7 +43,9 @@ export function nameOf(certificate: X509Certificate): string {
   );
 }
 
-/** OpenSSL's words without its codes: `ee key too small` of `error:0A00018F:SSL routines::ee key too small`. */
+/**
+ * OpenSSL's message without its codes: `ee key too small` of `error:0A00018F:SSL routines::ee key too small`.
+ */
 export function reasonOf(error: unknown): string {
   return (error as Error).message.replace(/^error:[0-9A-F]+:[^:]*:[^:]*:/i, '');
 }

@@ -1,12 +1,12 @@
-/** In what certificates and keys come besides PEM: told by name, with the command that converts it. */
+/** Recognizes certificates and keys in formats other than PEM, and names the command that converts them. */
 
-/** What the file was to be: a certificate with its chain, its key, or whom to trust. */
+/** What the file should hold: a certificate with its chain, its key, or CA certificates. */
 type Wanted = 'certificate' | 'key' | 'authority';
 
-/** `what` completes "it is …"; undefined for what is none of them. */
+/** `what` completes "it is …". */
 type ForeignFormat = { readonly what: string; readonly hint: string };
 
-/** Looks at the first bytes only; what is PEM is not for this. */
+/** Looks only at the first bytes; undefined for an unknown format. Not for files that are PEM. */
 export function foreignFormat(content: Buffer, file: string, wanted: Wanted): ForeignFormat | undefined {
   const start = content.subarray(0, 64);
   const text = content.toString('latin1');
@@ -15,7 +15,7 @@ export function foreignFormat(content: Buffer, file: string, wanted: Wanted): Fo
     return { what: 'text in UTF-16', hint: `\`iconv -f UTF-16 -t ASCII ${file} > ${pem}\` converts` };
   }
   if (text.includes('-----BEGIN PKCS7-----')) return pkcs7(`openssl pkcs7 -in ${file}`, file, wanted);
-  // The same by its newer name, which `openssl pkcs7` does not take.
+  // The same format under its newer name, which `openssl pkcs7` does not accept.
   if (text.includes('-----BEGIN CMS-----'))
     return pkcs7(`sed 's/ CMS-/ PKCS7-/' ${file} | openssl pkcs7`, file, wanted);
   if (start.length > 4 && start.readUInt32BE(0) === javaKeyStore) {
@@ -42,7 +42,7 @@ const javaKeyStore = 0xfe_ed_fe_ed;
 const signedData = Buffer.from('06092a864886f70d010702', 'hex');
 const version3 = Buffer.from('020103', 'hex');
 
-/** What is behind the tag and length of the outermost value. */
+/** The contents of the outermost value, after its tag and length. */
 function contentOf(der: Buffer): Buffer {
   const length = der[1] ?? 0;
   return der.subarray(length < 0x80 ? 2 : 2 + (length & 0x7f));

@@ -1,4 +1,4 @@
-/** OCSP responses, which tell a client that our certificate is not revoked (RFC 6960 §4.2). */
+/** Reads OCSP responses, which show a client that our certificate is not revoked (RFC 6960 §4.2). */
 import { hash, type X509Certificate } from 'node:crypto';
 import {
   contents,
@@ -12,17 +12,18 @@ import {
   whole,
 } from '../../x509/der.ts';
 
-/** A response that says "good" of a certificate, from one time to another (ms since 1970). */
+/** A response that calls a certificate "good" from one time to another (ms since 1970). */
 export type Staple = {
-  /** DER, as it goes to clients. */
+  /** DER, as sent to clients. */
   readonly response: Uint8Array;
   readonly thisUpdate: number;
   readonly nextUpdate: number;
 };
 
 /**
- * Reads the response for a certificate. Where there is nothing to staple, a text says why: "the OCSP response …". Its
- * signature is not checked: that is for clients, who know whom they trust. Whether it is in date is for the caller.
+ * Reads the response for a certificate. If it cannot be stapled, returns the reason, which completes "the
+ * OCSP response …". Clients check its signature, since they know whom they trust; the caller checks its
+ * dates.
  */
 export function readStaple(der: Buffer, leaf: X509Certificate): Staple | string {
   try {
@@ -37,11 +38,11 @@ export function readStaple(der: Buffer, leaf: X509Certificate): Staple | string 
 }
 
 const basicResponse = '1.3.6.1.5.5.7.48.1.1';
-/** Context-specific tags: [0], [1] and [2], and the first two around something else. */
+/** Context-specific tags: [0], [1] and [2], and the constructed forms of the first two. */
 const context = { zero: 0x80, one: 0x81, two: 0x82, aroundZero: 0xa0, aroundOne: 0xa1 } as const;
 const enumerated = 0x0a;
 
-/** The elements of `responses`, a SingleResponse each. */
+/** The elements of `responses`, each a SingleResponse. */
 function readResponses(der: Buffer): Element[] | string {
   // OCSPResponse ::= SEQUENCE { responseStatus ENUMERATED, responseBytes [0] EXPLICIT SEQUENCE {
   //   responseType OBJECT IDENTIFIER, response OCTET STRING } OPTIONAL }
@@ -75,7 +76,7 @@ const statuses: Readonly<Record<number, string>> = {
   6: 'unauthorized',
 };
 
-/** What alone is within an element, each of its tag. */
+/** The only element within another; both must have the given tags. */
 function inner(der: Buffer, parent: Element | undefined, parentTag: number, tag: number): Element {
   if (parent?.tag !== parentTag) throw new DerError('a part is missing');
   const element = readElement(der, parent.start, parent.end, tag);
@@ -90,7 +91,7 @@ const hashes: Readonly<Record<string, string>> = {
   '2.16.840.1.101.3.4.2.3': 'sha512',
 };
 
-/** Whether a CertID is that of the certificate: its serial, and its issuer's name. */
+/** Whether a CertID belongs to the certificate: compares the serial number and the issuer's name. */
 function isOf(der: Buffer, id: Element | undefined, leaf: X509Certificate): boolean {
   // CertID ::= SEQUENCE {
   //   hashAlgorithm SEQUENCE { algorithm OBJECT IDENTIFIER, … }, issuerNameHash OCTET STRING,
@@ -129,7 +130,7 @@ function readSingle(der: Buffer, fields: readonly Element[]): Staple | string {
   if (status?.tag !== context.zero || status.start !== status.end)
     throw new DerError('no certificate status');
   if (from === undefined) throw new DerError('no time');
-  // Without one a response never ends; nobody wants to serve it for ever.
+  // A response without nextUpdate never expires, and would be served forever.
   if (until?.tag !== context.aroundZero) return 'does not say until when it is good';
   return {
     response: der,

@@ -1,4 +1,4 @@
-/** What the files of unix sockets are to be, in numbers. */
+/** The mode, owner and group of unix socket files, as numbers. */
 import type { SocketRights } from '../../net/socket-file.ts';
 import type { Path, Report } from '../finding.ts';
 import type { Config } from '../schema/schema.ts';
@@ -11,7 +11,7 @@ export async function loadSocketRights(config: Config, report: Report): Promise<
     socketsOf(config).map(async ({ key, path, socket }): Promise<[string, SocketRights]> => {
       const mode = Number.parseInt(socket.mode, 8);
       if ((mode & 0o222) === 0) {
-        const message = 'with this mode nobody but root can connect, which takes write permission';
+        const message = 'connecting needs write permission, which with this mode only root has';
         report.warn([...path, 'mode'], message);
       }
       const [uid, gid] = await Promise.all([

@@ -1,21 +1,24 @@
-/** The secrets that session tickets are made with, where several machines share them. */
+/** Reads the secrets for session tickets that several machines share. */
 import { basename, join } from 'node:path';
 import type { Path, Report } from '../finding.ts';
 import { type Files, isReadableByOthers } from '../read/files.ts';
 import type { Config } from '../schema/schema.ts';
 
 /**
- * The master secrets of session tickets, 32 bytes or more each. Tickets are issued by `current`; those issued by one of
- * `accepted` resume, too. An object never changes: other masters are another object.
+ * The master secrets of session tickets, each 32 bytes or more. Tickets are issued with `current`; those
+ * issued with one of `accepted` resume too. Immutable: other masters are another object.
  */
 export type TicketMasters = { readonly current: Uint8Array; readonly accepted: readonly Uint8Array[] };
 
-/** One to issue, and so that every machine can know a secret before any uses it, two more to accept. */
+/**
+ * One to issue and two more to accept, so that every machine can know a secret before any of them issues with
+ * it.
+ */
 const most = 3;
-/** How long OpenSSL lets a session live. */
+/** The lifetime of a session in OpenSSL. */
 const sessionLife = 2 * 60 * 60 * 1000;
 
-/** Reads `session_tickets.keys`; undefined without it, and after reporting a fault. */
+/** Reads `session_tickets.keys`; undefined if there is none, or after reporting a fault. */
 export async function loadTicketKeys(
   { session_tickets: { rotate, keys } }: Config,
   files: Files,
@@ -23,7 +26,7 @@ export async function loadTicketKeys(
 ): Promise<TicketMasters | undefined> {
   if (keys === undefined) {
     if (rotate < sessionLife) {
-      const message = 'sessions could be resumed for 2 hours, and after two rotations no longer are';
+      const message = 'sessions could be resumed for 2 hours, but after two rotations they no longer can';
       report.warn(['session_tickets', 'rotate'], message);
     }
     return undefined;
@@ -48,7 +51,10 @@ export async function loadTicketKeys(
   return { current, accepted: accepted.slice(0, most - 1) };
 }
 
-/** The file; or the files of a directory, last name first, without hidden ones (Kubernetes keeps its `..data` there). */
+/**
+ * The file itself, or the files of a directory, last name first, except hidden ones (such as Kubernetes'
+ * `..data`).
+ */
 async function keyFiles(keys: string, files: Files): Promise<string[]> {
   const names = await files.list(keys);
   if (names === undefined) return [keys];
@@ -56,9 +62,13 @@ async function keyFiles(keys: string, files: Files): Promise<string[]> {
   return visible.reverse().map((name) => join(keys, name));
 }
 
-const hint = 'one secret a line, of 32 bytes or more in hex or base64: `openssl rand -hex 32` prints one';
+const hint =
+  'write one secret per line, 32 bytes or more in hex or base64: `openssl rand -hex 32` prints one';
 
-/** A secret a line; empty lines and those that begin with `#` are left out. What is no secret is never repeated. */
+/**
+ * One secret per line; empty lines and those that begin with `#` are skipped. Messages never repeat the text
+ * of a bad line.
+ */
 function parseSecrets(text: string, file: string, path: Path, report: Report): Buffer[] | undefined {
   const secrets: Buffer[] = [];
   for (const [index, line] of text.split('\n').entries()) {
@@ -66,7 +76,7 @@ function parseSecrets(text: string, file: string, path: Path, report: Report): B
     if (written === '' || written.startsWith('#')) continue;
     const secret = parseSecret(written);
     if (secret === undefined) {
-      report.fault(path, `line ${index + 1} of ${file} is no secret`, hint);
+      report.fault(path, `line ${index + 1} of ${file} is not a secret`, hint);
       return undefined;
     }
     secrets.push(secret);
@@ -76,7 +86,7 @@ function parseSecrets(text: string, file: string, path: Path, report: Report): B
 
 function parseSecret(written: string): Buffer | undefined {
   const isHex = /^([0-9a-f]{2})+$/i.test(written);
-  // Hex of 32 bytes would do as base64 too; nobody means that.
+  // 32 bytes in hex are also valid base64, but no one means that.
   if (!isHex && !/^[\w+/-]+={0,2}$/.test(written)) return undefined;
   const secret = Buffer.from(written, isHex ? 'hex' : 'base64');
   return secret.length < 32 ? undefined : secret;

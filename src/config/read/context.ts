@@ -1,9 +1,9 @@
-/** What a configuration says by its context: defaults that depend on other keys, and paths relative to the file. */
+/** Fills in what depends on context: defaults that follow from other keys, and paths relative to the file. */
 import { resolve } from 'node:path';
 import { protocolOf } from '../../protocols/table.ts';
 import type { Config } from '../schema/schema.ts';
 
-/** What a protocol's clients want by ALPN is spoken behind its `starttls` unless the file says otherwise. */
+/** With `starttls`, the ALPN of that protocol's clients is the default. */
 export function applyContext(config: Config): void {
   for (const { starttls, routes } of Object.values(config.listeners)) {
     const { alpn } = protocolOf(starttls) ?? { alpn: [] };
@@ -12,7 +12,7 @@ export function applyContext(config: Config): void {
   }
 }
 
-/** Makes every path in the configuration absolute; in place. */
+/** Makes every path in the configuration absolute, in place. */
 export function resolvePaths(config: Config, directory: string): void {
   const absolute = (path: string) => resolve(directory, path);
   const address = (text: string) => (text.startsWith('unix:') ? `unix:${absolute(text.slice(5))}` : text);

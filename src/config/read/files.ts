@@ -1,14 +1,14 @@
-/** The files that a configuration names, each read once. */
+/** Reads the files that a configuration names, each once. */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import type { Path, Report } from '../finding.ts';
 import { standInFile } from './stand-ins.ts';
 
 export type Files = {
-  /** The contents, or undefined after reporting a fault at `path`. */
+  /** The contents; undefined after reporting a fault at `path`. */
   read(file: string, path: Path, report: Report): Promise<Buffer | undefined>;
-  /** The names in a directory; undefined if it is none. */
+  /** The names in a directory; undefined if it is not one. */
   list(directory: string): Promise<string[] | undefined>;
-  /** Every file and directory that was asked for, in that order. */
+  /** Every file and directory that was requested, in that order. */
   all(): string[];
 };
 
@@ -17,7 +17,7 @@ export function createFiles(): Files {
   const asked = new Set<string>();
   return {
     async read(file, path, report) {
-      // That it is missing is reported already.
+      // Its absence has already been reported.
       if (file === standInFile) return undefined;
       asked.add(file);
       const content =
@@ -41,12 +41,15 @@ export async function isReadableByOthers(file: string): Promise<boolean> {
   return ((await stat(file)).mode & 0o004) !== 0;
 }
 
-/** The text of a PEM file, whose bytes are characters. Editors on Windows put a byte order mark ahead, which OpenSSL takes ill. */
+/**
+ * The text of a PEM file, one character per byte, without the byte order mark of Windows editors, on which
+ * OpenSSL fails.
+ */
 export function pemText(content: Buffer): string {
   return content.toString('latin1').replace(/^\xef\xbb\xbf/gm, '');
 }
 
-/** The PEM blocks of one label, each as a text of its own. */
+/** The PEM blocks with one label, each as a separate text. */
 export function pemBlocks(text: string, label: 'CERTIFICATE' | 'X509 CRL'): string[] {
   return text.match(new RegExp(`-----BEGIN ${label}-----[^-]*-----END ${label}-----`, 'g')) ?? [];
 }

@@ -1,9 +1,9 @@
-/** The fast way through a configuration that is JSON: machines write those, and they are the long ones. */
+/** A fast path for configurations that are JSON: long ones are written by machines, in JSON. */
 
 /**
- * The value of a text that is a JSON object (RFC 8259), and that YAML would read alike. Undefined for any other: also for one
- * with a key that is written twice, which JSON.parse hides; with a `$`, which may stand for a variable; with escapes, behind
- * which there may be either, or a `__proto__`.
+ * The value of a text that is a JSON object (RFC 8259) and that YAML would read in the same way. Undefined
+ * for any other. That includes one with a repeated key, which JSON.parse hides; with a `$`, which may begin a
+ * variable; or with escapes, which may hide either of these or a `__proto__`.
  */
 export function parseJsonObject(text: string): object | undefined {
   if (!/^\s*\{/.test(text) || /[$]|\\u|__proto__/.test(text)) return undefined;
@@ -11,7 +11,7 @@ export function parseJsonObject(text: string): object | undefined {
     const value: object = JSON.parse(text);
     return countKeys(value) === writtenKeys(text) ? value : undefined;
   } catch {
-    // What is wrong with it, YAML's parser can say.
+    // YAML's parser will say what is wrong with it.
     return undefined;
   }
 }
@@ -24,7 +24,7 @@ function countKeys(value: unknown): number {
   return count;
 }
 
-/** The strings with a colon behind them, in a text that is known to be JSON. */
+/** The number of strings followed by a colon, in a text that is known to be JSON. */
 function writtenKeys(text: string): number {
   let count = 0;
   for (const [, colon] of text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?/g)) {

@@ -1,25 +1,25 @@
 /**
- * The parts of a faulty configuration that parse, so that references, rules and files are checked in the same run and
- * all faults are shown at once.
+ * Keeps the parts of a faulty configuration that parse, so that references, rules and files are checked in
+ * the same run, and all faults are shown at once.
  */
 import type { Path } from '../finding.ts';
 import { explainIssues, type SchemaFault } from '../schema/issues.ts';
 import { type Config, configSchema } from '../schema/schema.ts';
 import { standInFor } from './stand-ins.ts';
 
-/** What parsed of a file, and how to speak of it in terms of the file as it was written. */
+/** What could be parsed, and how it maps back to the file as written. */
 type Salvage = {
-  /** undefined when nothing could be kept. */
+  /** undefined if nothing could be kept. */
   readonly config: Config | undefined;
-  /** The path in the file of a path in `config`: lists may have lost entries. */
+  /** Translates a path in `config` to one in the file, since lists may have lost entries. */
   readonly written: (path: Path) => Path;
-  /** Whether something was removed from, or put into, the mapping at `path` of `config`, or from the one that holds what is there. */
+  /** Whether something was removed from or added to the mapping at `path` of `config`, or to its parent. */
   readonly wasCut: (path: Path) => boolean;
 };
 
 /**
- * Mends `raw`, in place, until it parses: removes what is faulty, and puts something in place of what is missing or removes what
- * cannot stand without it.
+ * Repairs `raw` in place until it parses: removes faulty values, and either fills in a missing key or removes
+ * the mapping that lacks it.
  */
 export function salvage(raw: unknown, faults: readonly SchemaFault[]): Salvage {
   const cut = new Set<object>();
@@ -43,7 +43,7 @@ export function salvage(raw: unknown, faults: readonly SchemaFault[]): Salvage {
   return { config: undefined, written, wasCut };
 }
 
-/** False if the fault is no missing key, or one that has no stand-in, or had one that did not help. */
+/** False if the fault is not a missing key, or the key has no stand-in, or its stand-in did not help. */
 function fillIn(
   raw: unknown,
   { remove: path, lacks }: SchemaFault,
@@ -75,7 +75,7 @@ function remove(
     if (parent === undefined) continue;
     cut.add(parent);
     if (Array.isArray(parent)) {
-      // First marked, then closed up, so that the other paths of this round stay true.
+      // Mark first and remove later, so that the other paths of this round stay valid.
       parent[step as number] = hole;
       lists.add(parent);
     } else delete (parent as Record<string, unknown>)[step];

@@ -1,17 +1,17 @@
 /**
- * What takes the place of a required key that is missing, so that its neighbours are checked in the same run. It is valid by
- * itself, so that no check finds fault with it.
+ * Values that replace a missing required key, so that its neighbours are checked in the same run. They are
+ * valid, so that no check complains about them.
  */
 import { randomUUID } from 'node:crypto';
 
 const noSuchPath = () => `/${randomUUID()}`;
 
-/** A file that nobody has: it is not read, and not missed. */
+/** A file that cannot exist: it is not read, and its absence is not reported. */
 export const standInFile = noSuchPath();
 
 const standIns = new Map<string, () => unknown>([
   ['listeners', () => ({})],
-  // Any free port, so that it collides with no address.
+  // Port 0 means any free port, so it collides with no other address.
   ['bind', () => '127.0.0.1:0'],
   ['path', noSuchPath],
   ['routes', () => [{ deny: true }]],
@@ -22,7 +22,9 @@ const standIns = new Map<string, () => unknown>([
   ['ca', () => standInFile],
 ]);
 
-/** One for this key, made anew; undefined where there is none, and what lacks the key cannot be checked. */
+/**
+ * A new stand-in for this key; undefined if it has none, so that the mapping without it cannot be checked.
+ */
 export function standInFor(key: string): unknown {
   return standIns.get(key)?.();
 }

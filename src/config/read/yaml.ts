@@ -1,4 +1,4 @@
-/** The text of a configuration file as plain values, with the position of each. */
+/** Parses the text of a configuration file into plain values, with the position of each. */
 import {
   type Document,
   isAlias,
@@ -16,28 +16,33 @@ import type { Path } from '../finding.ts';
 import { cover, substitute, uncover } from './environment.ts';
 import { parseJsonObject } from './json.ts';
 
-/** A place in the file, and the steps to it that are really written there. */
+/** A place in the file, and the path to it as actually written. */
 export type Place = { readonly line: number; readonly column: number; readonly path: Path };
 
-/** A fault of syntax, or of a variable in a scalar. */
+/** A syntax error, or a faulty variable in a scalar. */
 type SyntaxFault = Place & { readonly message: string; readonly hint?: string };
 
-/** `raw` is undefined when the syntax leaves nothing to look at further. */
+/** `raw` is undefined if syntax errors leave nothing to check further. */
 export type ParsedYaml = {
   readonly raw: unknown;
   readonly faults: readonly SyntaxFault[];
   /**
-   * Where `path` is. Steps that are not written (the short forms of lists and pairs) are left out. Scalars are placed
-   * at their value, collections at their key; `at: 'key'` asks for the key in any case.
+   * Finds the position of `path`. Steps that are not written (in the short forms of lists and pairs) are
+   * skipped. The position of a scalar is its value's, of a collection its key's; `at: 'key'` always means the
+   * key.
    */
   readonly locate: (path: Path, at?: 'key' | 'value') => Place;
 };
 
-/** Parses YAML 1.2 (core schema), one document, unique keys, and puts the environment's variables into its scalars. */
+/**
+ * Parses YAML 1.2 (core schema, one document, unique keys), and substitutes environment variables in its
+ * scalars.
+ */
 export function parseYaml(text: string, environment: NodeJS.ProcessEnv): ParsedYaml {
   const raw = parseJsonObject(text);
   if (raw === undefined) return parseWithPlaces(text, environment);
-  // JSON is YAML too, but reading it as such takes ten times as long; of most files nobody asks where something is.
+  // JSON is also YAML, but parsing it as YAML takes ten times as long, and positions are needed only for
+  // faults.
   let parsed: ParsedYaml | undefined;
   const locate: ParsedYaml['locate'] = (path, at) => {
     parsed ??= parseWithPlaces(text, environment);
@@ -50,7 +55,7 @@ function parseWithPlaces(text: string, environment: NodeJS.ProcessEnv): ParsedYa
   const lines = new LineCounter();
   const document = parseDocument(cover(text), { lineCounter: lines, prettyErrors: false, schema: 'core' });
   const locate = (path: Path, at: 'key' | 'value' = 'value') => findPlace(document, lines, path, at);
-  // What the parser stumbles over after a first slip is an echo of it.
+  // Errors after the first are mostly consequences of it.
   const problems = [...document.errors, ...document.warnings].filter(
     ({ code }, index) => index === 0 || code !== 'UNEXPECTED_TOKEN',
   );
@@ -74,7 +79,7 @@ function parseWithPlaces(text: string, environment: NodeJS.ProcessEnv): ParsedYa
   try {
     return { raw: document.toJS({ maxAliasCount: 100 }), faults, locate };
   } catch (error) {
-    // The only way to learn that aliases multiply beyond the bound ("billion laughs").
+    // The only way to detect that aliases multiply beyond the limit ("billion laughs").
     faults.push({ line: 1, column: 1, path: [], message: plainMessage('', (error as Error).message) });
     return { raw: undefined, faults, locate };
   }
@@ -103,7 +108,7 @@ function substituteAll(
         return visit.REMOVE;
       }
       key.value = uncover(String(key.value));
-      // As a property of a plain object it would set the prototype rather than a key.
+      // On a plain object it would set the prototype instead of a key.
       if (key.value !== '__proto__') return undefined;
       complain(key, 'unknown key "__proto__"', 'remove it');
       return visit.REMOVE;
@@ -119,7 +124,7 @@ function substituteAll(
   });
 }
 
-/** A plain scalar's value by the rules of the schema that the document was read with. */
+/** A plain scalar's value, by the schema that the document was parsed with. */
 function typeOf(document: Document, text: string): unknown {
   const tag = document.schema.tags.find(
     (candidate) => candidate.default === true && candidate.test?.test(text),
@@ -145,7 +150,7 @@ function findPlace(document: Document, lines: LineCounter, path: Path, at: 'key'
   for (const step of path) {
     if (isAlias(node)) node = node.resolve(document);
     if (isMap(node)) {
-      // Where a key is written twice, the last one counts.
+      // If a key is repeated, the last one counts.
       const pair = node.items.findLast(
         (item) => isScalar(item.key) && String(item.key.value) === String(step),
       );
@@ -163,13 +168,13 @@ function findPlace(document: Document, lines: LineCounter, path: Path, at: 'key'
   return { ...position(lines, shown?.range?.[0] ?? 0), path: written };
 }
 
-/** The steps to what begins at `offset`: of two equal keys, too. */
+/** The path to the node that begins at `offset`, even to one of two equal keys. */
 function pathTo(document: Document, offset: number): Path {
   let found: Path = [];
   const stepsOf = (ancestors: readonly unknown[]): Path => {
     const path: (string | number)[] = [];
     ancestors.forEach((ancestor, index) => {
-      // A key that is a list or a mapping has no name, and is a fault of its own.
+      // A key that is a list or a mapping has no name; it is reported separately.
       if (isPair(ancestor)) path.push(...(isScalar(ancestor.key) ? [String(ancestor.key.value)] : []));
       else if (isSeq(ancestor)) path.push(ancestor.items.indexOf(ancestors[index + 1]));
     });

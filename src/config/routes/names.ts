@@ -1,13 +1,17 @@
 /**
- * Names, each with a value, as sorted text: a hundred thousand names are two thousand strings, which cost neither V8's collector
- * nor a message between processes what as many objects do. A look-up halves the blocks until one is left, and searches that.
+ * A map from names to values as sorted text: a hundred thousand names take two thousand strings, far cheaper
+ * for V8's collector and for messages between processes than as many objects. A look-up finds the block by
+ * binary search, then searches its text.
  */
 import type { Work } from '../../process/pacer.ts';
 
-/** Blocks of lines in the order of their names, each line `\nNAME\tVALUE`. Both signs sort before all that is in a name. */
+/**
+ * Blocks of lines sorted by name, each line `\nNAME\tVALUE`. Both separators sort before any character of a
+ * name.
+ */
 export type Names = readonly string[];
 
-/** Long enough to be few, short enough to be searched in a microsecond. */
+/** Long enough that there are few blocks, short enough that one is searched in a microsecond. */
 const blockLength = 2000;
 
 /** Names and values must be free of tabs and line breaks. */
@@ -26,9 +30,9 @@ export function* packNames(entries: ReadonlyMap<string, string>): Work<string[]>
   return block === '' ? blocks : [...blocks, block];
 }
 
-/** The value of a name, whatever a client has put into it. */
+/** The value of a name, which may be anything a client sends. */
 export function findName(names: Names, name: string): string | undefined {
-  // It could be the end of one line and the beginning of another.
+  // A name with separators could match across two lines.
   if (isBroken(name)) return undefined;
   const block = names[blocksUpTo(names, name) - 1];
   const head = `\n${name}\t`;
@@ -39,9 +43,10 @@ export function findName(names: Names, name: string): string | undefined {
   return block.slice(start, end === -1 ? undefined : end);
 }
 
-/** How many blocks begin with this name or one before it. */
+/** How many blocks begin with this name or an earlier one. */
 function blocksUpTo(names: Names, name: string): number {
-  // After the line of this name (a tab sorts before a line break), and before that of any later one.
+  // Sorts after the line of this name (a tab sorts before a line break), and before the line of any later
+  // name.
   const key = `\n${name}\n`;
   let [from, to] = [0, names.length];
   while (from < to) {

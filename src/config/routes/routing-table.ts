@@ -1,4 +1,7 @@
-/** A listener's routes as plain data, made once where the configuration is loaded: every process looks up in it as it is. */
+/**
+ * A listener's routes as plain data, built once when the configuration is loaded; every process searches it
+ * directly.
+ */
 
 import type { Work } from '../../process/pacer.ts';
 import type { RouteConfig } from '../schema/schema.ts';
@@ -6,30 +9,30 @@ import { isFor, takesPlain, takesTls } from './kinds.ts';
 import { findName, type Names, packNames } from './names.ts';
 import { everyName, normalizeServerName, wildcardSuffix } from './server-name.ts';
 
-/** A route apart from its names: thousands of routes tend to have few forms. */
+/** A route without its names: thousands of routes tend to share a few forms. */
 export type Form = Omit<RouteConfig, 'sni' | 'name' | 'wildcard'>;
 
-/** A route: its place in the list, and that of its form. */
+/** A route: its index in the list, and the index of its form. */
 export type Rule = { readonly index: number; readonly form: number };
 
-/** Lists alone, so that it can be sent in pieces. */
+/** Consists only of lists, so that it can be sent in pieces. */
 export type RoutingTable = {
   readonly forms: readonly Form[];
-  /** The rules of each name, in order of the routes, as `rulesOf` reads them. */
+  /** The rules of each name, in the order of the routes; `rulesOf` reads them. */
   readonly exact: Names;
-  /** By what follows `*.`: those for any number of labels before it. */
+  /** By the text after `*.`: rules for any number of labels before it. */
   readonly wildcard: Names;
-  /** By the same, where there is a route for one label alone: all for one label. */
+  /** By the same text, if some route is for exactly one label: all rules that apply to one label. */
   readonly oneLabel: Names;
-  /** Which lengths the suffixes have, so that a name of many labels is not cut at every dot. */
+  /** The lengths of the suffixes in use, so that a name with many labels is not tried at every dot. */
   readonly suffixLengths: readonly number[];
-  /** Those for any name. */
+  /** Rules for any name. */
   readonly named: readonly Rule[];
   readonly unnamed: readonly Rule[];
   readonly plain: readonly Rule[];
-  /** What routes are called (`name`), as JSON, by their place. */
+  /** The `name` of routes, as JSON, by index. */
   readonly labels: Names;
-  /** Which kinds of client its routes are for. */
+  /** The kinds of client that its routes are for. */
   readonly kinds: readonly ('plain' | 'tls')[];
 };
 
@@ -84,7 +87,7 @@ export function emptyTable(): RoutingTable {
   return { forms: [], ...names, named: [], unnamed: [], plain: [], kinds: [] };
 }
 
-/** The rules of a name; undefined if it is not there. */
+/** The rules of a name; undefined if there are none. */
 export function rulesOf(names: Names, name: string): Rule[] | undefined {
   const value = findName(names, name);
   return value?.split(',').map((pair) => {
@@ -93,7 +96,7 @@ export function rulesOf(names: Names, name: string): Rule[] | undefined {
   });
 }
 
-/** What a route is called: as its configuration says, or else by its place. */
+/** A route's configured name, or else its index. */
 export function labelOf(labels: Names, index: number): string | number {
   const label = findName(labels, String(index));
   return label === undefined ? index : (JSON.parse(label) as string);

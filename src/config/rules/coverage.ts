@@ -1,11 +1,14 @@
-/** Whether certificates are good for what they are used for. */
+/** Checks whether certificates suit their use. */
 import type { X509Certificate } from 'node:crypto';
 import { dnsNames } from '../../x509/dns-names.ts';
 import type { Path, Report } from '../finding.ts';
 import type { LoadedCertificate } from '../material/certificates.ts';
 import type { Config, RouteConfig } from '../schema/schema.ts';
 
-/** Warns of certificates that fit none of their route's names, of names without one, and of the wrong purpose. */
+/**
+ * Warns about certificates that match none of their route's names, names without a certificate, and
+ * certificates with the wrong purpose.
+ */
 export function checkCoverage(
   config: Config,
   certificates: ReadonlyMap<string, LoadedCertificate>,
@@ -32,7 +35,7 @@ type Presented = {
   readonly name: string;
   readonly leaves: readonly X509Certificate[];
   readonly exact: ReadonlySet<string>;
-  /** What follows `*.`. */
+  /** The text after `*.`. */
   readonly wildcards: ReadonlySet<string>;
 };
 
@@ -67,10 +70,14 @@ function checkNames(
   if (idle.length === used.length) return;
   const bare = sni.filter((name) => !used.some((one) => isFor(one, name)));
   if (bare.length > 0)
-    report.warn(path, `no certificate is for ${some(bare)}`, 'clients will refuse what they are shown');
+    report.warn(
+      path,
+      `no certificate is for ${some(bare)}`,
+      'clients will refuse the certificate that they see',
+    );
 }
 
-/** Whether the certificate is for a name; for a wildcard name or `*`, whether it is for any of those it stands for. */
+/** Whether the certificate covers a name; for a wildcard or `*`, whether it covers any name that matches. */
 function covers({ exact, wildcards }: Presented, name: string, oneLabel: boolean): boolean {
   if (name === '*' || exact.has(name)) return true;
   if (!name.startsWith('*.')) return wildcards.has(name.slice(name.indexOf('.') + 1));
@@ -89,7 +96,7 @@ function checkPurpose(
   report: Report,
 ): void {
   for (const [index, { name, leaves }] of used.entries()) {
-    // Node calls the extended key usage `keyUsage`. Without one, any purpose will do.
+    // Node calls the extended key usage `keyUsage`. A certificate without one may be used for anything.
     const unfit = leaves.some(
       ({ keyUsage }) => keyUsage && !keyUsage.includes(purpose) && !keyUsage.includes(anyPurpose),
     );

@@ -1,4 +1,6 @@
-/** What listeners and routes may not say together, though each key by itself is fine. */
+/**
+ * Finds combinations in listeners and routes that contradict each other, though each key is valid by itself.
+ */
 import { isIPv4 } from 'node:net';
 import { type Binding, parseBinding } from '../../net/written-address.ts';
 import type { Path, Report } from '../finding.ts';
@@ -7,14 +9,14 @@ import { checkSocketPath } from './sockets.ts';
 import { checkClientCurves, checkProtocols, checkTlsParameters } from './tls.ts';
 import { placeholders } from './upstreams.ts';
 
-/** Reports contradictions, and what is missing, in listeners and their routes. */
+/** Reports contradictions and missing parts in listeners and their routes. */
 export function checkListeners(config: Config, report: Report): void {
   if (Object.keys(config.listeners).length === 0) {
     report.lack(['listeners'], 'expected at least one listener');
   }
   checkBinds(config, report);
   if (config.restrict_workers && !process.allowedNodeEnvironmentFlags.has('--permission')) {
-    report.fault(['restrict_workers'], `this takes Node 22.13 or later, and here is ${process.version}`);
+    report.fault(['restrict_workers'], `this needs Node 22.13 or later; this is ${process.version}`);
   }
   for (const [name, listener] of Object.entries(config.listeners)) {
     const path = ['listeners', name];
@@ -29,14 +31,14 @@ export function checkListeners(config: Config, report: Report): void {
   }
 }
 
-/** A thread could shake off the restrictions of its process, so there is none for `authorize`. */
+/** A thread could escape the restrictions of its process, so `authorize` cannot have one. */
 function checkRights({ tls }: RouteConfig, { restrict_workers }: Config, path: Path, report: Report): void {
   if (!restrict_workers || typeof tls !== 'object' || tls.client_auth?.authorize === undefined) return;
-  const message = '`authorize` takes a thread, which `restrict_workers` forbids';
+  const message = '`authorize` needs a thread, which `restrict_workers` forbids';
   report.fault([...path, 'tls', 'client_auth', 'authorize'], message, 'remove one of the two');
 }
 
-/** Every address that is bound, with its place; one that another has taken already is a fault. */
+/** Collects every address to bind, with its position; one that is already taken is a fault. */
 function checkBinds(config: Config, report: Report): void {
   const taken: { binding: Binding; owner: string }[] = [];
   const claim = (text: string, owner: string, path: Path) => {
@@ -45,7 +47,7 @@ function checkBinds(config: Config, report: Report): void {
     checkSocketPath(text, path, report);
     const other = taken.find((earlier) => collide(earlier.binding, binding));
     if (other)
-      report.fault(path, `${text} is taken by ${other.owner} already`, 'give each listener its own address');
+      report.fault(path, `${text} is already taken by ${other.owner}`, 'give each listener its own address');
     taken.push({ binding, owner });
   };
   for (const [name, { bind }] of Object.entries(config.listeners)) {
@@ -56,7 +58,7 @@ function checkBinds(config: Config, report: Report): void {
   if (config.admin) claim(config.admin.bind, 'admin', ['admin', 'bind']);
 }
 
-/** Whether the system would refuse the second. Port 0 is any free one; `::` takes IPv4 as well. */
+/** Whether the system would refuse to bind the second. Port 0 means any free port; `::` includes IPv4. */
 function collide(a: Binding, b: Binding): boolean {
   if ('systemd' in a || 'systemd' in b) return 'systemd' in a && 'systemd' in b && a.systemd === b.systemd;
   if ('path' in a || 'path' in b) return 'path' in a && 'path' in b && a.path === b.path;
@@ -116,7 +118,7 @@ function checkRoute(route: RouteConfig, path: Path, report: Report): void {
   if (tls.client_auth) checkClientAuth(tls.client_auth, [...path, 'tls', 'client_auth'], report);
 }
 
-/** Plain clients say nothing of themselves. */
+/** Plain clients send no name, protocols or fingerprint. */
 function checkPlainRoute({ sni, alpn, ja4 }: RouteConfig, path: Path, report: Report): void {
   if (sni !== undefined) {
     report.warn(
@@ -129,13 +131,13 @@ function checkPlainRoute({ sni, alpn, ja4 }: RouteConfig, path: Path, report: Re
     if (value === undefined) continue;
     report.warn(
       [...path, key],
-      'plain clients have none, so with `tls: off` this route takes nobody',
+      'plain clients have none, so with `tls: off` this route takes no client',
       'remove it',
     );
   }
 }
 
-/** What a route and the upstream that it names may not say together. */
+/** Checks a route together with its upstream. */
 function checkUpstreamOf(route: RouteConfig, config: Config, path: Path, report: Report): void {
   const name = route.upstream;
   const upstream =
@@ -154,12 +156,15 @@ function checkUpstreamOf(route: RouteConfig, config: Config, path: Path, report:
     report.fault([...path, 'upstream'], message, `remove \`dial\` from upstreams.${name}`);
   }
   const templates = upstream.endpoints.filter(({ address }) => placeholders(address).length > 0);
-  // `{sni.1}` asks for more than `{sni}`.
+  // `{sni.1}` is the stricter requirement.
   const template = templates.find(({ address }) => placeholders(address).includes('{sni.1}')) ?? templates[0];
   if (template !== undefined) checkTemplate(route, template.address, name, path, report);
 }
 
-/** Where clients name the endpoint, routes say which names are meant; `*` stands for no one label. */
+/**
+ * If clients choose the endpoint by name, routes must limit the names; `*` alone has no single label for
+ * `{sni.1}`.
+ */
 function checkTemplate(
   route: RouteConfig,
   template: string,
@@ -184,7 +189,7 @@ function checkTemplate(
   }
 }
 
-/** The rules of client authentication: whom it trusts, and what may be asked beyond that. */
+/** Checks client authentication: whom it trusts, and which rules apply beyond that. */
 function checkClientAuth(auth: ClientAuthConfig, path: Path, report: Report): void {
   const { mode, authority, pins, allow } = auth;
   if (mode === 'none') {
@@ -215,7 +220,7 @@ function checkClientAuth(auth: ClientAuthConfig, path: Path, report: Report): vo
     report.lack(
       [...path, 'authority'],
       '`authority: system` needs `allow`',
-      'else anyone with a public certificate gets in',
+      'otherwise anyone with a public certificate gets in',
     );
   }
   for (const [index, rule] of (allow ?? []).entries()) checkRule(rule, [...path, 'allow', index], report);
@@ -225,7 +230,7 @@ function checkRule({ uri, dns, cn, ou, email }: ClientRule, path: Path, report: 
   if (dns?.split('.').some((label) => label.includes('*') && label !== '*')) {
     report.fault(
       [...path, 'dns'],
-      `"${dns}" can match nothing: \`*\` is one whole label`,
+      `"${dns}" can match nothing: \`*\` must be one whole label`,
       'write them like *.example.com',
     );
   }
@@ -233,6 +238,6 @@ function checkRule({ uri, dns, cn, ou, email }: ClientRule, path: Path, report: 
     report.fault([...path, 'uri'], `"${uri}" can match nothing: \`**\` stands at the end only, after \`/\``);
   }
   for (const [key, value] of Object.entries({ cn, ou, email })) {
-    if (value?.includes('*')) report.warn([...path, key], '`*` is no wildcard here, but itself');
+    if (value?.includes('*')) report.warn([...path, key], '`*` is not a wildcard here; it stands for itself');
   }
 }

@@ -1,6 +1,9 @@
-/** Suggestions for names that are nearly right. */
+/** Suggests names for ones that are nearly right. */
 
-/** A hint for a name that is none of `candidates`: the near miss, or what there is, or undefined if there is nothing. */
+/**
+ * A hint for a name that is not among `candidates`: the closest one, or the list of all; undefined if there
+ * are none.
+ */
 export function suggest(word: string, candidates: readonly string[], kind: string): string | undefined {
   const near = nearest(word, candidates);
   if (near !== undefined) return `did you mean "${near}"?`;
@@ -8,7 +11,7 @@ export function suggest(word: string, candidates: readonly string[], kind: strin
   return `${kind}: ${candidates.join(', ')}`;
 }
 
-/** The candidate that a slip of the keyboard could have turned into `word`: up to a third of its letters. */
+/** The candidate that `word` is probably a typo of: up to a third of its letters may differ. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
   let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
@@ -23,7 +26,9 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   return best;
 }
 
-/** Damerau-Levenshtein (optimal string alignment): insertions, deletions, changes, and swaps of neighbours. */
+/**
+ * Damerau-Levenshtein (optimal string alignment): insertions, deletions, changes, and swaps of neighbours.
+ */
 function editDistance(a: string, b: string): number {
   let beforeLast: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, column) => column);

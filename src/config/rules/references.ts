@@ -1,4 +1,4 @@
-/** Names that point at something: upstreams, certificates, authorities. */
+/** Checks references to upstreams, certificates and authorities. */
 import type { Path, Report } from '../finding.ts';
 import { suggest } from './near-miss.ts';
 
@@ -10,8 +10,8 @@ export type Names = {
 };
 
 /**
- * Reports each reference to a name that is not there. Takes the configuration as it was written, faulty as it may be: what a
- * faulty part names is to be mended, too.
+ * Reports each reference to a name that does not exist. Takes the configuration as written, since references
+ * in faulty parts must be fixed too.
  */
 export function checkReferences(raw: unknown, names: Names, report: Pick<Report, 'fault'>): void {
   const known = {
@@ -57,7 +57,7 @@ export function checkReferences(raw: unknown, names: Names, report: Pick<Report,
   }
 }
 
-/** The mapping that a value is, or the one that it has under a key; an empty one where there is none. */
+/** The value itself, or its entry `key`, if that is a mapping; otherwise an empty one. */
 function within(value: unknown, key?: string): Record<string, unknown> {
   const found = key === undefined ? value : within(value)[key];
   return typeof found === 'object' && found !== null && !Array.isArray(found)

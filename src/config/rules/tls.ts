@@ -1,4 +1,4 @@
-/** Versions, ciphers and groups, which only OpenSSL can judge. */
+/** Checks versions, ciphers and groups, of which only OpenSSL knows which are valid. */
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { cipherOptions, versionsOf } from '../../openssl/ciphers.ts';
 import type { Path, Report } from '../finding.ts';
@@ -28,7 +28,7 @@ export function checkTlsParameters(
   });
 }
 
-/** TLS 1.2 takes keys of clients only on curves that are in `groups` (RFC 8422 §5.1). */
+/** TLS 1.2 accepts client keys only on curves in `groups` (RFC 8422 §5.1). */
 export function checkClientCurves(
   { groups, min_version, max_version, ciphers, client_auth }: TerminateConfig,
   path: Path,
@@ -43,12 +43,12 @@ export function checkClientCurves(
   const isMissing = ([name, ...aliases]: readonly string[]) =>
     ![name, ...aliases].some((one) => one !== undefined && named.includes(one));
   const missing = curves.filter(isMissing).map(([name]) => name);
-  // Keys on the third are rare.
+  // P-521 keys are rare.
   if (missing.every((name) => name === 'P-521') || named.includes('DEFAULT')) return;
   const which = max_version === 'TLSv1.2' ? 'clients' : 'TLS 1.2 clients';
   report.warn(
     [...path, 'groups'],
-    `${which} whose keys are on ${missing.join(', ')} are refused: under TLS 1.2 \`groups\` counts for their certificates, too`,
+    `${which} whose keys are on ${missing.join(', ')} are refused: under TLS 1.2, \`groups\` applies to their certificates too`,
     'add them, or write `min_version: "1.3"`',
   );
 }
@@ -64,16 +64,16 @@ function checkCiphers(ciphers: readonly string[], path: Path, report: Report): v
     const place = [...path, index];
     if (!isKnown('cipher', cipher)) report.fault(place, `OpenSSL knows no cipher "${cipher}"`);
     else if (isWeak(cipher)) {
-      report.warn(place, `"${cipher}" lets in what is broken`, 'leave it out, or `ciphers` altogether');
+      report.warn(place, `"${cipher}" allows broken cryptography`, 'leave it out, or `ciphers` altogether');
     }
   });
-  // Such as operators alone, or one that takes away all the others.
+  // Such as only operators, or one that removes all other entries.
   if (ciphers.every((cipher) => isKnown('cipher', cipher)) && !isKnown('list', ciphers.join(':'))) {
     report.fault(path, 'OpenSSL finds no cipher in this list', 'leave it out for the default');
   }
 }
 
-/** A list that has no cipher of any version that is allowed would make every handshake fail. */
+/** If a list has no cipher for any allowed version, every handshake fails. */
 function checkVersionsOf(
   ciphers: readonly string[],
   { min_version: min, max_version: max }: Pick<TerminateConfig, 'min_version' | 'max_version'>,
@@ -82,7 +82,7 @@ function checkVersionsOf(
 ): void {
   const versions = versionsOf(ciphers);
   if (versions === '1.3' && max === 'TLSv1.2') {
-    report.fault(path, 'these are for TLS 1.3 alone, and `max_version` is 1.2', 'name some for TLS 1.2 too');
+    report.fault(path, 'these are only for TLS 1.3, and `max_version` is 1.2', 'name some for TLS 1.2 too');
   }
   if (versions === 'older' && min === 'TLSv1.3') {
     report.fault(
@@ -93,14 +93,17 @@ function checkVersionsOf(
   }
 }
 
-/** Nobody turns that on without being told, at every start. */
+/** Warned about at every start, so that no one leaves it on unknowingly. */
 export function warnOfKeyLog({ log }: Pick<Config, 'log'>, report: Report): void {
   if (log.tls_keys === undefined) return;
-  const message = `DANGEROUS: whoever reads ${log.tls_keys} can read every TLS connection, and what was recorded of it`;
+  const message = `DANGEROUS: whoever reads ${log.tls_keys} can decrypt every TLS connection, including recorded ones`;
   report.warn(['log', 'tls_keys'], message, 'remove it when you have found what you are looking for');
 }
 
-/** By name: without encryption or authentication, for export, RC4, DES, MD5; or a security level that admits them. */
+/**
+ * Judged by name: without encryption or authentication, for export, RC4, DES, MD5; or a security level that
+ * allows them.
+ */
 function isWeak(cipher: string): boolean {
   return cipher.split(/:|(?=@)/).some((part) => {
     if (part.startsWith('@')) return /^@SECLEVEL=[01]$/.test(part);
@@ -108,9 +111,12 @@ function isWeak(cipher: string): boolean {
   });
 }
 
-/** Each name alone: in a list OpenSSL quietly drops the ciphers it does not know. Thousands of routes share a few. */
+/**
+ * Checks one name at a time, since OpenSSL silently drops unknown ciphers from a list. Cached, since
+ * thousands of routes share a few.
+ */
 function isKnown(kind: 'cipher' | 'list' | 'group', name: string): boolean {
-  // Operators of OpenSSL's cipher strings, which mean nothing alone (`!aNULL`, `@SECLEVEL=1`).
+  // Operators of OpenSSL's cipher strings (`!aNULL`, `@SECLEVEL=1`) cannot be checked alone.
   if (kind === 'cipher' && /^[!+\-@]/.test(name)) return true;
   const key = `${kind} ${name}`;
   let known = verdicts.get(key);
@@ -138,7 +144,7 @@ function accepts(options: SecureContextOptions): boolean {
   }
 }
 
-/** Each side settles on a protocol by itself, and the bytes of one go to the other as they are. */
+/** Each side negotiates a protocol separately, but bytes are copied between them unchanged. */
 export function checkProtocols(
   ours: readonly string[],
   upstream: { readonly name: string; readonly alpn: readonly string[] },
@@ -148,11 +154,11 @@ export function checkProtocols(
   for (const one of ours) {
     const other = upstream.alpn.find((protocol) => protocol !== one);
     if (other === undefined) continue;
-    const message = `a client may settle on ${one} while upstream "${upstream.name}" settles on ${other}: nothing ties the two`;
+    const message = `a client may negotiate ${one} while upstream "${upstream.name}" negotiates ${other}, independently of each other`;
     report.warn(
       path,
       message,
-      'give both the same one protocol; for several, a route (`alpn`) and an upstream each',
+      'give both the same single protocol; for several, use a route (`alpn`) and an upstream for each',
     );
     return;
   }

@@ -1,15 +1,16 @@
-/** Routes that no client can take, because another takes every such client before them. */
+/** Finds routes that no client can take, because an earlier route takes every such client. */
 import { networkBits } from '../../net/address.ts';
 import type { Path, Report } from '../finding.ts';
 import type { Config, RouteConfig } from '../schema/schema.ts';
 
 /**
- * Warns of each route that is hidden, wholly or for some of its names, and names the route that hides it. Only routes
- * of the very same name compete by order (a more specific name always wins), and only those for the same kind of client.
+ * Warns about each route that is hidden, entirely or for some of its names, and names the route that hides
+ * it. Order matters only between routes with the very same name, since a more specific name always wins, and
+ * for the same kind of client.
  */
 export function warnOfUnreachable(config: Config, report: Report): void {
   for (const [listener, { routes }] of Object.entries(config.listeners)) {
-    // By name; '' stands for any name, or none.
+    // By name; '' stands for any name or none.
     const tls = new Map<string, Rule[]>();
     const plain = new Map<string, Rule[]>();
     for (const [index, route] of routes.entries()) {
@@ -30,17 +31,17 @@ type Rule = {
   readonly from: readonly Network[] | undefined;
 };
 
-/** For which name a rule is hidden, and by which. */
+/** The name for which a rule is hidden, and the rule that hides it. */
 type Hiding = { readonly name: string; readonly by: Rule };
 
 const anyName = [''];
 
-/** A denial that asks for nothing of TLS refuses plain clients, too. */
+/** A denial without TLS conditions refuses plain clients too. */
 function takesPlain({ tls, deny, sni, alpn, ja4 }: RouteConfig): boolean {
   return tls === 'off' || (deny === true && !sni && !alpn && !ja4);
 }
 
-/** Adds a rule under its names (perhaps 100,000 of them) and returns where an earlier one hides it. */
+/** Adds a rule under its names (perhaps 100,000) and returns the names for which an earlier rule hides it. */
 function enter(rules: Map<string, Rule[]>, names: readonly string[], rule: Rule): Hiding[] {
   const hiding: Hiding[] = [];
   const alone = [rule];
@@ -50,7 +51,7 @@ function enter(rules: Map<string, Rule[]>, names: readonly string[], rule: Rule)
       rules.set(name, alone);
       continue;
     }
-    // A name that is written twice does not hide its own route.
+    // A repeated name does not hide its own route.
     if (earlier.at(-1) === rule) continue;
     const by = earlier.find((other) => hasAllOf(name, other, rule) && includes(other, rule));
     if (by) hiding.push({ name, by });
@@ -59,7 +60,7 @@ function enter(rules: Map<string, Rule[]>, names: readonly string[], rule: Rule)
   return hiding;
 }
 
-/** A wildcard of one label takes nobody of more labels from one of any depth. `*` is any name in either. */
+/** A wildcard for one label does not cover one of any depth. `*` covers any name in either case. */
 function hasAllOf(name: string, wide: Rule, narrow: Rule): boolean {
   if (!name.startsWith('*.')) return true;
   return wide.route.wildcard !== 'one_label' || narrow.route.wildcard === 'one_label';
@@ -89,7 +90,7 @@ function warn({ route }: Rule, hiding: readonly Hiding[], path: Path, report: Re
 
 type Network = ReturnType<typeof networkBits>;
 
-/** Whether every client that `narrow` takes, of a name that both have, is taken by `wide`. */
+/** Whether `wide` takes every client that `narrow` takes, for a name that both have. */
 function includes(wide: Rule, narrow: Rule): boolean {
   const { alpn, ja4 } = wide.route;
   return (
@@ -112,7 +113,7 @@ function isWithin(narrow: Network, wide: Network): boolean {
   return narrow.version === wide.version && narrow.bits.startsWith(wide.bits);
 }
 
-/** A pattern against a fingerprint or another pattern, whose `*` only a `*` can match. */
+/** Matches a pattern against a fingerprint, or against another pattern, whose `*` only a `*` matches. */
 function matches(pattern: string, text: string): boolean {
   return new RegExp(`^${pattern.replaceAll('*', '.*')}$`).test(text);
 }

@@ -1,4 +1,4 @@
-/** What an upstream may not say together, though each key by itself is fine. */
+/** Finds combinations in upstreams that contradict each other, though each key is valid by itself. */
 import { blockList, inBlockList, parseCidr } from '../../net/address.ts';
 import { parseEndpoint } from '../../net/written-address.ts';
 import type { Path, Report } from '../finding.ts';
@@ -6,7 +6,7 @@ import type { Config, UpstreamConfig, UpstreamTlsConfig } from '../schema/schema
 import { checkSocketPath } from './sockets.ts';
 import { checkTlsParameters } from './tls.ts';
 
-/** Reports contradictions, and what is missing, in upstreams. */
+/** Reports contradictions and missing parts in upstreams. */
 export function checkUpstreams(config: Config, report: Report): void {
   for (const [name, upstream] of Object.entries(config.upstreams)) {
     const path = ['upstreams', name];
@@ -18,7 +18,7 @@ export function checkUpstreams(config: Config, report: Report): void {
   }
 }
 
-/** What stands in braces: `{sni.1}` for `{sni.1}.tenants.svc:5432`. */
+/** The placeholders in braces: `{sni.1}` of `{sni.1}.tenants.svc:5432`. */
 export function placeholders(text: string): string[] {
   return text.includes('{') || text.includes('}') ? (text.match(/\{[^{}]*\}|[{}]/g) ?? []) : [];
 }
@@ -35,7 +35,7 @@ function checkEndpoints({ endpoints, allow_addresses }: UpstreamConfig, path: Pa
     if (unknown !== undefined) {
       report.fault(
         place,
-        `"${unknown}" is no placeholder`,
+        `"${unknown}" is not a placeholder`,
         'there are {sni}, the whole name, and {sni.1}, the label that `*` stood for',
       );
     } else if (address.startsWith('unix:')) {
@@ -55,7 +55,9 @@ function checkEndpoints({ endpoints, allow_addresses }: UpstreamConfig, path: Pa
     warnOfOwnAddresses(list, [...path, 'allow_addresses', index], report);
 }
 
-/** Addresses by which a machine reaches itself or what is beside it: rarely meant by a list that has them among others. */
+/**
+ * Addresses by which a machine reaches itself or its neighbours: a list that includes them rarely means to.
+ */
 const ownAddresses = [
   '127.0.0.0/8',
   '169.254.0.0/16',
@@ -74,8 +76,8 @@ function warnOfOwnAddresses(list: string, path: Path, report: Report): void {
     return parsed.version === version && prefix < parsed.prefix && inBlockList(block, parsed.address);
   });
   if (within.length === 0) return;
-  const message = `clients may reach this machine itself: it takes in ${within.join(', ')}`;
-  report.warn(path, message, 'name the networks of your upstreams only');
+  const message = `clients may reach this machine itself: this includes ${within.join(', ')}`;
+  report.warn(path, message, 'list only the networks of your upstreams');
 }
 
 function checkTls(tls: UpstreamTlsConfig, { endpoints }: UpstreamConfig, path: Path, report: Report): void {
@@ -86,11 +88,11 @@ function checkTls(tls: UpstreamTlsConfig, { endpoints }: UpstreamConfig, path: P
   }
   if (verify === 'none') {
     if (pins !== undefined) {
-      report.fault([...path, 'pins'], '`verify: none` would not look at `pins`', 'write `verify: pin`');
+      report.fault([...path, 'pins'], '`verify: none` would ignore `pins`', 'write `verify: pin`');
     }
     report.warn(
       [...path, 'verify'],
-      'anyone can pass for this upstream',
+      'anyone can impersonate this upstream',
       'verify by `authority`, or by `pins` with `verify: pin`',
     );
   }
@@ -98,7 +100,7 @@ function checkTls(tls: UpstreamTlsConfig, { endpoints }: UpstreamConfig, path: P
   if (unknown !== undefined) {
     report.fault(
       [...path, 'server_name'],
-      `"${unknown}" is no placeholder here`,
+      `"${unknown}" is not a placeholder here`,
       'there is {sni}, the client’s name',
     );
   }
@@ -122,18 +124,18 @@ function checkHealth({ health_check, tls, endpoints }: UpstreamConfig, path: Pat
     report.lack(place, '`type: expect` needs `expect`', 'say what the upstream answers');
   }
   if (type !== 'expect') {
-    if (send !== undefined) report.warn([...place, 'send'], `\`type: ${type}\` sends nothing of yours`);
-    if (expect !== undefined) report.warn([...place, 'expect'], `\`type: ${type}\` does not look for it`);
+    if (send !== undefined) report.warn([...place, 'send'], `\`type: ${type}\` does not use it`);
+    if (expect !== undefined) report.warn([...place, 'expect'], `\`type: ${type}\` does not use it`);
   }
   if (type !== 'tcp' && tls?.server_name?.includes('{sni}')) {
     report.fault(
       [...place, 'type'],
-      'a check has no client whose name `server_name` could be',
+      'a check has no client whose name could be used',
       'write `type: tcp`, or a fixed `server_name`',
     );
   }
   if (endpoints.every(({ address }) => placeholders(address).length > 0)) {
-    report.warn(place, 'all endpoints are templates, and those are not checked');
+    report.warn(place, 'all endpoints are templates, which are not checked');
   }
 }
 
@@ -149,12 +151,12 @@ function warnOfNoEffect(upstream: UpstreamConfig, path: Path, report: Report): v
     if (slow_start !== Number.POSITIVE_INFINITY) warn(['slow_start'], why);
   }
   if (limits.queue !== undefined && limits.connections === Number.POSITIVE_INFINITY) {
-    warn(['limits', 'queue'], 'without `limits.connections` nobody has to wait');
+    warn(['limits', 'queue'], 'without `limits.connections` no client has to wait');
   }
   if (dial === 'early' && limits.connections !== Number.POSITIVE_INFINITY) {
     warn(
       ['dial'],
-      'under `limits.connections` it dials after the handshake: silent clients would take the places',
+      'with `limits.connections` it dials after the handshake, since silent clients would use up the limit',
     );
   }
 }

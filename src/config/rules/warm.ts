@@ -1,4 +1,6 @@
-/** Where connections may be made ahead of clients (`warm`), and where that would have no effect or do harm. */
+/**
+ * Where connections may be made ahead of clients (`warm`), and where that would have no effect or do harm.
+ */
 import type { Protocol } from '../../protocols/protocol.ts';
 import { protocolOf } from '../../protocols/table.ts';
 import type { Path, Report } from '../finding.ts';

@@ -1,4 +1,4 @@
-/** What zod found, said to a person: one fault for each thing to mend. */
+/** Turns zod's issues into messages for people, one fault for each thing to fix. */
 import { z } from 'zod';
 import type { Path } from '../finding.ts';
 import { nearest, suggest } from '../rules/near-miss.ts';
@@ -6,7 +6,10 @@ import { configSchema } from './schema.ts';
 
 type Issue = z.core.$ZodIssue;
 
-/** `remove` is what has to go for the rest to be looked at: the faulty value, or what lacks a key, which is `lacks` then. */
+/**
+ * `remove` is what must be removed so that the rest can be checked: the faulty value, or the mapping that
+ * lacks the key `lacks`.
+ */
 export type SchemaFault = {
   readonly path: Path;
   readonly at: 'key' | 'value';
@@ -16,14 +19,14 @@ export type SchemaFault = {
   readonly lacks?: string;
 };
 
-/** The faults of `raw`, which did not parse by this schema: by default that of configurations. */
+/** The faults of `raw`, which did not parse by `schema`, by default that of configurations. */
 export function explainIssues(
   issues: readonly Issue[],
   raw: unknown,
   schema: z.ZodType = configSchema,
 ): SchemaFault[] {
   const faults = issues.flatMap((issue) => explain(issue, [], { raw, schema }));
-  // A key that is misspelt is not also missing.
+  // Do not also report a misspelt key as missing.
   const meant = new Set(faults.map(({ meant }) => meant).filter((path) => path !== undefined));
   return faults.filter(
     ({ remove, lacks }) => lacks === undefined || !meant.has(JSON.stringify([...remove, lacks])),
@@ -32,7 +35,7 @@ export function explainIssues(
 
 type Explained = SchemaFault & { readonly meant?: string };
 
-/** What was to be parsed, and by what. */
+/** The value to parse, and its schema. */
 type Subject = { readonly raw: unknown; readonly schema: z.ZodType };
 
 function explain(issue: Issue, base: Path, subject: Subject): Explained[] {
@@ -72,7 +75,10 @@ function missingKey(path: Path): Explained {
   return { ...fault(parent, `\`${key}\` is missing`, 'value'), lacks: key };
 }
 
-/** The one form among several that was meant: of its kind, with the fewest strange keys, then the fewest faults. */
+/**
+ * The alternative of a union that was probably meant: of the right kind, with the fewest unknown keys, then
+ * the fewest faults.
+ */
 function fittingBranch(branches: readonly Issue[][]): Issue[] | undefined {
   const strangeKeys = (issues: readonly Issue[]) =>
     issues.reduce(
@@ -90,7 +96,7 @@ function isOfAnotherKind(issue: Issue): boolean {
   return issue.code === 'invalid_type' || issue.code === 'invalid_value';
 }
 
-/** Whether the schema gave the message; otherwise it is zod's, in terms of its own. */
+/** Whether the message is ours; otherwise it is zod's, in zod's terms. */
 function hasOwnWords({ message }: Issue): boolean {
   return !/^(Invalid|Too |Unrecognized)/.test(message);
 }
@@ -100,7 +106,7 @@ function expectations(issue: Issue): string[] {
     case 'invalid_type':
       return [typeNames[issue.expected] ?? issue.expected];
     case 'invalid_value':
-      // `false` is the other spelling of `off`.
+      // `false` is another spelling of `off`.
       return issue.values
         .filter((value) => value !== false)
         .map((value) => (value === true ? 'true' : `"${String(value)}"`));
@@ -161,7 +167,7 @@ function valueAt(raw: unknown, path: Path): unknown {
   return value;
 }
 
-/** Each is made once, when a key is first unknown: it takes milliseconds. */
+/** Created on the first unknown key, since each takes milliseconds. */
 const jsonSchemas = new WeakMap<z.ZodType, JsonSchema>();
 
 /** The keys that the schema knows at `path`, in any of its forms there. */

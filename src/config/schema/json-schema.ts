@@ -1,6 +1,6 @@
 /**
- * The JSON Schema of a configuration file, for editors: what the schema says of what is written, with samples of values as
- * `examples`, and `${NAME}` allowed wherever a value is.
+ * The JSON Schema of a configuration file, for editors: what the schema says of what is written, with samples
+ * of values as `examples`, and `${NAME}` allowed wherever a value is.
  */
 import { z } from 'zod';
 import { configSchema } from './schema.ts';
@@ -23,8 +23,8 @@ export type JsonSchema = {
   definitions?: Record<string, JsonSchema>;
   $ref?: string;
   /**
-   * What the schema's `meta` calls examples: of values that are transformed when they are read, Zod takes `examples` for what
-   * comes out, and leaves them out here.
+   * What the schema's `meta` calls examples: of values that are transformed when they are read, Zod takes
+   * `examples` for what comes out, and leaves them out here.
    */
   samples?: unknown[];
 };
@@ -89,7 +89,10 @@ function fromForms({ anyOf = [], items, type }: JsonSchema): unknown[] {
   return forms.flatMap(({ examples = [] }) => examples);
 }
 
-/** Editors show no defaults unless a text has them, and code as code only in a text that says it is Markdown (VS Code's). */
+/**
+ * Editors show no defaults unless a text has them, and code as code only in a text that says it is Markdown
+ * (VS Code's).
+ */
 function withWords(schema: JsonSchema): JsonSchema {
   const { description, default: fallback } = schema;
   const inner = mapInner(schema, withWords);

@@ -1,6 +1,6 @@
 /**
- * Writes config/penstock.schema.json and docs/configuration.md from the schema and reference.md; with `--check` fails
- * if they differ from what it would write.
+ * Writes config/penstock.schema.json and docs/configuration.md from the schema and reference.md; with
+ * `--check` fails if they differ from what it would write.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';

@@ -1,6 +1,7 @@
 /**
- * The configuration file: the one source of its types, defaults, descriptions, JSON Schema and documentation.
- * After parsing, durations are milliseconds, sizes bytes, and `off` is Infinity; nothing further in checks them again.
+ * The configuration file: the single source of its types, defaults, descriptions, JSON Schema and
+ * documentation. After parsing, durations are milliseconds, sizes bytes, and `off` is Infinity; later code
+ * does not check them again.
  */
 import { z } from 'zod';
 import { protocolNames, protocols } from '../../protocols/table.ts';
@@ -29,31 +30,31 @@ const clientRule = z
       .string()
       .min(1)
       .optional()
-      .describe('A URI SAN; `*` stays within a path segment, `/**` at the end is any below.')
+      .describe('A URI SAN; `*` stays within a path segment, `/**` at the end matches anything below.')
       .meta({ samples: ['spiffe://example.com/orders/*', 'spiffe://example.com/**'] }),
     dns: z
       .string()
       .min(1)
       .optional()
-      .describe('A DNS SAN; `*` is one whole label.')
+      .describe('A DNS SAN; `*` matches one whole label.')
       .meta({ samples: ['orders.example.com', '*.orders.example.com'] }),
     email: z
       .string()
       .min(1)
       .optional()
-      .describe('An e-mail SAN, whole.')
+      .describe('An e-mail SAN, in full.')
       .meta({ samples: ['orders@example.com'] }),
     cn: z
       .string()
       .min(1)
       .optional()
-      .describe("The subject's common name, whole.")
+      .describe("The subject's common name, in full.")
       .meta({ samples: ['orders-app'] }),
     ou: z
       .string()
       .min(1)
       .optional()
-      .describe("One of the subject's organizational units, whole.")
+      .describe("One of the subject's organizational units, in full.")
       .meta({ samples: ['payments'] }),
     spki: pin.optional().describe('The SHA-256 of the SubjectPublicKeyInfo.'),
   })
@@ -65,7 +66,9 @@ const clientAuth = z
     mode: z
       .enum(['require', 'request', 'none'])
       .default('require')
-      .describe('`require`: a valid certificate or refused. `request`: a client without one is let in.'),
+      .describe(
+        '`require`: a client without a valid certificate is refused. `request`: a client without a certificate is admitted.',
+      ),
     authority: name
       .optional()
       .describe('PKI: the certificate must chain to this authority.')
@@ -74,37 +77,39 @@ const clientAuth = z
       .boolean()
       .optional()
       .describe(
-        'Tell clients the names of the authority’s CAs, by which they choose a certificate. Default: true. `false` is for authorities with hundreds of CAs, and needs Node 22.19, 24.5 or later.',
+        'Send clients the names of the authority’s CAs, so that they can choose a certificate. Default: true. `false` is for authorities with hundreds of CAs, and needs Node 22.19, 24.5 or later.',
       ),
     pins: z
       .array(pin)
       .min(1)
       .optional()
-      .describe('Self-signed: SHA-256 of the SubjectPublicKeyInfo, one of these.'),
+      .describe(
+        'For self-signed certificates: the SHA-256 of the SubjectPublicKeyInfo must be one of these.',
+      ),
     allow: z
       .array(clientRule)
-      .min(1, 'an empty list would let nobody in; leave `allow` out to let in any valid certificate')
+      .min(1, 'an empty list would admit no one; leave `allow` out to admit any valid certificate')
       .optional()
-      .describe('Any one entry lets the client in; within an entry all must hold.'),
+      .describe('A client that matches any entry is admitted; within an entry everything must match.'),
     authorize: path
       .optional()
-      .describe("A module with a check of the user's own; see docs/security.md.")
+      .describe('A module with a check of your own; see docs/security.md.')
       .meta({ samples: ['./only-office-hours.ts'] }),
   })
   .describe('Client authentication (mutual TLS).');
 
 const defaultAlpn = Object.entries(protocols)
-  .flatMap(([name, { alpn }]) => alpn.map((one) => `\`${one}\` behind \`starttls: ${name}\``))
+  .flatMap(([name, { alpn }]) => alpn.map((one) => `\`${one}\` with \`starttls: ${name}\``))
   .join(', ');
 
 const terminate = z
   .strictObject({
     certificates: oneOrMore(name)
-      .describe('What we present, by name.')
+      .describe('Certificates that penstock presents, by name.')
       .meta({ samples: ['orders', ['orders', 'wildcard']] }),
     alpn: oneOrMore(alpnName)
       .optional()
-      .describe(`Protocols we speak, best first. Default: none, but ${defaultAlpn}.`),
+      .describe(`Protocols we accept, best first. Default: none, except ${defaultAlpn}.`),
     min_version: version.prefault('1.2').describe('The lowest TLS version.'),
     max_version: version.prefault('1.3').describe('The highest TLS version.'),
     ciphers: ciphers.optional(),
@@ -133,7 +138,7 @@ const route = z.strictObject({
     .enum(['any_depth', 'one_label'])
     .optional()
     .describe(
-      'What the `*` of `*.name` in `sni` stands for: one label or more (`any_depth`, the default), or one and no more (`one_label`).',
+      'What the `*` of `*.name` in `sni` stands for: one label or more (`any_depth`, the default), or exactly one (`one_label`).',
     ),
   alpn: oneOrMore(alpnName).optional().describe('The client offers one of these protocols.'),
   from: oneOrMore(cidr).optional().describe('Client addresses.'),
@@ -150,7 +155,7 @@ const route = z.strictObject({
     ])
     .optional()
     .describe(
-      'A mapping: terminate. `passthrough`: the client’s own handshake reaches the upstream. `off`: plain clients.',
+      'A mapping: terminate TLS. `passthrough`: the client’s own handshake reaches the upstream. `off`: plain clients.',
     ),
   upstream: name
     .optional()
@@ -170,14 +175,14 @@ const listenerLimits = z
     handshakes: countOrOff
       .prefault(1000)
       .describe(
-        'ClientHellos that a worker answers in one turn of its event loop; more wait, within their deadline. Who is silent after that is waited for and holds no place.',
+        'ClientHellos that a worker answers in one turn of its event loop; more wait, within their deadline. A client that is silent after its answer does not count.',
       ),
   })
   .prefault({});
 
 const listenerTimeouts = z
   .strictObject({
-    client_hello: durationOrOff.prefault('5s').describe('From accept to the whole ClientHello.'),
+    client_hello: durationOrOff.prefault('5s').describe('From accept to the complete ClientHello.'),
     handshake: durationOrOff.prefault('10s').describe('From accept to the end of the handshake.'),
     idle: durationOrOff.prefault('1h').describe('Silence of both sides.'),
     half_close: durationOrOff.prefault('60s').describe('Silence after one side ended.'),
@@ -190,7 +195,7 @@ const listenerTimeouts = z
 const listener = z
   .strictObject({
     bind: oneOrMore(z.union([listenAddress, socketFile])).describe(
-      'Addresses: `host:port`, `[v6]:port`, `:port`, `unix:/path`, or `systemd:NAME` for a socket that systemd hands over; or a mapping, for a unix socket with rights of its own.',
+      'Addresses: `host:port`, `[v6]:port`, `:port`, `unix:/path`, or `systemd:NAME` for a socket passed by systemd; or a mapping, for a unix socket with its own permissions.',
     ),
     starttls: z.enum(protocolNames).optional().describe('What precedes the ClientHello. Absent: nothing.'),
     accept_proxy_protocol: z
@@ -203,20 +208,22 @@ const listener = z
       })
       .optional()
       .describe('PROXY protocol v1 or v2, required of these peers.'),
-    allow: oneOrMore(cidr).optional().describe('Client addresses let in. Absent: all.'),
-    deny: oneOrMore(cidr).optional().describe('Client addresses refused; wins over `allow`.'),
+    allow: oneOrMore(cidr).optional().describe('Client addresses that are admitted. Absent: all.'),
+    deny: oneOrMore(cidr)
+      .optional()
+      .describe('Client addresses that are refused; takes precedence over `allow`.'),
     limits: listenerLimits.describe('Admission limits.'),
     timeouts: listenerTimeouts.describe('Time-outs.'),
     close_on_change: z
       .boolean()
       .default(false)
       .describe(
-        'A reload ends connections that it would no longer let in. A check (`authorize`) that gives no answer ends none.',
+        'A reload ends connections that would no longer be admitted. A check (`authorize`) that gives no answer ends none.',
       ),
     routes: z
       .array(route)
       .min(1, 'expected at least one route')
-      .describe('What to do with a client, by what it says.'),
+      .describe('What to do with a client, by what its ClientHello says.'),
   })
   .transform(({ bind, ...rest }) => ({ ...rest, ...withSockets(bind) }));
 
@@ -238,7 +245,7 @@ const certificate = z.union([
     pairs: z
       .array(certificatePair)
       .min(1, 'expected at least one pair')
-      .describe('In place of the above: one pair for each type of key, for the same names.'),
+      .describe('Instead of the above: one pair for each key type, for the same names.'),
   }),
 ]);
 
@@ -246,10 +253,12 @@ const sessionTickets = z
   .strictObject({
     rotate: duration
       .optional()
-      .describe('Random keys, replaced this often; those before are still accepted. Default: 12h.'),
+      .describe(
+        'How often the random keys are replaced; the previous ones are still accepted. Default: 12h.',
+      ),
     keys: path
       .optional()
-      .describe('In place of random keys, secrets that several machines share: a file or a directory.')
+      .describe('Instead of random keys, secrets that several machines share: a file or a directory.')
       .meta({ samples: ['tls/tickets'] }),
   })
   .refine(({ rotate, keys }) => rotate === undefined || keys === undefined, {
@@ -262,11 +271,11 @@ const sessionTickets = z
 
 const authority = z.strictObject({
   ca: oneOrMore(path)
-    .describe('CA certificates, PEM: the roots, and intermediates where clients do not send them.')
+    .describe('CA certificates, PEM: the roots, and intermediates that clients do not send.')
     .meta({ samples: ['tls/clients-ca.crt', ['tls/internal-a.crt', 'tls/internal-b.crt']] }),
   crl: oneOrMore(path)
     .optional()
-    .describe('Revocation lists, PEM; then every CA of a chain needs one.')
+    .describe('Revocation lists, PEM. If there is one, every CA of a chain needs one.')
     .meta({ samples: ['tls/clients.crl'] }),
 });
 
@@ -280,7 +289,7 @@ export const configSchema = z
       .boolean()
       .default(false)
       .describe(
-        'Workers start no process or thread, read no files but penstock’s code, write none but the log (Node 22.13 and later; not with `authorize`). For workers that start from then on: SIGUSR2.',
+        'Workers cannot start processes or threads, read files other than penstock’s code, or write files other than the log (Node 22.13 and later; not with `authorize`). Applies to workers started afterwards: send SIGUSR2.',
       ),
     log: z
       .strictObject({
@@ -294,22 +303,22 @@ export const configSchema = z
           .default('stdout')
           .describe('`stdout`, `stderr`, or a file (reopened on SIGUSR1).'),
         access: z.boolean().default(true).describe('One line per closed connection.'),
-        access_open: z.boolean().default(false).describe('One also when it is established.'),
+        access_open: z.boolean().default(false).describe('Another line when it is established.'),
         tls_keys: path
           .optional()
           .describe(
-            'DANGEROUS: the secrets of all TLS sessions go to this file, for Wireshark; never in production.',
+            'DANGEROUS: writes the secrets of all TLS sessions to this file, for Wireshark; never use it in production.',
           )
           .meta({ samples: ['tls-keys.log'] }),
       })
       .prefault({})
-      .describe('Logs: one JSON object a line; pretty on a terminal.'),
+      .describe('The log: one JSON object per line; formatted for reading on a terminal.'),
     admin: z
       .strictObject({
         bind: z
           .union([bindAddress, socketFile])
           .describe(
-            '`host:port` or `unix:/path`; or a mapping, for a unix socket with rights of its own (mode: 0660).',
+            '`host:port` or `unix:/path`; or a mapping, for a unix socket with its own permissions (mode: 0660).',
           ),
       })
       .transform(({ bind }) => {
@@ -320,19 +329,24 @@ export const configSchema = z
       .describe('The admin endpoint. Absent: none.'),
     shutdown: z
       .strictObject({
-        grace: durationOrOff.prefault('25s').describe('Open connections get this long on SIGTERM.'),
-        upgrade_grace: durationOrOff.prefault('1h').describe('And this long in workers that were replaced.'),
+        grace: durationOrOff.prefault('25s').describe('How long open connections may last after SIGTERM.'),
+        upgrade_grace: durationOrOff
+          .prefault('1h')
+          .describe('How long they may last in workers that were replaced.'),
       })
       .prefault({})
-      .describe('Draining.'),
+      .describe('How long connections may last while penstock stops or is upgraded.'),
     session_tickets: sessionTickets,
-    certificates: z.record(name, certificate).default({}).describe('What we present, by name.'),
+    certificates: z
+      .record(name, certificate)
+      .default({})
+      .describe('Certificates that penstock presents, by name.'),
     authorities: z
       .record(name, authority)
       .default({})
-      .describe('Whom we trust, by name; `system` is predefined (the system’s roots).'),
+      .describe('Authorities that penstock trusts, by name; `system` is predefined (the system’s roots).'),
     listeners: z.record(name, listener).describe('Bound addresses with their rules, by name.'),
-    upstreams: z.record(name, upstream).default({}).describe('Groups of endpoints, by name.'),
+    upstreams: z.record(name, upstream).default({}).describe('Groups of endpoints to forward to, by name.'),
   })
   .meta({ title: 'penstock configuration' });
 

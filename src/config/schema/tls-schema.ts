@@ -1,4 +1,4 @@
-/** What the TLS of both segments has in common. */
+/** TLS options that both segments share. */
 import { z } from 'zod';
 import { oneOrMore } from './values.ts';
 
@@ -13,7 +13,7 @@ export const ciphers = oneOrMore(
     .min(1)
     .meta({ samples: ['ECDHE-ECDSA-AES128-GCM-SHA256', 'TLS_AES_128_GCM_SHA256'] }),
 ).describe(
-  "OpenSSL names of TLS 1.2 cipher suites, and TLS 1.3 suites by their own names; default: Mozilla's intermediate list. Certificates with RSA keys below 2,048 bits or SHA-1 are refused, unless the list names another level than `@SECLEVEL=2`.",
+  "OpenSSL names of TLS 1.2 cipher suites, and standard names of TLS 1.3 suites; default: Mozilla's intermediate list. Certificates with RSA keys below 2,048 bits or SHA-1 are refused, unless the list names another level than `@SECLEVEL=2`.",
 );
 export const groups = oneOrMore(
   z
@@ -21,5 +21,5 @@ export const groups = oneOrMore(
     .min(1)
     .meta({ samples: ['X25519MLKEM768', 'X25519', 'P-256'] }),
 ).describe(
-  "Key-exchange groups, best first, such as X25519MLKEM768, X25519 or P-256; default: for clients Mozilla's intermediate list (X25519MLKEM768 where OpenSSL has it, X25519, P-256, P-384; with client_auth P-521 behind them: TLS 1.2 takes certificates of clients only with keys on these curves), towards upstreams OpenSSL's own.",
+  "Key-exchange groups, best first, such as X25519MLKEM768, X25519 or P-256. Default for clients: Mozilla's intermediate list (X25519MLKEM768 where OpenSSL has it, X25519, P-256, P-384), and with client_auth P-521 last, since TLS 1.2 accepts only client certificates with keys on these curves. Default towards upstreams: OpenSSL's own.",
 );

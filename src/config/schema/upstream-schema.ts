@@ -28,21 +28,25 @@ const upstreamTls = z
       .string()
       .min(1)
       .optional()
-      .describe('The name sent and verified. Default: the endpoint’s host; `{sni}` is the client’s.')
+      .describe('The name to send and verify. Default: the endpoint’s host; `{sni}` is the client’s.')
       .meta({ samples: ['orders.internal', '{sni}'] }),
-    authority: name.default('system').describe('Whom we trust.'),
+    authority: name.default('system').describe('The authority that penstock trusts.'),
     certificate: name
       .optional()
-      .describe('What we present: mutual TLS.')
+      .describe('The certificate that penstock presents: mutual TLS.')
       .meta({ samples: ['proxy-client'] }),
-    pins: z.array(pin).min(1).optional().describe('Besides the authority, or alone with `verify: pin`.'),
+    pins: z
+      .array(pin)
+      .min(1)
+      .optional()
+      .describe('Keys to require in addition to the authority, or alone with `verify: pin`.'),
     verify: z
       .enum(['full', 'ca', 'pin', 'none'])
       .default('full')
       .describe(
-        '`full`: chain and name. `ca`: chain only. `pin`: the key only. `none`: warned about at start.',
+        '`full`: chain and name. `ca`: only the chain. `pin`: only the key. `none`: nothing; penstock warns at start.',
       ),
-    alpn: oneOrMore(alpnName).optional().describe('Protocols offered.'),
+    alpn: oneOrMore(alpnName).optional().describe('Protocols to offer.'),
     min_version: version.prefault('1.2').describe('The lowest TLS version.'),
     max_version: version.prefault('1.3').describe('The highest TLS version.'),
     ciphers: ciphers.optional(),
@@ -55,7 +59,7 @@ const proxyVersion = z.union([
   z.enum(['v1', 'v2']).transform((value) => ({ version: value, tlvs: [] as z.output<typeof tlv>[] })),
   z.strictObject({
     version: z.enum(['v1', 'v2']).describe('v1 is text, v2 binary.'),
-    tlvs: z.array(tlv).default([]).describe('With v2: what is sent besides addresses.'),
+    tlvs: z.array(tlv).default([]).describe('With v2: what to send besides addresses.'),
   }),
 ]);
 
@@ -64,7 +68,7 @@ const endpoint = z.union([
   z.strictObject({
     address: dialAddress.describe('`host:port`, `[v6]:port`, `unix:/path`, or a template of the SNI.'),
     weight: z.int().min(1).max(1000).default(1).describe('Its share among the endpoints of its priority.'),
-    priority: z.int().min(0).max(100).default(0).describe('Used when no endpoint of a lower number is up.'),
+    priority: z.int().min(0).max(100).default(0).describe('Used when no endpoint with a lower number is up.'),
   }),
 ]);
 
@@ -79,7 +83,10 @@ export const upstream = z.strictObject({
   resolve: z
     .strictObject({
       ttl: durationOrOff.prefault('10s').describe('How long an answer is used.'),
-      each_address: z.boolean().default(false).describe('Every address of a name is an endpoint of its own.'),
+      each_address: z
+        .boolean()
+        .default(false)
+        .describe('Treat every address of a name as a separate endpoint.'),
     })
     .prefault({})
     .describe('How names are resolved.'),
@@ -87,16 +94,20 @@ export const upstream = z.strictObject({
   hash_on: z.enum(['client_ip', 'sni']).default('client_ip').describe('With `balance: hash`.'),
   slow_start: durationOrOff
     .prefault('off')
-    .describe('An endpoint that comes back (checked or ejected) has its full weight only after this time.'),
+    .describe(
+      'An endpoint that comes back after failed checks or an ejection gets its full weight only after this time.',
+    ),
   tls: upstreamTls.optional(),
-  send_proxy_protocol: proxyVersion.optional().describe('PROXY header sent ahead: v1, v2, or v2 with TLVs.'),
+  send_proxy_protocol: proxyVersion
+    .optional()
+    .describe('Send a PROXY header first: v1, v2, or v2 with TLVs.'),
   timeouts: z
     .strictObject({
       connect: durationOrOff.prefault('3s').describe('One attempt: name, TCP, STARTTLS and TLS together.'),
     })
     .prefault({})
     .describe('Time-outs.'),
-  retries: z.int().min(0).max(20).default(2).describe('Further endpoints tried when a dial fails.'),
+  retries: z.int().min(0).max(20).default(2).describe('How many further endpoints to try when a dial fails.'),
   warm: z
     .strictObject({
       connections: z
@@ -119,13 +130,13 @@ export const upstream = z.strictObject({
     .enum(['after_handshake', 'early'])
     .default('after_handshake')
     .describe(
-      '`early`: TCP to the upstream while the client’s handshake runs (never with client_auth, and not under `limits.connections`: silent clients would take its places).',
+      '`early`: connect to the upstream while the client’s handshake runs (not with client_auth, nor with `limits.connections`, whose places silent clients would take).',
     ),
   limits: z
     .strictObject({
       connections: countOrOff
         .prefault('off')
-        .describe('Open connections to this upstream, those that are being dialled included.'),
+        .describe('Open connections to this upstream, including those being dialled.'),
       queue: z
         .strictObject({
           max: countOrOff.prefault(100).describe('Waiting clients, in each worker.'),
@@ -143,22 +154,24 @@ export const upstream = z.strictObject({
       type: z
         .enum(['tcp', 'tls', ...protocolNames, 'expect'])
         .describe(
-          `\`tcp\`: it accepts connections. \`tls\`: a full handshake, as \`tls\` of the upstream has it. ${ownChecks} \`expect\`: it answers \`send\` with what holds \`expect\`. All but \`tcp\` go over TLS where the upstream has it.`,
+          `\`tcp\`: it accepts connections. \`tls\`: a full handshake, with the upstream’s \`tls\`. ${ownChecks} \`expect\`: its answer to \`send\` contains \`expect\`. All but \`tcp\` use TLS if the upstream does.`,
         ),
       interval: duration.prefault('5s').describe('From one check to the next.'),
-      timeout: durationOrOff.prefault('2s').describe('An endpoint that has not answered by then failed.'),
+      timeout: durationOrOff
+        .prefault('2s')
+        .describe('How long a check waits for the answer; then it has failed.'),
       healthy_after: z.int().min(1).default(2).describe('Successes in a row after which it is up.'),
       unhealthy_after: z.int().min(1).default(3).describe('Failures in a row after which it is down.'),
       send: byteText
         .optional()
         .describe(
-          'With `type: expect`: what is sent; absent: nothing. `\\r`, `\\n`, `\\t`, `\\0`, `\\xHH` stand for bytes, `\\\\` for itself.',
+          'With `type: expect`: what to send; absent: nothing. `\\r`, `\\n`, `\\t`, `\\0`, `\\xHH` stand for bytes, `\\\\` for itself.',
         )
         .meta({ samples: ['PING\\r\\n'] }),
       expect: byteText
         .optional()
         .describe(
-          'With `type: expect`: what the answer holds, anywhere in its first 64 KiB; written as `send` is.',
+          'With `type: expect`: what the answer must contain, anywhere in its first 64 KiB; written like `send`.',
         )
         .meta({ samples: ['+PONG'] }),
     })
@@ -169,7 +182,7 @@ export const upstream = z.strictObject({
   outlier: z
     .strictObject({
       failures: z.int().min(1).default(5).describe('Failed dials in a row.'),
-      eject_for: duration.prefault('30s').describe('How long the endpoint then rests.'),
+      eject_for: duration.prefault('30s').describe('How long the endpoint is then left out.'),
     })
     .optional()
     .describe(
@@ -178,7 +191,7 @@ export const upstream = z.strictObject({
   on_down: z
     .enum(['keep', 'close'])
     .default('keep')
-    .describe('Open connections to an endpoint that its health checks find down.'),
+    .describe('What happens to open connections when health checks find their endpoint down.'),
   all_down: z
     .enum(['fail', 'try_anyway'])
     .default('fail')

@@ -1,4 +1,7 @@
-/** The values that options take: how each is written, and what it is after parsing. `off` is Infinity, times are milliseconds. */
+/**
+ * The kinds of values in a configuration: how each is written, and what it is after parsing. `off` is
+ * Infinity, times are milliseconds.
+ */
 import { z } from 'zod';
 import { parseCidr } from '../../net/address.ts';
 import { parseBinding, parseEndpoint } from '../../net/written-address.ts';
@@ -54,7 +57,7 @@ export const cidr = z
   .meta({
     title: 'address or CIDR',
     samples: ['10.0.0.0/8', '2001:db8::/32', '192.0.2.1'],
-    // For editors, where only the schema judges; so are the other patterns here.
+    // For editors, which know only the JSON Schema; the same goes for the other patterns here.
     pattern: '^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$',
   });
 
@@ -74,7 +77,7 @@ export const name = z
   .meta({ title: 'name' });
 export const path = z.string().min(1, 'expected a path').meta({ title: 'path' });
 
-/** A host that may be missing, as in `:5432`; for the patterns of the JSON Schema. */
+/** Matches a host, which may be missing as in `:5432`; for the patterns of the JSON Schema. */
 const anyHost = '([^:[\\]]*|\\[[^\\]]*\\])';
 
 export const bindAddress = z

@@ -1,4 +1,4 @@
-/** Configurations in a file, which names other files: certificates, keys, lists. */
+/** The source for configurations in a file, which names other files: certificates, keys, lists. */
 import { access, readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Logger } from 'pino';
@@ -10,7 +10,10 @@ import type { ConfigSource, Offer, Watch } from '../source.ts';
 import { type SendableConfig, toSend } from '../transfer.ts';
 import { createWatcher, type Watcher } from './watch.ts';
 
-/** Reads and checks a file and everything it names, once. Rejects with a ConfigError of all faults; findings name it as given. */
+/**
+ * Reads and checks a file and everything it names, once. Rejects with a ConfigError that has all faults;
+ * findings name the file as given.
+ */
 export async function loadConfig(
   file: string,
   environment: NodeJS.ProcessEnv = process.env,
@@ -18,7 +21,7 @@ export async function loadConfig(
   return loadText(await readConfigFile(file), environment);
 }
 
-/** The file that `-c` names; without it `./penstock.yaml`, then `/etc/penstock/penstock.yaml`. */
+/** The file given by `-c`, or else `./penstock.yaml`, or else `/etc/penstock/penstock.yaml`. */
 export async function findConfigFile(option?: string): Promise<string> {
   if (option !== undefined) return option;
   const candidates = ['penstock.yaml', '/etc/penstock/penstock.yaml'];
@@ -48,15 +51,15 @@ function wholeFile(file: string, message: string): Finding {
 }
 
 /**
- * Files are replaced one after the other: a certificate whose key has not arrived yet is waited for, this long at most
+ * Files are replaced one after the other. If a certificate's key has not arrived yet, wait for it this long
  * before it counts as a fault.
  */
 const pairMs = 10_000;
 const retryMs = 500;
 
 /**
- * News is that a file which the configuration names has changed. The configuration's own file is not watched: an editor saves it
- * half done, and whoever asks for a reload says when it is meant.
+ * Its news are changes of files that the configuration names. It does not watch the configuration's own file,
+ * which an editor may save half done: a request for a reload says when it is ready.
  */
 export class FileSource implements ConfigSource {
   readonly name: string;
@@ -72,7 +75,7 @@ export class FileSource implements ConfigSource {
 
   async load(): Promise<Offer> {
     await this.#watcher?.mark();
-    // Nobody is served yet who would have to wait meanwhile.
+    // Nothing is served yet, so there is no one to keep waiting.
     if (this.#taken === undefined) {
       const text = await this.#read(this.#given);
       return this.#offer(text, atOnce(toSend(await loadText(text))));
@@ -118,7 +121,9 @@ export class FileSource implements ConfigSource {
     return reading;
   }
 
-  /** What the configuration says is that which is served, whatever its file says by now: only the files that it names are read. */
+  /**
+   * Uses the configuration being served, whatever its file says by now, and reads only the files it names.
+   */
   async #reread(watcher: Watcher): Promise<Offer> {
     await watcher.mark();
     const text = this.#taken ?? (await this.#read(this.name));

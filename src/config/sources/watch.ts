@@ -1,26 +1,29 @@
-/** Notices that files have changed: written in place, replaced by rename, or behind a symlink that was swapped. */
+/**
+ * Notices that files have changed: written in place, replaced by rename, or behind a symlink that was
+ * swapped.
+ */
 import { type FSWatcher, watch as fsWatch } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 export type Watcher = {
-  /** Watches these files from now on. Those that were watched before are still compared with what they were at `mark`. */
+  /** Watches these files from now on. Those already watched are still compared with their state at `mark`. */
   readonly setFiles: (files: readonly string[]) => Promise<void>;
-  /** To be called just before the files are read: what differs from now on is a change. */
+  /** To be called just before the files are read: any difference from now on is a change. */
   readonly mark: () => Promise<void>;
-  /** Whether a file is another than at `mark`. */
+  /** Whether a file differs from its state at `mark`. */
   readonly hasChanged: () => Promise<boolean>;
   readonly close: () => void;
 };
 
 /** Events come in bursts: a rename is several, and Kubernetes swaps one link for many files. */
 const settleMs = 200;
-/** For file systems that tell no events. */
+/** For file systems that report no events. */
 const pollMs = 5000;
 
 /**
- * Calls `onChange` when at least one of the files is another than before: its inode, size or times, following
- * symlinks, so that what they point at counts (Kubernetes swaps `..data`). It is called again until `mark` is.
+ * Calls `onChange` when the inode, size or times of any file have changed. Follows symlinks, so that a change
+ * of target counts (Kubernetes swaps `..data`). Repeats the call until `mark` is called.
  */
 export function createWatcher(onChange: () => void): Watcher {
   let files: readonly string[] = [];
@@ -58,7 +61,7 @@ export function createWatcher(onChange: () => void): Watcher {
       watchers = [...new Set(next.map((file) => dirname(file)))].flatMap((directory) =>
         watchDirectory(directory, settle),
       );
-      // For what changed since they were read.
+      // Notices changes since they were read.
       settle();
     },
     close() {
@@ -70,7 +73,10 @@ export function createWatcher(onChange: () => void): Watcher {
   };
 }
 
-/** Directories, not files: a watch on a file follows its inode, and is lost with the first rename. */
+/**
+ * Watches directories rather than files: a watch on a file follows its inode, and is lost at the first
+ * rename.
+ */
 function watchDirectory(directory: string, onEvent: () => void): FSWatcher[] {
   try {
     const watcher = fsWatch(directory, { persistent: false }, onEvent);
@@ -85,7 +91,7 @@ function watchDirectory(directory: string, onEvent: () => void): FSWatcher[] {
 async function fingerprints(files: readonly string[]): Promise<Map<string, string>> {
   const entries = files.map((file) =>
     stat(file).then(
-      // The modification time can be set back (`cp -p`), that of the last change to the inode cannot.
+      // The modification time can be set back (`cp -p`), but the inode's change time cannot.
       ({ ino, size, mtimeMs, ctimeMs }): [string, string] => [file, `${ino} ${size} ${mtimeMs} ${ctimeMs}`],
       (): [string, string] => [file, 'missing'],
     ),

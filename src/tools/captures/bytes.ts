@@ -1,6 +1,6 @@
-/** Where the bytes of a ClientHello come from when they do not come from a socket. */
+/** Gets the bytes of a ClientHello from a file or standard input. */
 
-/** More than any hello takes, even in hex with a lot of space; nothing further in is read. */
+/** More than any hello needs, even in spaced-out hex; the rest is not read. */
 const maxInput = 1024 * 1024;
 
 /** Reads a file or standard input, up to a mebibyte. */
@@ -16,9 +16,8 @@ export async function readInput(stream: AsyncIterable<Buffer>): Promise<Buffer> 
 }
 
 /**
- * The bytes that the input stands for: TLS records as they are, or written in hex (spaces, colons, `0x` and lines that
- * begin with `#` do not count), as a dump of xxd, hexdump, od or Wireshark, or in base64. What is none of these is taken as
- * it is.
+ * Decodes the input: raw TLS records, hex (ignoring spaces, colons, `0x` and lines that begin with `#`), a
+ * dump of xxd, hexdump, od or Wireshark, or base64. Anything else is returned unchanged.
  */
 export function recognizeBytes(input: Buffer): Buffer {
   const lines = input
@@ -32,18 +31,22 @@ export function recognizeBytes(input: Buffer): Buffer {
   const text = /\{([^{}]*)\}/.exec(written)?.[1]?.trim() ?? written;
   const hex = text.replace(/0x|[\s:,]/gi, '');
   if (hex !== '' && hex.length % 2 === 0 && /^[0-9a-f]+$/i.test(hex)) return Buffer.from(hex, 'hex');
-  // ContentType handshake(22), then the major version, which is 3 in all of SSL 3.0 and TLS: no hex begins like that.
+  // In base64, ContentType handshake(22) and the major version 3 of SSL 3.0 and all TLS; hex never begins
+  // with this.
   return text.startsWith('FgM') ? Buffer.from(text, 'base64') : input;
 }
 
 type Row = { readonly offset: number; readonly bytes: Buffer };
 
-/** `00000010: 1603 0102 00 …  ASCII`, with a colon or without: each row says where it is, which tells it from plain hex. */
+/**
+ * `00000010: 1603 0102 00 …  ASCII`, with or without a colon. Each row states its offset, which distinguishes
+ * it from plain hex.
+ */
 function readDump(lines: readonly string[]): Buffer | undefined {
   const rows = lines.filter((line) => line.trim() !== '').map(readRow);
   const [first, second] = rows;
   if (first === 'repeat' || first?.offset !== 0) return undefined;
-  // What looks like hex may be the ASCII beside it: a row is as long as the next one lets it be.
+  // What looks like hex may be the ASCII column, so the next row's offset decides how long a row is.
   const width = (second !== 'repeat' && second?.offset) || 16;
   const pieces: Buffer[] = [];
   let at = 0;
@@ -54,7 +57,7 @@ function readDump(lines: readonly string[]): Buffer | undefined {
     for (; at < row.offset && before && rows[index - 1] === 'repeat'; at += before.length)
       pieces.push(before);
     if (at !== row.offset) return undefined;
-    // An offset alone has nothing that could be repeated.
+    // A row with only an offset has no bytes to repeat.
     if (row.bytes.length === 0) continue;
     pieces.push(row.bytes.subarray(0, width));
     at += Math.min(row.bytes.length, width);
@@ -62,7 +65,7 @@ function readDump(lines: readonly string[]): Buffer | undefined {
   return Buffer.concat(pieces);
 }
 
-/** `*` stands for repetitions of the row before it; the last row may be an offset alone. */
+/** `*` repeats the previous row; the last row may be only an offset. */
 function readRow(line: string): Row | 'repeat' | undefined {
   if (line.trim() === '*') return 'repeat';
   const [, offset, hex = ''] =

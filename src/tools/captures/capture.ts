@@ -1,12 +1,14 @@
-/** Captured traffic in files: pcap, and pcapng, as tcpdump, tshark and Wireshark write them. */
+/** Reads captured traffic in the pcap and pcapng files of tcpdump, tshark and Wireshark. */
 
-/** A frame of one interface. `linkType` is a LINKTYPE_ of tcpdump.org; `time` is in milliseconds since 1970. */
+/**
+ * A frame of one interface. `linkType` is a LINKTYPE_ of tcpdump.org; `time` is in milliseconds since 1970.
+ */
 export type Frame = { readonly linkType: number; readonly bytes: Buffer; readonly time: number };
 
-/** Reads a capture as it comes, in chunks of any size; `trouble` is why it reads no further, or undefined. */
+/** Reads a capture in chunks of any size; `trouble` says why it cannot continue, if it cannot. */
 type CaptureReader = {
   readonly read: (chunk: Buffer) => Frame[];
-  /** Asked once all has come, also that the last frame is not whole. */
+  /** After the last chunk it also reports an incomplete last frame. */
   readonly trouble: () => string | undefined;
 };
 
@@ -15,7 +17,7 @@ export function isCapture(start: Buffer): boolean {
   return start.length >= 4 && (start.readUInt32BE(0) === sectionHeader || layoutOf(start) !== undefined);
 }
 
-/** A reader for one capture, which holds no more than one frame of it. Frames of unknown interfaces are left out. */
+/** A reader for one capture, which keeps at most one frame in memory. Skips frames of unknown interfaces. */
 export function createCaptureReader(): CaptureReader {
   let held: Buffer = Buffer.alloc(0);
   let parse: Parser = readBeginning;
@@ -44,11 +46,11 @@ export function createCaptureReader(): CaptureReader {
   };
 }
 
-/** What one step made of the bytes; undefined: it needs more of them; a text: they are damaged. */
+/** The result of one step; undefined if it needs more bytes, a text if they are damaged. */
 type Step = { readonly length: number; readonly frame?: Frame | undefined; readonly next?: Parser };
 type Parser = (bytes: Buffer) => Step | string | undefined;
 
-/** The most that libpcap writes of a frame is 256 KiB; a pcapng block has options beside it. */
+/** libpcap writes at most 256 KiB of a frame; a pcapng block adds options. */
 const maxFrame = 1024 * 1024;
 
 const sectionHeader = 0x0a0d0d0a;
@@ -77,7 +79,7 @@ function readFileHeader(bytes: Buffer): Step | string | undefined {
   if (bytes.length < 24) return undefined;
   const layout = layoutOf(bytes);
   if (layout === undefined) return 'it is no capture';
-  // The upper half is about frame check sequences.
+  // The upper half concerns frame check sequences.
   const linkType = uint32(bytes, 20, layout.little) & 0xffff;
   return { length: 24, next: (rest) => readPacket(rest, linkType, layout) };
 }
@@ -108,7 +110,7 @@ function pcapng(): Parser {
   return (bytes) => {
     if (bytes.length < 12) return undefined;
     const type = uint32(bytes, 0, little);
-    // A section has its own byte order, and its own interfaces.
+    // Each section has its own byte order and interfaces.
     if (bytes.readUInt32BE(0) === sectionHeader) {
       little = bytes.readUInt32LE(8) === 0x1a2b3c4d;
       interfaces = [];
@@ -155,7 +157,8 @@ function readBlock(
     return { linkType: first.linkType, bytes: body.subarray(4, 4 + captured), time: 0 };
   }
   if ((type !== blocks.packet && type !== blocks.oldPacket) || body.length < 20) return undefined;
-  // struct { uint32 interface (in old packets: uint16, and uint16 drops), time high, time low, captured, length;
+  // struct { uint32 interface (in old packets: uint16, and uint16 drops), time high, time low, captured,
+  // length;
   //          uint8 bytes[…]; }
   const on = interfaces[type === blocks.packet ? uint32(body, 0, little) : uint16(body, 0, little)];
   if (on === undefined) return undefined;

@@ -1,4 +1,7 @@
-/** Where in what a client says its ClientHello is: first, or behind a PROXY header or a STARTTLS of any protocol. */
+/**
+ * Finds the ClientHello in what a client sent: at the beginning, or after a PROXY header or any protocol's
+ * STARTTLS.
+ */
 
 import { ProxyError } from '../../errors.ts';
 import type { Address } from '../../net/address.ts';
@@ -6,18 +9,18 @@ import { createHelloReader, type ReadHello } from '../../peek/client-hello.ts';
 import { maxHelloBytes } from '../../peek/hello-records.ts';
 import { decodeProxyHeader } from '../../proxy-protocol/decode.ts';
 
-/** `client`: whom a PROXY header at the very beginning names. */
+/** `client` is the one named by a PROXY header at the very beginning. */
 export type FoundHello = ReadHello & { readonly client: Address | undefined };
 
 /** What protocols say before they start TLS is short. */
 const maxBefore = 4096;
 
-/** More of a client need not be kept. */
+/** No more of a client's bytes need to be kept. */
 export const maxSought: number = maxBefore + maxHelloBytes;
 
 /**
- * The first ClientHello in all that a client has said so far; undefined if there is none yet. Throws what the reader of
- * hellos throws of the first bytes when none can come any more.
+ * The first ClientHello in the bytes so far; undefined if there is none yet. If there can be none, throws the
+ * error of parsing the first bytes as a hello.
  */
 export function findHello(bytes: Buffer): FoundHello | undefined {
   let unfinished = false;
@@ -36,7 +39,7 @@ export function findHello(bytes: Buffer): FoundHello | undefined {
   return undefined;
 }
 
-/** What is wrong with bytes in which `findHello` found nothing, and behind which nothing comes. */
+/** Why complete input, in which `findHello` found nothing, has no hello. */
 export function whyNoHello(bytes: Buffer): ProxyError {
   const [beginning = 0] = [...beginnings(bytes)].filter((at) => looksLikeHello(bytes, at));
   try {

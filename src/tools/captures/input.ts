@@ -1,4 +1,4 @@
-/** ClientHellos in a file or a pipe: one by itself, or all those of a capture. */
+/** Reads ClientHellos from a file or a pipe: a single one, or all in a capture. */
 
 import { ProxyError } from '../../errors.ts';
 import { formatAddress } from '../../net/address.ts';
@@ -7,7 +7,7 @@ import { createCaptureReader, isCapture } from './capture.ts';
 import { type FoundHello, findHello, whyNoHello } from './find.ts';
 import { type CapturedHello, createStreams } from './streams.ts';
 
-/** Where a hello came from, as far as that is known. `peer` is set when a PROXY header named another client. */
+/** Where a hello came from, as far as known. `peer` is set if a PROXY header named another client. */
 export type Origin = {
   readonly from?: string | undefined;
   readonly peer?: string | undefined;
@@ -16,20 +16,21 @@ export type Origin = {
   readonly time?: number | undefined;
 };
 
-/** A hello, or why there is none to be read. */
+/** A hello, or why it cannot be read. */
 export type Heard =
   | { readonly origin: Origin; readonly read: FoundHello; readonly error?: undefined }
   | { readonly origin: Origin; readonly read?: undefined; readonly error: ProxyError };
 
-/** `10.0.0.5:4242`, `[2001:db8::1]:4242` without the port; `unix` for what came over a unix socket. */
+/** The host of `10.0.0.5:4242` or `[2001:db8::1]:4242`; `unix` for a unix socket. */
 export function hostOf(text: string | undefined): string | undefined {
   if (text === 'a unix socket') return 'unix';
   return text?.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
 }
 
 /**
- * All hellos of a file or a pipe: pcap and pcapng (each TCP stream that has one, as soon as it is whole), or a single one
- * in what `recognizeBytes` takes. Yields at least one thing. Rejects with the system's error.
+ * All hellos of a file or a pipe: those in a pcap or pcapng (one per TCP stream, as soon as it is complete),
+ * or a single one in any form that `recognizeBytes` decodes. Yields at least one result. Rejects with the
+ * system's error.
  */
 export async function* readHellos(stream: AsyncIterable<Buffer>): AsyncGenerator<Heard> {
   const chunks = withStart(stream, 4);
@@ -49,7 +50,7 @@ function findWhole(bytes: Buffer): FoundHello | undefined {
   try {
     return findHello(bytes);
   } catch (error) {
-    // `whyNoHello` says which fault it is.
+    // `whyNoHello` explains it.
     if (error instanceof ProxyError) return undefined;
     throw error;
   }
@@ -72,7 +73,8 @@ async function* readCapture(start: Buffer, rest: AsyncIterable<Buffer>): AsyncGe
     yield heardOf(captured);
   }
   const trouble = reader.trouble();
-  if (trouble !== undefined) yield { origin: {}, error: fault(`the capture cannot be read on: ${trouble}`) };
+  if (trouble !== undefined)
+    yield { origin: {}, error: fault(`the rest of the capture cannot be read: ${trouble}`) };
   else if (found === 0)
     yield { origin: {}, error: fault(`none of the capture's ${of(streams.count())} has a ClientHello`) };
 }
@@ -92,7 +94,7 @@ function fault(message: string): ProxyError {
   return new ProxyError('ERR_CLIENT_HELLO_INVALID', { side: 'client', message });
 }
 
-/** The same chunks, the first of them with so many bytes or all that there are. */
+/** The same chunks, but the first has at least this many bytes, or all of them. */
 async function* withStart(stream: AsyncIterable<Buffer>, bytes: number): AsyncGenerator<Buffer, undefined> {
   let start: Buffer | undefined = Buffer.alloc(0);
   for await (const chunk of stream) {

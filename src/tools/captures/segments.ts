@@ -1,4 +1,4 @@
-/** What of captured frames is TCP: link layer, IP, TCP, each as far as it is needed to put a stream together. */
+/** Extracts TCP segments from captured frames: parses link layer, IP and TCP as far as reassembly needs. */
 import { type Address, normalizeAddress } from '../../net/address.ts';
 import type { Frame } from './capture.ts';
 
@@ -10,18 +10,21 @@ export type Segment = {
   readonly syn: boolean;
   readonly ack: boolean;
   readonly payload: Buffer;
-  /** The capture has not all of its bytes (`tcpdump -s`). */
+  /** The capture lacks some of its bytes (`tcpdump -s`). */
   readonly isCut: boolean;
 };
 
-/** The TCP segment in a frame; undefined if there is none, or only a fragment of one. */
+/** The TCP segment in a frame; undefined if there is none, or only a fragment. */
 export function readSegment({ linkType, bytes }: Frame): Segment | undefined {
   const packet = readLink(linkType, bytes);
   const carried = packet && readPacket(packet);
   return carried && readTcp(carried);
 }
 
-/** By LINKTYPE_ (tcpdump.org/linktypes.html): where the network layer begins, and where its EtherType is if it has one. */
+/**
+ * By LINKTYPE_ (tcpdump.org/linktypes.html): where the network layer begins, and where the EtherType is, if
+ * any.
+ */
 const headers: Readonly<Record<number, { readonly length: number; readonly type?: number }>> = {
   0: { length: 4 }, // NULL: BSD's loopback
   1: { length: 14, type: 12 }, // ETHERNET
@@ -51,7 +54,7 @@ function readLink(linkType: number, bytes: Buffer): Buffer | undefined {
   return ipTypes.includes(type) ? bytes.subarray(start) : undefined;
 }
 
-/** What IP carries. `length` is what it should be, which a capture may have cut. */
+/** The payload of an IP packet. `length` is its original length; the capture may have truncated it. */
 type Carried = {
   readonly from: string;
   readonly to: string;
@@ -68,11 +71,12 @@ function readPacket(packet: Buffer): Carried | undefined {
 }
 
 function readIpv4(packet: Buffer): Carried | undefined {
-  // RFC 791 §3.1: version and header length, …, total length at 2, fragment at 6, protocol at 9, addresses at 12 and 16
+  // RFC 791 §3.1: version and header length, …, total length at 2, fragment at 6, protocol at 9, addresses at
+  // 12 and 16
   const start = ((packet[0] ?? 0) & 15) * 4;
   if (start < 20 || packet.length < start || packet[9] !== tcp) return undefined;
   if ((packet.readUInt16BE(6) & 0x3fff) !== 0) return undefined;
-  // 0 where the network card was to cut it into packets.
+  // 0 if the network card was to split it into packets.
   const length = (packet.readUInt16BE(2) || packet.length) - start;
   return {
     from: packet.subarray(12, 16).join('.'),
@@ -82,7 +86,7 @@ function readIpv4(packet: Buffer): Carried | undefined {
   };
 }
 
-/** Extension headers that may stand before TCP: hop-by-hop options, routing, destination options (RFC 8200 §4). */
+/** Extension headers that may precede TCP: hop-by-hop options, routing, destination options (RFC 8200 §4). */
 const extensions = [0, 43, 60];
 
 function readIpv6(packet: Buffer): Carried | undefined {

@@ -1,4 +1,4 @@
-/** The first bytes that each TCP client of a capture sent, put together, and the ClientHello among them. */
+/** Reassembles the first bytes of each TCP stream in a capture, and finds the ClientHello in them. */
 
 import { ProxyError } from '../../errors.ts';
 import { formatAddress } from '../../net/address.ts';
@@ -6,7 +6,7 @@ import type { Frame } from './capture.ts';
 import { type FoundHello, findHello, hasHello, maxSought, whyNoHello } from './find.ts';
 import { readSegment, type Segment } from './segments.ts';
 
-/** What one client sent. `from` is the TCP peer; `time` (ms since 1970) that of the packet with which it was whole. */
+/** What one client sent. `from` is the TCP peer; `time` (ms since 1970) is when its last packet arrived. */
 export type CapturedHello = {
   readonly from: string;
   readonly to: string;
@@ -17,11 +17,11 @@ export type CapturedHello = {
 );
 
 type Streams = {
-  /** Takes the next frame; answers what it completed. */
+  /** Takes the next frame; returns the hello that it completed, if any. */
   readonly take: (frame: Frame) => CapturedHello | undefined;
-  /** The hellos that are there only in part, asked when no more frames come. */
+  /** Incomplete hellos; to be asked after the last frame. */
   readonly unfinished: () => CapturedHello[];
-  /** How many TCP streams there were of which something was sent, one for each direction. */
+  /** How many TCP streams had data, counting each direction separately. */
   readonly count: () => number;
 };
 
@@ -30,19 +30,22 @@ type Flow = {
   readonly segment: Segment;
   readonly start: number;
   readonly time: number;
-  /** All that has come without a gap, and what came ahead of a gap, by its offset. */
+  /** The bytes received without a gap, and those after a gap, by offset. */
   bytes: Buffer;
   readonly ahead: Map<number, Buffer>;
   isCut: boolean;
-  /** Nothing further is looked at: it was reported, or has no hello. */
+  /** Nothing more to look at: it was reported, or has no hello. */
   isDone: boolean;
 };
 
 const limits = { flows: 20_000, ahead: 64 } as const;
 
-/** Puts streams together, whatever the order of their segments. Bounded: of more than 20,000 at once, the oldest go. */
+/**
+ * Reassembles streams, in whatever order their segments come. Keeps at most 20,000 at once, and drops the
+ * oldest.
+ */
 export function createStreams(): Streams {
-  // In the order in which they were last heard of.
+  // In order of their last segment.
   const flows = new Map<string, Flow>();
   let count = 0;
   const keep = (key: string, flow: Flow): Flow => {
@@ -57,7 +60,7 @@ export function createStreams(): Streams {
     const known = flows.get(key);
     const isAnother = segment.syn && known?.start !== firstByte(segment);
     if (known && !isAnother) return keep(key, known);
-    // Its first bytes come next, and so far there is nothing to report.
+    // Its first bytes are yet to come, so there is nothing to report.
     if (!segment.syn && segment.payload.length === 0) return undefined;
     count += 1;
     const flow: Flow = {
@@ -91,13 +94,13 @@ function firstByte({ sequence, syn }: Segment): number {
   return (sequence + Number(syn)) >>> 0;
 }
 
-/** Whether there is more to look at now. */
+/** Returns whether there are new bytes to look at. */
 function append(flow: Flow, segment: Segment): boolean {
-  // Sequence numbers are 32 bits and wrap; a difference that is negative is of bytes before the first.
+  // Sequence numbers have 32 bits and wrap; a negative difference means bytes before the first.
   const offset = (firstByte(segment) - flow.start) | 0;
   if (offset > flow.bytes.length) {
     const isNear = offset < maxSought && flow.ahead.size < limits.ahead;
-    // Where two begin alike, one may reach further.
+    // If two begin at the same offset, keep the longer.
     const known = flow.ahead.get(offset)?.length ?? 0;
     if (isNear && segment.payload.length > known) flow.ahead.set(offset, Buffer.from(segment.payload));
     return false;
@@ -112,7 +115,7 @@ function append(flow: Flow, segment: Segment): boolean {
   return flow.bytes.length > before;
 }
 
-/** What was sent before (a retransmission) is left as it came first. */
+/** For retransmitted bytes, the first version stays. */
 function extend(flow: Flow, offset: number, payload: Buffer): void {
   const fresh = payload.subarray(flow.bytes.length - offset);
   if (fresh.length > 0) flow.bytes = Buffer.concat([flow.bytes, fresh]);
@@ -129,12 +132,12 @@ function look(flow: Flow, time: number): CapturedHello | undefined {
   return done(flow, finish(flow));
 }
 
-/** No hello can come any more. Streams that are not TLS are not reported. */
+/** Ends a stream in which no hello can come any more. Streams that are not TLS are not reported. */
 function finish(flow: Flow): CapturedHello | undefined {
   if (flow.isDone || !hasHello(flow.bytes)) return undefined;
   const error = whyNoHello(flow.bytes);
   if (!flow.isCut) return { ...ends(flow), time: flow.time, error };
-  const message = 'the capture has not all bytes of its packets: let tcpdump write them whole (-s 0)';
+  const message = 'the capture has truncated packets: have tcpdump write them in full (-s 0)';
   return {
     ...ends(flow),
     time: flow.time,

@@ -1,30 +1,30 @@
-/** The client that an explanation is about: what is known of it, and what nobody said. */
+/** The client to explain: what is known about it, and what was not stated. */
 import type { X509Certificate } from 'node:crypto';
 import type { ConnectionCode } from '../../errors.ts';
 import { tls10, tls11, tls12, tls13 } from '../../openssl/registries.ts';
 import type { ReadHello } from '../../peek/client-hello.ts';
 import { ja4 } from '../../peek/ja4.ts';
 
-/** Names and addresses are normalized. `undefined`: nobody said, unless it says otherwise. */
+/** Names and addresses are normalized. Unless noted otherwise, `undefined` means not stated. */
 export type AssumedClient = {
-  /** undefined: it sends no name. */
+  /** undefined means that it sends no name. */
   readonly sni: string | undefined;
-  /** []: it offers no protocol. */
+  /** [] means that it offers no protocol. */
   readonly alpn: readonly string[] | undefined;
-  /** Or `unix`. After a PROXY header: the one that the header tells. */
+  /** An address or `unix`; with a PROXY header, the address in it. */
   readonly address: string | undefined;
-  /** The peer that connects, where a PROXY header is required: an address or `unix`. */
+  /** The peer that connects, if a PROXY header is required: an address or `unix`. */
   readonly peer: string | undefined;
   readonly ja4: string | undefined;
   /** It speaks no TLS. */
   readonly plain: boolean;
-  /** The versions of TLS that it speaks, as on the wire. */
+  /** The TLS versions it speaks, as on the wire. */
   readonly versions: readonly number[] | undefined;
-  /** What it really sent; all of the above that a hello tells is what this one tells. */
+  /** What it actually sent; the fields above agree with it. */
   readonly hello: ReadHello | undefined;
-  /** What it presents if it is asked, its own certificate first; []: nothing. */
+  /** What it presents if asked, its own certificate first; [] means none. */
   readonly certificates: readonly X509Certificate[] | undefined;
-  /** It went before it said any of this, with this code. */
+  /** It left before it said any of this, with this code. */
   readonly gone: Gone | undefined;
 };
 
@@ -34,7 +34,7 @@ export type Gone = {
   readonly hint: string | null;
 };
 
-/** A TLS client of which nothing is known but that it sends no name and offers no protocol. */
+/** A TLS client that sends no name and offers no protocol; nothing else is known about it. */
 export const anyClient: AssumedClient = {
   sni: undefined,
   alpn: [],
@@ -48,7 +48,7 @@ export const anyClient: AssumedClient = {
   gone: undefined,
 };
 
-/** The TLS versions by the names that people write, lowest first. */
+/** The TLS versions by their usual names, lowest first. */
 export const tlsVersions: Readonly<Record<string, number>> = {
   '1.0': tls10,
   '1.1': tls11,
@@ -56,7 +56,7 @@ export const tlsVersions: Readonly<Record<string, number>> = {
   '1.3': tls13,
 };
 
-/** What a ClientHello says about its client. */
+/** The client that a ClientHello describes. */
 export function clientOf(read: ReadHello): AssumedClient {
   const { hello } = read;
   return {
@@ -64,7 +64,7 @@ export function clientOf(read: ReadHello): AssumedClient {
     sni: hello.sni,
     alpn: hello.alpn,
     ja4: ja4(hello),
-    // Before TLS 1.3 a hello names but the highest.
+    // Before TLS 1.3 a hello states only the highest version.
     versions: hello.versions.length > 0 ? hello.versions : upTo(hello.legacyVersion),
     hello: read,
   };

@@ -1,4 +1,4 @@
-/** The client that the flags of `explain` speak of. */
+/** The client that the flags of `explain` describe. */
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
@@ -9,18 +9,18 @@ import { isAddressForName, normalizeAddress } from '../../net/address.ts';
 import { UsageError } from '../terminal/usage.ts';
 import { type AssumedClient, anyClient, tlsVersions } from './assumed-client.ts';
 
-/** As commander has them. */
+/** As parsed by commander. */
 export type ClientFlags = {
   /** Absent: the client sends no name. */
   readonly sni?: string;
-  /** Each a protocol, or several with commas between them. */
+  /** Each is a protocol, or several separated by commas. */
   readonly alpn?: readonly string[];
   /** The client's address, or `unix`. */
   readonly from?: string;
   /** The peer that sends the PROXY header: an address, or `unix`. */
   readonly peer?: string;
   readonly ja4?: string;
-  /** TLS versions, with commas between them. */
+  /** TLS versions, separated by commas. */
   readonly tls?: string;
   /** A PEM file, or `none`. */
   readonly clientCert?: string;
@@ -28,7 +28,7 @@ export type ClientFlags = {
   readonly plain?: boolean;
 };
 
-/** What a ClientHello tells. */
+/** What a ClientHello states. */
 const heard = ['sni', 'alpn', 'ja4', 'tls'] as const;
 
 /** A client as the flags describe it. Throws a UsageError. */
@@ -49,7 +49,9 @@ export function clientOfFlags(flags: ClientFlags): AssumedClient {
   };
 }
 
-/** The flags that go with a real hello, or with a line of the log; `source` is that flag. Throws a UsageError. */
+/**
+ * Flags that can be combined with a real hello or a log line, whose flag is `source`. Throws a UsageError.
+ */
 export function overridesOf(flags: ClientFlags, source: string): Partial<AssumedClient> {
   const said = [...heard, 'plain' as const].find((name) => flags[name] !== undefined);
   if (said) throw new UsageError(`${source} and --${said} exclude each other: it says that itself`);
@@ -68,7 +70,7 @@ function flagOf(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
-/** What a ClientHello can say: anything else is refused before it is routed. */
+/** The names that a ClientHello can have; any other is refused before routing. */
 const namePattern = /^(?=.{1,253}$)[a-z0-9_-]+(\.[a-z0-9_-]+)*$/;
 
 function serverName(text: string): string {
@@ -93,7 +95,9 @@ function versions(text: string): number[] {
   });
 }
 
-/** The certificates of a PEM file, the client's own first; `none` stands for none. Throws a UsageError. */
+/**
+ * The certificates in a PEM file, the client's own first; `none` means no certificate. Throws a UsageError.
+ */
 export function readCertificates(file: string): X509Certificate[] {
   if (file === 'none') return [];
   try {

@@ -1,9 +1,11 @@
-/** Listeners by the names that people give. */
+/** Looks up listeners by the names that users give. */
 import type { LoadedConfig } from '../../config/load.ts';
 import { suggest } from '../../config/rules/near-miss.ts';
 import { UsageError } from '../terminal/usage.ts';
 
-/** The name, if there is such a listener. Throws a UsageError that says which ones there are. */
+/**
+ * Returns the name if there is such a listener; otherwise throws a UsageError that lists the existing ones.
+ */
 export function knownListener({ config: { listeners } }: LoadedConfig, name: string | undefined): string {
   if (name !== undefined && Object.hasOwn(listeners, name)) return name;
   const names = Object.keys(listeners);

@@ -1,4 +1,4 @@
-/** Whether a first connection went as it should. */
+/** Checks whether the demo's first connections went as they should. */
 import { type Attempt, type AttemptOutcome, patienceMs, sayHello } from './client.ts';
 import type { Listeners } from './config.ts';
 import type { DemoLog } from './log.ts';
@@ -13,10 +13,10 @@ export type Surroundings = {
   readonly log: DemoLog;
 };
 
-/** One thing that was tried; `text` says what happened, in a line or more. */
+/** The result of one attempt; `text` says what happened, in one or more lines. */
 export type Check = { readonly ok: boolean; readonly text: string };
 
-/** Whether the upstream was reached: its certificate or penstock's, and its words, are as expected. */
+/** Whether the upstream was reached: the certificate seen and the upstream's words are as expected. */
 export async function welcomed(
   around: Surroundings,
   attempt: Attempt,
@@ -28,7 +28,7 @@ export async function welcomed(
   return judge(around, heard ? outcome : { ...outcome, answer: '' }, subject, says);
 }
 
-/** The same of what came back from any upstream. The log has to agree. */
+/** The same for the outcome of any connection. The log must agree. */
 export async function judge(
   { log }: Surroundings,
   { client, version, certificate, answer, error }: AttemptOutcome,
@@ -85,7 +85,7 @@ async function withCode(
   return { ok: line?.code === code, text: `${who}: refused, ${line?.code ?? 'without a code'}` };
 }
 
-/** The upstream itself refused; penstock and its log have no part in it. */
+/** The upstream itself refused, without penstock being involved. */
 export function refusedByUpstream({ answer, error }: AttemptOutcome, who: string): Check {
   const ok = answer === '' && error?.includes('certificate required') === true;
   return { ok, text: `${who}: ${ok ? 'refused by the upstream' : (error ?? answer)}` };

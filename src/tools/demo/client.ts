@@ -1,4 +1,4 @@
-/** The demo's clients: one connection, and what came of it. */
+/** The demo's clients: each makes one connection and reports the outcome. */
 import { once } from 'node:events';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
@@ -15,9 +15,12 @@ export type Attempt = {
   readonly credential?: { readonly cert: string; readonly key: string } | undefined;
 };
 
-/** `answer` is all that the other end sent, '' if it sent nothing; `version` and `certificate` are set after a handshake. */
+/**
+ * `answer` is everything the other end sent, possibly ''; `version` and `certificate` are set after a
+ * handshake.
+ */
 export type AttemptOutcome = {
-  /** The client's own `ip:port`, by which the log knows it. */
+  /** The client's own `ip:port`, as in the log. */
   readonly client: string;
   readonly answer: string;
   readonly version?: string | undefined;
@@ -26,10 +29,10 @@ export type AttemptOutcome = {
   readonly error?: string | undefined;
 };
 
-/** Nothing here takes more than a moment; what does is broken, and reported. */
+/** Everything here takes only a moment; whatever takes longer is broken, and reported. */
 export const patienceMs = 5000;
 
-/** Connects with TLS, says a line, and listens until the other end closes. Never rejects. */
+/** Connects with TLS, sends a line, and reads until the other end closes. Never rejects. */
 export async function sayHello(attempt: Attempt): Promise<AttemptOutcome> {
   return converse(attempt.port, async (raw, signal) => {
     const tls = await secure(raw, attempt, signal);
@@ -39,20 +42,23 @@ export async function sayHello(attempt: Attempt): Promise<AttemptOutcome> {
   });
 }
 
-/** Logs in to PostgreSQL over TLS, asks one query, and answers its row. Never rejects. */
+/** Logs in to PostgreSQL over TLS, sends one query, and returns its row. Never rejects. */
 export async function query(attempt: Attempt, sql: string): Promise<AttemptOutcome> {
   return converse(attempt.port, async (raw, signal) => {
     await askForTls(protocols.postgres, raw);
     const tls = await secure(raw, attempt, signal);
     tls.write(Buffer.concat([startup('demo'), encodeMessage('Q', `${sql}\0`), encodeMessage('X')]));
-    // While it is open: afterwards the certificate is gone.
+    // To be called while it is open, since the certificate is gone afterwards.
     const session = describe(tls);
     const { messages } = takeMessages(await readAll(tls, signal));
     return { ...session, answer: rowIn(messages.find(({ type }) => type === 'D')?.body) };
   });
 }
 
-/** Starts in plain text, as libpq with sslmode=disable, and answers the ErrorResponse's text. Never rejects. */
+/**
+ * Starts in plain text, like libpq with sslmode=disable, and returns the text of the ErrorResponse. Never
+ * rejects.
+ */
 export async function logInPlainly(port: number): Promise<AttemptOutcome> {
   return converse(port, async (raw, signal) => {
     raw.write(startup('demo'));
@@ -71,7 +77,7 @@ type Talk = (raw: Socket, signal: AbortSignal) => Promise<Omit<AttemptOutcome, '
 async function converse(port: number, talk: Talk): Promise<AttemptOutcome> {
   const signal = AbortSignal.timeout(patienceMs);
   const raw = connectTcp({ port, host: '127.0.0.1' });
-  // Told by the TLS socket, or by the step that waits.
+  // The TLS socket, or the waiting step, reports the error.
   raw.on('error', () => {});
   signal.addEventListener('abort', () => raw.destroy());
   let client = '';
@@ -105,7 +111,7 @@ function describe(tls: TLSSocket): Pick<AttemptOutcome, 'version' | 'certificate
   };
 }
 
-/** All that comes until the other end closes. */
+/** Reads everything until the other end closes. */
 async function readAll(stream: Socket, signal: AbortSignal): Promise<Buffer> {
   const chunks: Buffer[] = [];
   stream.on('data', (chunk: Buffer) => chunks.push(chunk));

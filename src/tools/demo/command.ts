@@ -1,4 +1,4 @@
-/** `penstock demo`: everything that is needed to see penstock work, on one machine, from one command. */
+/** `penstock demo`: shows penstock at work on one machine with one command. */
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatFinding } from '../../config/load.ts';
@@ -28,8 +28,8 @@ const preferredPorts: Listeners = {
 };
 
 /**
- * Serves, with its own PKI and upstreams, until SIGINT or SIGTERM. Resolves to the exit code: 0; 1 if it could not start
- * or, with `exit`, if a first connection did not show what it should.
+ * Serves, with its own PKI and upstreams, until SIGINT or SIGTERM. Resolves with the exit code: 0, or 1 if it
+ * could not start or, with `exit`, if one of the first connections failed.
  */
 export async function demo(options: DemoOptions): Promise<number> {
   const stopped = new Promise<void>((resolve) => {
@@ -51,11 +51,11 @@ export async function demo(options: DemoOptions): Promise<number> {
 
 type Running = { readonly worker: Standalone; readonly around: Surroundings; readonly graceMs: number };
 
-/** What `run` does, with all that `run` is given by others. */
+/** Does what `run` does, and makes everything that `run` is normally given. */
 async function start(): Promise<Running> {
   mkdirSync(directory, { recursive: true });
   chmodSync(directory, 0o700);
-  // Keys do not belong in anybody's repository.
+  // Keys do not belong in a repository.
   writeFileSync(join(directory, '.gitignore'), '*\n');
   const { pki, reused } = await openPki(directory);
   const upstreams = await startUpstreams(pki);
@@ -76,14 +76,14 @@ async function choosePorts(): Promise<Listeners> {
   return { ...preferredPorts, ...chosen };
 }
 
-/** The ports that were taken by others. */
+/** The ports that were already taken. */
 function movedPorts(listeners: Listeners): number[] {
   return Object.entries(preferredPorts).flatMap(([listener, port]) =>
     listeners[listener as keyof Listeners] === port ? [] : [port],
   );
 }
 
-/** One mode after the other, so that the output reads as it happens. */
+/** Tries one mode after another, so that the output follows the events. */
 async function tryAll(around: Surroundings): Promise<boolean> {
   let ok = true;
   for (const [index, mode] of modes.entries()) {

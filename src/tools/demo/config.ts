@@ -1,9 +1,9 @@
-/** The demo's configuration: written as a person would, as it is there to be read. */
+/** The demo's configuration, written as a person would, since people will read it. */
 import { pinOf } from '../pki/issue.ts';
 import type { DemoPki } from './pki.ts';
 import type { Upstreams } from './upstreams.ts';
 
-/** Where editors find what a configuration may say; the same place beside the sources as beside what is built. */
+/** The JSON Schema for editors; the relative path is the same from the sources and from the build. */
 const schemaUrl = new URL('../../../config/penstock.schema.json', import.meta.url).href;
 
 /** The port of each listener. */

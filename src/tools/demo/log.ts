@@ -1,20 +1,23 @@
-/** The demo's log: a file to look into, and lines to wait for. */
+/** The demo's log: a file for the user, and lines that the demo waits for. */
 import { openSync, writeSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { createLogger } from '../../observe/log.ts';
 
-/** What the demo reads of a line of the access log. */
+/** The fields of an access-log line that the demo reads. */
 type AccessLine = { readonly msg: string; readonly client?: string; readonly code?: string };
 
 export type DemoLog = {
   readonly logger: Logger;
-  /** The access-log line of this client (`ip:port`), once its connection has closed; undefined if none comes in time. */
+  /**
+   * The access-log line of this client (`ip:port`), once its connection has closed; undefined if none comes
+   * in time.
+   */
   readonly lineOf: (client: string, withinMs: number) => Promise<AccessLine | undefined>;
-  /** From now on lines are only written, not kept. */
+  /** Keeps no more lines in memory; they are still written. */
   readonly forget: () => void;
 };
 
-/** Opens the file, empty; it closes with the process. Throws the system's error. */
+/** Opens the file and empties it; it stays open until the process ends. Throws the system's error. */
 export function openDemoLog(file: string): DemoLog {
   const descriptor = openSync(file, 'w', 0o600);
   let lines: Map<string, AccessLine> | undefined = new Map();

@@ -1,4 +1,4 @@
-/** The six modes: what each shows, the first connections through it, and what to paste. */
+/** The six modes: what each shows, the first connections through it, and commands to paste. */
 import {
   type Check,
   explained,
@@ -16,7 +16,7 @@ export type Mode = {
   readonly title: string;
   readonly what: string;
   readonly check: (around: Surroundings) => Promise<Check[]>;
-  /** A shell command; files are beside `directory`. */
+  /** A shell command; its files are in `directory`. */
   readonly command: (around: Surroundings, directory: string) => string;
   readonly shows: string;
 };
@@ -163,7 +163,9 @@ function echo({ listeners, pki }: Surroundings, listener: keyof Listeners): Atte
   return { port: listeners[listener], name: 'echo.demo.test', ca: pki.ca.cert };
 }
 
-/** -quiet also keeps it open, once its input has ended, until the upstream closes. */
+/**
+ * -quiet also keeps the connection open after the end of the input, until the upstream closes.
+ */
 function openssl(port: number, name: string, ca: string, client?: string): string {
   const lines = [
     `echo hello | openssl s_client -quiet -connect 127.0.0.1:${port}`,

@@ -1,10 +1,13 @@
-/** The demo's throw-away PKI: made on the first run, and used again while it is whole and valid. */
+/** The demo's throw-away PKI: made on the first run, and reused while it is complete and valid. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { caFiles, filesOf, writeAll } from '../pki/directory.ts';
 import { type Credential, createCa, issue, selfSigned } from '../pki/issue.ts';
 
-/** `ca` signs what clients and penstock's listeners present, `internal-ca` what upstreams and penstock show each other. */
+/**
+ * `ca` signs what clients and penstock's listeners present, `internal-ca` what upstreams and penstock show
+ * each other.
+ */
 type CaName = 'ca' | 'internal-ca';
 
 const cas: Record<CaName, string> = { ca: 'penstock demo CA', 'internal-ca': 'penstock demo internal CA' };
@@ -30,7 +33,10 @@ type Name = CaName | keyof typeof leaves;
 /** Texts are PEM; each is also in the directory, as NAME.crt and NAME.key. */
 export type DemoPki = Readonly<Record<Name, Pick<Credential, 'cert' | 'key'>>>;
 
-/** Reads the PKI in the directory, or makes one there; keys are for their owner only. Throws the system's errors. */
+/**
+ * Reads the PKI in the directory, or makes one there; only the owner can read keys. Throws the system's
+ * errors.
+ */
 export async function openPki(directory: string): Promise<{ pki: DemoPki; reused: boolean }> {
   const found = readPki(directory);
   if (found) return { pki: found, reused: true };
@@ -59,7 +65,7 @@ async function makePki(): Promise<DemoPki> {
   return made as DemoPki;
 }
 
-/** Undefined if anything is missing, unreadable, of another CA or version, or has less than a day to go. */
+/** Undefined if anything is missing, unreadable, from another CA or version, or valid for less than a day. */
 function readPki(directory: string): DemoPki | undefined {
   const pki: Record<string, { cert: string; key: string }> = {};
   try {
@@ -69,7 +75,7 @@ function readPki(directory: string): DemoPki | undefined {
       if (!isUsable(name, pki)) return undefined;
     }
   } catch {
-    // Whatever it is that cannot be read: a new PKI takes its place.
+    // If anything cannot be read, a new PKI replaces it.
     return undefined;
   }
   return pki as DemoPki;

@@ -1,4 +1,4 @@
-/** Ports that are easy to remember, or free ones where those are taken. */
+/** Chooses ports that are easy to remember, or free ones if those are taken. */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { systemCode } from '../../errors.ts';
@@ -16,7 +16,7 @@ export async function listenNear(server: Server, port: number): Promise<number> 
   return (server.address() as AddressInfo).port;
 }
 
-/** The same for those who bind it themselves, right afterwards. */
+/** Finds such a port for a caller that binds it right afterwards. */
 export async function freePort(port: number): Promise<number> {
   const server = createServer();
   const free = await listenNear(server, port);

@@ -1,9 +1,9 @@
-/** What the demo prints: 80 columns, colours on a terminal only. */
+/** What the demo prints: 80 columns, with colours only on a terminal. */
 import { styleText } from 'node:util';
 import type { Check } from './checks.ts';
 import type { Mode } from './modes.ts';
 
-/** Before the first connection. `moved` are the ports that others have. */
+/** Printed before the first connection. `moved` are the ports that were taken. */
 export function opening(directory: string, reused: boolean, moved: readonly number[]): void {
   print(paint('bold', 'penstock demo'));
   print(`six listeners and four upstreams on 127.0.0.1; PKI ${reused ? 'found' : 'made'} in ${directory}/`);
@@ -11,7 +11,7 @@ export function opening(directory: string, reused: boolean, moved: readonly numb
     print(paint('yellow', `taken by another process: ${moved.join(', ')}; others are used`));
 }
 
-/** A mode: what it shows, what happened, and what to paste. */
+/** Prints a mode: what it shows, what happened, and what to paste. */
 export function modeTried(
   index: number,
   mode: Mode,
@@ -32,7 +32,7 @@ export function modeTried(
   print(paint('dim', indent(`shows ${mode.shows}`, 3)));
 }
 
-/** After the last one. */
+/** Printed after the last mode. */
 export function conclusion(ok: boolean, directory: string, exiting: boolean): void {
   const log = `${directory}/access.log`;
   print('');
@@ -48,7 +48,7 @@ Paste the commands into another terminal, in this directory. To look further:
 Serving until Ctrl-C.`);
 }
 
-/** As it is started here: in the checkout through npm, which brings its own Node. */
+/** How to run it here: in a checkout through npm, which has its own Node. */
 function checkCommand(): string {
   return process.argv[1]?.endsWith('.ts') ? 'npm run -s penstock -- check' : 'penstock check';
 }

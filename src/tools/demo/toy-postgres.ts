@@ -1,15 +1,15 @@
 /**
- * A toy server for the demo that speaks just enough of PostgreSQL's protocol 3.0 for psql and most drivers: anyone may
- * log in, and every simple query gets the same one row. It has no TLS: that is penstock's part.
+ * A toy server for the demo that speaks just enough of PostgreSQL's protocol 3.0 for psql and most drivers:
+ * anyone may log in, and every simple query gets the same one row. It has no TLS, which is penstock's job.
  */
 import type { Socket } from 'node:net';
 
-/** One message after the startup: a type and what follows the length. */
+/** A message after the startup: its type, and what follows the length. */
 export type Message = { readonly type: string; readonly body: Buffer };
 
 const maxMessage = 1024 * 1024;
 
-/** Serves one client until it says Terminate or goes. */
+/** Serves one client until it sends Terminate or leaves. */
 export function serveToyPostgres(socket: Socket): void {
   let held: Buffer = Buffer.alloc(0);
   let user: string | undefined;
@@ -39,7 +39,7 @@ export function encodeMessage(type: string, body: Buffer | string = ''): Buffer 
   return Buffer.concat([head, bytes]);
 }
 
-/** The whole messages at the start of `held`, and what is left. */
+/** The complete messages at the start of `held`, and the rest. */
 export function takeMessages(held: Buffer): { messages: Message[]; rest: Buffer } {
   const messages: Message[] = [];
   let rest = held;
@@ -52,17 +52,17 @@ export function takeMessages(held: Buffer): { messages: Message[]; rest: Buffer 
   return { messages, rest };
 }
 
-/** StartupMessage, SSLRequest and their like have no type: Int32 length, Int32 code, body. */
+/** StartupMessage, SSLRequest and similar messages have no type: Int32 length, Int32 code, body. */
 function takeStartup(held: Buffer): { body: Buffer; rest: Buffer } | undefined {
   const length = held.length >= 4 ? Math.max(8, held.readUInt32BE(0)) : Number.POSITIVE_INFINITY;
   return held.length < length ? undefined : { body: held.subarray(4, length), rest: held.subarray(length) };
 }
 
-/** The user's name; undefined if this was a request and not a StartupMessage. */
+/** The user's name; undefined if this was a request instead of a StartupMessage. */
 function logIn(socket: Socket, startup: Buffer): string | undefined {
   const code = startup.readUInt32BE(0);
   if (code >>> 16 === 1234) {
-    // A CancelRequest has no answer; the others ask for encryption.
+    // A CancelRequest gets no answer; the others ask for encryption.
     if (code === 80877102) socket.end();
     else socket.write('N');
     return undefined;

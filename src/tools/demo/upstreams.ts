@@ -1,4 +1,7 @@
-/** The demo's upstreams, on 127.0.0.1: each greets with what it knows of its client, repeats one line, and closes. */
+/**
+ * The demo's upstreams, on 127.0.0.1: each greets with what it knows about its client, echoes one line, and
+ * closes.
+ */
 import { constants } from 'node:crypto';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
@@ -24,7 +27,7 @@ export async function startUpstreams(pki: DemoPki): Promise<Upstreams> {
   };
 }
 
-/** As strict as penstock itself: through passthrough this is what clients see, and what they judge the demo by. */
+/** As strict as penstock itself, since clients see this through passthrough, and judge the demo by it. */
 const strict = {
   ...cipherOptions(),
   ecdhCurve: defaultGroups,
@@ -32,7 +35,7 @@ const strict = {
 } as const;
 
 async function start(server: Server, port: number): Promise<number> {
-  // A client that fails its handshake or resets is no matter for the others.
+  // A client that fails its handshake or resets must not affect others.
   server.on('tlsClientError', (_error, socket: TLSSocket) => socket.destroy());
   return listenNear(server, port);
 }
@@ -57,7 +60,7 @@ function greetByProxyHeader(socket: Socket): void {
 
 function describeCertificate({ certificate, cn }: Told): string[] {
   if (certificate === 'none') return [];
-  // penstock passes no names of a pinned certificate on: they are its own claims.
+  // penstock does not pass on the names in a pinned certificate, which are unverified claims.
   return [
     certificate === 'verified'
       ? `your certificate is CN=${cn}, verified`
@@ -74,7 +77,7 @@ function greetOverMutualTls(socket: TLSSocket): void {
   converse(socket, [`I demand a client certificate; penstock showed ${subject}`]);
 }
 
-/** Greets, repeats the first line, closes. `early` was read already. */
+/** Greets, echoes the first line, and closes. `early` has already been read. */
 function converse(socket: Socket, greeting: readonly string[], early: Buffer = Buffer.alloc(0)): void {
   let heard = '';
   socket.on('error', () => socket.destroy());
@@ -95,7 +98,10 @@ type Told = {
   cn: string | undefined;
 };
 
-/** What a whole v2 header tells in TLVs (HAProxy's doc/proxy-protocol.txt §2.2): Byte type, Int16 length, value. */
+/**
+ * Reads the TLVs of a complete v2 header (HAProxy's doc/proxy-protocol.txt §2.2): Byte type, Int16 length,
+ * value.
+ */
 function readTlvs(header: Buffer): Told {
   const told: Told = { name: '(no name)', version: '(no TLS)', certificate: 'none', cn: undefined };
   const read = (bytes: Buffer): void => {
@@ -119,7 +125,7 @@ function readTlvs(header: Buffer): Told {
       at += 3 + value.length;
     }
   };
-  // TCP over IPv4: two addresses and two ports; the listeners have no others.
+  // TCP over IPv4, the only kind that these listeners have: two addresses and two ports.
   read(header.subarray(16 + 12));
   return told;
 }

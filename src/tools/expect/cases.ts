@@ -1,4 +1,4 @@
-/** From a file of expectations to clients that can be explained, with the position of each value. */
+/** Turns a file of expectations into clients that can be explained, with the position of each value. */
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
@@ -14,7 +14,7 @@ import { readCertificates } from '../client/flags.ts';
 import { UsageError } from '../terminal/usage.ts';
 import { type CaseClient, casesSchema, type Expectation } from './schema.ts';
 
-/** `place` is where a value of the case stands: a key of `expect`, or the case itself. */
+/** `place` finds the position of a key of `expect`, or of the case itself. */
 export type Case = {
   readonly name: string;
   readonly listener: string;
@@ -26,8 +26,8 @@ export type Case = {
 export type Cases = { readonly file: string; readonly cases: readonly Case[] };
 
 /**
- * Reads and checks a file of expectations about this configuration, with the files that it names: their paths are relative
- * to it. Throws a ConfigError with all faults.
+ * Reads and checks a file of expectations about this configuration, and the files it names, with paths
+ * relative to it. Throws a ConfigError with all faults.
  */
 export async function loadCases(file: string, loaded: LoadedConfig): Promise<Cases> {
   const yaml = parseYaml(await readText(file), process.env);
@@ -44,7 +44,7 @@ export async function loadCases(file: string, loaded: LoadedConfig): Promise<Cas
   const cases: Case[] = [];
   const { defaults = {}, cases: written = [] } = parsed?.data ?? {};
   for (const [index, { name, client, expect }] of written.entries()) {
-    // What a case says of its own, it says where it stands.
+    // A key is reported in the case if it is set there, otherwise in `defaults`.
     const placeOf = (key: keyof CaseClient): Path =>
       client[key] === undefined ? ['defaults', key] : ['cases', index, 'client', key];
     const merged = merge(defaults, client);
@@ -97,7 +97,10 @@ function sorted(findings: readonly Finding[]): Finding[] {
   return [...unique.values()].sort((a, b) => a.line - b.line || a.column - b.column);
 }
 
-/** A plain client has none of the defaults that only TLS clients can have, and one with a real hello none of what that says. */
+/**
+ * A plain client takes no defaults that only TLS clients can have; one with a real hello takes none that the
+ * hello states.
+ */
 function merge(defaults: CaseClient, client: CaseClient): CaseClient {
   const { listener, from, peer, certificate } = defaults;
   const kept = client.plain ? { listener, from, peer } : { listener, from, peer, certificate };
@@ -121,11 +124,11 @@ function listenerOf(
 
 type Report = (key: keyof CaseClient, message: string) => void;
 
-/** What only TLS clients have, and what a real hello says by itself. */
+/** Keys that only TLS clients can have, and keys that a real hello states itself. */
 const ofTls = ['sni', 'alpn', 'ja4', 'tls', 'certificate', 'hello'] as const;
 const ofHello = ['sni', 'alpn', 'ja4', 'tls'] as const;
 
-/** The client that a case is about; undefined once something is wrong with it. */
+/** The client of a case; undefined if something is wrong with it. */
 async function assume(
   client: CaseClient,
   directory: string,
@@ -147,7 +150,7 @@ async function assume(
   return { ...said, address, peer, certificates: certificates || undefined };
 }
 
-/** What was read, or `faulty` after reporting why it was not. */
+/** The result of reading, or `faulty` after reporting why it failed. */
 async function attempt<T>(
   key: keyof CaseClient,
   report: Report,

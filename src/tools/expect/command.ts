@@ -1,4 +1,4 @@
-/** `penstock test`: whether a configuration does with its clients what a file of expectations says. */
+/** `penstock test`: checks whether a configuration treats clients as a file of expectations says. */
 import { ConfigError, formatFinding } from '../../config/load.ts';
 import { createExplainer } from '../explain/explanation.ts';
 import { loadOrTell } from '../terminal/load-or-tell.ts';
@@ -13,9 +13,9 @@ type TestOptions = {
 };
 
 /**
- * Prints a line for each expectation that does not hold, and a summary; with `json` one object, with `junit` XML. Nothing
- * is bound or dialled. Resolves to the exit code: 0; 1 if something is not as expected; 2 for bad usage, or faults in the
- * configuration or in a file of cases, which are all told on stderr.
+ * Prints a line for each failed expectation, and a summary; with `json` one object, with `junit` XML. Binds
+ * and dials nothing. Resolves with the exit code: 0; 1 if an expectation failed; 2 for bad usage, or for
+ * faults in the configuration or a case file, all of which go to stderr.
  */
 export async function test(files: readonly string[], options: TestOptions): Promise<number> {
   if (options.json && options.junit) {

@@ -1,20 +1,20 @@
-/** Whether what happens to a client is what a case expects. */
+/** Compares what happens to a client with what a case expects. */
 import type { Explanation } from '../explain/explanation.ts';
 import { whyNone } from '../explain/reasons.ts';
 import type { Case } from './cases.ts';
 import type { Expectation } from './schema.ts';
 
-/** What an explanation comes to, by the keys of `expect`. `none` stands for what is not there. */
+/** An explanation in terms of the keys of `expect`. `none` means absent. */
 export type Facts = Record<keyof Expectation, string | readonly string[]>;
 
-/** One expectation that does not hold. `key` is undefined where the case says too little for anything to be expected. */
+/** A failed expectation. `key` is undefined if the case says too little to decide. */
 export type Miss = {
   readonly key: keyof Expectation | undefined;
   readonly line: number;
   readonly column: number;
   readonly expected: string | null;
   readonly actual: string | null;
-  /** In words; null where there is no more to say. */
+  /** The reason; null if there is nothing more to say. */
   readonly why: string | null;
 };
 
@@ -27,7 +27,9 @@ export type CaseOutcome = {
   readonly misses: readonly Miss[];
 };
 
-/** Compares them. What the explanation depends on and nobody said is a miss of its own. */
+/**
+ * Compares them. If the explanation depends on something that the case does not state, that is a failure too.
+ */
 export function judge({ name, listener, expect, place }: Case, explanation: Explanation): CaseOutcome {
   const facts = factsOf(explanation);
   const { line, column } = place();
@@ -75,7 +77,7 @@ function factsOf({ code, taken, tls, upstream }: Explanation): Facts {
   };
 }
 
-/** Why the route that was expected is not taken; or why the client is not served, if it is not. */
+/** Why the expected route is not taken, or why the client is not served. */
 function whyNot(key: keyof Expectation, expected: string, explanation: Explanation): string | null {
   const { routes, code, error, admission, client } = explanation;
   if (key === 'route' && expected !== none && routes.length > 0) {

@@ -1,16 +1,16 @@
-/** What came of the cases, for people and for programs. */
+/** Reports the results of the cases, for people and for programs. */
 import type { ListenerConfig } from '../../config/schema/schema.ts';
 import { labelOf } from '../explain/reasons.ts';
 import { harmless } from '../terminal/text.ts';
 import type { CaseOutcome, Miss } from './outcome.ts';
 
-/** All that one run found out. `untested` has the routes, by listener, that no case takes. */
+/** The results of one run. `untested` has the routes, by listener, that no case takes. */
 export type Report = {
   readonly files: readonly { readonly file: string; readonly outcomes: readonly CaseOutcome[] }[];
   readonly untested: Readonly<Record<string, readonly string[]>>;
 };
 
-/** The routes of all listeners that none of the outcomes has. */
+/** The routes of all listeners that no outcome takes. */
 export function untestedRoutes(
   listeners: Readonly<Record<string, ListenerConfig>>,
   outcomes: readonly CaseOutcome[],
@@ -23,7 +23,7 @@ export function untestedRoutes(
   return Object.fromEntries(untested.filter(([, labels]) => labels.length > 0));
 }
 
-/** A line for each expectation that does not hold, then a summary. */
+/** A line for each failed expectation, then a summary. */
 export function formatReport({ files, untested }: Report): string {
   const lines = files.flatMap(({ file, outcomes }) =>
     outcomes.flatMap((outcome) => outcome.misses.map((miss) => formatMiss(file, outcome.name, miss))),
@@ -49,7 +49,7 @@ function formatMiss(file: string, name: string, { key, line, column, expected, a
   return `${file}:${line}:${column} (${name})${what}${why === null ? '' : `${key === undefined ? ': ' : '; '}${why}`}`;
 }
 
-/** One object. */
+/** The report as one object, for `--json`. */
 export function jsonReport({ files, untested }: Report): object {
   const cases = files.flatMap(({ file, outcomes }) =>
     outcomes.map(({ name, listener, line, column, facts, misses }) => ({
@@ -67,7 +67,7 @@ export function jsonReport({ files, untested }: Report): object {
   return { ok: failed === 0, total: cases.length, failed, cases, untested };
 }
 
-/** As CI servers read it. */
+/** The report as XML, for CI servers. */
 export function junitReport({ files }: Report): string {
   const suites = files.map(({ file, outcomes }) => {
     const failed = outcomes.filter(({ misses }) => misses.length > 0).length;

@@ -47,7 +47,7 @@ const client = z.strictObject({
 });
 export type CaseClient = z.output<typeof client>;
 
-/** `none` stands for what is not there. */
+/** `none` means absent. */
 const expectation = z.strictObject({
   code: z.enum(['none', ...connectionCodes], 'expected none, or a code of docs/errors.md').default('none'),
   route: z

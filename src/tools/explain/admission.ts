@@ -1,12 +1,12 @@
-/** Whether a client is let in, in words. */
+/** Explains whether a client is admitted. */
 import type { ListenerConfig } from '../../config/schema/schema.ts';
 import type { Rules } from '../../decide/rules.ts';
 import { blockList, inBlockList } from '../../net/address.ts';
 
-/** `admitted` is null if it depends on an address that nobody said. */
+/** `admitted` is null if it depends on an address that was not stated. */
 export type Admission = { readonly admitted: boolean | null; readonly why: string };
 
-/** Limits are left out: they are about other clients. */
+/** Ignores limits, which depend on other clients. */
 export function explainAdmission(
   { allow, deny }: ListenerConfig,
   { allows }: Rules,

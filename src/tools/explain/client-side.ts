@@ -1,4 +1,4 @@
-/** What a client sees of a route that terminates TLS, and what is demanded of it. */
+/** What a client sees of a route that terminates TLS, and what it must present. */
 import type { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { LoadedAuthority, LoadedCertificate, LoadedConfig, LoadedPair } from '../../config/load.ts';
@@ -17,7 +17,7 @@ import { helloOf } from './stand-in.ts';
 export type ClientSide = ReturnType<typeof describeSide>;
 
 export type ClientSides = {
-  /** As plain values, for `--json` and for the text; and what the client's side fails with, if it does. */
+  /** Returns plain values, for `--json` and for the text, and the error if the client's side fails. */
   readonly explain: (
     tls: TerminateConfig,
     place: RoutePlace,
@@ -26,7 +26,7 @@ export type ClientSides = {
   readonly close: () => Promise<void>;
 };
 
-/** Policies are made once for each TLS block. */
+/** Creates each TLS block's policy once. */
 export function createClientSides(loaded: LoadedConfig): ClientSides {
   const masters = createTicketMasters(12 * 3600 * 1000);
   const policies = new Map<TerminateConfig, TlsPolicy>();
@@ -73,7 +73,7 @@ function partsOf(config: TerminateConfig, loaded: LoadedConfig, masters: TicketM
   };
 }
 
-/** What was found out about one client. */
+/** The results for one client. */
 type Findings = {
   readonly agreed: Agreement | undefined;
   readonly alpn: ReturnType<typeof agree>;
@@ -87,7 +87,7 @@ function describeSide(parts: Parts, client: AssumedClient, { agreed, alpn, verdi
   return {
     min_version: config.min_version,
     max_version: config.max_version,
-    /** What is agreed on: known only where the client's versions are, the suite only where its hello is. */
+    /** What is negotiated. Known only if the client's versions are; the suite only if its hello is. */
     version: client.versions ? (agreed?.version ?? null) : null,
     cipher: client.hello ? (agreed?.cipher ?? null) : null,
     alpn,
@@ -96,7 +96,9 @@ function describeSide(parts: Parts, client: AssumedClient, { agreed, alpn, verdi
   };
 }
 
-/** The server's preference decides. A client that offers protocols, all of them unknown here, is refused (RFC 7301 §3.2). */
+/**
+ * The server's preference decides. A client that offers only unknown protocols is refused (RFC 7301 §3.2).
+ */
 function agree(spoken: readonly string[] | undefined, offered: readonly string[] | undefined) {
   const agreed = spoken?.find((protocol) => offered?.includes(protocol)) ?? null;
   return {
@@ -106,7 +108,7 @@ function agree(spoken: readonly string[] | undefined, offered: readonly string[]
   };
 }
 
-/** Which of several pairs the client is shown, where that is certain. */
+/** Which of several pairs the client sees, if that is certain. */
 function pairShown(
   pairs: readonly LoadedPair[],
   config: TerminateConfig,
@@ -136,9 +138,9 @@ function describe(
       sans: pair.leaf.subjectAltName ?? null,
       expires: new Date(pair.leaf.validTo).toISOString(),
       days_left: daysLeft(new Date(pair.leaf.validTo)),
-      /** Whether a client that verifies names would take it; null without a name. */
+      /** Whether a client that verifies names would accept it; null without a name. */
       is_for_name: sni === undefined ? null : isFor(pair.leaf, sni),
-      /** Whether this is the pair that the client is shown; null where that is not certain. */
+      /** Whether this is the pair that the client sees; null if that is not certain. */
       shown: shown ? pair === shown : null,
     })),
   };
@@ -157,12 +159,12 @@ function demand(
   return {
     mode,
     authority: name ?? null,
-    /** Whether revoked certificates are known. */
+    /** Whether there is a revocation list. */
     crl: (authority?.crl.length ?? 0) > 0,
     pins: pins ?? null,
     allow: allow ?? null,
     authorize: authorize ?? null,
-    /** The verdict on the certificate that the client is said to present; null if nobody said. */
+    /** Whether the client's stated certificate is accepted; null if none was stated. */
     admitted,
   };
 }

@@ -16,26 +16,26 @@ import { formatExplanation } from './text.ts';
 
 type ExplainOptions = ClientFlags & {
   readonly config?: string;
-  /** Needed unless a line of the log or the port of a captured connection tells it. */
+  /** Required unless a log line or the port of a captured connection determines it. */
   readonly listener?: string;
-  /** A file with ClientHellos; `-` is standard input. */
+  /** A file with ClientHellos; `-` means standard input. */
   readonly hello?: string;
-  /** A file with lines of the access log; `-` is standard input. */
+  /** A file with lines of the access log; `-` means standard input. */
   readonly logLine?: string;
   readonly json?: boolean;
 };
 
-/** One client to explain, at one listener; `logged` is what a line of the log says became of it. */
+/** One client to explain at one listener; `logged` is what a log line says happened to it. */
 type Case = { readonly listener: string; readonly client: AssumedClient; readonly logged?: Logged };
 
 /**
- * Prints what the configuration does with such a client: text, or with `json` one object; several clients one after the
- * other, as JSON one a line. Resolves to the exit code: 0 whenever it could explain, a refusal too; 1 if of the clients of
- * `hello` or `logLine` one could not be read; 2 for bad usage or a faulty configuration.
+ * Prints what the configuration does with such clients, as text or, with `json`, one object per client, one
+ * per line if there are several. Resolves with the exit code: 0 whenever it could explain, even a refusal; 1
+ * if a client of `hello` or `logLine` could not be read; 2 for bad usage or a faulty configuration.
  */
 export async function explain(options: ExplainOptions): Promise<number> {
   try {
-    // Flags are wrong whatever the configuration says.
+    // Check flags first, since they do not depend on the configuration.
     const wanted = gather(options);
     const loaded = await loadOrTell(options.config);
     if (loaded === undefined) return 2;
@@ -65,7 +65,7 @@ async function print(cases: readonly Case[], loaded: LoadedConfig, json: boolean
 
 type Gathered = { readonly cases: readonly Case[]; readonly troubles: readonly string[] };
 
-/** Checks the flags at once; what it returns reads the clients that they speak of. Both throw UsageErrors. */
+/** Checks the flags, and returns a function that reads the clients they describe. Both throw UsageErrors. */
 function gather(options: ExplainOptions): (loaded: LoadedConfig) => Promise<Gathered> {
   const { hello, logLine, listener } = options;
   if (hello !== undefined && logLine !== undefined) {
@@ -157,7 +157,7 @@ function unreadable(file: string, error: unknown): unknown {
   return new UsageError(`${nameOf(file)} cannot be read (${systemCode(error)})`);
 }
 
-/** The one listener that has the port to which a captured connection went. */
+/** The only listener on the port that a captured connection went to. */
 function listenerAt({ config }: LoadedConfig, { to }: Origin): string | undefined {
   const port = Number(/:(\d+)$/.exec(to ?? '')?.[1]);
   const has = (binding: Binding | undefined) => binding && 'port' in binding && binding.port === port;

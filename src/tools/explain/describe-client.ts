@@ -23,14 +23,14 @@ export function describeClient({
     address: address ?? null,
     peer: peer ?? null,
     ja4: ja4 ?? null,
-    /** Lowest first, those without a name (GREASE) left out; null: not known. */
+    /** Lowest first, without unnamed ones (GREASE); null if not known. */
     tls: versions
       ? Object.keys(tlsVersions).filter((name) => versions.includes(tlsVersions[name] ?? 0))
       : null,
     plain,
-    /** It went before it said what it wants: of all the above only addresses are known. */
+    /** It left before it said what it wants: only its addresses are known. */
     gone: gone !== undefined,
-    /** `none`: it presents none; null: not known. */
+    /** `none` if it presents none; null if not known. */
     certificate: certificates ? describeCertificate(certificates[0]) : null,
   };
 }

@@ -1,4 +1,4 @@
-/** What penstock would do with a client, as plain values. Nothing is dialled and no name is looked up. */
+/** What penstock would do with a client, as plain values. Dials nothing and looks up no names. */
 import type { LoadedConfig } from '../../config/load.ts';
 import type { ListenerConfig, RouteConfig } from '../../config/schema/schema.ts';
 import { admit, admitPeer, type Decision, decide, type Facts, heardBy } from '../../decide/decide.ts';
@@ -18,28 +18,34 @@ export type Explanation = {
   readonly bind: readonly string[];
   readonly starttls: string | null;
   readonly client: DescribedClient;
-  /** The listener has routes for plain clients only, so that nothing of a TLS client's hello is read. */
+  /** The listener has only routes for plain clients, so a TLS client's hello is not read. */
   readonly unread: boolean;
-  /** Who has to send a PROXY header; the client's address is the one that it tells. null: there is none. */
+  /**
+   * The peers that must send a PROXY header, from which the client's address is then taken; null if none
+   * must.
+   */
   readonly proxy_header_from: readonly string[] | null;
-  /** Whether the peer is one of them; null if there is none, or nobody said who connects. */
+  /** Whether the peer is one of them; null if there are none, or the peer was not stated. */
   readonly peer_trusted: boolean | null;
-  /** `admitted` is null if it depends on an address that nobody said. */
+  /** `admitted` is null if it depends on an address that was not stated. */
   readonly admission: Admission;
-  /** What nobody said of the client and all this may depend on. */
+  /** What was not stated about the client, but may change the outcome. */
   readonly undecided: readonly Unsaid[];
-  /** In order of precedence, each with the first thing that failed; [] if the client does not come that far. */
+  /**
+   * In order of precedence, each with the first condition that failed; [] if the client does not get that
+   * far.
+   */
   readonly routes: readonly ExplainedRoute[];
 } & ClientOutcome;
 
-/** As the flags of `explain` call it. */
+/** Named like the flags of `explain`. */
 export type Unsaid = 'from' | 'alpn' | 'ja4';
 
 export type ExplainedRoute = {
   readonly route: string;
   readonly index: number;
   readonly failed: Failure | null;
-  /** In words; null for the route that is taken. */
+  /** The reason; null for the route that is taken. */
   readonly why: string | null;
 };
 
@@ -54,9 +60,9 @@ type ClientOutcome = {
   /** TLS of the route that is taken; null if it does not terminate TLS. */
   readonly tls: ClientSide | null;
   readonly upstream: UpstreamSide | null;
-  /** What the connection ends with, as far as that is known before anybody connects; null: it is served. */
+  /** The code that the connection ends with, as far as that can be known in advance; null if it is served. */
   readonly code: ConnectionCode | null;
-  /** In words, as the log has them; null where the code says it all. */
+  /** The message, as logged; null if the code says everything. */
   readonly error: string | null;
   readonly hint: string | null;
 };
@@ -65,9 +71,12 @@ const nowhere = { taken: null, tls: null, upstream: null, error: null, hint: nul
 
 /** Explains clients of one configuration. */
 export type Explainer = {
-  /** `listener` is the name of one; the client goes the way of a connection: admission, route, its side, the upstream's. */
+  /**
+   * Takes the client along the path of a connection at this listener: admission, route, its own side, the
+   * upstream's side.
+   */
   readonly explain: (listener: string, client: AssumedClient) => Promise<Explanation>;
-  /** Ends the threads in which checks of the user's own have run. */
+  /** Ends the threads that ran checks of the user's own. */
   readonly close: () => Promise<void>;
 };
 
@@ -117,7 +126,7 @@ export function createExplainer(loaded: LoadedConfig): Explainer {
 
 type Around = { readonly loaded: LoadedConfig; readonly sides: ClientSides };
 
-/** What becomes of a client of the listener `name`, once it is decided. */
+/** What happens to a client of the listener `name` after the decision. */
 async function outcomeOf(
   name: string,
   decided: Decision | Refusal,
@@ -138,7 +147,7 @@ async function outcomeOf(
     passedStarttls: kind === 'passthrough' ? listener?.starttls : undefined,
     wildcardLabel: decided.wildcardLabel,
   });
-  // Where the client's side fails, nothing upstream is touched.
+  // If the client's side fails, the upstream is not contacted.
   const failure = its?.failure ?? upstream.failure;
   return {
     taken,
@@ -161,12 +170,12 @@ function factsOf({ peer, address, plain, sni, alpn = [], ja4 = '' }: AssumedClie
   return { peer, client: address, plain, sni, alpn, ja4 };
 }
 
-/** Null where no header is read, or nobody said who connects. */
+/** null if no header is read, or the peer was not stated. */
 function isTrusted(rules: Rules, peer: string | undefined): boolean | null {
   return rules.trustsPeer === undefined || peer === undefined ? null : admitPeer(rules, peer) === undefined;
 }
 
-/** What is known of a client to whose hello nobody listens. */
+/** What is known about a client whose hello is not read. */
 function asPlain(client: AssumedClient): AssumedClient {
   return { ...client, sni: undefined, alpn: [], ja4: undefined, hello: undefined, plain: true };
 }
@@ -184,12 +193,12 @@ function explainRoutes(
   client: AssumedClient,
   consider: Considering,
 ): ExplainedRoute[] {
-  // Where no route is for plain clients, one of them is refused before any route is asked, a denial included.
+  // If no route is for plain clients, a plain client is refused before any route is tried, including denials.
   const understood = !client.plain || takesPlain;
   const verdicts: RouteVerdict[] = consider(factsOf(client)).map((verdict) =>
     understood ? verdict : { ...verdict, failed: 'tls' },
   );
-  // The first has the most specific of the client's names; and one that is taken is before any that it came before.
+  // The first matches the client's most specific name; and a route that is taken precedes all that it beats.
   const first = verdicts.find(({ failed }) => failed !== 'tls');
   const taken = verdicts.find(({ failed }) => failed === undefined);
   return verdicts.map(({ index, failed = null }) => {
@@ -201,8 +210,8 @@ function explainRoutes(
 }
 
 /**
- * A route whose condition asks for what nobody said would be taken if that were right, unless one before it is. And without
- * a protocol in common no handshake succeeds.
+ * A route whose condition depends on something not stated might be taken, unless an earlier one is. And
+ * without a common protocol no handshake succeeds.
  */
 function undecided(
   { admitted }: Admission,

@@ -1,4 +1,4 @@
-/** What client authentication says to a client: its certificate, then the check of the user's own. */
+/** Applies client authentication to a client: checks its certificate, then asks the user's own check. */
 import type { LoadedAuthority } from '../../config/load.ts';
 import { hostNameOf } from '../../config/routes/server-name.ts';
 import type { ClientAuthConfig } from '../../config/schema/schema.ts';
@@ -8,10 +8,10 @@ import type { ClientCert } from '../../tls/client-auth/client-auth.ts';
 import { foreseeClientAuth } from '../../tls/client-auth/foresee.ts';
 import type { AssumedClient } from '../client/assumed-client.ts';
 
-/** Names of the configuration; a route without a name is its index. */
+/** Names from the configuration; a route without a name is given by its index. */
 export type RoutePlace = { readonly listener: string; readonly route: string | number };
 
-/** `admitted` is null if nobody said what the client presents. */
+/** `admitted` is null if it was not stated what the client presents. */
 export type Judgement = { readonly admitted: boolean | null; readonly refusal: ProxyError | undefined };
 
 export type Judge = {
@@ -25,7 +25,7 @@ export type Judge = {
 
 type Who = RoutePlace & { readonly client: AssumedClient; readonly alpn: string | undefined };
 
-/** A module of the user's own is loaded when it is first asked, and asked as it is in a connection. */
+/** Loads the user's own module on first use, and asks it as a connection does. */
 export function createJudge(): Judge {
   const authorizers = new Map<string, Authorizer>();
 

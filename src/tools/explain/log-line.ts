@@ -1,4 +1,4 @@
-/** A client as a line of the access log describes it, and what the line says became of it. */
+/** Reads a client, and what happened to it, from a line of the access log. */
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import type { ListenerConfig } from '../../config/schema/schema.ts';
@@ -8,7 +8,7 @@ import { normalizeAddress } from '../../net/address.ts';
 import { type AssumedClient, anyClient, type Gone, tlsVersions, upTo } from '../client/assumed-client.ts';
 import type { Explanation } from './explanation.ts';
 
-/** What the line says of the connection's end. */
+/** What the line says about the connection's end. */
 export type Logged = {
   readonly conn: string | null;
   readonly phase: Phase;
@@ -23,13 +23,13 @@ export type Logged = {
 export type LogLine = {
   readonly listener: string;
   readonly logged: Logged;
-  /** What is known of the client, at a listener with these routes. */
+  /** What is known about the client, at a listener with these routes. */
   readonly clientAt: (config: ListenerConfig) => AssumedClient;
 };
 
 /**
- * Whether the connection went as it would now, as far as that is foreseen; null where the line tells too little.
- * What upstreams do, and what certificates clients present, is not foreseen.
+ * Whether the connection went as it would now, as far as that can be predicted; null if the line says too
+ * little. Upstreams' behaviour and clients' certificates cannot be predicted.
  */
 export function agrees({ code, route }: Logged, { taken, client, ...now }: Explanation): boolean | null {
   const isTurnedAway = now.peer_trusted === false || now.admission.admitted === false;
@@ -47,7 +47,7 @@ const foreseenCodes: readonly ConnectionCode[] = [
   'ERR_UPSTREAM_TEMPLATE',
 ];
 
-/** As src/observe/access-log.ts writes it; what else there is is left alone. */
+/** The format written by src/observe/access-log.ts; other fields are ignored. */
 const schema = z.object({
   msg: z.enum(['connection', 'connection open']),
   conn: z.string().optional(),
@@ -67,7 +67,7 @@ const schema = z.object({
 });
 type Line = z.output<typeof schema>;
 
-/** Reads the lines about connections; the others of the log are left out. Lines that are no JSON are counted in `strange`. */
+/** Reads the lines about connections and skips the others. Counts lines that are not JSON in `strange`. */
 export function readLogLines(text: string): { readonly lines: LogLine[]; readonly strange: number } {
   const lines: LogLine[] = [];
   let strange = 0;
@@ -105,17 +105,17 @@ function readLine(line: Line): LogLine {
       versions: versionsOf(line.ja4),
       plain: line.ja4 === undefined,
       gone: goneBefore(line),
-      // Nobody has looked at it yet, or it was good.
+      // It was not checked yet, or was accepted.
       certificates: code === 'ERR_CLIENT_CERT_REQUIRED' ? [] : undefined,
     }),
   };
 }
 
-/** What ends a connection once it is known what the client speaks, and before it is routed. */
+/** Codes that end a connection when the client's protocol is known but before routing. */
 const heardCodes = ['ERR_NOT_TLS', 'ERR_STARTTLS_REQUIRED'];
 
 function goneBefore({ phase = 'splice', route, code, error, hint }: Line): Gone | undefined {
-  // What a PostgreSQL client says within TLS is `starttls` again.
+  // What a PostgreSQL client sends inside TLS has the phase `starttls` again.
   if (code === undefined || route !== undefined || heardCodes.includes(code)) return undefined;
   return phases.indexOf(phase) < phases.indexOf('route')
     ? { code, error: error ?? null, hint: hint ?? null }
@@ -129,9 +129,9 @@ function hostOf(text: string): string {
 }
 
 /**
- * The log has the protocol that was agreed on. For the others that a client offers it has what JA4 says of the first: whether
- * there is one, and its first and last characters. If just one of those that the listener speaks or looks for is spelt
- * so, it is that one.
+ * The log has the negotiated protocol. About other protocols that the client offered it has only JA4's part
+ * for the first: whether there is one, and its first and last characters. If exactly one protocol that the
+ * listener speaks or matches fits that, it is assumed.
  */
 function offered({ alpn, ja4 }: Line, { routes }: ListenerConfig): readonly string[] | undefined {
   if (alpn !== undefined) return [alpn];
@@ -145,7 +145,7 @@ function offered({ alpn, ja4 }: Line, { routes }: ListenerConfig): readonly stri
   return spelt.size === 1 ? [...spelt] : undefined;
 }
 
-/** JA4 tells the highest: `t13…`. */
+/** JA4 states the highest version: `t13…`. */
 function versionsOf(ja4: string | undefined): readonly number[] | undefined {
   const highest = tlsVersions[`${ja4?.slice(1, 2)}.${ja4?.slice(2, 3)}`];
   return highest === undefined ? undefined : upTo(highest);

@@ -1,4 +1,4 @@
-/** Why a route is not taken, in words. */
+/** Explains why a route is not taken. */
 import type { RouteConfig } from '../../config/schema/schema.ts';
 import type { Failure } from '../../route/router.ts';
 import type { AssumedClient } from '../client/assumed-client.ts';
@@ -6,12 +6,12 @@ import { some } from '../terminal/text.ts';
 import type { DescribedClient } from './describe-client.ts';
 import type { ExplainedRoute } from './explanation.ts';
 
-/** A route as logs call it: by its name, or else its index. */
+/** A route as in the log: its name, or else its index. */
 export function labelOf(routes: readonly RouteConfig[], index: number): string {
   return routes[index]?.name ?? String(index);
 }
 
-/** The second half of "route orders: not taken, …". `better` is the route that comes before it. */
+/** Completes "route orders: not taken, …". `better` is the route that precedes it. */
 export function whyNotTaken(
   failed: Failure,
   route: RouteConfig,
@@ -49,7 +49,7 @@ export function whyNotTaken(
   }
 }
 
-/** Why no route is taken: what failed of the one that comes first, or that there is none for such a client at all. */
+/** Why no route is taken: what failed in the first candidate, or that there is no route for such a client. */
 export function whyNone(routes: readonly ExplainedRoute[], { sni, plain }: DescribedClient): string {
   const [nearest] = routes;
   if (nearest?.why && nearest.failed !== 'sni' && nearest.failed !== 'tls') {

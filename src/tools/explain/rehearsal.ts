@@ -1,4 +1,4 @@
-/** The beginning of a handshake, as the serving code answers it: a client's hello goes in, and no network is needed. */
+/** Rehearses the beginning of a handshake: feeds a client's hello to the serving code, without a network. */
 import type { Socket } from 'node:net';
 import { duplexPair } from 'node:stream';
 import { ProxyError } from '../../errors.ts';
@@ -9,12 +9,12 @@ import { readServerHello } from '../../peek/server-hello.ts';
 import { recordsOf } from '../../peek/write-hello.ts';
 import type { TlsPolicy } from '../../tls/server/terminate.ts';
 
-/** What server and client would agree on: `1.3`, and the suite by OpenSSL's name. */
+/** What server and client would negotiate: `1.3`, and OpenSSL's name of the suite. */
 export type Agreement = { readonly version: string; readonly cipher: string };
 
 /**
- * Hands the hello to the policy as a connection would. Resolves with what the server agreed to, or with the error that the
- * handshake ends with. Nothing is decided of the client's certificate, which comes later.
+ * Passes the hello to the policy as a connection would. Resolves with what the server negotiated, or with the
+ * error that ends the handshake. Does not cover the client's certificate, which comes later.
  */
 export async function rehearse(
   policy: TlsPolicy,
@@ -26,7 +26,7 @@ export async function rehearse(
   server.on('error', () => {});
   try {
     client.write(recordsOf(message));
-    // The handshake needs of a socket what any stream has.
+    // The handshake uses only stream features of the socket.
     const outcome = policy.handshake(server as unknown as Socket, hello);
     const answer = new Promise<Buffer>((resolve) => client.once('data', resolve));
     const failure = outcome.then(
@@ -36,7 +36,7 @@ export async function rehearse(
     const first = await Promise.race([answer, failure]);
     const agreed = Buffer.isBuffer(first) ? readAgreement(first) : undefined;
     if (agreed) return agreed;
-    // The alert comes before its reason.
+    // The alert arrives before its reason.
     const error = await failure;
     if (error instanceof ProxyError) return error;
     throw error;
@@ -46,7 +46,7 @@ export async function rehearse(
   }
 }
 
-/** Undefined for an alert. */
+/** undefined if the bytes are an alert. */
 function readAgreement(bytes: Buffer): Agreement | undefined {
   const records = splitRecords(bytes).filter(({ type }) => type === contentTypes.handshake);
   const [first] = splitMessages(Buffer.concat(records.map(({ body }) => body)));

@@ -1,10 +1,16 @@
-/** A ClientHello for a client of which only some things are known: in everything else it takes whatever it is offered. */
+/**
+ * Builds a ClientHello for a client that is only partly known; in everything else it accepts whatever it is
+ * offered.
+ */
 import { allNumbers, tls12, tls13 } from '../../openssl/registries.ts';
 import { createHelloReader, type ReadHello } from '../../peek/client-hello.ts';
 import { writeHello } from '../../peek/write-hello.ts';
 import type { AssumedClient } from '../client/assumed-client.ts';
 
-/** The client's own hello, or one that says what is known of it; undefined if no hello can say that (a name too long). */
+/**
+ * The client's own hello, or one with what is known; undefined if no hello can express that (a name too
+ * long).
+ */
 export function helloOf({
   hello,
   sni,

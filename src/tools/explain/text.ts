@@ -1,4 +1,4 @@
-/** An explanation for people: what happens in a sentence, then why, step by step. */
+/** Formats an explanation for people: what happens, in one sentence, then why, step by step. */
 
 import { phases } from '../../errors.ts';
 import { harmless, section, some, wrap } from '../terminal/text.ts';
@@ -7,7 +7,7 @@ import type { ExplainedRoute, Explanation } from './explanation.ts';
 import type { Logged } from './log-line.ts';
 import type { UpstreamSide } from './upstream-side.ts';
 
-/** Within 80 columns, but for words that are longer. `log`: what a line of the log says of it. */
+/** Within 80 columns, except for longer words. `log` is what a log line says about it. */
 export function formatExplanation(explanation: Explanation, log?: ComparedLog): string {
   const { taken, tls, upstream, code, error, hint, undecided } = explanation;
   const maybe = explanation.admission.admitted === null ? 'if it is let in, ' : '';
@@ -28,7 +28,7 @@ export function formatExplanation(explanation: Explanation, log?: ComparedLog): 
   ].join('');
 }
 
-/** What the log says became of it, and whether it would now; null: it told too little of itself. */
+/** What the log says happened, and whether the same would happen now; null if the line says too little. */
 type ComparedLog = Logged & { readonly agrees: boolean | null };
 
 function logged({ agrees, route, upstream, endpoint, phase, code, error, hint }: ComparedLog): string[] {
@@ -40,9 +40,7 @@ function logged({ agrees, route, upstream, endpoint, phase, code, error, hint }:
   return [
     `${early ? '' : `${by}${to}; `}${end}${harmless(why)}`,
     ...(agrees === false
-      ? [
-          'it would go otherwise now: the configuration was another then, or the line cannot tell what decides',
-        ]
+      ? ['the outcome would differ now: the configuration has changed, or the line lacks what decides']
       : []),
   ];
 }
@@ -128,7 +126,10 @@ function admission({
   ];
 }
 
-/** Routes for other clients, of which there may be thousands, are shown as far as they are likely to be looked for. */
+/**
+ * Shows only those routes for other clients that the user is likely to look for, since there may be
+ * thousands.
+ */
 function routes({ routes: all }: Explanation): string[] {
   const near = all.filter(({ failed }) => failed !== 'sni' && failed !== 'tls');
   const other = all.filter(({ failed }) => failed === 'sni' || failed === 'tls');
@@ -158,7 +159,7 @@ function termination({ alpn, version, cipher, ...tls }: ClientSide): string[] {
   ];
 }
 
-/** Node's `TLSv1.2`, as people write it. */
+/** Turns Node's `TLSv1.2` into the usual spelling. */
 function versions({ min_version, max_version }: { min_version: string; max_version: string }): string {
   const [min, max] = [min_version, max_version].map((version) => version.replace('TLSv', ''));
   return min === max ? `TLS ${min}` : `TLS ${min} to ${max}`;

@@ -1,4 +1,4 @@
-/** Where a client's bytes go, and what is seen of us there. */
+/** Where a client's bytes go, and what the upstream sees. */
 import { isIP } from 'node:net';
 import type { LoadedConfig } from '../../config/load.ts';
 import { nameOf } from '../../config/material/describe.ts';
@@ -24,12 +24,12 @@ import { hashKey } from '../../upstream/upstream.ts';
 import { warmExtent } from '../../upstream/warm/extent.ts';
 import type { AssumedClient } from '../client/assumed-client.ts';
 
-/** What of the client's side decides about the upstream's. */
+/** What the upstream's side needs to know about the client's. */
 export type Circumstances = {
   readonly client: AssumedClient;
   readonly action: 'terminate' | 'passthrough' | 'off';
   readonly agreedAlpn: string | undefined;
-  /** What is said ahead of a client's hello that is passed through. */
+  /** The protocol to start before a passed-through hello. */
   readonly passedStarttls: string | undefined;
   readonly wildcardLabel: string | undefined;
 };
@@ -37,8 +37,8 @@ export type Circumstances = {
 export type UpstreamSide = ReturnType<typeof explainUpstream>['side'];
 
 /**
- * As plain values, for `--json` and for the text; and why this client can have no endpoint at all, if so. References were
- * checked when the configuration was loaded.
+ * Returns plain values, for `--json` and for the text, and the error if this client can have no endpoint at
+ * all. References were checked when the configuration was loaded.
  */
 export function explainUpstream(loaded: LoadedConfig, name: string, circumstances: Circumstances) {
   const config = loaded.config.upstreams[name]!; // a route that is not a denial names one
@@ -59,7 +59,10 @@ export function explainUpstream(loaded: LoadedConfig, name: string, circumstance
   const side = {
     name,
     balance: config.balance,
-    /** Whether this client always gets the endpoints in this very order; else only priorities do not change. */
+    /**
+     * Whether this client always gets the endpoints in exactly this order; otherwise only priorities are
+     * fixed.
+     */
     order_is_exact: exact,
     endpoints: [...usable, ...unusable].map(describeEndpoint),
     attempts: Math.min(config.retries + 1, Math.max(1, usable.length)),
@@ -75,7 +78,7 @@ export function explainUpstream(loaded: LoadedConfig, name: string, circumstance
   return { side, failure: usable.length > 0 ? undefined : unusable[0]?.fault };
 }
 
-/** An entry of the configuration and what it is for this client; one of `endpoint` and `fault` is set. */
+/** An entry of the configuration, resolved for this client: either `endpoint` or `fault` is set. */
 type Found = {
   readonly entry: EndpointConfig;
   readonly endpoint?: Endpoint;
@@ -98,7 +101,7 @@ function expand(entry: EndpointConfig, name: string, { tls }: UpstreamConfig, cl
   }
 }
 
-/** With `hash` the client decides; otherwise turns and loads do, which nobody can tell beforehand. */
+/** With `hash` the client determines the order; otherwise turns and loads do, which cannot be predicted. */
 function inOrder(
   endpoints: readonly Endpoint[],
   config: UpstreamConfig,
@@ -128,11 +131,11 @@ function inOrder(
 function describeEndpoint({ entry, endpoint, serverName, fault }: Found) {
   return {
     configured: entry.address,
-    /** null: this client cannot have it; `error` says why. */
+    /** null if this client cannot have it; `error` says why. */
     endpoint: endpoint?.label ?? null,
     priority: entry.priority,
     weight: entry.weight,
-    /** The name that is verified, or the address. Addresses are not sent (RFC 6066 §3). */
+    /** The name or address to verify. Addresses are not sent as SNI (RFC 6066 §3). */
     server_name: serverName ?? null,
     sni: serverName !== undefined && isIP(serverName) === 0 ? serverName : null,
     error: fault ? { code: fault.code, message: fault.message } : null,
@@ -167,7 +170,7 @@ function describeTls(tls: UpstreamTlsConfig, loaded: LoadedConfig) {
   };
 }
 
-/** `value`: what is known of it before the handshake; `sent`: whether this client has any. */
+/** `value` is what is known before the handshake; `sent` is whether this client has one. */
 function describeHeader({ version, tlvs }: ProxyProtocolOut, { client, action, agreedAlpn }: Circumstances) {
   const name = hostNameOf(client.sni);
   const known = {

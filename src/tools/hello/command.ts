@@ -1,4 +1,4 @@
-/** `penstock hello`: what a ClientHello says, from a file, from standard input, or from whoever connects. */
+/** `penstock hello`: decodes ClientHellos from a file, from standard input, or from clients that connect. */
 import { createReadStream, existsSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { ProxyError, systemCode } from '../../errors.ts';
@@ -14,22 +14,23 @@ import { listenForHellos } from './listen.ts';
 import { createRouteTables, type RouteTables } from './route-tables.ts';
 
 type HelloOptions = {
-  /** Say also what the routes of this configuration make of each. */
+  /** Also show how the routes of this configuration treat each hello. */
   readonly config?: string;
-  /** Those of this listener only. */
+  /** Only the routes of this listener. */
   readonly listener?: string;
   readonly json?: boolean;
-  /** Listening: end after the first client that sent anything. */
+  /** When listening, stop after the first client that sent anything. */
   readonly once?: boolean;
-  /** Listening: what clients speak before TLS, where the server speaks first. */
+  /** When listening, the protocol before TLS, if the server speaks first in it. */
   readonly starttls?: ProtocolName;
 };
 
 /**
- * Prints what the ClientHellos say that are in a file or, for `-` or nothing, on standard input: one, or those of a
- * capture; given an address, listens there and prints what arrives, until SIGINT or SIGTERM. With `json` one object each,
- * indented if there can be but one, else one a line. Resolves to the exit code: 0; 1 if a hello is malformed, there is
- * none, or the address cannot be bound; 2 if there is no such file, for bad usage, or for a faulty configuration.
+ * Decodes the ClientHellos in a file or, for `-` or nothing, on standard input: a single one, or those in a
+ * capture. Given an address, listens there and decodes what arrives, until SIGINT or SIGTERM. With `json`
+ * prints one object each, indented if there can be only one, otherwise one per line. Resolves with the exit
+ * code: 0; 1 if a hello is malformed, there is none, or the address cannot be bound; 2 if there is no such
+ * file, for bad usage, or for a faulty configuration.
  */
 export async function hello(target: string | undefined, options: HelloOptions): Promise<number> {
   const tables = await tablesOf(options);
@@ -81,7 +82,7 @@ async function decode(input: AsyncIterable<Buffer>, options: Settings): Promise<
     if (heard.read && !isFirst && !options.json) process.stdout.write('\n');
     if (heard.read) isFirst = false;
     else code = 1;
-    // Those of a capture may be many.
+    // A capture may have many.
     await print(heard, options, heard.origin.to === undefined ? 2 : 0);
   }
   return code;
@@ -100,7 +101,7 @@ async function print(heard: Heard, { json, tables }: Settings, indent: number): 
 }
 
 async function listen(endpoint: EndpointAddress, options: Settings): Promise<number> {
-  // One after the other, in the order in which they came.
+  // Printed one after another, in order of arrival.
   let told: Promise<void> = Promise.resolve();
   return new Promise((resolve) => {
     const listening = listenForHellos(endpoint, protocolOf(options.starttls), ({ closed, ...heard }) => {
@@ -108,7 +109,7 @@ async function listen(endpoint: EndpointAddress, options: Settings): Promise<num
         await print(heard, options, 0);
         if (heard.read && !options.json) process.stdout.write('\n');
       });
-      // Not before the client has its alert.
+      // Wait until the client has its alert.
       if (options.once) Promise.all([closed, told]).then(() => resolve(heard.read ? 0 : 1));
     });
     listening.then(

@@ -1,4 +1,4 @@
-/** A ClientHello in words. */
+/** Describes a ClientHello. */
 
 import { grease, isGrease, type Named, named } from '../../openssl/registries.ts';
 import type { ReadHello } from '../../peek/client-hello.ts';
@@ -10,7 +10,10 @@ import { formatRouted, type Routed } from './route-tables.ts';
 /** What `--json` prints. Lists are in the client's order, GREASE included. */
 type HelloDescription = ReturnType<typeof describeHello>;
 
-/** `origin`: where it came from, as far as that is known; `routes`: what listeners make of it, if any were asked. */
+/**
+ * `origin` is where it came from, as far as known; `routes` is how listeners would treat it, if any were
+ * asked.
+ */
 export function describeHello(
   { hello, message }: ReadHello,
   { from, peer, to, time }: Origin = {},
@@ -18,7 +21,7 @@ export function describeHello(
 ) {
   return {
     from: from ?? null,
-    /** The TCP peer, where a PROXY header named another client. */
+    /** The TCP peer, if a PROXY header named another client. */
     peer: peer ?? null,
     to: to ?? null,
     /** When it was captured. */
@@ -49,7 +52,7 @@ export function formatHello(description: HelloDescription): string {
     section('SNI', [sni ?? 'none']),
     section('ALPN', [alpn.length === 0 ? 'none' : alpn.map(protocolName).join(', ')]),
     section('JA4', [description.ja4]),
-    // Before TLS 1.3 there was but one field, which names the highest.
+    // Before TLS 1.3 there was only one field, with the highest version.
     section('Versions', [versions.length > 0 ? list(versions) : `${label(legacy_version)} and before`]),
     section('Ciphers', [list(description.ciphers)]),
     section('Groups', [list(description.groups)]),

@@ -10,16 +10,16 @@ import type { Protocol } from '../../protocols/protocol.ts';
 import { protocols } from '../../protocols/table.ts';
 import type { Heard } from '../captures/input.ts';
 
-/** Longer than any client takes that means it, shorter than anyone waits. */
+/** Longer than any real client needs, but short enough to wait for. */
 const patienceMs = 10_000;
 
-/** What one client sent: a hello, or bytes that are none. `closed` resolves when its socket has closed. */
+/** What one client sent: a hello, or something else. `closed` resolves when its socket has closed. */
 type HeardLive = Heard & { readonly closed: Promise<unknown> };
 
 /**
- * Binds the address; `hear` is called for each client, in the order in which their hellos are whole. Clients that
- * leave without a byte are passed over. With `starttls` they are met in that protocol. All get an alert that says that nobody serves
- * here. Rejects with the system's error.
+ * Binds the address, and calls `hear` for each client, in the order in which hellos are complete. Ignores
+ * clients that leave without sending anything. With `starttls` it speaks that protocol first. All clients get
+ * an alert, since nothing is served here. Rejects with the system's error.
  */
 export async function listenForHellos(
   endpoint: EndpointAddress,
@@ -40,7 +40,7 @@ async function readFrom(socket: Socket, starttls: Protocol | undefined): Promise
   const origin = { from: addressOf(socket) };
   const closed = new Promise((resolve) => socket.once('close', resolve));
   const peek = new Peek(socket);
-  // A socket without an error is to Peek a client that left.
+  // To Peek, a socket destroyed without an error is a client that left.
   const timer = setTimeout(() => socket.destroy(), patienceMs);
   try {
     await answer(peek, starttls);
@@ -57,10 +57,13 @@ async function readFrom(socket: Socket, starttls: Protocol | undefined): Promise
   }
 }
 
-/** Protocols in which clients speak first are known by their first byte; no ClientHello begins so. */
+/**
+ * Protocols in which clients speak first are recognized by their first byte, which no ClientHello begins
+ * with.
+ */
 async function answer(peek: Peek, starttls: Protocol | undefined): Promise<void> {
   const protocol = starttls ?? spokenBy(await peek.read(([first]) => first));
-  // A plain client is of interest too: what it says is then no ClientHello.
+  // Plain clients are reported too, as having sent no ClientHello.
   await protocol?.meet({ takesPlain: true, takesGlued: true }).accept(peek);
 }
 

@@ -1,4 +1,4 @@
-/** What the route tables of a configuration make of a client that was heard. */
+/** How the routes of a configuration treat a client whose hello was read. */
 import type { LoadedConfig } from '../../config/load.ts';
 import type { ReadHello } from '../../peek/client-hello.ts';
 import { hostOf, type Origin } from '../captures/input.ts';
@@ -7,7 +7,7 @@ import { createExplainer, type Explanation } from '../explain/explanation.ts';
 import { whyNone } from '../explain/reasons.ts';
 import { section } from '../terminal/text.ts';
 
-/** What one listener does with the client; `penstock explain` says why. */
+/** How one listener treats the client; `penstock explain` says why. */
 export type Routed = ReturnType<typeof summarize>;
 
 export type RouteTables = {
@@ -46,7 +46,7 @@ function summarize({ listener, taken, tls, upstream, code, error, undecided, ...
   };
 }
 
-/** For people: a line for each listener. */
+/** Formats one line per listener. */
 export function formatRouted(routed: readonly Routed[]): string {
   return section('Routes', routed.map(sentence));
 }

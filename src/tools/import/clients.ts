@@ -1,46 +1,47 @@
 /**
- * Kinds of clients, by the server name that they ask for. Every name that a configuration mentions is a kind of its own,
- * so that its rules can be gone through once for each kind, as penstock's router has them: by name first.
+ * Kinds of clients, by the server name they ask for. Every name that a configuration mentions is a separate
+ * kind, so that its rules can be evaluated once for each kind, since penstock's router looks at the name
+ * first.
  */
 
 /**
- * `child`: one label before the suffix. `below`: one label or more. `named`: any name. All but for names that are a kind
- * of their own.
+ * `child`: one label before the suffix. `below`: one label or more. `named`: any name. Each without the names
+ * that have their own kind.
  */
 export type Clients =
   | { readonly kind: 'name'; readonly name: string }
   | { readonly kind: 'child'; readonly suffix: string }
   | { readonly kind: 'below'; readonly suffix: string }
   | { readonly kind: 'named' }
-  /** They ask for no name. */
+  /** Clients that ask for no name. */
   | { readonly kind: 'nameless' }
-  /** They speak no TLS. */
+  /** Clients that speak no TLS. */
   | { readonly kind: 'plain' };
 
-/** A question about the name. undefined: it holds for some of these clients and not for others. */
+/** A test of the name. Returns undefined if it holds for only some of these clients. */
 export type NameTest = {
   readonly holds: (clients: Clients) => boolean | undefined;
-  /** The names (`a.example`) and patterns (`*.example`, `+.example`) that it takes to tell. */
+  /** The names (`a.example`) and patterns (`*.example`, `+.example`) that it distinguishes. */
   readonly patterns: readonly string[];
 };
 
 const namePattern = /^([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?$/;
 
-/** As penstock writes and compares names; undefined if no client can ask for it. Takes `*.name`, too. */
+/** Normalizes a name, or `*.name`, as penstock does; undefined if no client can ask for it. */
 export function patternOf(text: string): string | undefined {
   const lower = text.toLowerCase().replace(/\.$/, '');
   const name = lower.startsWith('*.') ? lower.slice(2) : lower;
   return name.length <= 253 && namePattern.test(name) ? lower : undefined;
 }
 
-/** The kind that a pattern stands for. Here, and nowhere outside, `+` is one label and `*` is one or more. */
+/** The kind that a pattern stands for. In this file only, `+` is one label and `*` is one or more. */
 export function clientsOf(pattern: string): Clients {
   const suffix = pattern.slice(2);
   if (pattern.startsWith('+.')) return { kind: 'child', suffix };
   return pattern.startsWith('*.') ? { kind: 'below', suffix } : { kind: 'name', name: pattern };
 }
 
-/** The name or pattern of such clients; undefined: they have none in common. */
+/** The name or pattern of such clients; undefined if they have none in common. */
 export function spellingOf(clients: Clients): string | undefined {
   if (clients.kind === 'name') return clients.name;
   if (clients.kind === 'child') return `+.${clients.suffix}`;
@@ -53,7 +54,7 @@ export function asOneLabel(pattern: string): string {
   return pattern.replace(/^\*\./, '+.');
 }
 
-/** The name is one of these, or below one of the form `*.name`. */
+/** Tests whether the name is one of these, or matches one of the form `*.name`. */
 export function isOneOf(texts: readonly string[]): NameTest {
   const patterns = texts.flatMap((text) => patternOf(text) ?? []);
   const names = new Set(patterns);
@@ -67,7 +68,7 @@ export function isOneOf(texts: readonly string[]): NameTest {
   };
 }
 
-/** A question that only a whole name answers, such as a regular expression: about patterns it says nothing. */
+/** A test that needs a complete name, such as a regular expression; it cannot decide patterns. */
 export function wholeNameTest(test: (name: string) => boolean): NameTest {
   return {
     patterns: [],
@@ -78,7 +79,7 @@ export function wholeNameTest(test: (name: string) => boolean): NameTest {
   };
 }
 
-/** The text is somewhere in the name. What a suffix has, all names below it have. */
+/** Tests whether the name contains the text. If a suffix does, all names below it do. */
 export function contains(text: string): NameTest {
   const wanted = text.toLowerCase();
   const whole = wholeNameTest((name) => name.includes(wanted));
@@ -89,7 +90,7 @@ export function contains(text: string): NameTest {
   };
 }
 
-/** The client asks for any name at all. */
+/** Tests whether the client asks for any name at all. */
 export const asksForName: NameTest = {
   patterns: [],
   holds: (clients) => !isNameless(clients),
@@ -116,8 +117,7 @@ export function not({ patterns, holds }: NameTest): NameTest {
 }
 
 /**
- * All kinds that these patterns make, from the least to the most specific: what follows is never less specific than what
- * came before, as far as they overlap.
+ * All kinds that these patterns define, ordered so that of two that overlap the less specific comes first.
  */
 export function kindsOf(patterns: readonly string[]): Clients[] {
   const labels = (pattern: string) => pattern.split('.').length;
@@ -129,7 +129,10 @@ export function kindsOf(patterns: readonly string[]): Clients[] {
   return [{ kind: 'nameless' }, { kind: 'named' }, ...[...wildcards, ...names].map(clientsOf)];
 }
 
-/** The patterns that take these clients, the most specific first, without their own: `+.b.c`, `*.b.c`, `*.c`, `*` for `a.b.c`. */
+/**
+ * The other patterns that match these clients, the most specific first: `+.b.c`, `*.b.c`, `*.c`, `*` for
+ * `a.b.c`.
+ */
 export function patternsAbove(clients: Clients): string[] {
   if (clients.kind === 'named' || isNameless(clients)) return [];
   if (clients.kind === 'child') return [`*.${clients.suffix}`, ...above(clients.suffix), '*'];

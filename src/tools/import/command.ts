@@ -1,4 +1,7 @@
-/** `penstock import`: a configuration of APISIX or HAProxy as one of penstock's, and what could not be carried over. */
+/**
+ * `penstock import`: converts a configuration of APISIX or HAProxy, and reports what could not be carried
+ * over.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { systemCode } from '../../errors.ts';
@@ -12,8 +15,8 @@ import { ImportError, type Imported, type Input, type Surroundings } from './res
 const importers = { apisix: importApisix, haproxy: importHaproxy };
 
 /**
- * Writes the configuration to stdout or a file, notes to stderr. Returns the exit code: 0; 1 if nothing could be written, or
- * with `strict` if something was not carried over; 2 if a file cannot be read or understood.
+ * Writes the configuration to stdout or a file, notes to stderr. Returns the exit code: 0; 1 if nothing could
+ * be written, or with `strict` if something was not carried over; 2 if a file cannot be read or understood.
  */
 export function importFiles(kind: ImportKind, files: readonly string[], options: ImportOptions): number {
   let imported: Imported;
@@ -46,7 +49,7 @@ function readInput(file: string): Input {
   }
 }
 
-/** Paths in the input are relative to its directory, paths in the output to where it is written. */
+/** Paths in the input are relative to its directory, paths in the output to where the output is written. */
 function surroundings(file: string, { output, certificates }: ImportOptions): Surroundings {
   const from = file === '-' ? '.' : dirname(file);
   const to = output === undefined ? '.' : dirname(output);
@@ -70,14 +73,14 @@ function surroundings(file: string, { output, certificates }: ImportOptions): Su
 function write({ yaml, files }: Imported, { output, certificates }: ImportOptions): void {
   const to = output === undefined ? '.' : dirname(output);
   if (certificates !== undefined) {
-    // `writeAll` keeps what ends in `.key` for the owner.
+    // `writeAll` makes files that end in `.key` readable only by the owner.
     writeAll(Object.fromEntries(files.map(({ path, text }) => [resolve(to, path), text])));
   }
   if (output === undefined) process.stdout.write(yaml);
   else writeAll({ [output]: yaml });
 }
 
-/** Returns how much was not carried over. */
+/** Returns the number of things not carried over. */
 function tell(notes: readonly Note[]): number {
   for (const note of notes) process.stderr.write(`${formatNote(note)}\n`);
   const missing = notes.filter(({ kind }) => kind === 'not_carried').length;

@@ -1,7 +1,8 @@
 /**
- * Other proxies go through their rules from top to bottom; penstock looks at the name first. This goes through the rules
- * once for each kind of client and notes what is left to ask: addresses, ALPN, and the client's certificate. Where a rule
- * cannot be decided for such clients, whoever it might concern is refused: nobody gets in, or elsewhere, by a guess.
+ * Other proxies evaluate their rules from top to bottom; penstock looks at the name first. This evaluates the
+ * rules once for each kind of client, and records the conditions left: addresses, ALPN, and the client's
+ * certificate. If a rule cannot be decided for some clients, all clients it might apply to are refused, so
+ * that no guess admits or redirects anyone.
  */
 import type { ClientRule } from '../../config/schema/schema.ts';
 import type { Clients, NameTest } from './clients.ts';
@@ -9,69 +10,75 @@ import { everywhere, intersection, isEverywhere, isNowhere, type Networks } from
 import type { SourcePlace } from './notes.ts';
 
 export type Condition =
-  /** `of`: a name that is read from a hello passed through, or one of a handshake that was terminated. */
+  /** `of`: whether the name comes from a passed-through hello or from a terminated handshake. */
   | {
       readonly kind: 'name';
       readonly test: NameTest;
       readonly of: 'hello' | 'handshake';
-      /** It may hold for some other names, too: which ones it would refuse is not quite known. */
+      /** It may match other names too, so it is not exactly known which ones it would refuse. */
       readonly isLoose?: boolean;
     }
   | { readonly kind: 'from'; readonly networks: Networks }
   | { readonly kind: 'port'; readonly holds: (port: number) => boolean }
   | { readonly kind: 'alpn'; readonly names: readonly string[]; readonly of: 'hello' | 'handshake' }
-  /** The client speaks TLS (`is`) or not, as its first bytes show. */
+  /** Whether the client speaks TLS (`is`), by its first bytes. */
   | { readonly kind: 'hello'; readonly is: boolean }
   /** TLS is terminated. */
   | { readonly kind: 'terminated'; readonly is: boolean }
-  /** The client's certificate fits one of the rules; without rules: it has one. */
+  /** The client's certificate matches one of the rules; without rules, the client has one. */
   | { readonly kind: 'certificate'; readonly rules: readonly ClientRule[] | undefined; readonly is: boolean }
   | { readonly kind: 'constant'; readonly value: boolean }
   | { readonly kind: 'unknown' };
 
 export type Action<Target> =
-  /** Leave these rules and continue with the next stage; `keeps` from the rest of them whoever it might concern. */
+  /**
+   * Leave these rules and continue with the next stage; with `keeps`, even clients it only might apply to
+   * skip the rest.
+   */
   | { readonly kind: 'next'; readonly keeps?: true }
   | { readonly kind: 'deny' }
-  /** `guard`: rules of the target's own, which come before. */
+  /** `guard` has the target's own rules, which come first. */
   | { readonly kind: 'to'; readonly target: Target; readonly guard?: readonly Rule<Target>[] };
 
 export type Rule<Target> = {
   readonly when: readonly Condition[];
   readonly action: Action<Target>;
   readonly place: SourcePlace;
-  /** As it is written, for notes. */
+  /** The rule as written, for notes. */
   readonly text: string;
 };
 
-/** What is known beforehand of the clients that are asked about. */
+/** What is known in advance about the clients in question. */
 type Situation = {
   readonly clients: Clients;
   readonly terminated: boolean;
   readonly ports: readonly number[];
-  /** What is demanded of their certificate already. */
+  /** What is already required of their certificate. */
   readonly auth: 'none' | 'request' | 'require';
 };
 
-/** What a certificate has to be, beyond what the listener demands of all. */
+/** What a certificate must satisfy, beyond what the listener requires of all. */
 export type Demand = { readonly present: boolean; readonly rules: readonly ClientRule[] | undefined };
 
-/** In order: the first that fits a client decides. */
+/** Entries are in order: the first that matches a client decides. */
 export type Entry<Target> = {
   readonly from: Networks;
   readonly alpn: readonly string[] | undefined;
   readonly demand: Demand;
-  /** undefined: refused, `because` of a rule that says so, or that could not be decided. */
+  /** undefined means refused, `because` of a rule that says so or that could not be decided. */
   readonly to: Target | undefined;
-  /** A rule that asks for clients without TLS led here. */
+  /** Whether a rule that asks for clients without TLS led here. */
   readonly meantForPlain: boolean;
   readonly because: string | undefined;
 };
 
-/** Called when a rule cannot be decided for such clients, so that it can be reported. */
+/** Called to report a rule that cannot be decided for such clients. */
 type OnUnknown<Target> = (rule: Rule<Target>, clients: Clients) => void;
 
-/** What the stages, one after another, come to. Nothing fits whoever no stage decides about: such clients are refused. */
+/**
+ * Evaluates the stages one after another. Clients that no stage decides about match no entry, and so are
+ * refused.
+ */
 export function decide<Target>(
   stages: readonly (readonly Rule<Target>[])[],
   situation: Situation,
@@ -104,7 +111,7 @@ function walk<Target>(
   return [...entries, ...walk(later, path, context)];
 }
 
-/** What becomes of those who fit a rule. */
+/** What happens to clients that match a rule. */
 function follow<Target>(
   rule: Rule<Target>,
   met: Met,
@@ -114,7 +121,7 @@ function follow<Target>(
 ): Entry<Target>[] {
   const { action } = rule;
   const denied = (because: string) => [{ ...met.path, to: undefined, because }];
-  // Whoever lacks a certificate is refused: that is a demand on all others.
+  // Refusing clients without a certificate amounts to requiring one from all others.
   if (met.lacking && action.kind === 'deny' && !met.unknown) {
     const demand = bothDemands(met.path.demand, met.lacking);
     if (demand) return walk(rest(), { ...met.path, demand }, context);
@@ -131,17 +138,17 @@ function follow<Target>(
   return walk([action.guard, [arrive]], met.path, context);
 }
 
-/** Not to be let past the rules that follow is the stricter of the two. */
+/** Being kept from skipping the following rules is the stricter of the two. */
 function isPassable<Target>({ action }: Rule<Target>): boolean {
   return action.kind === 'next' && action.keeps !== true;
 }
 
 type Met = {
   readonly path: Path;
-  /** It asks for nothing that this path has not answered. */
+  /** Whether everything it asks is already decided on this path. */
   readonly always: boolean;
   readonly unknown: boolean;
-  /** The demand that is not met by those who fit. */
+  /** The demand that clients matching it do not meet. */
   readonly lacking: Demand | undefined;
 };
 
@@ -182,7 +189,10 @@ function isLoose(condition: Condition, { kind }: Clients): boolean {
 
 type Answer = boolean | 'unknown' | 'residual';
 
-/** Whether it holds for these clients, by what is known beforehand; `residual`: each client decides it anew. */
+/**
+ * Whether it holds for these clients, as far as known in advance; `residual` if it depends on the individual
+ * client.
+ */
 function answerTo(condition: Condition, { clients, terminated, ports, auth }: Situation): Answer {
   switch (condition.kind) {
     case 'constant':
@@ -209,7 +219,7 @@ function answerTo(condition: Condition, { clients, terminated, ports, auth }: Si
   }
 }
 
-/** It is about no name at all: this proxy does not see the side that the question is about. */
+/** The answer if there is no name, because the proxy does not see that side. */
 function nameless(test: NameTest): Answer {
   return test.holds({ kind: 'plain' }) ?? 'unknown';
 }
@@ -220,17 +230,20 @@ function answerToCertificate(
 ): Answer {
   if (auth === 'none') return !is;
   if (rules === undefined && auth === 'require') return is;
-  // That it fits can be demanded of all, but nobody can be singled out by it.
+  // A match can be required of all clients, but cannot select some of them.
   return is ? 'unknown' : 'residual';
 }
 
-/** Whoever meets neither: to have one of the certificates is to meet them, and to have any at all where one asks for that. */
+/**
+ * The demand that fails only for clients that meet neither: any of the certificates is enough, or any
+ * certificate at all if one demand asks only for that.
+ */
 function eitherDemand(a: Demand | undefined, b: Demand): Demand {
   if (a === undefined) return b;
   return { present: true, rules: a.rules && b.rules && [...a.rules, ...b.rules] };
 }
 
-/** Both at once; undefined if penstock has no words for that. */
+/** Both at once; undefined if penstock cannot express that. */
 function bothDemands(a: Demand, b: Demand): Demand | undefined {
   if (a.rules === undefined || b.rules === undefined) {
     return { present: a.present || b.present, rules: a.rules ?? b.rules };
@@ -238,7 +251,7 @@ function bothDemands(a: Demand, b: Demand): Demand | undefined {
   return undefined;
 }
 
-/** What comes after an entry that takes everyone, or just the same clients, is never reached. */
+/** Drops entries after one that takes everyone, or the very same clients, since they are never reached. */
 function withoutRest<Target>(entries: Entry<Target>[]): Entry<Target>[] {
   const whom = entries.map(({ from, alpn }) => JSON.stringify([from, alpn]));
   const reached = entries.filter((_, index) => whom.indexOf(whom[index] ?? '') === index);

@@ -1,8 +1,8 @@
-/** A configuration of penstock's in the making, and its text. */
+/** A penstock configuration under construction, and its text. */
 import { type Document, isMap, isSeq, type Node, Document as YamlDocument } from 'yaml';
 import type { RouteDraft } from './routes.ts';
 
-/** A file beside the configuration, to be written: `secret` ones for the owner only. */
+/** A file to write beside the configuration; `secret` ones only for the owner. */
 export type WrittenFile = { readonly path: string; readonly text: string; readonly secret: boolean };
 
 export type ListenerDraft = {
@@ -29,12 +29,15 @@ export function createDraft(): Draft {
   };
 }
 
-/** Marks a variable of the environment in a text, to become `${NAME}` or `${NAME:-default}` of penstock's file. */
+/** Marks an environment variable in a text, to become `${NAME}` or `${NAME:-default}` in penstock's file. */
 export function environment(name: string, fallback?: string): string {
   return `\uE000${name}${fallback === undefined ? '' : `:-${fallback}`}\uE001`;
 }
 
-/** Adds under a name of letters, digits, `-`, `_` and `.` that is not taken yet, made of the wanted one; returns it. */
+/**
+ * Adds a value under an unused name derived from the wanted one, of letters, digits, `-`, `_` and `.`;
+ * returns that name.
+ */
 export function addNamed<T>(section: Map<string, T>, wanted: string, value: T): string {
   const base = nameFrom(wanted);
   let name = base;
@@ -43,7 +46,7 @@ export function addNamed<T>(section: Map<string, T>, wanted: string, value: T): 
   return name;
 }
 
-/** A name that penstock takes. */
+/** A name that penstock accepts. */
 export function nameFrom(text: string): string {
   const name = text
     .replaceAll('*', 'wildcard')
@@ -53,7 +56,7 @@ export function nameFrom(text: string): string {
   return name === '' ? 'unnamed' : name;
 }
 
-/** The text of the file. `header` and comments are put before what they are about. */
+/** The text of the file, with `header` and comments before what they are about. */
 export function textOf(draft: Draft, header: string): string {
   const sections = {
     ...draft.top,
@@ -83,7 +86,7 @@ function mapped<T>(section: ReadonlyMap<string, T>, of: (value: T) => unknown): 
   return Object.fromEntries([...section].map(([name, value]) => [name, of(value)]));
 }
 
-/** Comments belong to the key in a mapping, to the item in a list. */
+/** A comment belongs to the key in a mapping, or to the item in a list. */
 function annotate(document: Document, path: readonly (string | number)[], comment: string): void {
   const parent = document.getIn(path.slice(0, -1), true);
   const last = path.at(-1);
@@ -102,7 +105,7 @@ function commentOf(text: string): string {
     .join('\n');
 }
 
-/** Lists of plain values stand on one line, as long as that is readable. */
+/** Puts lists of plain values on one line if that is readable. */
 function makeCompact(document: Document): void {
   const visitNode = (node: unknown): void => {
     if (isSeq(node)) {
@@ -116,7 +119,7 @@ function makeCompact(document: Document): void {
   visitNode(document.contents);
 }
 
-/** Literal `${` are no variables, and marked variables are. */
+/** Escapes literal `${`, and turns marked variables into references. */
 function escaped(value: unknown): unknown {
   if (typeof value === 'string') {
     return value

@@ -1,4 +1,4 @@
-/** The command line of `penstock import`, apart from what it does, which is loaded when it is asked for. */
+/** The command line of `penstock import`; its implementation is loaded only when needed. */
 import type { Command } from 'commander';
 
 export type ImportKind = 'apisix' | 'haproxy';
@@ -6,7 +6,7 @@ export type ImportKind = 'apisix' | 'haproxy';
 export type ImportOptions = {
   /** Default: stdout. */
   readonly output?: string;
-  /** A directory for certificates and keys that the configuration holds itself. */
+  /** A directory for certificates and keys that the configuration itself contains. */
   readonly certificates?: string;
   readonly strict?: boolean;
 };
@@ -18,26 +18,26 @@ export function addImportCommand(
 ): void {
   const command = program
     .command('import')
-    .description('make a configuration from one of APISIX or HAProxy; say what could not be carried over');
+    .description('convert a configuration of APISIX or HAProxy, and report what could not be carried over');
   const add = (kind: ImportKind, description: string, file: string): Command =>
     command
       .command(kind)
       .description(description)
       .argument('<file...>', file)
       .option('-o, --output <file>', 'where to write the configuration (default: stdout)')
-      .option('--strict', 'end with 1 if something was not carried over')
+      .option('--strict', 'exit with 1 if something was not carried over')
       .action((files: string[], options: ImportOptions) => run(kind, files, options));
   add(
     'apisix',
     'from stream_routes, upstreams and ssls',
-    'apisix.yaml, JSON of the Admin API, and config.yaml, which tells where APISIX listens; - for standard input',
+    'apisix.yaml, JSON from the Admin API, and config.yaml, which says where APISIX listens; - for standard input',
   ).option(
     '--certificates <dir>',
-    'where to write the certificates and keys that they hold (default: nowhere)',
+    'where to write the certificates and keys they contain (default: nowhere)',
   );
   add(
     'haproxy',
-    'from frontends and backends in mode tcp',
+    'from frontends and backends in TCP mode',
     'haproxy.cfg; several are read as one; - for standard input',
   );
 }

@@ -1,7 +1,10 @@
-/** Sets of client addresses, so that "unless", "and" and "but not" of other proxies become plain lists of CIDRs. */
+/**
+ * Sets of client addresses, which turn "unless", "and" and "but not" of other proxies into plain lists of
+ * CIDRs.
+ */
 import { networkBits, normalizeAddress } from '../../net/address.ts';
 
-/** Networks as their fixed bits: `''` is all of them, `00001010` is 10.0.0.0/8. */
+/** Networks as strings of their fixed bits: `''` is everything, `00001010` is 10.0.0.0/8. */
 export type Networks = { readonly v4: readonly string[]; readonly v6: readonly string[] };
 
 export const everywhere: Networks = { v4: [''], v6: [''] };
@@ -33,7 +36,7 @@ export function isEverywhere({ v4, v6 }: Networks): boolean {
   return v4.includes('') && v6.includes('');
 }
 
-/** As configurations have them: `10.0.0.0/8`, `192.0.2.1`, `::/0`. */
+/** In the configuration's form: `10.0.0.0/8`, `192.0.2.1`, `::/0`. */
 export function cidrsOf({ v4, v6 }: Networks): string[] {
   return [...v4.map((bits) => format(bits, 4)), ...v6.map((bits) => format(bits, 6))];
 }
@@ -46,7 +49,7 @@ function common(a: readonly string[], b: readonly string[]): string[] {
   );
 }
 
-/** Each network once, and none that lies within another: sorted, what lies within one follows it. */
+/** Removes duplicates and networks within others; after sorting, these directly follow the containing one. */
 function merged(all: readonly string[]): string[] {
   const kept: string[] = [];
   for (const bits of [...all].sort()) {
@@ -56,7 +59,7 @@ function merged(all: readonly string[]): string[] {
   return kept;
 }
 
-/** Everything else, as the largest networks that it consists of: the two halves, each without what is in it. */
+/** The complement, in the largest possible networks: recursively, of each half. */
 function without(all: readonly string[]): string[] {
   if (all.length === 0) return [''];
   if (all.includes('')) return [];

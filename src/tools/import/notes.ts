@@ -1,4 +1,4 @@
-/** What is said of each line of an imported configuration that does not simply become a line of penstock's. */
+/** Notes about lines of an imported configuration that do not simply become lines of penstock's. */
 import { oneLine } from '../../net/one-line.ts';
 
 /**
@@ -10,7 +10,7 @@ type NoteKind = 'not_carried' | 'look' | 'left_out';
 
 export type Note = {
   readonly file: string;
-  /** From 1; 0 for the whole file. */
+  /** Counted from 1; 0 means the whole file. */
   readonly line: number;
   readonly kind: NoteKind;
   /** What it is about, such as `bind :443 v6only` or `ssls[0].client.depth`. */
@@ -25,7 +25,7 @@ export type Notes = {
   readonly notCarried: (place: SourcePlace, what: string, message: string, hint?: string) => void;
   readonly look: (place: SourcePlace, what: string, message: string, hint?: string) => void;
   readonly leftOut: (place: SourcePlace, what: string, message: string, hint?: string) => void;
-  /** All of them by file, in the order in which files were first spoken of, and line; each once. */
+  /** All distinct notes, by file (in order of first mention) and line. */
   readonly all: () => Note[];
 };
 

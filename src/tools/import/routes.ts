@@ -1,12 +1,12 @@
-/** From what is decided about each kind of client to penstock's routes. */
+/** Turns the decisions about each kind of client into penstock's routes. */
 import { type Clients, kindsOf, patternsAbove, spellingOf } from './clients.ts';
 import type { Entry } from './decision.ts';
 import { cidrsOf, complement, isEverywhere } from './networks.ts';
 
-/** A route as the file has it, and what is said beside it. */
+/** A route as in the file, with its comment. */
 export type RouteDraft = { readonly value: Readonly<Record<string, unknown>>; readonly comment?: string };
 
-/** What becomes of clients that are let through; `refused` says why they are not, after all. */
+/** What happens to clients that are let through; `refused` says why they are refused after all. */
 export type Handling =
   /** `name`: of the route, for logs. */
   | { readonly tls: object | 'passthrough' | 'off'; readonly upstream: string; readonly name?: string }
@@ -19,7 +19,7 @@ type Routing<Target> = {
   readonly handle: (entry: Entry<Target>, target: Target, clients: Clients) => Handling;
 };
 
-/** The routes of clients that speak TLS. Names about which the same is decided share a route. */
+/** The routes for clients that speak TLS. Names with the same decision share a route. */
 export function routesByName<Target>(routing: Routing<Target>): RouteDraft[] {
   const kept = new Map<string, Kind>();
   for (const clients of kindsOf(routing.patterns)) {
@@ -27,7 +27,7 @@ export function routesByName<Target>(routing: Routing<Target>): RouteDraft[] {
     const above = patternsAbove(clients).find((pattern) => kept.has(pattern)) ?? '';
     const parent = sni === '' ? undefined : kept.get(above);
     const rows = rowsOf(routing, clients);
-    // Undecided is refused; without a word of its own the name would fall to the pattern above it.
+    // Undecided means refused; without its own route the name would fall to the next pattern.
     const own = rows.length === 0 && parent && parent.rows.length > 0 ? [refusal(undefined)] : rows;
     const key = JSON.stringify(own);
     if (parent?.key !== key) kept.set(sni, { rows: own, key });
@@ -35,7 +35,7 @@ export function routesByName<Target>(routing: Routing<Target>): RouteDraft[] {
   return grouped(withoutWayOn(kept));
 }
 
-/** The routes of clients that speak no TLS, or of a listener that does not look. */
+/** The routes for clients that speak no TLS, or of a listener that inspects nothing. */
 export function plainRoutes<Target>({ decideFor, handle }: Omit<Routing<Target>, 'patterns'>): RouteDraft[] {
   return rowsOf({ patterns: [], decideFor, handle }, { kind: 'plain' });
 }
@@ -56,7 +56,9 @@ function rowsOf<Target>({ decideFor, handle }: Routing<Target>, clients: Clients
   });
 }
 
-/** Everyone but those elsewhere is refused, and whoever is left let through: better said by where the latter come from. */
+/**
+ * If all clients are refused except those from some networks, it is simpler to name these networks in `from`.
+ */
 function withoutComplement<Target>(entries: readonly Entry<Target>[]): readonly Entry<Target>[] {
   const [denied, last] = entries.slice(-2);
   if (!denied || !last || denied.to !== undefined || last.to === undefined) return entries;
@@ -70,7 +72,7 @@ function refusal(comment: string | undefined, conditions = {}): RouteDraft {
   return { value: { ...conditions, deny: true }, ...(comment !== undefined && { comment }) };
 }
 
-/** Numbers distinguish routes of one name. */
+/** Makes route names unique by numbers. */
 export function withNames(routes: readonly RouteDraft[]): RouteDraft[] {
   const seen = new Map<unknown, number>();
   return routes.map((route) => {
@@ -83,7 +85,10 @@ export function withNames(routes: readonly RouteDraft[]): RouteDraft[] {
   });
 }
 
-/** In penstock `*.name` of one label and of any depth are equals: whoever the former does not take would fall to the latter. */
+/**
+ * In penstock, `*.name` for one label and for any depth have the same rank: clients that the former does not
+ * take would fall to the latter.
+ */
 function withoutWayOn(kept: ReadonlyMap<string, Kind>): Map<string, Kind> {
   const complete = ([name, kind]: [string, Kind]): [string, Kind] => {
     const rest = kind.rows.at(-1)?.value;
@@ -96,8 +101,8 @@ function withoutWayOn(kept: ReadonlyMap<string, Kind>): Map<string, Kind> {
 }
 
 /**
- * Names first, then patterns of one label, of any depth, any name, then the rest; within each as they were mentioned. A
- * route has one meaning of `*` for all of its names.
+ * Names first, then patterns for one label, for any depth, for any name, then the rest; each in order of
+ * mention. Within a route, `*` has one meaning for all names.
  */
 function grouped(kept: ReadonlyMap<string, Kind>): RouteDraft[] {
   const groups = new Map<string, { names: string[]; rows: readonly RouteDraft[] }>();

@@ -1,4 +1,7 @@
-/** The program of one process of several: it gets its plan, makes ready, starts with the others, and sends what it found out. */
+/**
+ * The program of one of several load processes: receives its plan, prepares, starts with the others, and
+ * sends its results.
+ */
 import { leaveSignals } from '../../process/no-inspector.ts';
 import '../../process/garbage-collector.ts';
 
@@ -10,7 +13,7 @@ const progressMs = 200;
 let run: Run | undefined;
 
 leaveSignals();
-// Ctrl-C reaches the whole group; the parent decides.
+// Ctrl-C reaches the whole process group, and the parent decides.
 process.on('SIGINT', () => {}).on('SIGTERM', () => {});
 process.on('disconnect', () => {
   process.exitCode = 1;

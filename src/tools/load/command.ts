@@ -1,4 +1,4 @@
-/** `penstock load`: opens connections to a target and says how it bore them. */
+/** `penstock load`: opens connections to a target, and reports rates, latencies and errors. */
 import '../../process/garbage-collector.ts';
 import { UsageError } from '../terminal/usage.ts';
 import { type Assertion, parseAssertion } from './engine/assertion.ts';
@@ -14,8 +14,8 @@ import { describeTarget, resolveTarget } from './target.ts';
 import { formatSummary, type Summary } from './text.ts';
 
 /**
- * Resolves with the exit code: 0; 1 if an assertion failed, no connection came through, or a process died; 2 for a command
- * line that cannot be followed; 130 if it was interrupted twice, or before it began.
+ * Resolves with the exit code: 0; 1 if an assertion failed, no connection succeeded, or a process died; 2 for
+ * an invalid command line; 130 if it was interrupted twice, or before it began.
  */
 export async function load(target: string, flags: LoadFlags): Promise<number> {
   try {
@@ -52,7 +52,7 @@ function assertionOf(expression: string): Assertion {
 
 type RunOutcome = { readonly results: readonly ProcessResult[]; readonly notes: readonly string[] };
 
-/** The first SIGINT or SIGTERM ends the load, the second the wait for it. */
+/** The first SIGINT or SIGTERM ends the load, a second one ends the wait for its end. */
 async function run(plans: readonly Plan[], flags: LoadFlags): Promise<RunOutcome | 'interrupted'> {
   const generator = createGenerator(plans);
   const signals = signalsReceived();

@@ -1,12 +1,12 @@
-/** How many connections a process may have open. */
+/** How many connections this process may have open. */
 
-/** For what is open besides connections. */
+/** Reserved for everything except connections. */
 const reserve = 50;
 
-/** Infinity where the system tells no limit. */
+/** Infinity if the system reports no limit. */
 export function descriptorsForConnections(): number {
   const { report } = process;
-  // Otherwise it would look up the names of all peers.
+  // Otherwise the report would look up the names of all peers.
   Object.assign(report, { excludeNetwork: true });
   const { userLimits } = report.getReport() as {
     userLimits?: { open_files?: { soft: unknown } };

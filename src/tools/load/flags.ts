@@ -1,4 +1,4 @@
-/** The flags of `penstock load`, as commander has them. */
+/** The flags of `penstock load`, for commander. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type ProtocolName, protocolNames } from '../../protocols/table.ts';
 
@@ -44,47 +44,62 @@ const hour = 3_600_000;
 /** Adds the argument and the flags to the command. */
 export function addLoadFlags(command: Command): Command {
   const flags: readonly Option[] = [
-    option('-n, --connections <n>', 'how many connections in all', whole(1, 10_000_000)),
+    option('-n, --connections <n>', 'total number of connections', whole(1, 10_000_000)),
     option('--duration <d>', 'how long (default: 10s, unless --connections is given)', time(1, 24 * hour)),
-    option('--warmup <d>', 'before counting begins', time(0, 24 * hour)).default(0, 'none'),
-    option('-c, --concurrency <n>', 'this many at a time, in all (default: 10)', whole(1, 1_000_000)),
-    option('--rate <n>', 'this many new ones a second, in all, however long they take', positive),
+    option('--warmup <d>', 'run this long before counting begins', time(0, 24 * hour)).default(0, 'none'),
     option(
-      '--max-open <n>',
-      'with --rate: this many open at once, more are errors (default: 5000)',
+      '-c, --concurrency <n>',
+      'connections open at a time, over all processes (default: 10)',
       whole(1, 1_000_000),
     ),
-    option('--processes <n>', 'that share the work', whole(1, 64)).default(1),
-    option('--plain', 'no TLS'),
-    option('--tls <version>', 'exactly this version (default: what is negotiated)').choices(['1.2', '1.3']),
-    option('--resume', 'resume sessions: one for each name and process'),
-    option('--sni <name>', 'server name; repeatable, or @FILE with a name a line; in turn', collect).default(
-      [],
-      'the host of TARGET',
+    option('--rate <n>', 'new connections per second, over all processes, however long they take', positive),
+    option(
+      '--max-open <n>',
+      'with --rate: at most this many open at once; more are errors (default: 5000)',
+      whole(1, 1_000_000),
     ),
-    option('--alpn <protocol>', 'offered; repeatable', collect).default([], 'none'),
+    option('--processes <n>', 'number of processes that share the work', whole(1, 64)).default(1),
+    option('--plain', 'no TLS'),
+    option('--tls <version>', 'exactly this TLS version (default: whatever is negotiated)').choices([
+      '1.2',
+      '1.3',
+    ]),
+    option('--resume', 'resume sessions: one for each name and process'),
+    option(
+      '--sni <name>',
+      'server name; repeatable, or @FILE with one name per line; used in turn',
+      collect,
+    ).default([], 'the host of TARGET'),
+    option('--alpn <protocol>', 'ALPN protocol to offer; repeatable', collect).default([], 'none'),
     option('--cert <file>', 'client certificate with its chain (PEM)'),
     option('--key <file>', 'its key (PEM)'),
-    option('--ca <file>', 'verify the server by this CA, or `system` (default: it is not verified)'),
-    option('--ciphers <list>', "as OpenSSL's ciphers(1) has them; TLS 1.3 suites too"),
+    option('--ca <file>', 'verify the server against this CA, or `system` (default: not verified)'),
+    option('--ciphers <list>', "in the format of OpenSSL's ciphers(1); TLS 1.3 suites too"),
     option('--groups <list>', 'key exchange, such as X25519:P-256'),
-    option('--sigalgs <list>', 'such as rsa_pss_rsae_sha256, which takes no ECDSA certificate'),
+    option(
+      '--sigalgs <list>',
+      'signature algorithms, such as rsa_pss_rsae_sha256, which excludes ECDSA certificates',
+    ),
     option('--starttls <protocol>', 'before TLS').choices(protocolNames),
-    option('--proxy-header <version>', 'a PROXY header first').choices(['v1', 'v2']),
-    option('--messages <n>', 'on each connection, each waits for its answer (default: 1)', whole(1, 1e9)),
-    option('--size <bytes>', 'of a message; 0: none (default: 64)', size(0, 2 ** 30)),
-    option('--send <text>', 'this instead of random bytes; \\r \\n \\t \\0 \\xHH \\\\'),
+    option('--proxy-header <version>', 'send a PROXY header first').choices(['v1', 'v2']),
+    option(
+      '--messages <n>',
+      'messages per connection; each waits for its answer (default: 1)',
+      whole(1, 1e9),
+    ),
+    option('--size <bytes>', 'size of a message; 0: send none (default: 64)', size(0, 2 ** 30)),
+    option('--send <text>', 'send this instead of random bytes; \\r \\n \\t \\0 \\xHH \\\\'),
     option('--expect-bytes <n>', 'the length of an answer (default: an echo)', size(1, 2 ** 40)),
-    option('--until-close', 'an answer is what comes until the other side closes'),
-    option('--up <size>', 'send this much, half-close, wait for the end', size(1, 2 ** 40)),
-    option('--down <size>', 'read until this much has come', size(1, 2 ** 40)),
-    option('--hold <d>', 'idle for so long before the close', time(0, 24 * hour)).default(0, 'none'),
+    option('--until-close', 'an answer is everything until the other side closes'),
+    option('--up <size>', 'send this much, half-close, and wait for the end', size(1, 2 ** 40)),
+    option('--down <size>', 'read until this much has arrived', size(1, 2 ** 40)),
+    option('--hold <d>', 'stay idle this long before closing', time(0, 24 * hour)).default(0, 'none'),
     option('--close <how>', 'how the client closes').choices(['fin', 'reset']).default('fin'),
-    option('--timeout <d>', 'for each wait of a connection', time(1, hour)).default(10_000, '10s'),
+    option('--timeout <d>', 'limit for each wait of a connection', time(1, hour)).default(10_000, '10s'),
     option('--json', 'print JSON'),
     option(
       '--assert <expression>',
-      "exit with 1 unless it holds, such as 'p99<20ms'; repeatable",
+      "exit with 1 unless this holds, such as 'p99<20ms'; repeatable",
       collect,
     ).default([], 'none'),
     option('--i-own-this-target', 'allow a TARGET that is not on this machine'),
@@ -116,7 +131,7 @@ function whole(min: number, max: number) {
 function positive(text: string): number {
   const number = Number(text);
   if (!/^\d+(\.\d+)?$/.test(text) || number <= 0 || number > 1_000_000) {
-    throw new InvalidArgumentError('expected a number of connections a second, at most 1000000.');
+    throw new InvalidArgumentError('expected a number of connections per second, at most 1000000.');
   }
   return number;
 }

@@ -1,4 +1,4 @@
-/** What the processes of one load tell each other. */
+/** The messages between the processes of one load. */
 import type { Plan } from './engine/plan.ts';
 import type { Progress } from './engine/run.ts';
 import type { ProcessResult } from './engine/tally.ts';

@@ -1,4 +1,4 @@
-/** From the flags to what each process does. */
+/** Turns the flags into a plan for each process. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
@@ -14,10 +14,13 @@ const defaultDurationMs = 10_000;
 const defaultConcurrency = 10;
 const defaultMaxOpen = 5000;
 const maxNames = 1_000_000;
-/** Each is kept, and each is made in a handshake of its own before the start. */
+/** Each session is kept, and takes a separate handshake before the start. */
 const maxResumedNames = 10_000;
 
-/** One plan a process; the work is shared out evenly. Throws UsageError, also for flags that exclude each other. */
+/**
+ * One plan per process, with the work divided evenly. Throws UsageError, also for flags that exclude each
+ * other.
+ */
 export function makePlans(flags: LoadFlags, target: LoadTarget): Plan[] {
   refuseContradictions(flags);
   const concurrency = flags.concurrency ?? defaultConcurrency;
@@ -79,7 +82,7 @@ function refuseTooMany({ rate, maxOpen }: LoadFlags, concurrency: number, proces
   return wanted;
 }
 
-/** Finds faults of files and lists before anything is connected: one by one, since OpenSSL does not tell which it was. */
+/** Finds faults in files and lists before connecting, one by one, since OpenSSL does not say which it was. */
 function tryTls({ cert, key, ca, ciphers, groups, sigalgs }: TlsPlan): void {
   const trials: readonly (readonly [flag: string, trial: () => unknown])[] = [
     ['--cert', () => cert && new X509Certificate(cert)],
@@ -96,7 +99,7 @@ function tryTls({ cert, key, ca, ciphers, groups, sigalgs }: TlsPlan): void {
       throw new UsageError(`${flag}: OpenSSL does not take it (${(error as Error).message})`);
     }
   }
-  // With keys of two types Node would quietly present no certificate.
+  // If the key does not match, Node may silently present no certificate.
   if (cert && key && !new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
     throw new UsageError('--key is not the key of --cert');
   }
@@ -190,7 +193,7 @@ function namesOf(given: string): string[] {
     .map((name) => name.trim())
     .filter((name) => name !== '')
     .map((name) => {
-      // A route's pattern is no name that a client asks for.
+      // A client cannot ask for a route's pattern.
       if (!serverName.safeParse(name).success || name.includes('*')) {
         throw new UsageError(`--sni ${name}: expected a name such as db.example.com`);
       }

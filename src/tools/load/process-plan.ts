@@ -1,4 +1,4 @@
-/** A run with what it sends before TLS: composed here, because rooms do not know each other. */
+/** Composes a run with what it sends before TLS, because the rooms do not know each other. */
 import type { Socket } from 'node:net';
 import { askForTls } from '../../protocols/ask-for-tls.ts';
 import { protocolOf } from '../../protocols/table.ts';
@@ -7,7 +7,7 @@ import type { Preamble } from './engine/link.ts';
 import type { Plan } from './engine/plan.ts';
 import { createRun, type Run } from './engine/run.ts';
 
-/** Throws what `createSecureContext` throws of a faulty certificate or cipher list. */
+/** Throws what `createSecureContext` throws for a faulty certificate or cipher list. */
 export function composeRun(plan: Plan): Run {
   const protocol = protocolOf(plan.starttls);
   const preamble: Preamble = {
@@ -17,7 +17,7 @@ export function composeRun(plan: Plan): Run {
   return createRun(plan, preamble);
 }
 
-/** As a proxy before the target would write it for a client that is this process. */
+/** The header that a proxy in front of the target would write for this process as its client. */
 function headerOf(version: 'v1' | 'v2') {
   return (raw: Socket): Buffer =>
     encodeProxyHeader(

@@ -1,4 +1,4 @@
-/** The load over one process, this one, or several. */
+/** Runs the load in this process alone, or in several. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Plan } from './engine/plan.ts';
@@ -8,14 +8,14 @@ import type { FromChild, ToChild } from './messages.ts';
 import { composeRun } from './process-plan.ts';
 
 export type Generator = {
-  /** Resolves when all are ready, with what went wrong on the way. */
+  /** Resolves when all are ready, with what went wrong meanwhile. */
   readonly prepare: () => Promise<readonly string[]>;
   readonly start: () => Promise<ProcessResult[]>;
   readonly stop: () => void;
   readonly progress: () => Progress;
 };
 
-/** One plan runs in this process, more each in one of their own. */
+/** A single plan runs in this process, several run in one process each. */
 export function createGenerator(plans: readonly Plan[]): Generator {
   const [only, ...others] = plans;
   if (only === undefined || others.length > 0) return forkAll(plans);
@@ -56,7 +56,7 @@ type Child = {
 function forkOne(plan: Plan): Child {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const program = fileURLToPath(new URL(`./child.${extension}`, import.meta.url));
-  // Infinity and bytes are beyond JSON.
+  // JSON cannot carry Infinity and bytes.
   const child = fork(program, [], { serialization: 'advanced' });
   let progress: Progress = { connections: 0, errors: 0, open: 0 };
   child.on('message', (message: FromChild) => {
@@ -69,7 +69,7 @@ function forkOne(plan: Plan): Child {
     child.disconnect();
     return result;
   });
-  // Whoever waits for one of them hears of it.
+  // Whoever awaits them gets the error.
   for (const promise of [ready, result]) promise.catch(() => {});
   return { tell, ready, result, progress: () => progress };
 }

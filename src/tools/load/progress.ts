@@ -5,7 +5,7 @@ import type { Progress } from './engine/run.ts';
 const periodMs = 200;
 const barWidth = 24;
 
-/** Draws until the function that it returns is called, which leaves no trace. Times are those of the plans. */
+/** Draws until the returned function is called, which erases it. Times are those of the plans. */
 export function drawProgress(plans: readonly Plan[], progress: () => Progress): () => void {
   const began = performance.now();
   const wanted = plans.reduce((sum, { connections }) => sum + connections, 0);

@@ -1,4 +1,4 @@
-/** Where the load goes: resolved once, and only to this machine unless its owner says otherwise. */
+/** The target of the load: resolved once, and only on this machine unless its owner says otherwise. */
 import { lookup } from 'node:dns/promises';
 import { connect, isIP } from 'node:net';
 import { formatAddress, normalizeAddress } from '../../net/address.ts';
@@ -8,13 +8,13 @@ import type { Plan } from './engine/plan.ts';
 
 export type LoadTarget = {
   readonly plan: Plan['target'];
-  /** The name or address as it was given, for SNI and the verification. */
+  /** The name or address as given, for SNI and verification. */
   readonly host: string | undefined;
 };
 
 /**
- * Every address of a name must be a loopback one, unless `owned`. Where there are several, the first that accepts a connection is
- * taken, for all connections. Throws UsageError.
+ * Every address of a name must be a loopback address, unless `owned`. If there are several, the first that
+ * accepts a connection is used for all. Throws UsageError.
  */
 export async function resolveTarget(text: string, owned: boolean): Promise<LoadTarget> {
   const endpoint = parseEndpoint(text);
@@ -48,7 +48,7 @@ function isLoopback(address: string): boolean {
   return address === '::1' || /^127\./.test(address);
 }
 
-/** `localhost` is often `::1` first, where nobody listens. */
+/** `localhost` often resolves to `::1` first, where nothing listens. */
 async function firstThatAccepts(addresses: readonly string[], port: number): Promise<string> {
   const [first = ''] = addresses;
   if (addresses.length < 2) return first;
@@ -69,7 +69,7 @@ function accepts(host: string, port: number): Promise<boolean> {
   });
 }
 
-/** As it is shown. */
+/** The target as displayed. */
 export function describeTarget(target: Plan['target']): string {
   return 'path' in target
     ? `unix:${target.path}`

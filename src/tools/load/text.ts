@@ -1,4 +1,4 @@
-/** The result in words and tables. */
+/** Formats the result as text and tables. */
 
 import { harmless, wrap } from '../terminal/text.ts';
 import type { AssertionVerdict } from './engine/assertion.ts';
@@ -16,7 +16,7 @@ export type Summary = {
   readonly verdicts: readonly AssertionVerdict[];
 };
 
-/** Lines for a terminal; what servers had a say in is made harmless. */
+/** Lines for a terminal; text that servers influence is made harmless. */
 export function formatSummary(summary: Summary): string {
   const { figures, notes, hints } = summary;
   const blocks = [
@@ -45,7 +45,7 @@ function heading({ target, verified, processes, figures }: Summary): string[] {
   return lines;
 }
 
-/** The names that were seen, each with its share unless it is alone. */
+/** The names seen, each with its share unless there is only one. */
 function mix(counts: Readonly<Record<string, number>>): string {
   const entries = Object.entries(counts).sort(([, one], [, other]) => other - one);
   const total = entries.reduce((sum, [, number]) => sum + number, 0);
@@ -100,7 +100,7 @@ function assertions(verdicts: readonly AssertionVerdict[]): string[] {
   );
 }
 
-/** The first column to the left, numbers to the right. */
+/** Aligns the first column to the left, numbers to the right. */
 function align(rows: readonly (readonly string[])[]): string[] {
   const [first = []] = rows;
   const widths = first.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
@@ -124,7 +124,7 @@ function rate(number: number): string {
 
 function percent(share: number): string {
   const text = (share * 100).toFixed(1);
-  // What is short of all must not look like all.
+  // Less than everything must not look like 100%.
   return `${share < 1 && text === '100.0' ? '99.9' : text}%`;
 }
 

@@ -1,19 +1,19 @@
-/** How what was made is used: blocks of YAML, ready to paste. */
+/** Explains how to use what was made: YAML blocks, ready to paste. */
 import { stringify } from 'yaml';
 import type { SubjectAltName } from './subject-alt-name.ts';
 
-/** What was issued, as the configuration calls it. */
+/** What was issued, in the configuration's terms. */
 type Issued = {
   readonly name: string;
   readonly names: readonly SubjectAltName[];
   readonly pin: string;
   readonly client: boolean;
   readonly selfSigned: boolean;
-  /** It is for servers and clients, as one with a SPIFFE ID is. */
+  /** Whether it is for servers and clients, like one with a SPIFFE ID. */
   readonly isForBoth: boolean;
 };
 
-/** Where it is trusted, and by which lines of a route or an upstream. */
+/** The lines of a route or an upstream that trust it. */
 export function howToTrust(issued: Issued): string {
   if (!issued.isForBoth) return howOneSideTrusts(issued);
   return [true, false].map((client) => howOneSideTrusts({ ...issued, client })).join('\n');
@@ -33,13 +33,15 @@ function howOneSideTrusts({ name, names, pin, client, selfSigned }: Issued): str
   return `an upstream that presents it is trusted by\n\n${upstream}\n${presents}`;
 }
 
-/** The entry of `allow` that lets this client in: by its first name that rules can have, otherwise by its common name. */
+/**
+ * The `allow` entry that admits this client: by its first name usable in rules, otherwise by its common name.
+ */
 export function ruleFor(name: string, names: readonly SubjectAltName[]): Record<string, string> {
   const known = names.find(({ kind }) => kind !== 'ip');
   return known ? { [known.kind]: known.value } : { cn: name };
 }
 
-/** A name of the certificate that the configuration takes. */
+/** A name for the certificate that the configuration accepts. */
 export function configName(name: string): string {
   return name
     .replaceAll('*', 'wildcard')

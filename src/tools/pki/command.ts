@@ -1,6 +1,6 @@
 /**
- * `penstock pki`: a development CA in a directory. Makes and revokes certificates, and prints the configuration that uses
- * them. Not for production: the CA's key lies in the directory unencrypted.
+ * `penstock pki`: a development CA in a directory. Makes and revokes certificates, and prints the
+ * configuration that uses them. Not for production: the CA's key is stored in the directory unencrypted.
  */
 import { randomBytes, X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, statSync } from 'node:fs';
@@ -21,11 +21,11 @@ import type { Revocation } from './issue.ts';
 import { isSpiffe } from './spiffe.ts';
 import { parseSubjectAltName, type SubjectAltName } from './subject-alt-name.ts';
 
-/** Where the words go: what was made, and faults. */
+/** Where output goes: what was made, and faults. */
 export type Output = { out(text: string): unknown; err(text: string): unknown };
 
 export type IssueOptions = {
-  /** For a client; otherwise, and with `server`, for a server. */
+  /** For a client; without this, or with `server`, for a server. */
   readonly client?: boolean;
   readonly server?: boolean;
   /** Default: the name itself. */
@@ -33,20 +33,20 @@ export type IssueOptions = {
   /** Default: 365. Never beyond the CA's own end. */
   readonly days?: string | number;
   readonly selfSigned?: boolean;
-  /** An RSA key of 2048 bits; otherwise one on P-256. */
+  /** An RSA key of 2048 bits; otherwise P-256. */
   readonly rsa?: boolean;
   readonly force?: boolean;
 };
 
 type InitOptions = {
-  /** The CA's common name. Default: one of its own. */
+  /** The CA's common name. Default: a generated one. */
   readonly name?: string;
   /** Default: 3650. */
   readonly days?: string | number;
   readonly force?: boolean;
 };
 
-/** Makes the CA and its empty CRL. Resolves to the exit code: 0, 1 (the system refused), 2 (usage). */
+/** Makes the CA and its empty CRL. Resolves with the exit code: 0, 1 (the system refused), 2 (usage). */
 export async function pkiInit(
   directory: string,
   options: InitOptions = {},
@@ -56,7 +56,7 @@ export async function pkiInit(
     const files = caFiles(directory);
     refuseToOverwrite(files, options.force === true);
     const notAfter = inDays(options.days ?? 3650);
-    // Names of CAs should differ: two alike in one trust store differ by their keys only.
+    // Names of CAs should differ: otherwise two in one trust store differ only by their keys.
     const cn = options.name ?? `penstock development CA ${randomBytes(3).toString('hex')}`;
     if (cn === '' || cn.length > 64) throw fault('--name is of no use', 'expected 1 to 64 characters');
     const { createCa, createCrl } = await issuing();
@@ -92,7 +92,7 @@ export async function pkiIssue(
     const valuesOf = (kind: SubjectAltName['kind']) =>
       names.filter((san) => san.kind === kind).map(({ value }) => value);
     const leaf = {
-      // X.520 bounds a common name to 64 characters; longer names are in the SAN alone.
+      // X.520 limits a common name to 64 characters; longer names are only in the SAN.
       cn: name.length <= 64 ? name : undefined,
       dns: valuesOf('dns'),
       ip: valuesOf('ip'),
@@ -107,9 +107,7 @@ export async function pkiIssue(
     writeAll({ [files.key]: made.key, [files.cert]: made.chain });
     warnOfMode(directory, output);
     if (replaced)
-      output.err(
-        `the certificate that was replaced is valid until ${day(replaced)}, and can be revoked no more\n`,
-      );
+      output.err(`the replaced certificate is valid until ${day(replaced)}, and can no longer be revoked\n`);
     const { client = false, selfSigned: alone = false } = options;
     output.out(
       `made ${files.cert} and ${files.key}, valid until ${day(notAfter)}\n\n` +
@@ -171,7 +169,7 @@ const terminal: Output = {
   err: (text) => process.stderr.write(text),
 };
 
-/** The library takes a quarter of a second to load, which no other command should pay. */
+/** The library takes a quarter of a second to load, which should not delay other commands. */
 function issuing() {
   return import('./issue.ts');
 }
@@ -185,7 +183,7 @@ async function reportFaults(output: Output, work: () => Promise<void>): Promise<
       output.err(`${error.message}; ${error.hint}\n`);
       return 2;
     }
-    // A disk that is full or read-only; anything without a code is a fault of ours.
+    // A full or read-only disk, for example; an error without a code is our own bug.
     if (systemCode(error) === '') throw error;
     output.err(`${(error as Error).message}\n`);
     return 1;
@@ -200,10 +198,10 @@ function inDays(days: string | number): Date {
   const number = Number(days);
   if (Number.isInteger(number) && number >= 1 && number <= 36_500)
     return new Date(Date.now() + number * 86_400_000);
-  throw fault(`--days ${days} is no number of days`, 'expected 1 to 36500');
+  throw fault(`--days ${days} is not a number of days`, 'expected 1 to 36500');
 }
 
-/** Until when the certificate there is good, if this CA has issued it and not revoked it. */
+/** When the existing certificate expires, if this CA has issued it and not revoked it. */
 async function stillGood(path: string, ca: ReturnType<typeof caFiles>): Promise<Date | undefined> {
   if (!existsSync(path)) return undefined;
   const certificate = readCertificate(path);
@@ -218,7 +216,7 @@ async function revokedBy({ crl }: ReturnType<typeof caFiles>): Promise<readonly 
   return existsSync(crl) ? revocationsIn(readFileSync(crl, 'utf8')) : [];
 }
 
-/** A directory that was there already keeps its mode, and whoever may write to it can put another key in its place. */
+/** An existing directory keeps its mode, and anyone who may write to it can replace a key. */
 function warnOfMode(directory: string, output: Output): void {
   const mode = statSync(directory).mode & 0o777;
   if ((mode & 0o077) === 0) return;

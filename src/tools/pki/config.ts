@@ -1,4 +1,4 @@
-/** `penstock pki config`: a configuration that uses all that a directory holds. */
+/** `penstock pki config`: a configuration that uses everything in a directory. */
 import { existsSync } from 'node:fs';
 import { stringify } from 'yaml';
 import { parseEndpoint } from '../../net/written-address.ts';
@@ -12,8 +12,8 @@ import type { SubjectAltName } from './subject-alt-name.ts';
 export type PkiConfigOptions = { readonly bind?: string; readonly upstream?: string };
 
 /**
- * One listener that presents every certificate for servers and lets in every client, in front of one upstream. Revoked and
- * expired ones are left out. Throws ERR_CONFIG if there is nothing to present.
+ * One listener that presents every server certificate and admits every client, in front of one upstream.
+ * Leaves out revoked and expired ones. Throws ERR_CONFIG if there is nothing to present.
  */
 export function configForPki(directory: string, issuing: Issuing, options: PkiConfigOptions): string {
   const isRevoked = revokedIn(directory, issuing);
@@ -41,7 +41,9 @@ export function configForPki(directory: string, issuing: Issuing, options: PkiCo
 
 type Clients = { readonly authorities: object; readonly clientAuth: object; readonly remarks: string };
 
-/** By the CA where it has issued one, otherwise by pins; nobody in the directory: any client. */
+/**
+ * By the CA if it has issued a client certificate, otherwise by pins; any client if the directory has none.
+ */
 function clientsOf(directory: string, good: readonly Held[], { pinOf }: Issuing): Clients {
   const known = good.filter(({ usage, signedBy }) => usage !== 'server' && signedBy === 'ca');
   const pinned = good

@@ -1,4 +1,7 @@
-/** The directory of a development CA: `ca.crt`, `ca.key`, `ca.crl`, and NAME.crt and NAME.key for each certificate. */
+/**
+ * The directory of a development CA: `ca.crt`, `ca.key`, `ca.crl`, and NAME.crt and NAME.key for each
+ * certificate.
+ */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -8,8 +11,8 @@ import { ProxyError } from '../../errors.ts';
 export type Files = { readonly cert: string; readonly key: string };
 
 /**
- * The files of a name; `*` is spelled `_wildcard`, as shells and people would stumble over it. Throws ERR_CONFIG if the
- * name would leave the directory, hide, or take the CA's place.
+ * The files for a name; `*` becomes `_wildcard`, which is easier for shells and people. Throws ERR_CONFIG if
+ * the name would leave the directory, hide, or replace the CA.
  */
 export function filesOf(directory: string, name: string): Files {
   if (!/^[A-Za-z0-9_*:][A-Za-z0-9_.*:@+-]{0,252}$/.test(name) || name.toLowerCase() === 'ca') {
@@ -44,7 +47,7 @@ export function readCa(directory: string): { cert: string; key: string; chain: s
   return { cert: readFileSync(files.cert, 'utf8'), key, chain: '' };
 }
 
-/** Reads a certificate of the directory; throws ERR_CONFIG if it is missing or none. */
+/** Reads a certificate in the directory; throws ERR_CONFIG if it is missing or not a certificate. */
 export function readCertificate(path: string): X509Certificate {
   if (!existsSync(path)) throw fault(`there is no ${path}`, 'check the name');
   try {
@@ -54,7 +57,7 @@ export function readCertificate(path: string): X509Certificate {
   }
 }
 
-/** Throws ERR_CONFIG if one of the files is there already, unless `force`. */
+/** Throws ERR_CONFIG if one of the files already exists, unless `force`. */
 export function refuseToOverwrite(files: Files, force: boolean): void {
   const existing = [files.key, files.cert].find((path) => existsSync(path));
   if (existing !== undefined && !force) {
@@ -62,18 +65,19 @@ export function refuseToOverwrite(files: Files, force: boolean): void {
   }
 }
 
-/** Writes the texts by path, keys (`.key`) for the owner only. A new directory is for the owner only, too. */
+/** Writes the texts to their paths. Keys (`.key`) and a new directory are accessible only to the owner. */
 export function writeAll(texts: Readonly<Record<string, string>>): void {
   for (const [path, text] of Object.entries(texts)) {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    // By rename: a running penstock never reads half a file, and a file that was open to others does not stay so.
+    // Writes by rename, so that a running penstock never reads half a file, and a file readable by others
+    // does not stay so.
     const temporary = join(dirname(path), `.${basename(path)}.${process.pid}`);
     writeFileSync(temporary, text, { mode: path.endsWith('.key') ? 0o600 : 0o644, flag: 'wx' });
     renameSync(temporary, path);
   }
 }
 
-/** A fault of usage: exit code 2. */
+/** A usage error: exit code 2. */
 export function fault(message: string, hint: string, cause?: unknown): ProxyError {
   return new ProxyError('ERR_CONFIG', { side: 'proxy', message, hint, cause });
 }

@@ -1,13 +1,13 @@
-/** What `pki list` and `pki config` read of a directory. */
+/** Reads a directory for `pki list` and `pki config`. */
 import type { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { caFiles, fault } from './directory.ts';
 import { type Held, inventory } from './inventory.ts';
 
-/** From the library that takes a quarter of a second to load. */
+/** Functions of the library that takes a quarter of a second to load. */
 export type Issuing = Pick<typeof import('./issue.ts'), 'pinOf' | 'revocationsIn'>;
 
-/** Every certificate but the CA's; throws ERR_CONFIG if there is no such directory. */
+/** Every certificate except the CA's; throws ERR_CONFIG if there is no such directory. */
 export function readAll(directory: string): Held[] {
   if (!existsSync(directory)) {
     throw fault(`there is no ${directory}`, `make a CA there: penstock pki init ${directory}`);
@@ -15,7 +15,7 @@ export function readAll(directory: string): Held[] {
   return inventory(directory);
 }
 
-/** Whether the CRL of the directory's CA has a certificate of that CA. */
+/** Whether the directory's CRL revokes a certificate of its CA. */
 export function revokedIn(directory: string, { revocationsIn }: Issuing): (held: Held) => boolean {
   const { crl } = caFiles(directory);
   if (!existsSync(crl)) return () => false;

@@ -1,11 +1,14 @@
-/** What a directory of `penstock pki` holds: each certificate with its key, what it is for, and who signed it. */
+/**
+ * Lists the contents of a `penstock pki` directory: each certificate with its key, its purpose, and who
+ * signed it.
+ */
 import type { X509Certificate } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { caFiles, type Files, readCertificate } from './directory.ts';
 
 export type Held = {
-  /** As it was issued by; `*` again, where the file has `_wildcard`. */
+  /** The name it was issued under; with `*` if the file name has `_wildcard`. */
   readonly name: string;
   readonly files: Files;
   readonly certificate: X509Certificate;
@@ -15,7 +18,7 @@ export type Held = {
 
 const [serverAuth, clientAuth] = ['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2'];
 
-/** All of them but the CA itself, by name; none of a directory without any. Throws ERR_CONFIG for a file that is no certificate. */
+/** All certificates except the CA's, by name. Throws ERR_CONFIG for a file that is not a certificate. */
 export function inventory(directory: string): Held[] {
   const ca = caFiles(directory).cert;
   const root = existsSync(ca) ? readCertificate(ca) : undefined;
@@ -36,7 +39,7 @@ export function inventory(directory: string): Held[] {
 }
 
 function usageOf({ keyUsage }: X509Certificate): Held['usage'] {
-  // Without the extension it is for anything. Typed as a list, but undefined then.
+  // Without the extension it is for anything; keyUsage is then undefined, although typed as a list.
   const purposes = (keyUsage as string[] | undefined) ?? [serverAuth, clientAuth];
   if (!purposes.includes(clientAuth)) return 'server';
   return purposes.includes(serverAuth) ? 'both' : 'client';

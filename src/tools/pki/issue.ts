@@ -1,13 +1,13 @@
 /**
- * Makes certificates, keys and revocation lists (RFC 5280), for `penstock pki`, the demo and the tests. Texts in,
- * texts out: PEM everywhere; nothing is read or written here, and nothing is remembered.
+ * Makes certificates, keys and revocation lists (RFC 5280), for `penstock pki`, the demo and the tests. PEM
+ * texts in, PEM texts out: it reads and writes no files, and keeps no state.
  */
 import { createHash, createPrivateKey, randomBytes, webcrypto, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import './reflect-metadata.ts';
 import type * as X509 from '@peculiar/x509';
 
-// Not imported as the rest: Bun would load it before the file above, which it needs.
+// Imported dynamically, since Bun would otherwise load it before the file above, which it needs.
 const x509 = await import('@peculiar/x509');
 
 /** A certificate with its key. */
@@ -16,18 +16,18 @@ export type Credential = {
   readonly cert: string;
   /** PKCS#8 PEM, not encrypted. */
   readonly key: string;
-  /** What a server or client presents: the certificate, then its issuers without the root. '' for a root. */
+  /** What a server or client presents: the certificate, then its issuers except the root. '' for a root. */
   readonly chain: string;
   /** `sha256:` and the base64 of the SHA-256 of the SubjectPublicKeyInfo. */
   readonly pin: string;
-  /** Upper-case hex, as `X509Certificate.serialNumber` of Node shows it. */
+  /** Upper-case hex, like Node's `X509Certificate.serialNumber`. */
   readonly serial: string;
 };
 
-/** What signs: a CA's certificate and key, and the chain that its certificates present after their own. */
+/** The signer: a CA's certificate and key, and the chain that its certificates present after themselves. */
 export type Issuer = Pick<Credential, 'cert' | 'key' | 'chain'>;
 
-/** `none` writes no extended key usage at all; `code_signing` is one that fits neither side of TLS. */
+/** `none` writes no extended key usage; `code_signing` suits neither side of TLS. */
 export type Usage = 'server' | 'client' | 'both' | 'none' | 'code_signing';
 
 type KeyOptions = {
@@ -62,11 +62,11 @@ export type LeafOptions = KeyOptions &
     readonly usage?: Usage;
   };
 
-/** A certificate that is revoked: its serial in hex, and since when. */
+/** A revoked certificate: its serial in hex, and the date of revocation. */
 export type Revocation = { readonly serial: string; readonly date: Date };
 
 type CrlOptions = {
-  /** Serials in hex, or with their dates; without one, the date is `thisUpdate`. */
+  /** Serials in hex, optionally with dates; the default date is `thisUpdate`. */
   readonly revoked: readonly (string | Revocation)[];
   /** Default: five minutes ago. */
   readonly thisUpdate?: Date;
@@ -90,7 +90,7 @@ export async function issue(ca: Issuer, options: LeafOptions = {}): Promise<Cred
   return leaf(ca, options);
 }
 
-/** A leaf that no CA has signed, to be trusted by its pin. */
+/** A self-signed leaf, to be trusted by its pin. */
 export async function selfSigned(options: LeafOptions = {}): Promise<Credential> {
   return leaf(undefined, options);
 }
@@ -107,7 +107,8 @@ export async function createCrl(ca: Pick<Issuer, 'cert' | 'key'>, options: CrlOp
     entries: options.revoked.map((entry) => ({
       serialNumber: typeof entry === 'string' ? entry : entry.serial,
       revocationDate: typeof entry === 'string' ? thisUpdate : entry.date,
-      // Never without an extension: the library would write an empty list, which RFC 5280 §5.1 does not allow.
+      // There must be an extension: otherwise the library would write an empty list, which RFC 5280 §5.1
+      // forbids.
       reason: x509.X509CrlReason.cessationOfOperation,
     })),
     extensions: [await x509.AuthorityKeyIdentifierExtension.create(issuer.publicKey), crlNumber()],
@@ -117,7 +118,7 @@ export async function createCrl(ca: Pick<Issuer, 'cert' | 'key'>, options: CrlOp
   return pem('X509 CRL', crl.rawData);
 }
 
-/** What a revocation list in PEM revokes. */
+/** The certificates that a revocation list in PEM revokes. */
 export function revocationsIn(crlPem: string): Revocation[] {
   return new x509.X509Crl(crlPem).entries.map(({ serialNumber, revocationDate }) => ({
     serial: serialNumber.toUpperCase(),
@@ -141,7 +142,7 @@ async function leaf(ca: Issuer | undefined, options: LeafOptions): Promise<Crede
   const purposes = purposesOf[options.usage ?? 'both'];
   if (purposes.length > 0) extensions.push(new x509.ExtendedKeyUsageExtension(purposes));
   const names = generalNames(options);
-  // Without a subject the names are all there is, and then the extension is critical (RFC 5280 §4.2.1.6).
+  // Without a subject only the names identify it, and then the extension is critical (RFC 5280 §4.2.1.6).
   const critical = nameOf(options).length === 0;
   if (names.length > 0) extensions.push(new x509.SubjectAlternativeNameExtension(names, critical));
   return certify(keys, ca, { subject: options, validity: validity(options, 365), extensions });
@@ -166,7 +167,7 @@ function generalNames({ dns = [], uri = [], email = [], ip = [] }: LeafOptions):
   ];
 }
 
-/** Signs: with the issuer's key, or with the certificate's own where there is no issuer. */
+/** Signs with the issuer's key, or with the certificate's own if there is no issuer. */
 async function certify(
   keys: webcrypto.CryptoKeyPair,
   ca: Issuer | undefined,
@@ -199,7 +200,8 @@ async function certify(
   };
 }
 
-// As `utf8String`: in plain strings the library takes quotes and `#` for syntax, and would drop parts of the name.
+// Uses `utf8String`: in plain strings the library treats quotes and `#` as syntax, and would drop parts of
+// the name.
 function nameOf({ o, ou = [], cn }: Subject): { [attribute: string]: { utf8String: string }[] }[] {
   const units = typeof ou === 'string' ? [ou] : ou;
   return [
@@ -213,7 +215,7 @@ function keyUsage(usages: X509.KeyUsageFlags): X509.Extension {
   return new x509.KeyUsagesExtension(usages, true);
 }
 
-/** CRL number (RFC 5280 §5.2.3): it must grow, so it is the time in milliseconds, six bytes. */
+/** The CRL number (RFC 5280 §5.2.3) must increase, so it is the time in milliseconds, in six bytes. */
 function crlNumber(): X509.Extension {
   const digits = Date.now().toString(16).padStart(12, '0');
   return new x509.Extension('2.5.29.20', false, Buffer.from(`0206${digits}`, 'hex'));
@@ -262,7 +264,7 @@ async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
     .toString();
 }
 
-// The library labels its lists `CRL`, which OpenSSL does not know (RFC 7468 §6: `X509 CRL`).
+// The library labels lists `CRL`, which OpenSSL does not accept (RFC 7468 §6: `X509 CRL`).
 function pem(label: string, der: ArrayBuffer): string {
   const lines = Buffer.from(der)
     .toString('base64')

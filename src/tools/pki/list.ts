@@ -1,4 +1,4 @@
-/** `penstock pki list`: what a directory holds, as a table. */
+/** `penstock pki list`: lists a directory as a table. */
 import { existsSync } from 'node:fs';
 import { daysLeft } from '../../config/material/describe.ts';
 import { readCertificate as readNames } from '../../x509/certificate-names.ts';
@@ -7,7 +7,7 @@ import { caFiles, readCertificate } from './directory.ts';
 import { type Issuing, isExpired, readAll, revokedIn } from './holdings.ts';
 import type { Held } from './inventory.ts';
 
-/** A line for each certificate, and the pins of those that are trusted by them. */
+/** A line for each certificate, and the pins of self-signed ones. */
 export function listPki(directory: string, issuing: Issuing): string {
   const held = readAll(directory);
   const isRevoked = revokedIn(directory, issuing);

@@ -1,7 +1,7 @@
 /**
- * The three functions of `Reflect` that @peculiar/x509's dependency injector (tsyringe) demands at its import. It only
- * asks for what decorators of TypeScript recorded; the compiled library has none, so the answer is always "nothing".
- * A polyfill of 60 KB would answer the same.
+ * The three `Reflect` functions that @peculiar/x509's dependency injector (tsyringe) requires on import. It
+ * only asks for metadata of TypeScript decorators, and the compiled library has none, so the answer is always
+ * "nothing". A polyfill of 60 KB would give the same answer.
  */
 if (!('getMetadata' in Reflect)) {
   const nothing = (): undefined => undefined;

@@ -3,8 +3,8 @@ import { fault } from './directory.ts';
 import type { SubjectAltName } from './subject-alt-name.ts';
 
 /**
- * Whether these names make an X.509-SVID, whose certificate is to be for servers and clients alike (X509-SVID §4.4). Throws
- * ERR_CONFIG for a SPIFFE ID that nobody would accept, or that has another URI beside it (§2).
+ * Whether these names form an X.509-SVID, whose certificate must be for servers and clients alike (X509-SVID
+ * §4.4). Throws ERR_CONFIG for an invalid SPIFFE ID, or one with another URI beside it (§2).
  */
 export function isSpiffe(names: readonly SubjectAltName[]): boolean {
   const uris = names.filter(({ kind }) => kind === 'uri').map(({ value }) => value);
@@ -15,7 +15,7 @@ export function isSpiffe(names: readonly SubjectAltName[]): boolean {
   }
   if (id.length > 2048 || !spiffeId.test(id) || /\/\.{1,2}(\/|$)/.test(id)) {
     throw fault(
-      `"${id}" is no SPIFFE ID of a workload`,
+      `"${id}" is not a SPIFFE ID of a workload`,
       'expected spiffe://trust-domain/path: the domain in lower case, the path of letters, digits, ".", "-" and "_"',
     );
   }

@@ -1,12 +1,12 @@
-/** Subject alternative names as a person types them. */
+/** Parses subject alternative names as typed by users. */
 import { isIP } from 'node:net';
 import { ProxyError } from '../../errors.ts';
 
 export type SubjectAltName = { readonly kind: 'dns' | 'ip' | 'uri' | 'email'; readonly value: string };
 
 /**
- * Parses `dns:NAME`, `ip:ADDRESS`, `uri:URI` or `email:ADDRESS`, or one of these bare where its kind is evident. Throws
- * ERR_CONFIG if it is none of them.
+ * Parses `dns:NAME`, `ip:ADDRESS`, `uri:URI` or `email:ADDRESS`, or one without a prefix if its kind is
+ * obvious. Throws ERR_CONFIG for anything else.
  */
 export function parseSubjectAltName(text: string): SubjectAltName {
   const prefixed = /^(dns|ip|uri|email):(.*)$/is.exec(text);
@@ -15,7 +15,7 @@ export function parseSubjectAltName(text: string): SubjectAltName {
   if (kind === undefined || !isValid[kind](value)) {
     throw new ProxyError('ERR_CONFIG', {
       side: 'proxy',
-      message: `"${text}" is no subject alternative name`,
+      message: `"${text}" is not a subject alternative name`,
       hint: 'expected dns:NAME, ip:ADDRESS, uri:URI or email:ADDRESS',
     });
   }

@@ -1,4 +1,4 @@
-/** `penstock probe`: what a TLS endpoint offers, asked by a few dozen connections at most. */
+/** `penstock probe`: finds out what a TLS endpoint offers, with at most a few dozen connections. */
 
 import { UsageError } from '../terminal/usage.ts';
 import { describeFindings } from './describe.ts';
@@ -10,9 +10,9 @@ import { formatProbe } from './text.ts';
 import { yamlFor } from './yaml.ts';
 
 /**
- * Prints what it found as a table, as one JSON object, or as a configuration (stdout). Resolves to the exit code: 0; 1 if
- * the endpoint cannot be reached, speaks no TLS, or is none that penstock could have for an upstream (`yaml`); 2 for a
- * command line that cannot be followed.
+ * Prints the findings to stdout, as a table, one JSON object, or a configuration. Resolves with the exit
+ * code: 0; 1 if the endpoint cannot be reached, speaks no TLS, or (with `yaml`) cannot be an upstream of
+ * penstock; 2 for an invalid command line.
  */
 export async function probe(target: string, flags: ProbeFlags): Promise<number> {
   try {

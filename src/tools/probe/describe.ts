@@ -1,4 +1,4 @@
-/** What a survey has found, in plain values: for `--json`, and for the tables. */
+/** A survey's findings as plain values, for `--json` and the tables. */
 import { createHash, type X509Certificate } from 'node:crypto';
 import { daysLeft, nameOf } from '../../config/material/describe.ts';
 import { registeredName } from '../../openssl/registries.ts';
@@ -8,7 +8,7 @@ import { harmless } from '../terminal/text.ts';
 import type { Accepted, Findings, FoundCertificate, Questions } from './engine/findings.ts';
 import { describePlace } from './engine/link.ts';
 
-/** What `--json` prints; null is what could not be found out. */
+/** What `--json` prints; null means that it could not be found out. */
 export type ProbeDescription = ReturnType<typeof describeFindings>;
 
 export function describeFindings(target: string, questions: Questions, findings: Findings) {
@@ -104,7 +104,7 @@ const curves: Readonly<Record<string, string>> = {
   secp521r1: 'P-521',
 };
 
-/** What `pins` take: the SHA-256 of the SubjectPublicKeyInfo. */
+/** In the form that `pins` take: the SHA-256 of the SubjectPublicKeyInfo. */
 function pinOf({ publicKey }: X509Certificate): string {
   const spki = publicKey.export({ type: 'spki', format: 'der' });
   return `sha256:${createHash('sha256').update(spki).digest('base64')}`;

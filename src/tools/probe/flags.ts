@@ -1,4 +1,4 @@
-/** The flags of `penstock probe`, as commander has them. */
+/** The flags of `penstock probe`, for commander. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type ProtocolName, protocolNames } from '../../protocols/table.ts';
 
@@ -22,14 +22,18 @@ export function addProbeFlags(command: Command): Command {
     .argument('<target>', 'host:port, [v6]:port or unix:/path')
     .option('--starttls <protocol>', `before TLS; ${protocolNames.join(', ')}`, parseStarttls)
     .option('--sni <name>', 'server name to ask for, and to verify (default: the host of TARGET)')
-    .option('--ca <file>', 'whom to trust: CA certificates (PEM), or `system`', 'system')
+    .option('--ca <file>', 'CA certificates to trust (PEM), or `system`', 'system')
     .option('--cert <file>', 'client certificate with its chain (PEM)')
     .option('--key <file>', 'its key (PEM)')
-    .option('--alpn <names...>', 'protocols to offer')
-    .addOption(new Option('--timeout <d>', 'for each connection').argParser(parseTimeout).default(5000, '5s'))
-    .option('--connections <n>', 'at most so many, one at a time', parseConnections, 50)
+    .option('--alpn <names...>', 'ALPN protocols to offer')
+    .addOption(
+      new Option('--timeout <d>', 'time limit for each connection')
+        .argParser(parseTimeout)
+        .default(5000, '5s'),
+    )
+    .option('--connections <n>', 'maximum number of connections, one at a time', parseConnections, 50)
     .addOption(new Option('--json', 'print JSON').conflicts('yaml'))
-    .option('--yaml', 'print an upstream of a configuration that fits');
+    .option('--yaml', 'print a configuration with a matching upstream');
 }
 
 function parseStarttls(text: string): ProtocolName {
@@ -47,7 +51,7 @@ function parseTimeout(text: string): number {
 
 function parseConnections(text: string): number {
   if (!/^\d{1,3}$/.test(text) || Number(text) < 1 || Number(text) > 100) {
-    throw new InvalidArgumentError('expected 1 to 100: this asks, and is no load.');
+    throw new InvalidArgumentError('expected 1 to 100: this is a probe, not a load test.');
   }
   return Number(text);
 }

@@ -1,7 +1,9 @@
-/** What `penstock probe` offers to a server: more than any client should, since it asks what the server takes. */
+/**
+ * What `penstock probe` offers to a server: more than any client should, to find out what the server accepts.
+ */
 import { numbersOf } from '../../openssl/registries.ts';
 
-/** As in the configuration, best first; those that nobody should use any more at the end. */
+/** As in the configuration, best first, with obsolete ones last. */
 const ciphers12 = [
   'ECDHE-ECDSA-AES128-GCM-SHA256',
   'ECDHE-RSA-AES128-GCM-SHA256',
@@ -40,7 +42,7 @@ const ciphers12 = [
   'RC4-MD5',
 ];
 
-/** In the numbers of IANA. */
+/** By IANA's numbers. */
 export const offers = {
   ciphers13: numbersOf('ciphers', [
     'TLS_AES_128_GCM_SHA256',
@@ -89,7 +91,7 @@ export const offers = {
   ]),
 } as const;
 
-/** ALPN names of protocols over TCP (IANA's registry), the likeliest first. */
+/** ALPN names of protocols over TCP (IANA's registry), the most likely first. */
 export const protocols: readonly string[] = [
   'postgresql',
   'h2',

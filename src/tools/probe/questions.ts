@@ -1,4 +1,4 @@
-/** From the command line to what is asked of whom. */
+/** Turns the command line into questions for an endpoint. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { readFileSync } from 'node:fs';
@@ -16,10 +16,12 @@ import type { ProbeAddress } from './engine/link.ts';
 import type { ProbeFlags } from './flags.ts';
 import { offers, protocols } from './offers.ts';
 
-/** All that a survey takes, however slow its target. */
+/** The limit for a whole survey, however slow its target. */
 const maxMs = 60_000;
 
-/** Resolves the target and reads the files. Throws UsageError, or a Failure if the name cannot be resolved. */
+/**
+ * Resolves the target and reads the files. Throws UsageError, or a Failure if the name cannot be resolved.
+ */
 export async function questionsFor(target: string, flags: ProbeFlags): Promise<Questions> {
   const endpoint = endpointOf(target);
   const [anchors, credential] = [anchorsOf(flags.ca), credentialOf(flags)];
@@ -71,7 +73,10 @@ async function resolvePlaces(endpoint: ProbeAddress): Promise<readonly ProbeAddr
   }
 }
 
-/** `localhost` is often `::1` first, where nobody listens. If none accepts, the first tells why. */
+/**
+ * `localhost` often resolves to `::1` first, where nothing listens. If none accepts, the first one's error is
+ * reported.
+ */
 async function firstThatAccepts(places: readonly ProbeAddress[], timeoutMs: number): Promise<ProbeAddress> {
   const [first] = places;
   if (!first) throw new Failure('unresolved', 'the name has no address');

@@ -1,10 +1,10 @@
-/** What a survey has found, for a terminal of 80 columns. */
+/** Formats a survey's findings for a terminal of 80 columns. */
 import { harmless, section } from '../terminal/text.ts';
 import type { ProbeDescription } from './describe.ts';
 
 type Certificate = ProbeDescription['certificates'][number];
 
-/** `trusted` says who is: the system's roots, or a file. */
+/** `trusted` names what was trusted: the system's roots, or a file. */
 export function formatProbe(found: ProbeDescription, trusted: string): string {
   const { target, address, starttls, sni } = found;
   const about = [

@@ -1,4 +1,4 @@
-/** An upstream that fits what a survey has found, as a configuration that `penstock check` takes. */
+/** Writes an upstream that fits a survey's findings, as a configuration that `penstock check` accepts. */
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { Document, type Node } from 'yaml';
@@ -6,7 +6,7 @@ import { parseEndpoint } from '../../net/written-address.ts';
 import type { ProbeDescription } from './describe.ts';
 import type { ProbeFlags } from './flags.ts';
 
-/** Why there is none; otherwise the YAML. */
+/** Returns the YAML, or the reason why there is none. */
 export function yamlFor(found: ProbeDescription, flags: ProbeFlags): { yaml: string } | { reason: string } {
   const { versions } = found;
   if (!versions['TLS 1.2'] && !versions['TLS 1.3']) {
@@ -53,7 +53,7 @@ type Trust = {
   readonly remarks: readonly string[];
 };
 
-/** By the authority where that holds for all certificates, otherwise by their keys. */
+/** By the authority if all certificates verify against it, otherwise by their keys. */
 function trustFor({ certificates, sni, target }: ProbeDescription, { ca }: ProbeFlags): Trust {
   const verified = certificates.every((one) => one.verified);
   const serverName = certificates.every((one) => one.is_for_name)
@@ -88,7 +88,7 @@ function trustFor({ certificates, sni, target }: ProbeDescription, { ca }: Probe
   };
 }
 
-/** A name that all of them have, and that is one: no wildcard. */
+/** A name, not a wildcard, that all certificates have. */
 function otherName(certificates: ProbeDescription['certificates']): string | undefined {
   const names = certificates.map(({ sans }) =>
     sans.flatMap((san) => /^(?:DNS|IP(?: Address)?):([^*\s]+)$/.exec(san)?.[1] ?? []),
@@ -142,7 +142,7 @@ function alpnFor(
   return alpn ? { alpn } : {};
 }
 
-/** Only where the defaults have nothing in common with it: what it took when everything was offered. */
+/** Only if the server has none of the default ciphers: the ones it accepted when offered everything. */
 function ciphersFor({
   penstock,
   client_certificate,
@@ -162,7 +162,7 @@ function exampleListener(upstream: string, starttls: string | null): object {
   };
 }
 
-/** As the configuration takes names. */
+/** A name that the configuration accepts. */
 function upstreamName(target: string): string {
   const host = hostOf(target) ?? target.replace(/^unix:/, '');
   const name = (isIP(host) ? `host-${host}` : host)

@@ -1,14 +1,17 @@
-/** The configuration that a command is about. */
+/** Loads the configuration for a command. */
 import { ConfigError, describeFaults } from '../../config/finding.ts';
 import type { LoadedConfig } from '../../config/load.ts';
 import { findConfigFile, loadConfig } from '../../config/sources/file.ts';
 
-/** Loads the configuration, or tells every fault on stderr and answers undefined. */
+/** Loads the configuration, or prints every fault on stderr and returns undefined. */
 export function loadOrTell(file: string | undefined): Promise<LoadedConfig | undefined> {
   return orTell(async () => loadConfig(await findConfigFile(file)));
 }
 
-/** What `load` resolves with, or undefined where it rejects with a ConfigError, once every fault is printed on stderr. */
+/**
+ * Resolves like `load`, or with undefined if it rejects with a ConfigError, after printing every fault on
+ * stderr.
+ */
 export async function orTell<T>(load: () => Promise<T>): Promise<T | undefined> {
   try {
     return await load();

@@ -1,7 +1,8 @@
 /** Tables for terminals. */
 
 /**
- * Aligns the cells within `width` columns, cutting the widest column first, but never one of `whole`. '' without rows.
+ * Aligns cells within `width` columns, truncating the widest column first, but never those in `whole`. ''
+ * without rows.
  */
 export function formatTable(
   header: readonly string[],

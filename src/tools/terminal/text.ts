@@ -4,8 +4,7 @@ const width = 80;
 const margin = 14;
 
 /**
- * A title in the margin and paragraphs beside it, wrapped, each from its second line on indented a little more. '' without
- * paragraphs.
+ * A title in the margin with wrapped paragraphs beside it, each with a hanging indent. '' without paragraphs.
  */
 export function section(title: string, paragraphs: readonly string[]): string {
   return paragraphs
@@ -14,7 +13,9 @@ export function section(title: string, paragraphs: readonly string[]): string {
     .join('');
 }
 
-/** Breaks a text between words into lines; those after the first begin with two blanks. A longer word stays whole. */
+/**
+ * Wraps a text between words; lines after the first are indented by two spaces. Long words are not broken.
+ */
 export function wrap(text: string, columns = width): string[] {
   const lines: string[] = [];
   let line = '';
@@ -29,13 +30,16 @@ export function wrap(text: string, columns = width): string[] {
   return [...lines, line];
 }
 
-/** The first three, and how many more there are. */
+/** The first three values, and the number of the rest. */
 export function some(values: readonly string[]): string {
   const shown = values.slice(0, 3).join(', ');
   return values.length > 3 ? `${shown} and ${values.length - 3} more` : shown;
 }
 
-/** Text of a stranger's: printable ASCII as it is, every other character as `\x1b`, so that no terminal acts on it. */
+/**
+ * Makes untrusted text safe for terminals: keeps printable ASCII, and writes every other character in the
+ * form `\x1b`.
+ */
 export function harmless(text: string): string {
   return text.replace(/[^ -~]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }

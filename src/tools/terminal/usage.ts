@@ -1,2 +1,2 @@
-/** A command line that cannot be followed: the message goes to stderr, the exit code is 2. */
+/** An invalid command line: the message goes to stderr, and the exit code is 2. */
 export class UsageError extends Error {}

@@ -1,4 +1,4 @@
-/** Asks a running penstock how it is. */
+/** Asks a running penstock for its status. */
 import { readFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { dirname, resolve } from 'node:path';
@@ -9,22 +9,23 @@ import { type EndpointAddress, parseEndpoint } from '../../net/written-address.t
 import type { Status } from '../../observe/status.ts';
 import { harmless } from '../terminal/text.ts';
 
-/** Where to ask; `text` is how to speak of it. */
+/** Where to ask; `text` is the address for messages. */
 export type AdminAddress = { readonly text: string; readonly endpoint: EndpointAddress };
 
 const fallback = '127.0.0.1:9901';
 const patience = 5_000;
 
-/** What `--admin` says, or `admin.bind` of the configuration, or 127.0.0.1:9901. Undefined if `--admin` is no address. */
+/**
+ * The address from `--admin`, or `admin.bind` of the configuration, or 127.0.0.1:9901. undefined if `--admin`
+ * is not an address.
+ */
 export async function adminAddress(option: string | undefined): Promise<AdminAddress | undefined> {
   const text = option ?? (await configuredBind()) ?? fallback;
   const endpoint = parseEndpoint(text);
   return endpoint && { text, endpoint };
 }
 
-/**
- * The status; whatever a terminal could act on in its texts is spelled out. Throws an Error that says what to do.
- */
+/** The status, with control characters in its texts escaped. Throws an Error that says what to do. */
 export async function askStatus({ text, endpoint }: AdminAddress, stop?: AbortSignal): Promise<Status> {
   const where =
     'path' in endpoint
@@ -43,11 +44,11 @@ export async function askStatus({ text, endpoint }: AdminAddress, stop?: AbortSi
     throw new Error(`${text} answers ${answer.status}: ${harmless(answer.body.trim()).slice(0, 300)}`);
   }
   const status = parse(answer.body);
-  if (status === undefined) throw new Error(`${text} answers, but not as penstock does`);
+  if (status === undefined) throw new Error(`${text} answers, but it is not penstock`);
   return status;
 }
 
-/** The file need not be right, nor readable by whoever watches: then there is the default. */
+/** The file may be faulty or unreadable for this user; then the default applies. */
 async function configuredBind(): Promise<string | undefined> {
   try {
     const file = resolve(await findConfigFile());
@@ -62,7 +63,7 @@ async function configuredBind(): Promise<string | undefined> {
   }
 }
 
-/** An address to connect to, where the bound one is every address of the machine. */
+/** An address to connect to, if the bound one means every address of the machine. */
 function reachable(host: string | undefined): string {
   if (host === undefined || host === '0.0.0.0') return '127.0.0.1';
   return host === '::' ? '::1' : host;

@@ -1,4 +1,4 @@
-/** `penstock top`: a running penstock in the terminal, as its admin endpoint tells it. */
+/** `penstock top`: shows a running penstock in the terminal, from its admin endpoint. */
 import type { Status } from '../../observe/status.ts';
 import { type AdminAddress, adminAddress, askStatus } from './ask.ts';
 import { cutToHeight, frameLines, type Screen } from './frame.ts';
@@ -6,15 +6,15 @@ import { cutToHeight, frameLines, type Screen } from './frame.ts';
 type TopOptions = {
   /** `host:port` or `unix:/path`. Default: `admin.bind` of the configuration, or 127.0.0.1:9901. */
   readonly admin?: string | undefined;
-  /** Print once and end; so it is too when the output is no terminal. */
+  /** Print once and exit, as also happens if the output is not a terminal. */
   readonly once?: boolean | undefined;
 };
 
 const period = 2_000;
-/** q, Q, Ctrl-C and Ctrl-D: in raw mode they are keys like others. */
+/** q, Q, Ctrl-C and Ctrl-D, which are ordinary keys in raw mode. */
 const quitKeys = [0x71, 0x51, 0x03, 0x04];
 
-/** Resolves with the exit code: 0, 1 if no penstock answers, 2 if `admin` is no address. */
+/** Resolves with the exit code: 0, 1 if no penstock answers, 2 if `admin` is not an address. */
 export async function top({ admin, once }: TopOptions): Promise<number> {
   const address = await adminAddress(admin);
   if (address === undefined) {
@@ -36,7 +36,7 @@ export async function top({ admin, once }: TopOptions): Promise<number> {
   return 0;
 }
 
-/** Redraws until `q` or Ctrl-C. The terminal is left as it was found. */
+/** Redraws until `q` or Ctrl-C, then restores the terminal. */
 async function watch(address: AdminAddress, first: Status): Promise<void> {
   const { stdin, stdout } = process;
   const stop = new AbortController();
@@ -65,7 +65,7 @@ async function watch(address: AdminAddress, first: Status): Promise<void> {
 type View = {
   readonly now: Status;
   readonly before: Status | undefined;
-  /** Why the last attempt to ask failed. */
+  /** Why the last request failed. */
   readonly lost: string | undefined;
 };
 
@@ -77,7 +77,7 @@ async function refresh(address: AdminAddress, view: View, signal: AbortSignal): 
   }
 }
 
-/** Over what is there, line by line: a cleared screen would flicker. */
+/** Overwrites the screen line by line, since clearing it would flicker. */
 function draw({ now, before, lost }: View): void {
   const size = screen();
   const lines = frameLines(now, before, size);
@@ -85,7 +85,7 @@ function draw({ now, before, lost }: View): void {
   process.stdout.write(`${home}${cutToHeight(lines, size).join(`${clearLine}\r\n`)}${clearBelow}`);
 }
 
-// The other screen, without cursor or wrapping; and back.
+// Switches to the alternate screen, without cursor or wrapping, and back.
 const enter = '\x1b[?1049h\x1b[?25l\x1b[?7l';
 const leave = '\x1b[?7h\x1b[?25h\x1b[?1049l';
 const home = '\x1b[H';

@@ -1,4 +1,4 @@
-/** A status as lines for a terminal. */
+/** Formats a status as lines for a terminal. */
 import type { EndpointStatus, ListenerStatus, Status } from '../../observe/status.ts';
 import { formatTable } from '../terminal/table.ts';
 import { wrap } from '../terminal/text.ts';
@@ -11,7 +11,7 @@ type Row = { readonly cells: readonly string[]; readonly tone?: Tone };
 
 const codes: Record<Tone, string> = { plain: '', head: '\x1b[2m', warn: '\x1b[33m', bad: '\x1b[31m' };
 
-/** All of it, none longer than the screen is wide. `before`: an earlier status, which rates are reckoned from. */
+/** All lines, none wider than the screen. `before` is an earlier status, for rates. */
 export function frameLines(now: Status, before: Status | undefined, screen: Screen): string[] {
   const lines = [
     ...summary(now, before),
@@ -25,7 +25,7 @@ export function frameLines(now: Status, before: Status | undefined, screen: Scre
   return lines.map(({ text, tone }) => paint(text.slice(0, screen.columns), tone, screen.color));
 }
 
-/** As many as the screen has room for; what is left out is counted on the last line. */
+/** As many lines as fit on the screen; the last one counts those left out. */
 export function cutToHeight(lines: readonly string[], { rows, columns }: Screen): string[] {
   if (lines.length <= rows) return [...lines];
   const shown = lines.slice(0, Math.max(0, rows - 1));
@@ -104,14 +104,14 @@ function endpoints(now: Status, columns: number): Line[] {
   return table(['UPSTREAM', 'ENDPOINT', 'STATE', 'FOR', 'OPEN', 'LAST ERROR'], rows, columns, [4]);
 }
 
-/** With what there is to wait for. */
+/** The state, with what it is waiting for. */
 function stateOf({ state, share, until }: EndpointStatus, at: string): string {
   if (share !== undefined) return `slow start ${Math.floor(share * 100)} %`;
   if (until !== undefined) return `ejected, ${span(Date.parse(until) - Date.parse(at))} left`;
   return state;
 }
 
-/** The ten codes that most connections ended with. */
+/** The ten codes with which most connections ended. */
 function endings(now: Status, before: Status | undefined, columns: number): Line[] {
   const rows = now.listeners
     .flatMap(({ name, errors }) =>
@@ -135,7 +135,7 @@ function countOf(status: Status, listener: string, side: string, code: string): 
   return errors.find((error) => error.side === side && error.code === code)?.count ?? 0;
 }
 
-/** What expires first comes first. */
+/** Soonest first. */
 function expiries(now: Status, columns: number): Line[] {
   const certificates = now.certificates.map((one) => ({ ...one, what: one.names.join(', ') }));
   const authorities = now.authorities.map((one) => ({ ...one, what: 'authority' }));
@@ -190,7 +190,7 @@ function lastReload({ last_reload: last }: Status, columns: number): Line[] {
 
 const blank: Line = { text: '', tone: 'plain' };
 
-/** A blank line, the header and the rows; nothing without rows. `right`: the columns of numbers. */
+/** A blank line, the header and the rows; nothing without rows. `right` are the columns of numbers. */
 function table(
   header: readonly string[],
   rows: readonly Row[],
@@ -213,7 +213,7 @@ function table(
   ];
 }
 
-/** Growth per second; undefined without an earlier status, or if counters began anew. */
+/** Growth per second; undefined without an earlier status, or if counters were reset. */
 function rateOf(
   now: Status,
   before: Status | undefined,

@@ -188,7 +188,7 @@ describe('what is wrong is said', () => {
   test('packets that were cut by -s', async () => {
     const frames = connection(wire, []).map((packet) => ethernet(packet));
     assert.deepEqual((await hear(pcap(frames, { snapLength: 96 }))).map(told), [
-      '10.0.0.5:40000 to 10.0.0.1:5432 the capture has not all bytes of its packets: let tcpdump write them whole (-s 0)',
+      '10.0.0.5:40000 to 10.0.0.1:5432 the capture has truncated packets: have tcpdump write them in full (-s 0)',
     ]);
   });
 
@@ -216,7 +216,7 @@ describe('what is wrong is said', () => {
     const file = capturedTraffic('openssl-any');
     const told1 = (await hear(file.subarray(0, file.length - 5))).map(told);
     assert.equal(told1.length, 3);
-    assert.equal(told1[2], 'the capture cannot be read on: it ends in the middle of a packet');
+    assert.equal(told1[2], 'the rest of the capture cannot be read: it ends in the middle of a packet');
   });
 
   test('whatever is changed in a capture, it is told or passed over', async () => {

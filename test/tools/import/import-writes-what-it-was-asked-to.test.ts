@@ -87,7 +87,7 @@ test('certificates and keys that APISIX holds', async (t) => {
   assert.equal(statSync(join(directory, 'sub/tls/route-5-client.key')).mode & 0o777, 0o600);
   const checked = penstock(directory, ['check', '-c', 'sub/penstock.yaml']);
   assert.equal(checked.code, 0, checked.stderr);
-  assert.match(checked.stderr, /verify: warning: anyone can pass for this upstream/);
+  assert.match(checked.stderr, /verify: warning: anyone can impersonate this upstream/);
 });
 
 test('paths are relative to where the result is written', (t) => {

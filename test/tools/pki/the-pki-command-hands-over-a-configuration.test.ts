@@ -168,6 +168,6 @@ test('it warns of a directory that others can look into, and of a certificate th
   await pki.issue('a', { force: true });
   assert.match(
     output.faults,
-    /^the certificate that was replaced is valid until \d{4}-\d\d-\d\d, and can be revoked no more\n$/,
+    /^the replaced certificate is valid until \d{4}-\d\d-\d\d, and can no longer be revoked\n$/,
   );
 });

@@ -147,10 +147,10 @@ test('wrong usage gets exit code 2 and says what to do', async (t) => {
     [() => pkiIssue(dir, '.hidden', {}, output), /cannot name a certificate/],
     [
       () => pkiIssue(dir, 'a', { san: ['dns:a,dns:b'] }, output),
-      /"dns:a,dns:b" is no subject alternative name/,
+      /"dns:a,dns:b" is not a subject alternative name/,
     ],
     [() => pkiIssue(dir, 'a', { san: ['ip:10.0.0.256'] }, output), /expected dns:NAME, ip:ADDRESS/],
-    [() => pkiIssue(dir, 'a', { days: 'ten' }, output), /--days ten is no number of days/],
+    [() => pkiIssue(dir, 'a', { days: 'ten' }, output), /--days ten is not a number of days/],
     [() => pkiRevoke(dir, 'nobody', output), /there is no .*nobody\.crt/],
     [() => pkiRevoke(dir, 'own', output), /not issued by the CA.*taking its pin out/],
   ];

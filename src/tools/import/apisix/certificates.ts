@@ -1,4 +1,4 @@
-/** APISIX's `ssls`, which hold certificates and keys themselves. */
+/** Imports APISIX's `ssls`, which contain certificates and keys. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { asOneLabel, type Clients, patternOf, patternsAbove, spellingOf } from '../clients.ts';
 import { addNamed, type Draft, type WrittenFile } from '../draft.ts';
@@ -10,19 +10,23 @@ import type { Value } from './value.ts';
 
 export type Certificates = {
   /**
-   * Whom APISIX takes such clients for: without a name for those of `fallback_sni`. undefined: it has no name for them, breaks
-   * the handshake off, and looks for no certificate.
+   * How APISIX treats such clients: those without a name as if they had sent `fallback_sni`. undefined if it
+   * then still has no name for them, and aborts the handshake.
    */
   readonly takenFor: (clients: Clients) => Clients | undefined;
-  /** How TLS is terminated for such clients; undefined: APISIX has no certificate for them, and refuses them. */
+  /**
+   * How TLS is terminated for such clients; undefined if APISIX has no certificate for them and refuses them.
+   */
   readonly tlsFor: (clients: Clients) => TlsSettings | undefined;
-  /** What is demanded of such clients' certificates; undefined as above. Puts nothing into the draft. */
+  /** What client certificates such clients need; undefined as above. Adds nothing to the draft. */
   readonly authFor: (clients: Clients) => 'none' | 'require' | undefined;
-  /** The names and patterns of all. */
+  /** The names and patterns of all certificates. */
   readonly patterns: readonly string[];
-  /** The name of a certificate for upstreams, by the id of its `ssl`; undefined if there is none. */
+  /**
+   * The name of a certificate to present to upstreams, by the id of its `ssl`; undefined if there is none.
+   */
   readonly clientCertificate: (id: string, from: Value) => string | undefined;
-  /** The name of one that the upstream itself holds. */
+  /** The name of a certificate that the upstream object itself contains. */
   readonly inlineCertificate: (cert: Value, key: Value, wanted: string) => string;
   readonly files: readonly WrittenFile[];
 };
@@ -34,7 +38,7 @@ export type TlsSettings = {
 
 type Ssl = ApisixObject & { readonly snis: readonly string[] };
 
-/** Only what is used is put into the draft. Of `strange` ones clients are refused. */
+/** Adds to the draft only what is used. Clients of `strange` ones are refused. */
 export function createCertificates(
   { ssls, settings }: Objects,
   draft: Draft,
@@ -95,7 +99,7 @@ export function createCertificates(
   };
 }
 
-/** undefined: there is none, or none that can be read here, and clients without a name are refused. */
+/** undefined if there is none that can be read; clients without a name are then refused. */
 function fallbackName(settings: Value | undefined, notes: Notes): string | undefined {
   const said = settings?.get('apisix').get('ssl').get('fallback_sni');
   if (said?.raw === undefined || said.raw === null) return undefined;
@@ -130,7 +134,10 @@ function isList({ value }: Ssl): boolean {
   return value.get('snis').items.length > 0;
 }
 
-/** APISIX takes the first of several for one name; here the strictest is taken: one that refuses, or demands certificates. */
+/**
+ * If several are for one name, APISIX uses the first; this uses the strictest, one that refuses or requires
+ * certificates.
+ */
 function indexByName(ssls: readonly Ssl[], notes: Notes): Map<string, Ssl> {
   const byName = new Map<string, Ssl>();
   for (const ssl of ssls) {
@@ -148,8 +155,8 @@ function indexByName(ssls: readonly Ssl[], notes: Notes): Map<string, Ssl> {
 }
 
 /**
- * APISIX takes the longest pattern that fits, and then refuses names with more than one label in place of its `*`: there is
- * no way back to a shorter pattern.
+ * APISIX takes the longest matching pattern, and then refuses names with more than one label for its `*`,
+ * without trying a shorter pattern.
  */
 function sslFor(clients: Clients, byName: ReadonlyMap<string, Ssl>): Ssl | undefined {
   if (clients.kind === 'name' && byName.has(clients.name)) return byName.get(clients.name);
@@ -213,11 +220,14 @@ function warnOfMissingRoot(ca: Value, notes: Notes): void {
 
 type Store = ReturnType<typeof createStore>;
 
-/** Certificates, keys and CAs become files, named beside the configuration. */
+/** Turns certificates, keys and CAs into files beside the configuration. */
 function createStore(draft: Draft, files: WrittenFile[], notes: Notes, surroundings: Surroundings) {
   const { certificatePath, writesCertificates } = surroundings;
 
-  /** What the value holds, as a file of that name; one to be provided, where it does not hold PEM. */
+  /**
+   * The path of a file with the value's contents, or of one that the user must provide if the value is not
+   * PEM.
+   */
   const file = (name: string, value: Value, secret = false): string => {
     const path = certificatePath(name);
     const { text } = value;
@@ -243,7 +253,7 @@ function createStore(draft: Draft, files: WrittenFile[], notes: Notes, surroundi
     return name;
   };
 
-  /** OpenSSL keeps the last of several pairs with one type of key. */
+  /** OpenSSL keeps the last of several pairs with the same key type. */
   const pairs = (ssl: Value, wanted: string): string => {
     const more = ssl.get('certs').items.map((cert, index) => {
       return [cert, ssl.get('keys').items[index] ?? ssl.get('keys')] as const;

@@ -1,4 +1,4 @@
-/** From APISIX's stream routes, upstreams and certificates to penstock's. */
+/** Converts APISIX's stream routes, upstreams and certificates. */
 import { clientsOf } from '../clients.ts';
 import { decide, type Rule } from '../decision.ts';
 import { addNamed, createDraft, type Draft, type ListenerDraft, textOf } from '../draft.ts';
@@ -14,11 +14,11 @@ import { findStrange, nothingStrange, type Strange } from './strange.ts';
 import { createUpstreams, type Upstreams } from './upstreams.ts';
 
 /**
- * Takes apisix.yaml, apisix.json, answers of the Admin API, and config.yaml, in any number: each is recognised by what it
- * holds. Throws an ImportError if one cannot be understood.
+ * Takes any number of apisix.yaml, apisix.json, Admin API answers and config.yaml, each recognized by its
+ * content. Throws an ImportError if one cannot be understood.
  */
 export function importApisix(inputs: readonly Input[], surroundings: Surroundings): Imported {
-  // The first time only to see what is read.
+  // The first run only finds out which keys are read.
   const { strange } = build(inputs, surroundings, nothingStrange);
   return build(inputs, surroundings, strange).imported;
 }
@@ -66,7 +66,7 @@ type Parts = {
   readonly strange: Strange;
 };
 
-/** One listener, or one for each address that routes ask for (`server_addr`). */
+/** Adds one listener, or one for each address that routes ask for (`server_addr`). */
 function addListeners(listen: Listen, parts: Parts): void {
   const routes = parts.routes.filter(
     ({ ports }) => ports?.some((port) => listen.ports.includes(port)) ?? true,
@@ -128,7 +128,7 @@ function addListener(listen: Listen, routes: readonly StreamRoute[], parts: Part
   );
 }
 
-/** `server_addr` is decided here, by where the listener is bound. */
+/** Resolves `server_addr` by the address to which the listener is bound. */
 function ruleFor({ rule, serverAddress }: StreamRoute, listen: Listen, notes: Notes): Rule<UpstreamTarget>[] {
   const wanted = serverAddress.text?.replace(/\/(32|128)$/, '');
   if (serverAddress.raw === undefined || wanted === listen.host) return [rule];
@@ -160,7 +160,7 @@ function tlsRoutes(
     },
     handle(_, target, who) {
       const clients = certificates.takenFor(who) ?? who;
-      // The name that an upstream gets, too, is the one that such clients are taken for.
+      // The upstream too gets the name under which APISIX treats such clients.
       const name = clients !== who && clients.kind === 'name' ? clients.name : '{sni}';
       return handle(target, { tls: certificates.tlsFor(clients) ?? 'off', name }, listen, parts, idle);
     },
@@ -215,7 +215,7 @@ function idleTimeout(idle: ReadonlySet<number>, listen: Listen, notes: Notes): o
   return { timeouts: { idle: duration(longest) } };
 }
 
-/** Names that have a route but no certificate: APISIX refuses such clients as well. */
+/** Reports names with a route but no certificate: APISIX refuses such clients too. */
 function tellUnserved({ routes, certificates, notes, objects }: Parts): void {
   const hint = objects.ssls.length === 0 ? 'give the ssls, too' : undefined;
   for (const { rule, patterns } of routes) {

@@ -1,22 +1,22 @@
-/** Where APISIX listens for streams: `apisix.stream_proxy.tcp` of config.yaml, or what routes say of it. */
+/** Where APISIX listens for streams: `apisix.stream_proxy.tcp` of config.yaml, or what routes suggest. */
 import type { Notes, SourcePlace } from '../notes.ts';
 import type { Objects } from './objects.ts';
 import type { Value } from './value.ts';
 
 export type Listen = {
-  /** '' for all addresses of IPv4. */
+  /** '' means all IPv4 addresses. */
   readonly host: string;
   readonly ports: readonly number[];
   readonly tls: boolean;
   readonly acceptsProxyHeader: boolean;
   readonly sendsProxyHeader: boolean;
   readonly place: SourcePlace;
-  /** As it is written. */
+  /** As written. */
   readonly text: string;
   readonly value: Value | undefined;
 };
 
-/** Each entry of the settings, or without them each port of a route. */
+/** Each entry of the settings, or without settings, each port of a route. */
 export function listensOf(objects: Objects, notes: Notes): Listen[] {
   const proxy = objects.settings?.get('apisix').get('stream_proxy');
   const tcp = proxy?.get('tcp');
@@ -29,7 +29,7 @@ export function listensOf(objects: Objects, notes: Notes): Listen[] {
   return tcp.items.flatMap((item) => listenOf(item, defaults, notes) ?? []);
 }
 
-/** Whose PROXY headers are believed: `nginx_config.stream.real_ip_from`. */
+/** The peers whose PROXY headers are trusted: `nginx_config.stream.real_ip_from`. */
 export function trustedPeers(settings: Value | undefined): string[] {
   const from = settings?.get('nginx_config').get('stream').get('real_ip_from');
   return from?.items.flatMap(({ text }) => (text === undefined || text === 'unix:' ? [] : [text])) ?? [];
@@ -47,7 +47,8 @@ function listenOf(item: Value, defaults: Value, notes: Notes): Listen | undefine
   return {
     host: host.replace(/^\[|\]$/g, ''),
     ports: Array.from({ length: count }, (_, index) => Number(first) + index),
-    // What cannot be known, such as a variable, is taken for yes: plain clients are refused rather than let in.
+    // Anything unknown, such as a variable, counts as yes, so that plain clients are refused rather than
+    // admitted.
     tls: ![undefined, null, false].includes(item.get('tls').raw as undefined),
     acceptsProxyHeader: option('proxy_protocol', 'enable_tcp_pp') === true,
     sendsProxyHeader: option('proxy_protocol_to_upstream', 'enable_tcp_pp_to_upstream') === true,
@@ -57,7 +58,10 @@ function listenOf(item: Value, defaults: Value, notes: Notes): Listen | undefine
   };
 }
 
-/** What routes alone say. TLS where anything speaks for it: plain clients are refused rather than let in. */
+/**
+ * Derived from routes alone. Assumes TLS if anything suggests it, so that plain clients are refused rather
+ * than admitted.
+ */
 function assumed({ stream_routes, ssls }: Objects, notes: Notes): Listen[] {
   const tls =
     ssls.some(({ value }) => value.get('type').text !== 'client') ||

@@ -1,6 +1,7 @@
 /**
- * APISIX's objects, wherever they come from: apisix.yaml or apisix.json of its standalone mode, lists and single objects of its
- * Admin API (versions 2 and 3), and the settings of config.yaml, which alone tell where it listens.
+ * Reads APISIX's objects from any source: apisix.yaml or apisix.json of standalone mode, lists and single
+ * objects of the Admin API (versions 2 and 3), and the settings in config.yaml, the only ones that say where
+ * it listens.
  */
 import type { Notes } from '../notes.ts';
 import { ImportError, type Input } from '../result.ts';
@@ -9,12 +10,12 @@ import { parseValue, type Value } from './value.ts';
 const kinds = ['ssls', 'stream_routes', 'upstreams', 'services'] as const;
 type Kind = (typeof kinds)[number];
 
-/** An object and its id: as in the Admin API's key, or in the object, or its place in the list. */
+/** An object and its id: from the Admin API's key, from the object, or its index in the list. */
 export type ApisixObject = { readonly id: string; readonly value: Value };
 
 export type Objects = Readonly<Record<Kind, ApisixObject[]>> & { settings: Value | undefined };
 
-/** Recognises each file by what it holds. Throws an ImportError if one holds nothing that is known. */
+/** Recognizes each file by its content. Throws an ImportError if one contains nothing known. */
 export function readObjects(inputs: readonly Input[], notes: Notes): Objects {
   const objects: Objects = { ssls: [], stream_routes: [], upstreams: [], services: [], settings: undefined };
   for (const input of inputs) {
@@ -40,7 +41,7 @@ function take(value: Value, objects: Objects, notes: Notes): boolean {
   }
   const listed = listOf(value);
   if (listed === undefined) return takeOne(value, objects);
-  // An empty list says nothing of what it would have held.
+  // An empty list does not show what it would have held.
   return listed.length === 0 || listed.map((one) => takeOne(one, objects)).every(Boolean);
 }
 
@@ -79,7 +80,7 @@ function takeOne(value: Value, objects: Objects): boolean {
   return kind !== undefined;
 }
 
-/** A bare object, as it is sent to the Admin API. */
+/** A bare object, as sent to the Admin API. */
 function recognise({ keys }: Value): Kind | undefined {
   const has = (...wanted: readonly string[]) => wanted.some((key) => keys.includes(key));
   if (has('cert', 'key', 'snis')) return 'ssls';

@@ -1,4 +1,7 @@
-/** APISIX's `stream_routes` as rules: by name the longest first, then in order; and the plugins that decide who gets in. */
+/**
+ * Turns APISIX's `stream_routes` into rules (longest name first, then in order), with the plugins that decide
+ * who gets in.
+ */
 import { isOneOf, type NameTest, patternOf } from '../clients.ts';
 import type { Condition, Rule } from '../decision.ts';
 import { complement, networksOf } from '../networks.ts';
@@ -7,7 +10,7 @@ import type { ApisixObject, Objects } from './objects.ts';
 import type { Strange } from './strange.ts';
 import type { Value } from './value.ts';
 
-/** Where a route leads: an upstream, and the name that it is to have. */
+/** Where a route leads: an upstream, and the name it should get. */
 export type UpstreamTarget = {
   readonly upstream: Value;
   readonly name: string;
@@ -67,7 +70,9 @@ function streamRoute(route: ApisixObject, objects: Objects, strange: Strange, no
   };
 }
 
-/** `sni`, `remote_addr` and `server_port`. What cannot be understood is not known to hold. */
+/**
+ * Conditions from `sni`, `remote_addr` and `server_port`. One that cannot be understood counts as undecided.
+ */
 function conditionsOf(route: Value, notes: Notes): Condition[] {
   const [sni, from, port] = [route.get('sni'), route.get('remote_addr'), route.get('server_port')];
   const conditions: Condition[] = [];
@@ -99,7 +104,7 @@ function addressCondition(value: Value, cidrs: readonly string[], notes: Notes):
   }
 }
 
-/** `*` is any name; `*foo.example` what ends so, which no pattern of penstock's says. */
+/** `*` is any name; `*foo.example` is any name with that ending, which no penstock pattern can express. */
 function nameTest(sni: string): NameTest {
   if (sni === '*') return { patterns: [], holds: ({ kind }) => kind !== 'plain' };
   if (patternOf(sni) !== undefined || !sni.startsWith('*')) return isOneOf([sni]);
@@ -125,7 +130,7 @@ function serviceOf(route: Value, objects: Objects, notes: Notes): Value | undefi
   return service;
 }
 
-/** Ids are texts or numbers; what else stands in the place of one is shown as it is. */
+/** Ids are texts or numbers; anything else in their place is shown as it is. */
 function quoted({ raw, text }: Value): string {
   return text === undefined ? JSON.stringify(raw) : `"${text}"`;
 }
@@ -155,14 +160,14 @@ function targetOf(
   return target(route.get('upstream'), wanted);
 }
 
-/** nginx ends a stream that was silent for the longer of the two. */
+/** nginx ends a stream after silence for the longer of the two times. */
 function target(upstream: Value, name: string): UpstreamTarget {
   const timeout = upstream.get('timeout');
   const seconds = Math.max(timeout.get('send').number ?? 0, timeout.get('read').number ?? 0);
   return { upstream, name, idleMs: seconds === 0 ? undefined : seconds * 1000 };
 }
 
-/** Plugins that only watch. */
+/** Plugins that only observe. */
 const watching = /^(prometheus|syslog|mqtt-proxy|.*-logger|.*-log|limit-conn|node-status)$/;
 
 function pluginRules(sections: readonly Value[], notes: Notes): Rule<UpstreamTarget>[] {
@@ -192,7 +197,7 @@ function restriction(plugin: Value, notes: Notes): Rule<UpstreamTarget>[] {
   for (const said of [plugin.get('message'), plugin.get('response_code')]) {
     if (said.raw !== undefined) notes.leftOut(said.place, said.name, 'streams are refused without a word');
   }
-  // A list that is none, or has none, or both lists: what is not understood lets nobody in.
+  // Not a list, an empty list, or both lists: whatever is not understood admits no one.
   const isOdd = list.items.length === 0 || (isWhite && black.raw !== undefined);
   const cidrs = isOdd ? [''] : list.items.map(({ text = '' }) => text);
   const condition = addressCondition(list, cidrs, notes);

@@ -1,20 +1,26 @@
-/** Keys of APISIX's objects that are not read here: each is reported, and those that may say which clients an object is for are not guessed. */
+/**
+ * Finds keys of APISIX's objects that the import does not read. Each is reported; if one may decide which
+ * clients an object is for, those clients are refused rather than guessed about.
+ */
 import type { Note, Notes } from '../notes.ts';
 import type { ApisixObject, Objects } from './objects.ts';
 import type { Value } from './value.ts';
 
-/** What was found by a first run of the import, for a second one. */
+/** What a first run of the import found, for use by the second. */
 export type Strange = {
-  /** It has keys that may narrow whom it is for. `but`: those below this one do not count. */
+  /** Whether it has keys that may limit which clients it is for, except those below `but`. */
   readonly narrows: (value: Value, but?: string) => boolean;
-  /** There are directives of nginx itself, which may turn any client away. */
+  /** Whether there are raw nginx directives, which may refuse any client. */
   readonly hasSnippet: boolean;
   readonly tell: (notes: Notes) => void;
 };
 
 export const nothingStrange: Strange = { narrows: () => false, hasSnippet: false, tell: () => {} };
 
-/** After all has been read. What a note speaks of, with all that is in it, is reported already. */
+/**
+ * To be called after everything was read. Anything that a note is about, or contains, has already been
+ * reported.
+ */
 export function findStrange(objects: Objects, told: readonly Note[]): Strange {
   const spoken = new Set(
     told.flatMap(({ kind, file, what }) => (kind === 'look' ? [] : [`${file} ${what}`])),
@@ -24,10 +30,10 @@ export function findStrange(objects: Objects, told: readonly Note[]): Strange {
       const outer = parts.slice(0, index + 1).join('.');
       return spoken.has(`${place.file} ${outer}`);
     });
-  // Asked for so that its keys count one by one.
+  // Read it so that its keys are judged one by one.
   objects.settings?.get('nginx_config');
   const unused = unusedObjects(objects);
-  // Routes that refuse their clients anyway.
+  // Objects of routes that refuse their clients anyway.
   const inUnused = [...objects.stream_routes, ...objects.services]
     .map(({ value }) => value.get('upstream'))
     .filter(isUnused);
@@ -49,7 +55,7 @@ export function findStrange(objects: Objects, told: readonly Note[]): Strange {
   };
 }
 
-/** Only the parts of config.yaml about streams and about TLS; the rest is about HTTP, or how APISIX runs. */
+/** Only the parts of config.yaml about streams and TLS; the rest is about HTTP, or how APISIX runs. */
 const ofStreams = /^(apisix\.(stream_proxy|proxy_protocol|ssl)\b|nginx_config\.stream)/;
 const notRouting = /^(.*\.)?(upstreams?(\[\d+\])?|nginx_config|apisix)\./;
 const snippet = /^nginx_config\.stream\w*snippet$/;
@@ -82,7 +88,7 @@ function isWithin(inner: Value, outer: Value): boolean {
   );
 }
 
-/** Upstreams, services and certificates that nothing leads to. */
+/** Upstreams, services and certificates that nothing refers to. */
 function unusedObjects({ ssls, stream_routes, upstreams, services }: Objects): ApisixObject[] {
   const named = new Set(stream_routes.map(({ value }) => value.get('service_id').text));
   return [
@@ -91,7 +97,7 @@ function unusedObjects({ ssls, stream_routes, upstreams, services }: Objects): A
   ];
 }
 
-/** Nobody has asked for what it is there for. */
+/** Whether its purpose was never asked for. */
 function isUnused(value: Value): boolean {
   const inside = value.name === '' ? '' : `${value.name}.`;
   const purpose = ['nodes', 'discovery_type', 'cert', 'key'].map((key) => `${inside}${key}`);

@@ -1,19 +1,19 @@
-/** APISIX's `upstreams`, whether they stand alone or within a route or service. */
+/** Converts APISIX's `upstreams`, whether separate or inside a route or service. */
 import { addNamed, type Draft } from '../draft.ts';
 import type { Notes } from '../notes.ts';
 import { duration, scaledWeights, whole } from '../numbers.ts';
 import type { Certificates } from './certificates.ts';
 import type { Value } from './value.ts';
 
-/** From where an upstream is reached, as far as that changes what it is. */
+/** How an upstream is reached, as far as that affects its configuration. */
 export type Approach = {
-  /** The name that it gets where it speaks TLS; `{sni}` is the client's. */
+  /** The name that it gets if it speaks TLS; `{sni}` is the client's. */
   readonly serverName: string;
   readonly sendsProxyHeader: boolean;
 };
 
 export type Upstreams = {
-  /** The name of such an upstream in the draft; a reason if penstock cannot have it. */
+  /** The name of the upstream in the draft, or the reason why penstock cannot have it. */
   readonly use: (
     upstream: Value,
     wanted: string,
@@ -21,13 +21,13 @@ export type Upstreams = {
   ) => { name: string } | { refused: string };
 };
 
-/** Puts upstreams into the draft as they are used. */
+/** Adds upstreams to the draft when they are used. */
 export function createUpstreams(draft: Draft, certificates: Certificates, notes: Notes): Upstreams {
   const used = new Map<string, { name: string } | { refused: string }>();
   return {
     use(value, wanted, approach) {
       const isTls = value.get('scheme').text === 'tls';
-      // Without TLS towards it, it is all the same how clients came.
+      // Without TLS towards the upstream, it does not matter how clients connected.
       const key = JSON.stringify([
         value.place,
         value.name,
@@ -63,7 +63,7 @@ export function createUpstreams(draft: Draft, certificates: Certificates, notes:
 
 type Endpoints = { endpoints: unknown[]; resolve?: { each_address: true } };
 
-/** A reason if there are none. */
+/** Returns a reason if there are none. */
 function endpointsOf(value: Value, notes: Notes): Endpoints | string {
   if (value.raw === undefined) return 'it has no upstream';
   const discovery = value.get('discovery_type');
@@ -86,7 +86,7 @@ function endpointsOf(value: Value, notes: Notes): Endpoints | string {
     );
     return 'its upstream has no nodes';
   }
-  // The highest number goes first in APISIX, the lowest here.
+  // APISIX uses the highest number first, penstock the lowest.
   const ranks = [...new Set(nodes.map(({ priority }) => priority))].sort((a, b) => b - a);
   const weights = scaledWeights(nodes.map(({ weight }) => weight));
   return {
@@ -210,7 +210,7 @@ function timeoutsOf(value: Value): object {
   return connect === undefined ? {} : { timeouts: { connect: duration(connect * 1000) } };
 }
 
-/** Without a word about it APISIX tries every node once. */
+/** By default APISIX tries every node once. */
 function retriesOf(value: Value, nodes: number, notes: Notes): object {
   const retries = whole(value.get('retries').text, 0) ?? nodes - 1;
   const within = value.get('retry_timeout');
@@ -263,7 +263,7 @@ function healthOf(value: Value, notes: Notes): object {
       ...(healthy && { healthy_after: healthy }),
       ...(failures && { unhealthy_after: failures }),
     },
-    // As APISIX does when all are unhealthy.
+    // This is what APISIX does when all are unhealthy.
     all_down: 'try_anyway',
   };
 }

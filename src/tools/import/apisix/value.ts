@@ -1,4 +1,4 @@
-/** Values of a YAML or JSON file that know where they stand. */
+/** Values of a YAML or JSON file with their positions. */
 import {
   type Document,
   isAlias,
@@ -15,20 +15,20 @@ import type { SourcePlace } from '../notes.ts';
 import { ImportError, type Input } from '../result.ts';
 
 export type Value = {
-  /** Plain, undefined if it is not there. */
+  /** The plain value; undefined if absent. */
   readonly raw: unknown;
   readonly place: SourcePlace;
-  /** As notes call it: `ssls[0].client.ca`. */
+  /** Its name in notes: `ssls[0].client.ca`. */
   readonly name: string;
   readonly get: (key: string) => Value;
   /** The keys of a mapping. */
   readonly keys: readonly string[];
   /** The items of a list. */
   readonly items: readonly Value[];
-  /** A text, or a number as one. */
+  /** Its text, or its number as text. */
   readonly text: string | undefined;
   readonly number: number | undefined;
-  /** The keys in it, at any depth, that nobody has asked for; not those below such a key. */
+  /** Keys at any depth that were never read, without those below such a key. */
   readonly unread: () => readonly Value[];
 };
 
@@ -86,7 +86,7 @@ export function parseValue({ file, text }: Input): Value {
   return make(document.contents ?? undefined, undefined, '', 1);
 }
 
-/** Aliases may stand for nothing, for what they are in themselves, or for more than there is memory. */
+/** An alias may refer to nothing, to its own parent, or expand beyond memory. */
 function whyNoValue(document: Document): string | undefined {
   try {
     JSON.stringify(document.toJS());

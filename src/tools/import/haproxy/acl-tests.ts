@@ -1,4 +1,4 @@
-/** What HAProxy's ACLs ask of a client (configuration manual, §7.3), as conditions. */
+/** Turns the tests of HAProxy's ACLs (configuration manual, §7.3) into conditions. */
 import { anyOf, asksForName, contains, isOneOf, type NameTest, not, wholeNameTest } from '../clients.ts';
 import type { Condition } from '../decision.ts';
 import { networksOf } from '../networks.ts';
@@ -7,7 +7,7 @@ import type { Surroundings } from '../result.ts';
 import type { Line } from './syntax.ts';
 
 type Test = {
-  /** Without conversions: `req.ssl_sni`, `ssl_c_s_dn`. */
+  /** The fetch without conversions: `req.ssl_sni`, `ssl_c_s_dn`. */
   readonly fetch: string;
   readonly argument: string;
   readonly method: string | undefined;
@@ -16,8 +16,8 @@ type Test = {
 };
 
 /**
- * The words of a test: what is fetched, flags, patterns. What cannot be expressed here is noted, and is `unknown`: whoever it may
- * concern is refused.
+ * Parses the words of a test: fetch, flags, patterns. Anything that cannot be expressed is noted and becomes
+ * `unknown`, so that clients it may apply to are refused.
  */
 export function conditionOf(
   words: readonly string[],
@@ -38,7 +38,7 @@ export function conditionOf(
   return { kind: 'unknown' };
 }
 
-/** A reason if it cannot be parsed. */
+/** Returns a reason if it cannot be parsed. */
 function parseTest(words: readonly string[], surroundings: Surroundings): Test | string {
   const [, name = '', argument = '', conversions = ''] =
     /^([\w.]+)(?:\(([^)]*)\))?(?:,(.*))?$/.exec(words[0] ?? '') ?? [];
@@ -64,7 +64,7 @@ function parseTest(words: readonly string[], surroundings: Surroundings): Test |
   return { fetch, argument, method, ignoresCase, patterns: [...patterns, ...words.slice(at)] };
 }
 
-/** What HAProxy counts: taken as if nothing was out of the ordinary, for penstock has limits of its own. */
+/** For HAProxy's counters, assumes a normal load, since penstock has its own limits. */
 function loadCondition(
   { fetch, patterns }: Test,
   line: Line,
@@ -139,7 +139,7 @@ function fetchCondition(test: Test, line: Line, notes: Notes): Condition | undef
   }
 }
 
-/** What does not begin with 0x16 is no ClientHello; what other clients send is not known. */
+/** Bytes that do not begin with 0x16 are not a ClientHello; what other clients send is unknown. */
 function payloadCondition({ argument, method, patterns }: Test): Condition | undefined {
   if (method !== 'bin' || !argument.startsWith('0,')) return undefined;
   if (patterns.some((pattern) => pattern.startsWith('16'))) return undefined;
@@ -151,12 +151,12 @@ function certificateCondition({ fetch, argument, method = 'str', patterns }: Tes
   const is = !patterns.includes('0');
   if (fetch === 'ssl_c_used' || fetch === 'ssl_fc_has_crt')
     return { kind: 'certificate', rules: undefined, is };
-  // Certificates that do not verify get nobody in here.
+  // penstock admits no one with a certificate that does not verify.
   if (fetch === 'ssl_c_verify') return { kind: 'constant', value: !is };
   const key = { cn: 'cn', ou: 'ou' }[argument.toLowerCase()];
   if (fetch !== 'ssl_c_s_dn' || key === undefined || method !== 'str' || patterns.length === 0)
     return undefined;
-  // With -i, too, case counts here: fewer get in.
+  // Case matters here even with -i, so fewer clients get in.
   return { kind: 'certificate', rules: patterns.map((pattern) => ({ [key]: pattern })), is: true };
 }
 
@@ -188,12 +188,18 @@ function nameTest({ method = 'str', patterns, ignoresCase }: Test): NameTest | u
   }
 }
 
-/** `.example.com`: below it. `example.com`: it, and below it; that `badexample.com` ends so, too, was hardly meant. */
+/**
+ * `.example.com` matches names below it; `example.com` matches itself and names below it. `badexample.com`
+ * has the same ending, but was hardly meant.
+ */
 function anyEnding(patterns: readonly string[]): NameTest {
   return isOneOf(patterns.flatMap((end) => (end.startsWith('.') ? [`*${end}`] : [end, `*.${end}`])));
 }
 
-/** Those that say "below this name", or "one of these names", as such; others can only be decided for whole names. */
+/**
+ * Recognizes expressions that mean "below this name" or "one of these names"; others can only be decided for
+ * complete names.
+ */
 function regularExpression(source: string, ignoresCase: boolean): NameTest {
   const plain = (text: string) =>
     /^[\w-]+(\\\.[\w-]+)*$/.test(text) ? text.replaceAll('\\', '') : undefined;

@@ -1,10 +1,13 @@
-/** Addresses of `bind` and `server` lines. */
+/** Converts the addresses of `bind` and `server` lines. */
 import type { Notes } from '../notes.ts';
 import type { Line } from './syntax.ts';
 
 type BoundAddress = { readonly text: string; readonly port: number | undefined };
 
-/** One address of a `bind` line, or each port of its range; none, and a note, where penstock has no such address. */
+/**
+ * One address of a `bind` line, or each port of its range; none, with a note, if penstock has no such
+ * address.
+ */
 export function addressOf(text: string, line: Line, notes: Notes): BoundAddress[] {
   const lost = (why: string) => {
     notes.notCarried(line, `bind ${text}`, why);
@@ -19,7 +22,7 @@ export function addressOf(text: string, line: Line, notes: Notes): BoundAddress[
   if (first === '') return lost('it has no port');
   const bare = host.replace(/^\[|\]$/g, '');
   const isIpv6 = text.startsWith('ipv6@');
-  // HAProxy's `*` is IPv4 alone, where penstock's `:443` is both.
+  // HAProxy's `*` is only IPv4, while penstock's `:443` is both.
   const shown =
     bare === '' || bare === '*' ? (isIpv6 ? '[::]' : '0.0.0.0') : isIpv6Address(bare) ? `[${bare}]` : bare;
   if (!/^\d+$/.test(first)) return [{ text: `${shown}:${first}`, port: undefined }];
@@ -33,7 +36,10 @@ export function addressOf(text: string, line: Line, notes: Notes): BoundAddress[
   });
 }
 
-/** The address of a server, as penstock dials it; without a port it is that which the client reached. A reason if there is none. */
+/**
+ * The address of a server, as penstock dials it, or a reason if there is none. Without a port it uses the
+ * port that the client reached.
+ */
 export function dialAddressOf(
   text: string,
   reached: readonly number[],
@@ -64,7 +70,7 @@ function socketPath(text: string): string | undefined {
   return text.startsWith('unix@') ? text.slice('unix@'.length) : undefined;
 }
 
-/** Colons within a variable's default are none of an address. */
+/** Colons within a variable's default do not belong to an address. */
 function isIpv6Address(host: string): boolean {
   return host.replace(/\uE000[^\uE001]*\uE001/g, '').includes(':');
 }

@@ -1,4 +1,4 @@
-/** `backend` sections, and `listen`s as far as they are backends, as upstreams. */
+/** Converts `backend` sections, and the backend part of `listen` sections, to upstreams. */
 import { addNamed, type Draft } from '../draft.ts';
 import type { Notes } from '../notes.ts';
 import { duration, scaledWeights, whole } from '../numbers.ts';
@@ -10,21 +10,21 @@ import { readServers, type Server } from './servers.ts';
 import { type Line, timeOf } from './syntax.ts';
 import { type Options, tlsParameters } from './tls.ts';
 
-/** How clients come, as far as it changes what the upstream is. */
+/** How clients connect, as far as it affects the upstream. */
 export type Approach = {
   readonly kind: 'terminated' | 'passthrough' | 'off';
-  /** The ports that they may have reached. */
+  /** The ports they may have connected to. */
   readonly ports: readonly number[];
 };
 
 export type Backends = {
-  /** The name of the upstream; a reason why penstock cannot have it. */
+  /** The name of the upstream, or the reason why penstock cannot have it. */
   readonly use: (backend: ProxySection, approach: Approach) => { name: string } | { refused: string };
 };
 
 type ServerDefaults = { readonly options: Options; readonly verifiesNothing: boolean };
 
-/** Puts upstreams into the draft as they are used. */
+/** Adds upstreams to the draft when they are used. */
 export function createBackends(
   draft: Draft,
   files: PemFiles,
@@ -55,7 +55,10 @@ export function createBackends(
 
 type Tools = { readonly files: PemFiles; readonly defaults: ServerDefaults; readonly notes: Notes };
 
-/** In penstock TLS and PROXY headers are of the whole upstream: servers that differ from the first are left out. */
+/**
+ * In penstock, TLS and PROXY headers belong to the whole upstream, so servers that differ from the first are
+ * left out.
+ */
 function alike(servers: readonly Server[], notes: Notes): Server[] {
   const shared = ({ options }: Server) =>
     JSON.stringify(
@@ -227,13 +230,13 @@ function tlsOf(
   return { ...trust, verify: 'ca', ...common };
 }
 
-/** The name that is sent, which is then the one that is verified; `{sni}` is the client's. */
+/** The name to send, which is then also verified; `{sni}` is the client's. */
 function sniName(options: Options, kind: Approach['kind'], notes: Notes): string | undefined {
   const sni = options.get('sni');
   if (sni === undefined) return undefined;
   const fixed = /^str\((.+)\)$/.exec(sni.value)?.[1];
   if (fixed !== undefined) return fixed;
-  // A client without TLS has no name: HAProxy sends none then.
+  // A client without TLS has no name, and HAProxy then sends none.
   if (/^ssl_fc_sni(,lower)?$/.test(sni.value)) return kind === 'terminated' ? '{sni}' : undefined;
   if (/^req[._]ssl_sni(,lower)?$/.test(sni.value)) return undefined;
   notes.notCarried(sni.line, `sni ${sni.value}`, 'only a fixed name and that of the client are sent here');
@@ -277,7 +280,7 @@ function retries(backend: ProxySection): object {
   return count === undefined ? {} : { retries: count };
 }
 
-/** HAProxy counts by server and lets others wait. */
+/** HAProxy counts per server, and makes further clients wait. */
 function limits(servers: readonly Server[], backend: ProxySection, notes: Notes): object {
   const limitOf = ({ options }: Server) => whole(options.get('maxconn')?.value, 1);
   const limited = servers.filter((server) => limitOf(server) !== undefined);
@@ -304,7 +307,7 @@ function limits(servers: readonly Server[], backend: ProxySection, notes: Notes)
   return { limits: { connections: sum, queue } };
 }
 
-/** What happens when an endpoint goes down, or comes back. */
+/** The settings for when an endpoint goes down or comes back. */
 function reactions(servers: readonly Server[], notes: Notes): object {
   const [first] = servers;
   const value = (option: string) => first?.options.get(option)?.value;

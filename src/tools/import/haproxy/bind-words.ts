@@ -1,4 +1,4 @@
-/** The words of `bind` lines and crt-lists. */
+/** Parses the words of `bind` lines and crt-lists. */
 import type { Notes } from '../notes.ts';
 import type { Line } from './syntax.ts';
 import type { Options } from './tls.ts';
@@ -11,7 +11,7 @@ const flags = [
   .join('|')
   .split('|');
 
-/** What has no counterpart and needs none. */
+/** Options that have no counterpart and need none. */
 const idle = [
   'id|name|nice|process|thread|shards|backlog|tfo|defer-accept|transparent|level|severity-output|tcp-ut|mss',
   'no-sslv3|no-tlsv10|no-tlsv11|prefer-client-ciphers|expose-fd|no-ca-names|v4v6|proto|allow-0rtt|no-alpn|tls-tickets|guid-prefix|cc',
@@ -22,7 +22,10 @@ const idle = [
 export const carried =
   /^(ssl|crt|crt-list|ca-file|ca-verify-file|crl-file|verify|alpn|ciphers|ciphersuites|curves|ecdhe|ssl-(min|max)-ver|force-tlsv1[23]|no-tlsv1[23]|no-tls-tickets|accept-proxy|v6only|strict-sni|default-crt|maxconn|no-strict-sni|mode|user|uid|group|gid)$/;
 
-/** Words with their values. `sources`: certificates, and lists of them, in order; `isDefault` for those of any name. */
+/**
+ * Words with their values. `sources` are certificates and lists of them, in order; `isDefault` marks those
+ * for any name.
+ */
 export type Words = {
   readonly options: Map<string, { value: string; line: Line }>;
   readonly sources: readonly {
@@ -32,7 +35,7 @@ export type Words = {
   }[];
 };
 
-/** Each word that nothing becomes of. Returns whether one of them may turn clients away. */
+/** Reports each word without a counterpart. Returns whether one of them may refuse clients. */
 export function tellStrange(options: Options, line: Line, notes: Notes): boolean {
   let isStrange = false;
   for (const [option, { value }] of options) {
@@ -49,7 +52,7 @@ export function tellStrange(options: Options, line: Line, notes: Notes): boolean
   return isStrange;
 }
 
-/** What does the same, elsewhere. */
+/** Where to find the counterpart. */
 const instead: ReadonlyMap<string, string> = new Map([
   ['process', 'see `workers`'],
   ['thread', 'see `workers`'],
@@ -73,7 +76,7 @@ const whyNot: ReadonlyMap<string, string> = new Map(
   }),
 );
 
-/** A word that is not known swallows none that is, such as `verify`, as its value. */
+/** An unknown word does not take a known one, such as `verify`, as its value. */
 function isFlag(option: string, next = ''): boolean {
   if (flags.includes(option)) return true;
   const isKnown =

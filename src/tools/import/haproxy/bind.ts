@@ -1,4 +1,4 @@
-/** `bind` lines: addresses, and with which words. */
+/** Parses `bind` lines: addresses and options. */
 import type { Notes } from '../notes.ts';
 import type { Surroundings } from '../result.ts';
 import { addressOf } from './address.ts';
@@ -11,15 +11,15 @@ import type { Options } from './tls.ts';
 export type Bind = {
   readonly line: Line;
   readonly addresses: readonly string[];
-  /** The rights of its unix sockets, as they are written; undefined: they are as the umask has it. */
+  /** The permissions of its unix sockets, as written; undefined if the umask decides. */
   readonly rights: object | undefined;
   readonly ports: readonly number[];
   readonly acceptsProxyHeader: boolean;
   readonly onlyIpv6: boolean;
   readonly maxconn: string | undefined;
-  /** It says something that is not known here, and that may turn clients away: all are. */
+  /** Whether it has an unknown option that may refuse clients; then all are refused. */
   readonly isStrange: boolean;
-  /** undefined: no TLS is terminated. */
+  /** undefined if it does not terminate TLS. */
   readonly tls: Terminating | undefined;
 };
 
@@ -53,7 +53,10 @@ export function readBind(
   };
 }
 
-/** Without a mode HAProxy's sockets are as the umask has it. What cannot be written here lets in nobody else. */
+/**
+ * Without a mode, the umask decides for HAProxy's sockets. Permissions that cannot be expressed here admit no
+ * one else.
+ */
 function rightsIn(options: Options, line: Line, notes: Notes): object | undefined {
   const word = (pattern: RegExp, ...names: string[]) => {
     const name = names.find((one) => options.has(one));

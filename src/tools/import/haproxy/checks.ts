@@ -1,4 +1,4 @@
-/** Health checks: `check` with `option tcp-check` and the like. */
+/** Converts health checks: `check` with `option tcp-check` and similar. */
 
 import type { Notes } from '../notes.ts';
 import { duration, whole } from '../numbers.ts';
@@ -7,8 +7,8 @@ import type { Server } from './servers.ts';
 import { type Line, timeOf } from './syntax.ts';
 
 /**
- * Why clients are refused rather than sent to any of these servers: by HTTP, or on another port, HAProxy asks which of them is
- * the one for clients, and no check here asks that. undefined: they are not.
+ * Why clients must be refused rather than sent to any of these servers: HAProxy finds out by HTTP, or on
+ * another port, which of them is for clients, and penstock has no such check. undefined if they need not be.
  */
 export function whyUnlike(
   backend: ProxySection,
@@ -29,7 +29,7 @@ export function whyUnlike(
   return message;
 }
 
-/** `health_check` of the upstream, or nothing; `hasTls`: with TLS towards it, and whether a name goes with that. */
+/** The upstream's `health_check`, if any. `tls` are its TLS settings, if it has any. */
 export function healthCheck(
   backend: ProxySection,
   servers: readonly Server[],
@@ -62,7 +62,8 @@ export function healthCheck(
   if (kind === undefined) return {};
   const interval = timeOf(option('inter')) || 2000;
   const time = (name: string) => timeOf(backend.last('timeout', name)?.words[2]) || undefined;
-  // In HAProxy a check may take as long as its interval; with `timeout check` that is for the answer, after connecting.
+  // In HAProxy a check may take as long as its interval; `timeout check` then covers the answer, after
+  // connecting.
   const answer = time('check');
   const connect = Math.min(time('connect') ?? interval, interval);
   return {
@@ -93,7 +94,7 @@ function checkKind(
     notes.notCarried(named.line, `check-sni ${named.value}`, message);
     return backend.last('option', 'mysql-check') ? withoutMysql(backend, notes) : { type: 'tcp' };
   }
-  // A check has no client whose name it could ask for.
+  // A check has no client whose name it could send.
   const plain: Kind = { type: wantsTls && !tls?.server_name?.includes('{sni}') ? 'tls' : 'tcp' };
   const tcp = backend.last('option', 'tcp-check');
   if (backend.last('option', 'mysql-check')) return withoutMysql(backend, notes);
@@ -127,7 +128,7 @@ function checkKind(
   return plain;
 }
 
-/** A connection that ends before its login counts against this host, which is shut out after a hundred of them. */
+/** The server counts connections without a login against this host, and blocks it after a hundred. */
 function withoutMysql(backend: ProxySection, notes: Notes): undefined {
   const line = backend.last('option', 'mysql-check');
   const message =
@@ -145,7 +146,7 @@ const knownChecks: ReadonlyMap<string, Kind> = new Map(
   }),
 );
 
-/** All that is sent at once, and of what is expected the longest text: it tends to be what the check is about. */
+/** Sends everything at once, and expects only the longest text, which tends to be the essential one. */
 function scripted(
   steps: readonly Line[],
   tls: { readonly server_name?: string } | undefined,
@@ -168,7 +169,7 @@ function scripted(
 
 type Script = { readonly send: string; readonly expects: readonly { text: string; line: Line }[] };
 
-/** The `tcp-check` lines, in penstock's spelling of bytes. */
+/** Reads the `tcp-check` lines, with bytes in penstock's notation. */
 function readScript(steps: readonly Line[], notes: Notes): Script {
   const expects: { text: string; line: Line }[] = [];
   let sent = '';
@@ -188,14 +189,14 @@ function readScript(steps: readonly Line[], notes: Notes): Script {
   return { send: sent, expects };
 }
 
-/** As penstock writes bytes: `\xHH`, and `\\` for a backslash. */
+/** Bytes in penstock's notation: `\xHH`, and `\\` for a backslash. */
 function escapeText(text: string): string {
   return text
     .replaceAll('\\', () => '\\\\')
     .replace(/\p{Cc}/gu, (char) => bytesOf(char.charCodeAt(0).toString(16).padStart(2, '0')) ?? '');
 }
 
-/** undefined if it is no hex. */
+/** undefined if it is not hex. */
 function bytesOf(hex: string): string | undefined {
   return /^([0-9a-fA-F]{2})+$/.test(hex) ? hex.replace(/../g, (byte) => `\\x${byte}`) : undefined;
 }

@@ -1,4 +1,7 @@
-/** HAProxy's ACLs and conditions (configuration manual, §7), as alternatives of conditions that all hold. */
+/**
+ * Turns HAProxy's ACLs and conditions (configuration manual, §7) into alternatives, each a list of conditions
+ * that must all hold.
+ */
 import { not } from '../clients.ts';
 import type { Condition } from '../decision.ts';
 import { complement, networksOf } from '../networks.ts';
@@ -7,11 +10,11 @@ import type { Surroundings } from '../result.ts';
 import { conditionOf } from './acl-tests.ts';
 import type { Line } from './syntax.ts';
 
-/** Any of these, in each of which all hold. */
+/** One of these must hold, and within it every condition. */
 export type Alternatives = readonly (readonly Condition[])[];
 
 type Conditions = {
-  /** The condition in the words that follow an action: `if …`, `unless …`, or nothing, which always holds. */
+  /** The condition after an action: `if …`, `unless …`, or nothing, which always holds. */
   readonly of: (words: readonly string[], line: Line) => Alternatives;
 };
 
@@ -19,7 +22,7 @@ const always: Alternatives = [[]];
 const unknown: Alternatives = [[{ kind: 'unknown' }]];
 const most = 64;
 
-/** `acls` are the `acl` lines of the proxy; several of one name are alternatives. */
+/** `acls` are the proxy's `acl` lines; several with one name are alternatives. */
 export function createConditions(
   acls: readonly Line[],
   notes: Notes,
@@ -41,7 +44,7 @@ export function createConditions(
     return unknown;
   };
 
-  /** One alternative: terms that all hold. */
+  /** One alternative: terms that must all hold. */
   const conjunction = (words: readonly string[], line: Line): Alternatives => {
     let met: Alternatives = always;
     for (let at = 0; at < words.length; at++) {
@@ -115,7 +118,7 @@ function opposite(condition: Condition): Condition {
     case 'terminated':
     case 'certificate':
       return { ...condition, is: !condition.is };
-    // There are no words here for clients that do not offer a protocol.
+    // penstock cannot express "does not offer this protocol".
     case 'alpn':
     case 'unknown':
       return { kind: 'unknown' };

@@ -1,4 +1,4 @@
-/** The certificates of a `bind` line, one by one: each with its options, and the names that it is for. */
+/** Lists the certificates of a `bind` line, each with its options and the names it is for. */
 import { patternOf } from '../clients.ts';
 import type { Notes } from '../notes.ts';
 import type { Surroundings } from '../result.ts';
@@ -11,19 +11,19 @@ export type Entry = {
   readonly path: string;
   readonly line: Line;
   readonly options: Options;
-  /** Names and `*.name`; undefined: those in the certificate. */
+  /** Names and `*.name`; undefined means those in the certificate. */
   readonly filters: readonly string[] | undefined;
-  /** Names that a `*.name` of the same line does not stand for. */
+  /** Names excluded from a `*.name` on the same line. */
   readonly excluded: readonly string[];
-  /** Shown to those whose name has none. */
+  /** Presented to clients whose name has no certificate. */
   readonly isDefault: boolean;
-  /** It says something that is not known here: whoever it is for is refused. */
+  /** Whether it has an unknown option; then its clients are refused. */
   readonly isStrange: boolean;
 };
 
 /**
- * In the order of the line and of its lists: the first is the default of those whose name has no certificate. undefined: a
- * list cannot be read.
+ * In the order of the line and its lists; the first is the default for names without a certificate. undefined
+ * if a list cannot be read.
  */
 export function readEntries(
   { options, sources }: Words,
@@ -59,7 +59,9 @@ export function readEntries(
   return entries;
 }
 
-/** `<crtfile> [\[options\]] [[!]<name> …]`, a line each. A line whose names are all excluded is for no name. */
+/**
+ * `<crtfile> [\[options\]] [[!]<name> …]`, one per line. A line whose names are all excluded is for no name.
+ */
 function readList(text: string, list: Line, bind: Options, notes: Notes): Entry[] {
   return text.split(/\r?\n/).flatMap((source, index): Entry[] => {
     const [, path, , inner = '', rest = ''] =

@@ -1,4 +1,4 @@
-/** The PEM files that HAProxy names: certificates with their keys, CAs, revocation lists. */
+/** Reads the PEM files that HAProxy names: certificates with keys, CAs, revocation lists. */
 import { X509Certificate } from 'node:crypto';
 import { patternOf } from '../clients.ts';
 import { addNamed, type Draft } from '../draft.ts';
@@ -7,22 +7,22 @@ import type { Surroundings } from '../result.ts';
 import type { Line } from './syntax.ts';
 
 export type PemFiles = {
-  /** The name of the certificate in a file of HAProxy's (`crt`), put into the draft on first use. */
+  /** The name of the certificate in a `crt` file, added to the draft on first use. */
   readonly certificate: (path: string, line: Line) => string;
-  /** All files that a `crt` stands for: of a directory those in it, in order. */
+  /** All files that a `crt` stands for: for a directory, its files in order. */
   readonly expand: (path: string) => readonly string[];
-  /** The names in it, and what types of keys it is for; undefined if it cannot be read. */
+  /** The names in a certificate file and its key types; undefined if it cannot be read. */
   readonly holding: (path: string) => Holding | undefined;
-  /** Whether a certificate of the draft is for one of these names or patterns. */
+  /** Whether a certificate in the draft covers one of these names or patterns. */
   readonly fits: (certificate: string, names: readonly string[]) => boolean;
-  /** The name of an authority of these files; `system` for `@system-ca`. */
+  /** The name of an authority for these files; `system` for `@system-ca`. */
   readonly authority: (wanted: string, ca: readonly string[], crl: string | undefined) => string;
 };
 
 export type KeyType = 'ecdsa' | 'rsa' | 'other';
 type Holding = { readonly names: readonly string[]; readonly types: readonly KeyType[] };
 
-/** `global` tells what paths are relative to (`crt-base`, `ca-base`). */
+/** `global` says what paths are relative to (`crt-base`, `ca-base`). */
 export function createPemFiles(
   draft: Draft,
   bases: { readonly crt: string; readonly ca: string },
@@ -60,7 +60,7 @@ export function createPemFiles(
   };
 }
 
-/** Puts authorities into the draft, one for the same files. */
+/** Adds authorities to the draft, one for each set of files. */
 function createAuthorities(
   draft: Draft,
   base: string,
@@ -96,7 +96,7 @@ function baseName(path: string): string {
 
 type Pair = { readonly cert: string; readonly key: string; readonly ocsp?: string };
 
-/** A certificate with the key in the same file, or beside it in FILE.key. Notes if neither is there. */
+/** A certificate with its key in the same file, or in FILE.key. Adds a note if there is neither. */
 function pairAt(path: string, line: Line, notes: Notes, surroundings: Surroundings): Pair {
   const { read, pathFor } = surroundings;
   const key = keyFor(path, read);
@@ -114,7 +114,7 @@ function keyFor(path: string, read: Surroundings['read']): string | undefined {
   return places.find((place) => read(place)?.includes('PRIVATE KEY-----'));
 }
 
-/** A bundle: FILE.rsa and FILE.ecdsa in place of FILE. */
+/** A bundle: FILE.rsa and FILE.ecdsa instead of FILE. */
 function bundleAt(path: string, read: Surroundings['read']): readonly string[] {
   if (read(path) !== undefined) return [];
   return ['ecdsa', 'rsa', 'dsa'].map((type) => `${path}.${type}`).filter((file) => read(file) !== undefined);
@@ -128,12 +128,12 @@ function holdingAt(path: string, read: Surroundings['read']): Holding | undefine
   return { names: held.flatMap(({ names }) => names), types: held.flatMap(({ types }) => types) };
 }
 
-/** The names of the first certificate of a file. HAProxy goes by its CNs, too. */
+/** The names in a file's first certificate, including CNs, as HAProxy uses them too. */
 function holdingOf(pem: string): Holding | undefined {
   try {
     const certificate = new X509Certificate(pem);
     const { subjectAltName = '', publicKey } = certificate;
-    // Node says undefined of an empty one, whatever its type says.
+    // Node returns undefined for an empty subject, contrary to its type.
     const subject: string | undefined = certificate.subject;
     const sans = subjectAltName.split(', ').flatMap((san) => (san.startsWith('DNS:') ? [san.slice(4)] : []));
     const cns = [...(subject ?? '').matchAll(/^CN=(.+)$/gm)].map(([, cn = '']) => cn);

@@ -1,4 +1,4 @@
-/** `frontend` sections, and `listen`s as far as they are frontends, as listeners. */
+/** Converts `frontend` sections, and the frontend part of `listen` sections, to listeners. */
 import { addNamed } from '../draft.ts';
 import { duration, whole } from '../numbers.ts';
 import { type RouteDraft, withNames } from '../routes.ts';
@@ -10,7 +10,7 @@ import type { ProxySection } from './proxies.ts';
 import { type FrontendRules, frontendRules } from './rules.ts';
 import { timeOf } from './syntax.ts';
 
-/** One listener for each kind of `bind`: those with the same options share one. */
+/** Adds one listener for all `bind` lines with the same options. */
 export function addFrontend(proxy: ProxySection, parts: FrontendParts): void {
   const { files, bindDefaults, notes, surroundings } = parts;
   const lines = proxy.every('bind');
@@ -30,7 +30,7 @@ export function addFrontend(proxy: ProxySection, parts: FrontendParts): void {
   for (const group of grouped(binds, asksForPort)) addListener(proxy, group, rules, parts);
 }
 
-/** Binds that differ in nothing but their addresses. */
+/** Groups binds that differ only in their addresses. */
 function grouped(binds: readonly Bind[], asksForPort: boolean): Bind[][] {
   const groups = new Map<string, Bind[]>();
   for (const [index, bind] of binds.entries()) {
@@ -85,7 +85,7 @@ function addListener(
   });
 }
 
-/** `[::]` takes IPv4 as well, so that an address of IPv4 beside it would be taken twice. */
+/** `[::]` includes IPv4, so an IPv4 address beside it would be bound twice. */
 function addressesOf(group: readonly Bind[]): unknown {
   const all = [...new Set(group.flatMap(({ addresses }) => addresses))];
   const addresses = all.filter((address) => {

@@ -1,4 +1,4 @@
-/** From a haproxy.cfg in mode tcp to a configuration of penstock's. */
+/** Converts a haproxy.cfg in TCP mode. */
 import { createDraft, type Draft, textOf } from '../draft.ts';
 import { createNotes, type Notes } from '../notes.ts';
 import { whole } from '../numbers.ts';
@@ -12,7 +12,7 @@ import { defaultOptions } from './tls.ts';
 
 /** Several files are read as one, as HAProxy does. Throws an ImportError if one cannot be understood. */
 export function importHaproxy(inputs: readonly Input[], surroundings: Surroundings): Imported {
-  // The first time only to see which lines nobody understands.
+  // The first run only finds out which lines are not understood.
   const { strange } = build(inputs, surroundings, new Set());
   return build(inputs, surroundings, strange).imported;
 }
@@ -65,7 +65,7 @@ function workers({ global }: Configuration, draft: Draft): void {
   if (threads !== undefined) draft.top['workers'] = threads;
 }
 
-/** Backends that no frontend names, and configurations without any listener. */
+/** Reports backends that no frontend uses, and a configuration without listeners. */
 function tellUnused({ proxies }: Configuration, draft: Draft, notes: Notes): void {
   const used = new Set([...draft.upstreams.values()].map(({ comment }) => comment));
   for (const { kind, name, section, every } of proxies) {

@@ -1,4 +1,4 @@
-/** Who may connect to a listener, and whose PROXY headers are believed there. */
+/** Decides who may connect to a listener, and whose PROXY headers it trusts. */
 import type { Rule } from '../decision.ts';
 import { cidrsOf, complement, everywhere, isEverywhere, isNowhere, type Networks } from '../networks.ts';
 import { createConditions } from './conditions.ts';
@@ -6,8 +6,8 @@ import type { FrontendParts, Listening } from './listening.ts';
 import { admitted, type RuleTarget } from './rules.ts';
 
 /**
- * Rules for connections, where they ask for addresses alone, are admission; behind a PROXY header they are about the peer.
- * `isDone`: none of them is left for the routes.
+ * Connection rules that ask only for addresses become admission; with PROXY headers they apply to the peer.
+ * `isDone` means that none of them is left for the routes.
  */
 export function admissionOf(
   listening: Listening,
@@ -37,7 +37,7 @@ export function admissionOf(
   }
   const from = trusted(listening, peers, parts);
   const isDone = peers !== undefined;
-  // Peers on a unix socket have no address that a rule could shut out.
+  // Peers on a unix socket have no address that a rule could exclude.
   const isUnix = (address: string) => address.startsWith('unix:');
   const unix = bind.addresses.some(isUnix) ? ['unix'] : [];
   const cidrs = bind.addresses.every(isUnix) ? [] : cidrsOf(from);
@@ -45,14 +45,14 @@ export function admissionOf(
   return { options: { accept_proxy_protocol: { from: [...unix, ...cidrs] }, ...v6only }, isDone };
 }
 
-/** The shorter list of the two. */
+/** As `allow` or `deny`, whichever is shorter. */
 function addressLists(peers: Networks): object {
   if (isEverywhere(peers)) return {};
   const [allow, deny] = [cidrsOf(peers), cidrsOf(complement(peers))];
   return allow.length > 0 && allow.length <= deny.length ? { allow } : { deny };
 }
 
-/** Whose headers are believed; whoever else comes is refused. */
+/** The peers whose headers are trusted; all others are refused. */
 function trusted(
   { bind, proxy, rules }: Listening,
   peers: Networks | undefined,

@@ -1,4 +1,4 @@
-/** What a frontend's rules become: routes. */
+/** Turns a frontend's rules into routes. */
 import { type Demand, decide, type Entry, type Rule } from '../decision.ts';
 import { nameFrom } from '../draft.ts';
 import type { Notes } from '../notes.ts';
@@ -13,7 +13,7 @@ import type { TlsSettings } from './terminating.ts';
 
 type Stages = FrontendRules['stages'];
 
-/** In order of precedence; [] if every client is refused. Upstreams in use are made on the way. */
+/** The routes in order of precedence; [] if every client is refused. Adds the upstreams they use. */
 export function routesOf(listening: Listening, stages: Stages, parts: FrontendParts): RouteDraft[] {
   const { bind, rules } = listening;
   const looksAtHello = [rules.connection, ...rules.stages].some((stage) =>
@@ -68,7 +68,7 @@ function terminatedRoutes(
   return routes.map((route) => withFittingCertificates(route, parts.files));
 }
 
-/** The certificates for the names of a route, where they are known: others would only be warned about. */
+/** Keeps the certificates that cover a route's names, if known, since others would only cause warnings. */
 function withFittingCertificates(route: RouteDraft, files: PemFiles): RouteDraft {
   const { sni, tls } = route.value as { sni?: string | string[]; tls?: TlsSettings };
   if (sni === undefined || tls === undefined || tls.certificates.length < 2) return route;
@@ -79,7 +79,7 @@ function withFittingCertificates(route: RouteDraft, files: PemFiles): RouteDraft
     : { ...route, value: { ...route.value, tls: { ...tls, certificates: fitting } } };
 }
 
-/** What rules demand of certificates becomes part of the policy. */
+/** Adds what rules require of certificates to the policy. */
 function withDemand(settings: TlsSettings, { present, rules }: Demand): TlsSettings {
   if (settings.client_auth === undefined || (!present && rules === undefined)) return settings;
   return {
@@ -98,7 +98,7 @@ function passedRoutes(listening: Listening, stages: Stages, parts: FrontendParts
   });
 }
 
-/** Nothing is looked at: all bytes are passed on. */
+/** Routes of a listener that inspects nothing and forwards all bytes. */
 function openRoutes(listening: Listening, stages: Stages, parts: FrontendParts): RouteDraft[] {
   const { ports } = listening;
   return plainRoutes<RuleTarget>({
@@ -108,7 +108,7 @@ function openRoutes(listening: Listening, stages: Stages, parts: FrontendParts):
   });
 }
 
-/** Clients without TLS on a port where names are looked at get in only where a rule asks for them. */
+/** On a port where names matter, clients without TLS get in only if a rule asks for them. */
 function routesBeside(listening: Listening, stages: Stages, parts: FrontendParts): RouteDraft[] {
   const { ports, bind } = listening;
   const situation = { clients: { kind: 'plain' as const }, terminated: false, ports, auth: 'none' as const };
@@ -169,7 +169,9 @@ function handle(
   return { name: nameFrom(target.name).slice(0, 60), tls, upstream: used.name };
 }
 
-/** A tunnel's time-out is for both sides; without it the shorter one of the two sides ends the connection. 0: none does. */
+/**
+ * A tunnel's time-out applies to both sides; without it, the shorter of the two sides' applies. 0 means none.
+ */
 function idleOf(frontend: ProxySection, backend: ProxySection): number | undefined {
   const time = (proxy: ProxySection, name: string) => {
     const said = timeOf(proxy.last('timeout', name)?.words[2]);

@@ -1,4 +1,4 @@
-/** A listener that a frontend becomes, while it is made. */
+/** The listener that a frontend becomes, under construction. */
 import type { Draft } from '../draft.ts';
 import type { Notes } from '../notes.ts';
 import type { Surroundings } from '../result.ts';
@@ -9,7 +9,7 @@ import type { ProxySection } from './proxies.ts';
 import type { FrontendRules } from './rules.ts';
 import type { Options } from './tls.ts';
 
-/** What all frontends of a configuration share. */
+/** Shared by all frontends of a configuration. */
 export type FrontendParts = {
   readonly draft: Draft;
   readonly files: PemFiles;
@@ -22,12 +22,12 @@ export type FrontendParts = {
   readonly surroundings: Surroundings;
 };
 
-/** `idle` collects, in milliseconds, the silence that each upstream in use bears. */
+/** `idle` collects the idle time-outs, in milliseconds, of the upstreams in use. */
 export type Listening = {
   readonly proxy: ProxySection;
   readonly bind: Bind;
   readonly ports: readonly number[];
-  /** All of its addresses are. */
+  /** All of its addresses are IPv6 only. */
   readonly onlyIpv6: boolean;
   readonly rules: FrontendRules;
   readonly idle: Set<number>;

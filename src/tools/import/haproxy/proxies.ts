@@ -1,4 +1,4 @@
-/** Frontends, backends and listens with what their defaults say, and an account of which lines were understood. */
+/** Frontends, backends and listens with their defaults, keeping track of which lines were understood. */
 import type { Notes, SourcePlace } from '../notes.ts';
 import type { Line, Section } from './syntax.ts';
 
@@ -6,11 +6,13 @@ export type ProxySection = {
   readonly section: Section;
   readonly kind: 'frontend' | 'backend' | 'listen';
   readonly name: string;
-  /** The last line with these first words, its own before its defaults'. Understood from now on. */
+  /** The last line with these first words, preferring its own over its defaults'. Marks it as understood. */
   readonly last: (...words: readonly string[]) => Line | undefined;
-  /** All lines with these first words, its defaults' first. Understood from now on. */
+  /** All lines with these first words, its defaults' first. Marks them as understood. */
   readonly every: (...words: readonly string[]) => readonly Line[];
-  /** A line of its own or of its defaults that nobody understands, and that may say who gets in, or where to. */
+  /**
+   * A line of its own or its defaults that was not understood, and that may decide who gets in, or where to.
+   */
   readonly strange: Line | undefined;
 };
 
@@ -18,11 +20,17 @@ export type Configuration = {
   readonly proxies: readonly ProxySection[];
   /** The last line of `global` with these first words. */
   readonly global: (...words: readonly string[]) => Line | undefined;
-  /** Says what of all lines was not understood, to be called at the end. Returns those that may turn clients away. */
+  /**
+   * To be called at the end: reports all lines that were not understood, and returns those that may refuse
+   * clients.
+   */
   readonly tellRest: () => ReadonlySet<string>;
 };
 
-/** Proxies in mode tcp, which is the default. Others are reported and left out. `strange`: what `tellRest` found before. */
+/**
+ * Reads proxies in TCP mode, the default; reports and skips others. `strange` is what `tellRest` found in an
+ * earlier run.
+ */
 export function readConfiguration(
   sections: readonly Section[],
   strange: ReadonlySet<string>,
@@ -67,7 +75,7 @@ export function readConfiguration(
     proxies,
     global: (...words) => mark(globals.filter((line) => begins(line, words))).at(-1),
     tellRest() {
-      // Clients that it refuses reach no backend, whose lines are strange all the same.
+      // If it refuses clients they reach no backend, whose lines then are never read, but stay strange.
       const isUnderstood = (line: Line) => understood.has(line) && !strange.has(placeOf(line));
       const rest = sections.filter((section) => !skipped.has(section));
       return new Set(rest.flatMap((section) => tellRestOf(section, isUnderstood, notes)).map(placeOf));
@@ -87,7 +95,7 @@ function begins({ words }: Line, wanted: readonly string[]): boolean {
   return wanted.every((word, index) => words[index] === word);
 }
 
-/** What has no meaning here: how HAProxy runs, what it logs, HTTP, and tuning of its own. */
+/** Lines without meaning here: how HAProxy runs, what it logs, HTTP, and its tuning. */
 const idle = new RegExp(
   `^(${[
     'log|log-tag|log-format|log-format-sd|error-log-format|log-steps|no log|unique-id-format',
@@ -129,11 +137,14 @@ const instead: ReadonlyMap<string, string> = new Map([
   ['hash-type', '`balance: hash` is consistent'],
 ]);
 
-/** What turns nobody away and leads nobody elsewhere: it has no counterpart, or HAProxy ignores it in such a section. */
+/**
+ * Lines that neither refuse nor redirect clients: they have no counterpart, or HAProxy ignores them in such a
+ * section.
+ */
 const open =
   /^(balance|bind|server|default-server|server-template|retries|maxconn|(default|use)_backend|use-server|tcp-check|stick|stick-table|rate-limit|declare|option|timeout|persist|(force|ignore)-persist|load-server-state-from-file|server-state-file-name|max-session-srv-conns|source|unique-id-header|external-check)$/;
 
-/** Returns the lines that are not known at all: they may say who gets in. */
+/** Returns entirely unknown lines, which may decide who gets in. */
 function tellRestOf(section: Section, isUnderstood: (line: Line) => boolean, notes: Notes): Line[] {
   const { kind, name, lines } = section;
   if (!['global', 'defaults', 'frontend', 'backend', 'listen'].includes(kind)) {

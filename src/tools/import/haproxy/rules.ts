@@ -1,4 +1,4 @@
-/** `tcp-request`, `use_backend` and `default_backend` as rules, in the order in which HAProxy goes through them. */
+/** Turns `tcp-request`, `use_backend` and `default_backend` into rules, in HAProxy's order of evaluation. */
 import { asksForName, isOneOf } from '../clients.ts';
 import type { Action, Condition, Rule } from '../decision.ts';
 import { complement, everywhere, intersection, type Networks, union } from '../networks.ts';
@@ -11,9 +11,9 @@ import type { Line } from './syntax.ts';
 export type RuleTarget = ProxySection;
 
 export type FrontendRules = {
-  /** Before anything is read; by the address of the TCP peer. */
+  /** Applied before anything is read, to the address of the TCP peer. */
   readonly connection: readonly Rule<RuleTarget>[];
-  /** The rest: sessions, contents, and which backend. */
+  /** The rest: sessions, contents, and the choice of backend. */
   readonly stages: readonly (readonly Rule<RuleTarget>[])[];
   /** Peers that must send a PROXY header, by `expect-proxy`. */
   readonly proxied: readonly Line[];
@@ -48,7 +48,7 @@ export function frontendRules(
   };
 }
 
-/** The addresses that rules let in which ask for nothing else; undefined if they ask for more. */
+/** The addresses that the rules admit, if they ask for nothing else; otherwise undefined. */
 export function admitted(rules: readonly Rule<RuleTarget>[]): Networks | undefined {
   let [left, accepted]: [Networks, Networks] = [everywhere, { v4: [], v6: [] }];
   for (const { when, action } of rules) {
@@ -64,7 +64,7 @@ export function admitted(rules: readonly Rule<RuleTarget>[]): Networks | undefin
   return union(accepted, left);
 }
 
-/** What only counts, watches or tells; it changes nothing about where a client goes. */
+/** Actions that only count, observe or log, and do not affect where a client goes. */
 const harmless =
   /^(track-sc\d?|sc-.*|set-var.*|unset-var|capture|set-log-level|set-mark|set-fc-mark|set-tos|set-fc-tos|set-nice|set-priority-.*|send-spoe-group|do-log)/;
 
@@ -107,7 +107,7 @@ function rules(alternatives: Alternatives, action: Action<RuleTarget>, line: Lin
   }));
 }
 
-/** Rules of a backend's own, and what of it would change where clients go. */
+/** A backend's own rules, and settings of it that would affect where clients go. */
 function backendGuard(
   backend: ProxySection,
   frontend: ProxySection,
@@ -128,14 +128,14 @@ function backendGuard(
   const servers = backend
     .every('use-server')
     .flatMap((line) => refuse(line, 'endpoints are not chosen by rules', hint));
-  // A listen's own were compiled with it.
+  // A listen's own rules were compiled with it.
   if (backend === frontend) return [...responses, ...servers];
   const { of } = createConditions(backend.every('acl'), notes, surroundings);
   const requests = backend.every('tcp-request', 'content').flatMap((line) => requestRules(line, of, notes));
   return [...responses, ...servers, ...requests];
 }
 
-/** A backend by name, or by an expression that is gone through for each name that it can come to. */
+/** A backend by name, or by an expression, evaluated for each name that it can yield. */
 function backendRules(
   line: Line,
   of: (words: readonly string[], line: Line) => Alternatives,
@@ -169,7 +169,7 @@ function backendRules(
     );
     return rules(both(alternatives, [{ kind: 'unknown' }]), { kind: 'deny' }, line);
   }
-  // HAProxy then looks at no further use_backend: where there is no such backend, the default takes the client.
+  // HAProxy then evaluates no further use_backend: if there is no such backend, the default takes the client.
   const toDefault: Action<RuleTarget> = { kind: 'next', keeps: true };
   const chosen = mapped.flatMap(({ when, backend }) => {
     const found = backends.get(`${before}${backend}${after}`);
@@ -184,7 +184,9 @@ function both(alternatives: Alternatives, when: readonly Condition[]): Alternati
 
 type Mapped = { readonly when: readonly Condition[]; readonly backend: string };
 
-/** `req.ssl_sni`, `ssl_fc_sni,lower`, `req.ssl_sni,lower,map(FILE,default)`, with map_str, map_end or map_dom. */
+/**
+ * `req.ssl_sni`, `ssl_fc_sni,lower`, `req.ssl_sni,lower,map(FILE,default)`, with map_str, map_end or map_dom.
+ */
 function mappedNames(
   expression: string,
   backends: ReadonlyMap<string, ProxySection>,
@@ -212,15 +214,15 @@ function mappedNames(
     const [key, value] = entry.trim().split(/\s+/);
     return key === undefined || value === undefined || key.startsWith('#') ? [] : [{ key, value }];
   });
-  // Without a name there is nothing to look up, and no default either.
+  // Without a name there is nothing to look up, so the default does not apply either.
   const rest =
     fallback === undefined
       ? []
       : [{ when: [{ kind: 'name' as const, test: asksForName, of } as const], backend: fallback }];
-  // The longest suffix wins, as it does here.
+  // The longest suffix wins, as in penstock.
   const patternsOf = (key: string) => (key.startsWith('.') ? [`*${key}`] : [key, `*.${key}`]);
   if (method === 'str') {
-    // Whole names exclude each other, so that those of one backend can be one rule.
+    // Complete names exclude each other, so those of one backend can be one rule.
     const keys = new Map<string, string[]>();
     for (const { key, value } of entries) keys.set(value, [...(keys.get(value) ?? []), key]);
     const grouped = [...keys].map(([backend, names]) => ({ when: named(names), backend }));

@@ -1,4 +1,4 @@
-/** `server` lines with their `default-server`s. */
+/** Parses `server` lines with their `default-server` options. */
 import type { Notes } from '../notes.ts';
 import type { ProxySection } from './proxies.ts';
 import type { Line } from './syntax.ts';
@@ -9,7 +9,7 @@ export type Server = {
   readonly address: string;
   readonly line: Line;
   readonly options: Options;
-  /** `server-template`: as many of the addresses of a name as there are. */
+  /** From `server-template`: one server for each address of a name. */
   readonly isTemplate: boolean;
 };
 
@@ -22,7 +22,7 @@ const flags = [
   .join('|')
   .split('|');
 
-/** The servers that take clients. Options that say "no" take back what default-server said. */
+/** The servers that take clients. "no-" options revoke what default-server set. */
 export function readServers(backend: ProxySection, notes: Notes): Server[] {
   const defaults = new Map(
     backend.every('default-server').flatMap((line) => [...readOptions(line.words.slice(1), line)]),
@@ -67,7 +67,7 @@ function readOptions(words: readonly string[], line: Line): Map<string, { value:
   return options;
 }
 
-/** A word that is not known swallows none that is, such as `ssl`, as its value. */
+/** An unknown word does not take a known one, such as `ssl`, as its value. */
 function isFlag(option: string, next = ''): boolean {
   if (flags.includes(option)) return true;
   const isKnown = carried.test(option) || idle.test(option) || whyNot.has(option);
@@ -77,7 +77,7 @@ function isFlag(option: string, next = ''): boolean {
 const carried =
   /^(ssl|check|backup|disabled|enabled|weight|maxconn|maxqueue|inter|rise|fall|verify|verifyhost|ca-file|crl-file|crt|sni|alpn|ciphers|ciphersuites|curves|ssl-(min|max)-ver|force-tlsv1[23]|no-tlsv1[23]|send-proxy(-v2(-ssl(-cn)?)?)?|proxy-v2-options|slowstart|on-marked-down|observe|error-limit|on-error|check-ssl|check-sni|port|addr|socks4|namespace|check-via-socks4|no-.*)$/;
 
-/** What has no counterpart and needs none. */
+/** Options that have no counterpart and need none. */
 const idle =
   /^(id|cookie|redir|minconn|fastinter|downinter|on-marked-up|init-addr|init-state|resolvers|resolve-.*|tcp-ut|tfo|no-.*|pool-.*|max-reuse|stick|non-stick|track|ws|log-proto|log-bufsize|cc|hash-key|guid|shard|ssl-reuse|tls-tickets|check-reuse-pool|idle-ping|strict-maxconn|check-send-proxy|allow-0rtt)$/;
 
@@ -90,7 +90,7 @@ function tellStrange(options: Options, name: string, notes: Notes): void {
   }
 }
 
-/** What does the same, elsewhere. */
+/** Where to find the counterpart. */
 const instead: ReadonlyMap<string, string> = new Map([
   ['track', 'each upstream has a `health_check` of its own'],
   ['resolvers', 'names are looked up as the system does it, and again while in use'],

@@ -1,21 +1,21 @@
-/** The lines of haproxy.cfg as words, and its sections. */
+/** Splits haproxy.cfg into sections, and lines into words. */
 import { environment } from '../draft.ts';
 import type { Notes, SourcePlace } from '../notes.ts';
 import { ImportError, type Input } from '../result.ts';
 
 export type Line = SourcePlace & {
   readonly words: readonly string[];
-  /** As it is written, without its comment and indentation, for notes. */
+  /** The line without comment and indentation, for notes. */
   readonly text: string;
-  /** It stands between `.if` and `.endif`, or may belong to a section that does: in which branch. */
+  /** The branch, if it stands between `.if` and `.endif`, or may belong to a section that does. */
   readonly branch?: number;
 };
 
-/** `global`, `defaults`, `frontend`, `backend`, `listen`, or any other. */
+/** `global`, `defaults`, `frontend`, `backend`, `listen`, or any other word. */
 export type Section = SourcePlace & {
   readonly kind: string;
   readonly name: string;
-  /** `from NAME` in its head: the defaults that it takes. */
+  /** `from NAME` in its head: the defaults it uses. */
   readonly from: string | undefined;
   readonly lines: readonly Line[];
 };
@@ -25,7 +25,10 @@ const kinds = [
   'crt-store log-profile traces acme',
 ].flatMap((words) => words.split(' '));
 
-/** All sections of the files, as if they were one file. Throws an ImportError if there are none, or a line is before any. */
+/**
+ * All sections of the files, read as one file. Throws an ImportError if there are none, or a line precedes
+ * the first.
+ */
 export function readSections(inputs: readonly Input[], notes: Notes): Section[] {
   const sections: (Section & { readonly lines: Line[] })[] = [];
   for (const input of inputs) {
@@ -36,7 +39,8 @@ export function readSections(inputs: readonly Input[], notes: Notes): Section[] 
       if (isHead) skipped = line.branch;
       if (skipped !== undefined && line.branch === undefined) tellConditional(line, notes);
       if (skipped !== undefined) {
-        // What is in its branch goes with its section; other lines may be of the section before.
+        // Lines in a skipped branch are dropped with their section; other lines may belong to the section
+        // before.
         if (line.branch !== skipped) sections.at(-1)?.lines.push({ ...line, branch: line.branch ?? 0 });
       } else if (isHead) {
         const from = line.words.indexOf('from');
@@ -59,7 +63,7 @@ export function readSections(inputs: readonly Input[], notes: Notes): Section[] 
   return sections;
 }
 
-/** Lines with words. What stands between `.if` and `.endif` is not known to hold: it is marked, and told. */
+/** Lines with words. Lines between `.if` and `.endif` may or may not apply: they are marked and reported. */
 function readLines({ file, text }: Input, notes: Notes): Line[] {
   let [conditions, branch] = [0, 0];
   return text.split(/\r?\n/).flatMap((source, index): Line[] => {
@@ -117,7 +121,7 @@ function readPart(source: string, at: number, place: SourcePlace): Part {
 
 const escapes: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t' };
 
-/** What is no escape, such as `\.` of a regular expression, keeps its backslash. */
+/** Anything that is not an escape, such as `\.` in a regular expression, keeps its backslash. */
 function readEscape(source: string, at: number): Part {
   const next = source.charAt(at + 1);
   const hex = /^x([0-9a-fA-F]{2})/.exec(source.slice(at + 1))?.[1];
@@ -126,7 +130,7 @@ function readEscape(source: string, at: number): Part {
   return special === undefined || next === '' ? { text: '\\', end: at + 1 } : { text: special, end: at + 2 };
 }
 
-/** Within double quotes there are escapes and variables. */
+/** Double quotes allow escapes and variables. */
 function readQuoted(source: string, start: number, place: SourcePlace): Part {
   let text = '';
   let at = start;
@@ -149,7 +153,7 @@ function readQuoted(source: string, start: number, place: SourcePlace): Part {
   return { text, end: at + 1 };
 }
 
-/** Milliseconds of a time such as `10`, `5s` or `1m` (manual, §2.5); undefined if it is none. */
+/** Milliseconds of a time such as `10`, `5s` or `1m` (manual, §2.5); undefined if it is not one. */
 export function timeOf(text: string | undefined): number | undefined {
   const [, count, unit = 'ms'] = /^(\d+)(us|ms|s|m|h|d)?$/.exec(text ?? '') ?? [];
   const factors: Readonly<Record<string, number>> = { us: 1e-3, ms: 1, s: 1e3, m: 6e4, h: 36e5, d: 864e5 };

@@ -1,4 +1,7 @@
-/** How TLS is terminated on a `bind` line, for each name: by the certificate that HAProxy would choose, and its options. */
+/**
+ * How a `bind` line terminates TLS for each name: by the certificate that HAProxy would choose, with its
+ * options.
+ */
 import { asOneLabel, type Clients, patternsAbove, spellingOf } from '../clients.ts';
 import type { Notes } from '../notes.ts';
 import type { Surroundings } from '../result.ts';
@@ -9,7 +12,7 @@ import type { Line } from './syntax.ts';
 import { type Options, tlsParameters } from './tls.ts';
 
 export type Terminating = {
-  /** undefined: such clients are refused. */
+  /** undefined if such clients are refused. */
   readonly settingsFor: (clients: Clients) => TlsSettings | undefined;
   readonly patterns: readonly string[];
 };
@@ -19,7 +22,7 @@ export type TlsSettings = {
   readonly client_auth?: { readonly mode: 'require' | 'request'; readonly authority: string };
 };
 
-/** Settings are made, and their certificates put into the draft, as they are asked for. */
+/** Creates settings, and adds their certificates to the draft, on demand. */
 export function terminating(
   words: Words,
   line: Line,
@@ -47,7 +50,7 @@ export function terminating(
   };
   const isStrict = options.has('strict-sni') && !options.has('no-strict-sni');
   const isOnePolicy = entries.every((entry) => policyKey(entry.options) === policyKey(first.options));
-  // Its own names, too, so that rules which can only be decided for whole names can be decided for them.
+  // Includes its own names, so that rules that need complete names can be decided for them.
   const own = entries.flatMap(({ path, filters }) => filters ?? files.holding(path)?.names ?? []);
   if (isOnePolicy && !isStrict && !entries.some((entry) => entry.isStrange))
     return { settingsFor: () => settingsOf(first), patterns: own };
@@ -61,12 +64,13 @@ export function terminating(
   };
 }
 
-/** An entry and the type of key for which it is chosen; undefined: not known. */
+/** An entry, and the key type for which it is chosen; undefined if not known. */
 type Choice = { readonly entry: Entry; readonly type: KeyType | undefined };
 
 /**
- * HAProxy looks for a name among whole names and for what follows its first dot among wildcards, which are one label so, and
- * takes of both together the first for each type of key. Which of those a client gets is up to what it offers.
+ * HAProxy looks up the whole name, and the part after its first dot among wildcards (which so cover one
+ * label), and from both together takes the first for each key type. Which of these a client gets depends on
+ * what it offers.
  */
 function createChoice(
   entries: readonly Entry[],
@@ -100,7 +104,7 @@ function createChoice(
   };
 }
 
-/** The first for each type; those of a type that is not known may be any. */
+/** The first for each key type; entries of unknown type may have any. */
 function byType(entries: readonly Entry[], files: PemFiles): Choice[] {
   const order: readonly (KeyType | undefined)[] = ['ecdsa', 'rsa', 'other', undefined];
   const choices: Choice[] = [];
@@ -113,7 +117,10 @@ function byType(entries: readonly Entry[], files: PemFiles): Choice[] {
   return choices.sort((a, b) => order.indexOf(a.type) - order.indexOf(b.type));
 }
 
-/** Clients that one certificate would ask for theirs, and another would not, have to be refused: routes do not go by types of keys. */
+/**
+ * If one certificate would require a client certificate and another would not, clients must be refused, since
+ * routes cannot depend on key types.
+ */
 function oneOf(choices: readonly Choice[], clients: Clients, notes: Notes): Entry | undefined {
   const [first, ...rest] = choices.map(({ entry }) => entry);
   if (first === undefined) return undefined;
@@ -139,7 +146,7 @@ function authKey(options: Options): string {
   return JSON.stringify(asked.map((option) => options.get(option)?.value));
 }
 
-/** Entries with the same policy are one list of certificates, from which penstock chooses by name. */
+/** Entries with the same policy form one list of certificates, from which penstock chooses by name. */
 function policyKey(options: Options): string {
   const relevant = [...options].filter(
     ([option]) => carried.test(option) && !/^(crt|crt-list|default-crt)$/.test(option),

@@ -1,12 +1,12 @@
-/** What `bind`, `server`, crt-list and `global` say of TLS in common: versions, ciphers, curves. */
+/** TLS options that `bind`, `server`, crt-list and `global` share: versions, ciphers, curves. */
 import { createSecureContext } from 'node:tls';
 import type { Notes } from '../notes.ts';
 import type { Line } from './syntax.ts';
 
-/** Options of TLS by name, with the line that each comes from; of options said twice the last counts. */
+/** TLS options by name, each with its line; the last of repeated options counts. */
 export type Options = ReadonlyMap<string, { readonly value: string; readonly line: Line }>;
 
-/** `min_version`, `max_version`, `ciphers`, `groups` and `alpn` of penstock. */
+/** Penstock's `min_version`, `max_version`, `ciphers`, `groups` and `alpn`. */
 export function tlsParameters(options: Options, notes: Notes): object {
   const alpn = options
     .get('alpn')
@@ -44,7 +44,7 @@ function versions(options: Options, notes: Notes): object {
   return { ...(only13 && { min_version: '1.3' }), ...(only12 && !only13 && { max_version: '1.2' }) };
 }
 
-/** In penstock both kinds stand in one list, which has to have the suites of 1.3 for there to be any. */
+/** Penstock has both kinds in one list, which must include TLS 1.3 suites if there are to be any. */
 function ciphers(options: Options, notes: Notes): object {
   const [old, suites] = [options.get('ciphers'), options.get('ciphersuites')];
   if (old === undefined && suites === undefined) return {};
@@ -90,7 +90,7 @@ function isKnown(options: { ciphers: string } | { ecdhCurve: string }): boolean 
   }
 }
 
-/** The options that `ssl-default-bind-…` or `ssl-default-server-…` of `global` set for all. */
+/** The options set for all by `ssl-default-bind-…` or `ssl-default-server-…` in `global`. */
 export function defaultOptions(
   side: 'bind' | 'server',
   global: (...words: readonly string[]) => Line | undefined,

@@ -1,4 +1,6 @@
-/** Assertions on what was measured, for pipelines: `p99<20ms`, `handshake.p99<=15ms`, `rate>500`, `resumed==100%`. */
+/**
+ * Assertions on measurements, for pipelines: `p99<20ms`, `handshake.p99<=15ms`, `rate>500`, `resumed==100%`.
+ */
 import type { Figures, Latency } from './figures.ts';
 import { type Stage, stages } from './tally.ts';
 
@@ -14,7 +16,7 @@ export type AssertionVerdict = {
   readonly message: string;
 };
 
-/** Parses one; a string says what is wrong with it. */
+/** Parses an assertion; returns a string if something is wrong with it. */
 export function parseAssertion(expression: string): Assertion | string {
   const [, subject = '', operator = '', text = ''] =
     /^\s*([a-z0-9_.A-Z]+)\s*(<=|>=|==|!=|<|>)\s*(\S+)\s*$/.exec(expression) ?? [];
@@ -87,7 +89,7 @@ function measureOf(subject: string, text: string): Measure | undefined {
   };
 }
 
-/** For the whole connection unless a stage is named. */
+/** A latency of the whole connection, unless a stage is named. */
 function latencyOf(subject: string): Measure | undefined {
   const dot = subject.indexOf('.');
   const named = stages.find((stage) => stage === subject.slice(0, dot));

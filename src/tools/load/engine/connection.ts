@@ -1,4 +1,4 @@
-/** One connection of the load, from its start to its close. */
+/** Runs one connection of the load, from start to close. */
 import type { Socket } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import { systemCode } from '../../../errors.ts';
@@ -9,8 +9,8 @@ import { type Engine, fail, follow, giveUp, type Link, openLink, pass, release, 
 import { count } from './tally.ts';
 
 /**
- * Runs one connection of the plan and counts it; never rejects. Resolves with what kept it from connecting, if anything did.
- * `startedAt` by `performance.now()`.
+ * Runs one connection of the plan and counts it; never rejects. Resolves with the error if it could not
+ * connect. `startedAt` is from `performance.now()`.
  */
 export async function runConnection(engine: Engine, startedAt: number): Promise<string | undefined> {
   const link = openLink(engine, startedAt);
@@ -45,7 +45,7 @@ export async function runConnection(engine: Engine, startedAt: number): Promise<
   }
 }
 
-/** STARTTLS and TLS, as far as the plan has them. */
+/** Does STARTTLS and TLS, if the plan has them. */
 async function secure(link: Link, connectedAt: number): Promise<void> {
   const { engine, raw, tally } = link;
   if (!engine.tls) return;
@@ -129,7 +129,7 @@ async function hold(link: Link): Promise<void> {
   await idle.finally(() => clearTimeout(timer));
 }
 
-/** Resolves when it is closed on both sides. */
+/** Resolves when both sides have closed. */
 async function close(link: Link): Promise<void> {
   if (link.closed) return;
   if (link.engine.plan.close === 'reset') {

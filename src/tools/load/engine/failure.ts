@@ -1,8 +1,8 @@
-/** How a connection failed, in one word. */
+/** Classifies how a connection failed. */
 import { systemCode } from '../../../errors.ts';
 import { alertIn, isNotTls } from '../../../openssl/errors.ts';
 
-/** `unfinished`: the run ended first, which is nobody's fault. */
+/** The kind `unfinished` means that the run ended first, which is no error. */
 export class Failure extends Error {
   readonly kind: string;
   constructor(kind: string) {
@@ -12,8 +12,8 @@ export class Failure extends Error {
 }
 
 /**
- * The kind of what Node and OpenSSL threw: `alert_` and the name of an alert that came (RFC 8446 §6), `not_tls`,
- * `closed_in_handshake`, or Node's own code.
+ * The kind of an error from Node or OpenSSL: `alert_` with the name of a received alert (RFC 8446 §6),
+ * `not_tls`, `closed_in_handshake`, or Node's own code.
  */
 export function kindOf(error: unknown): string {
   if (error instanceof Failure) return error.kind;
@@ -22,7 +22,7 @@ export function kindOf(error: unknown): string {
   const alert = alertIn(code);
   if (alert !== undefined) return `alert_${alert}`;
   const message = error instanceof Error ? error.message : String(error);
-  // Node has one code for this and for a reset.
+  // Node uses the same code for this and for a reset.
   if (message.startsWith('Client network socket disconnected')) return 'closed_in_handshake';
   return code || message;
 }

@@ -1,8 +1,8 @@
-/** What was found out, as numbers: the JSON of `--json`, and what assertions and the table are read from. */
+/** The results as numbers, for `--json`, assertions and the table. */
 import { type Histogram, percentile } from './histogram.ts';
 import { type ProcessResult, type Stage, stages, sumResults } from './tally.ts';
 
-/** Milliseconds. Without a single one recorded all but `count` are null. */
+/** Milliseconds. If none was recorded, all but `count` are null. */
 export type Latency = {
   readonly count: number;
   readonly mean: number | null;
@@ -15,12 +15,12 @@ export type Latency = {
 };
 
 export type Figures = {
-  /** The time that was measured: without the warm-up, and without the wait for what was still open at the end. */
+  /** The measured time: without the warm-up, and without waiting for connections still open at the end. */
   readonly elapsed_s: number;
   readonly connections: number;
   readonly unfinished: number;
   readonly errors: { readonly total: number; readonly kinds: Readonly<Record<string, number>> };
-  /** Each a second. */
+  /** Per second. */
   readonly rate: number;
   readonly handshakes_per_s: number;
   readonly messages_per_s: number;
@@ -44,7 +44,7 @@ export type Figures = {
     readonly groups: Readonly<Record<string, number>>;
     readonly certificate: string | null;
   };
-  /** CPU of the generator itself. `busiest`: of a core, in the busiest process. */
+  /** CPU time of the generator itself. `busiest` is the share of a core used by the busiest process. */
   readonly cpu: {
     readonly seconds: number;
     readonly per_connection_ms: number | null;
@@ -53,7 +53,9 @@ export type Figures = {
   };
 };
 
-/** From this share of a core on, the generator is thought to be what limits the rate; in a short run it is only starting. */
+/**
+ * From this share of a core on, the generator is assumed to limit the rate; a short run is mostly start-up.
+ */
 const busy = 0.9;
 const longEnoughMs = 1000;
 

@@ -1,4 +1,4 @@
-/** What the errors most likely mean. */
+/** Explains what the errors most likely mean. */
 import { protocolOf } from '../../../protocols/table.ts';
 import type { Figures } from './figures.ts';
 import type { Plan } from './plan.ts';

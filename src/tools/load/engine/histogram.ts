@@ -1,10 +1,10 @@
 /**
- * A histogram with a bounded relative error (HDR: exact up to 255 µs, then 128 buckets to each power of two, so 0.4% at
- * most). Node's own cannot leave its process except within a thread's message; this one is plain data, so that processes
- * can send theirs and have them added up.
+ * A histogram with a bounded relative error (HDR: exact up to 255 µs, then 128 buckets to each power of two,
+ * so 0.4% at most). Node's own can only be sent to threads; this one is plain data, so that processes can
+ * send theirs to be added up.
  */
 
-/** What was recorded; values in microseconds. Structured clone carries it. */
+/** The recorded values, in microseconds. Can be sent by structured clone. */
 export type Histogram = {
   readonly counts: Uint32Array;
   count: number;
@@ -43,7 +43,9 @@ export function merge(histogram: Histogram, other: Histogram): void {
   histogram.max = Math.max(histogram.max, other.max);
 }
 
-/** The time in milliseconds that `percent` of 100 do not exceed; undefined of an empty histogram. */
+/**
+ * The time in milliseconds that `percent` percent of values do not exceed; undefined for an empty histogram.
+ */
 export function percentile(histogram: Histogram, percent: number): number | undefined {
   if (histogram.count === 0) return undefined;
   const rank = Math.max(1, Math.ceil((percent / 100) * histogram.count));
@@ -57,7 +59,7 @@ export function percentile(histogram: Histogram, percent: number): number | unde
 
 function bucketOf(us: number): number {
   if (us < 2 * half) return us;
-  // Doubles, not 32-bit integers: a connection may be held for hours.
+  // Uses doubles instead of 32-bit integers, since a connection may be held for hours.
   const shift = Math.floor(Math.log2(us)) - 7;
   return Math.min(shift * half + Math.floor(us / 2 ** shift), buckets - 1);
 }

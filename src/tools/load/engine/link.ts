@@ -1,4 +1,4 @@
-/** A connection's state and events: what it waits for, and what happens to it meanwhile. */
+/** A connection's state and events: what it waits for, and what happens meanwhile. */
 import { connect, type Socket } from 'node:net';
 import { systemCode } from '../../../errors.ts';
 import type { LiveSet, Member } from '../../../net/live-set.ts';
@@ -15,27 +15,27 @@ export type Engine = {
   readonly preamble: Preamble;
   readonly links: LiveSet<Link>;
   readonly flow: Flow;
-  /** For those that begin now. */
+  /** For connections that begin now. */
   tally: Tally;
-  /** Counts tenths of `timeoutMs`: a clock that costs nothing to look at. */
+  /** Counts tenths of `timeoutMs`: a clock that costs nothing to read. */
   tick: number;
-  /** The time is over: connections end after what they are at. */
+  /** Time is up: connections end after their current step. */
   stopping: boolean;
-  /** Not through their handshake yet. */
+  /** Connections that have not finished their handshake. */
   settingUp: number;
   readonly nextPayload: () => Buffer;
   /** Absent: plain TCP. */
   readonly tls: TlsClient | undefined;
 };
 
-/** What is sent before TLS; neither is this room's business. */
+/** What is sent before TLS, supplied by the caller. */
 export type Preamble = {
   readonly proxyHeader: ((raw: Socket) => Buffer) | undefined;
   /** Rejects with a ProxyError. */
   readonly askForTls: ((raw: Socket) => Promise<unknown>) | undefined;
 };
 
-/** What a connection waits for. `drain`: room to write; `end`: the other side's. */
+/** What a connection waits for. `drain`: room to write; `end`: the other side's end. */
 type Wait =
   | 'connect'
   | 'starttls'
@@ -52,28 +52,28 @@ type Wait =
 export type Link = Member & {
   readonly engine: Engine;
   readonly tally: Tally;
-  /** When it was meant to begin: a generator that is late must not hide that the server made it late. */
+  /** When it was due to begin, so that a late generator does not hide delays that the server caused. */
   readonly startedAt: number;
   readonly raw: Socket;
   stream: Socket;
   wait: Wait;
-  /** When it last got further; Infinity while it may take its time. */
+  /** When it last made progress; Infinity while there is no time limit. */
   tick: number;
-  /** The other side has ended; the connection is gone. */
+  /** Whether the other side has ended, and whether the connection is gone. */
   ended: boolean;
   closed: boolean;
-  /** Through its handshake. */
+  /** Whether its handshake is done. */
   ready: boolean;
   failure: Failure | undefined;
   resolve: (() => void) | undefined;
   reject: ((failure: Failure) => void) | undefined;
   received: number;
-  /** Bytes of the answer that are still to come, and what the answer must be. */
+  /** How many bytes of the answer are still to come, and what the answer must be. */
   missing: number;
   expected: Buffer | undefined;
 };
 
-/** Begins to connect. Whatever happens to it passes or fails what `until` waits for. */
+/** Begins to connect. Events then resolve or reject what `until` waits for. */
 export function openLink(engine: Engine, startedAt: number): Link {
   const raw = connect({ ...engine.plan.target, noDelay: true });
   const link: Link = {
@@ -112,10 +112,10 @@ export function follow(link: Link, stream: Socket): void {
   stream.on('close', () => onClose(link));
 }
 
-/** The one place where a connection waits: an event passes or fails it. */
+/** The only place where a connection waits; an event resolves or rejects it. */
 export function until(link: Link, wait: Wait): Promise<void> {
   link.wait = wait;
-  // What came between two waits.
+  // Handles events between two waits.
   if (link.closed || link.ended) {
     const kind = endedIn(link);
     if (kind) fail(link, kind);
@@ -129,7 +129,7 @@ export function until(link: Link, wait: Wait): Promise<void> {
   });
 }
 
-/** What it waits for has come. */
+/** Ends the wait successfully. */
 export function pass(link: Link): void {
   const { resolve } = link;
   link.resolve = undefined;
@@ -137,7 +137,7 @@ export function pass(link: Link): void {
   resolve?.();
 }
 
-/** Ends what it waits for, or will wait for next; the first reason counts. */
+/** Fails the current wait, or the next one; the first reason counts. */
 export function fail(link: Link, kind: string): void {
   if (link.failure || link.wait === 'nothing') return;
   link.failure = new Failure(kind);
@@ -152,10 +152,10 @@ export function release(link: Link): void {
   if (link.wait === 'hold') pass(link);
 }
 
-/** Closes it, whatever it is at; nothing that happens to it afterwards is of interest. */
+/** Closes it at once; later events are ignored. */
 export function giveUp(link: Link): void {
   link.wait = 'nothing';
-  // A reset waits for the connection; a peer that never answers would keep the socket for minutes.
+  // A reset would wait for the connection, and a peer that never answers would keep the socket for minutes.
   if (link.raw.connecting) link.raw.destroy();
   else abort({ raw: link.raw, stream: link.stream });
 }
@@ -172,7 +172,7 @@ function onData(link: Link, data: Buffer): void {
   else if (what.kind === 'down') onBulk(link, what.size);
 }
 
-/** What comes while no answer is due, or beyond its end, is of no answer to what was asked. */
+/** Bytes that come while no answer is due, or after its end, do not belong to an answer. */
 function onAnswer(link: Link, data: Buffer): void {
   const { expected } = link;
   if (data.length > link.missing) {
@@ -192,7 +192,7 @@ function onAnswer(link: Link, data: Buffer): void {
 
 function onBulk(link: Link, size: number): void {
   if (link.wait === 'bytes' && link.received >= size) pass(link);
-  // A source without an end would never stop.
+  // Otherwise an endless source would never stop.
   else if (link.wait === 'close' && link.received > size) {
     pass(link);
     giveUp(link);
@@ -201,14 +201,14 @@ function onBulk(link: Link, size: number): void {
 
 function onEnd(link: Link): void {
   link.ended = true;
-  // Between two waits: the next one will see it.
+  // Between two waits; the next one will notice.
   if (link.resolve === undefined) return;
   const kind = endedIn(link);
   if (kind) fail(link, kind);
   else if (link.wait === 'end') pass(link);
 }
 
-/** What it is that the other side ends now; undefined: that is as it should be. */
+/** The kind of error if the other side ends now; undefined if that is as it should be. */
 function endedIn({ wait, received, engine }: Link): string | undefined {
   switch (wait) {
     case 'handshake':
@@ -229,7 +229,7 @@ function endedIn({ wait, received, engine }: Link): string | undefined {
 }
 
 function onError(link: Link, error: Error): void {
-  // All was said and done: how the other side closes then is its own affair. Without an answer it may be a refusal.
+  // Everything is done, so the other side may close as it likes. Without an answer it may be a refusal.
   const code = systemCode(error);
   const late = link.wait === 'close' && link.received > 0 && (code === 'ECONNRESET' || code === 'EPIPE');
   if (!late) fail(link, kindOf(error));

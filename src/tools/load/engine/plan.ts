@@ -1,10 +1,10 @@
-/** What one process is to do: plain data, so that it can be sent to a process. Times are in milliseconds. */
+/** What one process has to do, as plain data that can be sent to it. Times are in milliseconds. */
 import type { ProtocolName } from '../../../protocols/table.ts';
 
 export type Plan = {
-  /** Resolved already: `host` is an IP address. */
+  /** Already resolved: `host` is an IP address. */
   readonly target: { readonly host: string; readonly port: number } | { readonly path: string };
-  /** Whichever comes first; Infinity: the other decides. Both count from the end of the warm-up. */
+  /** Whichever comes first; Infinity means that the other decides. Both count from the end of the warm-up. */
   readonly connections: number;
   readonly durationMs: number;
   readonly warmupMs: number;
@@ -16,17 +16,20 @@ export type Plan = {
   readonly exchange: Exchange;
   readonly holdMs: number;
   readonly close: 'fin' | 'reset';
-  /** For each wait of a connection: until it is connected, has done its handshake, has its answer, moves on. */
+  /** The limit for each wait of a connection: to connect, for the handshake, for the answer, for progress. */
   readonly timeoutMs: number;
 };
 
-/** Closed: the next connection begins when one has ended. Open: they arrive by the clock, whatever becomes of them. */
+/**
+ * Closed: the next connection begins when one has ended. Open: connections begin by the clock, however long
+ * they take.
+ */
 export type Pace =
   | { readonly kind: 'closed'; readonly concurrency: number }
   | {
       readonly kind: 'open';
       readonly perSecond: number;
-      /** The first arrival: processes take turns. */
+      /** The time of the first arrival, since processes take turns. */
       readonly offsetMs: number;
       readonly maxOpen: number;
     };
@@ -37,14 +40,14 @@ export type TlsPlan = {
   readonly ciphers: string | undefined;
   readonly groups: string | undefined;
   readonly sigalgs: string | undefined;
-  /** Server names, used in turn from `firstName` on; none: no SNI. */
+  /** Server names, used in turn from `firstName` on; if empty, no SNI is sent. */
   readonly names: readonly string[];
   readonly firstName: number;
   readonly alpn: readonly string[];
   /** PEM. */
   readonly cert: string | undefined;
   readonly key: string | undefined;
-  /** PEM, or the roots that Node trusts; undefined: the server's certificate is not verified. */
+  /** PEM, or the roots that Node trusts; undefined if the server's certificate is not verified. */
   readonly ca: string | 'system' | undefined;
   /** The name that the certificate must have if there is no SNI. */
   readonly host: string;
@@ -56,7 +59,7 @@ export type Exchange =
   | {
       readonly kind: 'messages';
       readonly rounds: number;
-      /** Random bytes, or these. */
+      /** This many random bytes, or these bytes. */
       readonly payload: { readonly size: number } | { readonly bytes: Uint8Array };
       readonly answer: 'echo' | 'until_close' | { readonly size: number };
     }

@@ -1,4 +1,4 @@
-/** The load of one process: warm-up, then connections by concurrency or by the clock, then an end. */
+/** The load of one process: warm-up, then connections by concurrency or by the clock, then the end. */
 import { randomBytes } from 'node:crypto';
 import { LiveSet } from '../../../net/live-set.ts';
 import { runConnection } from './connection.ts';
@@ -8,10 +8,10 @@ import { count, createFlow, createTally, type Flow, type ProcessResult } from '.
 import { createTlsClient, type TlsClient } from './tls.ts';
 
 export type Run = {
-  /** Gets a session for each name if the plan resumes. Resolves with what went wrong, one a line. */
+  /** Gets a session for each name if the plan resumes. Resolves with what went wrong, one line each. */
   readonly prepare: () => Promise<readonly string[]>;
   readonly start: () => Promise<ProcessResult>;
-  /** Ends it now; `start` resolves with what there is. */
+  /** Ends the load now; `start` then resolves with the results so far. */
   readonly stop: () => void;
   readonly progress: () => Progress;
 };
@@ -46,7 +46,7 @@ export function createRun(plan: Plan, preamble: Preamble): Run {
   };
 }
 
-/** `from` and `until`: by `performance.now()`, for arrivals by the clock. */
+/** `from` and `until` are from `performance.now()`, for arrivals by the clock. */
 type Limits = { begun: number; connections: number; from: number; until: number };
 
 async function measure(engine: Engine, limits: Limits, interrupted: Promise<'interrupted'>) {
@@ -71,14 +71,15 @@ async function measure(engine: Engine, limits: Limits, interrupted: Promise<'int
   return { tally, ...window, total: since(begin, engine).flow };
 }
 
-/** Each slot has one connection after another. */
+/** Each slot runs one connection after another. */
 async function runClosed(engine: Engine, limits: Limits): Promise<void> {
   const { pace } = engine.plan;
   const concurrency = pace.kind === 'closed' ? pace.concurrency : 0;
   const slots: Promise<void>[] = [];
   const goesOn = () => !engine.stopping && limits.begun < limits.connections;
   while (slots.length < concurrency && goesOn()) {
-    // All at once would overflow the server's queue, and lost connection requests are repeated after a second.
+    // Starting all at once would overflow the server's queue, and lost connection requests are only repeated
+    // after a second.
     if (engine.settingUp >= 100) await pause(1);
     else slots.push(runSlot(engine, limits, goesOn));
   }
@@ -89,14 +90,15 @@ async function runSlot(engine: Engine, limits: Limits, goesOn: () => boolean): P
   while (goesOn()) {
     limits.begun++;
     const fault = await runConnection(engine, performance.now());
-    // Nobody is served by ten thousand refusals a second.
+    // Ten thousand refusals a second would be of no use.
     if (fault !== undefined) await pause(10);
   }
 }
 
 /**
- * Connections arrive by the clock. Each has its intended start, also when this process was too busy to begin it then, so
- * that waiting counts (without that, a server that stalls for a second would show in as few latencies as were open).
+ * Connections arrive by the clock. Each keeps its intended start, even if this process was too busy to begin
+ * it then, so that waiting counts. (Otherwise a server that stalls for a second would affect only the few
+ * latencies of open connections.)
  */
 async function runOpen(engine: Engine, limits: Limits): Promise<void> {
   const { pace } = engine.plan;
@@ -119,7 +121,10 @@ async function runOpen(engine: Engine, limits: Limits): Promise<void> {
   while (engine.links.size > 0) await pause(2);
 }
 
-/** The time is over: what idles closes, bulk is cut; what is in progress ends by itself or, if `all`, is cut as well. */
+/**
+ * When time is up, closes idle connections and cuts bulk; others in progress end by themselves or, with
+ * `all`, are cut too.
+ */
 function wrapUp(engine: Engine, all: boolean): void {
   engine.stopping = true;
   const { kind } = engine.plan.exchange;
@@ -130,7 +135,7 @@ function wrapUp(engine: Engine, all: boolean): void {
   }
 }
 
-/** One connection for each name, as they will be but short. */
+/** Makes one short connection for each name, otherwise like the later ones. */
 async function primeSessions(engine: Engine): Promise<readonly string[]> {
   const { plan, tls } = engine;
   if (!plan.tls?.resume || !tls) return [];
@@ -159,7 +164,9 @@ function createEngine(plan: Plan, preamble: Preamble, tls: TlsClient | undefined
   return { plan, preamble, tls, links, flow: createFlow(), nextPayload, ...state };
 }
 
-/** Random bytes, each message from another place, so that the echo of another connection is recognized. */
+/**
+ * Random bytes, from a different offset for each message, so that the echo of another connection is detected.
+ */
 function createPayloads({ exchange }: Plan): () => Buffer {
   if (exchange.kind !== 'messages') return () => Buffer.alloc(0);
   const { payload } = exchange;
@@ -178,7 +185,7 @@ function createPayloads({ exchange }: Plan): () => Buffer {
 
 const ticksOfTimeout = 10;
 
-/** One timer for all connections instead of one for each. */
+/** One timer for all connections, instead of one each. */
 function sweepTimeouts(engine: Engine): NodeJS.Timeout {
   return setInterval(
     () => {
@@ -204,7 +211,7 @@ function since(begin: Mark, engine: Engine): { flow: Flow; windowMs: number; cpu
   return { flow, windowMs: performance.now() - begin.at, cpuMs: (user + system) / 1000 };
 }
 
-/** Never, for Infinity. */
+/** Never fires for Infinity. */
 function timeOut(ms: number): { readonly up: Promise<'time'>; readonly handle: NodeJS.Timeout | undefined } {
   if (ms === Number.POSITIVE_INFINITY) return { up: new Promise(() => {}), handle: undefined };
   let handle: NodeJS.Timeout | undefined;

@@ -1,19 +1,19 @@
-/** What is counted, in one process and added up over all. */
+/** The counts of one process, and their sum over all. */
 import { createHistogram, type Histogram, merge } from './histogram.ts';
 
 /**
- * `connect`: from the (intended) start to the TCP connection. `handshake`: from there, STARTTLS and TLS. `first_byte`: from the
- * start to the first byte of the first answer. `message`: from sending a message to the last byte of its answer. `whole`: from the
- * start until the connection is closed.
+ * `connect`: from the (intended) start to the TCP connection. `handshake`: from there, STARTTLS and TLS.
+ * `first_byte`: from the start to the first byte of the first answer. `message`: from sending a message to
+ * the last byte of its answer. `whole`: from the start until the connection is closed.
  */
 export const stages = ['connect', 'handshake', 'first_byte', 'message', 'whole'] as const;
 export type Stage = (typeof stages)[number];
 
-/** Counts of the connections that began after the warm-up. Plain data: structured clone carries it. */
+/** Counts of connections that began after the warm-up. Plain data, which can be sent by structured clone. */
 export type Tally = {
-  /** Those that did all they were to do, and closed. */
+  /** Connections that did everything and closed. */
   connections: number;
-  /** Those that the end of the run cut short: neither good nor failed. */
+  /** Connections cut short by the end of the run: neither successes nor failures. */
   unfinished: number;
   /** Handshakes that offered a session, and those of them that the server resumed. */
   offered: number;
@@ -27,13 +27,13 @@ export type Tally = {
   readonly latency: Readonly<Record<Stage, Histogram>>;
 };
 
-/** What moved, whichever connection it was of: rates are the difference of two moments. Bytes are payload. */
+/** Totals over all connections; rates are the difference between two moments. Bytes are payload. */
 export type Flow = { connections: number; handshakes: number; messages: number; up: number; down: number };
 
-/** What one process has found out. */
+/** The results of one process. */
 export type ProcessResult = {
   readonly tally: Tally;
-  /** Within the time that was measured, for rates; and until the last connection had closed. */
+  /** Within the measured time, for rates; and until the last connection had closed. */
   readonly flow: Flow;
   readonly total: Flow;
   readonly windowMs: number;
@@ -66,7 +66,7 @@ export function count(counts: Map<string, number>, key: string, by = 1): void {
   counts.set(key, (counts.get(key) ?? 0) + by);
 }
 
-/** All processes as one. They measure side by side, so the longest of their windows is that of all. */
+/** Adds up all processes. They measure at the same time, so the longest window is that of all. */
 export function sumResults(results: readonly ProcessResult[]): ProcessResult {
   const tally = createTally();
   for (const result of results) addTally(tally, result.tally);

@@ -1,16 +1,16 @@
-/** What TLS connections are opened with: one secure context, names in turn, and sessions that are used again. */
+/** What TLS connections use: one secure context, names in turn, and reused sessions. */
 import { type ConnectionOptions, createSecureContext, type TLSSocket } from 'node:tls';
 import type { TlsPlan } from './plan.ts';
 import { count, type Tally } from './tally.ts';
 
 export type TlsClient = {
-  /** Options of the next connection but its socket. */
+  /** The options of the next connection, except its socket. */
   readonly next: () => ConnectionOptions;
   /** Counts what was negotiated. */
   readonly onSecure: (stream: TLSSocket, options: ConnectionOptions, tally: Tally) => void;
-  /** Keeps the sessions that this connection is given, for others to that name. */
+  /** Keeps the sessions that this connection receives, for later ones to the same name. */
   readonly keepSessions: (stream: TLSSocket, options: ConnectionOptions) => void;
-  /** Names without a session yet. */
+  /** The number of names without a session yet. */
   readonly sessions: () => number;
   readonly certificate: () => string | undefined;
 };
@@ -41,7 +41,7 @@ export function createTlsClient(plan: TlsPlan): TlsClient {
       count(tally.versions, stream.getProtocol() ?? 'unknown');
       count(tally.ciphers, stream.getCipher().name);
       count(tally.groups, groupOf(stream));
-      // It costs as much as a tenth of a handshake, and after a resumption there is none.
+      // Reading it costs a tenth of a handshake, and after a resumption there is none.
       if (certificate === undefined && !resumed) certificate = keyTypeOf(stream);
     },
   };
@@ -52,7 +52,7 @@ function sharedOptions(plan: TlsPlan): ConnectionOptions {
   const secureContext = createSecureContext({
     cert: plan.cert,
     key: plan.key,
-    // Without a list Node loads the public roots.
+    // Without a list, Node would load the public roots.
     ca: plan.ca === 'system' ? undefined : plan.ca === undefined ? [] : plan.ca,
     minVersion: plan.minVersion,
     maxVersion: plan.maxVersion,
@@ -69,7 +69,7 @@ function sharedOptions(plan: TlsPlan): ConnectionOptions {
   };
 }
 
-/** Empty of a resumption without a new key exchange, `RSA` where there was none. */
+/** Empty for a resumption without a new key exchange, `RSA` for a handshake without one. */
 function groupOf(stream: TLSSocket): string {
   const info = stream.getEphemeralKeyInfo() as { name?: string; type?: string } | null;
   return info?.name ?? info?.type ?? 'none';

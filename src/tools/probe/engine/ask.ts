@@ -1,17 +1,17 @@
-/** One question: a ClientHello of our own, and what comes back. The handshake goes no further. */
+/** Asks one question: sends a ClientHello and reads the answer. The handshake goes no further. */
 import { systemCode } from '../../../errors.ts';
 import { type Offer, writeHello } from '../../../peek/write-hello.ts';
 import { Failure } from './failure.ts';
 import { type Answer, readAnswer } from './flight.ts';
 import { closeLink, openLink, type Way } from './link.ts';
 
-/** `said` is what came before it ended, was reset, or fell silent. */
+/** `said` is what arrived before the endpoint closed, reset, or fell silent. */
 export type Reply = (Answer | { readonly kind: 'closed' | 'reset' | 'silent' }) & {
   readonly said: Buffer;
   readonly connectMs: number;
 };
 
-/** Connects, asks, closes. Throws a Failure if there is no connection, or STARTTLS is refused. */
+/** Connects, asks, and closes. Throws a Failure if it cannot connect, or STARTTLS is refused. */
 export async function ask(way: Way, offer: Offer): Promise<Reply> {
   const link = await openLink(way);
   const { raw, connectMs } = link;
@@ -26,10 +26,10 @@ export async function ask(way: Way, offer: Offer): Promise<Reply> {
     raw.on('error', (error) => resolve({ kind: endOf(error) }));
     raw.on('close', () => resolve({ kind: 'closed' }));
     raw.write(writeHello(offer));
-    // It is paused where TLS was asked for.
+    // The socket is paused after STARTTLS.
     raw.resume();
   });
-  // It says nothing is wrong with a handshake in progress (RFC 8446 §6.1).
+  // Tells the server that nothing is wrong with the handshake (RFC 8446 §6.1).
   if (answer.kind === 'flight' && !raw.destroyed) raw.write(closeNotify);
   await closeLink(link);
   return { ...answer, said, connectMs };

@@ -1,19 +1,24 @@
-/** Asks: counts connections and time, and fills in what every question has in common. */
+/** Asks questions: limits connections and time, and fills in what all questions share. */
 
 import type { Offer } from '../../../peek/write-hello.ts';
 import { ask, type Reply } from './ask.ts';
 import type { Findings, Questions } from './findings.ts';
 import { type Handshake, type HandshakeOptions, shakeHands } from './handshake.ts';
 
-/** Enough was asked: no more connections, or no more time. */
+/** Ends the survey: no connections or no time left. */
 export class Stop extends Error {}
 
 export type Asker = {
   readonly questions: Questions;
   readonly findings: Findings;
-  /** A hello with all that is known here, but for what is said. Both throw Stop, or a Failure to connect. */
+  /**
+   * Sends a hello with everything we know, except as given. Both methods throw Stop, or a Failure to connect.
+   */
   readonly ask: (offer: Partial<Offer> & Pick<Offer, 'versions'>) => Promise<Reply>;
-  /** A handshake with penstock's own settings, but for what is said; with `verify` the certificate is judged. */
+  /**
+   * Makes a handshake with penstock's own settings, except as given; with `verify` the certificate is
+   * verified.
+   */
   readonly shake: (options: Partial<HandshakeOptions> & { verify?: boolean }) => Promise<Handshake>;
 };
 
@@ -41,7 +46,8 @@ export function createAsker(questions: Questions, findings: Findings): Asker {
       spend();
       return shakeHands(way, {
         name,
-        // Making a trust store of the system's roots takes longer than the handshake, so it is done where it is looked at.
+        // Building a trust store from the system's roots takes longer than the handshake, so it is only done
+        // when needed.
         anchors: options.verify ? questions.anchors : [],
         credential: questions.credential,
         alpn: alpn(),

@@ -1,11 +1,13 @@
-/** The server's certificates, one for each type of key, and whether it asks for ours. */
+/** Finds the server's certificates, one per key type, and whether it asks for ours. */
 import { X509Certificate } from 'node:crypto';
 import type { Asker } from './asker.ts';
 import { followChain, isNamed, judgeChain, parseCertificates } from './chain.ts';
 import type { Findings, FoundCertificate } from './findings.ts';
 import type { Handshake } from './handshake.ts';
 
-/** Fills in `own`, `lenient`, `certificates`, `request`, `clientCertificate`, and the resumption of TLS 1.3. */
+/**
+ * Fills in `own`, `lenient`, `certificates`, `request`, `clientCertificate`, and the resumption of TLS 1.3.
+ */
 export async function askCertificates(asker: Asker): Promise<void> {
   const { shake, findings, questions } = asker;
   const anchors = questions.anchors.map((pem) => new X509Certificate(pem));
@@ -40,7 +42,7 @@ export async function askCertificates(asker: Asker): Promise<void> {
   await askOtherKeys(asker, note);
 }
 
-/** Signature algorithms by the type of key that makes them; those of a type not seen yet bring out its certificate. */
+/** Signature algorithms by key type; offering those of a type not seen yet reveals its certificate. */
 const algorithms: Readonly<Record<string, string>> = {
   ec: 'ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:ecdsa_secp521r1_sha512',
   rsa: 'rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:rsa_pkcs1_sha256:rsa_pkcs1_sha384:rsa_pkcs1_sha512',
@@ -61,7 +63,7 @@ async function askOtherKeys(
   }
 }
 
-/** Whether the handshake showed a certificate that was not seen before. */
+/** Returns whether the handshake showed a new certificate. */
 function noteCertificate(
   handshake: Handshake,
   anchors: readonly X509Certificate[],
@@ -77,7 +79,7 @@ function noteCertificate(
   return true;
 }
 
-/** TLS 1.2 breaks off within the handshake, TLS 1.3 right after it. */
+/** TLS 1.2 servers refuse within the handshake, TLS 1.3 servers right after it. */
 function judgeClient(
   { request, failure, version }: Handshake,
   hasCredential: boolean,

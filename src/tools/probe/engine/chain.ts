@@ -1,24 +1,25 @@
-/** Certificates as a server sent them: in which order, what is missing, and whom they lead to. */
+/** Analyses the certificates a server sent: their order, what is missing, and where they lead. */
 import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 
 /**
- * `complete`: it leads to an anchor. `self_signed`: the certificate signed itself, and is no anchor. `untrusted_root`: it
- * leads to a root that is no anchor. `incomplete`: the issuer of the last one is neither among those sent nor an anchor.
+ * `complete`: it leads to an anchor. `self_signed`: the certificate is self-signed and not an anchor.
+ * `untrusted_root`: it leads to a root that is not an anchor. `incomplete`: the issuer of the last
+ * certificate was neither sent nor is an anchor.
  */
 export type ChainState = 'complete' | 'self_signed' | 'untrusted_root' | 'incomplete';
 
 export type Chain = {
   readonly state: ChainState;
-  /** From the leaf on: each is issued by the next. */
+  /** From the leaf up, each issued by the next. */
   readonly path: readonly X509Certificate[];
-  /** The subject of the issuer that is missing, where it is `incomplete`. */
+  /** The subject of the missing issuer, if `incomplete`. */
   readonly missing: string | undefined;
-  /** What is not as RFC 8446 §4.4.2 would have it: `unordered`, `unrelated` ones, the `root` sent though it is needless. */
+  /** Deviations from RFC 8446 §4.4.2: `unordered`, `unrelated` certificates, an unnecessary `root`. */
   readonly oddities: readonly ('unordered' | 'unrelated' | 'root')[];
 };
 
-/** Follows the certificates from the first one, which is the server's own. */
+/** Follows the chain from the first certificate, the server's own. */
 export function followChain(sent: readonly X509Certificate[], anchors: readonly X509Certificate[]): Chain {
   const path = pathFrom(sent);
   const last = path.at(-1);
@@ -69,8 +70,9 @@ function odditiesOf(
 }
 
 /**
- * OpenSSL's word for what is wrong, for a chain that OpenSSL was not asked about because the server broke off; undefined if
- * nothing is. Dates, signatures and who may sign; neither purposes nor name constraints.
+ * OpenSSL's name for what is wrong with a chain that OpenSSL did not see because the server aborted;
+ * undefined if nothing is. Checks dates, signatures and the right to sign, but neither purposes nor name
+ * constraints.
  */
 export function judgeChain({ state, path }: Chain): string | undefined {
   if (path.length === 0) return 'NO_CERTIFICATE';
@@ -89,13 +91,17 @@ export function judgeChain({ state, path }: Chain): string | undefined {
   }
 }
 
-/** By the SANs alone, a wildcard for one whole label (RFC 9525 §6), as penstock judges its upstreams. */
+/**
+ * Checks only SANs, with a wildcard for one whole label (RFC 9525 §6), as penstock does for its upstreams.
+ */
 export function isNamed(certificate: X509Certificate, name: string): boolean {
   if (isIP(name) !== 0) return certificate.checkIP(name) !== undefined;
   return certificate.checkHost(name, { subject: 'never', partialWildcards: false }) !== undefined;
 }
 
-/** Those that can be read, the server's own first; others are left out. None without its own, of which its key is needed. */
+/**
+ * The readable certificates, the server's own first. Empty if the server's own, or its key, cannot be read.
+ */
 export function parseCertificates(ders: readonly Buffer[]): X509Certificate[] {
   const [own, ...others] = ders.map(parse);
   if (!own || !hasKey(own)) return [];
@@ -105,7 +111,7 @@ export function parseCertificates(ders: readonly Buffer[]): X509Certificate[] {
 function parse(der: Buffer): X509Certificate | undefined {
   try {
     const certificate = new X509Certificate(der);
-    // OpenSSL takes any text for a date, and says only when asked that it is none.
+    // OpenSSL accepts any text as a date, and reports an invalid one only when asked.
     const dates = [certificate.validFrom, certificate.validTo].map(Date.parse);
     return dates.some(Number.isNaN) ? undefined : certificate;
   } catch {
@@ -113,7 +119,7 @@ function parse(der: Buffer): X509Certificate | undefined {
   }
 }
 
-/** OpenSSL looks at the key only when asked. */
+/** OpenSSL parses the key only when asked. */
 function hasKey(certificate: X509Certificate): boolean {
   try {
     return certificate.publicKey.type === 'public';
@@ -122,7 +128,7 @@ function hasKey(certificate: X509Certificate): boolean {
   }
 }
 
-/** By its signature alone: one that is meant for itself need not say that it may sign others. */
+/** Checks only the signature, since a self-signed certificate need not be allowed to sign others. */
 function isSelfSigned(certificate: X509Certificate): boolean {
   return certificate.subject === certificate.issuer && isSignedBy(certificate, certificate);
 }
@@ -135,7 +141,7 @@ function isSignedBy(certificate: X509Certificate, issuer: X509Certificate): bool
   try {
     return certificate.verify(issuer.publicKey);
   } catch {
-    // A key of a kind that OpenSSL does not know has signed nothing that it would accept.
+    // OpenSSL accepts no signature by an unknown kind of key.
     return false;
   }
 }

@@ -1,11 +1,14 @@
-/** Which ciphers and groups it takes, and whose order decides: each is offered until it was chosen, then left out. */
+/**
+ * Finds the ciphers and groups the server accepts, and whose order decides: offers all, removes the chosen
+ * one, and repeats.
+ */
 
 import { tls12, tls13 } from '../../../openssl/registries.ts';
 import type { Asker } from './asker.ts';
 import type { Accepted } from './findings.ts';
 import type { Flight } from './flight.ts';
 
-/** Key-exchange groups, by TLS 1.3 where it has that. `first` is what it chose of everything. */
+/** Key-exchange groups, by TLS 1.3 if the server has it. `first` is what it chose when offered everything. */
 export async function askGroups({ ask, questions, findings }: Asker, first: Flight): Promise<void> {
   const version = first.version >= tls13 ? tls13 : tls12;
   if (findings.versions.get(version) !== true) return;
@@ -44,8 +47,8 @@ function none(): Accepted {
 }
 
 /**
- * Notes one after the other what is chosen of `values`, then asks once more in the opposite order. What was noted stands
- * when a question ends the survey.
+ * Records the choices from `values` one after another, then asks once more in reverse order. Keeps what was
+ * recorded if a question ends the survey.
  */
 async function fill(
   accepted: Accepted,
@@ -56,7 +59,7 @@ async function fill(
   const noted = accepted.values;
   for (let left = values; left.length > 0; left = left.filter((value) => !noted.includes(value))) {
     const chosen = noted.length === 0 && known !== undefined ? known : await choose(left);
-    // What was not offered is no choice, and would be chosen for ever.
+    // A value that was not offered is no choice, and the server might choose it forever.
     if (chosen === undefined || !left.includes(chosen)) break;
     noted.push(chosen);
   }

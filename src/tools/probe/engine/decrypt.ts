@@ -1,21 +1,24 @@
 /**
- * Decrypts the flight of a TLS 1.3 server with the secret that Node's own handshake tells ('keylog'). No API of Node's
- * says what a server sent: `getPeerCertificate` completes the chain from our own roots, and the CertificateRequest with the
- * CAs that a server accepts is not shown at all.
+ * Decrypts a TLS 1.3 server's flight with the secret from Node's 'keylog' event. No API of Node's shows what
+ * a server sent: `getPeerCertificate` completes the chain from our own roots, and the CertificateRequest,
+ * with the CAs that a server accepts, is not exposed at all.
  */
 import { createDecipheriv } from 'node:crypto';
 import { nonceOf, type RecordKeys, recordKeys } from '../../../openssl/record-keys.ts';
 import { contentTypes, type Message, splitMessages, splitRecords } from '../../../peek/records.ts';
 
-/** The secret of `SERVER_HANDSHAKE_TRAFFIC_SECRET` in a line of a key log (RFC 9850 §2.1); undefined in other lines. */
+/**
+ * The secret of `SERVER_HANDSHAKE_TRAFFIC_SECRET` in a line of a key log (RFC 9850 §2.1); undefined in other
+ * lines.
+ */
 export function handshakeSecretIn(line: string): Buffer | undefined {
   const [, secret] = /^SERVER_HANDSHAKE_TRAFFIC_SECRET [0-9a-f]+ ([0-9a-f]+)\s*$/i.exec(line) ?? [];
   return secret === undefined ? undefined : Buffer.from(secret, 'hex');
 }
 
 /**
- * The encrypted handshake messages among all that the server has sent, up to the first record that is of later keys. None
- * if the cipher is not known here. `cipher` is its standard name, such as TLS_AES_128_GCM_SHA256.
+ * The encrypted handshake messages in what the server sent, up to the first record under later keys. None for
+ * an unknown cipher. `cipher` is a standard name, such as TLS_AES_128_GCM_SHA256.
  */
 export function decryptMessages(received: Buffer, secret: Buffer, cipher: string): Message[] {
   const keys = recordKeys(cipher, secret);
@@ -30,7 +33,7 @@ export function decryptMessages(received: Buffer, secret: Buffer, cipher: string
   return splitMessages(Buffer.concat(plain));
 }
 
-/** RFC 8446 §5.2: content, its real type, zeros; undefined if it was encrypted by another key. */
+/** RFC 8446 §5.2: content, its real type, zeros; undefined if it was encrypted with another key. */
 function open(
   { cipher, key, iv }: RecordKeys,
   sequence: number,
@@ -44,7 +47,7 @@ function open(
   try {
     inner = Buffer.concat([decipher.update(body.subarray(0, -16)), decipher.final()]);
   } catch {
-    // The only thing that `final` throws of: the tag is of other bytes, or of another key.
+    // `final` throws only if the tag does not match the bytes or the key.
     return undefined;
   }
   const end = inner.findLastIndex((byte) => byte !== 0);

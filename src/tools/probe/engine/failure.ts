@@ -1,4 +1,4 @@
-/** Why an endpoint could not be asked, or gave no TLS. */
+/** Why an endpoint could not be asked, or did not speak TLS. */
 
 type FailureKind =
   | 'unresolved'
@@ -20,7 +20,7 @@ type FailureKind =
 export class Failure extends Error {
   readonly kind: FailureKind;
   readonly hint: string | undefined;
-  /** The alert's name, with the kind `alert`. */
+  /** The alert's name, for the kind `alert`. */
   readonly alert: string | undefined;
 
   constructor(
@@ -35,12 +35,12 @@ export class Failure extends Error {
   }
 }
 
-/** The failure to connect that is behind the system's code. `place` is an address; `ms` how long was waited. */
+/** The failure to connect for a system code. `place` is an address; `ms` is how long it waited. */
 export function connectFailure(code: string, place: string, ms: number): Failure {
   switch (code) {
     case 'ECONNREFUSED':
       return new Failure('refused', `${place} refused the connection`, {
-        hint: 'nobody listens there, or a firewall rejects it: check address and port, and that the service runs',
+        hint: 'nothing listens there, or a firewall rejects it: check address and port, and that the service runs',
       });
     case 'ETIMEDOUT':
       return new Failure('connect_timeout', `${place} did not accept a connection within ${ms} ms`, {

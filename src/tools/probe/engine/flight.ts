@@ -1,6 +1,7 @@
 /**
- * Reads a server's first flight: what it chose, its certificates, and whether it asks for ours (RFC 5246 §7.4, RFC 8446
- * §4). Pure: bytes in, values out. Of TLS 1.3 all behind the ServerHello is encrypted, see `decrypt.ts`.
+ * Reads a server's first flight: what it chose, its certificates, and whether it asks for ours (RFC 5246
+ * §7.4, RFC 8446 §4). Pure: bytes in, values out. In TLS 1.3 everything after the ServerHello is encrypted,
+ * see `decrypt.ts`.
  */
 import { extensionTypes, tls12, tls13 } from '../../../openssl/registries.ts';
 import { createCursor, Malformed, readAll } from '../../../peek/cursor.ts';
@@ -13,11 +14,11 @@ import {
 } from '../../../peek/records.ts';
 import { readExtensions, readServerHello, type ServerHello } from '../../../peek/server-hello.ts';
 
-/** What a server says of client certificates; names are DER. */
+/** A server's request for a client certificate; names are DER. */
 export type CertificateRequest = { readonly authorities: readonly Buffer[] };
 
 export type Flight = ServerHello & {
-  /** DER, as they were sent. */
+  /** DER, as sent. */
   readonly certificates: readonly Buffer[];
   readonly request: CertificateRequest | undefined;
 };
@@ -26,15 +27,15 @@ export type Answer =
   | ({ readonly kind: 'flight' } & Flight)
   /** An alert's number (RFC 8446 §6). */
   | { readonly kind: 'alert'; readonly alert: number }
-  /** The first bytes are no TLS record. */
+  /** The first bytes are not a TLS record. */
   | { readonly kind: 'not_tls' }
-  /** It began as TLS, and went on as something else. */
+  /** It began as TLS, but continued as something else. */
   | { readonly kind: 'malformed'; readonly reason: string };
 
-/** More bytes than any flight takes. */
+/** More bytes than any flight needs. */
 export const maxFlight = 256 * 1024;
 
-/** What the server answered, given all that has arrived since the hello; undefined: more is needed. */
+/** The server's answer in all bytes since the hello; undefined if more are needed. */
 export function readAnswer(bytes: Buffer): Answer | undefined {
   try {
     return read(bytes);
@@ -70,7 +71,7 @@ function readFlight(messages: readonly Message[]): Flight | undefined {
   if (first.type !== messageTypes.serverHello) throw new Malformed(`a first message of type ${first.type}`);
   const hello = readServerHello(first.body);
   if (hello.version >= tls13) return { ...hello, certificates: [], request: undefined };
-  // What comes behind the end of the flight is no part of it, nor need it have come yet.
+  // Bytes after the end of the flight are not part of it, and may not have arrived yet.
   const end = messages.findIndex(({ type }) => type === messageTypes.serverHelloDone);
   if (end < 0) return undefined;
   const flight = messages.slice(0, end);
@@ -112,8 +113,8 @@ function readRequest12(body: Buffer, version: number): CertificateRequest {
 }
 
 /**
- * Certificates and request among the decrypted messages of TLS 1.3. Throws Malformed if they are not what RFC 8446 §4.3.2
- * and §4.4.2 say.
+ * The certificates and request in the decrypted messages of TLS 1.3. Throws Malformed if they violate RFC
+ * 8446 §4.3.2 or §4.4.2.
  */
 export function readEncrypted(messages: readonly Message[]): Pick<Flight, 'certificates' | 'request'> {
   const find = (type: number) => messages.find((message) => message.type === type)?.body;

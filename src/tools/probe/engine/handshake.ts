@@ -1,4 +1,7 @@
-/** One whole handshake by Node's TLS, with an ear on the wire: what it settles on, and all that the server sent for it. */
+/**
+ * Makes one full handshake by Node's TLS while listening on the wire: returns what was negotiated, and
+ * everything the server sent.
+ */
 import { constants } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
@@ -12,40 +15,46 @@ import { closeLink, openLink, type Way } from './link.ts';
 
 export type HandshakeOptions = {
   readonly name: string | undefined;
-  /** PEM: whom to trust. */
+  /** The CAs to trust, PEM. */
   readonly anchors: readonly string[];
   readonly credential?: { readonly cert: string; readonly key: string } | undefined;
   readonly alpn?: readonly string[];
   readonly versions?: { readonly min: 'TLSv1' | 'TLSv1.2' | 'TLSv1.3'; readonly max: 'TLSv1.2' | 'TLSv1.3' };
-  /** OpenSSL's lists; undefined: its own. */
+  /** OpenSSL lists; undefined for OpenSSL's defaults. */
   readonly ciphers?: string | undefined;
   readonly sigalgs?: string | undefined;
   readonly session?: Buffer | undefined;
-  /** Let TLS 1.2 resume by session ID alone. */
+  /** Let TLS 1.2 resume only by session ID. */
   readonly noTicket?: boolean;
-  /** Listen for what comes behind the handshake, until there was a ticket and, if it asked for a certificate, a verdict. */
+  /**
+   * Keep reading after the handshake, until a ticket and, if a certificate was requested, a verdict have
+   * arrived.
+   */
   readonly linger?: boolean;
 };
 
 export type Handshake = {
-  /** As Node has it, such as `TLSv1.3`; undefined: the handshake failed, see `failure`. */
+  /** Node's name, such as `TLSv1.3`; undefined if the handshake failed, see `failure`. */
   readonly version: string | undefined;
   readonly cipher: string | undefined;
   readonly alpn: string | undefined;
   readonly resumed: boolean;
   readonly session: Buffer | undefined;
-  /** Of TLS 1.2: the session is in a ticket, and not in the server's memory. */
+  /** For TLS 1.2: the session is in a ticket rather than in the server's memory. */
   readonly hasTicket: boolean;
-  /** DER, as the server sent them. */
+  /** DER, as sent by the server. */
   readonly certificates: readonly Buffer[];
   readonly request: CertificateRequest | undefined;
-  /** OpenSSL's word for what is wrong with the chain; null: nothing is; undefined: it was not asked. */
+  /** OpenSSL's name for what is wrong with the chain; null if nothing is; undefined if it was not asked. */
   readonly chainError: string | null | undefined;
-  /** Why the handshake failed, or what ended it right afterwards: an alert as `alert_NAME`, or the system's code. */
+  /**
+   * Why the handshake failed, or what ended it right afterwards: an alert as `alert_NAME`, or the system's
+   * code.
+   */
   readonly failure: string | undefined;
 };
 
-/** Connects, does the handshake, closes. Throws a Failure if there is no connection to do it on. */
+/** Connects, makes the handshake, and closes. Throws a Failure if it cannot connect. */
 export async function shakeHands(way: Way, options: HandshakeOptions): Promise<Handshake> {
   const link = await openLink(way);
   const received: Buffer[] = [];
@@ -106,14 +115,14 @@ function optionsOf(options: HandshakeOptions): ConnectionOptions {
     servername: name,
     ...(alpn.length > 0 ? { ALPNProtocols: [...alpn] } : {}),
     session,
-    // What is wrong with the certificate is for us to tell.
+    // We report certificate errors ourselves.
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
     minDHSize: 512,
   };
 }
 
-/** The socket as a stream for TLS, with each byte that it receives shown to `hear` first. */
+/** The socket as a stream for TLS that passes each received chunk to `hear` first. */
 function tapped(raw: Socket, hear: (chunk: Buffer) => void): Duplex {
   const tap = new Duplex({
     read: () => void raw.resume(),
@@ -130,13 +139,13 @@ function tapped(raw: Socket, hear: (chunk: Buffer) => void): Duplex {
   return tap;
 }
 
-/** Resolves with how it ended, by itself or by the other side. */
+/** Resolves with how the stream ended. */
 function ended(stream: TLSSocket): Promise<string> {
   return new Promise((resolve) => {
     stream.on('error', (error) => resolve(wordFor(error)));
     stream.on('end', () => resolve('closed'));
     stream.on('close', () => resolve('closed'));
-    // It has no payload that would be missed, and its end is only seen by who reads.
+    // There is no payload to lose, and the end is only noticed by reading.
     stream.resume();
   });
 }
@@ -158,14 +167,14 @@ function negotiated(stream: TLSSocket) {
     alpn: stream.alpnProtocol || undefined,
     resumed: stream.isSessionReused(),
     hasTicket: stream.getTLSTicket() !== undefined,
-    // Typed as an Error, but Node stores the code.
+    // Typed as an Error, but Node stores a code.
     chainError: stream.authorized ? null : String(stream.authorizationError ?? 'UNSPECIFIED'),
   };
 }
 
 type Sent = Pick<Handshake, 'certificates' | 'request'>;
 
-/** What the server showed, in the clear or by its secret; nothing if it is not what TLS would send. */
+/** What the server sent, in the clear or decrypted; nothing if it is not valid TLS. */
 function sentBy(received: Buffer, secret: Buffer | undefined, cipher: string | undefined): Sent {
   const answer = readAnswer(received);
   if (answer?.kind !== 'flight') return { certificates: [], request: undefined };
@@ -180,12 +189,12 @@ function sentBy(received: Buffer, secret: Buffer | undefined, cipher: string | u
   }
 }
 
-/** How long a server may take to think about the end of our handshake: its answer is a round trip away. */
+/** How long to wait for the server's reaction to the end of our handshake, which takes a round trip. */
 function graceMs(connectMs: number): number {
   return 250 + 3 * connectMs;
 }
 
-/** Waits until it has ended, which is the answer, or nothing more is to be expected. */
+/** Waits until the stream has ended, which is the answer, or nothing more can be expected. */
 async function quiet(
   stream: TLSSocket,
   end: Promise<string>,

@@ -1,8 +1,8 @@
-/** What answered in place of TLS, by its first bytes. */
+/** Identifies a protocol other than TLS by its first bytes. */
 import { protocolNames, protocols } from '../../../protocols/table.ts';
 import { Failure } from './failure.ts';
 
-/** The failure that names the protocol; `said` is what came, of which the first line is shown. */
+/** The failure that names the protocol; `said` is what arrived, of which the first line is shown. */
 export function identify(said: Buffer): Failure {
   const text = said.toString('latin1');
   const known = spoken(text) ?? others.find(({ pattern }) => pattern.test(text));
@@ -15,7 +15,7 @@ export function identify(said: Buffer): Failure {
   });
 }
 
-/** A protocol in which penstock can ask for TLS. */
+/** A protocol in which penstock can request TLS. */
 function spoken(text: string): { name: string; hint: string } | undefined {
   const found = protocolNames.find((name) => protocols[name].saysInstead.test(text));
   return found && { name: protocols[found].title, hint: `--starttls ${found}` };
@@ -50,7 +50,7 @@ const others: readonly { name: string; pattern: RegExp; hint: string }[] = [
   { name: 'VNC', pattern: /^RFB \d/, hint: inPlain },
 ];
 
-/** Printable ASCII alone, and little of it: it is a stranger's. */
+/** Only printable ASCII, and little of it, since the text is untrusted. */
 function firstLine(text: string): string {
   const [line = ''] = text.split(/[\r\n]+/).filter((part) => /[ -~]{2}/.test(part));
   const printable = line.replace(/[^ -~]+/g, '.').trim();

@@ -1,4 +1,4 @@
-/** The first question: does TLS live here at all? And if not, what does? */
+/** The first question: does the endpoint speak TLS at all, and if not, what does it speak? */
 import { alertName, alerts, tls10, tls11, tls12, tls13 } from '../../../openssl/registries.ts';
 import type { Protocol } from '../../../protocols/protocol.ts';
 import { protocolNames, protocols } from '../../../protocols/table.ts';
@@ -11,7 +11,7 @@ import { closeLink, openLink, type Way } from './link.ts';
 
 const allVersions = [tls13, tls12, tls11, tls10];
 
-/** What the endpoint chooses when it is offered everything. Throws the Failure that says why there is no TLS. */
+/** What the endpoint chooses when offered everything. Throws a Failure that says why there is no TLS. */
 export async function introduce(asker: Asker): Promise<Flight> {
   const { findings, questions, ask } = asker;
   const first = await ask({ versions: allVersions });
@@ -25,7 +25,7 @@ export async function introduce(asker: Asker): Promise<Flight> {
     findings.demandsAlpn = true;
     reply = await ask({ versions: allVersions });
   } else if (first.kind !== 'flight' && first.kind !== 'not_tls') {
-    // Some that know no TLS 1.3 stumble on its very mention.
+    // Some servers without TLS 1.3 fail if it is even offered.
     reply = await ask({ versions: allVersions.slice(1) });
   }
   if (reply.kind !== 'flight') throw await failureOf(first, asker);
@@ -77,8 +77,8 @@ function alertFailure(alert: string, name: string | undefined): Failure {
 }
 
 /**
- * Where clients speak first, a server hangs up on a ClientHello or says nothing: one more connection for each of these protocols asks in
- * its own way.
+ * If clients must speak first, a server hangs up on a ClientHello or stays silent, so try one more connection
+ * for each such protocol.
  */
 async function waitingForStarttls({ way }: Asker['questions']): Promise<Failure | undefined> {
   if (way.starttls) return undefined;

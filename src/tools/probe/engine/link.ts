@@ -1,4 +1,4 @@
-/** One connection to the endpoint: TCP, then STARTTLS where it is asked for. */
+/** One connection to the endpoint: TCP, then STARTTLS if requested. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { ProxyError, systemCode } from '../../../errors.ts';
@@ -13,25 +13,25 @@ export type ProbeAddress = { readonly host: string; readonly port: number } | { 
 export type Way = {
   readonly place: ProbeAddress;
   readonly starttls: ProtocolName | undefined;
-  /** For all that a connection does. */
+  /** The limit for everything a connection does. */
   readonly timeoutMs: number;
 };
 
-/** A connection that is ready for a ClientHello. After `timeoutMs` its socket ends with a Failure `silent`. */
+/** A connection ready for a ClientHello. After `timeoutMs` its socket ends with a Failure `silent`. */
 export type Link = { readonly raw: Socket; readonly connectMs: number };
 
-/** How a place is written. */
+/** The place as text. */
 export function describePlace(place: ProbeAddress): string {
   return 'path' in place ? `unix:${place.path}` : formatAddress({ address: place.host, port: place.port });
 }
 
-/** Connects. The caller owns the socket, and ends it by `closeLink`. Throws a Failure. */
+/** Connects. The caller owns the socket, and must end it with `closeLink`. Throws a Failure. */
 export async function openLink({ place, starttls, timeoutMs }: Way): Promise<Link> {
   const startedAt = performance.now();
   const raw = connect({ ...place, noDelay: true });
   const timer = setTimeout(() => raw.destroy(new Failure('silent', 'no answer')), timeoutMs);
   raw.once('close', () => clearTimeout(timer));
-  // Whoever waits has a listener of its own; between two waits nothing may crash.
+  // Each wait has its own listener; this one prevents a crash between waits.
   raw.on('error', () => {});
   try {
     await once(raw, 'connect');
@@ -44,19 +44,22 @@ export async function openLink({ place, starttls, timeoutMs }: Way): Promise<Lin
   return { raw, connectMs };
 }
 
-/** Ends it, by its TLS stream if there is one; resolves when the other side has closed too, or has had a moment for it. */
+/**
+ * Ends it, through its TLS stream if there is one; resolves when the other side has closed too, or after a
+ * moment.
+ */
 export async function closeLink({ raw }: Link, stream: Socket = raw): Promise<void> {
   if (raw.destroyed) return;
   const closed = new Promise((resolve) => raw.once('close', resolve));
   const timer = setTimeout(() => raw.destroy(), patienceMs);
-  // What still comes is not looked at any more.
+  // Discard whatever still arrives.
   if (stream === raw) raw.removeAllListeners('data').resume();
   stream.end();
   await closed;
   clearTimeout(timer);
 }
 
-/** For a peer that closes when it is asked to. */
+/** How long to wait for the peer to close. */
 const patienceMs = 250;
 
 async function startTls(raw: Socket, starttls: ProtocolName): Promise<void> {

@@ -1,9 +1,12 @@
-/** Whether TLS 1.2 resumes sessions: by tickets, which the client keeps, and by IDs, which the server has to remember. */
+/**
+ * Finds out whether TLS 1.2 resumes sessions: by tickets, which the client keeps, and by IDs, which the
+ * server must remember.
+ */
 
 import { tls12 } from '../../../openssl/registries.ts';
 import type { Asker } from './asker.ts';
 
-/** Asks only where a handshake comes to its end: a session is made at no other place. */
+/** Asks only if handshakes complete, since only those create sessions. */
 export async function askResumption({ shake, findings }: Asker): Promise<void> {
   const { resumption, clientCertificate } = findings;
   if (findings.versions.get(tls12) !== true || findings.lenient) return;

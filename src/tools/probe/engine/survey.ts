@@ -1,6 +1,6 @@
 /**
- * Asks an endpoint what it offers, one connection at a time and no more than are allowed: first what matters most, so that
- * whatever ends the survey early costs the least.
+ * Asks an endpoint what it offers, one connection at a time, within the limit. The most important questions
+ * come first, in case the survey ends early.
  */
 import { tls10, tls11, tls12 } from '../../../openssl/registries.ts';
 import { type Asker, createAsker, Stop } from './asker.ts';
@@ -11,7 +11,9 @@ import { type Findings, noFindings, type Questions } from './findings.ts';
 import { introduce } from './introduce.ts';
 import { askResumption } from './resumption.ts';
 
-/** Throws a Failure if the endpoint cannot be reached, or speaks no TLS. What fails later only ends the survey. */
+/**
+ * Throws a Failure if the endpoint cannot be reached, or speaks no TLS. Later failures only end the survey.
+ */
 export async function survey(questions: Questions): Promise<Findings> {
   const findings = noFindings();
   const asker = createAsker(questions, findings);
@@ -31,7 +33,7 @@ export async function survey(questions: Questions): Promise<Findings> {
   return findings;
 }
 
-/** Those below the one that it chose when it had the choice. */
+/** Asks for the versions below the one it chose freely. */
 async function askVersions({ ask, questions, findings: { versions } }: Asker): Promise<void> {
   for (const version of [tls12, tls11, tls10]) {
     if (versions.has(version)) continue;
@@ -40,7 +42,7 @@ async function askVersions({ ask, questions, findings: { versions } }: Asker): P
   }
 }
 
-/** A server picks one of those offered, so they are offered again without it. */
+/** A server picks one of the protocols offered, so offer the others again without it. */
 async function askProtocols({ shake, questions, findings }: Asker): Promise<void> {
   const accepted: string[] = [];
   findings.alpn = accepted;
