@@ -2,8 +2,11 @@
  * What Node and the kernel make for a connection, from accept to close, counted: `npm run bench:path`. Counts do not depend on the
  * machine, so some lines of a change that cost every connection something show here, where time would hide them.
  */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { betweenMarkers } from '../compare/markdown.ts';
+import { checkout } from '../compare/peers.ts';
 import { type Ground, prepareGround, stopPeer } from '../compare/site.ts';
 import { breakDown } from './breakdown.ts';
 import { overruns, readBudget, savings, updated, writeBudget } from './budget.ts';
@@ -16,6 +19,7 @@ const usage = `npm run bench:path -- [OPTIONS]
 
   --check            compare penstock with its budget; exits with 1 if a count is over it
   --update           write what penstock takes now as its budget
+  --write-docs       put the table into docs/performance.md
   --breakdown        instead: what makes most of the counts, by stack
   --relay NAME       with --breakdown: ${relays.join(' or ')} (penstock)
   --top N            with --breakdown: lines of each list (25)
@@ -32,6 +36,7 @@ const { values } = parseArgs({
   options: {
     check: { type: 'boolean', default: false },
     update: { type: 'boolean', default: false },
+    'write-docs': { type: 'boolean', default: false },
     breakdown: { type: 'boolean', default: false },
     relay: { type: 'string', default: 'penstock' },
     top: { type: 'string', default: '25' },
@@ -68,6 +73,11 @@ async function main(): Promise<number> {
   }
   const bare = await counted('bare', ground, kinds);
   process.stdout.write(`penstock / bare relay\n\n${tableOf(kinds, [penstock, bare], true)}\n`);
+  if (values['write-docs']) {
+    const page = join(checkout, 'docs/performance.md');
+    const table = tableOf(kinds, [penstock, bare], false);
+    writeFileSync(page, betweenMarkers(readFileSync(page, 'utf8'), table));
+  }
   return 0;
 }
 
