@@ -1,6 +1,7 @@
 /**
- * Keeps phrases out of comments, messages and pages that a native reader stumbles on. Not a matter of taste alone: each has
- * sent somebody back to the start of its sentence.
+ * Keeps phrases out of comments, messages and pages that a native reader stumbles on. Not a matter of taste
+ * alone: each has sent somebody back to the start of its sentence. And keeps comments as narrow as the code,
+ * which the formatter wraps, but not them.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -21,28 +22,38 @@ const banned: readonly { readonly phrase: RegExp; readonly instead: string }[] =
   },
 ];
 
+const widest = 110;
+
 const faults = [...sources(), ...pages()].flatMap((file) =>
   readFileSync(join(root, file), 'utf8')
     .split('\n')
-    .flatMap((line, index) =>
-      banned
-        .filter(({ phrase }) => phrase.test(proseOf(line, file)))
-        .map(
-          ({ phrase, instead }) =>
-            `${file}:${index + 1}: "${phrase.exec(proseOf(line, file))?.[0].trim()}": ${instead}`,
-        ),
-    ),
+    .flatMap((line, index) => faultsIn(line, file).map((fault) => `${file}:${index + 1}: ${fault}`)),
 );
 for (const fault of faults) process.stderr.write(`${fault}\n`);
 process.exitCode = faults.length === 0 ? 0 : 1;
+
+function faultsIn(line: string, file: string): string[] {
+  const prose = proseOf(line, file);
+  const stumbles = banned
+    .filter(({ phrase }) => phrase.test(prose))
+    .map(({ phrase, instead }) => `"${phrase.exec(prose)?.[0].trim()}": ${instead}`);
+  return isTooWide(line, file) ? [...stumbles, `wrap this comment at ${widest} columns`] : stumbles;
+}
 
 /** Without code, and without what penstock prints: scripts may look for those words. */
 function proseOf(line: string, file: string): string {
   // The addresses of headings stay.
   if (line.startsWith('#')) return '';
   if (file.endsWith('.md')) return line.replace(/`[^`]*`/g, '').replace(/\*[^*]*\*/g, '');
-  const comment = /^\s*(?:\/\*\*|\*|\/\/).*$|\/\/ .*$/.exec(line)?.[0] ?? '';
-  return comment.replace(/`[^`]*`|"[^"]*"/g, '');
+  return commentIn(line).replace(/`[^`]*`|"[^"]*"/g, '');
+}
+
+function isTooWide(line: string, file: string): boolean {
+  return file.endsWith('.ts') && line.length > widest && commentIn(line) !== '';
+}
+
+function commentIn(line: string): string {
+  return /^\s*(?:\/\*\*|\*|\/\/).*$|\/\/ .*$/.exec(line)?.[0] ?? '';
 }
 
 function sources(): string[] {
