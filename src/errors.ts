@@ -103,8 +103,8 @@ export type Code = ConnectionCode | (typeof processCodes)[number];
 type Details = {
   side: Side;
   /**
-   * What happened, naming the address, the limit or the name; never a secret, never raw client bytes. Like the hint, it is cut
-   * where it is too long for a line of a log, as what lists all names of a peer may be.
+   * What happened, naming the address, the limit or the name; never a secret, never raw client bytes. Like
+   * the hint, it is cut where it is too long for a line of a log, as what lists all names of a peer may be.
    */
   message: string;
   /** What the operator can do about it. */

@@ -1,4 +1,6 @@
-/** The client's side: its socket or, if the route terminates TLS, the decrypted stream of a client we let in. */
+/**
+ * The client's side: its socket or, if the route terminates TLS, the decrypted stream of a client we let in.
+ */
 
 import type { Served } from '../decide/decide.ts';
 import { ProxyError } from '../errors.ts';
@@ -18,7 +20,8 @@ import type { Connection } from './state.ts';
 type TerminateRoute = Extract<Route, { kind: 'terminate' }>;
 
 /**
- * The client's side, ready for payload; undefined if it turned out to be a CancelRequest. `hello` is undefined for plain clients.
+ * The client's side, ready for payload; undefined if it turned out to be a CancelRequest. `hello`
+ * is undefined for plain clients.
  */
 export function openClient(
   connection: Connection,

@@ -39,9 +39,9 @@ export async function serveConnection(raw: Socket, listener: Listener): Promise<
 }
 
 /**
- * Everything before the payload; undefined if it was a CancelRequest, which has no payload. A function of its own, so that all
- * it needed can be freed when it returns. A step that has nothing to wait for returns no promise: a promise for each would cost
- * a plain connection a tenth more.
+ * Everything before the payload; undefined if it was a CancelRequest, which has no payload. A function of its
+ * own, so that all it needed can be freed when it returns. A step that has nothing to wait for returns no
+ * promise: a promise for each would cost a plain connection a tenth more.
  */
 async function establish(connection: Connection): Promise<Sides | undefined> {
   const { raw, listener } = connection;

@@ -13,8 +13,8 @@ import { type Connection, type Deadline, resetClient } from './state.ts';
 export function setDeadline(connection: Connection, ms: number, option: Deadline['option']): void {
   if (ms === Number.POSITIVE_INFINITY) {
     clearDeadline(connection);
-    // Without a deadline, only keepalive notices a client that has vanished. Once it is established, the splice
-    // takes care of that.
+    // Without a deadline, only keepalive notices a client that has vanished. Once it is established,
+    // the splice takes care of that.
     const { keepalive } = connection.listener.config.timeouts;
     if (keepalive !== Number.POSITIVE_INFINITY) connection.raw.setKeepAlive(true, keepalive);
     return;

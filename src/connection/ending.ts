@@ -87,7 +87,9 @@ export function watchSocket(connection: Connection): void {
   raw.on('close', onClose);
 }
 
-/** The connection of a socket. With this property all sockets can share their listeners: no closure for each. */
+/**
+ * The connection of a socket. With this property all sockets can share their listeners: no closure for each.
+ */
 const watched = Symbol('connection');
 type Watched = Socket & { [watched]?: Connection | undefined };
 

@@ -134,8 +134,8 @@ class Request implements DialRequest<PreparedUpstream> {
     this.#outbound = outbound;
     this.#options = options;
     this.#ahead = aheadOf(caller, options);
-    // Not if `prepare` has to read, which takes a stream, nor for an early dial, which must notice an upstream
-    // that leaves.
+    // Not if `prepare` has to read, which takes a stream, nor for an early dial, which must
+    // notice an upstream that leaves.
     this.isForSplice = outbound.originator === undefined && this.#ahead === undefined && !outbound.early;
     const { warm } = outbound;
     this.takeWarm = warm && ((endpoint) => this.#takeFrom(warm, endpoint));

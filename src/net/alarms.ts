@@ -1,6 +1,7 @@
 /**
- * One timer for the deadlines and idle times of all connections. A connection sets several, and hardly any goes off: a timer of
- * Node's own for each costs an object and a place in a list. Here each is a place in a heap, with the earliest on top.
+ * One timer for the deadlines and idle times of all connections. A connection sets several, and hardly any
+ * goes off: a timer of Node's own for each costs an object and a place in a list. Here each is a place in a
+ * heap, with the earliest on top.
  */
 
 /** Something with an alarm, one at a time. */
@@ -13,7 +14,10 @@ export type Alarmed = {
   onAlarm(due: number): void;
 };
 
-/** Sets or moves an alarm to `at` (by `performance.now()`, not Infinity). It does not keep the process alive; sockets do. */
+/**
+ * Sets or moves an alarm to `at` (by `performance.now()`, not Infinity). It does not keep
+ * the process alive; sockets do.
+ */
 export function setAlarm(it: Alarmed, at: number): void {
   if (it.alarmAt === Number.POSITIVE_INFINITY) it.alarmPlace = heap.push(it) - 1;
   it.alarmAt = at;

@@ -30,7 +30,10 @@ type Direction = Batched & {
   ended: boolean;
 };
 
-/** The direction that begins at a stream. With this property all streams can share their listeners: no closure for each. */
+/**
+ * The direction that begins at a stream. With this property all streams can share their
+ * listeners: no closure for each.
+ */
 const direction = Symbol('direction');
 type Spliced = Stream['stream'] & { [direction]?: Direction };
 
@@ -116,8 +119,8 @@ export class Splice implements Alarmed {
 
   static readonly #onStreamError = function (this: Spliced, error: Error): void {
     const it = this[direction];
-    // Node leaves a TLS socket open after a bad record or a refused renegotiation. (Never destroy it after its
-    // raw socket.)
+    // Node leaves a TLS socket open after a bad record or a refused renegotiation. (Never
+    // destroy it after its raw socket.)
     if (it?.from.raw.destroyed === false) this.destroy();
     if (it) it.splice.#onGone(it, error);
   };

@@ -18,11 +18,17 @@ import type { UpstreamState } from './registry.ts';
 import type { Resolver } from './resolve.ts';
 
 export type Candidates = {
-  /** All that this client may have, up or not. Throws what looking them up throws if not one was found, or the signal's reason. */
+  /**
+   * All that this client may have, up or not. Throws what looking them up throws if not one was
+   * found, or the signal's reason.
+   */
   readonly of: (client: UpstreamClient, signal: Signal) => readonly Endpoint[] | Promise<readonly Endpoint[]>;
   /** All except those that depend on the client (templates). Leaves out any whose name does not resolve. */
   readonly listed: (signal: Signal) => Promise<readonly Endpoint[]>;
-  /** The address of an endpoint that needs no look-up. Throws ERR_UPSTREAM_ADDRESS_FORBIDDEN if `allow_addresses` lacks it. */
+  /**
+   * The address of an endpoint that needs no look-up. Throws ERR_UPSTREAM_ADDRESS_FORBIDDEN
+   * if `allow_addresses` lacks it.
+   */
   readonly knownAddress: (target: HostTarget) => string | undefined;
   /** The endpoint's addresses, resolved and checked against `allow_addresses`. */
   readonly addressesOf: (target: HostTarget, signal: Signal) => Promise<readonly string[]>;
@@ -100,7 +106,9 @@ function foundIn(outcomes: readonly PromiseSettledResult<Endpoint[]>[]): Endpoin
 /** Stands in for a client where the endpoints are the same for all. */
 const nobody: UpstreamClient = { sni: undefined, wildcardLabel: undefined, clientAddress: '' };
 
-/** The configuration requires `allow_addresses` with a template. If it is missing all the same, allow nothing. */
+/**
+ * The configuration requires `allow_addresses` with a template. If it is missing all the same, allow nothing.
+ */
 function allowListOf({ allow_addresses: list }: UpstreamConfig, sources: readonly Source[]) {
   return list !== undefined || sources.some(isTemplateSource) ? blockList(list ?? []) : undefined;
 }

@@ -97,7 +97,8 @@ class Race {
     if (this.#reader) socket.pause();
     socket[race] = this;
     this.#connecting.push(socket);
-    // These stay for ever: they prevent a crash, and after the race they do nothing. 'close' reports a failure.
+    // These stay for ever: they prevent a crash, and after the race they do
+    // nothing. 'close' reports a failure.
     socket.on('connect', Race.#onConnect);
     socket.on('error', Race.#onError);
   }

@@ -3,8 +3,8 @@ import { LightAbortSignal, type Signal } from '../net/abort-signal.ts';
 import { type Alarmed, clearAlarm, setAlarm } from '../net/alarms.ts';
 
 /**
- * A signal that aborts after `ms` (Infinity: never), with the reason that `expired` creates, or when `parent` aborts, with the
- * parent's reason. Always call `stop`, once.
+ * A signal that aborts after `ms` (Infinity: never), with the reason that `expired` creates, or when `parent`
+ * aborts, with the parent's reason. Always call `stop`, once.
  */
 export class Deadline extends LightAbortSignal implements Alarmed {
   alarmAt = Number.POSITIVE_INFINITY;
@@ -48,7 +48,10 @@ export class Deadline extends LightAbortSignal implements Alarmed {
     this.#parent.removeEventListener('abort', this);
   }
 
-  /** After the event loop was blocked, the alarm is due at the same time as answers that came in time. Read those first. */
+  /**
+   * After the event loop was blocked, the alarm is due at the same time as answers that
+   * came in time. Read those first.
+   */
   onAlarm(): void {
     this.#lastLook = setImmediate(Deadline.#onLastLook, this);
   }

@@ -45,7 +45,10 @@ export type Dialled<Prepared> = {
   readonly tried: number;
   /** How long it took, including failed attempts, but neither the queue nor the wait for the client. */
   readonly connectMs: number;
-  /** Call it when the connection is over: the endpoint then has one connection less. Calling it again does nothing. */
+  /**
+   * Call it when the connection is over: the endpoint then has one connection less.
+   * Calling it again does nothing.
+   */
   release(): void;
 };
 

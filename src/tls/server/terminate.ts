@@ -37,7 +37,8 @@ export const unannounced: Announced = {
 };
 
 /**
- * The outcome of a handshake. If the client's certificate was refused, `refusal` is set and the stream is still open.
+ * The outcome of a handshake. If the client's certificate was refused, `refusal` is
+ * set and the stream is still open.
  */
 export type Terminated = {
   readonly stream: TLSSocket;
@@ -103,8 +104,9 @@ type Rules = {
 };
 
 /**
- * Gives each socket a facade of its policy's server with an `emit` that knows its handshake. That is the only way, short of Node's
- * internals, to learn which raw socket a 'secureConnection' or 'tlsClientError' belongs to, also when it is refused.
+ * Gives each socket a facade of its policy's server with an `emit` that knows its handshake. That is the
+ * only way, short of Node's internals, to learn which raw socket a 'secureConnection' or 'tlsClientError'
+ * belongs to, also when it is refused.
  */
 function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules): Promise<Terminated> {
   return new Promise((resolve, reject) => {
@@ -136,7 +138,9 @@ type Handshake = {
   secret: Buffer | undefined;
 };
 
-/** The handshake of a facade. The socket keeps its facade for life, but need not keep the handshake's memory. */
+/**
+ * The handshake of a facade. The socket keeps its facade for life, but need not keep the handshake's memory.
+ */
 const underWay = Symbol('handshake');
 type Facade = Server & { [underWay]?: Handshake | undefined };
 
@@ -186,7 +190,8 @@ function fail(it: Handshake, cause: Error, stream: TLSSocket): void {
 }
 
 /**
- * Bun emits on the server itself, and its sockets name the raw one as their parent (as Node's do, but not as public API).
+ * Bun emits on the server itself, and its sockets name the raw one as their parent (as
+ * Node's do, but not as public API).
  */
 function hearWithoutFacade(server: Server, raw: Socket, facade: Server): void {
   facades.set(raw, facade);
@@ -199,7 +204,10 @@ function hearWithoutFacade(server: Server, raw: Socket, facade: Server): void {
 const isBun = 'bun' in process.versions;
 const facades = new WeakMap<Socket, Server>();
 
-/** Decides at once, within the event: nothing that the client sent has been read yet, and nothing is half decided. */
+/**
+ * Decides at once, within the event: nothing that the client sent has been read
+ * yet, and nothing is half decided.
+ */
 function conclude({ raw, hello, rules, secret }: Handshake, stream: TLSSocket): Terminated {
   const { clientAuth, protocols, tickets } = rules;
   stream.pause();
