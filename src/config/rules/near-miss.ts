@@ -2,7 +2,7 @@
 
 /**
  * A hint for a name that is not among `candidates`: the closest one, or the list of all; undefined if there
- * are none.
+ * are none, or too many to list.
  */
 export function suggest(word: string, candidates: readonly string[], kind: string): string | undefined {
   const near = nearest(word, candidates);
