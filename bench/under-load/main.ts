@@ -83,6 +83,8 @@ async function main(): Promise<number> {
     const work = works[name];
     if (work === undefined) throw new Error(`there is no work "${name}"`);
     const most = await capacityOf(work, running);
+    // Long turns of the start and of code that is not compiled yet are no answer to `--why`.
+    if (rows.length === 0) writeFileSync(join(ground.directory, 'turns'), '');
     for (const share of values.shares.split(',').map(Number)) {
       for (const reloads of [false, true]) {
         const title = `${work.title}, ${share}%${reloads ? ', reloaded each second' : ''}`;
