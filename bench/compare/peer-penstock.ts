@@ -117,7 +117,8 @@ function upstream({ upstream: kind }: Front, { dialEarly, warm }: PenstockOption
   return {
     endpoints: [`${site.upstreamAddress}:${site.upstreamPorts[kind]}`],
     ...(dialEarly ? { dial: 'early' } : {}),
-    ...(warm > 0 ? { warm: { connections: warm } } : {}),
+    // A source sends as soon as somebody connects: what nobody reads would fill the way of the others.
+    ...(warm > 0 && kind !== 'source' ? { warm: { connections: warm } } : {}),
     ...(kind === 'mutual_tls'
       ? {
           tls: {
