@@ -101,8 +101,8 @@ describe('before there is a client', () => {
     client.socket.write('ping');
     const header = `PROXY TCP4 127.0.0.1 127.0.0.1 ${localPort} ${proxy.port()}\r\n`;
     assert.equal(`${await client.until(header.length + 4)}`, `${header}ping`);
-    assert.equal(upstream.accepted[0]?.received, `${header}ping`);
-    assert.equal(upstream.accepted[1]?.received, '');
+    const those = upstream.accepted.slice(0, 2).map(({ received }) => received);
+    assert.deepEqual(those.sort(), ['', `${header}ping`]);
   });
 
   it('nor is TLS behind a PROXY header', async (t) => {

@@ -18,10 +18,8 @@ describe('warm connections', () => {
     const client = rawClient(t, proxy.port());
     client.socket.write('ping');
     assert.equal(`${await client.until(4)}`, 'ping');
-    assert.deepEqual(
-      upstream.accepted.slice(0, 3).map(({ received }) => received),
-      ['ping', '', ''],
-    );
+    const those = upstream.accepted.slice(0, 3).map(({ received }) => received);
+    assert.deepEqual(those.sort(), ['', '', 'ping']);
     await upstream.opened(4);
     client.socket.end();
     await client.closed;

@@ -21,7 +21,7 @@ describe('under a limit of connections', () => {
       const clients = Array.from({ length: 5 }, () => rawClient(t, proxy.port()));
       for (const { socket } of clients) socket.write('ping');
       for (const client of clients) assert.equal(`${await client.until(4)}`, 'ping');
-      assert.equal(upstream.open().length, 5);
+      await upstream.opened(5);
       if (queue) return;
       const sixth = rawClient(t, proxy.port());
       await sixth.closed;
