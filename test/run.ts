@@ -41,10 +41,10 @@ async function runTests(files: readonly string[], cache: string): Promise<number
   process.on('SIGINT', () => {});
   const child = spawn(
     process.execPath,
-    // One file more than there are cores: most wait some of the time, for a deadline or for a process to start.
+    // Two files more than there are cores: most wait some of the time, for a deadline or for a process to start.
     [
       '--test',
-      `--test-concurrency=${availableParallelism() + 1}`,
+      `--test-concurrency=${availableParallelism() + 2}`,
       '--test-timeout=300000',
       '--test-reporter=spec',
       ...files,

@@ -94,6 +94,7 @@ function sink(it: Alarmed): void {
 
 /** Where the earlier of two neighbours stands: the one at `left` or the one to its right. */
 function earlier(left: number): number {
-  const [one, other] = [heap[left], heap[left + 1]];
+  const one = heap[left];
+  const other = heap[left + 1];
   return one !== undefined && other !== undefined && other.alarmAt < one.alarmAt ? left + 1 : left;
 }

@@ -33,7 +33,7 @@ export function answerTickets(
   context.onticketkeycallback = (name, iv, isNew) => {
     const { hmac, aes } = keys;
     if (answers === 'none') return [results.none, hmac, aes, name, iv];
-    if (isNew) return [results.use, hmac, aes, keys.name, randomFillSync(iv)];
+    if (isNew) return [results.use, hmac, aes, keys.name, fillRandomly(iv)];
     return [name.equals(keys.name) ? results.renew : results.none, hmac, aes, name, iv];
   };
   context.enableTicketKeyCallback();
@@ -41,6 +41,20 @@ export function answerTickets(
     keys = split(next);
   };
 }
+
+/** Fetching random bytes costs more than sealing a ticket: they are fetched for many, and each is used once. */
+function fillRandomly(iv: Buffer): Buffer {
+  if (used + iv.length > random.length) {
+    randomFillSync(random);
+    used = 0;
+  }
+  random.copy(iv, 0, used, used + iv.length);
+  used += iv.length;
+  return iv;
+}
+
+const random = Buffer.allocUnsafeSlow(4096);
+let used = random.length;
 
 /** Each part of a ticket's keys is 16 bytes; Node copies the buffers that are returned. */
 type Context = {
