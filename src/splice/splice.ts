@@ -243,9 +243,9 @@ function newDirection(splice: Splice, from: Stream, to: Stream, side: Direction[
 }
 
 /**
- * V8 keeps a closed TLS socket until its next full collection, and in a young process every closed socket: nothing of ours
- * is to be retained with it. `node --trace-gc` under full handshakes shows what that saves: see "How dead connections were
- * kept" in docs/performance.md.
+ * V8 keeps a closed TLS socket until its next full collection, and in a young process every closed socket:
+ * nothing of ours is to be retained with it. `node --trace-gc` under full handshakes shows what that saves:
+ * see "How dead connections were kept" in docs/performance.md.
  */
 function letGo({ stream, reader }: Stream): void {
   (stream as Spliced)[direction] = undefined;

@@ -42,7 +42,7 @@ export function answerTickets(
   };
 }
 
-/** Fetching random bytes costs more than sealing a ticket: they are fetched for many, and each is used once. */
+/** Asking for random bytes costs more than sealing a ticket, so we ask for many at a time. Each is used once. */
 function fillRandomly(iv: Buffer): Buffer {
   if (used + iv.length > random.length) {
     randomFillSync(random);
