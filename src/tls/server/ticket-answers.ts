@@ -42,7 +42,7 @@ export function answerTickets(
   };
 }
 
-/** Asking for random bytes costs more than sealing a ticket, so we ask for many at a time. Each is used once. */
+/** Asking for random bytes costs more than sealing a ticket: we ask for many at a time, and use each once. */
 function fillRandomly(iv: Buffer): Buffer {
   if (used + iv.length > random.length) {
     randomFillSync(random);
