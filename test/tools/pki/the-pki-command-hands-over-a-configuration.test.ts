@@ -142,7 +142,7 @@ test('a SPIFFE ID makes a certificate for both sides, and is one by its standard
   for (const san of wrong) {
     output.faults = '';
     assert.equal(await pkiIssue(dir, 'bad', { san }, output), 2, san.join());
-    assert.match(output.faults, /no SPIFFE ID of a workload|is not the only URI/);
+    assert.match(output.faults, /not a SPIFFE ID of a workload|is not the only URI/);
   }
 });
 
