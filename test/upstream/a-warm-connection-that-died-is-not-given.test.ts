@@ -71,6 +71,33 @@ describe('a warm connection that its upstream has closed', () => {
     assert.equal((await client.end()).error, undefined);
   });
 
+  it('when its client is the only one that the upstream has room for: it keeps its place, and gives it back once', async (t) => {
+    const upstream = await recorder(t);
+    const limits = { connections: 2 };
+    const proxy = await warmProxy(t, upstream, { warm: { connections: 1 }, limits });
+    for (let round = 0; round < 3; round += 1) {
+      await upstream.opened(1);
+      const before = upstream.accepted.length;
+      const client = rawClient(t, proxy.port());
+      await client.connected;
+      const [given] = upstream.open();
+      // It has been taken when another client would find no room but its own.
+      const other = rawClient(t, proxy.port());
+      other.socket.write('other');
+      await other.until(5);
+      given?.socket.resetAndDestroy();
+      await eventually(() => assert.ok(upstream.accepted.length > before + 1));
+      client.socket.write('ping');
+      assert.equal(`${await client.until(4)}`, 'ping');
+      for (const { socket } of [client, other]) socket.destroy();
+    }
+    const failed = proxy.log.filter(({ msg, code }) => msg === 'connection' && code !== undefined);
+    assert.deepEqual(
+      failed.filter(({ code }) => code !== 'ERR_CLIENT_RESET'),
+      [],
+    );
+  });
+
   it('as what is left to do for the client begins: another is dialled, which is no failed dial', async (t) => {
     const own = await ownCertificate('a.example');
     let count = 0;
