@@ -243,13 +243,16 @@ function newDirection(splice: Splice, from: Stream, to: Stream, side: Direction[
 }
 
 /**
- * V8 keeps a closed TLS socket until its next full collection, and in a young process every closed socket:
- * nothing of ours is to be retained with it. `node --trace-gc` under full handshakes shows what that saves:
- * see "How dead connections were kept" in docs/performance.md.
+ * V8 keeps a closed TLS socket until its next full collection: neither our objects nor what listens to the socket are to be
+ * retained with it. `node --trace-gc` under full handshakes shows what that saves: see "How dead connections were kept" in
+ * docs/performance.md.
  */
-function letGo({ stream, reader }: Stream): void {
+function letGo({ stream, raw, reader }: Stream): void {
   (stream as Spliced)[direction] = undefined;
   if (reader) reader.deliver = ignore;
+  if (stream === raw) return;
+  stream.removeAllListeners();
+  stream.on('error', ignore);
 }
 
 /** Room for a close_notify of either TLS version and any cipher, but hardly for an answer. */

@@ -9,7 +9,6 @@ import { dropReceived } from '../listen/listener.ts';
 import type { AccessRecord } from '../observe/access-log.ts';
 import { type Log, openLog } from '../observe/log.ts';
 import { createWorkerMetrics } from '../observe/metrics.ts';
-import { freeMemory } from '../process/free-memory.ts';
 import { inSlices } from '../process/pacer.ts';
 import { holdTicketMasters } from '../tls/server/ticket-masters.ts';
 import { createUpstreamRegistry, type UpstreamRegistry } from '../upstream/registry.ts';
@@ -46,8 +45,6 @@ export class SupervisedWorker {
   /** Pieces for the next `prepare`. */
   #pieces: Pieces[number][] = [];
   #prepared: Prepared | undefined;
-  /** It has served a configuration, so a pause would be noticed. */
-  #served = false;
   #graceMs = 25_000;
   /** The drain was answered: nothing is open any more, and the supervisor will disconnect. */
   #drained = false;
@@ -152,7 +149,6 @@ export class SupervisedWorker {
     try {
       this.#graceMs = packed.config.shutdown.grace;
       this.#prepared = await this.#serving().prepare(await inSlices(unpackToServe(packed, pieces)));
-      if (!this.#served) freeMemory();
       return { ok: true };
     } catch (error) {
       return { ok: false, faults: describeStartFaults(error) };
@@ -161,7 +157,6 @@ export class SupervisedWorker {
 
   #commit(): BoundAddresses {
     this.#prepared?.commit();
-    this.#served = true;
     this.#prepared = undefined;
     const bound = [...this.#serving().bound()];
     return Object.fromEntries(bound.map(([name, sockets]) => [name, sockets.map((it) => it.address)]));
