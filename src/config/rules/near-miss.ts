@@ -7,7 +7,7 @@
 export function suggest(word: string, candidates: readonly string[], kind: string): string | undefined {
   const near = nearest(word, candidates);
   if (near !== undefined) return `did you mean "${near}"?`;
-  if (candidates.length === 0 || candidates.length > 16) return undefined;
+  if (candidates.length === 0 || candidates.length > 24) return undefined;
   return `${kind}: ${candidates.join(', ')}`;
 }
 
