@@ -2,7 +2,7 @@
  * A full garbage collection for a process that has just started. Loading modules and reading a configuration
  * leave a heap that is half empty, and V8 gives its pages back only in the most thorough kind of collection.
  * That takes 20 to 40 ms, so it is for moments in which nobody waits. Not for workers: after it a full
- * handshake costs a tenth more, for good (see "At rest" in docs/performance.md).
+ * handshake costs a tenth more (see "At rest" in docs/performance.md).
  */
 import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';

@@ -243,9 +243,9 @@ function newDirection(splice: Splice, from: Stream, to: Stream, side: Direction[
 }
 
 /**
- * V8 keeps a closed TLS socket until its next full collection: neither our objects nor what listens to the socket are to be
- * retained with it. `node --trace-gc` under full handshakes shows what that saves: see "How dead connections were kept" in
- * docs/performance.md.
+ * V8 keeps a closed TLS socket until its next full collection: neither our objects nor the socket's listeners
+ * are to be retained with it. `node --trace-gc` under full handshakes shows what that saves: see "How dead
+ * connections were kept" in docs/performance.md.
  */
 function letGo({ stream, raw, reader }: Stream): void {
   (stream as Spliced)[direction] = undefined;
