@@ -170,7 +170,7 @@ const cases: readonly { readonly name: string; readonly text: string; readonly f
         'penstock.yaml:12:8 upstreams.v.endpoints: expected at least one endpoint (found an empty list)',
         'penstock.yaml:12:43 upstreams.v.tls.server_name: "{sni.1}" is not a placeholder here; there is {sni}, the client’s name',
         'penstock.yaml:13:3 upstreams.w: `endpoints` is missing',
-        'penstock.yaml:13:8 upstreams.w.weight: unknown key "weight"; the keys here are: endpoints, allow_addresses, resolve, balance, hash_on, slow_start, tls, send_proxy_protocol, timeouts, retries, dial, limits, health_check, outlier, on_down, all_down',
+        'penstock.yaml:13:8 upstreams.w.weight: unknown key "weight"; the keys here are: endpoints, allow_addresses, resolve, balance, hash_on, slow_start, tls, send_proxy_protocol, timeouts, retries, warm, dial, limits, health_check, outlier, on_down, all_down',
         'penstock.yaml:13:55 upstreams.w.send_proxy_protocol.tlvs: version v1 has no TLVs; write `version: v2`',
       ],
     },
