@@ -42,7 +42,7 @@ async function failureAt(
 test('nobody', async (t) => {
   assert.match(
     await failureOf(await closedPort()),
-    /^refused: 127\.0\.0\.1:\d+ refused the connection; nobody/,
+    /^refused: 127\.0\.0\.1:\d+ refused the connection; nothing listens/,
   );
   const port = await blackHole(t, '127.0.0.1');
   assert.match(await failureOf(port, { timeout: 100 }), /^connect_timeout: .* within 100 ms; .*firewalls/);
@@ -202,7 +202,7 @@ test('exit codes and where it is told', async (t) => {
     message: `127.0.0.1:${port} refused the connection`,
     alert: null,
   });
-  assert.match(hint, /nobody listens/);
+  assert.match(hint, /nothing listens/);
   const ca = await createAuthority();
   const server = await tlsUpstream(t, await ca.issue({ ip: ['127.0.0.1'] }));
   const good = await penstock(`127.0.0.1:${server.port}`, '--json');
