@@ -25,6 +25,8 @@ export type Protocol = {
    * that say nothing, and then locks out their host.)
    */
   readonly notWarm?: string;
+  /** Why a listener cannot serve plain clients beside those that ask for TLS; absent if it can. */
+  readonly notBeside?: string;
   /** How to make its clients ask for TLS. */
   readonly tlsHint: string;
 

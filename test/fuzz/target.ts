@@ -20,6 +20,7 @@ export const targets: Readonly<Record<string, () => Promise<{ readonly target: T
   'postgres-client': () => import('./targets/postgres-client.ts'),
   opening: () => import('./targets/opening.ts'),
   nats: () => import('./targets/nats.ts'),
+  lines: () => import('./targets/lines.ts'),
   'postgres-server': () => import('./targets/postgres-server.ts'),
   certificate: () => import('./targets/certificate.ts'),
   staple: () => import('./targets/staple.ts'),

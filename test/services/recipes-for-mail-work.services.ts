@@ -26,7 +26,7 @@ type Place = {
 
 const client = '127.0.0.9';
 
-test('curl sends a mail by SMTPS and finds it by IMAPS', async (t) => {
+test('curl sends a mail by SMTPS and finds it by IMAPS, and the same by STARTTLS', async (t) => {
   const place = mailPlace(t);
   const postfix = await startPostfix(t, place);
   const dovecot = await startDovecot(t, place);
@@ -37,12 +37,15 @@ test('curl sends a mail by SMTPS and finds it by IMAPS', async (t) => {
   });
   const [smtps, imaps] = [`:${proxy.port('smtps')}`, `:${proxy.port('imaps')}`];
   const curl = `curl -sS --interface ${client} `;
-  const tried = await tryIt('mail', directory, { ':465': smtps, ':993': imaps, 'curl ': curl });
+  const starttls = { ':587': `:${proxy.port('submission')}`, ':143': `:${proxy.port('imap')}` };
+  const tried = await tryIt('mail', directory, { ':465': smtps, ':993': imaps, ...starttls, 'curl ': curl });
   assert.equal(tried.stderr, '');
-  assert.match(tried.stdout, /^\* LIST .* INBOX\r$/m);
+  assert.equal(tried.stdout.match(/^\* LIST .* INBOX\r$/gm)?.length, 2);
   assert.match(postfix.log(), /smtpd.*client=\S+\[127\.0\.0\.9\], sasl_method=\w+, sasl_username=anna$/m);
   await eventually(() => assert.match(dovecot.log(), /imap-login: .*Login: user=<anna>.* rip=127\.0\.0\.9,/));
-  await eventually(() => assert.match(postfix.log(), /to=<anna@example\.com>.*status=sent/));
+  await eventually(() =>
+    assert.equal(postfix.log().match(/to=<anna@example\.com>.*status=sent/g)?.length, 2),
+  );
   const at = ['-sS', '--cacert', join(directory, 'pki/ca.crt'), '--connect-to'];
   const read = [...at, `::127.0.0.1${imaps}`, 'imaps://mail.example.com/INBOX;MAILINDEX=1'];
   const found = await run('curl', [...read, '--user', 'anna:secret']);

@@ -3,6 +3,7 @@
  */
 import { isIPv4 } from 'node:net';
 import { type Binding, parseBinding } from '../../net/written-address.ts';
+import { protocolOf } from '../../protocols/table.ts';
 import type { Path, Report } from '../finding.ts';
 import type { ClientAuthConfig, ClientRule, Config, ListenerConfig, RouteConfig } from '../schema/schema.ts';
 import { checkSocketPath } from './sockets.ts';
@@ -22,6 +23,7 @@ export function checkListeners(config: Config, report: Report): void {
     const path = ['listeners', name];
     checkListener(listener, path, report);
     checkRouteNames(listener, path, report);
+    checkPlainBeside(listener, path, report);
     for (const [index, route] of listener.routes.entries()) {
       const routePath = [...path, 'routes', index];
       checkRoute(route, routePath, report);
@@ -74,6 +76,18 @@ function checkListener({ bind, accept_proxy_protocol }: ListenerConfig, path: Pa
     const place = [...path, 'accept_proxy_protocol', 'from', from];
     report.warn(place, 'this listener binds no unix socket, so no peer is `unix`');
   }
+}
+
+/** Some protocols say too much before TLS to serve a plain client as if nothing had been said. */
+function checkPlainBeside({ starttls, routes }: ListenerConfig, path: Path, report: Report): void {
+  const { title, notBeside } = protocolOf(starttls) ?? {};
+  const plain = routes.findIndex(({ tls }) => tls === 'off');
+  if (notBeside === undefined || plain === -1 || routes.every(({ tls }) => tls === 'off')) return;
+  report.fault(
+    [...path, 'routes', plain, 'tls'],
+    `${title} listeners take no plain clients beside those with TLS: ${notBeside}`,
+    'give plain clients a listener of their own',
+  );
 }
 
 function checkRouteNames({ routes }: ListenerConfig, path: Path, report: Report): void {

@@ -70,8 +70,8 @@ const greetings: readonly [string, string | Buffer, RegExp][] = [
     'SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n',
     /it speaks SSH, not TLS: it said "SSH-2\.0-OpenSSH_9\.2p1 Debian-2"/,
   ],
-  ['SMTP', '220 mx.example ESMTP Postfix\r\n', /it speaks SMTP.*465/],
-  ['IMAP', '* OK [CAPABILITY IMAP4rev1] ready\r\n', /it speaks IMAP.*993/],
+  ['SMTP', '220 mx.example ESMTP Postfix\r\n', /it speaks SMTP.*--starttls smtp/],
+  ['IMAP', '* OK [CAPABILITY IMAP4rev1] ready\r\n', /it speaks IMAP.*--starttls imap/],
   [
     'MySQL',
     Buffer.from('490000000a31302e362e31312d4d61726961444200', 'hex'),
@@ -223,6 +223,6 @@ const wrong: readonly [string[], RegExp][] = [
   [['127.0.0.1:1', '--ca', main], /it holds no PEM certificate/],
   [['127.0.0.1:1', '--cert', main], /--cert and --key go together/],
   [['127.0.0.1:1', '--connections', '1000'], /expected 1 to 100/],
-  [['127.0.0.1:1', '--starttls', 'smtp'], /expected postgres/],
+  [['127.0.0.1:1', '--starttls', 'ftp'], /expected postgres/],
   [['127.0.0.1:1', '--json', '--yaml'], /cannot be used with/],
 ];

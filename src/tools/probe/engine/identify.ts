@@ -25,8 +25,6 @@ const titles = protocolNames.map((name) => protocols[name].title).join(', ');
 const flags = protocolNames.map((name) => `--starttls ${name}`).join(', ');
 
 const inPlain = 'reach it in plain text, by an upstream without tls';
-const ownWay =
-  'it may begin TLS by a command of its own (STARTTLS), which penstock does not speak; it may have a port with TLS from the first byte';
 
 const others: readonly { name: string; pattern: RegExp; hint: string }[] = [
   {
@@ -35,10 +33,11 @@ const others: readonly { name: string; pattern: RegExp; hint: string }[] = [
     hint: 'SSH has its own encryption: pass it on by a route with tls: off',
   },
   { name: 'HTTP', pattern: /^(HTTP\/\d|<!doctype|<html)/i, hint: `${inPlain}, or find its port for HTTPS` },
-  { name: 'SMTP', pattern: /^220[ -].*(smtp|mail|postfix|exim|sendmail)/i, hint: `${ownWay} (465 for SMTP)` },
-  { name: 'FTP or SMTP', pattern: /^220[ -]/, hint: ownWay },
-  { name: 'IMAP', pattern: /^\* (OK|PREAUTH|BYE)/, hint: `${ownWay} (993 for IMAP)` },
-  { name: 'POP3', pattern: /^\+OK/, hint: `${ownWay} (995 for POP3)` },
+  {
+    name: 'FTP or SMTP',
+    pattern: /^220[ -]/,
+    hint: '--starttls smtp if it is SMTP; how FTP begins TLS penstock does not speak',
+  },
   // Int<3> length, Int<1> sequence 0, Int<1> protocol 10, string<NUL> version; or an error packet (255).
   {
     name: 'MySQL',

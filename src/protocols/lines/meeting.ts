@@ -1,0 +1,115 @@
+/** Clients of line-based protocols: greeted in the server's place, and answered until they ask for TLS. */
+import { ProxyError } from '../../errors.ts';
+import type { Peek } from '../../peek/peek.ts';
+import type { Meeting, Opening, Refusal, Sides, Terms } from '../protocol.ts';
+import { ask } from './ask.ts';
+import { type Dialect, type Reply, text } from './dialect.ts';
+import { Lines } from './lines.ts';
+
+/** How many commands a client may try that it must not use before TLS. */
+const maxRefused = 10;
+
+export function meet(dialect: Dialect, { takesGlued = false }: Terms): Meeting {
+  let isGreeted = false;
+  let hasLeft = false;
+  return {
+    async accept(client) {
+      isGreeted = true;
+      write(client, dialect.greeting);
+      const { kind, words, refused } = await converse(dialect, client);
+      hasLeft = kind === 'goodbye';
+      // Nothing may follow the request for TLS: it would be taken for part of the protected session.
+      if (!hasLeft && client.length > 0 && !takesGlued) throw stuffed();
+      write(client, words);
+      if (hasLeft) throw refused > 0 ? required(dialect) : gone();
+      return tls;
+    },
+    announce: (server) => ask(dialect, server),
+    join({ client, greeting, isSecure }: Sides) {
+      if (greeting === undefined || (isGreeted && !dialect.greetsAgain)) return;
+      client.write(isSecure ? withoutStarttls(greeting) : greeting);
+    },
+    refuse: (why) => (hasLeft ? undefined : lastWords(dialect, why)),
+  };
+}
+
+const tls: Opening = { kind: 'tls' };
+
+/** Answers commands up to one that ends the dialogue, which is left to answer. */
+async function converse(dialect: Dialect, client: Peek): Promise<Said & { readonly refused: number }> {
+  const lines = new Lines(client, (what) => invalid(dialect, what));
+  for (let refused = 0; ; ) {
+    const said = replyTo(dialect, await lines.next());
+    if (said.kind === 'upgrade' || said.kind === 'goodbye') return { ...said, refused };
+    write(client, said.words);
+    if (said.kind === 'refused') refused += 1;
+    if (refused === maxRefused) throw required(dialect);
+  }
+}
+
+type Said = { readonly kind: Reply['kind'] | 'refused'; readonly words: string };
+
+/** What to answer to a line. */
+export function replyTo({ commands, isTagged, refused, malformed }: Dialect, line: string): Said {
+  const [, tag = '*', command = '', argument = ''] = (isTagged ? tagged : untagged).exec(line) ?? [];
+  // Not `replace` with a text, in which `$&` would stand for something.
+  const said = (words: string) => words.replace('TAG', () => tag);
+  if (command === '') return { kind: 'refused', words: said(malformed) };
+  const name = command.toUpperCase();
+  const reply = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (reply === undefined) return { kind: 'refused', words: said(refused) };
+  if (reply.kind === 'upgrade' && argument !== '') return { kind: 'refused', words: said(malformed) };
+  return { kind: reply.kind, words: said(reply.words) };
+}
+
+// tag = 1*<any ASTRING-CHAR except "+">, RFC 9051 §9
+const tagged = /^([^\s(){%*"\\+\x80-\xff]{1,64}) ([A-Za-z]+) *(.*)$/;
+const untagged = /^()([A-Za-z]+) *(.*)$/;
+
+/** Of ManageSieve's greeting, which is a list of capabilities: inside TLS there is nothing more to begin. */
+function withoutStarttls(greeting: Buffer): Buffer {
+  return Buffer.from(greeting.toString('latin1').replace(/^"STARTTLS" *\r?\n/gim, ''), 'latin1');
+}
+
+function lastWords({ bye }: Dialect, { code, phase, conn }: Refusal): Buffer | undefined {
+  const words = (said: string, isForNow = false) => Buffer.from(text(bye(said, isForNow)), 'latin1');
+  if (code === 'ERR_STARTTLS_REQUIRED' || code === 'ERR_NO_ROUTE') return words('TLS is required here');
+  if (phase === 'starttls' && code !== 'ERR_CLIENT_CLOSED') return words('This is no way to begin a session');
+  // A client inside TLS understands an alert.
+  if (phase !== 'connect') return undefined;
+  const isFull = /^ERR_UPSTREAM_(LIMIT|QUEUE)/.test(code);
+  if (isFull) return words('Too many connections to the server behind this proxy', true);
+  return words(`The server behind this proxy cannot be reached (connection ${conn})`, true);
+}
+
+function write(client: Peek, words: string): void {
+  client.write(Buffer.from(words, 'latin1'));
+}
+
+function invalid({ title }: Dialect, what: string): ProxyError {
+  return new ProxyError('ERR_STARTTLS_INVALID', {
+    side: 'client',
+    message: `the client ${what}`,
+    hint: `the listener has starttls, for ${title}; clients that begin with TLS, and others, need a listener of their own`,
+  });
+}
+
+function required({ title, tlsHint }: Dialect): ProxyError {
+  return new ProxyError('ERR_STARTTLS_REQUIRED', {
+    side: 'client',
+    message: `the client speaks ${title} in plain text`,
+    hint: tlsHint,
+  });
+}
+
+function stuffed(): ProxyError {
+  return new ProxyError('ERR_STARTTLS_STUFFED', {
+    side: 'client',
+    message: 'the client sent bytes ahead of the answer to its request for TLS',
+    hint: 'this is how plain text is smuggled into a protected session (CVE-2011-0411)',
+  });
+}
+
+function gone(): ProxyError {
+  return new ProxyError('ERR_CLIENT_CLOSED', { side: 'client', message: 'the client said goodbye' });
+}
