@@ -15,6 +15,7 @@ import { type ParsedYaml, type Place, parseYaml } from './read/yaml.ts';
 import { checkCoverage } from './rules/coverage.ts';
 import { checkListeners } from './rules/listeners.ts';
 import { checkReferences, type Names } from './rules/references.ts';
+import { checkStarttls } from './rules/starttls.ts';
 import { warnOfKeyLog } from './rules/tls.ts';
 import { warnOfUnreachable } from './rules/unreachable.ts';
 import { checkUpstreams } from './rules/upstreams.ts';
@@ -76,6 +77,7 @@ export async function loadText(
   checkListeners(config, findings.report);
   checkUpstreams(config, findings.report);
   checkWarm(config, findings.report);
+  checkStarttls(config, findings.report);
   const files = createFiles();
   await checkModules(config, files, findings.report);
   const certificates = await loadCertificates(config, files, findings.report);

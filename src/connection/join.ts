@@ -38,7 +38,8 @@ export async function connectSides(
   const opened = openClient(connection, route, hello, peek);
   const passthrough = route.kind === 'passthrough';
   const options = { sni: hostNameOf(record.sni), passthrough, wildcardLabel, signal };
-  const isEarly = route.kind === 'terminate' && route.outbound.early;
+  // What is asked in the client's words has to wait for them.
+  const isEarly = route.kind === 'terminate' && route.outbound.early && !connection.meeting?.ask;
   const early = isEarly ? dialEarly(connection, route, options, opened) : undefined;
   const client = opened instanceof Promise ? await opened : opened;
   if (client === undefined) return undefined;

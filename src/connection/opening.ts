@@ -22,7 +22,7 @@ export function readOpening(
   meeting: Meeting | undefined,
   peek: Peek,
 ): Opening | Promise<Opening> {
-  if (!takesTls) return plain;
+  if (!takesTls && !meeting?.greets) return plain;
   if (meeting) return meeting.accept(peek);
   return takesPlain ? peek.read(tlsOrPlain) : tls;
 }

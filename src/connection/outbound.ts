@@ -220,9 +220,15 @@ function prepare(
     side.raw.write(encodeProxyHeader(outbound.sendProxyProtocol, proxyFacts(caller, attempt.options.sni)));
   }
   const { originator, protocol } = outbound;
-  if (originator) return originate(attempt, originator, protocol);
+  if (originator) return originate(attempt, originator, protocol && inWordsOf(caller, protocol));
   const plain: PreparedUpstream = { stream: side, tls: undefined, greeting: undefined };
   return ahead ? sayAhead(ahead, plain) : plain;
+}
+
+/** The protocol as this client has the server asked for TLS. */
+function inWordsOf({ meeting, listener }: Caller, protocol: Protocol): Pick<Protocol, 'title' | 'ask'> {
+  const ask = listener.rules.protocol === protocol ? meeting?.ask : undefined;
+  return ask ? { title: protocol.title, ask } : protocol;
 }
 
 /** A warm connection, and what it still lacks for this client. */
@@ -265,7 +271,7 @@ export async function originate(
     ahead,
   }: Omit<Attempt, 'options'> & { readonly options: Pick<Options, 'sni'> },
   originator: Originator,
-  protocol: Protocol | undefined,
+  protocol: Pick<Protocol, 'title' | 'ask'> | undefined,
 ): Promise<PreparedUpstream> {
   const asked = protocol && (await askForTls(protocol, raw));
   const { stream, info, alpn } = await originator.connect(raw, {

@@ -13,7 +13,10 @@ import type { Greeting, Protocol } from './protocol.ts';
  * sends more than its answer, because such plain text would be taken for protected (CVE-2021-23222). The
  * caller keeps the socket, and its clock.
  */
-export function askForTls({ ask, title }: Protocol, raw: Socket): Promise<Greeting | undefined> {
+export function askForTls(
+  { ask, title }: Pick<Protocol, 'ask' | 'title'>,
+  raw: Socket,
+): Promise<Greeting | undefined> {
   return beforeTls(raw, title, ask);
 }
 

@@ -27,6 +27,15 @@ export type Protocol = {
   readonly notWarm?: string;
   /** Why a listener cannot serve plain clients beside those that ask for TLS; absent if it can. */
   readonly notBeside?: string;
+  /**
+   * Whether a server is asked for TLS in the words of the client that it is for. Then its clients must have
+   * spoken this protocol with us before, so their listener needs `starttls`, too.
+   */
+  readonly asksForClient?: true;
+  /** What may fail when TLS ends here and the upstream is reached in plain TCP; absent if nothing does. */
+  readonly plainHint?: string;
+  /** Which clients cannot be passed through, as not their server has greeted them; absent if all can. */
+  readonly passthroughHint?: string;
   /** How to make its clients ask for TLS. */
   readonly tlsHint: string;
 
@@ -57,13 +66,19 @@ export type Protocol = {
  * What the listener's routes accept. `takesGlued` accepts a ClientHello that came too early; only
  * for listeners that serve nobody.
  */
-export type Terms = { readonly takesPlain: boolean; readonly takesGlued?: boolean };
+export type Terms = {
+  readonly takesPlain: boolean;
+  readonly takesTls?: boolean;
+  readonly takesGlued?: boolean;
+};
 
 /**
  * One client, from its first byte until it is connected to a server. Remembers how far the conversation has
  * come, so that it can refuse the client at any time in fitting words.
  */
 export type Meeting = {
+  /** Whether all clients wait for a greeting of ours, even on a listener that takes no TLS. */
+  readonly greets?: true;
   /**
    * Answers the client until it is clear what it is, and leaves the rest unread. May speak first. The rules
    * decide whether a plain client is served.
@@ -74,6 +89,8 @@ export type Meeting = {
    * Absent if that does not matter.
    */
   readonly within?: (client: Peek) => Promise<Exclude<Opening, { kind: 'plain' }>>;
+  /** Asks the server for TLS in this client's words. Absent: as the protocol does it for anybody. */
+  readonly ask?: Protocol['ask'];
   /** For passthrough: says to the server what must come before the client's own ClientHello. */
   readonly announce: (server: Peek) => Promise<unknown>;
   /**

@@ -1,6 +1,7 @@
 /** The protocols that penstock speaks before TLS. To add one: a folder, and a line here. */
 import { imap } from './imap/index.ts';
 import { lmtp } from './lmtp/index.ts';
+import { mysql } from './mysql/index.ts';
 import { nats } from './nats/index.ts';
 import { pop3 } from './pop3/index.ts';
 import { postgres } from './postgres/index.ts';
@@ -8,7 +9,16 @@ import type { Protocol } from './protocol.ts';
 import { sieve } from './sieve/index.ts';
 import { smtp } from './smtp/index.ts';
 
-export const protocols = { postgres, nats, smtp, lmtp, imap, pop3, sieve } satisfies Record<string, Protocol>;
+export const protocols = {
+  postgres,
+  mysql,
+  nats,
+  smtp,
+  lmtp,
+  imap,
+  pop3,
+  sieve,
+} satisfies Record<string, Protocol>;
 
 /** As written in configurations and flags. */
 export type ProtocolName = keyof typeof protocols;

@@ -38,12 +38,6 @@ const others: readonly { name: string; pattern: RegExp; hint: string }[] = [
     pattern: /^220[ -]/,
     hint: '--starttls smtp if it is SMTP; how FTP begins TLS penstock does not speak',
   },
-  // Int<3> length, Int<1> sequence 0, Int<1> protocol 10, string<NUL> version; or an error packet (255).
-  {
-    name: 'MySQL',
-    pattern: /^[\s\S]{2}\0\0(\n[\x20-\x7e]+\0|\xff)/,
-    hint: `its TLS begins within its own protocol, which penstock does not speak; ${inPlain}`,
-  },
   { name: 'Redis', pattern: /^-(ERR|DENIED|NOAUTH)/, hint: `${inPlain}, or set its tls-port` },
   { name: 'AMQP', pattern: /^AMQP/, hint: `${inPlain}, or find its port with TLS (5671)` },
   { name: 'VNC', pattern: /^RFB \d/, hint: inPlain },

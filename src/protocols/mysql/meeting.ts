@@ -1,0 +1,113 @@
+/**
+ * MySQL clients. The server speaks first, but we dial none for a client that we know nothing about: so we
+ * greet clients in its place, and have them prove themselves again once the server has said its nonce.
+ */
+import type { Peek } from '../../peek/peek.ts';
+import type { Meeting, Sides, Terms } from '../protocol.ts';
+import { askWith, numberOfLogin } from './ask.ts';
+import { can, onTheWire } from './capabilities.ts';
+import { authSwitch, carryToTheEnd, take } from './dialogue.ts';
+import { encodeGreeting, greetingIn, type ServerGreeting, invalid as serverInvalid } from './greeting.ts';
+import { knownOf, learn } from './known.ts';
+import { lastWords } from './refusals.ts';
+import { encodeLogin, headWith, invalid, type Login, readAnswer } from './response.ts';
+
+export function meet(terms: Terms): Meeting {
+  const { takesTls = true } = terms;
+  const { version, capabilities } = knownOf(terms);
+  const offered = takesTls ? capabilities : capabilities & ~can.ssl;
+  const client: Client = { offered, request: undefined, login: undefined, isAsked: false, number: 2 };
+  return {
+    greets: true,
+    async accept(peek) {
+      peek.write(encodeGreeting({ version, capabilities: offered }));
+      const answer = await peek.read((bytes) => readAnswer(bytes, 1));
+      if (answer.kind === 'login') {
+        client.login = answer.login;
+        return { kind: 'plain' };
+      }
+      if (!takesTls) throw invalid('asks for TLS, which was not offered');
+      client.request = Buffer.from(answer.head);
+      client.number = 3;
+      peek.drop(answer.length);
+      return { kind: 'tls' };
+    },
+    async within(peek) {
+      const answer = await peek.read((bytes) => readAnswer(bytes, 2));
+      if (answer.kind === 'ssl_request') throw invalid('asks for TLS within TLS');
+      client.login = answer.login;
+      return { kind: 'tls' };
+    },
+    ask(server) {
+      client.isAsked = true;
+      const { head, capabilities: taken } = loginOf(client);
+      return askWith(server, headWith(head, taken & offered));
+    },
+    announce: (server) => announce(server, client),
+    join: (sides) => join(sides, client, (greeting) => learn(terms, greeting)),
+    refuse: (why) => lastWords(why, client.number),
+  };
+}
+
+/** One client, as far as it has come. */
+type Client = {
+  readonly offered: number;
+  /** What it began its request for TLS with. */
+  request: Buffer | undefined;
+  login: Login | undefined;
+  /** Whether its server was asked for TLS. */
+  isAsked: boolean;
+  /** The number that it expects of our next packet. */
+  number: number;
+};
+
+function loginOf({ login }: Client): Login {
+  if (login === undefined) throw new Error('a MySQL server is dialled before its client has logged in');
+  return login;
+}
+
+/** The client's own request, less what we have not offered to it. */
+async function announce(server: Peek, { request, offered }: Client): Promise<unknown> {
+  if (request === undefined) throw new Error('a MySQL client is passed through that has not asked for TLS');
+  return askWith(server, headWith(request, request.readInt32LE(0) & offered));
+}
+
+/** Until the server says OK, or refuses the login in its own words. */
+async function join(
+  { client: peek, server, greeting }: Sides,
+  client: Client,
+  heard: (greeting: ServerGreeting) => void,
+): Promise<void> {
+  if (greeting === undefined) throw new Error('the greeting of a MySQL server was not read');
+  const greeted = greetingIn(greeting);
+  heard(greeted);
+  const { isAsked, offered, number } = client;
+  const login = loginOf(client);
+  const taken = login.capabilities & offered & ~can.ssl;
+  if (taken & onTheWire & ~greeted.capabilities) {
+    throw serverInvalid('lacks what its client was offered by the greeting in its place');
+  }
+  // It was left unread, so that a server that is slow to answer does not cost us its bytes.
+  await take(peek, invalid, number - 1);
+  peek.write(authSwitch(number, greeted.plugin, greeted.nonce));
+  client.number = number + 2;
+  const { payload: proof } = await take(peek, invalid, number + 1);
+  const first = numberOfLogin(isAsked);
+  const message = encodeLogin(first, login, {
+    capabilities: isAsked ? taken | can.ssl : taken,
+    plugin: greeted.plugin,
+    proof,
+  });
+  if (message === undefined) throw invalid('sends a proof that is too long for it');
+  server.write(message);
+  await carryToTheEnd({
+    client: peek,
+    server,
+    next: first + 1,
+    shift: number + 2 - (first + 1),
+    plugin: greeted.plugin,
+    note(next) {
+      client.number = next;
+    },
+  });
+}
