@@ -19,6 +19,7 @@ export const targets: Readonly<Record<string, () => Promise<{ readonly target: T
   'proxy-header': () => import('./targets/proxy-header.ts'),
   'postgres-client': () => import('./targets/postgres-client.ts'),
   opening: () => import('./targets/opening.ts'),
+  mysql: () => import('./targets/mysql.ts'),
   nats: () => import('./targets/nats.ts'),
   lines: () => import('./targets/lines.ts'),
   'postgres-server': () => import('./targets/postgres-server.ts'),

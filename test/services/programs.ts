@@ -41,6 +41,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'recipes-for-ldap-work': ['slapd', 'ldapsearch'],
   'recipes-for-mail-work': ['dovecot', 'postfix', 'postconf', 'curl'],
   'recipes-for-rabbitmq-work': ['rabbitmq-server', 'epmd', 'amqp-declare-queue', 'amqp-publish', 'amqp-get'],
+  'mysql-health-checks-shut-nobody-out': ['mariadb-install-db', 'mariadbd', 'mariadb'],
   'mysql-clients-reach-their-server-by-name': ['mariadbd', 'mariadb'],
   'nats-works-behind-either-beginning-of-tls': ['nats-server'],
   'recipes-for-nats-work': ['nats-server', 'openssl'],

@@ -218,7 +218,7 @@ async function secure(
   });
   if (glued) raw.resume();
   await once(stream, 'secureConnect');
-  stream.on('error', (e) => console.log('ERR', e));
+  stream.on('error', () => {});
   return stream;
 }
 

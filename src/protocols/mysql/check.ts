@@ -46,8 +46,13 @@ async function answered(server: Peek, first: number): Promise<'in' | 'refused'> 
 
 const maxPackets = 20;
 
-/** Those that hash with SHA-256 want a NUL for it, the others nothing. */
+/**
+ * Those that hash with SHA-256 want a NUL for it, the others nothing. MariaDB counts an answer to its ed25519
+ * that is no signature as a broken handshake; a wrong signature it does not count. It asks in these ways for
+ * users that do not exist, too.
+ */
 function emptyProof(plugin: string | undefined): Buffer {
+  if (plugin === 'client_ed25519') return Buffer.alloc(64);
   return Buffer.alloc(plugin?.includes('sha') || plugin === 'mysql_clear_password' ? 1 : 0);
 }
 
