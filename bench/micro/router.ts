@@ -3,7 +3,7 @@
  * that was, which costs the same whatever it is.
  */
 import type { Bench } from 'tinybench';
-import { buildRouter, type RouteQuery } from '../../src/route/router.ts';
+import { buildRouter, type RouteQuery } from '../../src/decide/router.ts';
 
 /** Adds the tasks; the tables are built here, once. */
 export function addTo(bench: Bench): void {

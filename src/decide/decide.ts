@@ -3,7 +3,7 @@
  * connection asks each question as soon as it knows enough; `explain`, `test`, `hello` and
  * `close_on_change` ask all of them at once.
  */
-import type { RouteQuery } from '../route/router.ts';
+import type { RouteQuery } from './router.ts';
 import {
   addressDenied,
   noRoute,

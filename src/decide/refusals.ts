@@ -4,7 +4,7 @@ import { hostNameOf } from '../config/routes/server-name.ts';
 import { ProxyError, type Side } from '../errors.ts';
 import { notTls } from '../peek/not-tls.ts';
 import type { Protocol } from '../protocols/protocol.ts';
-import type { RouteQuery } from '../route/router.ts';
+import type { RouteQuery } from './router.ts';
 import type { Destination } from './rules.ts';
 
 /** In the order in which the rules are checked. */

@@ -8,7 +8,7 @@ import { blockList, inBlockList } from '../net/address.ts';
 import { atOnce, type Work } from '../process/pacer.ts';
 import type { Protocol } from '../protocols/protocol.ts';
 import { protocolOf } from '../protocols/table.ts';
-import { type RouteQuery, type Router, routerOf } from '../route/router.ts';
+import { type RouteQuery, type Router, routerOf } from './router.ts';
 
 /** What decisions need from a listener's configuration; `R` is what the caller uses as a route. */
 export type Rules<R extends Destination = Destination> = {

@@ -14,7 +14,7 @@ import { ja4 } from '../../src/peek/ja4.ts';
 import { readStartupAnswer } from '../../src/protocols/postgres/answer.ts';
 import { readPreamble } from '../../src/protocols/postgres/preamble.ts';
 import { decodeProxyHeader } from '../../src/proxy-protocol/decode.ts';
-import { buildRouter } from '../../src/route/router.ts';
+import { buildRouter } from '../../src/decide/router.ts';
 import { createClientAuth } from '../../src/tls/client-auth/client-auth.ts';
 import { upstreamFault } from '../../src/tls/upstream/verify-upstream.ts';
 import { allowedAddresses } from '../../src/upstream/endpoint.ts';

@@ -5,7 +5,7 @@ import { admit, admitPeer, type Decision, decide, type Facts, heardBy } from '..
 import type { Refusal } from '../../decide/refusals.ts';
 import { buildRules, type Rules } from '../../decide/rules.ts';
 import type { ConnectionCode } from '../../errors.ts';
-import { type Considering, createConsidering, type Failure, type RouteVerdict } from '../../route/router.ts';
+import { type Considering, createConsidering, type Failure, type RouteVerdict } from '../../decide/router.ts';
 import type { AssumedClient } from '../client/assumed-client.ts';
 import { type Admission, explainAdmission } from './admission.ts';
 import { type ClientSide, type ClientSides, createClientSides } from './client-side.ts';

@@ -1,6 +1,6 @@
 /** Explains why a route is not taken. */
 import type { RouteConfig } from '../../config/schema/schema.ts';
-import type { Failure } from '../../route/router.ts';
+import type { Failure } from '../../decide/router.ts';
 import type { AssumedClient } from '../client/assumed-client.ts';
 import { some } from '../terminal/text.ts';
 import type { DescribedClient } from './describe-client.ts';

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { configSchema } from '../../../src/config/schema/schema.ts';
-import { buildRouter } from '../../../src/route/router.ts';
+import { buildRouter } from '../../../src/decide/router.ts';
 import { type Authority, type Credential, createAuthority } from '../../support/certificates.ts';
 import { type EchoUpstream, echoUpstream, tlsTalk } from '../../support/clients.ts';
 import { fromApisix, serveImported } from '../../support/imported.ts';
