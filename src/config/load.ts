@@ -60,17 +60,28 @@ export type LoadedConfig = {
   readonly files: readonly string[];
 };
 
-/**
- * Checks a configuration and reads everything it names. Rejects with a ConfigError that has all faults,
- * sorted by position.
- */
+/** Like `loadParsed`, from a text. */
 export async function loadText(
   { text, name, directory }: ConfigText,
   environment: NodeJS.ProcessEnv = process.env,
 ): Promise<LoadedConfig> {
   const yaml = parseYaml(Buffer.from(text).toString(), environment);
+  return loadParsed(yaml, { name, directory, files: createFiles() });
+}
+
+/** Where a configuration was parsed from: what findings call it, and how the files it names are read. */
+export type Origin = Omit<ConfigText, 'text'> & { readonly files: Files };
+
+/**
+ * Checks a configuration and reads everything it names. Rejects with a ConfigError that has all faults,
+ * sorted by position. May change `yaml.raw`.
+ */
+export async function loadParsed(
+  yaml: ParsedYaml,
+  { name, directory, files }: Origin,
+): Promise<LoadedConfig> {
   const findings = createFindings(name, yaml);
-  const config = parse(yaml, findings);
+  const config = parse(name, yaml, findings);
   if (config === undefined) throw new ConfigError(sorted(findings.faults));
   applyContext(config);
   resolvePaths(config, directory);
@@ -78,7 +89,6 @@ export async function loadText(
   checkUpstreams(config, findings.report);
   checkWarm(config, findings.report);
   checkStarttls(config, findings.report);
-  const files = createFiles();
   await checkModules(config, files, findings.report);
   const certificates = await loadCertificates(config, files, findings.report);
   const authorities = await loadAuthorities(config, files, findings.report);
@@ -112,13 +122,14 @@ type Findings = {
 };
 
 function createFindings(file: string, yaml: ParsedYaml): Findings {
-  const found = ({ line, column, path }: Place, message: string, hint: string | undefined): Finding => {
-    return { file, line, column, path: formatPath(path), message, ...(hint && { hint }) };
+  const found = (place: Place, message: string, hint: string | undefined): Finding => {
+    const { file: own = file, line, column, path } = place;
+    return { file: own, line, column, path: formatPath(path), message, ...(hint && { hint }) };
   };
   const faults = yaml.faults.map((fault) => found(fault, fault.message, fault.hint));
   const faultAt = (place: Place, message: string, hint: string | undefined) => {
     // A value whose variable is missing cannot be checked any further.
-    const isKnown = yaml.faults.some(({ line, column }) => line === place.line && column === place.column);
+    const isKnown = yaml.faults.some((fault) => isSame(fault, place));
     if (!isKnown) faults.push(found(place, message, hint));
   };
   const warnings: Finding[] = [];
@@ -139,8 +150,14 @@ function createFindings(file: string, yaml: ParsedYaml): Findings {
   return findings;
 }
 
+type Position = Pick<Place, 'file' | 'line' | 'column'>;
+
+function isSame(one: Position, other: Position): boolean {
+  return one.line === other.line && one.column === other.column && one.file === other.file;
+}
+
 /** The configuration, or if it has faults, whatever can be kept, so that the rest is checked too. */
-function parse(yaml: ParsedYaml, findings: Findings): Config | undefined {
+function parse(file: string, yaml: ParsedYaml, findings: Findings): Config | undefined {
   if (yaml.raw === undefined) return undefined;
   const parsed = configSchema.safeParse(yaml.raw);
   const faults = parsed.success ? [] : explainIssues(parsed.error.issues, yaml.raw);
@@ -150,7 +167,8 @@ function parse(yaml: ParsedYaml, findings: Findings): Config | undefined {
   checkReferences(yaml.raw, namesIn(yaml.raw), {
     fault(path, message, hint) {
       const place = yaml.locate(path);
-      if (!findings.faults.some((it) => it.line === place.line && it.column === place.column))
+      const { file: own = file } = place;
+      if (!findings.faults.some((fault) => isSame(fault, { ...place, file: own })))
         findings.faultAt(place, message, hint);
     },
   });

@@ -3,7 +3,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { cipherOptions } from '../../openssl/ciphers.ts';
 import type { Path, Report } from '../finding.ts';
-import { type Files, isReadableByOthers, pemBlocks, pemText } from '../read/files.ts';
+import { type Files, pemBlocks, pemText } from '../read/files.ts';
 import type { Config } from '../schema/schema.ts';
 import { describeDates, nameOf, reasonOf, warnOfDates } from './describe.ts';
 import { foreignFormat } from './foreign-formats.ts';
@@ -64,7 +64,7 @@ async function loadPair(
   const ocsp = pair.ocsp === undefined ? undefined : await files.read(pair.ocsp, [...path, 'ocsp'], report);
   const chain = cert && parseChain(cert, pair.cert, [...path, 'cert'], report);
   const key = pem && parseKey(pem, pair, passphrase, path, report);
-  if (key && (await isReadableByOthers(pair.key))) {
+  if (key && (await files.isReadableByOthers(pair.key))) {
     report.warn(
       [...path, 'key'],
       `${pair.key} can be read by every user of this machine`,

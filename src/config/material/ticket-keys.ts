@@ -1,7 +1,7 @@
 /** Reads the secrets for session tickets that several machines share. */
 import { basename, join } from 'node:path';
 import type { Path, Report } from '../finding.ts';
-import { type Files, isReadableByOthers } from '../read/files.ts';
+import type { Files } from '../read/files.ts';
 import type { Config } from '../schema/schema.ts';
 
 /**
@@ -36,7 +36,7 @@ export async function loadTicketKeys(
   for (const file of await keyFiles(keys, files)) {
     const content = await files.read(file, path, report);
     if (content === undefined) return undefined;
-    if (await isReadableByOthers(file)) {
+    if (await files.isReadableByOthers(file)) {
       report.warn(path, `${file} can be read by every user of this machine`, `chmod o-r ${file}`);
     }
     const found = parseSecrets(content.toString('latin1'), file, path, report);

@@ -6,6 +6,8 @@ import { standInFile } from './stand-ins.ts';
 export type Files = {
   /** The contents; undefined after reporting a fault at `path`. */
   read(file: string, path: Path, report: Report): Promise<Buffer | undefined>;
+  /** Whether users other than the owner and the group may read it. */
+  isReadableByOthers(file: string): Promise<boolean>;
   /** The names in a directory; undefined if it is not one. */
   list(directory: string): Promise<string[] | undefined>;
   /** Every file and directory that was requested, in that order. */
@@ -28,17 +30,15 @@ export function createFiles(): Files {
       report.fault(path, `${file} ${what}`, hint);
       return undefined;
     },
+    async isReadableByOthers(file) {
+      return ((await stat(file)).mode & 0o004) !== 0;
+    },
     async list(directory) {
       asked.add(directory);
       return readdir(directory).catch(() => undefined);
     },
     all: () => [...asked],
   };
-}
-
-/** Whether users other than the owner and the group may read it. */
-export async function isReadableByOthers(file: string): Promise<boolean> {
-  return ((await stat(file)).mode & 0o004) !== 0;
 }
 
 /**

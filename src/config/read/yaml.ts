@@ -16,8 +16,16 @@ import type { Path } from '../finding.ts';
 import { cover, substitute, uncover } from './environment.ts';
 import { parseJsonObject } from './json.ts';
 
-/** A place in the file, and the path to it as actually written. */
-export type Place = { readonly line: number; readonly column: number; readonly path: Path };
+/**
+ * A place in the file, and the path to it as actually written. `file` is set if the text did not come from one
+ * file alone.
+ */
+export type Place = {
+  readonly file?: string;
+  readonly line: number;
+  readonly column: number;
+  readonly path: Path;
+};
 
 /** A syntax error, or a faulty variable in a scalar. */
 type SyntaxFault = Place & { readonly message: string; readonly hint?: string };
