@@ -3,7 +3,7 @@
  * connection asks each question as soon as it knows enough; `explain`, `test`, `hello` and
  * `close_on_change` ask all of them at once.
  */
-import type { RouteQuery } from './router.ts';
+
 import {
   addressDenied,
   noRoute,
@@ -12,6 +12,7 @@ import {
   type Refusal,
   routeDenied,
 } from './refusals.ts';
+import type { RouteQuery } from './router.ts';
 import type { Destination, Rules } from './rules.ts';
 
 /** What is known about a client. A condition on something unknown does not hold. */

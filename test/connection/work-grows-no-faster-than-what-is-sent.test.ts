@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import type { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
+import { buildRouter } from '../../src/decide/router.ts';
 import { ProxyError } from '../../src/errors.ts';
 import { expecting } from '../../src/health/checks/expected-answer.ts';
 import { blockList } from '../../src/net/address.ts';
@@ -14,7 +15,6 @@ import { ja4 } from '../../src/peek/ja4.ts';
 import { readStartupAnswer } from '../../src/protocols/postgres/answer.ts';
 import { readPreamble } from '../../src/protocols/postgres/preamble.ts';
 import { decodeProxyHeader } from '../../src/proxy-protocol/decode.ts';
-import { buildRouter } from '../../src/decide/router.ts';
 import { createClientAuth } from '../../src/tls/client-auth/client-auth.ts';
 import { upstreamFault } from '../../src/tls/upstream/verify-upstream.ts';
 import { allowedAddresses } from '../../src/upstream/endpoint.ts';

@@ -4,8 +4,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { findName, packNames } from '../../src/config/routes/names.ts';
-import { atOnce } from '../../src/process/pacer.ts';
 import { buildRouter, type RouteQuery } from '../../src/decide/router.ts';
+import { atOnce } from '../../src/process/pacer.ts';
 
 const through = { tls: 'passthrough', upstream: 'u' } as const;
 const exact = (count: number) => Array.from({ length: count }, (_, n) => `db-${n}.tenants.example.com`);

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { RouteConfig } from '../../src/config/schema/schema.ts';
-import { blockList, inBlockList } from '../../src/net/address.ts';
 import { buildRouter, createConsidering, type RouteQuery, type Router } from '../../src/decide/router.ts';
+import { blockList, inBlockList } from '../../src/net/address.ts';
 
 const clientOf = (query: Partial<RouteQuery>): RouteQuery => ({
   sni: undefined,

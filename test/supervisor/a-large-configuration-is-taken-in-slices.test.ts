@@ -20,10 +20,10 @@ import {
   toServe,
   unpackToServe,
 } from '../../src/config/transfer.ts';
+import { routerOf } from '../../src/decide/router.ts';
 import { createChannel } from '../../src/ipc/channel.ts';
 import { createLogger } from '../../src/observe/log.ts';
 import { atOnce, inSlices, type Work } from '../../src/process/pacer.ts';
-import { routerOf } from '../../src/decide/router.ts';
 import { sendConfig } from '../../src/supervisor/worker-handle.ts';
 import type { SupervisorMethods, WorkerMethods } from '../../src/worker/methods.ts';
 import { startWorker } from '../../src/worker/standalone.ts';

@@ -7,8 +7,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { configSchema, type RouteConfig } from '../../../src/config/schema/schema.ts';
-import { blockList, inBlockList } from '../../../src/net/address.ts';
 import { buildRouter } from '../../../src/decide/router.ts';
+import { blockList, inBlockList } from '../../../src/net/address.ts';
 import { createAuthority } from '../../support/certificates.ts';
 import { fromHaproxy } from '../../support/imported.ts';
 
