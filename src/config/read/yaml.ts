@@ -17,8 +17,8 @@ import { cover, substitute, uncover } from './environment.ts';
 import { parseJsonObject } from './json.ts';
 
 /**
- * A place in the file, and the path to it as actually written. `file` is set if the text did not come from one
- * file alone.
+ * A place in the file, and the path to it as actually written. `file` is set if the text did not come from
+ * one file alone.
  */
 export type Place = {
   readonly file?: string;
