@@ -9,19 +9,30 @@ import { createTokenBuckets } from '../listen/address-limits.ts';
 import { LightAbortSignal } from '../net/abort-signal.ts';
 import type { Address } from '../net/address.ts';
 import { closeWith } from '../net/stream.ts';
-import type { Protocol, Sessions } from '../protocols/protocol.ts';
+import type { Alias, Protocol, Sessions } from '../protocols/protocol.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import { clearDeadline } from './deadline.ts';
 import { atEndpoint, type Caller, dialFor, type Outbound } from './outbound.ts';
 import type { Connection } from './state.ts';
 
-/** What forwarding needs: the clients' established sessions, and how often a client may ask. */
+/** What cancelling needs: the clients' established sessions, and how often a client may ask. */
 export type Cancels = {
   readonly sessions: Sessions<SessionPlace>;
   /** Whether this client may send another request now. */
   readonly mayCancel: (client: string) => boolean;
-  /** Has the other processes forward it; resolves with the number of sessions found there. */
-  readonly elsewhere: (conn: string, client: Address, message: Buffer) => Promise<number>;
+  /** The same, for questions that a client does not know it is asking. */
+  readonly mayLookAround: (client: string) => boolean;
+  /** Has the other processes do `deliverAll`; resolves with the sessions found there. */
+  readonly elsewhere: (conn: string, client: Address, message: Buffer) => Promise<readonly FoundSession[]>;
+};
+
+/** A session, as other processes know it. */
+export type FoundSession = {
+  readonly upstream: string;
+  /** The endpoint's label. */
+  readonly endpoint: string;
+  /** What its server calls it, if sessions have names. */
+  readonly number: number | undefined;
 };
 
 /** Where a session is. */
@@ -30,18 +41,24 @@ type SessionPlace = {
   readonly endpoint: Endpoint;
   /** The server name that the session was opened with. The request itself is plain, so it carries none. */
   readonly sni: string | undefined;
+  readonly alias: Alias | undefined;
 };
 
 /** Per second and address: enough for Ctrl-C and a pool's time-outs, too few to multiply traffic. */
 const cancelsPerSecond = 10;
 
-/** Undefined for protocols that have no such requests. */
+/** Undefined for protocols in which nothing can be cancelled. */
 export function createCancels(
   protocol: Protocol | undefined,
   elsewhere: Cancels['elsewhere'],
 ): Cancels | undefined {
   const sessions = protocol?.createSessions?.<SessionPlace>();
-  return sessions && { sessions, elsewhere, mayCancel: createTokenBuckets(cancelsPerSecond) };
+  if (sessions === undefined) return undefined;
+  const [mayCancel, mayLookAround] = [
+    createTokenBuckets(cancelsPerSecond),
+    createTokenBuckets(cancelsPerSecond),
+  ];
+  return { sessions, elsewhere, mayCancel, mayLookAround };
 }
 
 /** Forwards the request, then closes the stream: that tells the client that the server has it. */
@@ -72,31 +89,37 @@ async function forwardCancel(connection: Connection, message: Buffer): Promise<v
     deliverAll(connection, message),
     cancels.elsewhere(record.conn, record.client, message),
   ]);
-  if (here + elsewhere === 0) {
+  if (here.length + elsewhere.length === 0) {
     record.phase = 'starttls';
     throw refusal(`a CancelRequest from ${client}, which has no session here`);
   }
 }
 
 /**
- * Sends it to the sessions that the client has in this process. Resolves with their number once the servers
- * have it; rejects if it reached none of them.
+ * Sends it to the sessions that the client has in this process, if its protocol has connections of their own
+ * for that. Resolves with the sessions once the servers have it; rejects if it reached none of them.
  */
-export async function deliverAll(caller: Caller, message: Buffer): Promise<number> {
+export async function deliverAll(caller: Caller, message: Buffer): Promise<readonly FoundSession[]> {
   const { record, listener } = caller;
   const { sessions } = listener.cancels ?? {};
   const places = sessions?.concerned(record.client.address, message) ?? [];
-  if (sessions === undefined || places.length === 0) return 0;
+  const found = places.map(({ outbound, endpoint, alias }) => ({
+    upstream: outbound.upstream.name,
+    endpoint: endpoint.label,
+    number: alias?.number,
+  }));
+  const deliver = sessions?.deliver;
+  if (deliver === undefined || places.length === 0) return found;
   const bytes = Buffer.from(message);
-  const deliver = (server: Socket) => sessions.deliver(server, bytes);
-  const outcomes = await Promise.allSettled(places.map((place) => reach(caller, place, deliver)));
+  const deliverTo = (server: Socket) => deliver(server, bytes);
+  const outcomes = await Promise.allSettled(places.map((place) => reach(caller, place, deliverTo)));
   listener.logger.info(
     { conn: record.conn, client: record.client.address, endpoints: places.map((it) => it.endpoint.label) },
     'cancel request forwarded',
   );
   const failed = outcomes.find((outcome) => outcome.status === 'rejected');
   if (failed && outcomes.every((outcome) => outcome.status === 'rejected')) throw failed.reason;
-  return places.length;
+  return found;
 }
 
 type Deliver = (server: Socket) => Promise<void>;

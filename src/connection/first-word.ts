@@ -52,8 +52,11 @@ function isGone({ stream, raw }: Stream): boolean {
   return raw.destroyed || stream.destroyed || stream.readableEnded;
 }
 
-/** Resolves when either side has said something or left, or after `ms`. */
-async function firstWord(client: Stream, upstream: Stream, ms: number): Promise<void> {
+/**
+ * Resolves when either side has said something or left, or after `ms`. Both are paused then, with all their
+ * bytes.
+ */
+export async function firstWord(client: Stream, upstream: Stream, ms: number): Promise<void> {
   if (isGone(upstream) || client.stream.readableEnded) return;
   const sides = [new Peek(client.stream), new Peek(upstream.stream, 'upstream')];
   let timer: NodeJS.Timeout | undefined;

@@ -12,6 +12,7 @@ import { untilAborted } from '../upstream/deadline.ts';
 import type { Dialled } from '../upstream/dial.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import { watchDown } from '../upstream/endpoint-state.ts';
+import { heedCommand, towardsSuspects } from './cancel-by-command.ts';
 import { openClient } from './client-side.ts';
 import { clearDeadline, setDeadline } from './deadline.ts';
 import { clientGone, endConnection } from './ending.ts';
@@ -44,7 +45,11 @@ export async function connectSides(
   const client = opened instanceof Promise ? await opened : opened;
   if (client === undefined) return undefined;
   record.phase = 'connect';
-  let dialled = await (early ?? dialFor(connection, route.outbound, options));
+  const { cancelling } = connection.meeting ?? {};
+  const outbound = cancelling
+    ? await towardsSuspects(connection, cancelling, route.outbound)
+    : route.outbound;
+  let dialled = await (early ?? dialFor(connection, outbound, options));
   connection.dialled = dialled;
   const meeting = meetingToJoin(connection, route);
   if (dialled.prepared.isWarm && meeting === undefined) {
@@ -55,6 +60,7 @@ export async function connectSides(
   if (meeting) await introduce(connection, route, meeting, { client, upstream: dialled.prepared, signal });
   connection.gone = undefined;
   noteDialled(connection, route, dialled);
+  if (cancelling && meeting) await heedCommand(connection, cancelling, client, dialled);
   return { client, upstream: dialled.prepared.stream };
 }
 
@@ -97,7 +103,8 @@ function noteDialled(
   record.isWarm = prepared.isWarm;
   if (outbound.upstream.config.on_down === 'close') undo.push(closeWhenDown(connection, endpoint));
   if (listener.cancels) {
-    const session = { outbound, endpoint, sni: hostNameOf(record.sni) };
+    const alias = connection.meeting?.cancelling?.alias();
+    const session = { outbound, endpoint, sni: hostNameOf(record.sni), alias };
     undo.push(listener.cancels.sessions.add(session, record.client.address));
   }
 }

@@ -38,6 +38,8 @@ export type Protocol = {
   readonly passthroughHint?: string;
   /** How to make its clients ask for TLS. */
   readonly tlsHint: string;
+  /** What we say before the handshake: "clients …". */
+  readonly told?: string;
 
   /** Starts with one client. */
   readonly meet: (terms: Terms) => Meeting;
@@ -98,6 +100,8 @@ export type Meeting = {
    * is the server's, if it was read.
    */
   readonly join?: (sides: Sides) => Promise<void> | void;
+  /** For protocols in which a client cancels by a command in a session of its own. */
+  readonly cancelling?: Cancelling;
   /** Last words to a client that is turned away; undefined if it would understand none, or needs none. */
   readonly refuse: (why: Refusal) => Buffer | undefined;
 };
@@ -121,8 +125,40 @@ export type Greeting = Buffer;
 /** `conn` is the connection's name in the log. */
 export type Refusal = { readonly code: Code; readonly phase: Phase; readonly conn: string };
 
+/**
+ * A client that wants to cancel what another connection does logs in anew, and then names that connection by
+ * the number that we gave it. The command has to reach the same server, with the server's own number.
+ */
+export type Cancelling = {
+  /** What this client's session goes by; undefined until it is joined. */
+  readonly alias: () => Alias | undefined;
+  /**
+   * Asked before a server is dialled: a name of the sessions for whose sake this client has probably come.
+   * Only their server can help it.
+   */
+  readonly suspects: () => string | undefined;
+  /**
+   * The client's first command, if it cancels something; undefined for any other, and for an incomplete one.
+   */
+  readonly read: (bytes: Buffer) => CancelCommand | undefined;
+};
+
+/** The names by which somebody may look for a session, and the number that it has at its server. */
+export type Alias = { readonly names: readonly string[]; readonly number: number };
+
+export type CancelCommand = {
+  /** The name of the session that it is about. */
+  readonly name: string;
+  /** How many bytes it takes. */
+  readonly length: number;
+  /** The same command with the server's number. */
+  readonly with: (number: number) => Buffer;
+  /** The answer if another server has that session. */
+  readonly refusal: Buffer;
+};
+
 /** An established client, and the endpoint where it is. */
-export type Session = { readonly endpoint: object };
+export type Session = { readonly endpoint: object; readonly alias?: Alias | undefined };
 
 /** The sessions of one process. It grows with the number of open connections only. */
 export type Sessions<S extends Session> = {
@@ -130,8 +166,11 @@ export type Sessions<S extends Session> = {
   readonly add: (session: S, client: string) => () => void;
   /** Which sessions a request from this client may concern. */
   readonly concerned: (client: string, message: Buffer) => readonly S[];
-  /** Sends a request to a server over a connection of its own, and closes that connection; never rejects. */
-  readonly deliver: (server: Socket, message: Buffer) => Promise<void>;
+  /**
+   * Sends a request to a server over a connection of its own, and closes that connection; never rejects.
+   * Absent if the client has a session of its own for that: then a message is the name of a session.
+   */
+  readonly deliver?: (server: Socket, message: Buffer) => Promise<void>;
 };
 
 /**

@@ -48,9 +48,9 @@ export function createRequests(
       },
       async cancelElsewhere(request) {
         const found = await Promise.all(
-          othersThan(id).map(({ channel }) => channel.call('cancel', request).catch(() => 0)),
+          othersThan(id).map(({ channel }) => channel.call('cancel', request).catch(() => [])),
         );
-        return found.reduce((total, count) => total + count, 0);
+        return found.flat();
       },
     }),
     setLimits(loaded) {

@@ -4,6 +4,7 @@ import type { LoadedConfig, TicketMasters } from '../config/load.ts';
 import type { Pieces } from '../config/pieces.ts';
 import type { Config } from '../config/schema/schema.ts';
 import type { PackedConfig } from '../config/transfer.ts';
+import type { FoundSession } from '../connection/cancel-request.ts';
 import type { AddressVerdict } from '../listen/address-limits.ts';
 import type { Address } from '../net/address.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
@@ -48,8 +49,11 @@ export type WorkerMethods = {
   abort: () => Promise<void>;
   /** Gives back what the worker does not use of a shared limit; returns the amount. */
   reclaim: (limit: string) => Promise<number>;
-  /** Forwards a CancelRequest to the sessions that a client has in this worker; returns their number. */
-  cancel: (request: CancelErrand) => Promise<number>;
+  /**
+   * Forwards a CancelRequest to the sessions that a client has in this worker, if its protocol has such
+   * requests; returns the sessions.
+   */
+  cancel: (request: CancelErrand) => Promise<readonly FoundSession[]>;
   setTicketMasters: (masters: TicketMasters) => void;
   reopenLog: () => void;
   setLogLevel: (level: Config['log']['level']) => void;
@@ -81,8 +85,8 @@ export type SupervisorMethods = {
   metrics: (snapshot: MetricsSnapshot) => void;
   /** Reports that this worker has ejected an endpoint. */
   ejected: (ejection: Ejection) => void;
-  /** Has the other workers forward it; returns the number of sessions found. */
-  cancelElsewhere: (request: CancelErrand) => Promise<number>;
+  /** Has the other workers do `cancel`; returns all that they found. */
+  cancelElsewhere: (request: CancelErrand) => Promise<readonly FoundSession[]>;
 };
 
 export type CancelErrand = {

@@ -45,7 +45,7 @@ export async function startWorker(
     resolver,
     connectionQuota: localQuotas(),
     addressLimits: (_, limits) => (hasAddressLimits(limits) ? createAddressLimits(limits) : undefined),
-    cancelElsewhere: async () => 0,
+    cancelElsewhere: async () => [],
   });
   const reload = async (next: LoadedConfig) => {
     await removeStaleSockets(next.config);

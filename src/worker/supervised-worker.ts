@@ -137,7 +137,7 @@ export class SupervisedWorker {
       connectionQuota: (listener, limit) => limits.quota(limitName.listener(listener), limit),
       addressLimits: limits.addressLimits,
       cancelElsewhere: async (listener, conn, client, message) =>
-        patience.isSilent() ? 0 : supervisor.call('cancelElsewhere', { conn, listener, client, message }),
+        patience.isSilent() ? [] : supervisor.call('cancelElsewhere', { conn, listener, client, message }),
     });
     this.#started = { log, tickets, upstreams, worker };
     this.#begin(this.#started);
@@ -176,9 +176,9 @@ export class SupervisedWorker {
     return this.#limits.reclaim(name);
   }
 
-  async #cancel({ conn, listener: name, client, message }: CancelErrand): Promise<number> {
+  async #cancel({ conn, listener: name, client, message }: CancelErrand): ReturnType<typeof deliverAll> {
     const listener = this.#serving().listener(name);
-    if (listener === undefined) return 0;
+    if (listener === undefined) return [];
     const record = createRecord(name, conn, client);
     const raw = { localAddress: undefined, localPort: undefined };
     const caller = { raw, record, listener, clientCert: undefined, meeting: undefined };

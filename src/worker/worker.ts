@@ -32,7 +32,7 @@ export type Around = Pick<Surroundings, 'logger' | 'ticketMasters' | 'metrics'> 
   readonly cancelElsewhere: (
     listener: string,
     ...request: Parameters<Cancels['elsewhere']>
-  ) => Promise<number>;
+  ) => ReturnType<Cancels['elsewhere']>;
 };
 
 export type Worker = {

@@ -249,7 +249,7 @@ describe('told by the log when the first client meets it:', () => {
       upstream: { tls: { authority: 'ours', server_name: 'db.example' } },
       code: 'ERR_UPSTREAM_TLS',
       error: /^127\.0\.0\.1:\d+ does not speak TLS/,
-      hint: /check the port, whether it wants starttls, or leave tls out/,
+      hint: /`penstock probe 127\.0\.0\.1:\d+` names what it speaks: set starttls for that/,
     },
     'an upstream with another name': {
       behind: secure,

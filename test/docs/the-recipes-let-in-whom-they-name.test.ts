@@ -1,7 +1,7 @@
 /**
  * The recipes, each with the certificates of its page and an echo in place of every upstream: the client that it names gets
  * through to the right one of them, verifying the server's name; without its certificate nobody reaches any. Those for
- * PostgreSQL are in test/services, with PostgreSQL.
+ * PostgreSQL and MariaDB are in test/services, with the real servers.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -34,7 +34,6 @@ const kafka = { recipe: 'kafka', client: 'consumer' };
 const mongodb = { recipe: 'mongodb', client: 'app' };
 const cases: readonly Case[] = [
   { recipe: 'redis', name: 'cache.example.com', client: 'app', endpoint: '127.0.0.1:6379' },
-  { recipe: 'mariadb', name: 'db.example.com', client: 'app-1', endpoint: '127.0.0.1:3306' },
   {
     recipe: 'mqtt',
     name: 'mqtt.example.com',
@@ -107,7 +106,6 @@ test('ssh-beside-tls: what does not begin like TLS goes to SSH', async (t) => {
 });
 
 for (const { plain, server, far, service } of [
-  { plain: 'mariadb-client', server: 'mariadb', far: 'db.example.com:3307', service: '127.0.0.1:3306' },
   { plain: 'egress', server: 'redis', far: 'cache.example.com:6380', service: '127.0.0.1:6379' },
 ]) {
   test(`${plain}: plain text in, and by mutual TLS through ${server} to the service`, async (t) => {

@@ -11,7 +11,7 @@ import { ordinaryUser, run, serve } from './process.ts';
 export async function startMariadb(
   t: Pick<TestContext, 'after'>,
   settings: readonly string[] = [],
-): Promise<{ port: number; query: (sql: string) => Promise<string> }> {
+): Promise<{ port: number; socket: string; query: (sql: string) => Promise<string> }> {
   const directory = temporaryDirectory(t);
   const user = ordinaryUser('mysql', 'nobody');
   if (user !== undefined) chownSync(directory, user.uid, user.gid);
@@ -38,7 +38,7 @@ export async function startMariadb(
     `--pid-file=${join(directory, 'pid')}`,
     `--port=${port}`,
     '--bind-address=127.0.0.1',
-    '--proxy-protocol-networks=127.0.0.1/32',
+    '--proxy-protocol-networks=127.0.0.1/32,localhost',
     '--skip-name-resolve',
     ...settings,
   ];
@@ -47,5 +47,5 @@ export async function startMariadb(
     cwd: directory,
     ready: async () => void (await query('select 1')),
   });
-  return { port, query };
+  return { port, socket, query };
 }

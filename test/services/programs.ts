@@ -43,6 +43,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'recipes-for-rabbitmq-work': ['rabbitmq-server', 'epmd', 'amqp-declare-queue', 'amqp-publish', 'amqp-get'],
   'mysql-health-checks-shut-nobody-out': ['mariadb-install-db', 'mariadbd', 'mariadb'],
   'mysql-clients-reach-their-server-by-name': ['mariadbd', 'mariadb'],
+  'ctrl-c-kills-the-query-in-mysql': ['mariadb-install-db', 'mariadbd', 'mariadb'],
   'nats-works-behind-either-beginning-of-tls': ['nats-server'],
   'recipes-for-nats-work': ['nats-server', 'openssl'],
   'recipes-for-ssh-work': ['sshd', 'ssh-keygen', 'ssh', 'curl'],

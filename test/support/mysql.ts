@@ -58,9 +58,10 @@ export function greetingOf({
   plugin = 'mysql_native_password',
   nonce = serverNonce,
   version = '8.4.0-test',
+  threadId = 77,
 } = {}): Buffer {
   const fixed = Buffer.alloc(31);
-  fixed.writeUInt32LE(77, 0);
+  fixed.writeUInt32LE(threadId, 0);
   nonce.copy(fixed, 4, 0, 8);
   fixed.writeUInt16LE(capabilities & 0xffff, 13);
   fixed.writeUInt8(45, 15);
@@ -87,6 +88,8 @@ export type MysqlServer = {
   readonly port: number;
   readonly accepted: () => number;
   readonly seen: readonly Seen[];
+  /** What came behind logins. */
+  readonly commands: readonly Buffer[];
 };
 
 type Behaviour = {
@@ -105,12 +108,13 @@ export async function mysqlServer(
   { greeting = greetingOf(), afterLogin = checkProof }: Behaviour = {},
 ): Promise<MysqlServer> {
   const seen: Seen[] = [];
+  const commands: Buffer[] = [];
   let accepted = 0;
   const { port } = await tcpUpstream(t, (socket) => {
     accepted++;
     serve(socket).catch(() => socket.destroy());
   });
-  return { port, accepted: () => accepted, seen };
+  return { port, accepted: () => accepted, seen, commands };
 
   async function serve(raw: Socket): Promise<void> {
     raw.on('error', () => {});
@@ -142,7 +146,11 @@ export async function mysqlServer(
       },
       login,
     );
-    for (;;) stream.write(encodePacket((await packets.next()).sequence + 1, ok));
+    for (;;) {
+      const { sequence, payload } = await packets.next();
+      commands.push(payload);
+      stream.write(encodePacket(sequence + 1, ok));
+    }
   }
 }
 
@@ -159,6 +167,9 @@ export type ClientOptions = {
   readonly glued?: boolean;
   readonly capabilities?: number;
   readonly password?: string;
+  /** A value of its connection attributes, which tells programs apart. */
+  readonly program?: string;
+  readonly localAddress?: string;
 };
 
 export type LoggedIn = {
@@ -175,8 +186,8 @@ const taken = common & ~can.compress & ~can.ssl & ~can.connectWithDatabase;
 
 /** Logs in as `app`; proves itself again as often as it is asked to. Resolves with the last answer. */
 export async function logIn(t: TestContext, port: number, options: ClientOptions = {}): Promise<LoggedIn> {
-  const { servername, capabilities = taken, password = 'secret' } = options;
-  const raw = connect({ port, host: '127.0.0.1', noDelay: true });
+  const { servername, capabilities = taken, password = 'secret', program, localAddress } = options;
+  const raw = connect({ port, host: '127.0.0.1', noDelay: true, ...(localAddress && { localAddress }) });
   raw.on('error', () => {});
   t.after(() => raw.destroy());
   let packets = packetsOf(raw);
@@ -190,7 +201,12 @@ export async function logIn(t: TestContext, port: number, options: ClientOptions
     packets = packetsOf(stream);
     number = 2;
   }
-  const login = loginOf(servername ? capabilities | can.ssl : capabilities, password, greeting.nonce);
+  const login = loginOf(
+    servername ? capabilities | can.ssl : capabilities,
+    password,
+    greeting.nonce,
+    program,
+  );
   stream.write(encodePacket(number, login));
   const numbers: number[] = [first.sequence];
   for (;;) {
@@ -231,9 +247,10 @@ export function headOf(capabilities: number): Buffer {
 }
 
 /** The payload of a login. */
-export function loginOf(capabilities: number, password: string, nonce: Buffer): Buffer {
+export function loginOf(capabilities: number, password: string, nonce: Buffer, program = 'tests'): Buffer {
   const proof = password === '' ? Buffer.alloc(0) : nativeProof(password, nonce);
-  const attributes = Buffer.from('\x0c\x05_name\x05tests', 'latin1');
+  const pair = Buffer.from(`\x05_name${String.fromCharCode(program.length)}${program}`, 'latin1');
+  const attributes = Buffer.concat([Buffer.from([pair.length]), pair]);
   return Buffer.concat([
     headOf(capabilities),
     Buffer.from('app\0'),

@@ -11,6 +11,7 @@ export function protocolIn(dialect: Dialect): Protocol {
     alpn,
     saysInstead,
     tlsHint,
+    told: `read ${JSON.stringify(dialect.greeting.split('\r\n')[0])}, and are served no command but those before STARTTLS`,
     notBeside: 'what was said before TLS is void, and a plain client would have been answered in its place',
     meet: (terms) => meet(dialect, terms),
     ask: (server) => ask(dialect, server),

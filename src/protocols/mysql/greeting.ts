@@ -6,6 +6,8 @@ import { encodePacket, errorCodeIn, readPacket, readText } from './packets.ts';
 
 export type ServerGreeting = {
   readonly version: string;
+  /** The number of the session. */
+  readonly threadId: number;
   readonly capabilities: number;
   /** How to log in, unless the account says otherwise. */
   readonly plugin: string;
@@ -53,6 +55,7 @@ export function greetingIn(packet: Buffer): ServerGreeting {
   const named = capabilities & can.pluginAuth ? payload.subarray(at + 31 + rest) : Buffer.from(fallback);
   return {
     version: version.toString('latin1'),
+    threadId: payload.readUInt32LE(at),
     capabilities,
     plugin: (readText(named, 0) ?? named).toString('latin1') || fallback,
     nonce: nonce.at(-1) === 0 ? nonce.subarray(0, -1) : nonce,
@@ -64,15 +67,17 @@ const fallback = 'mysql_native_password';
 
 /**
  * The greeting that our clients read. Its nonce is our own, so whatever a client computes from it is of no
- * use anywhere. The thread id is 0, which no session has: a client that wants to kill its own query by the
- * id that it was given must not kill a stranger's.
+ * use anywhere. So is the thread id, and no server's: a client that wants to kill its own query by the id
+ * that it was given must not kill a stranger's.
  */
 export function encodeGreeting({
   version,
+  threadId,
   capabilities,
-}: Pick<ServerGreeting, 'version' | 'capabilities'>): Buffer {
+}: Pick<ServerGreeting, 'version' | 'threadId' | 'capabilities'>): Buffer {
   const nonce = freshNonce();
   const fixed = Buffer.alloc(31);
+  fixed.writeUInt32LE(threadId, 0);
   nonce.copy(fixed, 4, 0, 8);
   fixed.writeUInt16LE(capabilities & 0xffff, 13);
   fixed.writeUInt8(utf8mb4, 15);

@@ -6,6 +6,7 @@ import type { Protocol } from '../protocol.ts';
 import { ask, hear } from './ask.ts';
 import { check } from './check.ts';
 import { meet } from './meeting.ts';
+import { createSessions } from './sessions.ts';
 
 export const mysql: Protocol = {
   title: 'MySQL',
@@ -18,8 +19,10 @@ export const mysql: Protocol = {
     'accounts with caching_sha2_password cannot log in over plain TCP until the server has cached their password',
   passthroughHint:
     'accounts with mysql_native_password cannot log in through it, since the password is hashed with our greeting',
+  told: "read a greeting in the server's place, with the version that the server last dialled for them has, and once they are within TLS they log in to the server itself",
   tlsHint: 'connect with --ssl, or --ssl-mode=REQUIRED; verifying the certificate is best',
   meet,
+  createSessions,
   ask,
   hear,
   check,

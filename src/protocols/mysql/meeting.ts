@@ -8,19 +8,29 @@ import { askWith, numberOfLogin } from './ask.ts';
 import { can, onTheWire } from './capabilities.ts';
 import { authSwitch, carryToTheEnd, take } from './dialogue.ts';
 import { encodeGreeting, greetingIn, type ServerGreeting, invalid as serverInvalid } from './greeting.ts';
+import { cancellingOf } from './kill.ts';
 import { knownOf, learn } from './known.ts';
 import { lastWords } from './refusals.ts';
 import { encodeLogin, headWith, invalid, type Login, readAnswer } from './response.ts';
+import { nextThreadId } from './thread-ids.ts';
 
 export function meet(terms: Terms): Meeting {
   const { takesTls = true } = terms;
   const { version, capabilities } = knownOf(terms);
   const offered = takesTls ? capabilities : capabilities & ~can.ssl;
-  const client: Client = { offered, request: undefined, login: undefined, isAsked: false, number: 2 };
+  const client: Client = {
+    offered,
+    threadId: nextThreadId(),
+    request: undefined,
+    login: undefined,
+    isAsked: false,
+    number: 2,
+    serverThreadId: undefined,
+  };
   return {
     greets: true,
     async accept(peek) {
-      peek.write(encodeGreeting({ version, capabilities: offered }));
+      peek.write(encodeGreeting({ version, threadId: client.threadId, capabilities: offered }));
       const answer = await peek.read((bytes) => readAnswer(bytes, 1));
       if (answer.kind === 'login') {
         client.login = answer.login;
@@ -45,13 +55,16 @@ export function meet(terms: Terms): Meeting {
     },
     announce: (server) => announce(server, client),
     join: (sides) => join(sides, client, (greeting) => learn(terms, greeting)),
+    cancelling: cancellingOf(client),
     refuse: (why) => lastWords(why, client.number),
   };
 }
 
 /** One client, as far as it has come. */
-type Client = {
+export type Client = {
   readonly offered: number;
+  /** As it was greeted with. */
+  readonly threadId: number;
   /** What it began its request for TLS with. */
   request: Buffer | undefined;
   login: Login | undefined;
@@ -59,6 +72,8 @@ type Client = {
   isAsked: boolean;
   /** The number that it expects of our next packet. */
   number: number;
+  /** What its server calls the session, once it is logged in. */
+  serverThreadId: number | undefined;
 };
 
 function loginOf({ login }: Client): Login {
@@ -110,4 +125,5 @@ async function join(
       client.number = next;
     },
   });
+  client.serverThreadId = greeted.threadId;
 }

@@ -14,6 +14,7 @@ export const nats: Protocol = {
   title: 'NATS',
   alpn: [],
   saysInstead: /^INFO \{/,
+  told: 'read an INFO of ours, unless they begin with TLS within 50 ms',
   tlsHint: 'have the client connect to tls://…, with the CA that it should trust',
   meet,
   ask,

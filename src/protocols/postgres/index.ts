@@ -11,6 +11,7 @@ export const postgres: Protocol = {
   alpn: ['postgresql'],
   saysInstead: /^(E\0\0|N$|S$)/,
   firstByte: 0,
+  told: 'read one byte, `S`, in answer to their SSLRequest, or nothing if they begin with TLS',
   tlsHint: 'connect with sslmode=require or stronger; sslmode=verify-full is best',
   meet,
   createSessions,

@@ -9,7 +9,7 @@ import { alertIn, isNotTls, reasonOf } from '../../openssl/errors.ts';
  */
 export function handshakeError(endpoint: string, error: Error | undefined): ProxyError {
   const code = systemCode(error);
-  const { what, hint } = describe(code, error);
+  const { what, hint } = describe(endpoint, code, error);
   return new ProxyError('ERR_UPSTREAM_TLS', {
     side: 'upstream',
     message: `${endpoint} ${what}${code && ` (${code})`}`,
@@ -20,11 +20,11 @@ export function handshakeError(endpoint: string, error: Error | undefined): Prox
 
 type Description = { readonly what: string; readonly hint: string };
 
-function describe(code: string, error: Error | undefined): Description {
+function describe(endpoint: string, code: string, error: Error | undefined): Description {
   if (isNotTls(code)) {
     return {
       what: 'does not speak TLS',
-      hint: 'check the port, whether it wants starttls, or leave tls out',
+      hint: `\`penstock probe ${endpoint}\` names what it speaks: set starttls for that, or leave tls out, or check the port`,
     };
   }
   if (error === undefined || code === 'ECONNRESET' || code === 'EPIPE') {

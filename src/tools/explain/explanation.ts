@@ -6,6 +6,9 @@ import type { Refusal } from '../../decide/refusals.ts';
 import { type Considering, createConsidering, type Failure, type RouteVerdict } from '../../decide/router.ts';
 import { buildRules, type Rules } from '../../decide/rules.ts';
 import type { ConnectionCode } from '../../errors.ts';
+
+import { protocolOf } from '../../protocols/table.ts';
+
 import type { AssumedClient } from '../client/assumed-client.ts';
 import { type Admission, explainAdmission } from './admission.ts';
 import { type ClientSide, type ClientSides, createClientSides } from './client-side.ts';
@@ -17,6 +20,8 @@ export type Explanation = {
   readonly listener: string;
   readonly bind: readonly string[];
   readonly starttls: string | null;
+  /** What clients of that protocol read before TLS; null if nothing. */
+  readonly before_tls: string | null;
   readonly client: DescribedClient;
   /** The listener has only routes for plain clients, so a TLS client's hello is not read. */
   readonly unread: boolean;
@@ -101,6 +106,7 @@ export function createExplainer(loaded: LoadedConfig): Explainer {
         listener: name,
         bind: listener.bind,
         starttls: listener.starttls ?? null,
+        before_tls: protocolOf(listener.starttls)?.told ?? null,
         client: describeClient(client),
         unread,
         proxy_header_from: listener.accept_proxy_protocol?.from ?? null,

@@ -19,6 +19,7 @@ export function formatExplanation(explanation: Explanation, log?: ComparedLog): 
     section('Because', error === null ? [] : [hint === null ? error : `${error}; ${hint}`]),
     section('But', undecided.length === 0 ? [] : [`this is not certain without ${flags(undecided)}`]),
     section('Admission', admission(explanation)),
+    section('Before TLS', explanation.before_tls === null ? [] : [`clients ${explanation.before_tls}`]),
     section('Routes', routes(explanation)),
     section('TLS', tls ? termination(tls) : taken?.action === 'passthrough' ? [passedThrough] : []),
     section('Certificate', tls ? certificate(tls, explanation.client.sni) : []),

@@ -1,7 +1,8 @@
-/** What MySQL says ahead of TLS and while a client logs in: the greeting of a server, and what clients answer to ours. */
+/** What MySQL says ahead of TLS and while a client logs in: the greeting of a server, what clients answer to ours, and the KILL of one. */
 import assert from 'node:assert/strict';
 import { can, common } from '../../../src/protocols/mysql/capabilities.ts';
 import { greetingIn, readGreeting } from '../../../src/protocols/mysql/greeting.ts';
+import { readKill } from '../../../src/protocols/mysql/kill.ts';
 import { encodePacket, maxPayload } from '../../../src/protocols/mysql/packets.ts';
 import { encodeLogin, readAnswer } from '../../../src/protocols/mysql/response.ts';
 import { greetingOf, headOf, loginOf, serverNonce } from '../../support/mysql.ts';
@@ -17,6 +18,9 @@ export const target: Target = {
     Buffer.concat([encodePacket(1, headOf(common)), Buffer.from('160301', 'hex')]),
     encodePacket(1, loginOf(common, 'secret', serverNonce)),
     encodePacket(1, loginOf(common & ~can.longAuthData & ~can.attributes, '', serverNonce)),
+    killQuery,
+    Buffer.concat([Buffer.from([killQuery.length, 0, 0, 0, 0, 0, 0]), killQuery]),
+    encodePacket(0, Buffer.from([0x0c, 1, 0, 0, 0x40])),
   ],
   tokens: [
     Buffer.from('mysql_native_password\0'),
@@ -24,13 +28,26 @@ export const target: Target = {
     Buffer.from([0x0a]),
     Buffer.from([0xfc, 0xff, 0xff]),
     headOf(common),
+    Buffer.from('1073741825'),
   ],
   maxLength: 70_000,
   check(bytes) {
     checkGreeting(bytes);
     checkAnswer(bytes);
+    for (const isCompressed of [false, true]) checkKill(bytes, isCompressed);
   },
 };
+
+const killQuery = encodePacket(0, Buffer.from('\x03KILL QUERY 1073741825'));
+
+function checkKill(bytes: Buffer, isCompressed: boolean): void {
+  const command = readKill(bytes, isCompressed);
+  if (command === undefined) return;
+  assert.ok(command.length <= bytes.length);
+  const id = Number(command.name);
+  assert.ok(id >= 2 ** 30 && id < 2 ** 31);
+  assertSame(command.with(id), bytes.subarray(0, command.length), 'only the number changes');
+}
 
 function checkGreeting(bytes: Buffer): void {
   const codes = ['ERR_UPSTREAM_STARTTLS_INVALID', 'ERR_UPSTREAM_STARTTLS_REFUSED'] as const;
