@@ -10,8 +10,9 @@ import { loadSocketRights } from './material/socket-rights.ts';
 import { loadTicketKeys, type TicketMasters } from './material/ticket-keys.ts';
 import { applyContext, resolvePaths } from './read/context.ts';
 import { createFiles, type Files } from './read/files.ts';
+import { parseText } from './read/parse.ts';
 import { salvage } from './read/salvage.ts';
-import { type ParsedYaml, type Place, parseYaml } from './read/yaml.ts';
+import type { ParsedYaml, Place } from './read/yaml.ts';
 import { checkCoverage } from './rules/coverage.ts';
 import { checkListeners } from './rules/listeners.ts';
 import { checkReferences, type Names } from './rules/references.ts';
@@ -65,7 +66,7 @@ export async function loadText(
   { text, name, directory }: ConfigText,
   environment: NodeJS.ProcessEnv = process.env,
 ): Promise<LoadedConfig> {
-  const yaml = parseYaml(Buffer.from(text).toString(), environment);
+  const yaml = parseText(new Uint8Array(text), environment);
   return loadParsed(yaml, { name, directory, files: createFiles() });
 }
 

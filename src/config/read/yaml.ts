@@ -59,7 +59,8 @@ export function parseYaml(text: string, environment: NodeJS.ProcessEnv): ParsedY
   return { raw, faults: [], locate };
 }
 
-function parseWithPlaces(text: string, environment: NodeJS.ProcessEnv): ParsedYaml {
+/** Parses with the position of each value, by the full parser. */
+export function parseWithPlaces(text: string, environment: NodeJS.ProcessEnv): ParsedYaml {
   const lines = new LineCounter();
   const document = parseDocument(cover(text), { lineCounter: lines, prettyErrors: false, schema: 'core' });
   const locate = (path: Path, at: 'key' | 'value' = 'value') => findPlace(document, lines, path, at);

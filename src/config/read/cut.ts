@@ -1,0 +1,138 @@
+/**
+ * Finds where a YAML file of many objects can be cut: the items of each listener's `routes`, and the entries
+ * of `certificates`, `authorities` and `upstreams`. What is cut out is parsed object by object.
+ */
+import type { Path } from '../finding.ts';
+
+/** A block list or mapping: its items stand from each start to the next, the last up to `end`. */
+export type Cut = {
+  readonly path: Path;
+  readonly kind: 'list' | 'mapping';
+  /** Offsets in bytes, each the beginning of a line. */
+  readonly starts: readonly number[];
+  readonly end: number;
+};
+
+const sections: ReadonlySet<string> = new Set(['certificates', 'authorities', 'upstreams']);
+
+/**
+ * Looks only at how far lines are indented. In valid YAML, that alone shows where a block ends, since
+ * whatever spans several lines (text, flow collections) is indented more than the block that it is part of.
+ * In invalid YAML a piece, or the rest of the file, will be found faulty. undefined if nothing can be cut.
+ */
+export function cutYaml(bytes: Uint8Array): readonly Cut[] | undefined {
+  // A byte order mark, a directive, tabs and carriage returns are rare in large files, so they are not worth
+  // knowing here.
+  if (bytes[0] === 0xef || bytes[0] === code.percent || bytes.includes(code.tab)) return undefined;
+  if (bytes.includes(code.carriageReturn)) return undefined;
+  const cutter = new Cutter();
+  for (let start = 0; start < bytes.length; ) {
+    let at = start;
+    while (bytes[at] === code.space) at += 1;
+    const newline = bytes.indexOf(code.newline, at);
+    const end = newline === -1 ? bytes.length : newline;
+    if (at < end && bytes[at] !== code.hash) cutter.take(bytes, start, at, end);
+    start = end + 1;
+  }
+  return cutter.close(bytes.length);
+}
+
+const code = {
+  tab: 0x09,
+  newline: 0x0a,
+  carriageReturn: 0x0d,
+  space: 0x20,
+  hash: 0x23,
+  percent: 0x25,
+  dash: 0x2d,
+  colon: 0x3a,
+} as const;
+
+type Expected = Pick<Cut, 'path' | 'kind'> & { readonly indent: number };
+type Open = Omit<Cut, 'starts' | 'end'> & { readonly indent: number; readonly starts: number[] };
+
+/** The first character of a line is `at`, its line break `end`. */
+type Line = { readonly start: number; readonly at: number; readonly end: number };
+
+/** Takes the lines that are neither blank nor comments, one after the other. */
+class Cutter {
+  readonly #cuts: Cut[] = [];
+  #open: Open | undefined;
+  /** What the header just read may be followed by, at this indent or more. */
+  #expected: Expected | undefined;
+  #section: string | undefined;
+  #listener: string | undefined;
+  /** The indents of the listeners' names, and of the keys of the current one. */
+  #nameIndent = -1;
+  #keyIndent = -1;
+
+  /** `at` is the first character of the line, and `end` its line break. */
+  take(bytes: Uint8Array, start: number, at: number, end: number): void {
+    const indent = at - start;
+    if (this.#open) {
+      if (indent > this.#open.indent) return;
+      const isItem = this.#open.kind === 'mapping' || isDash(bytes, at, end);
+      if (indent === this.#open.indent && isItem) return void this.#open.starts.push(start);
+      this.#finish(start);
+    }
+    if (this.#expected && this.#opens(this.#expected, bytes, { start, at, end })) return;
+    this.#expected = undefined;
+    this.#read(bytes, indent, at, end);
+  }
+
+  close(end: number): readonly Cut[] | undefined {
+    if (this.#open) this.#finish(end);
+    return this.#cuts.length > 0 ? this.#cuts : undefined;
+  }
+
+  #opens({ path, kind, indent: least }: Expected, bytes: Uint8Array, { start, at, end }: Line): boolean {
+    const indent = at - start;
+    if (indent < least || (kind === 'list' && !isDash(bytes, at, end))) return false;
+    this.#open = { path, kind, indent, starts: [start] };
+    this.#expected = undefined;
+    return true;
+  }
+
+  #finish(end: number): void {
+    if (this.#open) {
+      const { path, kind, starts } = this.#open;
+      this.#cuts.push({ path, kind, starts, end });
+    }
+    this.#open = undefined;
+  }
+
+  /** A line of the file's own structure. */
+  #read(bytes: Uint8Array, indent: number, at: number, end: number): void {
+    if (indent === 0) {
+      this.#section = headerIn(bytes, at, end);
+      [this.#listener, this.#nameIndent, this.#keyIndent] = [undefined, -1, -1];
+      if (this.#section !== undefined && sections.has(this.#section)) {
+        this.#expected = { path: [this.#section], kind: 'mapping', indent: 1 };
+      }
+    } else if (this.#section === 'listeners') this.#readListener(bytes, indent, at, end);
+  }
+
+  #readListener(bytes: Uint8Array, indent: number, at: number, end: number): void {
+    if (this.#nameIndent === -1) this.#nameIndent = indent;
+    if (indent === this.#nameIndent) {
+      this.#listener = headerIn(bytes, at, end);
+      this.#keyIndent = -1;
+      return;
+    }
+    if (this.#listener === undefined) return;
+    if (this.#keyIndent === -1) this.#keyIndent = indent;
+    if (indent !== this.#keyIndent || headerIn(bytes, at, end) !== 'routes') return;
+    this.#expected = { path: ['listeners', this.#listener, 'routes'], kind: 'list', indent };
+  }
+}
+
+function isDash(bytes: Uint8Array, at: number, end: number): boolean {
+  return bytes[at] === code.dash && (at + 1 === end || bytes[at + 1] === code.space);
+}
+
+/** The key of a line that consists of `key:`; undefined for any other. */
+function headerIn(bytes: Uint8Array, at: number, end: number): string | undefined {
+  if (bytes[end - 1] !== code.colon || end - at > 70) return undefined;
+  const key = String.fromCharCode(...bytes.subarray(at, end - 1));
+  return /^[A-Za-z_][\w.-]*$/.test(key) ? key : undefined;
+}
