@@ -35,7 +35,7 @@ function readList(reader: Reader, indent: number): Plain[] | undefined {
     const line = reader.lines[reader.at];
     if (line === undefined || line.indent < indent) return list;
     if (line.indent > indent) return undefined;
-    // A mapping may go on behind a list that is not indented further.
+    // The keys of a mapping may follow a list that is not indented further than they are.
     if (!line.content.startsWith('- ')) return list;
     const content = line.content.slice(1).trimStart();
     const inner = line.indent + line.content.length - content.length;
