@@ -46,6 +46,7 @@ export const connectionCodes = [
   // route
   'ERR_NO_ROUTE',
   'ERR_ROUTE_DENIED',
+  'ERR_CLUSTER_HELD',
   // handshake
   'ERR_HANDSHAKE_LIMIT',
   'ERR_TLS_HANDSHAKE',
@@ -95,7 +96,7 @@ export const connectionCodes = [
 ] as const;
 
 /** Codes of faults outside any connection. */
-export const processCodes = ['ERR_CONFIG', 'ERR_LISTEN', 'ERR_WORKER_HANGS'] as const;
+export const processCodes = ['ERR_CONFIG', 'ERR_LISTEN', 'ERR_WORKER_HANGS', 'ERR_CLUSTER'] as const;
 
 export type ConnectionCode = (typeof connectionCodes)[number];
 export type Code = ConnectionCode | (typeof processCodes)[number];

@@ -8,7 +8,7 @@ import { checkCaNames } from './material/ca-names.ts';
 import { type LoadedCertificate, loadCertificates } from './material/certificates.ts';
 import { loadSocketRights } from './material/socket-rights.ts';
 import { loadTicketKeys, type TicketMasters } from './material/ticket-keys.ts';
-import { applyContext, resolvePaths } from './read/context.ts';
+import { applyContext, leaveRoomForCluster, resolvePaths } from './read/context.ts';
 import { createFiles, type Files } from './read/files.ts';
 import { parseText } from './read/parse.ts';
 import { salvage } from './read/salvage.ts';
@@ -160,6 +160,7 @@ function isSame(one: Position, other: Position): boolean {
 /** The configuration, or if it has faults, whatever can be kept, so that the rest is checked too. */
 function parse(file: string, yaml: ParsedYaml, findings: Findings): Config | undefined {
   if (yaml.raw === undefined) return undefined;
+  leaveRoomForCluster(yaml.raw);
   const parsed = configSchema.safeParse(yaml.raw);
   const faults = parsed.success ? [] : explainIssues(parsed.error.issues, yaml.raw);
   for (const { path, at, message, hint } of faults) findings.faultAt(yaml.locate(path, at), message, hint);

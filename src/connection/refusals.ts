@@ -77,6 +77,7 @@ const sealedAlerts: Partial<Record<Code, SealedAlert>> = {
 const alerts: Partial<Record<Code, Parameters<typeof tlsAlert>[0]>> = {
   ERR_NO_ROUTE: 'unrecognized_name',
   ERR_ROUTE_DENIED: 'access_denied',
+  ERR_CLUSTER_HELD: 'access_denied',
   ERR_CLIENT_HELLO_INVALID: 'decode_error',
   ERR_CLIENT_HELLO_TOO_LARGE: 'decode_error',
 };

@@ -15,6 +15,7 @@ export const refusalCodes = [
   'ERR_NOT_TLS',
   'ERR_NO_ROUTE',
   'ERR_ROUTE_DENIED',
+  'ERR_CLUSTER_HELD',
 ] as const;
 
 export type Refusal<R extends Destination = Destination> = {
@@ -63,7 +64,18 @@ export function noRoute(listener: string, client: RouteQuery): Refusal<never> {
 }
 
 export function routeDenied<R extends Destination>(route: R, client: RouteQuery): Refusal<R> {
-  return { ...refuse('ERR_ROUTE_DENIED', `route ${route.label} denies ${describe(client)}`), route };
+  return { ...(route.held ? heldBack(route) : deniedBy(route, client)), route };
+}
+
+function deniedBy({ label }: Destination, client: RouteQuery): Refusal<never> {
+  return refuse('ERR_ROUTE_DENIED', `route ${label} denies ${describe(client)}`);
+}
+
+/** The operator's fault, not the client's. */
+function heldBack({ label }: Destination): Refusal<never> {
+  const hint = '`penstock cluster status` names the faulty object';
+  const message = `route ${label} is held back: what the cluster says about it is faulty`;
+  return { ...refuse('ERR_CLUSTER_HELD', message, hint), side: 'proxy' };
 }
 
 function refuse(code: Refusal['code'], message: string, hint?: string): Refusal<never> {

@@ -29,6 +29,8 @@ export type Treatment = {
   readonly kind: 'deny' | 'terminate' | 'passthrough' | 'off';
   /** undefined for `deny`. */
   readonly upstream: string | undefined;
+  /** It denies because an object of the cluster is faulty. */
+  readonly held?: true;
 };
 
 /** One route. */
@@ -80,7 +82,7 @@ export function* rulesOf<T extends Treatment>(
 }
 
 export function treatmentOf({ deny, tls, upstream }: Form): Treatment {
-  if (deny) return { kind: 'deny', upstream: undefined };
+  if (deny) return { kind: 'deny', upstream: undefined, ...(deny === 'held' && { held: true }) };
   return { kind: typeof tls === 'string' ? tls : 'terminate', upstream };
 }
 

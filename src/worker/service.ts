@@ -189,8 +189,8 @@ function* buildListener(
 }
 
 function buildTreatment(form: Form, shared: Shared): RouteTreatment {
-  const { kind, upstream } = treatmentOf(form);
-  if (kind === 'deny') return { kind, upstream };
+  const { kind, upstream, ...rest } = treatmentOf(form);
+  if (kind === 'deny') return { kind, upstream, ...rest };
   const outbound = shared.outbound(upstream);
   if (kind !== 'terminate') return { kind, upstream, outbound };
   if (typeof form.tls !== 'object') throw new TypeError('a route has no tls'); // loading refuses it

@@ -8,7 +8,8 @@ import { contents, DerError, type Element, readChildren, readElement, readTime, 
 export type RevocationList = {
   /** DER; equal names are equal bytes. */
   readonly issuerDer: Buffer;
-  /** Milliseconds since 1970; Infinity if it has none. */
+  /** Milliseconds since 1970, like `nextUpdate`, which is Infinity if it has none. */
+  readonly thisUpdate: number;
   readonly nextUpdate: number;
   /**
    * Which certificates it covers (issuingDistributionPoint, RFC 5280 §5.2.5); `some`: only attribute
@@ -31,9 +32,10 @@ export function readRevocationList(pem: string): RevocationList | undefined {
   if (base64 === undefined) return undefined;
   const der = Buffer.from(base64, 'base64');
   return orUndefined(() => {
-    const { issuer, nextUpdate, entries, extensions } = readFields(der);
+    const { issuer, thisUpdate, nextUpdate, entries, extensions } = readFields(der);
     return {
       issuerDer: whole(der, issuer),
+      thisUpdate: readTime(der, thisUpdate),
       nextUpdate: nextUpdate ? readTime(der, nextUpdate) : Number.POSITIVE_INFINITY,
       scope: extensions ? (orUndefined(() => readScope(der, extensions)) ?? 'some') : 'all',
       serials: () => orUndefined(() => (entries ? readSerials(der, entries) : [])),
@@ -50,6 +52,7 @@ const mostRevoked = 1_000_000;
 
 type Fields = {
   readonly issuer: Element;
+  readonly thisUpdate: Element;
   readonly nextUpdate: Element | undefined;
   readonly entries: Element | undefined;
   readonly extensions: Element | undefined;
@@ -68,12 +71,11 @@ function readFields(der: Buffer): Fields {
   if (signature?.tag !== tags.sequence || issuer?.tag !== tags.sequence || !thisUpdate) {
     throw new DerError('not a revocation list');
   }
-  readTime(der, thisUpdate);
   const isTime = rest[0]?.tag === tags.utcTime || rest[0]?.tag === tags.generalizedTime;
   const nextUpdate = isTime ? rest.shift() : undefined;
   const entries = rest[0]?.tag === tags.sequence ? rest.shift() : undefined;
   if (rest.some(({ tag }) => tag !== 0xa0) || rest.length > 1) throw new DerError('not a revocation list');
-  return { issuer, nextUpdate, entries, extensions: rest[0] };
+  return { issuer, thisUpdate, nextUpdate, entries, extensions: rest[0] };
 }
 
 // revokedCertificates SEQUENCE OF SEQUENCE { userCertificate INTEGER, revocationDate Time, … } OPTIONAL

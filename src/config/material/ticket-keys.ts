@@ -69,7 +69,7 @@ const hint =
  * One secret per line; empty lines and those that begin with `#` are skipped. Messages never repeat the text
  * of a bad line.
  */
-function parseSecrets(text: string, file: string, path: Path, report: Report): Buffer[] | undefined {
+export function parseSecrets(text: string, file: string, path: Path, report: Report): Buffer[] | undefined {
   const secrets: Buffer[] = [];
   for (const [index, line] of text.split('\n').entries()) {
     const written = line.trim();

@@ -12,6 +12,23 @@ export function applyContext(config: Config): void {
   }
 }
 
+/**
+ * In a cluster listeners and routes may be etcd's, so the file need not have any. Until etcd has a route for a
+ * listener, it refuses.
+ */
+export function leaveRoomForCluster(raw: unknown): void {
+  if (!isMapping(raw) || raw['cluster'] === undefined) return;
+  raw['listeners'] ??= {};
+  if (!isMapping(raw['listeners'])) return;
+  for (const listener of Object.values(raw['listeners'])) {
+    if (isMapping(listener)) listener['routes'] ??= [{ name: 'cluster', deny: 'held' }];
+  }
+}
+
+function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 /** Makes every path in the configuration absolute, in place. */
 export function resolvePaths(config: Config, directory: string): void {
   const absolute = (path: string) => resolve(directory, path);
@@ -21,6 +38,13 @@ export function resolvePaths(config: Config, directory: string): void {
   }
   config.log.tls_keys &&= absolute(config.log.tls_keys);
   config.session_tickets.keys &&= absolute(config.session_tickets.keys);
+  if (config.cluster) {
+    const { cluster } = config;
+    cluster.seal = absolute(cluster.seal);
+    cluster.snapshot &&= absolute(cluster.snapshot);
+    cluster.etcd.password_file &&= absolute(cluster.etcd.password_file);
+    for (const [name, file] of Object.entries(cluster.modules)) cluster.modules[name] = absolute(file);
+  }
   const addressesOf = (sockets: { address: string }[]) => {
     for (const socket of sockets) socket.address = address(socket.address);
   };

@@ -8,7 +8,7 @@ import type { RouteConfig } from '../schema/schema.ts';
 export function isFor(route: RouteConfig, plain: boolean): boolean {
   if (route.tls === 'off') return plain;
   // A plain client cannot be refused for what only a ClientHello can say.
-  return !plain || (route.deny === true && !looksAtHello(route));
+  return !plain || (route.deny !== undefined && !looksAtHello(route));
 }
 
 /**

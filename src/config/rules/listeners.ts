@@ -12,7 +12,7 @@ import { placeholders } from './upstreams.ts';
 
 /** Reports contradictions and missing parts in listeners and their routes. */
 export function checkListeners(config: Config, report: Report): void {
-  if (Object.keys(config.listeners).length === 0) {
+  if (Object.keys(config.listeners).length === 0 && config.cluster === undefined) {
     report.lack(['listeners'], 'expected at least one listener');
   }
   checkBinds(config, report);

@@ -37,6 +37,9 @@ export function checkReferences(raw: unknown, names: Names, report: Pick<Report,
       'choose another name',
     );
   }
+  const etcd = within(within(raw, 'cluster'), 'etcd');
+  check('authority', etcd['authority'], ['cluster', 'etcd', 'authority']);
+  check('certificate', etcd['certificate'], ['cluster', 'etcd', 'certificate']);
   for (const [name, listener] of Object.entries(within(raw, 'listeners'))) {
     for (const [index, route] of listOf(within(listener)['routes']).entries()) {
       const path = ['listeners', name, 'routes', index];

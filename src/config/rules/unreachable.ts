@@ -38,7 +38,7 @@ const anyName = [''];
 
 /** A denial without TLS conditions refuses plain clients too. */
 function takesPlain({ tls, deny, sni, alpn, ja4 }: RouteConfig): boolean {
-  return tls === 'off' || (deny === true && !sni && !alpn && !ja4);
+  return tls === 'off' || (deny !== undefined && !sni && !alpn && !ja4);
 }
 
 /** Adds a rule under its names (perhaps 100,000) and returns the names for which an earlier rule hides it. */

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import { protocolNames, protocols } from '../../protocols/table.ts';
+import { cluster } from './cluster-schema.ts';
 import { socketFile, withSockets } from './socket-schema.ts';
 import { alpnName, ciphers, groups } from './tls-schema.ts';
 import { upstream } from './upstream-schema.ts';
@@ -146,7 +147,12 @@ const route = z.strictObject({
     .optional()
     .describe('JA4 fingerprints; `*` stands for any run of characters.')
     .meta({ samples: ['t13d1516h2_8daaf6152771_b186095e22b6', 't13d*'] }),
-  deny: z.literal(true).optional().describe('Refuse such clients with the alert access_denied.'),
+  deny: z
+    .literal([true, 'held'])
+    .optional()
+    .describe(
+      'Refuse such clients with the alert access_denied. `held` is what penstock itself puts in place of a faulty object of the cluster.',
+    ),
   tls: z
     .union([
       z.literal('passthrough'),
@@ -337,6 +343,7 @@ export const configSchema = z
       .prefault({})
       .describe('How long connections may last while penstock stops or is upgraded.'),
     session_tickets: sessionTickets,
+    cluster,
     certificates: z
       .record(name, certificate)
       .default({})
@@ -356,6 +363,7 @@ export type RouteConfig = ListenerConfig['routes'][number];
 export type TerminateConfig = Exclude<NonNullable<RouteConfig['tls']>, string>;
 export type ClientAuthConfig = NonNullable<TerminateConfig['client_auth']>;
 export type ClientRule = NonNullable<ClientAuthConfig['allow']>[number];
+export type ClusterConfig = NonNullable<Config['cluster']>;
 export type UpstreamConfig = Config['upstreams'][string];
 export type UpstreamTlsConfig = NonNullable<UpstreamConfig['tls']>;
 export type EndpointConfig = UpstreamConfig['endpoints'][number];

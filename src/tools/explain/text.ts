@@ -84,6 +84,7 @@ function whatHappens({
       return `it is refused (${code}), since no route here has \`tls: off\``;
     case 'ERR_NO_ROUTE':
       return `no route takes it (${code}); ${plain ? 'its connection is closed' : 'it gets the alert unrecognized_name'}`;
+    case 'ERR_CLUSTER_HELD':
     case 'ERR_ROUTE_DENIED':
       return `${route} denies it (${code}); ${plain ? 'its connection is closed' : 'it gets the alert access_denied'}`;
     default:

@@ -1,0 +1,184 @@
+/**
+ * Turns the state of etcd at one revision into a configuration. A faulty object is held back: its last valid
+ * version serves, or else what depends on it is refused at its own place in the order, so that no client falls
+ * through to a less specific route. One author's mistake so costs no one else anything.
+ */
+import { ConfigError, type Finding, formatFinding } from '../config/finding.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import { type Base, isInFile, loadComposed, nameTaken, referencesOf } from './compose.ts';
+import { isOlder } from './crl-order.ts';
+import { type Keys, type ObjectName, parseObjectName } from './keys.ts';
+import { type ObjectContext, type Part, readObject, wholeObject } from './objects.ts';
+
+/** A value, and the revision at which it was written. */
+export type Stored = { readonly text: string; readonly revision: number };
+/** Objects by what follows `config/` in their keys. */
+export type Objects = ReadonlyMap<string, Stored>;
+
+export type State = {
+  readonly objects: Objects;
+  /** What the last configuration was made of; held back versions of an object are not in it. */
+  readonly lastValid: Objects;
+};
+
+/** An object that is not served as it is in etcd. */
+export type Held = {
+  readonly name: string;
+  readonly revision: number;
+  readonly faults: readonly string[];
+  /** What is in its place. */
+  readonly serving: 'its earlier version' | 'a refusal' | 'nothing';
+};
+
+export type LoadedState = { readonly loaded: LoadedConfig; readonly held: readonly Held[]; readonly lastValid: Objects };
+
+/**
+ * Rejects with a ConfigError if the machine's file is at fault. Takes time in proportion to the number of
+ * rounds that it needs until all that is left is valid: one, if nothing is faulty.
+ */
+export async function loadState(
+  base: Base,
+  { objects, lastValid }: State,
+  keys: Keys,
+  context: ObjectContext,
+): Promise<LoadedState> {
+  const slots = new Map<string, Slot>();
+  for (const [name, stored] of objects) slots.set(name, createSlot(name, stored, lastValid.get(name)));
+  for (;;) {
+    const parts = partsOf(base, slots, lastValid, keys, context);
+    try {
+      const loaded = await loadComposed(base, parts);
+      return { loaded, held: heldIn(slots), lastValid: validIn(slots, lastValid) };
+    } catch (error) {
+      if (!(error instanceof ConfigError) || !blame(error.findings, slots, keys)) throw error;
+    }
+  }
+}
+
+/** What may stand for an object, best first; `at` is the one in use. */
+type Slot = {
+  readonly name: ObjectName | undefined;
+  readonly revision: number;
+  readonly versions: readonly Version[];
+  at: number;
+  faults: readonly Finding[];
+};
+
+type Version = { readonly stored: Stored; readonly as: 'itself' | 'its earlier version' | 'a refusal' };
+
+function createSlot(name: string, current: Stored | undefined, earlier: Stored | undefined): Slot {
+  const parsed = parseObjectName(name);
+  const past = earlier && earlier.text !== current?.text ? [earlier] : [];
+  const both = current ? [current, ...past] : past;
+  const versions: Version[] = [
+    ...(current ? [{ stored: current, as: 'itself' } as const] : []),
+    ...past.map((stored) => ({ stored, as: 'its earlier version' }) as const),
+    ...(parsed?.kind === 'routes' ? both.map((stored) => ({ stored, as: 'a refusal' }) as const) : []),
+  ];
+  return { name: parsed, revision: current?.revision ?? earlier?.revision ?? 0, versions, at: 0, faults: [] };
+}
+
+function skip(slot: Slot, findings: readonly Finding[]): void {
+  if (slot.faults.length === 0) slot.faults = findings;
+  slot.at += 1;
+}
+
+/** The first version of each object that can be read; brings back deleted ones that others still need. */
+function partsOf(base: Base, slots: Map<string, Slot>, lastValid: Objects, keys: Keys, context: ObjectContext): Part[] {
+  const parts = new Map<string, Part>();
+  const pending = [...slots.keys()];
+  for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
+    const slot = slots.get(name);
+    const part = slot && readSlot(base, name, slot, lastValid, keys, context);
+    if (part === undefined) continue;
+    parts.set(name, part);
+    for (const other of referencesOf(part)) {
+      const earlier = lastValid.get(other);
+      if (slots.has(other) || earlier === undefined) continue;
+      const brought = createSlot(other, undefined, earlier);
+      brought.faults = [wholeObject(keys.config + other, 'it was deleted, but others refer to it', `${name} does`)];
+      slots.set(other, brought);
+      pending.push(other);
+    }
+  }
+  return [...parts.values()];
+}
+
+function readSlot(
+  base: Base,
+  name: string,
+  slot: Slot,
+  lastValid: Objects,
+  keys: Keys,
+  context: ObjectContext,
+): Part | undefined {
+  const key = keys.config + name;
+  while (slot.at < slot.versions.length) {
+    const version = slot.versions[slot.at] as Version;
+    const found = readVersion(base, key, slot.name, version, context);
+    if (!('raw' in found)) {
+      skip(slot, found);
+      continue;
+    }
+    const earlier = version.as === 'itself' ? lastValid.get(name) : undefined;
+    const before = earlier && readVersion(base, key, slot.name, { stored: earlier, as: 'itself' }, context);
+    if (before === undefined || !('raw' in before) || !isOlder(found, before)) return found;
+    skip(slot, [wholeObject(key, 'its revocation list is older than the one in use', 'write one that is as new')]);
+  }
+  return undefined;
+}
+
+function readVersion(
+  base: Base,
+  key: string,
+  name: ObjectName | undefined,
+  { stored, as }: Version,
+  context: ObjectContext,
+): Part | readonly Finding[] {
+  if (name === undefined) {
+    return [wholeObject(key, 'this penstock knows no such object', 'was it written by a newer one?')];
+  }
+  if (isInFile(base, name)) return [nameTaken(base, key)];
+  const part = readObject(key, name, stored.text, context);
+  if (!('raw' in part) || as !== 'a refusal') return part;
+  const { sni, wildcard, alpn, from, ja4, name: label } = part.raw;
+  const match = Object.entries({ name: label, sni, wildcard, alpn, from, ja4 }).filter(([, value]) => value !== undefined);
+  return { ...part, raw: { ...Object.fromEntries(match), deny: 'held' } };
+}
+
+/** False if none of them is an object's. */
+function blame(findings: readonly Finding[], slots: ReadonlyMap<string, Slot>, keys: Keys): boolean {
+  const files = new Set(findings.map(({ file }) => file));
+  let isBlamed = false;
+  for (const file of files) {
+    const slot = file.startsWith(keys.config) ? slots.get(file.slice(keys.config.length)) : undefined;
+    if (slot === undefined) continue;
+    skip(
+      slot,
+      findings.filter((finding) => finding.file === file),
+    );
+    isBlamed = true;
+  }
+  return isBlamed;
+}
+
+function heldIn(slots: ReadonlyMap<string, Slot>): Held[] {
+  return [...slots]
+    .filter(([, { faults }]) => faults.length > 0)
+    .map(([name, { revision, faults, versions, at }]) => {
+      const as = versions[at]?.as ?? 'nothing';
+      return { name, revision, faults: faults.map(formatFinding), serving: as === 'itself' ? 'its earlier version' : as };
+    });
+}
+
+/** A refusal is no version of an object: the last valid one stays known. */
+function validIn(slots: ReadonlyMap<string, Slot>, before: Objects): Objects {
+  const valid = new Map<string, Stored>();
+  for (const [name, { versions, at }] of slots) {
+    const version = versions[at];
+    const stored = version === undefined || version.as === 'a refusal' ? before.get(name) : version.stored;
+    if (stored) valid.set(name, stored);
+  }
+  return valid;
+}
+
