@@ -121,6 +121,7 @@ function readSlot(
       continue;
     }
     const earlier = version.as === 'itself' ? lastValid.get(name) : undefined;
+    if (earlier?.text === version.stored.text) return found;
     const before = earlier && readVersion(base, key, slot.name, { stored: earlier, as: 'itself' }, context);
     if (before === undefined || !('raw' in before) || !isOlder(found, before)) return found;
     skip(slot, [wholeObject(key, 'its revocation list is older than the one in use', 'write one that is as new')]);

@@ -61,6 +61,11 @@ const retryMs = 500;
  * Its news are changes of files that the configuration names. It does not watch the configuration's own file,
  * which an editor may save half done: a request for a reload says when it is ready.
  */
+/** An offer, and the text that it was made of. */
+export type FileOffer = Offer & { readonly text: ConfigText };
+
+export type FileWatch = Watch & { readonly news: () => Promise<FileOffer> };
+
 export class FileSource implements ConfigSource {
   readonly name: string;
   readonly #given: string;
@@ -73,7 +78,7 @@ export class FileSource implements ConfigSource {
     this.#given = file;
   }
 
-  async load(): Promise<Offer> {
+  async load(): Promise<FileOffer> {
     await this.#watcher?.mark();
     // Nothing is served yet, so there is no one to keep waiting.
     if (this.#taken === undefined) {
@@ -84,7 +89,7 @@ export class FileSource implements ConfigSource {
     return this.#offer(text, await loadAside(text));
   }
 
-  watch(onNews: () => void, logger: Logger): Watch {
+  watch(onNews: () => void, logger: Logger): FileWatch {
     const watcher = createWatcher(onNews);
     this.#watcher = watcher;
     let closed = false;
@@ -124,14 +129,15 @@ export class FileSource implements ConfigSource {
   /**
    * Uses the configuration being served, whatever its file says by now, and reads only the files it names.
    */
-  async #reread(watcher: Watcher): Promise<Offer> {
+  async #reread(watcher: Watcher): Promise<FileOffer> {
     await watcher.mark();
     const text = this.#taken ?? (await this.#read(this.name));
     return this.#offer(text, await loadAside(text));
   }
 
-  #offer(text: ConfigText, loaded: SendableConfig): Offer {
+  #offer(text: ConfigText, loaded: SendableConfig): FileOffer {
     return {
+      text,
       loaded,
       take: async () => {
         this.#taken = { ...text, name: this.name };

@@ -1,0 +1,66 @@
+/** Opens the etcd that a machine's file names. */
+import { hostname } from 'node:os';
+import { parseSecrets } from '../config/material/ticket-keys.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import { ConfigError, type Finding } from '../config/finding.ts';
+import type { Report } from '../config/finding.ts';
+import { createFiles } from '../config/read/files.ts';
+import type { ClusterConfig } from '../config/schema/schema.ts';
+import { createEtcd, type Etcd } from './etcd/etcd.ts';
+import { type Keys, keysOf } from './keys.ts';
+import { createSeal, type Seal } from './seal.ts';
+import { wholeObject } from './objects.ts';
+
+export type Cluster = {
+  readonly config: ClusterConfig;
+  readonly machine: string;
+  readonly etcd: Etcd;
+  readonly keys: Keys;
+  readonly seal: Seal;
+};
+
+/** Rejects with a ConfigError if the secrets or the password cannot be read. */
+export async function openCluster(loaded: LoadedConfig, config: ClusterConfig): Promise<Cluster> {
+  const { etcd } = config;
+  const authority = loaded.authorities.get(etcd.authority);
+  const certificate = etcd.certificate === undefined ? undefined : loaded.certificates.get(etcd.certificate)?.pairs[0];
+  const password = await readPassword(etcd.password_file);
+  return {
+    config,
+    machine: config.machine ?? hostname(),
+    keys: keysOf({ prefix: etcd.prefix, name: config.name }),
+    seal: createSeal(await readSecrets(config.seal)),
+    etcd: createEtcd({
+      endpoints: etcd.endpoints,
+      ca: authority?.ca ?? [],
+      ...(certificate && { certificate }),
+      ...(etcd.user !== undefined && password !== undefined && { login: { user: etcd.user, password } }),
+    }),
+  };
+}
+
+async function readPassword(file: string | undefined): Promise<string | undefined> {
+  if (file === undefined) return undefined;
+  const [content, report] = await readNamed(file, ['cluster', 'etcd', 'password_file']);
+  if (content === undefined) throw new ConfigError(report);
+  return content.toString('utf8').split(/\r?\n/)[0];
+}
+
+async function readSecrets(file: string): Promise<Buffer[]> {
+  const path = ['cluster', 'seal'];
+  const [content, faults] = await readNamed(file, path);
+  const secrets = content && parseSecrets(content.toString('latin1'), file, path, reportTo(faults, file));
+  if (secrets?.length === 0) faults.push(wholeObject(file, 'it holds no secret', '`penstock cluster seal --new` prints one'));
+  if (secrets === undefined || faults.length > 0) throw new ConfigError(faults);
+  return secrets;
+}
+
+async function readNamed(file: string, path: readonly string[]): Promise<[Buffer | undefined, Finding[]]> {
+  const faults: Finding[] = [];
+  return [await createFiles().read(file, path, reportTo(faults, file)), faults];
+}
+
+function reportTo(faults: Finding[], file: string): Report {
+  const fault = (_: unknown, message: string, hint?: string) => void faults.push(wholeObject(file, message, hint));
+  return { fault, lack: fault, warn: () => {} };
+}

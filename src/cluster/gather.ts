@@ -1,0 +1,97 @@
+/**
+ * Makes states that may be served of what happens in etcd: changes are collected until they pause, and none is
+ * taken while a change of several transactions is under way, or when most objects vanish at once.
+ */
+import type { KeyValue } from './etcd/etcd.ts';
+import type { Copy } from './follow.ts';
+import type { Keys } from './keys.ts';
+import type { Objects, Stored } from './load-state.ts';
+
+/** The objects at one revision. */
+export type Gathered = { readonly revision: number; readonly objects: Objects };
+
+/** Why a newer state is not served. */
+export type Alarm = { readonly revision: number; readonly reason: string };
+
+/** Node's timers are late by a millisecond or two; a person does not notice 30 ms. */
+const quiet = 30;
+const longest = 250;
+const format = '1';
+
+export class Gatherer {
+  readonly #keys: Keys;
+  readonly #copy: () => Copy | undefined;
+  readonly #onState: () => void;
+  #state: Gathered | undefined;
+  #alarm: Alarm | undefined;
+  /** When objects last changed, also by a deletion. */
+  #changedAt = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #since: number | undefined;
+
+  /** `baseline` is what was served before; `onState` is called whenever `state` or `alarm` is another. */
+  constructor(keys: Keys, copy: () => Copy | undefined, baseline: Gathered | undefined, onState: () => void) {
+    this.#keys = keys;
+    this.#copy = copy;
+    this.#state = baseline;
+    this.#onState = onState;
+  }
+
+  /** The newest that may be served. */
+  get state(): Gathered | undefined {
+    return this.#state;
+  }
+
+  get alarm(): Alarm | undefined {
+    return this.#alarm;
+  }
+
+  /** To be called with the keys that have changed. */
+  changed(keys: readonly string[], revision: number): void {
+    const { config, accept, hold, format: formatKey } = this.#keys;
+    const isFirst = this.#changedAt === 0;
+    if (isFirst || keys.some((key) => key.startsWith(config))) this.#changedAt = revision;
+    else if (!keys.some((key) => key === accept || key === hold || key === formatKey)) return;
+    const now = performance.now();
+    this.#since ??= now;
+    clearTimeout(this.#timer);
+    const wait = Math.max(0, Math.min(quiet, this.#since + longest - now));
+    this.#timer = setTimeout(() => this.#settle(), wait).unref();
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #settle(): void {
+    this.#since = undefined;
+    const copy = this.#copy();
+    if (copy === undefined || copy.entries.has(this.#keys.hold)) return;
+    const objects = objectsIn(copy.entries, this.#keys);
+    const reason = this.#whyNot(copy, objects);
+    this.#alarm = reason === undefined ? undefined : { revision: this.#changedAt, reason };
+    if (reason === undefined) this.#state = { revision: this.#changedAt, objects };
+    this.#onState();
+  }
+
+  #whyNot({ entries }: Copy, objects: Objects): string | undefined {
+    const written = entries.get(this.#keys.format)?.value.toString();
+    if (written !== undefined && written !== format) {
+      return `the cluster has the format ${written}, and this penstock knows ${format} only`;
+    }
+    const before = this.#state?.objects.size ?? 0;
+    const accepted = entries.get(this.#keys.accept)?.modRevision ?? 0;
+    if (before === 0 || accepted >= this.#changedAt) return undefined;
+    if (objects.size < before / 2) return `there were ${before} objects, and now there are ${objects.size}`;
+    return written === undefined ? `the key ${this.#keys.format} has vanished` : undefined;
+  }
+}
+
+function objectsIn(entries: ReadonlyMap<string, KeyValue>, { config }: Keys): Objects {
+  const objects = new Map<string, Stored>();
+  for (const { key, value, modRevision } of entries.values()) {
+    if (!key.startsWith(config)) continue;
+    objects.set(key.slice(config.length), { text: value.toString(), revision: modRevision });
+  }
+  return objects;
+}

@@ -1,0 +1,204 @@
+/**
+ * The configuration source of a machine in a cluster: its own file, and what etcd holds. At any moment it offers,
+ * whole, the state of etcd at one revision, in which each faulty object is replaced by its last valid version.
+ * If etcd is lost, nothing changes.
+ */
+import type { Logger } from 'pino';
+import type { ConfigSource, Offer, Watch } from '../config/source.ts';
+import type { FileOffer, FileSource, FileWatch } from '../config/sources/file.ts';
+import { toSend } from '../config/transfer.ts';
+import type { ProxyError } from '../errors.ts';
+import { inSlices } from '../process/pacer.ts';
+import { type Base, parseBase } from './compose.ts';
+import type { Cluster } from './connect.ts';
+import { type Follower, follow } from './follow.ts';
+import { type Gathered, Gatherer } from './gather.ts';
+import { type Held, loadState, type Objects, type Stored } from './load-state.ts';
+import { type Member, createMember } from './member.ts';
+import { readSnapshot, type Snapshot, writeSnapshot } from './snapshot.ts';
+
+/** How long a start waits for etcd before it serves the snapshot. */
+const startMs = 3000;
+/** A machine's file may be faulty for a moment, while certificates are replaced. */
+const retryMs = 5000;
+/** Faulty objects whose history is looked up at once. */
+const mostLookedUp = 100;
+
+type Taken = { readonly file: FileOffer; readonly state: Gathered | undefined; readonly held: readonly Held[] };
+
+export class ClusterSource implements ConfigSource {
+  readonly name: string;
+  readonly member: Member;
+  readonly #file: FileSource;
+  readonly #cluster: Cluster;
+  readonly #follower: Follower;
+  readonly #gatherer: Gatherer;
+  #lastValid: Objects;
+  #taken: Taken;
+  #base: { readonly file: FileOffer; readonly parsed: Base } | undefined;
+  #onState: () => void = () => {};
+  #logger: Logger | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  readonly #lookedUp = new Set<string>();
+
+  constructor(file: FileSource, first: FileOffer, cluster: Cluster, snapshot: Snapshot | undefined) {
+    this.name = file.name;
+    this.#file = file;
+    this.#cluster = cluster;
+    this.#lastValid = snapshot?.lastValid ?? new Map();
+    this.#taken = { file: first, state: undefined, held: [] };
+    const copy = () => this.#follower.copy();
+    this.#gatherer = new Gatherer(cluster.keys, copy, snapshot, () => {
+      this.member.report(this.#taken, this.#gatherer.alarm);
+      this.#onState();
+    });
+    this.member = createMember(cluster, {
+      copy,
+      rotateEvery: () => this.#taken.file.loaded.config.session_tickets.rotate,
+      tickets: snapshot?.tickets,
+      source: snapshot ? 'snapshot' : 'none',
+      onTickets: () => void this.#save(),
+    });
+    this.#follower = follow(cluster.etcd, cluster.keys.root, {
+      onChange: (keys, revision) => {
+        this.member.changed(keys);
+        this.#gatherer.changed(keys, revision);
+      },
+      onConnected: (fault: ProxyError | undefined) => this.member.connected(fault),
+      onEventsLost: () => this.member.lostEvents(),
+    });
+  }
+
+  /** The first offer: what etcd says, or after a while what was served last, or else the file alone. */
+  async start(): Promise<Offer> {
+    const baseline = this.#gatherer.state;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, startMs);
+      this.#onState = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#onState = () => {};
+    if (this.#gatherer.state === baseline && baseline !== undefined) this.member.fromSnapshot();
+    return this.#compose(this.#taken.file);
+  }
+
+  async load(): Promise<Offer> {
+    return this.#compose(await this.#file.load());
+  }
+
+  watch(onNews: () => void, logger: Logger): Watch {
+    this.#logger = logger;
+    this.member.log(logger);
+    this.#onState = () => {
+      if (this.#gatherer.state !== this.#taken.state) onNews();
+    };
+    const inner = this.#file.watch(onNews, logger);
+    let isFile = false;
+    return {
+      get reason() {
+        return isFile ? inner.reason : 'the cluster changed';
+      },
+      hasNews: async () => {
+        isFile = await inner.hasNews();
+        return isFile || this.#gatherer.state !== this.#taken.state;
+      },
+      news: () => this.#news(isFile ? inner : undefined, onNews),
+      close: () => {
+        clearTimeout(this.#retry);
+        inner.close();
+      },
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#follower.close();
+    this.#gatherer.close();
+    await Promise.allSettled([this.#file.close(), this.member.close()]);
+    this.#cluster.etcd.close();
+  }
+
+  async #news(file: FileWatch | undefined, onNews: () => void): Promise<Offer> {
+    try {
+      return await this.#compose(file ? await file.news() : this.#taken.file);
+    } catch (error) {
+      clearTimeout(this.#retry);
+      this.#retry = setTimeout(onNews, retryMs).unref();
+      throw error;
+    }
+  }
+
+  async #compose(file: FileOffer): Promise<Offer> {
+    const state = this.#gatherer.state;
+    if (state === undefined) return { loaded: file.loaded, take: () => this.#take({ file, state, held: [] }, new Map()) };
+    let result = await this.#load(file, state);
+    if (await this.#lookUp(result.held)) result = await this.#load(file, state);
+    const { held, lastValid } = result;
+    const loaded = await inSlices(toSend(result.loaded));
+    return { loaded, take: () => this.#take({ file, state, held }, lastValid) };
+  }
+
+  #load(file: FileOffer, { objects }: Gathered) {
+    const { keys, seal } = this.#cluster;
+    const { modules } = file.loaded.config.cluster ?? this.#cluster.config;
+    if (this.#base?.file !== file) this.#base = { file, parsed: parseBase(file.text) };
+    return loadState(this.#base.parsed, { objects, lastValid: this.#lastValid }, keys, { seal, modules });
+  }
+
+  /** Looks for the last valid version of faulty objects in etcd's own history. */
+  async #lookUp(held: readonly Held[]): Promise<boolean> {
+    const { etcd, keys } = this.#cluster;
+    const found = new Map<string, Stored>();
+    for (const { name, revision } of held.slice(0, mostLookedUp)) {
+      const version = `${name} ${revision}`;
+      if (this.#lastValid.has(name) || this.#lookedUp.has(version) || revision <= 1) continue;
+      this.#lookedUp.add(version);
+      // It may have been compacted.
+      const answer = await etcd.get(keys.config + name, { revision: revision - 1 }).catch(() => undefined);
+      if (answer?.entry) found.set(name, { text: answer.entry.value.toString(), revision: answer.entry.modRevision });
+    }
+    if (found.size === 0) return false;
+    this.#lastValid = new Map([...this.#lastValid, ...found]);
+    return true;
+  }
+
+  async #take(taken: Taken, lastValid: Objects): Promise<void> {
+    await taken.file.take();
+    const before = new Set(this.#taken.held.map(keyOfHeld));
+    for (const one of taken.held) {
+      if (before.has(keyOfHeld(one))) continue;
+      const { name: object, revision, faults, serving } = one;
+      this.#logger?.error({ code: 'ERR_CLUSTER_HELD', object, revision, faults, serving }, 'an object is held back');
+    }
+    this.#taken = taken;
+    if (taken.state !== undefined) this.#lastValid = lastValid;
+    this.member.report(taken, this.#gatherer.alarm);
+    await this.#save();
+    // Something may have changed meanwhile.
+    this.#onState();
+  }
+
+  async #save(): Promise<void> {
+    const { config, keys, seal } = this.#cluster;
+    const { state } = this.#taken;
+    if (config.snapshot === undefined || state === undefined) return;
+    const snapshot = { ...state, lastValid: this.#lastValid, tickets: this.member.tickets() };
+    await writeSnapshot(config.snapshot, snapshot, seal, keys.root).catch((err: unknown) => {
+      this.#logger?.error({ err }, 'the snapshot of the cluster cannot be written: a restart without etcd would not serve it');
+    });
+  }
+}
+
+function keyOfHeld({ name, revision, faults }: Held): string {
+  return JSON.stringify([name, revision, faults]);
+}
+
+/** A snapshot that cannot be read is none; the start says so. */
+export async function readLastSnapshot({ config, seal, keys }: Cluster): Promise<Snapshot | undefined> {
+  if (config.snapshot === undefined) return undefined;
+  return readSnapshot(config.snapshot, seal, keys.root).catch((error: Error) => {
+    process.stderr.write(`penstock: ${config.snapshot} cannot be used: ${error.message}\n`);
+    return undefined;
+  });
+}
