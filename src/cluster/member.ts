@@ -38,7 +38,6 @@ type Parts = {
   readonly copy: () => Copy | undefined;
   readonly rotateEvery: () => number;
   readonly tickets: string | undefined;
-  readonly source: ClusterStatus['source'];
   readonly onTickets: () => void;
 };
 

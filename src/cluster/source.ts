@@ -4,13 +4,14 @@
  * If etcd is lost, nothing changes.
  */
 import type { Logger } from 'pino';
+import type { ClusterConfig } from '../config/schema/schema.ts';
 import type { ConfigSource, Offer, Watch } from '../config/source.ts';
 import type { FileOffer, FileSource, FileWatch } from '../config/sources/file.ts';
 import { toSend } from '../config/transfer.ts';
 import type { ProxyError } from '../errors.ts';
 import { inSlices } from '../process/pacer.ts';
 import { type Base, parseBase } from './compose.ts';
-import type { Cluster } from './connect.ts';
+import { type Cluster, openCluster } from './connect.ts';
 import { type Follower, follow } from './follow.ts';
 import { type Gathered, Gatherer } from './gather.ts';
 import { type Held, loadState, type Objects, type Stored } from './load-state.ts';
@@ -56,7 +57,6 @@ export class ClusterSource implements ConfigSource {
       copy,
       rotateEvery: () => this.#taken.file.loaded.config.session_tickets.rotate,
       tickets: snapshot?.tickets,
-      source: snapshot ? 'snapshot' : 'none',
       onTickets: () => void this.#save(),
     });
     this.#follower = follow(cluster.etcd, cluster.keys.root, {
@@ -194,8 +194,14 @@ function keyOfHeld({ name, revision, faults }: Held): string {
   return JSON.stringify([name, revision, faults]);
 }
 
+/** Rejects with a ConfigError if the secrets that the file names cannot be read. */
+export async function openClusterSource(file: FileSource, first: FileOffer, config: ClusterConfig): Promise<ClusterSource> {
+  const cluster = await openCluster(first.loaded, config);
+  return new ClusterSource(file, first, cluster, await readLastSnapshot(cluster));
+}
+
 /** A snapshot that cannot be read is none; the start says so. */
-export async function readLastSnapshot({ config, seal, keys }: Cluster): Promise<Snapshot | undefined> {
+async function readLastSnapshot({ config, seal, keys }: Cluster): Promise<Snapshot | undefined> {
   if (config.snapshot === undefined) return undefined;
   return readSnapshot(config.snapshot, seal, keys.root).catch((error: Error) => {
     process.stderr.write(`penstock: ${config.snapshot} cannot be used: ${error.message}\n`);

@@ -33,18 +33,27 @@ export async function run({ config: file, logLevel, workers }: RunOptions): Prom
   const log = await orStopped(openOrTell(first.loaded, logLevel), signals);
   if (log === 'stopped') return 0;
   if (log === undefined) return 1;
-  const code = await runLogged(opened, { log, logLevel, workers }, signals);
+  const { cluster } = opened;
+  const code = await runLogged(opened, { log, logLevel, workers, cluster }, signals);
   const isRead = await endsSoon(source.close());
   const isWritten = await log.close();
   if (!isRead || !isWritten) leaveStuck(code);
   return code;
 }
 
-type Opened = { readonly source: ConfigSource; readonly first: Offer };
+type Opened = {
+  readonly source: ConfigSource;
+  readonly first: Offer;
+  readonly cluster: OperationOptions['cluster'];
+};
 
-async function openSource(file: string | undefined): Promise<Opened> {
-  const source = new FileSource(await findConfigFile(file));
-  return { source, first: await source.load() };
+async function openSource(option: string | undefined): Promise<Opened> {
+  const file = new FileSource(await findConfigFile(option));
+  const first = await file.load();
+  if (first.loaded.config.cluster === undefined) return { source: file, first, cluster: undefined };
+  const { openClusterSource } = await import('../cluster/source.ts');
+  const source = await openClusterSource(file, first, first.loaded.config.cluster);
+  return { source, first: await source.start(), cluster: source.member };
 }
 
 /** Waits for a step of the start, but not beyond a signal to stop. */

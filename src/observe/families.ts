@@ -1,5 +1,6 @@
 /** The metrics of docs/operations.md: names, meaning, labels. No label value can be chosen by a client. */
 import { counter, type Family, gauge, histogram, type Labels } from './exposition.ts';
+import type { ClusterStatus } from './status.ts';
 import { type ListenerCounts, type ProcessUse, type Totals, warmOutcomes } from './metrics.ts';
 
 /** What the supervisor knows besides the workers' counts. */
@@ -29,6 +30,8 @@ export type SupervisorFacts = {
   };
   /** Workers that ended without being asked to. */
   readonly workerCrashes: number;
+  /** undefined without `cluster`. */
+  readonly cluster: ClusterStatus | undefined;
 };
 
 /** What workers have counted. */
@@ -153,6 +156,31 @@ export function supervisorFamilies(facts: SupervisorFacts): Family[] {
       'Workers that ended without having been told to.',
       one(facts.workerCrashes),
     ),
+    ...(facts.cluster ? clusterFamilies(facts.cluster) : []),
+  ];
+}
+
+function clusterFamilies(cluster: ClusterStatus): Family[] {
+  const one = (value: number) => [{ labels: {}, value }];
+  const { tickets } = cluster;
+  const age = tickets ? (Date.now() - Date.parse(tickets.rotated)) / 1000 : 0;
+  return [
+    gauge('penstock_cluster_connected', '1 while etcd is followed.', one(cluster.connected ? 1 : 0)),
+    gauge('penstock_cluster_silent_seconds', 'For how long etcd has not been followed.', one(cluster.silent_seconds)),
+    gauge('penstock_cluster_revision', 'The revision of etcd that is served.', one(cluster.revision)),
+    gauge(
+      'penstock_cluster_held_objects',
+      'Objects that are faulty: an earlier version serves, or what depends on them is refused.',
+      one(cluster.held.length),
+    ),
+    gauge(
+      'penstock_cluster_held_back',
+      '1 if a newer state is not served as a whole, since most objects have vanished from it.',
+      one(cluster.alarm === null ? 0 : 1),
+    ),
+    gauge('penstock_cluster_machines', 'Machines that etcd knows of.', one(cluster.machines.length)),
+    counter('penstock_cluster_events_lost_total', 'Times that etcd had not delivered every event.', one(cluster.events_lost)),
+    ...(tickets ? [gauge('penstock_ticket_master_age_seconds', 'Since the shared masters of session tickets were rotated.', one(age))] : []),
   ];
 }
 

@@ -25,6 +25,8 @@ export type Status = {
   readonly authorities: readonly AuthorityStatus[];
   /** null: no reload since the start. */
   readonly last_reload: ReloadStatus | null;
+  /** Absent without `cluster`. */
+  readonly cluster?: ClusterStatus | undefined;
 };
 
 export type WorkerState = 'starting' | 'ready' | 'draining';
@@ -99,6 +101,48 @@ export type AuthorityStatus = {
   /** When the first of its CRLs needs replacing; null without a CRL. */
   readonly crl_next_update: string | null;
   readonly crl_days_left: number | null;
+};
+
+/** This machine's part in a cluster, and the others that it sees. */
+export type ClusterStatus = {
+  readonly name: string;
+  readonly machine: string;
+  /** Whether etcd is being followed. */
+  readonly connected: boolean;
+  /** The member of etcd that was asked last. */
+  readonly endpoint: string;
+  /** Why it is not connected. */
+  readonly fault: string | null;
+  /** For how long it has not been connected. */
+  readonly silent_seconds: number;
+  /** Where what is served came from. */
+  readonly source: 'etcd' | 'snapshot' | 'none';
+  /** The revision that is served; 0: none. */
+  readonly revision: number;
+  /** Objects that are not served as they are in etcd. */
+  readonly held: readonly {
+    readonly object: string;
+    readonly faults: readonly string[];
+    readonly serving: string;
+  }[];
+  /** Why a newer state is not served; null: there is none. */
+  readonly alarm: string | null;
+  readonly events_lost: number;
+  readonly leads: boolean;
+  /** The shared masters of session tickets; null: not known yet. */
+  readonly tickets: { readonly generation: number; readonly rotated: string } | null;
+  readonly machines: readonly MachineStatus[];
+};
+
+export type MachineStatus = {
+  readonly name: string;
+  readonly version: string;
+  readonly revision: number;
+  /** How many objects it holds back. */
+  readonly held: number;
+  readonly alarm: string | null;
+  readonly leads: boolean;
+  readonly since: string;
 };
 
 type ReloadStatus = { readonly at: string; readonly ok: boolean; readonly faults: readonly string[] };

@@ -3,6 +3,7 @@
  * manager.
  */
 import type { Logger } from 'pino';
+import type { ClusterLink } from '../cluster/member.ts';
 import { formatFinding, type LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema/schema.ts';
 import type { ConfigSource, Offer } from '../config/source.ts';
@@ -44,6 +45,7 @@ export type OperationOptions = {
    * rejects.
    */
   readonly stopped: Promise<void>;
+  readonly cluster: ClusterLink | undefined;
 };
 
 /**
@@ -87,7 +89,14 @@ export async function startOperation(
         manager.ready(ok ? 'serving' : `serving; the last reload failed: ${faults[0]}`),
     },
   });
-  const overview = createOverview({ version, supervisor, reloader, hub, health: health.states });
+  const overview = createOverview({
+    version,
+    supervisor,
+    reloader,
+    hub,
+    health: health.states,
+    cluster: options.cluster,
+  });
   opened = openAdmin(loaded, overview, logger);
   const admin = await opened.catch(async (error: unknown) => {
     await supervisor.drain(0);
@@ -105,12 +114,14 @@ export async function startOperation(
 }
 
 /** Creates the supervisor, without workers yet, and whatever keeps its workers informed later. */
-function createServing(loaded: LoadedConfig, hub: MetricsHub, { log, logLevel, workers }: OperationOptions) {
+function createServing(loaded: LoadedConfig, hub: MetricsHub, options: OperationOptions) {
+  const { log, logLevel, workers, cluster } = options;
   const { logger } = log;
   const levelOf = ({ config }: LoadedConfig) => logLevel ?? config.log.level;
-  const tickets = createTicketMasters(loaded.config.session_tickets.rotate, (masters) =>
-    supervisor.setTicketMasters(masters),
-  );
+  const own = createTicketMasters(loaded.config.session_tickets.rotate, (masters) => {
+    if (cluster?.masters() === undefined) supervisor.setTicketMasters(masters);
+  });
+  const tickets = { ...own, read: () => cluster?.masters() ?? own.read() };
   const supervisor = createSupervisor({
     logger,
     settings: {
@@ -120,6 +131,7 @@ function createServing(loaded: LoadedConfig, hub: MetricsHub, { log, logLevel, w
     workers,
     events: { onMetrics: hub.update, onGone: hub.retire },
   });
+  cluster?.onMasters((masters) => supervisor.setTicketMasters(masters));
   function setLogLevel(next: LoadedConfig): void {
     logger.level = levelOf(next);
     if (next.config.log.destination !== loaded.config.log.destination) {

@@ -1,5 +1,6 @@
 /** The metrics and status of all workers together, for the admin endpoint. */
 
+import type { ClusterLink } from '../cluster/member.ts';
 import type { AdminSource } from '../observe/admin.ts';
 import { describeExpiries, readExpiries } from '../observe/expiry.ts';
 import type { MetricsHub } from '../observe/hub.ts';
@@ -16,6 +17,7 @@ type OverviewParts = {
   readonly hub: MetricsHub;
   /** The latest results of health checks. */
   readonly health: () => readonly EndpointReport[];
+  readonly cluster: ClusterLink | undefined;
 };
 
 export type Overview = AdminSource;
@@ -28,12 +30,12 @@ export function createOverview(parts: OverviewParts): Overview {
   /** Waits until every worker that answers has reported its counts. */
   async function look(): Promise<Seen> {
     const [upstreams] = await Promise.all([upstreamsOf(parts), supervisor.collect()]);
-    return { upstreams, expiries: expiries(), ready: isReady(supervisor) };
+    return { upstreams, expiries: expiries(), ready: isReady(parts) };
   }
 
   return {
     healthy: () => true,
-    ready: () => isReady(supervisor),
+    ready: () => isReady(parts),
     reload: () => reloader.reload('POST /reload'),
     metrics: async () => renderMetrics(parts, await look()),
     status: async () => describeStatus(parts, startedAt, await look()),
@@ -49,7 +51,9 @@ type Seen = {
   readonly ready: boolean;
 };
 
-function isReady(supervisor: Supervisor): boolean {
+/** Whoever begins without etcd and without a snapshot does not know what to serve. Losing etcd later does not matter. */
+function isReady({ supervisor, cluster }: OverviewParts): boolean {
+  if (cluster?.status().source === 'none') return false;
   return !supervisor.isStopping() && supervisor.workers().some(({ phase }) => phase === 'serving');
 }
 
@@ -72,7 +76,7 @@ async function upstreamsOf({ supervisor, reloader, health }: OverviewParts): Pro
   return describeUpstreams(loaded, health(), views);
 }
 
-function renderMetrics({ supervisor, reloader, hub }: OverviewParts, seen: Seen): Promise<string> {
+function renderMetrics({ supervisor, reloader, hub, cluster }: OverviewParts, seen: Seen): Promise<string> {
   const { succeeded, failed, lastSuccessAt, last } = reloader.history;
   return hub.render({
     ready: seen.ready,
@@ -88,11 +92,12 @@ function renderMetrics({ supervisor, reloader, hub }: OverviewParts, seen: Seen)
     ...seen.expiries,
     reloads: { success: succeeded, failure: failed, lastSuccess: lastSuccessAt, lastOk: last?.ok ?? true },
     workerCrashes: supervisor.crashes(),
+    cluster: cluster?.status(),
   });
 }
 
 function describeStatus(
-  { version, supervisor, reloader, hub }: OverviewParts,
+  { version, supervisor, reloader, hub, cluster }: OverviewParts,
   startedAt: Date,
   seen: Seen,
 ): Status {
@@ -117,5 +122,6 @@ function describeStatus(
     upstreams: seen.upstreams,
     ...describeExpiries(seen.expiries),
     last_reload: last ? { at: last.at.toISOString(), ok: last.ok, faults: last.faults } : null,
+    ...(cluster && { cluster: cluster.status() }),
   };
 }

@@ -57,15 +57,15 @@ function wholeFile(file: string, message: string): Finding {
 const pairMs = 10_000;
 const retryMs = 500;
 
-/**
- * Its news are changes of files that the configuration names. It does not watch the configuration's own file,
- * which an editor may save half done: a request for a reload says when it is ready.
- */
 /** An offer, and the text that it was made of. */
 export type FileOffer = Offer & { readonly text: ConfigText };
 
 export type FileWatch = Watch & { readonly news: () => Promise<FileOffer> };
 
+/**
+ * Its news are changes of files that the configuration names. It does not watch the configuration's own file,
+ * which an editor may save half done: a request for a reload says when it is ready.
+ */
 export class FileSource implements ConfigSource {
   readonly name: string;
   readonly #given: string;
