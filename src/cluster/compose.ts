@@ -1,4 +1,6 @@
-/** Puts a machine's file and the objects of etcd together into one configuration, to be checked as a whole. */
+/**
+ * Puts a machine's file and the objects of etcd together into one configuration, to be checked as a whole.
+ */
 import { ConfigError, type Finding, type Path } from '../config/finding.ts';
 import { type ConfigText, type LoadedConfig, loadParsed } from '../config/load.ts';
 import { createFiles, type Files } from '../config/read/files.ts';
@@ -50,7 +52,10 @@ export function loadComposed(base: Base, parts: readonly Part[]): Promise<Loaded
     return part ? part.locate(inner, at) : base.yaml.locate(path, at);
   };
   const files = withContents(createFiles(), parts);
-  return loadParsed({ raw, faults: base.yaml.faults, locate }, { name: base.name, directory: base.directory, files });
+  return loadParsed(
+    { raw, faults: base.yaml.faults, locate },
+    { name: base.name, directory: base.directory, files },
+  );
 }
 
 type RoutePart = Part & { readonly name: Extract<ObjectName, { kind: 'routes' }> };

@@ -1,15 +1,15 @@
 /** Opens the etcd that a machine's file names. */
 import { hostname } from 'node:os';
-import { parseSecrets } from '../config/material/ticket-keys.ts';
-import type { LoadedConfig } from '../config/load.ts';
-import { ConfigError, type Finding } from '../config/finding.ts';
 import type { Report } from '../config/finding.ts';
+import { ConfigError, type Finding } from '../config/finding.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import { parseSecrets } from '../config/material/ticket-keys.ts';
 import { createFiles } from '../config/read/files.ts';
 import type { ClusterConfig } from '../config/schema/schema.ts';
 import { createEtcd, type Etcd } from './etcd/etcd.ts';
 import { type Keys, keysOf } from './keys.ts';
-import { createSeal, type Seal } from './seal.ts';
 import { wholeObject } from './objects.ts';
+import { createSeal, type Seal } from './seal.ts';
 
 export type Cluster = {
   readonly config: ClusterConfig;
@@ -23,7 +23,8 @@ export type Cluster = {
 export async function openCluster(loaded: LoadedConfig, config: ClusterConfig): Promise<Cluster> {
   const { etcd } = config;
   const authority = loaded.authorities.get(etcd.authority);
-  const certificate = etcd.certificate === undefined ? undefined : loaded.certificates.get(etcd.certificate)?.pairs[0];
+  const certificate =
+    etcd.certificate === undefined ? undefined : loaded.certificates.get(etcd.certificate)?.pairs[0];
   const password = await readPassword(etcd.password_file);
   return {
     config,
@@ -50,7 +51,8 @@ async function readSecrets(file: string): Promise<Buffer[]> {
   const path = ['cluster', 'seal'];
   const [content, faults] = await readNamed(file, path);
   const secrets = content && parseSecrets(content.toString('latin1'), file, path, reportTo(faults, file));
-  if (secrets?.length === 0) faults.push(wholeObject(file, 'it holds no secret', '`penstock cluster seal --new` prints one'));
+  if (secrets?.length === 0)
+    faults.push(wholeObject(file, 'it holds no secret', '`penstock cluster seal --new` prints one'));
   if (secrets === undefined || faults.length > 0) throw new ConfigError(faults);
   return secrets;
 }
@@ -61,6 +63,7 @@ async function readNamed(file: string, path: readonly string[]): Promise<[Buffer
 }
 
 function reportTo(faults: Finding[], file: string): Report {
-  const fault = (_: unknown, message: string, hint?: string) => void faults.push(wholeObject(file, message, hint));
+  const fault = (_: unknown, message: string, hint?: string) =>
+    void faults.push(wholeObject(file, message, hint));
   return { fault, lack: fault, warn: () => {} };
 }

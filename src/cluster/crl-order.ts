@@ -1,4 +1,7 @@
-/** A revocation list must never be replaced by an older one: certificates that were revoked would be good again. */
+/**
+ * A revocation list must never be replaced by an older one: certificates that were revoked would be good
+ * again.
+ */
 import { pemBlocks } from '../config/read/files.ts';
 import { readRevocationList } from '../x509/revocation-list.ts';
 import type { Part } from './objects.ts';

@@ -1,6 +1,6 @@
 /**
- * Keeps a copy of everything under a prefix: read whole at one revision, then followed by a watch. The watch is
- * not believed alone: members that hang, lose their leader, are restored from a backup, or lose events are
+ * Keeps a copy of everything under a prefix: read whole at one revision, then followed by a watch. The watch
+ * is not believed alone: members that hang, lose their leader, are restored from a backup, or lose events are
  * noticed, and then everything is read again. Nothing is dropped in between, whatever happens to etcd.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -46,7 +46,9 @@ class Following implements Follower {
   readonly #events: FollowEvents;
   readonly #ending = new AbortController();
   #entries = new Map<string, KeyValue>();
-  /** The highest of a full read or a delivered event. Never what `created` says: older events may follow it. */
+  /**
+   * The highest of a full read or a delivered event. Never what `created` says: older events may follow it.
+   */
   #revision: number | undefined;
   #clusterId = 0n;
   #connected: boolean | undefined;
@@ -133,8 +135,8 @@ class Following implements Follower {
     }
     this.#note(undefined);
     if (answer.kind === 'created') {
-      // A restored backup has the same id and counts on from a lower revision; until it has caught up, a watch on
-      // the old one would be silent.
+      // A restored backup has the same id and counts on from a lower revision; until it has caught up, a
+      // watch on the old one would be silent.
       this.#isStale = answer.revision < (this.#revision ?? 0) || answer.clusterId !== this.#clusterId;
     }
     if (answer.kind !== 'events') return;
@@ -173,7 +175,9 @@ class Following implements Follower {
     }
     const isMissing = (key: string) => {
       const [ours, was] = [this.#entries.get(key), theirs.get(key)];
-      return was === undefined ? ours !== undefined && ours.modRevision <= read.revision : (ours?.modRevision ?? 0) < was.modRevision;
+      return was === undefined
+        ? ours !== undefined && ours.modRevision <= read.revision
+        : (ours?.modRevision ?? 0) < was.modRevision;
     };
     const isRestored = read.revision < revision;
     // A key that was deleted since then is not there either; reading everything once more does no harm.

@@ -1,6 +1,6 @@
 /**
- * Makes states that may be served of what happens in etcd: changes are collected until they pause, and none is
- * taken while a change of several transactions is under way, or when most objects vanish at once.
+ * Makes states that may be served of what happens in etcd: changes are collected until they pause, and none
+ * is taken while a change of several transactions is under way, or when most objects vanish at once.
  */
 import type { KeyValue } from './etcd/etcd.ts';
 import type { Copy } from './follow.ts';

@@ -51,7 +51,9 @@ export function parseObjectName(text: string): ObjectName | undefined {
     return second !== undefined && ids.length === 2 ? { kind, listener: first, id: second } : undefined;
   }
   const known = kinds.find((one) => one === kind);
-  return known === undefined || ids.length !== 1 ? undefined : { kind: known as Exclude<Kind, 'routes'>, id: first };
+  return known === undefined || ids.length !== 1
+    ? undefined
+    : { kind: known as Exclude<Kind, 'routes'>, id: first };
 }
 
 export function formatObjectName(name: ObjectName): string {

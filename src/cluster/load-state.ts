@@ -1,7 +1,7 @@
 /**
  * Turns the state of etcd at one revision into a configuration. A faulty object is held back: its last valid
- * version serves, or else what depends on it is refused at its own place in the order, so that no client falls
- * through to a less specific route. One author's mistake so costs no one else anything.
+ * version serves, or else what depends on it is refused at its own place in the order, so that no client
+ * falls through to a less specific route. One author's mistake so costs no one else anything.
  */
 import { ConfigError, type Finding, formatFinding } from '../config/finding.ts';
 import type { LoadedConfig } from '../config/load.ts';
@@ -30,7 +30,11 @@ export type Held = {
   readonly serving: 'its earlier version' | 'a refusal' | 'nothing';
 };
 
-export type LoadedState = { readonly loaded: LoadedConfig; readonly held: readonly Held[]; readonly lastValid: Objects };
+export type LoadedState = {
+  readonly loaded: LoadedConfig;
+  readonly held: readonly Held[];
+  readonly lastValid: Objects;
+};
 
 /**
  * Rejects with a ConfigError if the machine's file is at fault. Takes time in proportion to the number of
@@ -84,7 +88,13 @@ function skip(slot: Slot, findings: readonly Finding[]): void {
 }
 
 /** The first version of each object that can be read; brings back deleted ones that others still need. */
-function partsOf(base: Base, slots: Map<string, Slot>, lastValid: Objects, keys: Keys, context: ObjectContext): Part[] {
+function partsOf(
+  base: Base,
+  slots: Map<string, Slot>,
+  lastValid: Objects,
+  keys: Keys,
+  context: ObjectContext,
+): Part[] {
   const parts = new Map<string, Part>();
   const pending = [...slots.keys()];
   for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
@@ -96,7 +106,9 @@ function partsOf(base: Base, slots: Map<string, Slot>, lastValid: Objects, keys:
       const earlier = lastValid.get(other);
       if (slots.has(other) || earlier === undefined) continue;
       const brought = createSlot(other, undefined, earlier);
-      brought.faults = [wholeObject(keys.config + other, 'it was deleted, but others refer to it', `${name} does`)];
+      brought.faults = [
+        wholeObject(keys.config + other, 'it was deleted, but others refer to it', `${name} does`),
+      ];
       slots.set(other, brought);
       pending.push(other);
     }
@@ -124,7 +136,9 @@ function readSlot(
     if (earlier?.text === version.stored.text) return found;
     const before = earlier && readVersion(base, key, slot.name, { stored: earlier, as: 'itself' }, context);
     if (before === undefined || !('raw' in before) || !isOlder(found, before)) return found;
-    skip(slot, [wholeObject(key, 'its revocation list is older than the one in use', 'write one that is as new')]);
+    skip(slot, [
+      wholeObject(key, 'its revocation list is older than the one in use', 'write one that is as new'),
+    ]);
   }
   return undefined;
 }
@@ -143,7 +157,9 @@ function readVersion(
   const part = readObject(key, name, stored.text, context);
   if (!('raw' in part) || as !== 'a refusal') return part;
   const { sni, wildcard, alpn, from, ja4, name: label } = part.raw;
-  const match = Object.entries({ name: label, sni, wildcard, alpn, from, ja4 }).filter(([, value]) => value !== undefined);
+  const match = Object.entries({ name: label, sni, wildcard, alpn, from, ja4 }).filter(
+    ([, value]) => value !== undefined,
+  );
   return { ...part, raw: { ...Object.fromEntries(match), deny: 'held' } };
 }
 
@@ -168,7 +184,12 @@ function heldIn(slots: ReadonlyMap<string, Slot>): Held[] {
     .filter(([, { faults }]) => faults.length > 0)
     .map(([name, { revision, faults, versions, at }]) => {
       const as = versions[at]?.as ?? 'nothing';
-      return { name, revision, faults: faults.map(formatFinding), serving: as === 'itself' ? 'its earlier version' : as };
+      return {
+        name,
+        revision,
+        faults: faults.map(formatFinding),
+        serving: as === 'itself' ? 'its earlier version' : as,
+      };
     });
 }
 
@@ -182,4 +203,3 @@ function validIn(slots: ReadonlyMap<string, Slot>, before: Objects): Objects {
   }
   return valid;
 }
-

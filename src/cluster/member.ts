@@ -1,8 +1,8 @@
 /** One machine's part in the cluster beside its configuration: what it reports, its tickets, its state. */
 import type { Logger } from 'pino';
 import type { TicketMasters } from '../config/load.ts';
-import type { ClusterStatus, MachineStatus } from '../observe/status.ts';
 import type { ProxyError } from '../errors.ts';
+import type { ClusterStatus, MachineStatus } from '../observe/status.ts';
 import { version } from '../process/version.ts';
 import type { Cluster } from './connect.ts';
 import { lastWrittenAt, put } from './etcd/messages.ts';
@@ -23,7 +23,10 @@ export type ClusterLink = {
 
 export type Member = ClusterLink & {
   readonly log: (logger: Logger) => void;
-  readonly report: (served: { readonly state: Gathered | undefined; readonly held: readonly Held[] }, alarm: Alarm | undefined) => void;
+  readonly report: (
+    served: { readonly state: Gathered | undefined; readonly held: readonly Held[] },
+    alarm: Alarm | undefined,
+  ) => void;
   /** To be called with keys that have changed. */
   readonly changed: (keys: readonly string[]) => void;
   readonly connected: (fault: ProxyError | undefined) => void;
@@ -97,7 +100,10 @@ class MachineMember implements Member {
     this.#source = 'snapshot';
   }
 
-  report({ state, held }: { readonly state: Gathered | undefined; readonly held: readonly Held[] }, alarm: Alarm | undefined): void {
+  report(
+    { state, held }: { readonly state: Gathered | undefined; readonly held: readonly Held[] },
+    alarm: Alarm | undefined,
+  ): void {
     this.#held = held;
     const reason = alarm ? `revision ${alarm.revision} is not served: ${alarm.reason}` : null;
     if (reason !== null && reason !== this.#report.alarm) {
@@ -154,7 +160,9 @@ class MachineMember implements Member {
       alarm: this.#report.alarm,
       events_lost: this.#eventsLost,
       leads: this.#presence.leads,
-      tickets: masters ? { generation: masters.generation, rotated: new Date(masters.rotated).toISOString() } : null,
+      tickets: masters
+        ? { generation: masters.generation, rotated: new Date(masters.rotated).toISOString() }
+        : null,
       machines: this.#machines(),
     };
   };
@@ -185,7 +193,10 @@ class MachineMember implements Member {
     try {
       this.#masters = readMasters(text, keys.tickets, seal);
     } catch (error) {
-      this.#logger?.error({ err: error }, 'the shared ticket masters cannot be read: the former ones stay in use');
+      this.#logger?.error(
+        { err: error },
+        'the shared ticket masters cannot be read: the former ones stay in use',
+      );
       return;
     }
     this.#sealedTickets = text;
@@ -203,8 +214,12 @@ class MachineMember implements Member {
     const next = there === undefined ? firstMasters(now) : this.#due(there.value.toString(), now);
     if (next === undefined) return;
     const unchanged = lastWrittenAt(keys.tickets, there?.modRevision ?? 0);
-    const { succeeded } = await etcd.txn([guard, unchanged], [put(keys.tickets, writeMasters(next, keys.tickets, seal))]);
-    if (succeeded) this.#logger?.info({ generation: next.generation }, 'session tickets: the shared masters were rotated');
+    const { succeeded } = await etcd.txn(
+      [guard, unchanged],
+      [put(keys.tickets, writeMasters(next, keys.tickets, seal))],
+    );
+    if (succeeded)
+      this.#logger?.info({ generation: next.generation }, 'session tickets: the shared masters were rotated');
   }
 
   #due(text: string, now: number): SharedMasters | undefined {
@@ -216,14 +231,20 @@ class MachineMember implements Member {
   #remind(): void {
     if (this.#fault === undefined) return;
     const { message, code, hint } = this.#fault;
-    this.#logger?.warn({ code, fault: message, hint }, 'etcd cannot be followed: what is served does not change');
+    this.#logger?.warn(
+      { code, fault: message, hint },
+      'etcd cannot be followed: what is served does not change',
+    );
   }
 
   #tellOfRival(): void {
     if (this.#toldOfRival) return;
     this.#toldOfRival = true;
     const { machine } = this.#cluster;
-    this.#logger?.error({ machine }, 'another machine has the same name: this one serves, but is not counted, and does not lead');
+    this.#logger?.error(
+      { machine },
+      'another machine has the same name: this one serves, but is not counted, and does not lead',
+    );
   }
 }
 

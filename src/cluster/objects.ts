@@ -14,7 +14,7 @@ export type Part = {
   readonly key: string;
   readonly name: ObjectName;
   readonly raw: Record<string, unknown>;
-  /** Of routes: the lowest comes first. */
+  /** A route with a lower one comes first. */
   readonly order: number;
   /** What it says by the names in `raw`, which no file has. */
   readonly contents: ReadonlyMap<string, Buffer>;
@@ -34,7 +34,8 @@ export function readObject(
   text: string,
   context: ObjectContext,
 ): Part | readonly Finding[] {
-  if (text.includes('${')) return [wholeObject(key, 'objects take no environment variables', 'write the value')];
+  if (text.includes('${'))
+    return [wholeObject(key, 'objects take no environment variables', 'write the value')];
   const yaml = parseYaml(text, {});
   const faults: Finding[] = yaml.faults.map(({ line, column, path, message, hint }) => {
     return { file: key, line, column, path: formatPath(path), message, ...(hint && { hint }) };
@@ -80,27 +81,34 @@ type Reading = {
 const readers: Readonly<Record<ObjectName['kind'], (raw: Mapping, reading: Reading) => Mapping>> = {
   certificates(raw, reading) {
     if (!Array.isArray(raw['pairs'])) return readPair(raw, [], reading);
-    const pairs = raw['pairs'].map((pair, index) => (isMapping(pair) ? readPair(pair, ['pairs', index], reading) : pair));
+    const pairs = raw['pairs'].map((pair, index) =>
+      isMapping(pair) ? readPair(pair, ['pairs', index], reading) : pair,
+    );
     return { ...raw, pairs };
   },
   authorities(raw, reading) {
     const inline = (key: 'ca' | 'crl') => {
       if (raw[key] === undefined) return {};
-      const hold = (one: unknown, path: Path) => (typeof one === 'string' ? reading.hold(path, Buffer.from(one)) : one);
+      const hold = (one: unknown, path: Path) =>
+        typeof one === 'string' ? reading.hold(path, Buffer.from(one)) : one;
       const written = raw[key];
-      return { [key]: Array.isArray(written) ? written.map((one, at) => hold(one, [key, at])) : hold(written, [key]) };
+      return {
+        [key]: Array.isArray(written) ? written.map((one, at) => hold(one, [key, at])) : hold(written, [key]),
+      };
     };
     return { ...raw, ...inline('ca'), ...inline('crl') };
   },
   upstreams(raw, reading) {
     for (const [index, endpoint] of listOf(raw['endpoints']).entries()) {
       const address = isMapping(endpoint) ? endpoint['address'] : endpoint;
-      if (isUnix(address)) reading.fault(['endpoints', index], 'an object names no path', 'put this upstream into the file');
+      if (isUnix(address))
+        reading.fault(['endpoints', index], 'an object names no path', 'put this upstream into the file');
     }
     return raw;
   },
   listeners(raw, reading) {
-    if (raw['routes'] !== undefined) reading.fault(['routes'], 'routes are objects of their own: routes/LISTENER/ID');
+    if (raw['routes'] !== undefined)
+      reading.fault(['routes'], 'routes are objects of their own: routes/LISTENER/ID');
     for (const [index, place] of listOf(raw['bind']).entries()) {
       if (isMapping(place) || isUnix(place)) {
         reading.fault(['bind', index], 'an object names no path', 'put this listener into the file');
@@ -128,11 +136,17 @@ const readers: Readonly<Record<ObjectName['kind'], (raw: Mapping, reading: Readi
 function readPair(pair: Mapping, path: Path, reading: Reading): Mapping {
   const { cert, key, ocsp, key_passphrase_file: passphrase, ...rest } = pair;
   if (passphrase !== undefined) {
-    reading.fault([...path, 'key_passphrase_file'], 'an object names no file', '`penstock cluster apply` seals the key without it');
+    reading.fault(
+      [...path, 'key_passphrase_file'],
+      'an object names no file',
+      '`penstock cluster apply` seals the key without it',
+    );
   }
   return {
     ...rest,
-    ...(cert !== undefined && { cert: typeof cert === 'string' ? reading.hold([...path, 'cert'], Buffer.from(cert)) : cert }),
+    ...(cert !== undefined && {
+      cert: typeof cert === 'string' ? reading.hold([...path, 'cert'], Buffer.from(cert)) : cert,
+    }),
     ...(key !== undefined && { key: readKey(key, [...path, 'key'], reading) }),
     ...(ocsp !== undefined && {
       ocsp: typeof ocsp === 'string' ? reading.hold([...path, 'ocsp'], Buffer.from(ocsp, 'base64')) : ocsp,
@@ -149,7 +163,11 @@ function readKey(key: unknown, path: Path, { hold, fault, context, key: place }:
   try {
     return hold(path, context.seal.open(key['sealed'], place));
   } catch (error) {
-    fault(path, `the key cannot be opened: ${(error as Error).message}`, 'do all machines have the same secrets in cluster.seal?');
+    fault(
+      path,
+      `the key cannot be opened: ${(error as Error).message}`,
+      'do all machines have the same secrets in cluster.seal?',
+    );
     return undefined;
   }
 }

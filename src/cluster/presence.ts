@@ -1,7 +1,7 @@
 /**
  * A machine's own keys, which vanish with its lease: that it is there and what it serves, and perhaps that it
- * leads. A lease is no lock: a leader that was paused may believe in a lease that is gone. So whatever a leader
- * writes is compared, in the same transaction, with its key.
+ * leads. A lease is no lock: a leader that was paused may believe in a lease that is gone. So whatever a
+ * leader writes is compared, in the same transaction, with its key.
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -20,7 +20,11 @@ export type Report = {
   readonly version: string;
   /** The revision that is served. */
   readonly applied: number;
-  readonly held: readonly { readonly name: string; readonly faults: readonly string[]; readonly serving: string }[];
+  readonly held: readonly {
+    readonly name: string;
+    readonly faults: readonly string[];
+    readonly serving: string;
+  }[];
   /** Why a newer state is not served. */
   readonly alarm: string | null;
   /** When this process began. */
@@ -132,7 +136,10 @@ export class Presence {
     const key = this.#keys.machine(this.#machine);
     const value = JSON.stringify({ ...this.#report, instance: this.#instance });
     if (value === this.#written) return;
-    const { succeeded, revision } = await this.#etcd.txn([createdAt(key, this.#ownRevision ?? 0)], [put(key, value, lease)]);
+    const { succeeded, revision } = await this.#etcd.txn(
+      [createdAt(key, this.#ownRevision ?? 0)],
+      [put(key, value, lease)],
+    );
     if (succeeded) {
       this.#ownRevision ??= revision;
       this.#written = value;

@@ -1,13 +1,16 @@
 /**
- * Seals what must stay secret in etcd and on disk, of which others read copies: backups, snapshots, whoever may
- * read etcd. AES-256-GCM; the place it is for is authenticated, so that a sealed text is void anywhere else.
+ * Seals what must stay secret in etcd and on disk, of which others read copies: backups, snapshots, whoever
+ * may read etcd. AES-256-GCM; the place it is for is authenticated, so that a sealed text is void anywhere
+ * else.
  */
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 
 export type Seal = {
   /** With the first secret. */
   readonly seal: (clear: Uint8Array, place: string) => string;
-  /** With whichever secret sealed it. Throws an Error that says what is wrong, and nothing of the contents. */
+  /**
+   * With whichever secret sealed it. Throws an Error that says what is wrong, and nothing of the contents.
+   */
   readonly open: (sealed: string, place: string) => Buffer;
   /** Whether the first secret sealed it. */
   readonly isLatest: (sealed: string) => boolean;
@@ -46,7 +49,7 @@ const algorithm = 'aes-256-gcm';
 const version = 1;
 const sizes = { version: 1, id: 4, nonce: 12, tag: 16 } as const;
 
-// struct { uint8 version; opaque key_id[4]; opaque nonce[12]; opaque encrypted<…>; opaque tag[16]; } sealed, in base64
+// struct { uint8 version; opaque key_id[4]; opaque nonce[12]; opaque encrypted<…>; opaque tag[16]; } sealed;
 function partsOf(sealed: string) {
   const bytes = Buffer.from(sealed, 'base64');
   const bodyAt = sizes.version + sizes.id + sizes.nonce;

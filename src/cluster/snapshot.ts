@@ -19,12 +19,20 @@ type Written = {
 };
 
 /** Replaces the file as a whole, so that a crash leaves the earlier one. */
-export async function writeSnapshot(file: string, snapshot: Snapshot, seal: Seal, root: string): Promise<void> {
+export async function writeSnapshot(
+  file: string,
+  snapshot: Snapshot,
+  seal: Seal,
+  root: string,
+): Promise<void> {
   const { revision, objects, lastValid, tickets } = snapshot;
   const written: Written = { revision, objects: [...objects], lastValid: [...lastValid], tickets };
   const made = `${file}.${randomBytes(6).toString('hex')}`;
   try {
-    await writeFile(made, seal.seal(Buffer.from(JSON.stringify(written)), placeOf(root)), { mode: 0o600, flag: 'wx' });
+    await writeFile(made, seal.seal(Buffer.from(JSON.stringify(written)), placeOf(root)), {
+      mode: 0o600,
+      flag: 'wx',
+    });
     await rename(made, file);
   } catch (error) {
     await unlink(made).catch(() => {});

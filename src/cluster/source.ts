@@ -1,7 +1,7 @@
 /**
- * The configuration source of a machine in a cluster: its own file, and what etcd holds. At any moment it offers,
- * whole, the state of etcd at one revision, in which each faulty object is replaced by its last valid version.
- * If etcd is lost, nothing changes.
+ * The configuration source of a machine in a cluster: its own file, and what etcd holds. At any moment it
+ * offers, whole, the state of etcd at one revision, in which each faulty object is replaced by its last valid
+ * version. If etcd is lost, nothing changes.
  */
 import type { Logger } from 'pino';
 import type { ClusterConfig } from '../config/schema/schema.ts';
@@ -15,7 +15,7 @@ import { type Cluster, openCluster } from './connect.ts';
 import { type Follower, follow } from './follow.ts';
 import { type Gathered, Gatherer } from './gather.ts';
 import { type Held, loadState, type Objects, type Stored } from './load-state.ts';
-import { type Member, createMember } from './member.ts';
+import { createMember, type Member } from './member.ts';
 import { readSnapshot, type Snapshot, writeSnapshot } from './snapshot.ts';
 
 /** How long a start waits for etcd before it serves the snapshot. */
@@ -25,7 +25,11 @@ const retryMs = 5000;
 /** Faulty objects whose history is looked up at once. */
 const mostLookedUp = 100;
 
-type Taken = { readonly file: FileOffer; readonly state: Gathered | undefined; readonly held: readonly Held[] };
+type Taken = {
+  readonly file: FileOffer;
+  readonly state: Gathered | undefined;
+  readonly held: readonly Held[];
+};
 
 export class ClusterSource implements ConfigSource {
   readonly name: string;
@@ -131,7 +135,8 @@ export class ClusterSource implements ConfigSource {
 
   async #compose(file: FileOffer): Promise<Offer> {
     const state = this.#gatherer.state;
-    if (state === undefined) return { loaded: file.loaded, take: () => this.#take({ file, state, held: [] }, new Map()) };
+    if (state === undefined)
+      return { loaded: file.loaded, take: () => this.#take({ file, state, held: [] }, new Map()) };
     let result = await this.#load(file, state);
     if (await this.#lookUp(result.held)) result = await this.#load(file, state);
     const { held, lastValid } = result;
@@ -156,7 +161,8 @@ export class ClusterSource implements ConfigSource {
       this.#lookedUp.add(version);
       // It may have been compacted.
       const answer = await etcd.get(keys.config + name, { revision: revision - 1 }).catch(() => undefined);
-      if (answer?.entry) found.set(name, { text: answer.entry.value.toString(), revision: answer.entry.modRevision });
+      if (answer?.entry)
+        found.set(name, { text: answer.entry.value.toString(), revision: answer.entry.modRevision });
     }
     if (found.size === 0) return false;
     this.#lastValid = new Map([...this.#lastValid, ...found]);
@@ -169,7 +175,10 @@ export class ClusterSource implements ConfigSource {
     for (const one of taken.held) {
       if (before.has(keyOfHeld(one))) continue;
       const { name: object, revision, faults, serving } = one;
-      this.#logger?.error({ code: 'ERR_CLUSTER_HELD', object, revision, faults, serving }, 'an object is held back');
+      this.#logger?.error(
+        { code: 'ERR_CLUSTER_HELD', object, revision, faults, serving },
+        'an object is held back',
+      );
     }
     this.#taken = taken;
     if (taken.state !== undefined) this.#lastValid = lastValid;
@@ -185,7 +194,10 @@ export class ClusterSource implements ConfigSource {
     if (config.snapshot === undefined || state === undefined) return;
     const snapshot = { ...state, lastValid: this.#lastValid, tickets: this.member.tickets() };
     await writeSnapshot(config.snapshot, snapshot, seal, keys.root).catch((err: unknown) => {
-      this.#logger?.error({ err }, 'the snapshot of the cluster cannot be written: a restart without etcd would not serve it');
+      this.#logger?.error(
+        { err },
+        'the snapshot of the cluster cannot be written: a restart without etcd would not serve it',
+      );
     });
   }
 }
@@ -195,7 +207,11 @@ function keyOfHeld({ name, revision, faults }: Held): string {
 }
 
 /** Rejects with a ConfigError if the secrets that the file names cannot be read. */
-export async function openClusterSource(file: FileSource, first: FileOffer, config: ClusterConfig): Promise<ClusterSource> {
+export async function openClusterSource(
+  file: FileSource,
+  first: FileOffer,
+  config: ClusterConfig,
+): Promise<ClusterSource> {
   const cluster = await openCluster(first.loaded, config);
   return new ClusterSource(file, first, cluster, await readLastSnapshot(cluster));
 }

@@ -1,7 +1,7 @@
 /**
- * The masters of session tickets that all machines share: *previous, issuing, next*, in the order of HAProxy's
- * `tls-ticket-keys`. All three are accepted, and the middle one issues, so that every machine has known a master
- * for a whole period before any machine issues with it.
+ * The masters of session tickets that all machines share: *previous, issuing, next*, in the order of
+ * HAProxy's `tls-ticket-keys`. All three are accepted, and the middle one issues, so that every machine has
+ * known a master for a whole period before any machine issues with it.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import type { TicketMasters } from '../config/load.ts';
@@ -22,7 +22,10 @@ export function firstMasters(now: number): SharedMasters {
   return { generation: 1, masters: [randomBytes(size), randomBytes(size), randomBytes(size)], rotated: now };
 }
 
-export function rotated({ generation, masters: [, issuing, next] }: SharedMasters, now: number): SharedMasters {
+export function rotated(
+  { generation, masters: [, issuing, next] }: SharedMasters,
+  now: number,
+): SharedMasters {
   return { generation: generation + 1, masters: [issuing, next, randomBytes(size)], rotated: now };
 }
 
@@ -36,7 +39,11 @@ export function toServe({ masters: [previous, issuing, next] }: SharedMasters): 
 }
 
 /** Each master is sealed for its key and generation: an old value put back is void. */
-export function writeMasters({ generation, masters, rotated: at }: SharedMasters, key: string, seal: Seal): string {
+export function writeMasters(
+  { generation, masters, rotated: at }: SharedMasters,
+  key: string,
+  seal: Seal,
+): string {
   const place = placeOf(key, generation);
   const sealed = masters.map((master) => ({ id: idOf(master), sealed: seal.seal(master, place) }));
   return JSON.stringify({ generation, rotated: new Date(at).toISOString(), masters: sealed });
@@ -45,14 +52,16 @@ export function writeMasters({ generation, masters, rotated: at }: SharedMasters
 /** Throws an Error that says what is wrong. */
 export function readMasters(text: string, key: string, seal: Seal): SharedMasters {
   const value: unknown = JSON.parse(text);
-  if (!isMapping(value) || !Array.isArray(value['masters'])) throw new Error('expected a mapping with masters');
+  if (!isMapping(value) || !Array.isArray(value['masters']))
+    throw new Error('expected a mapping with masters');
   const generation = Number(value['generation']);
   const masters = value['masters'].map((one) => {
     if (!isMapping(one) || typeof one['sealed'] !== 'string') throw new Error('a master is not sealed');
     return seal.open(one['sealed'], placeOf(key, generation));
   });
   const [previous, issuing, next] = masters;
-  if (!previous || !issuing || !next || masters.some(({ length }) => length < size)) throw new Error('expected three masters');
+  if (!previous || !issuing || !next || masters.some(({ length }) => length < size))
+    throw new Error('expected three masters');
   return { generation, masters: [previous, issuing, next], rotated: Date.parse(String(value['rotated'])) };
 }
 

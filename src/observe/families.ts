@@ -1,7 +1,7 @@
 /** The metrics of docs/operations.md: names, meaning, labels. No label value can be chosen by a client. */
 import { counter, type Family, gauge, histogram, type Labels } from './exposition.ts';
-import type { ClusterStatus } from './status.ts';
 import { type ListenerCounts, type ProcessUse, type Totals, warmOutcomes } from './metrics.ts';
+import type { ClusterStatus } from './status.ts';
 
 /** What the supervisor knows besides the workers' counts. */
 export type SupervisorFacts = {
@@ -166,7 +166,11 @@ function clusterFamilies(cluster: ClusterStatus): Family[] {
   const age = tickets ? (Date.now() - Date.parse(tickets.rotated)) / 1000 : 0;
   return [
     gauge('penstock_cluster_connected', '1 while etcd is followed.', one(cluster.connected ? 1 : 0)),
-    gauge('penstock_cluster_silent_seconds', 'For how long etcd has not been followed.', one(cluster.silent_seconds)),
+    gauge(
+      'penstock_cluster_silent_seconds',
+      'For how long etcd has not been followed.',
+      one(cluster.silent_seconds),
+    ),
     gauge('penstock_cluster_revision', 'The revision of etcd that is served.', one(cluster.revision)),
     gauge(
       'penstock_cluster_held_objects',
@@ -179,8 +183,20 @@ function clusterFamilies(cluster: ClusterStatus): Family[] {
       one(cluster.alarm === null ? 0 : 1),
     ),
     gauge('penstock_cluster_machines', 'Machines that etcd knows of.', one(cluster.machines.length)),
-    counter('penstock_cluster_events_lost_total', 'Times that etcd had not delivered every event.', one(cluster.events_lost)),
-    ...(tickets ? [gauge('penstock_ticket_master_age_seconds', 'Since the shared masters of session tickets were rotated.', one(age))] : []),
+    counter(
+      'penstock_cluster_events_lost_total',
+      'Times that etcd had not delivered every event.',
+      one(cluster.events_lost),
+    ),
+    ...(tickets
+      ? [
+          gauge(
+            'penstock_ticket_master_age_seconds',
+            'Since the shared masters of session tickets were rotated.',
+            one(age),
+          ),
+        ]
+      : []),
   ];
 }
 

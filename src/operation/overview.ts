@@ -51,7 +51,10 @@ type Seen = {
   readonly ready: boolean;
 };
 
-/** Whoever begins without etcd and without a snapshot does not know what to serve. Losing etcd later does not matter. */
+/**
+ * Whoever begins without etcd and without a snapshot does not know what to serve. Losing etcd later does not
+ * matter.
+ */
 function isReady({ supervisor, cluster }: OverviewParts): boolean {
   if (cluster?.status().source === 'none') return false;
   return !supervisor.isStopping() && supervisor.workers().some(({ phase }) => phase === 'serving');

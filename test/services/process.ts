@@ -66,7 +66,7 @@ export async function serve(
   t: Pick<TestContext, 'after'>,
   name: string,
   args: readonly string[],
-  options: RunOptions & { ready: () => void | Promise<void>; signal?: NodeJS.Signals },
+  options: RunOptions & { ready: (output: string) => void | Promise<void>; signal?: NodeJS.Signals },
 ): Promise<Running> {
   const server = launch(name, args, options);
   t.after(async () => {
@@ -76,7 +76,7 @@ export async function serve(
   const ended = server.finished.then(({ code }) => {
     throw new Error(`${name} ended with ${code} before it was ready:\n${server.output()}`);
   });
-  await Promise.race([eventually(options.ready, 30_000), ended]);
+  await Promise.race([eventually(() => options.ready(server.output()), 30_000), ended]);
   // It will end, after the test.
   ended.catch(() => {});
   return server;

@@ -38,6 +38,7 @@ export function factsOf(known: Partial<SupervisorFacts> = {}): SupervisorFacts {
     crls: [],
     reloads: { success: 0, failure: 0, lastSuccess: new Date('2026-11-02T08:00:00Z'), lastOk: true },
     workerCrashes: 0,
+    cluster: undefined,
     ...known,
   };
 }

@@ -1,12 +1,20 @@
 /**
- * A client of etcd: reads, transactions, watches and leases, over gRPC, with one connection for watches and one
- * for the rest (a watch starves behind large answers on the same connection). It talks to one member at a time,
- * and moves to the next when one does not answer.
+ * A client of etcd: reads, transactions, watches and leases, over gRPC, with one connection for watches and
+ * one for the rest (a watch starves behind large answers on the same connection). It talks to one member at a
+ * time, and moves to the next when one does not answer.
  */
 import { Code, ConnectError } from '@connectrpc/connect';
 import { ProxyError } from '../../errors.ts';
-import { type Compare, endOf, type Header, headerOf, type KeyValue, keyValueOf, type Operation } from './messages.ts';
 import { createMember, type Member } from './member.ts';
+import {
+  type Compare,
+  endOf,
+  type Header,
+  headerOf,
+  type KeyValue,
+  keyValueOf,
+  type Operation,
+} from './messages.ts';
 import { type Watching, watchOn } from './watch.ts';
 
 export type { Compare, KeyValue, Operation } from './messages.ts';
@@ -17,7 +25,11 @@ export type EtcdOptions = {
   /** PEM. */
   readonly ca: readonly string[];
   /** PEM: its common name is the user. */
-  readonly certificate?: { readonly cert: string; readonly key: string; readonly passphrase?: string | undefined };
+  readonly certificate?: {
+    readonly cert: string;
+    readonly key: string;
+    readonly passphrase?: string | undefined;
+  };
   /** Instead of a certificate's common name. */
   readonly login?: { readonly user: string; readonly password: string };
   /** How long to wait for an answer (ms). */
@@ -42,7 +54,10 @@ export type Etcd = {
   /** All keys that begin with `prefix`, sorted, read in pages at one revision. */
   readonly range: (prefix: string, options?: RangeOptions) => Promise<Range>;
   /** One key. */
-  readonly get: (key: string, options?: Pick<RangeOptions, 'revision'>) => Promise<Header & { readonly entry: KeyValue | undefined }>;
+  readonly get: (
+    key: string,
+    options?: Pick<RangeOptions, 'revision'>,
+  ) => Promise<Header & { readonly entry: KeyValue | undefined }>;
   /** Writes everything if all comparisons hold, or else nothing. At most 128 operations and 1.5 MiB. */
   readonly txn: (compare: readonly Compare[], operations: readonly Operation[]) => Promise<TxnResult>;
   /** Everything that happens to keys that begin with `prefix` from `revision` on, until it ends or fails. */
@@ -73,7 +88,9 @@ export function createEtcd(options: EtcdOptions): Etcd {
   }
 
   /** Asks one member after another until one answers. */
-  async function ask<T>(question: (member: Member, options: { timeoutMs: number }) => Promise<T>): Promise<T> {
+  async function ask<T>(
+    question: (member: Member, options: { timeoutMs: number }) => Promise<T>,
+  ): Promise<T> {
     for (let tried = 1; ; tried++) {
       const member = current();
       try {
@@ -92,7 +109,13 @@ export function createEtcd(options: EtcdOptions): Etcd {
     let key = Buffer.from(prefix);
     let header: Header | undefined = revision === undefined ? undefined : { revision, clusterId: 0n };
     for (;;) {
-      const request = { key, rangeEnd, limit: BigInt(pageSize), revision: BigInt(header?.revision ?? 0), keysOnly };
+      const request = {
+        key,
+        rangeEnd,
+        limit: BigInt(pageSize),
+        revision: BigInt(header?.revision ?? 0),
+        keysOnly,
+      };
       const page = await ask((member, call) => member.kv.range(request, { ...member.metadata(), ...call }));
       header ??= headerOf(page.header);
       entries.push(...page.kvs.map(keyValueOf));
@@ -112,7 +135,10 @@ export function createEtcd(options: EtcdOptions): Etcd {
       return { ...headerOf(answer.header), entry: found && keyValueOf(found) };
     },
     async txn(compare, operations) {
-      const request = { compare: compare.map((one) => one.message), success: operations.map((one) => one.message) };
+      const request = {
+        compare: compare.map((one) => one.message),
+        success: operations.map((one) => one.message),
+      };
       const answer = await ask((member, call) => member.kv.txn(request, { ...member.metadata(), ...call }));
       return { ...headerOf(answer.header), succeeded: answer.succeeded };
     },
@@ -134,7 +160,8 @@ export function createEtcd(options: EtcdOptions): Etcd {
         const asked = (async function* () {
           yield { ID: lease };
         })();
-        for await (const { TTL } of member.lease.leaseKeepAlive(asked, { ...member.metadata(), ...call })) return TTL > 0n;
+        for await (const { TTL } of member.lease.leaseKeepAlive(asked, { ...member.metadata(), ...call }))
+          return TTL > 0n;
         throw new ConnectError('the stream ended', Code.Unavailable);
       });
     },
@@ -152,7 +179,13 @@ export function createEtcd(options: EtcdOptions): Etcd {
 /** Another member may do better; anything else is an answer. */
 function isMembersFault(error: unknown): boolean {
   const { code } = ConnectError.from(error);
-  return code === Code.Unavailable || code === Code.DeadlineExceeded || code === Code.Canceled || code === Code.Internal || code === Code.Unknown;
+  return (
+    code === Code.Unavailable ||
+    code === Code.DeadlineExceeded ||
+    code === Code.Canceled ||
+    code === Code.Internal ||
+    code === Code.Unknown
+  );
 }
 
 function faultOf(error: unknown, { endpoint }: Member): ProxyError {

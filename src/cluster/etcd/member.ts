@@ -10,7 +10,7 @@ export type Member = {
   readonly lease: Client<typeof Lease>;
   readonly watches: Client<typeof Watch>;
   /** What every call carries. */
-  readonly metadata: () => { headers: Record<string, string> };
+  readonly metadata: () => { headers: Headers };
   /** Logs in if needed, and once again if etcd has forgotten the login: its tokens live for minutes. */
   readonly authenticated: <T>(call: () => Promise<T>) => Promise<T>;
   /** Drops its connections; the next call makes new ones. */
@@ -23,10 +23,10 @@ const pings = { pingIntervalMs: 10_000, pingIdleConnection: false, pingTimeoutMs
 export function createMember(endpoint: string, { ca, certificate, login }: EtcdOptions): Member {
   const secure = {
     ca: [...ca],
-    minVersion: 'TLSv1.2',
+    minVersion: 'TLSv1.2' as const,
     ...(certificate && { cert: certificate.cert, key: certificate.key }),
     ...(certificate?.passphrase !== undefined && { passphrase: certificate.passphrase }),
-  } as const;
+  };
   const connection = () => {
     const sessionManager = new Http2SessionManager(endpoint, pings, secure);
     return { sessionManager, transport: createGrpcTransport({ baseUrl: endpoint, sessionManager }) };
@@ -37,7 +37,10 @@ export function createMember(endpoint: string, { ca, certificate, login }: EtcdO
 
   async function logIn(): Promise<void> {
     if (login === undefined) return;
-    const answer = await auth.authenticate({ name: login.user, password: login.password }, { timeoutMs: 4000 });
+    const answer = await auth.authenticate(
+      { name: login.user, password: login.password },
+      { timeoutMs: 4000 },
+    );
     token = answer.token;
   }
 
@@ -46,7 +49,7 @@ export function createMember(endpoint: string, { ca, certificate, login }: EtcdO
     kv: createClient(KV, calls.transport),
     lease: createClient(Lease, calls.transport),
     watches: createClient(Watch, streams.transport),
-    metadata: () => ({ headers: token === undefined ? {} : { token } }),
+    metadata: () => ({ headers: new Headers(token === undefined ? {} : { token }) }),
     async authenticated(call) {
       if (token === undefined) await logIn();
       try {

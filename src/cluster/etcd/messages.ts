@@ -41,7 +41,10 @@ export function unchangedSince(prefix: string, revision: number): Compare {
 
 /** With a lease, the key goes when the lease does. */
 export function put(key: string, value: string, lease = 0n): Operation {
-  const request = { case: 'requestPut', value: { key: Buffer.from(key), value: Buffer.from(value), lease } } as const;
+  const request = {
+    case: 'requestPut',
+    value: { key: Buffer.from(key), value: Buffer.from(value), lease },
+  } as const;
   return { message: { request } };
 }
 

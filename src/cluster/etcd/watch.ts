@@ -1,7 +1,7 @@
 /** A watch on one member, until it ends: by its own fault, the member's, or `close`. */
 import { Code, ConnectError } from '@connectrpc/connect';
-import { endOf, type Header, headerOf, type KeyValue, keyValueOf } from './messages.ts';
 import type { Member } from './member.ts';
+import { endOf, type Header, headerOf, type KeyValue, keyValueOf } from './messages.ts';
 
 export type WatchAnswer =
   /** The watch is in place; the revision is the store's, and events from before it may still follow. */
@@ -18,7 +18,9 @@ export type WatchEvent = { readonly deleted: boolean; readonly entry: KeyValue }
 /** Iterating rejects when the watch fails. */
 export type Watching = AsyncIterable<WatchAnswer> & { readonly close: () => void };
 
-/** A member that is stopped, or hangs, says nothing at all, so it is asked this often (ms) and has this long. */
+/**
+ * A member that is stopped, or hangs, says nothing at all, so it is asked this often (ms) and has this long.
+ */
 const askEvery = 5000;
 const answerWithin = 3000;
 
@@ -39,9 +41,12 @@ export function watchOn(
   async function* answers(): AsyncGenerator<WatchAnswer> {
     try {
       // The first call logs in; a watch alone would not notice that its token has died.
-      await member.authenticated(() => member.kv.range({ key: Buffer.from(prefix) }, { ...member.metadata(), timeoutMs: 4000 }));
+      await member.authenticated(() =>
+        member.kv.range({ key: Buffer.from(prefix) }, { ...member.metadata(), timeoutMs: 4000 }),
+      );
       // Without it, a member that has lost its leader keeps watches open and silent.
-      const headers = { ...member.metadata().headers, hasleader: 'true' };
+      const { headers } = member.metadata();
+      headers.set('hasleader', 'true');
       silence.start();
       for await (const answer of member.watches.watch(requests.stream, { signal: ending.signal, headers })) {
         silence.heard();
@@ -50,11 +55,14 @@ export function watchOn(
           yield { kind: 'compacted', revision: Number(answer.compactRevision) };
           return;
         }
-        if (answer.canceled) throw new ConnectError(answer.cancelReason || 'the watch was cancelled', Code.PermissionDenied);
+        if (answer.canceled)
+          throw new ConnectError(answer.cancelReason || 'the watch was cancelled', Code.PermissionDenied);
         if (answer.created) yield { kind: 'created', ...header };
         else if (answer.events.length === 0) yield { kind: 'progress', ...header };
         else {
-          const events = answer.events.flatMap(({ type, kv }) => (kv ? [{ deleted: type === 1, entry: keyValueOf(kv) }] : []));
+          const events = answer.events.flatMap(({ type, kv }) =>
+            kv ? [{ deleted: type === 1, entry: keyValueOf(kv) }] : [],
+          );
           yield { kind: 'events', ...header, events };
         }
       }
@@ -81,7 +89,11 @@ function createRequests(prefix: string, revision: number, signal: AbortSignal) {
   let wake: (() => void) | undefined;
   let due = 0;
   signal.addEventListener('abort', () => wake?.(), { once: true });
-  const createRequest = { key: Buffer.from(prefix), rangeEnd: endOf(prefix), startRevision: BigInt(revision) };
+  const createRequest = {
+    key: Buffer.from(prefix),
+    rangeEnd: endOf(prefix),
+    startRevision: BigInt(revision),
+  };
   async function* stream() {
     yield { requestUnion: { case: 'createRequest', value: createRequest } } as const;
     while (!signal.aborted) {

@@ -13,8 +13,8 @@ export function applyContext(config: Config): void {
 }
 
 /**
- * In a cluster listeners and routes may be etcd's, so the file need not have any. Until etcd has a route for a
- * listener, it refuses.
+ * In a cluster listeners and routes may be etcd's, so the file need not have any. Until etcd has a route for
+ * a listener, it refuses.
  */
 export function leaveRoomForCluster(raw: unknown): void {
   if (!isMapping(raw) || raw['cluster'] === undefined) return;

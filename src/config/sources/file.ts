@@ -60,7 +60,7 @@ const retryMs = 500;
 /** An offer, and the text that it was made of. */
 export type FileOffer = Offer & { readonly text: ConfigText };
 
-export type FileWatch = Watch & { readonly news: () => Promise<FileOffer> };
+export type FileWatch = Omit<Watch, 'news'> & { readonly news: () => Promise<FileOffer> };
 
 /**
  * Its news are changes of files that the configuration names. It does not watch the configuration's own file,
