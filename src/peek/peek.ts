@@ -14,7 +14,7 @@ import { ProxyError, systemCode } from '../errors.ts';
  * stream before somebody has read them. After `release` the socket has none of our listeners.
  */
 export class Peek {
-  readonly #socket: Peeked;
+  readonly #socket: Socket;
   readonly #side: 'client' | 'upstream';
   /**
    * Holds `#length` bytes during a read. It grows by doubling, so that bytes
@@ -79,44 +79,27 @@ export class Peek {
     if (!this.#isAttached) return;
     this.#isAttached = false;
     const socket = this.#socket;
-    socket[peek] = undefined;
-    socket.off('data', Peek.#onSocketData);
-    socket.off('end', Peek.#onSocketEnd);
-    socket.off('error', Peek.#onSocketError);
-    socket.off('close', Peek.#onSocketEnd);
+    socket.off('data', this.#onData);
+    socket.off('end', this.#onEnd);
+    socket.off('error', this.#onError);
+    socket.off('close', this.#onEnd);
   }
 
   #attach(): void {
     if (this.#isAttached) return;
     this.#isAttached = true;
     const socket = this.#socket;
-    socket[peek] = this;
-    socket.on('data', Peek.#onSocketData);
-    socket.on('end', Peek.#onSocketEnd);
-    socket.on('error', Peek.#onSocketError);
-    socket.on('close', Peek.#onSocketEnd);
+    socket.on('data', this.#onData);
+    socket.on('end', this.#onEnd);
+    socket.on('error', this.#onError);
+    socket.on('close', this.#onEnd);
   }
-
-  static readonly #onSocketData = function (this: Peeked, chunk: Buffer): void {
-    const it = this[peek];
-    if (it) it.#onData(chunk);
-  };
-
-  static readonly #onSocketEnd = function (this: Peeked): void {
-    const it = this[peek];
-    if (it) it.#onEnd();
-  };
-
-  static readonly #onSocketError = function (this: Peeked, error: Error): void {
-    const it = this[peek];
-    if (it) it.#onError(error);
-  };
 
   #bytes(): Buffer {
     return this.#buffer.subarray(0, this.#length);
   }
 
-  #onData(chunk: Buffer): void {
+  readonly #onData = (chunk: Buffer): void => {
     // The read that `drop` makes emits 'data' too.
     if (this.#parse === undefined) return;
     if (this.#length === 0) {
@@ -132,7 +115,7 @@ export class Peek {
     }
     this.#length += chunk.length;
     this.#offer(this.#parse);
-  }
+  };
 
   #offer(parse: (bytes: Buffer) => unknown): void {
     let value: unknown;
@@ -161,12 +144,12 @@ export class Peek {
     return reject;
   }
 
-  #onEnd(): void {
+  readonly #onEnd = (): void => {
     this.#ended ??= closedEarly(this.#side);
     this.#settle()?.(this.#ended);
-  }
+  };
 
-  #onError(error: Error): void {
+  readonly #onError = (error: Error): void => {
     const side = this.#side;
     this.#ended ??= new ProxyError(side === 'client' ? 'ERR_CLIENT_RESET' : 'ERR_UPSTREAM_CONNECT', {
       side,
@@ -174,12 +157,8 @@ export class Peek {
       cause: error,
     });
     this.#settle()?.(this.#ended);
-  }
+  };
 }
-
-/** The Peek of a socket. With this property all sockets can share their listeners: no closure for each. */
-const peek = Symbol('peek');
-type Peeked = Socket & { [peek]?: Peek | undefined };
 
 const empty = Buffer.alloc(0);
 
