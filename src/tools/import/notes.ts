@@ -4,7 +4,7 @@ import { oneLine } from '../../net/one-line.ts';
 /**
  * - `not_carried`: it meant something, and the result does not do it.
  * - `look`: it was carried over, but somebody should look at it.
- * - `left_out`: it has no meaning here, and nothing is missing without it.
+ * - `left_out`: it means nothing to penstock, and nothing is missing without it.
  */
 type NoteKind = 'not_carried' | 'look' | 'left_out';
 

@@ -300,7 +300,7 @@ listen b
   const told = notes.filter(({ kind }) => kind === 'left_out');
   // The mode of a proxy is read, and of words of `bind` and `server` each is told.
   assert.equal(told.length, settings.length + lines.length - 1 + 3 + 4, JSON.stringify(told, null, 1));
-  for (const { what, message } of told) assert.notEqual(message, 'it has no meaning here', what);
+  for (const { what, message } of told) assert.notEqual(message, 'it means nothing to penstock', what);
   assert.match(looks.join('\n'), /without tcp-request inspect-delay .* goes by chance/);
 });
 

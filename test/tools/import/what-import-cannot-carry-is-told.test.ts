@@ -11,69 +11,69 @@ const nodes = { '10.0.0.1:5432': 1 };
 
 /** Lines of a frontend that passes through to `one`, and what is said of them. */
 const frontendLines: readonly [line: string, told: RegExp][] = [
-  ['stick-table type ip size 1m store conn_cur', /stick-table .*: there are no tables here/],
+  ['stick-table type ip size 1m store conn_cur', /stick-table .*: penstock has no such tables/],
   ['tcp-request connection reject if { src_conn_cur gt 20 }', /taken to be false .*connections_per_ip: 20/],
   ['tcp-request connection reject if { sc0_conn_rate ge 50 }', /rate_per_ip of the listener is the nearest/],
-  ['tcp-request content set-var(txn.a) src', /nothing here counts or marks by rules/],
+  ['tcp-request content set-var(txn.a) src', /penstock has no rules that count or mark/],
   [
     'tcp-request content lua.check if TRUE',
-    /there is no such action here; clients that it might concern are refused/,
+    /penstock has no such action; clients it may apply to are refused/,
   ],
   [
     'tcp-request content reject if { hdr(host) a }',
-    /nothing here asks for that; clients that it might concern are refused/,
+    /penstock cannot ask for that; clients it may apply to are refused/,
   ],
   ['tcp-request content reject if unheard', /there is no acl "unheard"/],
   ['tcp-request content reject if { src -f nowhere.lst }', /nowhere\.lst cannot be read/],
   ['use_backend two if { req.ssl_sni -m sub x }', /cannot be told whether this holds: they are refused/],
   ['use_backend nowhere', /there is no backend "nowhere" in mode tcp/],
-  ['use_backend %[var(txn.b)]', /where this leads is not known/],
+  ['use_backend %[var(txn.b)]', /where this leads cannot be known in advance/],
   ['rate-limit sessions 10', /limits\.rate_per_ip/],
-  ['filter compression', /filter compression: it is not known here, .* are refused/],
-  ['tcp-request frobnicate reject', /it is not known here, .* are refused/],
+  ['filter compression', /filter compression: penstock does not know it, .* are refused/],
+  ['tcp-request frobnicate reject', /penstock does not know it, .* are refused/],
   ['bind 127.0.0.1:444 interface eth0', /interface eth0: it is bound on all interfaces .*all are refused/],
-  ['bind 127.0.0.1:444 wibble', /wibble: there is no such setting here; .*all are refused/],
-  ['option wibble', /there is no such setting here/],
-  ['bind abns@name', /there are no such addresses here/],
+  ['bind 127.0.0.1:444 wibble', /wibble: penstock has no such setting; .*all are refused/],
+  ['option wibble', /penstock has no such setting/],
+  ['bind abns@name', /penstock has no such addresses/],
   // Words that every object of JavaScript knows.
-  ['bind :9 toString', /toString: there is no such setting here/],
-  ['tcp-request content constructor', /there is no such action here/],
+  ['bind :9 toString', /toString: penstock has no such setting/],
+  ['tcp-request content constructor', /penstock has no such action/],
   ['tcp-request content reject if constructor', /there is no acl "constructor"/],
-  ['bind "abns@a\\n\\x1b[31m"', /abns@a\\u000a\\u001b\[31m: there are no such addresses here/],
+  ['bind "abns@a\\n\\x1b[31m"', /abns@a\\u000a\\u001b\[31m: penstock has no such addresses/],
 ];
 
 const serverLines: readonly [line: string, told: RegExp][] = [
-  ['server s 10.0.0.1:1 __proto__', /server s: __proto__: there is no such setting here/],
+  ['server s 10.0.0.1:1 __proto__', /server s: __proto__: penstock has no such setting/],
   ['option constructor\n  server s 10.0.0.1:1', /option constructor/],
   [
     'server s 10.0.0.1:1 send-proxy-v2 proxy-v2-options valueOf',
     /proxy-v2-options valueOf: there is no such TLV/,
   ],
   ['server s 10.0.0.1:1 source 10.0.0.9', /the system chooses the address that is dialled from/],
-  ['server s 10.0.0.1:1 agent-check agent-port 5', /there are no agents here/],
+  ['server s 10.0.0.1:1 agent-check agent-port 5', /penstock has no agent checks/],
   [
     'server s 10.0.0.1:1\n  server t 10.0.0.2:1 send-proxy',
     /server t: its TLS or PROXY settings are not those of s/,
   ],
-  ['server s 10.0.0.1:1 check port 99', /the endpoint itself is checked here/],
+  ['server s 10.0.0.1:1 check port 99', /penstock checks the endpoint itself/],
   ['server s 10.0.0.1:1 socks4 10.0.0.9:1080', /socks4 has no counterpart; it is left out/],
-  ['server s 0.0.0.0:1', /the address that the client meant is not dialled here/],
+  ['server s 0.0.0.0:1', /penstock does not dial the address that the client meant/],
   ['balance url_param id\n  server s 10.0.0.1:1', /no such balancing here; round_robin takes its place/],
-  ['stick on src\n  server s 10.0.0.1:1', /there are no tables here/],
+  ['stick on src\n  server s 10.0.0.1:1', /penstock has no such tables/],
   [
     'option mysql-check\n  server s 10.0.0.1:1 check',
     /shut this host out after `max_connect_errors` .*nothing is checked/,
   ],
-  ['option ldap-check\n  server s 10.0.0.1:1 check', /there is no such check here; `type: tcp`/],
+  ['option ldap-check\n  server s 10.0.0.1:1 check', /penstock has no such check; `type: tcp`/],
   [
     'option tcp-check\n  tcp-check expect rstring ^x\n  server s 10.0.0.1:1 check',
     /sends, and expects a text or bytes/,
   ],
   [
     'use-server s if TRUE\n  server s 10.0.0.1:1',
-    /endpoints are not chosen by rules; clients of this backend are refused/,
+    /penstock does not choose endpoints by rules; clients of this backend are refused/,
   ],
-  ['tcp-response content reject\n  server s 10.0.0.1:1', /what servers send is not looked at here/],
+  ['tcp-response content reject\n  server s 10.0.0.1:1', /penstock does not inspect what servers send/],
   ['server s 10.0.0.1:1 ssl verify none', /it would wrap the clients' own TLS in another/],
   ['', /it has no server that could be carried over/],
 ];
@@ -243,8 +243,8 @@ backend b
 const routeKeys: readonly [keys: object, told: RegExp][] = [
   [{ plugins: { 'my-auth': {} } }, /my-auth: it may decide who gets in.*refused/],
   [{ plugins: { 'limit-conn': { conn: 1 } } }, /limits\.connections_per_ip/],
-  [{ plugins: { syslog: {} } }, /there are no plugins here/],
-  [{ protocol: { name: 'redis' } }, /xRPC protocols are not known here/],
+  [{ plugins: { syslog: {} } }, /penstock has no plugins/],
+  [{ protocol: { name: 'redis' } }, /penstock knows no xRPC protocols/],
   [{ service_id: 9 }, /there is no service "9"; .*refused/],
   [{ service_id: null }, /there is no service null; .*refused/],
   [{ upstream: undefined, upstream_id: 9 }, /there is no upstream "9"/],
@@ -258,8 +258,8 @@ const routeKeys: readonly [keys: object, told: RegExp][] = [
     { plugins: { 'ip-restriction': { whitelist: ['10.0.0.999'] } } },
     /"10\.0\.0\.999" is neither an address nor a CIDR; clients of this route are refused/,
   ],
-  [{ snis: ['a.example', 'b.example'] }, /stream_routes\[0\]\.snis: it is not known here, .* are refused/],
-  [{ status: 0 }, /stream_routes\[0\]\.status: it is not known here, .* are refused/],
+  [{ snis: ['a.example', 'b.example'] }, /stream_routes\[0\]\.snis: penstock does not know it, .* are refused/],
+  [{ status: 0 }, /stream_routes\[0\]\.status: penstock does not know it, .* are refused/],
   [{ sni: ['a.example'] }, /stream_routes\[0\]\.sni: it is no text; clients of this route are refused/],
   [{ server_addr: ['10.0.0.1'] }, /routes do not go by the address that was reached/],
   [{ plugins: ['ip-restriction'] }, /plugins: it may decide who gets in.*refused/],
@@ -276,10 +276,10 @@ const routeKeys: readonly [keys: object, told: RegExp][] = [
   [{ protocol: { name: 'redis', superior_id: 1 } }, /it is subordinate to a route of an xRPC protocol/],
   [
     { plugins: { 'ip-restriction': { whitelist: ['10.0.0.1'], _meta: { filter: [] } } } },
-    /ip-restriction\._meta\.filter: it is not known here, .* are refused/,
+    /ip-restriction\._meta\.filter: penstock does not know it, .* are refused/,
   ],
   [{ upstream: { nodes, checks: { wakeful: 1 } } }, /upstream\.checks\.wakeful: there is no such setting/],
-  [{ service_id: 4 }, /services\[0\]\.hosts: it is not known here, .* are refused/],
+  [{ service_id: 4 }, /services\[0\]\.hosts: penstock does not know it, .* are refused/],
   [{ server_addr: '10.0.0.0/8' }, /routes do not go by the address that was reached/],
   [{ upstream: { nodes: {} } }, /it has no nodes; its routes refuse their clients/],
   [{ upstream: { nodes: { 'db.example': 1 } } }, /expected host and port/],
@@ -377,7 +377,7 @@ describe('of APISIX', () => {
       nginx_config: { worker_processes: 1 },
     });
     const told = notes.map(({ kind, what }) => `${kind}: ${what}`);
-    assert.match(lost.join('\n'), /tcp\[1\]\.twiddle: it is not known here, .* are refused/);
+    assert.match(lost.join('\n'), /tcp\[1\]\.twiddle: penstock does not know it, .* are refused/);
     // What is within something that is told is not told again.
     assert.deepEqual(told.filter((note) => !note.startsWith('look')).sort(), [
       'left_out: apisix.ssl.enable',
@@ -412,7 +412,7 @@ describe('of APISIX', () => {
     assert.equal(open[0].tls, 'off');
     const [refused, told] = from(9100, { stream_configuration_snippet: 'deny all;' });
     assert.deepEqual(refused, [{ deny: true }]);
-    assert.match(told, /nginx_config\.stream_configuration_snippet: it is not known here, .* are refused/);
+    assert.match(told, /nginx_config\.stream_configuration_snippet: penstock does not know it, .* are refused/);
     assert.deepEqual(from({ addr: 9100, tls: `$${'{{TLS}}'}` })[0], [{ deny: true }]);
     assert.deepEqual(from({ addr: 9100, tls: 'yes' })[0], [{ deny: true }]);
     for (const tls of [false, null]) assert.equal(from({ addr: 9100, tls })[0][0].tls, 'off');

@@ -105,7 +105,7 @@ function fallbackName(settings: Value | undefined, notes: Notes): string | undef
   if (said?.raw === undefined || said.raw === null) return undefined;
   const name = patternOf(said.text ?? '');
   if (name !== undefined && !name.startsWith('*')) return name;
-  notes.notCarried(said.place, said.name, 'it is no name here', 'clients that ask for no name are refused');
+  notes.notCarried(said.place, said.name, 'penstock does not accept it as a name', 'clients that ask for no name are refused');
   return undefined;
 }
 
@@ -181,7 +181,7 @@ function versions(protocols: Value, notes: Notes): object {
   const names = protocols.items.map(({ text }) => text);
   if (names.length === 0) return {};
   if (names.includes('TLSv1.1')) {
-    notes.notCarried(protocols.place, protocols.name, 'TLSv1.1 is not spoken here; 1.2 is the lowest');
+    notes.notCarried(protocols.place, protocols.name, 'penstock does not speak TLSv1.1; 1.2 is the lowest');
   }
   if (!names.includes('TLSv1.3')) return { max_version: '1.2' };
   return names.includes('TLSv1.2') || names.includes('TLSv1.1') ? {} : { min_version: '1.3' };
@@ -195,7 +195,7 @@ function clientAuth(ssl: Value, wanted: string, store: Store, draft: Draft, note
   draft.authorities.set(authority, { ca: store.file(`${authority}-ca.crt`, ca) });
   warnOfMissingRoot(ca, notes);
   const depth = client.get('depth');
-  const length = 'chains of client certificates may be of any length here';
+  const length = 'penstock accepts client chains of any length';
   if (depth.raw === undefined)
     notes.look(client.place, client.name, `${length}; APISIX takes one intermediate CA`);
   else notes.notCarried(depth.place, depth.name, length);
@@ -273,8 +273,8 @@ function createStore(draft: Draft, files: WrittenFile[], notes: Notes, surroundi
 
 function whyNotPem({ raw, text }: Value): string {
   if (raw === undefined) return "it is not there: APISIX's Admin API does not tell keys";
-  if (text?.startsWith('$')) return 'it is a reference to a secret, which is not read here';
-  return 'it is encrypted by APISIX, or no PEM';
+  if (text?.startsWith('$')) return 'it refers to a secret, which the import cannot read';
+  return 'APISIX has encrypted it, or it is not PEM';
 }
 
 function keyType(cert: Value, key: Value): string {

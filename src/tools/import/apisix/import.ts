@@ -136,7 +136,7 @@ function ruleFor({ rule, serverAddress }: StreamRoute, listen: Listen, notes: No
   notes.notCarried(
     serverAddress.place,
     serverAddress.name,
-    'routes do not go by the address that was reached: whoever it might concern is refused',
+    'penstock’s routes do not match the address that was reached: clients it may apply to are refused',
     'bind listeners to addresses of their own',
   );
   return [{ ...rule, when: [...rule.when, { kind: 'unknown' }] }];
@@ -199,7 +199,7 @@ function proxyHeaders(listen: Listen, { settings }: Objects, notes: Notes): obje
   notes.notCarried(
     listen.place,
     `port ${listen.text}: proxy_protocol`,
-    'without nginx_config.stream.real_ip_from nothing tells whose headers to believe: only those of this machine are',
+    'without nginx_config.stream.real_ip_from it is unknown whose headers to trust: only this machine’s are',
     'give the addresses of your load balancers in accept_proxy_protocol.from',
   );
   return { accept_proxy_protocol: { from: ['127.0.0.1', '::1'] } };

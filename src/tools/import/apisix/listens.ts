@@ -73,7 +73,7 @@ function assumed({ stream_routes, ssls }: Objects, notes: Notes): Listen[] {
   notes.look(
     place,
     'listeners',
-    `where APISIX listens, and whether with TLS, stands in its config.yaml; assumed: ${told}, ${tls ? 'TLS' : 'no TLS'}`,
+    `config.yaml says where APISIX listens, and whether with TLS; assumed: ${told}, ${tls ? 'TLS' : 'no TLS'}`,
     'give config.yaml, too',
   );
   return [...(ports.size > 0 ? ports : [9100])].map((port) => ({

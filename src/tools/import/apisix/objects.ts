@@ -51,8 +51,8 @@ function takeStandalone(value: Value, objects: Objects, notes: Notes): void {
     if (isKind(key)) {
       for (const [index, item] of section.items.entries()) add(objects, key, item, String(index + 1));
     } else if (ofHttp.test(key)) {
-      if (section.items.length > 0) notes.leftOut(section.place, key, 'it is not about streams');
-    } else notes.notCarried(section.place, key, 'there are no such objects here');
+      if (section.items.length > 0) notes.leftOut(section.place, key, 'it does not concern streams');
+    } else notes.notCarried(section.place, key, 'penstock has no such objects');
   }
 }
 

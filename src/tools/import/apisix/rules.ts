@@ -52,7 +52,7 @@ function streamRoute(route: ApisixObject, objects: Objects, strange: Strange, no
   const guard = [...(isMissing || isStrange ? [refusal] : []), ...pluginRules(plugins, notes)];
   const protocol = value.get('protocol');
   if (protocol.raw !== undefined) {
-    const message = 'xRPC protocols are not known here: bytes are passed on as they are';
+    const message = 'penstock knows no xRPC protocols: it passes the bytes on as they are';
     notes.notCarried(protocol.place, protocol.name, message);
   }
   const when = conditionsOf(value, notes);
@@ -80,16 +80,16 @@ function conditionsOf(route: Value, notes: Notes): Condition[] {
     const test = nameTest(sni.text);
     conditions.push({ kind: 'name', test, of: 'handshake' });
     if (test.patterns.length === 0 && sni.text !== '*') {
-      notes.notCarried(sni.place, sni.name, `"${sni.text}" is no name here`, 'write a name or *.name');
+      notes.notCarried(sni.place, sni.name, `penstock does not accept "${sni.text}" as a name`, 'write a name or *.name');
     }
   } else if (sni.raw !== undefined) {
-    notes.notCarried(sni.place, sni.name, 'it is no text', 'clients of this route are refused');
+    notes.notCarried(sni.place, sni.name, 'it is not text', 'clients of this route are refused');
     conditions.push({ kind: 'unknown' });
   }
   if (from.raw !== undefined) conditions.push(addressCondition(from, [from.text ?? ''], notes));
   if (port.number !== undefined) conditions.push({ kind: 'port', holds: (one) => one === port.number });
   else if (port.raw !== undefined) {
-    notes.notCarried(port.place, port.name, 'it is no number here', 'clients of this route are refused');
+    notes.notCarried(port.place, port.name, 'it is not a number', 'clients of this route are refused');
     conditions.push({ kind: 'unknown' });
   }
   return conditions;
@@ -180,7 +180,7 @@ function pluginRules(sections: readonly Value[], notes: Notes): Rule<UpstreamTar
     return plugins.keys.flatMap((name) => {
       const plugin = plugins.get(name);
       const idle = seen.has(name)
-        ? 'what the route says of it goes before'
+        ? 'the route’s own setting takes precedence'
         : plugin.get('_meta').get('disable').raw === true && 'it is disabled';
       if (idle) notes.leftOut(plugin.place, plugin.name, idle);
       if (idle) return [];
@@ -195,7 +195,7 @@ function restriction(plugin: Value, notes: Notes): Rule<UpstreamTarget>[] {
   const isWhite = white.raw !== undefined;
   const list = isWhite ? white : black;
   for (const said of [plugin.get('message'), plugin.get('response_code')]) {
-    if (said.raw !== undefined) notes.leftOut(said.place, said.name, 'streams are refused without a word');
+    if (said.raw !== undefined) notes.leftOut(said.place, said.name, 'penstock refuses streams without a message');
   }
   // Not a list, an empty list, or both lists: whatever is not understood admits no one.
   const isOdd = list.items.length === 0 || (isWhite && black.raw !== undefined);
@@ -212,14 +212,14 @@ function restriction(plugin: Value, notes: Notes): Rule<UpstreamTarget>[] {
 function otherPlugin(name: string, plugin: Value, notes: Notes): Rule<UpstreamTarget>[] {
   if (name === 'limit-conn') {
     const hint = 'see limits.connections_per_ip of the listener, limits.connections of the upstream';
-    notes.notCarried(plugin.place, plugin.name, 'limits are counted in other ways here', hint);
+    notes.notCarried(plugin.place, plugin.name, 'penstock counts limits differently', hint);
     return [];
   }
   if (watching.test(name)) {
     notes.notCarried(
       plugin.place,
       plugin.name,
-      'there are no plugins here',
+      'penstock has no plugins',
       'see the access log and metrics',
     );
     return [];
@@ -227,10 +227,10 @@ function otherPlugin(name: string, plugin: Value, notes: Notes): Rule<UpstreamTa
   notes.notCarried(
     plugin.place,
     plugin.name,
-    'it may decide who gets in, or where to, and is not known here: clients of its route are refused',
+    'it may decide who gets in, or where to, and penstock does not know it: clients of its route are refused',
     'if it does not, replace `deny: true`',
   );
   return [
-    { when: [], action: { kind: 'deny' }, place: plugin.place, text: `plugin ${name} is not known here` },
+    { when: [], action: { kind: 'deny' }, place: plugin.place, text: `penstock does not know plugin ${name}` },
   ];
 }

@@ -48,7 +48,7 @@ export function findStrange(objects: Objects, told: readonly Note[]): Strange {
       strange.some((one) => isWithin(one, value) && !(but && isWithin(one, value.get(but)))),
     hasSnippet: strange.some(({ name }) => snippet.test(name)),
     tell(notes) {
-      for (const { value } of unused) notes.leftOut(value.place, value.name, 'no client is led here');
+      for (const { value } of unused) notes.leftOut(value.place, value.name, 'no client is routed here');
       for (const value of described) notes.leftOut(value.place, value.name, 'it only describes');
       for (const value of strange) tellOne(value, notes);
     },
@@ -67,12 +67,12 @@ function describes({ name }: Value): boolean {
 function tellOne(value: Value, notes: Notes): void {
   const { place, name } = value;
   if (/http|lua_shared_dict|^apisix\.ssl\.(enable|listen\w*)$/.test(name)) {
-    notes.leftOut(place, name, 'it is not about streams');
+    notes.leftOut(place, name, 'it does not concern streams');
   } else if (notRouting.test(name) && !/\.tcp\[|snippet$/.test(name)) {
-    notes.notCarried(place, name, 'there is no such setting here');
+    notes.notCarried(place, name, 'penstock has no such setting');
   } else {
     const message =
-      'it is not known here, and may say whom this is for: clients that it might concern are refused';
+      'penstock does not know it, and it may decide whom this is for: clients it may apply to are refused';
     notes.notCarried(place, name, message, 'if it does not, remove it, or replace `deny: true`');
   }
 }

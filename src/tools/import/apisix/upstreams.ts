@@ -148,7 +148,7 @@ function discovered(value: Value, discovery: Value, notes: Notes): Endpoints | s
     `${what} has no counterpart`,
     'its routes refuse their clients; give names that DNS resolves, with each_address',
   );
-  return `${what} is not known here`;
+  return `penstock does not know ${what}`;
 }
 
 function balanceOf(value: Value, notes: Notes): object {
@@ -218,7 +218,7 @@ function retriesOf(value: Value, nodes: number, notes: Notes): object {
     notes.notCarried(
       within.place,
       within.name,
-      'retries have no time-out in common here',
+      'penstock has no time-out over all retries',
       'timeouts.connect bounds each',
     );
   }
@@ -233,7 +233,7 @@ function healthOf(value: Value, notes: Notes): object {
     notes.notCarried(
       passive.place,
       passive.name,
-      'passive checks are configured in other words',
+      'penstock configures passive checks differently',
       'see `outlier`',
     );
   }
@@ -249,7 +249,7 @@ function healthOf(value: Value, notes: Notes): object {
   }
   for (const key of ['host', 'port'] as const) {
     const own = active.get(key);
-    if (own.raw !== undefined) notes.notCarried(own.place, own.name, 'the endpoint itself is checked here');
+    if (own.raw !== undefined) notes.notCarried(own.place, own.name, 'penstock checks the endpoint itself');
   }
   const interval = active.get('healthy').get('interval').number;
   const timeout = active.get('timeout').number;

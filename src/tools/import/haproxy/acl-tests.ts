@@ -28,13 +28,13 @@ export function conditionOf(
   const parsed = parseTest(words, surroundings);
   const text = words.join(' ');
   if (typeof parsed === 'string') {
-    notes.notCarried(line, text, parsed, 'clients that it might concern are refused');
+    notes.notCarried(line, text, parsed, 'clients it may apply to are refused');
     return { kind: 'unknown' };
   }
   const load = loadCondition(parsed, line, text, notes);
   const condition = load ?? fetchCondition(parsed, line, notes);
   if (condition) return condition;
-  notes.notCarried(line, text, 'nothing here asks for that', 'clients that it might concern are refused');
+  notes.notCarried(line, text, 'penstock cannot ask for that', 'clients it may apply to are refused');
   return { kind: 'unknown' };
 }
 
@@ -42,8 +42,8 @@ export function conditionOf(
 function parseTest(words: readonly string[], surroundings: Surroundings): Test | string {
   const [, name = '', argument = '', conversions = ''] =
     /^([\w.]+)(?:\(([^)]*)\))?(?:,(.*))?$/.exec(words[0] ?? '') ?? [];
-  if (name === '') return 'it is not understood';
-  if (!['', 'lower'].includes(conversions)) return `the conversion ${conversions} is not known here`;
+  if (name === '') return 'penstock does not understand it';
+  if (!['', 'lower'].includes(conversions)) return `penstock does not know the converter ${conversions}`;
   const [, fetch = name, suffix] = /^(.*sni)_(beg|dir|dom|end|len|reg|sub)$/.exec(name) ?? [];
   let [method, ignoresCase] = [suffix, conversions === 'lower'];
   const patterns: string[] = [];
@@ -80,7 +80,7 @@ function loadCondition(
   notes.notCarried(
     line,
     text,
-    `nothing here asks for that; it is taken to be ${value} at all times`,
+    `penstock cannot ask for that; it is assumed to be ${value} always`,
     hintFor(fetch, patterns),
   );
   return { kind: 'constant', value };
@@ -122,7 +122,7 @@ function fetchCondition(test: Test, line: Line, notes: Notes): Condition | undef
     case 'req.ssl_alpn':
       return alpnCondition(test, 'hello');
     case 'ssl_fc_alpn':
-      notes.look(line, line.text, 'HAProxy asks which protocol was settled on, penstock which are offered');
+      notes.look(line, line.text, 'HAProxy matches the protocol that was negotiated, penstock those that are offered');
       return alpnCondition(test, 'handshake');
     case 'payload':
     case 'req.payload':

@@ -16,7 +16,7 @@ export function addressOf(text: string, line: Line, notes: Notes): BoundAddress[
   const path = socketPath(text);
   if (path !== undefined) return [{ text: `unix:${path}`, port: undefined }];
   if (/^(abns|fd|sockpair|udp|quic[46]|uxdg|uxst|abnsz|rev|mptcp)\S*@/.test(text))
-    return lost('there are no such addresses here');
+    return lost('penstock has no such addresses');
   const [, host = '', first = '', last] =
     /^(?:ipv[46]@)?(.*?):(\d+|\uE000[^\uE001]*\uE001)(?:-(\d+))?$/.exec(text) ?? [];
   if (first === '') return lost('it has no port');
@@ -47,16 +47,16 @@ export function dialAddressOf(
   const path = socketPath(text);
   if (path !== undefined) return { address: `unix:${path}` };
   if (/^(abns|fd|sockpair|udp|quic[46]|rhttp|rev|mptcp)\S*@/.test(text))
-    return { reason: 'there are no such addresses here' };
+    return { reason: 'penstock has no such addresses' };
   const bare = text.replace(/^ipv[46]@/, '');
   const [, named, port] = /^(.*):([+-]?\d+|\uE000[^\uE001]*\uE001)?$/.exec(bare) ?? [];
   const host = (named ?? bare).replace(/^\[|\]$/g, '');
   if (['', '*', '0.0.0.0', '::'].includes(host))
-    return { reason: 'the address that the client meant is not dialled here' };
+    return { reason: 'penstock does not dial the address that the client meant' };
   const shown = isIpv6Address(host) ? `[${host}]` : host;
   if (port !== undefined && !/^[+-]/.test(port)) return dialled(shown, port);
   const [only, ...more] = reached;
-  if (only === undefined || more.length > 0) return { reason: 'its port is that which the client reached' };
+  if (only === undefined || more.length > 0) return { reason: 'its port is the one that the client reached' };
   return dialled(shown, String(only + Number(port ?? 0)));
 }
 

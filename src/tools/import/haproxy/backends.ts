@@ -89,7 +89,7 @@ function alike(servers: readonly Server[], notes: Notes): Server[] {
       server.line,
       `server ${server.name}`,
       message,
-      'it is left out; make an upstream of its own for it',
+      'it is left out; give it an upstream of its own',
     );
     return false;
   });
@@ -189,7 +189,7 @@ function balanceOf(backend: ProxySection, notes: Notes): object {
     const message = 'the next takes over when those before it are down, not when they are full';
     notes.look(line, line.text, message, 'see `priority`');
   } else if (line && !['roundrobin', 'static-rr'].includes(algorithm)) {
-    notes.notCarried(line, line.text, 'there is no such balancing here; round_robin takes its place');
+    notes.notCarried(line, line.text, 'penstock does not balance this way; round_robin takes its place');
   }
   return {};
 }
@@ -239,7 +239,7 @@ function sniName(options: Options, kind: Approach['kind'], notes: Notes): string
   // A client without TLS has no name, and HAProxy then sends none.
   if (/^ssl_fc_sni(,lower)?$/.test(sni.value)) return kind === 'terminated' ? '{sni}' : undefined;
   if (/^req[._]ssl_sni(,lower)?$/.test(sni.value)) return undefined;
-  notes.notCarried(sni.line, `sni ${sni.value}`, 'only a fixed name and that of the client are sent here');
+  notes.notCarried(sni.line, `sni ${sni.value}`, 'penstock sends only a fixed name, or the one that the client asked for');
   return undefined;
 }
 
@@ -260,7 +260,7 @@ function proxyHeader({ options }: Server, notes: Notes): object {
   const listed = said?.value.split(',') ?? [];
   const strange = listed.filter((option) => known.get(option) === undefined);
   if (said && strange.length > 0)
-    notes.notCarried(said.line, `proxy-v2-options ${strange.join(',')}`, 'there is no such TLV here');
+    notes.notCarried(said.line, `proxy-v2-options ${strange.join(',')}`, 'penstock has no such TLV');
   const isSsl = options.has('send-proxy-v2-ssl') || options.has('send-proxy-v2-ssl-cn');
   const tlvs = [
     ...new Set([...(isSsl ? ['ssl'] : []), ...listed.flatMap((option) => known.get(option) ?? [])]),
@@ -315,7 +315,7 @@ function reactions(servers: readonly Server[], notes: Notes): object {
   const slow = timeOf(value('slowstart'));
   const observed = first?.options.get('observe');
   if (observed && observed.value !== 'layer4') {
-    notes.notCarried(observed.line, `observe ${observed.value}`, 'only dials that fail are counted here');
+    notes.notCarried(observed.line, `observe ${observed.value}`, 'penstock counts only failed dials');
   }
   const failures = whole(value('error-limit'), 1) ?? 10;
   return {
@@ -330,7 +330,7 @@ function tellStickiness(backend: ProxySection, notes: Notes): void {
     notes.notCarried(
       line,
       line.text,
-      'there are no tables here',
+      'penstock has no such tables',
       '`balance: hash` keeps a client with one endpoint',
     );
   for (const line of [...backend.every('stick-table'), ...backend.every('stick')]) tell(line);

@@ -41,12 +41,12 @@ export function tellStrange(options: Options, line: Line, notes: Notes): boolean
   for (const [option, { value }] of options) {
     if (carried.test(option)) continue;
     const what = `${option} ${value}`.trim();
-    const [known, refused] = [whyNot.get(option), whyRefused.get(option) ?? 'there is no such setting here'];
-    if (idle.includes(option)) notes.leftOut(line, what, instead.get(option) ?? 'it has no meaning here');
+    const [known, refused] = [whyNot.get(option), whyRefused.get(option) ?? 'penstock has no such setting'];
+    if (idle.includes(option)) notes.leftOut(line, what, instead.get(option) ?? 'it means nothing to penstock');
     else if (known !== undefined) notes.notCarried(line, what, known);
     else {
       isStrange = true;
-      notes.notCarried(line, what, refused, 'it may turn clients away, so all are refused; else remove it');
+      notes.notCarried(line, what, refused, 'it may turn clients away, so all are refused; if it does not, remove it');
     }
   }
   return isStrange;
@@ -61,18 +61,18 @@ const instead: ReadonlyMap<string, string> = new Map([
 
 const whyRefused: ReadonlyMap<string, string> = new Map([
   ['interface', 'it is bound on all interfaces that the address has'],
-  ['namespace', 'there are no network namespaces here'],
+  ['namespace', 'penstock binds in its own network namespace only'],
 ]);
 
 const whyNot: ReadonlyMap<string, string> = new Map(
   Object.entries<string>({
     'ca-ignore-err': 'certificates that do not verify are refused',
     'crt-ignore-err': 'certificates that do not verify are refused',
-    'ca-sign-file': 'certificates are not made here',
-    'generate-certificates': 'certificates are not made here',
+    'ca-sign-file': 'penstock generates no certificates while it runs',
+    'generate-certificates': 'penstock generates no certificates while it runs',
     'tls-ticket-keys': 'see `session_tickets.keys`',
-    'accept-netscaler-cip': 'only the PROXY protocol is known here',
-    npn: 'NPN is no more; see alpn',
+    'accept-netscaler-cip': 'penstock knows only the PROXY protocol',
+    npn: 'NPN is obsolete; see alpn',
   }),
 );
 

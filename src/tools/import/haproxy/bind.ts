@@ -62,7 +62,7 @@ function rightsIn(options: Options, line: Line, notes: Notes): object | undefine
     const name = names.find((one) => options.has(one));
     const value = name === undefined ? undefined : options.get(name)?.value;
     if (value === undefined || pattern.test(value)) return value;
-    notes.notCarried(line, `${name} ${value}`, 'there is no such value here', 'see `bind` of listeners');
+    notes.notCarried(line, `${name} ${value}`, 'penstock has no such value', 'see `bind` of listeners');
     return null;
   };
   const mode = word(/^0?[0-7]{3}$/, 'mode');

@@ -23,7 +23,7 @@ export function whyUnlike(
     servers.flatMap(({ options }) => options.get('port')?.line ?? options.get('addr')?.line ?? [])[0];
   if (asks === undefined) return undefined;
   const message =
-    'such checks, as of Patroni, say which server takes writes; there are none here, and a standby would get them';
+    'such checks, like Patroni’s, tell which server takes writes; penstock has none, and a standby would get writes';
   const hint = 'clients of this backend are refused; name the one server, or find it by its name in DNS';
   notes.notCarried(asks, asks.text, message, hint);
   return message;
@@ -54,7 +54,7 @@ export function healthCheck(
         notes.notCarried(
           said.line,
           `server ${name}: ${option} ${said.value}`,
-          'the endpoint itself is checked here',
+          'penstock checks the endpoint itself',
         );
     }
   }
@@ -90,7 +90,7 @@ function checkKind(
   const wantsTls = overTls !== undefined || tls !== undefined;
   const named = servers.flatMap(({ options }) => options.get('check-sni') ?? [])[0];
   if (named && tls?.server_name !== named.value) {
-    const message = 'a check here asks for no name but that of `tls`; type: tcp takes its place';
+    const message = 'a check of penstock’s asks for no other name than that of `tls`; type: tcp takes its place';
     notes.notCarried(named.line, `check-sni ${named.value}`, message);
     return backend.last('option', 'mysql-check') ? withoutMysql(backend, notes) : { type: 'tcp' };
   }
@@ -122,7 +122,7 @@ function checkKind(
   notes.notCarried(
     other,
     other.text,
-    `there is no such check here; \`type: ${plain.type}\` takes its place`,
+    `penstock has no such check; \`type: ${plain.type}\` takes its place`,
     'see also `type: expect`',
   );
   return plain;
@@ -157,12 +157,12 @@ function scripted(
   const [expected] = [...expects].sort((a, b) => b.text.length - a.text.length);
   if (expected === undefined) return plain;
   if (tls?.server_name?.includes('{sni}')) {
-    const message = 'a check has no client whose name server_name could be';
+    const message = 'a check has no client, so nothing to fill server_name with';
     notes.notCarried(expected.line, expected.line.text, message, `type: ${plain.type}`);
     return plain;
   }
   for (const { line } of expects.filter((one) => one !== expected)) {
-    notes.notCarried(line, line.text, `one answer is expected here, ${JSON.stringify(expected.text)}`);
+    notes.notCarried(line, line.text, `penstock expects one answer, ${JSON.stringify(expected.text)}`);
   }
   return { type: 'expect', ...(send !== '' && { send }), expect: expected.text };
 }
@@ -184,7 +184,7 @@ function readScript(steps: readonly Line[], notes: Notes): Script {
     if (action === 'connect' && words.length === 0) continue;
     if (action === 'expect' && text) expects.push({ text, line });
     else if ((action === 'send' || action === 'send-binary') && text) sent += text;
-    else notes.notCarried(line, line.text, 'a check here connects, sends, and expects a text or bytes');
+    else notes.notCarried(line, line.text, 'a check of penstock’s connects, sends, and expects text or bytes');
   }
   return { send: sent, expects };
 }

@@ -40,7 +40,7 @@ export function createConditions(
     if (lines) return lines.map((acl) => [test(acl.words.slice(2), acl)]);
     const predefined = predefinedAcls.get(name);
     if (predefined) return [[predefined]];
-    notes.notCarried(line, line.text, `there is no acl "${name}" that is known here`);
+    notes.notCarried(line, line.text, `there is no acl "${name}" that penstock can read`);
     return unknown;
   };
 

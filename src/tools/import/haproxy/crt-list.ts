@@ -51,7 +51,7 @@ export function readEntries(
     }
     const text = surroundings.read(path);
     if (text === undefined) {
-      notes.notCarried(line, `crt-list ${path}`, 'it cannot be read here');
+      notes.notCarried(line, `crt-list ${path}`, 'it cannot be read');
       return undefined;
     }
     entries.push(...readList(text, { ...line, file: path }, options, notes));

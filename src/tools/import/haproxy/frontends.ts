@@ -108,7 +108,7 @@ function limits(proxy: ProxySection, group: readonly Bind[], { maxconn, notes }:
     notes.notCarried(
       table,
       table.text,
-      'there are no tables here',
+      'penstock has no such tables',
       'see limits.connections_per_ip and limits.rate_per_ip',
     );
   }

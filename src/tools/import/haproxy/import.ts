@@ -70,7 +70,7 @@ function tellUnused({ proxies }: Configuration, draft: Draft, notes: Notes): voi
   const used = new Set([...draft.upstreams.values()].map(({ comment }) => comment));
   for (const { kind, name, section, every } of proxies) {
     if (kind !== 'backend' || used.has(`${section.file}:${section.line} backend ${name}`)) continue;
-    notes.leftOut(section, `backend ${name}`, 'no client is led here');
+    notes.leftOut(section, `backend ${name}`, 'no client is routed here');
     for (const { words } of section.lines) every(...words.slice(0, 1));
   }
   const [first] = proxies;

@@ -27,12 +27,12 @@ export function admissionOf(
   }
   if (peers === undefined) {
     const message =
-      'rules about connections that ask for more than addresses do not go with PROXY headers here';
+      'penstock cannot combine PROXY headers with connection rules that ask for more than addresses';
     notes.notCarried(
       proxied,
       proxied.text,
       message,
-      'they are applied to the client that the header tells of',
+      'they apply to the client that the header names',
     );
   }
   const from = trusted(listening, peers, parts);

@@ -23,7 +23,7 @@ export function routesOf(listening: Listening, stages: Stages, parts: FrontendPa
   if (!looksAtHello) return openRoutes(listening, stages, parts);
   if (!listening.proxy.last('tcp-request', 'inspect-delay')) {
     const message =
-      'without tcp-request inspect-delay HAProxy asks for the name whether the hello is there or not, so that it goes by chance; here it is waited for';
+      'without tcp-request inspect-delay HAProxy looks for the name even if the hello has not arrived yet, so the outcome is a matter of chance; penstock waits for the hello';
     parts.notes.look(bind.line, bind.line.text, message);
   }
   return [...passedRoutes(listening, stages, parts), ...routesBeside(listening, stages, parts)];
@@ -116,7 +116,7 @@ function routesBeside(listening: Listening, stages: Stages, parts: FrontendParts
   const isMeant = ({ to, meantForPlain }: Entry<RuleTarget>) => to !== undefined && meantForPlain;
   if (entries.some((entry) => entry.to !== undefined && !entry.meantForPlain)) {
     const message =
-      'HAProxy lets clients in that do not speak TLS, once tcp-request inspect-delay is over; here they are refused';
+      'once tcp-request inspect-delay is over, HAProxy admits clients that do not speak TLS; penstock refuses them';
     parts.notes.look(bind.line, bind.line.text, message, 'a route with `tls: off` lets them in');
   }
   if (!entries.some(isMeant)) return [];
@@ -140,7 +140,7 @@ function teller(notes: Notes) {
     const what = text.replace(/^\S+ /, '');
     if (when.some(({ kind }) => kind === 'certificate')) {
       const message =
-        'only that a certificate is demanded of clients can be said here: those that it might concern are refused';
+        'all that penstock can say here is that clients need a certificate: those it may apply to are refused';
       notes.notCarried(
         place,
         what,
@@ -150,7 +150,7 @@ function teller(notes: Notes) {
       return;
     }
     const message =
-      'for clients of any other name than those listed it cannot be told whether this holds: they are refused';
+      'whether this holds for clients that ask for a name not listed cannot be known in advance: they are refused';
     notes.notCarried(place, what, message, 'write the names as `sni` of routes');
   };
 }

@@ -111,13 +111,13 @@ const idle = new RegExp(
   ].join('|')})$`,
 );
 
-const noMeaning = 'it has no meaning here';
+const noMeaning = 'it means nothing to penstock';
 
 /** What does the same, elsewhere. */
 const instead: ReadonlyMap<string, string> = new Map([
   ['log', 'see `log` of the configuration: one JSON object for each connection'],
   ['log-format', 'the access log is JSON, see docs/operations.md'],
-  ['user', 'start penstock as that user; ports below 1024 take CAP_NET_BIND_SERVICE or sockets of systemd'],
+  ['user', 'start penstock as that user; ports below 1024 need CAP_NET_BIND_SERVICE or sockets from systemd'],
   ['group', 'start penstock in that group; see `user`'],
   ['uid', 'start penstock as that user'],
   ['gid', 'start penstock in that group'],
@@ -127,8 +127,8 @@ const instead: ReadonlyMap<string, string> = new Map([
   ['pidfile', 'systemd knows the process; or write `$!` of the shell'],
   ['unix-bind', 'see `bind` of listeners: a unix socket has its mode, owner and group there'],
   ['stats', 'see `admin`: status, metrics for Prometheus, a live page, and `penstock top`'],
-  ['mode', 'all is in mode tcp here'],
-  ['http-check', 'there are no checks by HTTP here, see `health_check`'],
+  ['mode', 'penstock has only mode tcp'],
+  ['http-check', 'penstock has no HTTP checks; see `health_check`'],
   ['monitor', 'see `/healthz` of `admin`'],
   ['monitor-uri', 'see `/healthz` of `admin`'],
   ['ulimit-n', 'see LimitNOFILE of the systemd unit'],
@@ -148,21 +148,21 @@ const open =
 function tellRestOf(section: Section, isUnderstood: (line: Line) => boolean, notes: Notes): Line[] {
   const { kind, name, lines } = section;
   if (!['global', 'defaults', 'frontend', 'backend', 'listen'].includes(kind)) {
-    notes.notCarried(section, `${kind} ${name}`.trim(), 'there are no such sections here');
+    notes.notCarried(section, `${kind} ${name}`.trim(), 'penstock has no such sections');
     return [];
   }
   const strange: Line[] = [];
   for (const line of lines) {
     if (isUnderstood(line) || line.branch !== undefined) continue;
     const [first = '', second = ''] = line.words;
-    const unused = 'no proxy in mode tcp takes it';
+    const unused = 'no proxy in mode tcp uses it';
     if (idle.test(first) || idle.test(`${first} ${second}`) || (kind === 'defaults' && first === 'timeout')) {
       notes.leftOut(line, line.text, first === 'timeout' ? unused : (instead.get(first) ?? noMeaning));
     } else if (kind === 'global' || open.test(first)) {
-      notes.notCarried(line, line.text, 'there is no such setting here');
+      notes.notCarried(line, line.text, 'penstock has no such setting');
     } else {
       const message =
-        'it is not known here, and may say who gets in: clients that it might concern are refused';
+        'penstock does not know it, and it may decide who gets in: clients it may apply to are refused';
       notes.notCarried(line, line.text, message, 'if it does not, remove it');
       strange.push(line);
     }

@@ -76,7 +76,7 @@ function requestRules(
   const [, , action = ''] = line.words;
   const at = line.words.findIndex((word, index) => index > 2 && (word === 'if' || word === 'unless'));
   if (harmless.test(action)) {
-    notes.notCarried(line, line.text, 'nothing here counts or marks by rules');
+    notes.notCarried(line, line.text, 'penstock has no rules that count or mark');
     return [];
   }
   const alternatives = of(at === -1 ? [] : line.words.slice(at), line);
@@ -92,8 +92,8 @@ function requestRules(
   notes.notCarried(
     line,
     line.text,
-    'there is no such action here',
-    'clients that it might concern are refused',
+    'penstock has no such action',
+    'clients it may apply to are refused',
   );
   return rules(alternatives, { kind: 'deny' }, line);
 }
@@ -124,10 +124,10 @@ function backendGuard(
   const responses = backend
     .every('tcp-response')
     .filter(({ words }) => words[1] !== 'inspect-delay')
-    .flatMap((line) => refuse(line, 'what servers send is not looked at here', hint));
+    .flatMap((line) => refuse(line, 'penstock does not inspect what servers send', hint));
   const servers = backend
     .every('use-server')
-    .flatMap((line) => refuse(line, 'endpoints are not chosen by rules', hint));
+    .flatMap((line) => refuse(line, 'penstock does not choose endpoints by rules', hint));
   // A listen's own rules were compiled with it.
   if (backend === frontend) return [...responses, ...servers];
   const { of } = createConditions(backend.every('acl'), notes, surroundings);
@@ -154,7 +154,7 @@ function backendRules(
       line,
       line.text,
       `there is no backend "${name}" in mode tcp`,
-      'clients that it concerns are refused',
+      'clients it applies to are refused',
     );
     return rules(alternatives, { kind: 'deny' }, line);
   }
@@ -164,8 +164,8 @@ function backendRules(
     notes.notCarried(
       line,
       line.text,
-      'where this leads is not known',
-      'clients that it might concern are refused',
+      'where this leads cannot be known in advance',
+      'clients it may apply to are refused',
     );
     return rules(both(alternatives, [{ kind: 'unknown' }]), { kind: 'deny' }, line);
   }
@@ -253,7 +253,7 @@ function defaultRules(
     line,
     line.text,
     'there is no such backend in mode tcp',
-    'clients that it concerns are refused',
+    'clients it applies to are refused',
   );
   return [];
 }

@@ -85,8 +85,8 @@ function tellStrange(options: Options, name: string, notes: Notes): void {
   for (const [option, { value, line }] of options) {
     if (carried.test(option)) continue;
     const what = `server ${name}: ${option} ${value}`.trim();
-    if (idle.test(option)) notes.leftOut(line, what, instead.get(option) ?? 'it has no meaning here');
-    else notes.notCarried(line, what, whyNot.get(option) ?? 'there is no such setting here');
+    if (idle.test(option)) notes.leftOut(line, what, instead.get(option) ?? 'it means nothing to penstock');
+    else notes.notCarried(line, what, whyNot.get(option) ?? 'penstock has no such setting');
   }
 }
 
@@ -102,11 +102,11 @@ const whyNot: ReadonlyMap<string, string> = new Map(
   Object.entries<string>({
     source: 'the system chooses the address that is dialled from',
     interface: 'the system chooses the address that is dialled from',
-    'agent-check': 'there are no agents here',
-    'agent-port': 'there are no agents here',
-    'agent-inter': 'there are no agents here',
-    proto: 'only streams are proxied',
-    'check-alpn': 'checks are as `tls` of the upstream has it',
-    'check-proto': 'only streams are proxied',
+    'agent-check': 'penstock has no agent checks',
+    'agent-port': 'penstock has no agent checks',
+    'agent-inter': 'penstock has no agent checks',
+    proto: 'penstock proxies only streams',
+    'check-alpn': 'checks use TLS as `tls` of the upstream says',
+    'check-proto': 'penstock proxies only streams',
   }),
 );

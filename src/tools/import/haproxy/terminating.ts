@@ -36,8 +36,8 @@ export function terminating(
   if (entries === undefined || first === undefined) {
     const message =
       entries === undefined
-        ? 'who is served, and how, stands in a list that cannot be read here'
-        : 'it names no certificate that can be seen here';
+        ? 'the list that says who is served, and how, cannot be read'
+        : 'it names no certificate that can be read';
     notes.notCarried(line, line.text, message, 'it refuses all clients');
     return { settingsFor: () => undefined, patterns: [] };
   }
@@ -85,7 +85,7 @@ function createChoice(
     const names = entry.filters ?? files.holding(entry.path)?.names;
     if (names === undefined) {
       unknown.push(entry);
-      const message = 'its names decide who is served and how, and it cannot be read here';
+      const message = 'its names decide who is served and how, and it cannot be read';
       notes.notCarried(line, `crt ${entry.path}`, message, 'only clients whose names are known are served');
     }
     for (const name of new Set((names ?? []).map(asOneLabel))) {
@@ -132,7 +132,7 @@ function oneOf(choices: readonly Choice[], clients: Clients, notes: Notes): Entr
     notes.notCarried(
       other.line,
       `${name}: ${other.path}`,
-      `HAProxy shows it or ${first.path} by the types of keys that a client takes, and demands other client certificates with each`,
+      `HAProxy shows it or ${first.path} depending on the key types that a client accepts, and requires different client certificates with each`,
       'such clients are refused; give both the same `verify`, `ca-file` and `crl-file`',
     );
   }

@@ -26,7 +26,7 @@ function versions(options: Options, notes: Notes): object {
   const bound = (option: string) => {
     const said = options.get(option);
     if (said !== undefined && order.indexOf(said.value) < 3) {
-      const message = 'versions below 1.2 are not spoken here';
+      const message = 'penstock speaks no version below 1.2';
       notes.notCarried(said.line, `${option} ${said.value}`, message);
     }
     return said?.value;
@@ -34,7 +34,7 @@ function versions(options: Options, notes: Notes): object {
   const isForced = (version: string) => options.has(`force-${version}`);
   for (const [option, { line }] of options) {
     if (/^force-(sslv3|tlsv10|tlsv11)$/.test(option)) {
-      notes.notCarried(line, option, 'versions below 1.2 are not spoken here');
+      notes.notCarried(line, option, 'penstock speaks no version below 1.2');
     }
   }
   const min = bound('ssl-min-ver');
@@ -64,7 +64,7 @@ function ciphers(options: Options, notes: Notes): object {
   notes.notCarried(
     old.line,
     'ciphers',
-    `OpenSSL here does not know ${strange.join(', ')}`,
+    `this OpenSSL does not know ${strange.join(', ')}`,
     'they are left out',
   );
   return { ciphers: listed.filter((cipher) => !strange.includes(cipher)) };
@@ -76,7 +76,7 @@ function groups(options: Options, notes: Notes): object {
   const listed = said.value.split(':');
   const strange = listed.filter((group) => !isKnown({ ecdhCurve: group }));
   if (strange.length > 0)
-    notes.notCarried(said.line, 'curves', `OpenSSL here does not know ${strange.join(', ')}`);
+    notes.notCarried(said.line, 'curves', `this OpenSSL does not know ${strange.join(', ')}`);
   const known = listed.filter((group) => !strange.includes(group));
   return known.length === 0 ? {} : { groups: known };
 }
