@@ -258,7 +258,10 @@ const routeKeys: readonly [keys: object, told: RegExp][] = [
     { plugins: { 'ip-restriction': { whitelist: ['10.0.0.999'] } } },
     /"10\.0\.0\.999" is neither an address nor a CIDR; clients of this route are refused/,
   ],
-  [{ snis: ['a.example', 'b.example'] }, /stream_routes\[0\]\.snis: penstock does not know it, .* are refused/],
+  [
+    { snis: ['a.example', 'b.example'] },
+    /stream_routes\[0\]\.snis: penstock does not know it, .* are refused/,
+  ],
   [{ status: 0 }, /stream_routes\[0\]\.status: penstock does not know it, .* are refused/],
   [{ sni: ['a.example'] }, /stream_routes\[0\]\.sni: it is no text; clients of this route are refused/],
   [{ server_addr: ['10.0.0.1'] }, /routes do not go by the address that was reached/],
@@ -412,7 +415,10 @@ describe('of APISIX', () => {
     assert.equal(open[0].tls, 'off');
     const [refused, told] = from(9100, { stream_configuration_snippet: 'deny all;' });
     assert.deepEqual(refused, [{ deny: true }]);
-    assert.match(told, /nginx_config\.stream_configuration_snippet: penstock does not know it, .* are refused/);
+    assert.match(
+      told,
+      /nginx_config\.stream_configuration_snippet: penstock does not know it, .* are refused/,
+    );
     assert.deepEqual(from({ addr: 9100, tls: `$${'{{TLS}}'}` })[0], [{ deny: true }]);
     assert.deepEqual(from({ addr: 9100, tls: 'yes' })[0], [{ deny: true }]);
     for (const tls of [false, null]) assert.equal(from({ addr: 9100, tls })[0][0].tls, 'off');

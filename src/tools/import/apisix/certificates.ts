@@ -105,7 +105,12 @@ function fallbackName(settings: Value | undefined, notes: Notes): string | undef
   if (said?.raw === undefined || said.raw === null) return undefined;
   const name = patternOf(said.text ?? '');
   if (name !== undefined && !name.startsWith('*')) return name;
-  notes.notCarried(said.place, said.name, 'penstock does not accept it as a name', 'clients that ask for no name are refused');
+  notes.notCarried(
+    said.place,
+    said.name,
+    'penstock does not accept it as a name',
+    'clients that ask for no name are refused',
+  );
   return undefined;
 }
 

@@ -80,7 +80,12 @@ function conditionsOf(route: Value, notes: Notes): Condition[] {
     const test = nameTest(sni.text);
     conditions.push({ kind: 'name', test, of: 'handshake' });
     if (test.patterns.length === 0 && sni.text !== '*') {
-      notes.notCarried(sni.place, sni.name, `penstock does not accept "${sni.text}" as a name`, 'write a name or *.name');
+      notes.notCarried(
+        sni.place,
+        sni.name,
+        `penstock does not accept "${sni.text}" as a name`,
+        'write a name or *.name',
+      );
     }
   } else if (sni.raw !== undefined) {
     notes.notCarried(sni.place, sni.name, 'it is not text', 'clients of this route are refused');
@@ -195,7 +200,8 @@ function restriction(plugin: Value, notes: Notes): Rule<UpstreamTarget>[] {
   const isWhite = white.raw !== undefined;
   const list = isWhite ? white : black;
   for (const said of [plugin.get('message'), plugin.get('response_code')]) {
-    if (said.raw !== undefined) notes.leftOut(said.place, said.name, 'penstock refuses streams without a message');
+    if (said.raw !== undefined)
+      notes.leftOut(said.place, said.name, 'penstock refuses streams without a message');
   }
   // Not a list, an empty list, or both lists: whatever is not understood admits no one.
   const isOdd = list.items.length === 0 || (isWhite && black.raw !== undefined);
@@ -216,12 +222,7 @@ function otherPlugin(name: string, plugin: Value, notes: Notes): Rule<UpstreamTa
     return [];
   }
   if (watching.test(name)) {
-    notes.notCarried(
-      plugin.place,
-      plugin.name,
-      'penstock has no plugins',
-      'see the access log and metrics',
-    );
+    notes.notCarried(plugin.place, plugin.name, 'penstock has no plugins', 'see the access log and metrics');
     return [];
   }
   notes.notCarried(
@@ -231,6 +232,11 @@ function otherPlugin(name: string, plugin: Value, notes: Notes): Rule<UpstreamTa
     'if it does not, replace `deny: true`',
   );
   return [
-    { when: [], action: { kind: 'deny' }, place: plugin.place, text: `penstock does not know plugin ${name}` },
+    {
+      when: [],
+      action: { kind: 'deny' },
+      place: plugin.place,
+      text: `penstock does not know plugin ${name}`,
+    },
   ];
 }

@@ -122,7 +122,11 @@ function fetchCondition(test: Test, line: Line, notes: Notes): Condition | undef
     case 'req.ssl_alpn':
       return alpnCondition(test, 'hello');
     case 'ssl_fc_alpn':
-      notes.look(line, line.text, 'HAProxy matches the protocol that was negotiated, penstock those that are offered');
+      notes.look(
+        line,
+        line.text,
+        'HAProxy matches the protocol that was negotiated, penstock those that are offered',
+      );
       return alpnCondition(test, 'handshake');
     case 'payload':
     case 'req.payload':

@@ -239,7 +239,11 @@ function sniName(options: Options, kind: Approach['kind'], notes: Notes): string
   // A client without TLS has no name, and HAProxy then sends none.
   if (/^ssl_fc_sni(,lower)?$/.test(sni.value)) return kind === 'terminated' ? '{sni}' : undefined;
   if (/^req[._]ssl_sni(,lower)?$/.test(sni.value)) return undefined;
-  notes.notCarried(sni.line, `sni ${sni.value}`, 'penstock sends only a fixed name, or the one that the client asked for');
+  notes.notCarried(
+    sni.line,
+    `sni ${sni.value}`,
+    'penstock sends only a fixed name, or the one that the client asked for',
+  );
   return undefined;
 }
 

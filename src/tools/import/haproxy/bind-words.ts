@@ -42,11 +42,17 @@ export function tellStrange(options: Options, line: Line, notes: Notes): boolean
     if (carried.test(option)) continue;
     const what = `${option} ${value}`.trim();
     const [known, refused] = [whyNot.get(option), whyRefused.get(option) ?? 'penstock has no such setting'];
-    if (idle.includes(option)) notes.leftOut(line, what, instead.get(option) ?? 'it means nothing to penstock');
+    if (idle.includes(option))
+      notes.leftOut(line, what, instead.get(option) ?? 'it means nothing to penstock');
     else if (known !== undefined) notes.notCarried(line, what, known);
     else {
       isStrange = true;
-      notes.notCarried(line, what, refused, 'it may turn clients away, so all are refused; if it does not, remove it');
+      notes.notCarried(
+        line,
+        what,
+        refused,
+        'it may turn clients away, so all are refused; if it does not, remove it',
+      );
     }
   }
   return isStrange;

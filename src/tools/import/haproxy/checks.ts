@@ -90,7 +90,8 @@ function checkKind(
   const wantsTls = overTls !== undefined || tls !== undefined;
   const named = servers.flatMap(({ options }) => options.get('check-sni') ?? [])[0];
   if (named && tls?.server_name !== named.value) {
-    const message = 'a check of penstock’s asks for no other name than that of `tls`; type: tcp takes its place';
+    const message =
+      'a check of penstock’s asks for no other name than that of `tls`; type: tcp takes its place';
     notes.notCarried(named.line, `check-sni ${named.value}`, message);
     return backend.last('option', 'mysql-check') ? withoutMysql(backend, notes) : { type: 'tcp' };
   }
@@ -184,7 +185,8 @@ function readScript(steps: readonly Line[], notes: Notes): Script {
     if (action === 'connect' && words.length === 0) continue;
     if (action === 'expect' && text) expects.push({ text, line });
     else if ((action === 'send' || action === 'send-binary') && text) sent += text;
-    else notes.notCarried(line, line.text, 'a check of penstock’s connects, sends, and expects text or bytes');
+    else
+      notes.notCarried(line, line.text, 'a check of penstock’s connects, sends, and expects text or bytes');
   }
   return { send: sent, expects };
 }

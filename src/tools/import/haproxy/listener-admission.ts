@@ -28,12 +28,7 @@ export function admissionOf(
   if (peers === undefined) {
     const message =
       'penstock cannot combine PROXY headers with connection rules that ask for more than addresses';
-    notes.notCarried(
-      proxied,
-      proxied.text,
-      message,
-      'they apply to the client that the header names',
-    );
+    notes.notCarried(proxied, proxied.text, message, 'they apply to the client that the header names');
   }
   const from = trusted(listening, peers, parts);
   const isDone = peers !== undefined;

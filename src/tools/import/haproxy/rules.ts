@@ -89,12 +89,7 @@ function requestRules(
   );
   const kind = kinds.get(action.replace(/\(.*/, ''));
   if (kind !== undefined) return rules(alternatives, { kind }, line);
-  notes.notCarried(
-    line,
-    line.text,
-    'penstock has no such action',
-    'clients it may apply to are refused',
-  );
+  notes.notCarried(line, line.text, 'penstock has no such action', 'clients it may apply to are refused');
   return rules(alternatives, { kind: 'deny' }, line);
 }
 
