@@ -215,7 +215,10 @@ test('clients that ask for no name are refused, whatever `*` takes, or are those
 
   for (const odd of ['*.example', ['a.example'], `$${'{{NAME}}'}`]) {
     const refusing = await serve(odd);
-    assert.match(refusing.lost.join('\n'), /ssl\.fallback_sni: it is no name here; .* no name are refused/);
+    assert.match(
+      refusing.lost.join('\n'),
+      /ssl\.fallback_sni: penstock does not accept it as a name; .* no name are refused/,
+    );
     assert.equal((await refusing.talk()).error, 'ALERT 112');
   }
 });

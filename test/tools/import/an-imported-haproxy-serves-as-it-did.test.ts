@@ -105,7 +105,7 @@ backend ssh
   assert.equal((await talk('a.tenants.example')).error, 'ALERT 49');
   assert.match(
     imported.lost.join('\n'),
-    /haproxy\.cfg:9: not carried over: use_backend tenants .*cannot be told.*refused/,
+    /haproxy\.cfg:9: not carried over: use_backend tenants .*cannot be known.*refused/,
   );
   assert.equal((await exchange(port, 'hello')).received.toString(), 'ssh hello');
 });
@@ -203,7 +203,7 @@ test('where it cannot be told which certificate a client gets, and so what is de
   assert.deepEqual(mixed.routes[0], { sni: 'a.b.example', deny: true });
   assert.match(
     mixed.lost.join(),
-    /a\.b\.example: rsa\.pem: HAProxy shows it or tenants\.pem by the types of keys/,
+    /a\.b\.example: rsa\.pem: HAProxy shows it or tenants\.pem depending on the key types/,
   );
   const alike = routesOf(`tenants.pem ${required} *.b.example\nrsa.pem ${required} a.b.example`);
   assert.equal(alike.lost.length, 0);

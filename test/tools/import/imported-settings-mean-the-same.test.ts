@@ -217,7 +217,7 @@ test('checks that say which server takes writes have no others in their place', 
   ]) {
     const { lost, refuses } = told(lines);
     assert.equal(refuses, true, lines);
-    assert.match(lost, /a standby would get them; clients of this backend are refused/);
+    assert.match(lost, /a standby would get writes; clients of this backend are refused/);
   }
   assert.equal(told(patroni.join('; ')).refuses, false);
   assert.equal(told('option httpchk; server s 10.0.0.1:1; server t 10.0.0.2:1').refuses, false, 'unchecked');
@@ -301,7 +301,7 @@ listen b
   // The mode of a proxy is read, and of words of `bind` and `server` each is told.
   assert.equal(told.length, settings.length + lines.length - 1 + 3 + 4, JSON.stringify(told, null, 1));
   for (const { what, message } of told) assert.notEqual(message, 'it means nothing to penstock', what);
-  assert.match(looks.join('\n'), /without tcp-request inspect-delay .* goes by chance/);
+  assert.match(looks.join('\n'), /without tcp-request inspect-delay .* is a matter of chance/);
 });
 
 test('PROXY headers on unix sockets', () => {

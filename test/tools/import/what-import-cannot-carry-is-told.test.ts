@@ -12,7 +12,7 @@ const nodes = { '10.0.0.1:5432': 1 };
 /** Lines of a frontend that passes through to `one`, and what is said of them. */
 const frontendLines: readonly [line: string, told: RegExp][] = [
   ['stick-table type ip size 1m store conn_cur', /stick-table .*: penstock has no such tables/],
-  ['tcp-request connection reject if { src_conn_cur gt 20 }', /taken to be false .*connections_per_ip: 20/],
+  ['tcp-request connection reject if { src_conn_cur gt 20 }', /assumed to be false .*connections_per_ip: 20/],
   ['tcp-request connection reject if { sc0_conn_rate ge 50 }', /rate_per_ip of the listener is the nearest/],
   ['tcp-request content set-var(txn.a) src', /penstock has no rules that count or mark/],
   [
@@ -25,7 +25,7 @@ const frontendLines: readonly [line: string, told: RegExp][] = [
   ],
   ['tcp-request content reject if unheard', /there is no acl "unheard"/],
   ['tcp-request content reject if { src -f nowhere.lst }', /nowhere\.lst cannot be read/],
-  ['use_backend two if { req.ssl_sni -m sub x }', /cannot be told whether this holds: they are refused/],
+  ['use_backend two if { req.ssl_sni -m sub x }', /cannot be known in advance: they are refused/],
   ['use_backend nowhere', /there is no backend "nowhere" in mode tcp/],
   ['use_backend %[var(txn.b)]', /where this leads cannot be known in advance/],
   ['rate-limit sessions 10', /limits\.rate_per_ip/],
@@ -47,7 +47,7 @@ const serverLines: readonly [line: string, told: RegExp][] = [
   ['option constructor\n  server s 10.0.0.1:1', /option constructor/],
   [
     'server s 10.0.0.1:1 send-proxy-v2 proxy-v2-options valueOf',
-    /proxy-v2-options valueOf: there is no such TLV/,
+    /proxy-v2-options valueOf: penstock has no such TLV/,
   ],
   ['server s 10.0.0.1:1 source 10.0.0.9', /the system chooses the address that is dialled from/],
   ['server s 10.0.0.1:1 agent-check agent-port 5', /penstock has no agent checks/],
@@ -58,7 +58,10 @@ const serverLines: readonly [line: string, told: RegExp][] = [
   ['server s 10.0.0.1:1 check port 99', /penstock checks the endpoint itself/],
   ['server s 10.0.0.1:1 socks4 10.0.0.9:1080', /socks4 has no counterpart; it is left out/],
   ['server s 0.0.0.0:1', /penstock does not dial the address that the client meant/],
-  ['balance url_param id\n  server s 10.0.0.1:1', /no such balancing here; round_robin takes its place/],
+  [
+    'balance url_param id\n  server s 10.0.0.1:1',
+    /penstock does not balance this way; round_robin takes its place/,
+  ],
   ['stick on src\n  server s 10.0.0.1:1', /penstock has no such tables/],
   [
     'option mysql-check\n  server s 10.0.0.1:1 check',
@@ -67,7 +70,7 @@ const serverLines: readonly [line: string, told: RegExp][] = [
   ['option ldap-check\n  server s 10.0.0.1:1 check', /penstock has no such check; `type: tcp`/],
   [
     'option tcp-check\n  tcp-check expect rstring ^x\n  server s 10.0.0.1:1 check',
-    /sends, and expects a text or bytes/,
+    /sends, and expects text or bytes/,
   ],
   [
     'use-server s if TRUE\n  server s 10.0.0.1:1',
@@ -130,7 +133,7 @@ listen tcp
   bind :82
   server s 10.0.0.1:82
 `);
-    assert.match(lost.join('\n'), /cfg:2: .*peers mine: there are no such sections/);
+    assert.match(lost.join('\n'), /cfg:2: .*peers mine: penstock has no such sections/);
     assert.match(lost.join('\n'), /cfg:4: .*listen web: it is in mode http/);
     assert.match(lost.join('\n'), /cfg:9: .*what is between \.if and \.endif may hold or not/);
     assert.deepEqual(Object.keys(config.listeners), ['tcp']);
@@ -253,7 +256,7 @@ const routeKeys: readonly [keys: object, told: RegExp][] = [
     { remote_addr: 'nonsense' },
     /"nonsense" is neither an address nor a CIDR; clients of this route are refused/,
   ],
-  [{ server_port: `$${'{{PORT}}'}` }, /server_port: it is no number here; clients of this route are refused/],
+  [{ server_port: `$${'{{PORT}}'}` }, /server_port: it is not a number; clients of this route are refused/],
   [
     { plugins: { 'ip-restriction': { whitelist: ['10.0.0.999'] } } },
     /"10\.0\.0\.999" is neither an address nor a CIDR; clients of this route are refused/,
@@ -263,8 +266,8 @@ const routeKeys: readonly [keys: object, told: RegExp][] = [
     /stream_routes\[0\]\.snis: penstock does not know it, .* are refused/,
   ],
   [{ status: 0 }, /stream_routes\[0\]\.status: penstock does not know it, .* are refused/],
-  [{ sni: ['a.example'] }, /stream_routes\[0\]\.sni: it is no text; clients of this route are refused/],
-  [{ server_addr: ['10.0.0.1'] }, /routes do not go by the address that was reached/],
+  [{ sni: ['a.example'] }, /stream_routes\[0\]\.sni: it is not text; clients of this route are refused/],
+  [{ server_addr: ['10.0.0.1'] }, /routes do not match the address that was reached/],
   [{ plugins: ['ip-restriction'] }, /plugins: it may decide who gets in.*refused/],
   [{ plugins: { 'ip-restriction': { whitelist: '10.0.0.1' } } }, /clients of this route are refused/],
   [{ plugins: { 'ip-restriction': { blacklist: ['10.0.0.1', {}] } } }, /clients of this route are refused/],
@@ -281,9 +284,12 @@ const routeKeys: readonly [keys: object, told: RegExp][] = [
     { plugins: { 'ip-restriction': { whitelist: ['10.0.0.1'], _meta: { filter: [] } } } },
     /ip-restriction\._meta\.filter: penstock does not know it, .* are refused/,
   ],
-  [{ upstream: { nodes, checks: { wakeful: 1 } } }, /upstream\.checks\.wakeful: there is no such setting/],
+  [
+    { upstream: { nodes, checks: { wakeful: 1 } } },
+    /upstream\.checks\.wakeful: penstock has no such setting/,
+  ],
   [{ service_id: 4 }, /services\[0\]\.hosts: penstock does not know it, .* are refused/],
-  [{ server_addr: '10.0.0.0/8' }, /routes do not go by the address that was reached/],
+  [{ server_addr: '10.0.0.0/8' }, /routes do not match the address that was reached/],
   [{ upstream: { nodes: {} } }, /it has no nodes; its routes refuse their clients/],
   [{ upstream: { nodes: { 'db.example': 1 } } }, /expected host and port/],
   [
@@ -291,7 +297,7 @@ const routeKeys: readonly [keys: object, told: RegExp][] = [
     /discovery by nacos of "db" has no counterpart/,
   ],
   [{ upstream: { nodes, type: 'chash', key: 'server_port' } }, /hashing on vars server_port/],
-  [{ upstream: { nodes, retry_timeout: 5 } }, /retries have no time-out in common/],
+  [{ upstream: { nodes, retry_timeout: 5 } }, /penstock has no time-out over all retries/],
   [{ upstream: { nodes, checks: { active: { type: 'http' } } } }, /checks by http: tcp takes their place/],
   [{ upstream: { nodes, checks: { active: { type: 'tcp', port: 1 }, passive: {} } } }, /passive checks/],
   [{ upstream: { nodes, scheme: 'tls', tls: { client_cert_id: 5 } } }, /there is no ssl "5" of type client/],
@@ -328,7 +334,10 @@ describe('of APISIX', () => {
       return lost.join('\n');
     };
     assert.equal(told({}), '');
-    assert.match(told({ client: { ca: authority.cert, depth: 2 } }), /client\.depth: chains .* any length/);
+    assert.match(
+      told({ client: { ca: authority.cert, depth: 2 } }),
+      /client\.depth: .* chains of any length/,
+    );
     assert.match(told({ ssl_protocols: ['TLSv1.1', 'TLSv1.2'] }), /TLSv1\.1 is not spoken here/);
     assert.match(
       told({ key: undefined }),
@@ -428,13 +437,13 @@ describe('of APISIX', () => {
     const routes = { stream_routes: [{ server_port: 9101, upstream: { nodes } }] };
     assert.match(
       fromApisix(routes).looks.join('\n'),
-      /config\.yaml; assumed: on the ports of the routes \(9101\), no TLS/,
+      /with TLS; assumed: on the ports of the routes \(9101\), no TLS/,
     );
     const { lost, config } = fromApisix(
       { stream_routes: [{ upstream: { nodes } }] },
       { apisix: { stream_proxy: { tcp: [{ addr: 9100, proxy_protocol: true }, 'nonsense'], udp: [9200] } } },
     );
-    assert.match(lost.join('\n'), /only those of this machine are/);
+    assert.match(lost.join('\n'), /only this machine’s are/);
     assert.match(lost.join('\n'), /"nonsense" is no address with a port/);
     assert.match(lost.join('\n'), /penstock proxies TCP only/);
     assert.deepEqual(config.listeners['stream-9100'].accept_proxy_protocol.from, ['127.0.0.1', '::1']);
