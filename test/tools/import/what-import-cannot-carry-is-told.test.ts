@@ -338,7 +338,7 @@ describe('of APISIX', () => {
       told({ client: { ca: authority.cert, depth: 2 } }),
       /client\.depth: .* chains of any length/,
     );
-    assert.match(told({ ssl_protocols: ['TLSv1.1', 'TLSv1.2'] }), /TLSv1\.1 is not spoken here/);
+    assert.match(told({ ssl_protocols: ['TLSv1.1', 'TLSv1.2'] }), /penstock does not speak TLSv1\.1/);
     assert.match(
       told({ key: undefined }),
       /ssls\[0\]\.key: it is not there: APISIX's Admin API does not tell keys; put it into a\.example\.key/,
