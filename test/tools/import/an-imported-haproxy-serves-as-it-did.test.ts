@@ -209,7 +209,10 @@ test('where it cannot be told which certificate a client gets, and so what is de
   assert.equal(alike.lost.length, 0);
   const unread = routesOf(undefined);
   assert.deepEqual(unread.routes, [{ deny: true }]);
-  assert.match(unread.lost.join(), /stands in a list that cannot be read here; it refuses all clients/);
+  assert.match(
+    unread.lost.join(),
+    /the list that says who is served, and how, cannot be read; it refuses all clients/,
+  );
 });
 
 test('PROXY headers are read of those whom connection rules let in', async (t) => {
