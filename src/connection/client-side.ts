@@ -53,7 +53,8 @@ async function terminate(
   const turn = enterGate(connection);
   if (turn) await turn;
   const startedAt = performance.now();
-  const done = await route.policy.handshake(raw, hello ?? unannounced);
+  const over = connection.meeting?.carrier?.over(raw);
+  const done = await route.policy.handshake(raw, hello ?? unannounced, { name: record.sni, over });
   record.handshakeMs = milliseconds(performance.now() - startedAt);
   const client = note(connection, done);
   if (done.refusal) throw done.refusal;

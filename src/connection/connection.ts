@@ -117,14 +117,16 @@ function take(connection: Connection, opening: Opening): Opening {
   return opening;
 }
 
-function peekHello({ record }: Connection, peek: Peek): Promise<ReadHello> {
+function peekHello({ record, meeting }: Connection, peek: Peek): Promise<ReadHello> {
   record.phase = 'peek';
-  return peek.read(createHelloReader());
+  const read = createHelloReader();
+  const carrier = meeting?.carrier;
+  return peek.read(carrier ? (bytes) => read(carrier.unwrap(bytes)) : read);
 }
 
 function note(connection: Connection, { hello }: ReadHello): ClientHello {
-  const { record } = connection;
-  record.sni = hello.sni;
+  const { record, meeting } = connection;
+  record.sni = hello.sni ?? meeting?.host;
   record.ja4 = ja4(hello);
   connection.offered = hello.alpn;
   return hello;

@@ -200,14 +200,22 @@ type Attempt = {
 
 /** What the protocol does with a server first: announce a client's handshake, or hear a greeting. */
 type Ahead =
-  | { readonly kind: 'announce'; readonly title: string; readonly meeting: Meeting }
-  | { readonly kind: 'hear'; readonly hear: NonNullable<Protocol['hear']> };
+  | {
+      readonly kind: 'announce';
+      readonly title: string;
+      readonly meeting: Meeting;
+      readonly name: string | undefined;
+    }
+  | { readonly kind: 'hear'; readonly hear: Hear };
 
-function aheadOf({ listener, meeting }: Caller, { passthrough }: Options): Ahead | undefined {
+type Hear = NonNullable<Meeting['hear']>;
+
+function aheadOf({ listener, meeting }: Caller, { passthrough, sni: name }: Options): Ahead | undefined {
   const { protocol } = listener.rules;
   if (protocol === undefined) return undefined;
-  if (passthrough) return meeting && { kind: 'announce', title: protocol.title, meeting };
-  return protocol.hear && { kind: 'hear', hear: protocol.hear };
+  if (passthrough) return meeting && { kind: 'announce', title: protocol.title, meeting, name };
+  const hear = meeting?.hear ?? protocol.hear;
+  return hear && { kind: 'hear', hear };
 }
 
 function prepare(
@@ -225,10 +233,13 @@ function prepare(
   return ahead ? sayAhead(ahead, plain) : plain;
 }
 
+type Asking = Pick<Protocol, 'title' | 'ask' | 'carrier'>;
+
 /** The protocol as this client has the server asked for TLS. */
-function inWordsOf({ meeting, listener }: Caller, protocol: Protocol): Pick<Protocol, 'title' | 'ask'> {
+function inWordsOf({ meeting, listener }: Caller, protocol: Protocol): Asking {
   const ask = listener.rules.protocol === protocol ? meeting?.ask : undefined;
-  return ask ? { title: protocol.title, ask } : protocol;
+  const { title, carrier } = protocol;
+  return ask ? { title, ask, ...(carrier && { carrier }) } : protocol;
 }
 
 /** A warm connection, and what it still lacks for this client. */
@@ -257,7 +268,8 @@ function warmedFor(
 async function sayAhead(ahead: Ahead, plain: PreparedUpstream): Promise<PreparedUpstream> {
   const { raw } = plain.stream;
   if (ahead.kind === 'hear') return { ...plain, greeting: await hearFrom(raw, ahead.hear) };
-  await beforeTls(raw, ahead.title, ahead.meeting.announce);
+  const { title, meeting, name } = ahead;
+  await beforeTls(raw, title, (server) => meeting.announce(server, name));
   return plain;
 }
 
@@ -271,21 +283,23 @@ export async function originate(
     ahead,
   }: Omit<Attempt, 'options'> & { readonly options: Pick<Options, 'sni'> },
   originator: Originator,
-  protocol: Pick<Protocol, 'title' | 'ask'> | undefined,
+  protocol: Asking | undefined,
 ): Promise<PreparedUpstream> {
-  const asked = protocol && (await askForTls(protocol, raw));
+  const name = options.sni ?? originator.nameOf(endpoint.host);
+  const asked = protocol && (await askForTls(protocol, raw, name));
   const { stream, info, alpn } = await originator.connect(raw, {
     host: endpoint.host,
     endpoint: endpoint.label,
     sni: options.sni,
+    over: asked?.socket,
     signal,
   });
   const hear = ahead?.kind === 'hear' ? ahead.hear : undefined;
-  const greeting = asked ?? (hear && (await hearFrom(stream, hear)));
+  const greeting = asked?.greeting ?? (hear && (await hearFrom(stream, hear)));
   return { stream: { stream, raw }, tls: { ...info, alpn }, greeting };
 }
 
-async function hearFrom(stream: Socket, hear: NonNullable<Protocol['hear']>): Promise<Greeting> {
+async function hearFrom(stream: Socket, hear: Hear): Promise<Greeting | undefined> {
   const server = new Peek(stream, 'upstream');
   const greeting = await hear(server);
   server.release();

@@ -8,6 +8,7 @@ import { type Connection, resetClient } from './state.ts';
 /** Ends an unestablished connection so that the client can read why: by an alert, or in its protocol. */
 export function turnAway(connection: Connection, error: unknown): void {
   const { record, raw, stream, opening, meeting } = connection;
+  const { wrap = asItIs } = meeting?.carrier ?? {};
   const code = error instanceof ProxyError ? error.code : 'ERR_INTERNAL';
   // Before we have read anything, nobody is listening; and a missed deadline has already reset the socket.
   if (record.phase === 'admit' || record.phase === 'proxy_header' || raw.destroyed) {
@@ -21,12 +22,16 @@ export function turnAway(connection: Connection, error: unknown): void {
   } else if (record.phase === 'starttls' || (opening === 'plain' && meeting)) {
     closeWith(raw, lastWords(connection, code));
   } else if (record.ja4 !== undefined || (record.phase === 'peek' && code in alerts)) {
-    closeWith(raw, tlsAlert(alerts[code] ?? 'internal_error'));
+    closeWith(raw, wrap(tlsAlert(alerts[code] ?? 'internal_error')));
   } else if (record.phase === 'connect') {
     resetClient(connection);
   } else {
     closeWith(raw, undefined);
   }
+}
+
+function asItIs(alert: Buffer): Buffer {
+  return alert;
 }
 
 function turnAwayWithinTls(connection: Connection, { stream, raw }: Stream, error: unknown): void {

@@ -24,15 +24,17 @@ export function createProbe(name: string, config: UpstreamConfig, loaded: Loaded
   const originator = tls && originatorFor(name, tls, loaded);
   return async (raw, endpoint, signal) => {
     if (config.send_proxy_protocol) raw.write(localHeader(config.send_proxy_protocol.version));
+    const { host } = endpoint;
     let stream = raw;
     let greeting: Greeting | undefined;
     if (originator) {
-      greeting = asked && (await askForTls(asked, raw));
-      const { label, host } = endpoint;
-      const request = { host, endpoint: label, sni: undefined, fresh: true, signal };
+      const { label } = endpoint;
+      const answer = asked && (await askForTls(asked, raw, originator.nameOf(host)));
+      greeting = answer?.greeting;
+      const request = { host, endpoint: label, sni: undefined, over: answer?.socket, fresh: true, signal };
       ({ stream } = await originator.connect(raw, request));
     }
-    const lastWords = await check.ask?.(stream, greeting);
+    const lastWords = await check.ask?.(stream, greeting, originator ? originator.nameOf(host) : host);
     // Not a reset: many servers would log it as an error, and some would lock us out for it.
     closeWith(stream, lastWords);
   };

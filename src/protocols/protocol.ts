@@ -3,6 +3,7 @@
  * side: one object in one folder.
  */
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Code, Phase } from '../errors.ts';
 import type { Peek } from '../peek/peek.ts';
 
@@ -36,6 +37,8 @@ export type Protocol = {
   readonly plainHint?: string;
   /** Which clients cannot be passed through, as not their server has greeted them; absent if all can. */
   readonly passthroughHint?: string;
+  /** If the handshake of those who asked for TLS is carried by packets of the protocol. */
+  readonly carrier?: Carrier;
   /** How to make its clients ask for TLS. */
   readonly tlsHint: string;
   /** What we say before the handshake: "clients …". */
@@ -52,9 +55,9 @@ export type Protocol = {
   /**
    * Asks a server for TLS. Returns when a ClientHello must come next, with the server's greeting if it
    * has sent one. Throws ERR_UPSTREAM_STARTTLS_REFUSED if the server has no TLS,
-   * ERR_UPSTREAM_STARTTLS_INVALID if it speaks something else.
+   * ERR_UPSTREAM_STARTTLS_INVALID if it speaks something else. `name`: see `Ask`.
    */
-  readonly ask: (server: Peek) => Promise<Greeting | undefined>;
+  readonly ask: Ask;
   /**
    * If servers speak first: reads the greeting of a server that was not asked for
    * TLS, inside TLS or without it.
@@ -62,6 +65,23 @@ export type Protocol = {
   readonly hear?: (server: Peek) => Promise<Greeting>;
   /** Health checks of this type. */
   readonly check: Check;
+};
+
+/**
+ * `name` is the server's, for protocols in which a request for TLS has to say it: what the client asked for,
+ * or else what the configuration says; undefined if neither is known.
+ */
+export type Ask = (server: Peek, name: string | undefined) => Promise<Greeting | undefined>;
+
+/** How TLS is carried until its handshake is over. From then on its records travel as they are. */
+export type Carrier = {
+  /** The newest version of TLS that can be carried. */
+  readonly maxVersion: 'TLSv1.2';
+  /** What there is of TLS in all that a client has sent so far; throws ERR_STARTTLS_INVALID. */
+  readonly unwrap: (bytes: Buffer) => Buffer;
+  readonly wrap: (bytes: Buffer) => Buffer;
+  /** The paused socket as TLS sees it; whichever ends takes the other along. */
+  readonly over: (raw: Socket) => Duplex;
 };
 
 /**
@@ -86,15 +106,21 @@ export type Meeting = {
    * decide whether a plain client is served.
    */
   readonly accept: (client: Peek) => Promise<Opening>;
+  /** The name of the server that the client asked for before TLS, as SNI would have it. SNI outranks it. */
+  readonly host?: string | undefined;
+  /** How this client's TLS is carried, if it is. */
+  readonly carrier?: Carrier | undefined;
   /**
    * Reads what the client says first inside TLS, before a server is dialled for it.
    * Absent if that does not matter.
    */
   readonly within?: (client: Peek) => Promise<Exclude<Opening, { kind: 'plain' }>>;
   /** Asks the server for TLS in this client's words. Absent: as the protocol does it for anybody. */
-  readonly ask?: Protocol['ask'];
+  readonly ask?: Ask;
   /** For passthrough: says to the server what must come before the client's own ClientHello. */
-  readonly announce: (server: Peek) => Promise<unknown>;
+  readonly announce: (server: Peek, name: string | undefined) => Promise<unknown>;
+  /** For a server that is not asked for TLS, in place of the protocol's `hear`. */
+  readonly hear?: (server: Peek) => Promise<Greeting | undefined>;
   /**
    * Once both sides are ready for payload: says what they still have to hear. `greeting`
    * is the server's, if it was read.
@@ -175,10 +201,15 @@ export type Sessions<S extends Session> = {
 
 /**
  * Checks whether a server works; throws ERR_UPSTREAM_DOWN if it does not. `greeting` is what the server said
- * when it was asked for TLS, if it was. Resolves with what to say before closing the connection.
+ * when it was asked for TLS, if it was; `name` is as for `Ask`. Resolves with what to say before closing the
+ * connection.
  */
 export type Check = {
   /** For the configuration page: "it answers a startup message". */
   readonly passesIf: string;
-  readonly run: (server: Peek, greeting: Greeting | undefined) => Promise<Buffer | undefined>;
+  readonly run: (
+    server: Peek,
+    greeting: Greeting | undefined,
+    name: string | undefined,
+  ) => Promise<Buffer | undefined>;
 };

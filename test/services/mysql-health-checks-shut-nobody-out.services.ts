@@ -64,7 +64,7 @@ async function open(t: TestContext, port: number): Promise<Socket> {
 
 async function checkOnce(t: TestContext, port: number): Promise<'in' | 'refused'> {
   const socket = await open(t, port);
-  const words = await protocols.mysql.check.run(new Peek(socket, 'upstream'), undefined);
+  const words = await protocols.mysql.check.run(new Peek(socket, 'upstream'), undefined, undefined);
   const closed = once(socket, 'close');
   closeWith(socket, words);
   await closed;

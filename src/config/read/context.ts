@@ -3,12 +3,22 @@ import { resolve } from 'node:path';
 import { protocolOf } from '../../protocols/table.ts';
 import type { Config } from '../schema/schema.ts';
 
-/** With `starttls`, the ALPN of that protocol's clients is the default. */
+/**
+ * With `starttls`, the ALPN of that protocol's clients is the default, and no newer version of TLS is spoken
+ * than the protocol can carry.
+ */
 export function applyContext(config: Config): void {
   for (const { starttls, routes } of Object.values(config.listeners)) {
-    const { alpn } = protocolOf(starttls) ?? { alpn: [] };
-    if (alpn.length === 0) continue;
-    for (const { tls } of routes) if (typeof tls === 'object') tls.alpn ??= [...alpn];
+    const { alpn = [], carrier } = protocolOf(starttls) ?? {};
+    for (const { tls } of routes) {
+      if (typeof tls !== 'object') continue;
+      if (alpn.length > 0) tls.alpn ??= [...alpn];
+      if (carrier) tls.max_version = carrier.maxVersion;
+    }
+  }
+  for (const { tls } of Object.values(config.upstreams)) {
+    const { carrier } = protocolOf(tls?.starttls) ?? {};
+    if (tls && carrier) tls.max_version = carrier.maxVersion;
   }
 }
 

@@ -10,8 +10,12 @@ export type Check = {
   readonly tls: 'never' | 'configured' | 'always';
   /**
    * Asks over a connection that is ready for it; throws why the endpoint is not healthy. `greeting` is what
-   * the server said when it was asked for TLS, if it was. Resolves with what to say before closing. Absent:
-   * having come this far is enough.
+   * the server said when it was asked for TLS, if it was, and `name` its own, if that is known. Resolves with
+   * what to say before closing. Absent: having come this far is enough.
    */
-  readonly ask?: (stream: Socket, greeting: Greeting | undefined) => Promise<Buffer | undefined>;
+  readonly ask?: (
+    stream: Socket,
+    greeting: Greeting | undefined,
+    name: string | undefined,
+  ) => Promise<Buffer | undefined>;
 };

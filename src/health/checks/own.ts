@@ -9,5 +9,8 @@ export const ownChecks = Object.fromEntries(
 
 function checkOf(name: ProtocolName): Check {
   const { check } = protocols[name];
-  return { tls: 'configured', ask: (stream, greeting) => check.run(new Peek(stream, 'upstream'), greeting) };
+  return {
+    tls: 'configured',
+    ask: (stream, greeting, name) => check.run(new Peek(stream, 'upstream'), greeting, name),
+  };
 }

@@ -1,6 +1,7 @@
 /** The client's TLS handshake under one policy. */
 import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Server, TLSSocket } from 'node:tls';
 import type { LoadedCertificate } from '../../config/load.ts';
 import { type ConnectionCode, ProxyError, systemCode } from '../../errors.ts';
@@ -52,14 +53,18 @@ export type Terminated = {
   readonly lastAlert: LastAlert | undefined;
 };
 
+type Way = { readonly name?: string | undefined; readonly over?: Duplex | undefined };
+
 /** Everything that decides how a route's clients are served TLS. Sessions resume only within one policy. */
 export type TlsPolicy = {
   /**
-   * Runs the handshake on a paused socket whose next bytes are the ClientHello. Resolves with a paused,
+   * Runs the handshake on a paused socket whose next bytes are the ClientHello. `name` is that of the
+   * certificate, which the client may have said elsewhere than in its hello; `over` what TLS is to be spoken
+   * over, if not over the socket itself. Resolves with a paused,
    * half-open stream. Rejects with the reason if the handshake fails; the socket then closes by itself. At
    * its deadline, the caller ends the handshake by aborting the raw socket.
    */
-  readonly handshake: (raw: Socket, hello: Announced) => Promise<Terminated>;
+  readonly handshake: (raw: Socket, hello: Announced, way?: Way) => Promise<Terminated>;
   /**
    * Whether this policy would now let in a client that another policy let in, with
    * this certificate or without one.
@@ -82,15 +87,15 @@ export function createTlsPolicy(
   const servers = new Map<LoadedCertificate, ReturnType<typeof createPolicyServers>>();
   return {
     recheck: (cert) => clientAuth?.recheck(cert, Date.now()) ?? { ok: true, cert },
-    handshake(raw, hello) {
-      const certificate = choose(hello.sni);
+    handshake(raw, hello, { name, over = raw } = {}) {
+      const certificate = choose(name ?? hello.sni);
       let pick = servers.get(certificate);
       if (pick === undefined) {
         pick = createPolicyServers(parts, certificate, mayResume);
         servers.set(certificate, pick);
       }
       const server = pick(hello);
-      return handshake(server, raw, hello, { clientAuth, protocols, tickets });
+      return handshake(server, { raw, over }, hello, { clientAuth, protocols, tickets });
     },
   };
 }
@@ -108,7 +113,12 @@ type Rules = {
  * only way, short of Node's internals, to learn which raw socket a 'secureConnection' or 'tlsClientError'
  * belongs to, also when it is refused.
  */
-function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules): Promise<Terminated> {
+function handshake(
+  server: Server,
+  { raw, over }: { raw: Socket; over: Duplex },
+  hello: Announced,
+  rules: Rules,
+): Promise<Terminated> {
   return new Promise((resolve, reject) => {
     const facade: Facade = Object.create(facadeOf(server));
     facade[underWay] = {
@@ -122,7 +132,7 @@ function handshake(server: Server, raw: Socket, hello: Announced, rules: Rules):
       secret: undefined,
     };
     if (isBun) hearWithoutFacade(server, raw, facade);
-    server.emit.call(facade, 'connection', raw);
+    server.emit.call(facade, 'connection', over);
   });
 }
 

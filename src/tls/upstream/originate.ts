@@ -1,6 +1,7 @@
 /** TLS towards an upstream: our handshake as a client, and the sessions that shorten the next one. */
 import { constants } from 'node:crypto';
 import { isIP, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import {
   type ConnectionOptions,
   connect,
@@ -43,6 +44,8 @@ export type OriginateRequest = {
   readonly endpoint: string;
   /** The client's server name, for `server_name: "{sni}"`. */
   readonly sni: string | undefined;
+  /** What TLS is to be spoken over, if not over the socket itself; whichever ends takes the other along. */
+  readonly over?: Duplex | undefined;
   /** Offers no session, which forces a full handshake. */
   readonly fresh?: boolean;
   readonly signal: Signal;
@@ -56,6 +59,8 @@ export type Originated = {
 };
 
 export type Originator = {
+  /** The name of an endpoint at this host, where no client has asked for one. */
+  readonly nameOf: (host: string | undefined) => string | undefined;
   /**
    * Makes the handshake over a connected socket. Once it resolves, the upstream is the intended one, also on
    * a resumed session, and no payload has been written yet. The stream does not flow: what has arrived is
@@ -84,7 +89,8 @@ export function createOriginator(
   let context: SecureContext | undefined;
 
   return {
-    async connect(raw, { host, endpoint, sni, fresh, signal }) {
+    nameOf: (host) => (config.server_name?.includes('{sni}') ? host : (config.server_name ?? host)),
+    async connect(raw, { host, endpoint, sni, over = raw, fresh, signal }) {
       signal.throwIfAborted();
       const serverName = serverNameFor(config, setting, host, sni);
       // Reading the system's roots takes milliseconds, so the context is created once, on first use.
@@ -93,7 +99,7 @@ export function createOriginator(
       const offered = fresh ? undefined : sessions.get(key);
       const stream = connect({
         ...decidedHere,
-        socket: raw,
+        socket: over,
         secureContext: context,
         // SNI cannot carry addresses (RFC 6066 §3).
         servername: serverName !== undefined && isIP(serverName) === 0 ? serverName : undefined,

@@ -45,7 +45,7 @@ export async function sayHello(attempt: Attempt): Promise<AttemptOutcome> {
 /** Logs in to PostgreSQL over TLS, sends one query, and returns its row. Never rejects. */
 export async function query(attempt: Attempt, sql: string): Promise<AttemptOutcome> {
   return converse(attempt.port, async (raw, signal) => {
-    await askForTls(protocols.postgres, raw);
+    await askForTls(protocols.postgres, raw, undefined);
     const tls = await secure(raw, attempt, signal);
     tls.write(Buffer.concat([startup('demo'), encodeMessage('Q', `${sql}\0`), encodeMessage('X')]));
     // To be called while it is open, since the certificate is gone afterwards.

@@ -6,7 +6,7 @@ import { closeWith, tlsAlert } from '../../net/stream.ts';
 import type { EndpointAddress } from '../../net/written-address.ts';
 import { createHelloReader } from '../../peek/client-hello.ts';
 import { Peek } from '../../peek/peek.ts';
-import type { Protocol } from '../../protocols/protocol.ts';
+import type { Carrier, Protocol } from '../../protocols/protocol.ts';
 import { protocols } from '../../protocols/table.ts';
 import type { Heard } from '../captures/input.ts';
 
@@ -43,9 +43,11 @@ async function readFrom(socket: Socket, starttls: Protocol | undefined): Promise
   // To Peek, a socket destroyed without an error is a client that left.
   const timer = setTimeout(() => socket.destroy(), patienceMs);
   try {
-    await answer(peek, starttls);
-    const read = await peek.read(createHelloReader());
-    closeWith(socket, tlsAlert('access_denied'));
+    const carrier = await answer(peek, starttls);
+    const readHello = createHelloReader();
+    const read = await peek.read((bytes) => readHello(carrier ? carrier.unwrap(bytes) : bytes));
+    const alert = tlsAlert('access_denied');
+    closeWith(socket, carrier ? carrier.wrap(alert) : alert);
     return { origin, closed, read: { ...read, client: undefined } };
   } catch (error) {
     if (!(error instanceof ProxyError)) throw error;
@@ -59,12 +61,14 @@ async function readFrom(socket: Socket, starttls: Protocol | undefined): Promise
 
 /**
  * Protocols in which clients speak first are recognized by their first byte, which no ClientHello begins
- * with.
+ * with. Returns what carries the ClientHello, if anything does.
  */
-async function answer(peek: Peek, starttls: Protocol | undefined): Promise<void> {
+async function answer(peek: Peek, starttls: Protocol | undefined): Promise<Carrier | undefined> {
   const protocol = starttls ?? spokenBy(await peek.read(([first]) => first));
   // Plain clients are reported too, as having sent no ClientHello.
-  await protocol?.meet({ takesPlain: true, takesGlued: true }).accept(peek);
+  const meeting = protocol?.meet({ takesPlain: true, takesGlued: true });
+  await meeting?.accept(peek);
+  return meeting?.carrier;
 }
 
 function spokenBy(first: number): Protocol | undefined {

@@ -12,7 +12,7 @@ export function composeRun(plan: Plan): Run {
   const protocol = protocolOf(plan.starttls);
   const preamble: Preamble = {
     proxyHeader: plan.proxyHeader && headerOf(plan.proxyHeader),
-    askForTls: protocol && ((raw) => askForTls(protocol, raw)),
+    askForTls: protocol && ((raw) => askForTls(protocol, raw, plan.tls?.names[0] ?? plan.tls?.host)),
   };
   return createRun(plan, preamble);
 }

@@ -34,6 +34,7 @@ export async function questionsFor(target: string, flags: ProbeFlags): Promise<Q
     way: {
       place: await firstThatAccepts(places, timeoutMs),
       starttls: flags.starttls,
+      name: sni,
       timeoutMs,
     },
     name: sni,

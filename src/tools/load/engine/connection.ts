@@ -1,11 +1,23 @@
 /** Runs one connection of the load, from start to close. */
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { connect as tlsConnect } from 'node:tls';
 import { systemCode } from '../../../errors.ts';
 import { abort } from '../../../net/stream.ts';
 import { Failure } from './failure.ts';
 import { record } from './histogram.ts';
-import { type Engine, fail, follow, giveUp, type Link, openLink, pass, release, until } from './link.ts';
+import {
+  type Asked,
+  type Engine,
+  fail,
+  follow,
+  giveUp,
+  type Link,
+  openLink,
+  pass,
+  release,
+  until,
+} from './link.ts';
 import { count } from './tally.ts';
 
 /**
@@ -50,8 +62,9 @@ async function secure(link: Link, connectedAt: number): Promise<void> {
   const { engine, raw, tally } = link;
   if (!engine.tls) return;
   const options = engine.tls.next();
-  if (engine.preamble.askForTls) await startTls(link, engine.preamble.askForTls);
-  const stream = tlsConnect({ ...options, socket: raw });
+  const { askForTls } = engine.preamble;
+  const socket = askForTls ? await startTls(link, askForTls) : raw;
+  const stream = tlsConnect({ ...options, socket });
   link.stream = stream;
   stream.on('secureConnect', () => pass(link));
   follow(link, stream);
@@ -62,14 +75,19 @@ async function secure(link: Link, connectedAt: number): Promise<void> {
   engine.tls.onSecure(stream, options, tally);
 }
 
-async function startTls(link: Link, ask: (raw: Socket) => Promise<unknown>): Promise<void> {
+async function startTls(link: Link, ask: (raw: Socket) => Promise<Asked>): Promise<Duplex> {
   const answered = until(link, 'starttls');
+  let socket: Duplex = link.raw;
   ask(link.raw).then(
-    () => pass(link),
+    (asked) => {
+      ({ socket } = asked);
+      pass(link);
+    },
     (error) =>
       fail(link, systemCode(error) === 'ERR_UPSTREAM_CONNECT' ? 'closed_in_starttls' : 'starttls_refused'),
   );
   await answered;
+  return socket;
 }
 
 async function exchange(link: Link): Promise<void> {

@@ -1,5 +1,6 @@
 /** A connection's state and events: what it waits for, and what happens meanwhile. */
 import { connect, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { systemCode } from '../../../errors.ts';
 import type { LiveSet, Member } from '../../../net/live-set.ts';
 import { abort } from '../../../net/stream.ts';
@@ -28,11 +29,14 @@ export type Engine = {
   readonly tls: TlsClient | undefined;
 };
 
+/** What TLS is to be spoken over, once it was asked for. */
+export type Asked = { readonly socket: Duplex };
+
 /** What is sent before TLS, supplied by the caller. */
 export type Preamble = {
   readonly proxyHeader: ((raw: Socket) => Buffer) | undefined;
   /** Rejects with a ProxyError. */
-  readonly askForTls: ((raw: Socket) => Promise<unknown>) | undefined;
+  readonly askForTls: ((raw: Socket) => Promise<Asked>) | undefined;
 };
 
 /** What a connection waits for. `drain`: room to write; `end`: the other side's end. */

@@ -14,23 +14,23 @@ export type Reply = (Answer | { readonly kind: 'closed' | 'reset' | 'silent' }) 
 /** Connects, asks, and closes. Throws a Failure if it cannot connect, or STARTTLS is refused. */
 export async function ask(way: Way, offer: Offer): Promise<Reply> {
   const link = await openLink(way);
-  const { raw, connectMs } = link;
+  const { raw, over, connectMs } = link;
   let said: Buffer = Buffer.alloc(0);
   const answer = await new Promise<Answer | { kind: 'closed' | 'reset' | 'silent' }>((resolve) => {
-    raw.on('data', (chunk: Buffer) => {
+    over.on('data', (chunk: Buffer) => {
       said = Buffer.concat([said, chunk]);
       const found = readAnswer(said);
       if (found) resolve(found);
     });
-    raw.on('end', () => resolve({ kind: 'closed' }));
-    raw.on('error', (error) => resolve({ kind: endOf(error) }));
+    over.on('end', () => resolve({ kind: 'closed' }));
+    over.on('error', (error) => resolve({ kind: endOf(error) }));
     raw.on('close', () => resolve({ kind: 'closed' }));
-    raw.write(writeHello(offer));
+    over.write(writeHello(offer));
     // The socket is paused after STARTTLS.
-    raw.resume();
+    over.resume();
   });
   // Tells the server that nothing is wrong with the handshake (RFC 8446 §6.1).
-  if (answer.kind === 'flight' && !raw.destroyed) raw.write(closeNotify);
+  if (answer.kind === 'flight' && !raw.destroyed) over.write(closeNotify);
   await closeLink(link);
   return { ...answer, said, connectMs };
 }

@@ -3,7 +3,6 @@
  * everything the server sent.
  */
 import { constants } from 'node:crypto';
-import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { type ConnectionOptions, connect, createSecureContext, type TLSSocket } from 'node:tls';
 import { systemCode } from '../../../errors.ts';
@@ -62,7 +61,7 @@ export async function shakeHands(way: Way, options: HandshakeOptions): Promise<H
   let secret: Buffer | undefined;
   const stream = connect({
     ...optionsOf(options),
-    socket: tapped(link.raw, (chunk) => {
+    socket: tapped(link.over, (chunk) => {
       if (length < maxFlight) received.push(chunk);
       length += chunk.length;
     }),
@@ -123,7 +122,7 @@ function optionsOf(options: HandshakeOptions): ConnectionOptions {
 }
 
 /** The socket as a stream for TLS that passes each received chunk to `hear` first. */
-function tapped(raw: Socket, hear: (chunk: Buffer) => void): Duplex {
+function tapped(raw: Duplex, hear: (chunk: Buffer) => void): Duplex {
   const tap = new Duplex({
     read: () => void raw.resume(),
     write: (chunk, _encoding, done) => void raw.write(chunk, done),

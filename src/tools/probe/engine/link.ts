@@ -1,6 +1,7 @@
 /** One connection to the endpoint: TCP, then STARTTLS if requested. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { ProxyError, systemCode } from '../../../errors.ts';
 import { formatAddress } from '../../../net/address.ts';
 import { askForTls } from '../../../protocols/ask-for-tls.ts';
@@ -13,12 +14,19 @@ export type ProbeAddress = { readonly host: string; readonly port: number } | { 
 export type Way = {
   readonly place: ProbeAddress;
   readonly starttls: ProtocolName | undefined;
+  /** The server's, where a request for TLS has to say it. */
+  readonly name: string | undefined;
   /** The limit for everything a connection does. */
   readonly timeoutMs: number;
 };
 
 /** A connection ready for a ClientHello. After `timeoutMs` its socket ends with a Failure `silent`. */
-export type Link = { readonly raw: Socket; readonly connectMs: number };
+export type Link = {
+  readonly raw: Socket;
+  /** What TLS is to be spoken over: the socket, or what carries TLS in it. */
+  readonly over: Duplex;
+  readonly connectMs: number;
+};
 
 /** The place as text. */
 export function describePlace(place: ProbeAddress): string {
@@ -26,7 +34,7 @@ export function describePlace(place: ProbeAddress): string {
 }
 
 /** Connects. The caller owns the socket, and must end it with `closeLink`. Throws a Failure. */
-export async function openLink({ place, starttls, timeoutMs }: Way): Promise<Link> {
+export async function openLink({ place, starttls, name, timeoutMs }: Way): Promise<Link> {
   const startedAt = performance.now();
   const raw = connect({ ...place, noDelay: true });
   const timer = setTimeout(() => raw.destroy(new Failure('silent', 'no answer')), timeoutMs);
@@ -40,20 +48,20 @@ export async function openLink({ place, starttls, timeoutMs }: Way): Promise<Lin
     throw connectFailure(code, describePlace(place), timeoutMs);
   }
   const connectMs = performance.now() - startedAt;
-  if (starttls) await startTls(raw, starttls);
-  return { raw, connectMs };
+  const over = starttls ? await startTls(raw, starttls, name) : raw;
+  return { raw, over, connectMs };
 }
 
 /**
  * Ends it, through its TLS stream if there is one; resolves when the other side has closed too, or after a
  * moment.
  */
-export async function closeLink({ raw }: Link, stream: Socket = raw): Promise<void> {
+export async function closeLink({ raw, over }: Link, stream: Duplex = over): Promise<void> {
   if (raw.destroyed) return;
   const closed = new Promise((resolve) => raw.once('close', resolve));
   const timer = setTimeout(() => raw.destroy(), patienceMs);
   // Discard whatever still arrives.
-  if (stream === raw) raw.removeAllListeners('data').resume();
+  if (stream === over) over.removeAllListeners('data').resume();
   stream.end();
   await closed;
   clearTimeout(timer);
@@ -62,9 +70,9 @@ export async function closeLink({ raw }: Link, stream: Socket = raw): Promise<vo
 /** How long to wait for the peer to close. */
 const patienceMs = 250;
 
-async function startTls(raw: Socket, starttls: ProtocolName): Promise<void> {
+async function startTls(raw: Socket, starttls: ProtocolName, name: string | undefined): Promise<Duplex> {
   try {
-    await askForTls(protocols[starttls], raw);
+    return (await askForTls(protocols[starttls], raw, name)).socket;
   } catch (error) {
     raw.destroy();
     if (!(error instanceof ProxyError)) throw error;

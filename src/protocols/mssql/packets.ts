@@ -1,0 +1,126 @@
+/**
+ * The packets of TDS, and what they say before TLS (MS-TDS §2.2.3, 2.2.6.5). Pure: bytes in, bytes out.
+ */
+
+/** No side sends a larger one before it has logged in. */
+export const maxPacket = 4096;
+
+/** `length` is that of the whole packet. */
+export type Packet = {
+  readonly type: number;
+  readonly isLast: boolean;
+  readonly payload: Buffer;
+  readonly length: number;
+};
+
+export const types = { answer: 0x04, login: 0x10, prelogin: 0x12 } as const;
+
+/** Makes an error of what a side did: "sends a packet of more than 4096 bytes". */
+export type Fault = (what: string) => Error;
+
+// BYTE Type; BYTE Status (1: the last of its message); USHORT Length; USHORT SPID; BYTE PacketID; BYTE Window
+export const headerLength = 8;
+
+/**
+ * The first packet, given all that has arrived; undefined if more is needed. Throws what `fault` returns as
+ * soon as it cannot become one of these types, and of at most `maxPacket` bytes.
+ */
+export function readPacket(bytes: Buffer, expected: readonly number[], fault: Fault): Packet | undefined {
+  const [type] = bytes;
+  if (type === undefined) return undefined;
+  if (!expected.includes(type)) throw fault('does not speak TDS');
+  if (bytes.length < headerLength) return undefined;
+  const length = bytes.readUInt16BE(2);
+  if (length > maxPacket) throw fault(`sends a packet of more than ${maxPacket} bytes`);
+  // An empty one would be of no use, and any number of them no message.
+  if (length <= headerLength) throw fault('sends an empty packet');
+  if (bytes.length < length) return undefined;
+  return {
+    type,
+    isLast: (bytes.readUInt8(1) & 1) === 1,
+    payload: bytes.subarray(headerLength, length),
+    length,
+  };
+}
+
+/** As many packets as the payload needs. */
+export function encodePackets(type: number, payload: Buffer): Buffer {
+  const packets: Buffer[] = [];
+  for (let at = 0; at < payload.length; at += maxPacket - headerLength) {
+    const part = payload.subarray(at, at + maxPacket - headerLength);
+    const isLast = at + part.length === payload.length;
+    const length = headerLength + part.length;
+    packets.push(
+      Buffer.from([type, isLast ? 1 : 0, length >>> 8, length & 0xff, 0, 0, packets.length + 1, 0]),
+      part,
+    );
+  }
+  return Buffer.concat(packets);
+}
+
+/** What a side says of itself, by the numbers of the options. */
+export type Options = ReadonlyMap<number, Buffer>;
+
+export const options = { version: 0, encryption: 1, instance: 2, thread: 3, mars: 4 } as const;
+
+/** In ENCRYPTION: whether a side wants TLS. With `off` only the login is within it. */
+export const encryption = { off: 0, on: 1, none: 2, required: 3 } as const;
+
+/** More than there are. */
+const maxOptions = 32;
+
+/** The options of a PRELOGIN message; undefined if it is malformed. */
+export function optionsIn(payload: Buffer): Options | undefined {
+  // { BYTE token; USHORT offset; USHORT length } …; BYTE 0xff; the values
+  const found = new Map<number, Buffer>();
+  for (let at = 0; found.size <= maxOptions; at += 5) {
+    const token = payload[at];
+    if (token === 0xff) return found;
+    if (token === undefined || at + 5 > payload.length || found.has(token)) return undefined;
+    const start = payload.readUInt16BE(at + 1);
+    const end = start + payload.readUInt16BE(at + 3);
+    if (end > payload.length) return undefined;
+    found.set(token, payload.subarray(start, end));
+  }
+  return undefined;
+}
+
+/** A PRELOGIN message: a client's is of its own type, a server's an answer. */
+export function encodePrelogin(type: number, of: Options): Buffer {
+  const head = Buffer.alloc(5 * of.size + 1, 0xff);
+  let offset = head.length;
+  for (const [index, [token, value]] of [...of].entries()) {
+    head.writeUInt8(token, 5 * index);
+    head.writeUInt16BE(offset, 5 * index + 1);
+    head.writeUInt16BE(value.length, 5 * index + 3);
+    offset += value.length;
+  }
+  return encodePackets(type, Buffer.concat([head, ...of.values()]));
+}
+
+/** What the options say of TLS. The other bits are about certificates of clients. */
+export function encryptionIn(of: Options): number {
+  return (of.get(options.encryption)?.[0] ?? encryption.none) & 0x0f;
+}
+
+/** An answer to a login: an error, with which it is over. */
+export function encodeError(number: number, text: string): Buffer {
+  // BYTE 0xaa; USHORT Length; LONG Number; BYTE State; BYTE Class; US_VARCHAR MsgText; B_VARCHAR ServerName;
+  // B_VARCHAR ProcName; LONG LineNumber
+  const said = Buffer.from(text, 'utf16le');
+  const error = Buffer.alloc(3 + 6 + 2 + said.length + 1 + 1 + 4);
+  error.writeUInt8(0xaa, 0);
+  error.writeUInt16LE(error.length - 3, 1);
+  error.writeInt32LE(number, 3);
+  error.writeUInt8(1, 7);
+  error.writeUInt8(fatal, 8);
+  error.writeUInt16LE(text.length, 9);
+  said.copy(error, 11);
+  // BYTE 0xfd; USHORT Status (2: an error); USHORT CurCmd; ULONGLONG DoneRowCount
+  const done = Buffer.alloc(13);
+  done.writeUInt16LE(0x02fd, 0);
+  return encodePackets(types.answer, Buffer.concat([error, done]));
+}
+
+/** The class of errors that end a connection. */
+const fatal = 20;

@@ -1,0 +1,88 @@
+/** Asks an XMPP server for TLS, RFC 6120 §5. */
+import { ProxyError } from '../../errors.ts';
+import type { Peek } from '../../peek/peek.ts';
+import { type Element, namespaces, XmlStream } from './stream.ts';
+import { type Condition, type Content, conditionOf, header, isAddress, starttls } from './words.ts';
+
+/** The domain that a stream is for, and the one that it comes from: between servers. */
+export type Addresses = { readonly to: string | undefined; readonly from?: string | undefined };
+
+export async function ask(content: Content, server: Peek, addresses: Addresses): Promise<undefined> {
+  const stream = await begin(content, server, addresses, invalid);
+  const features = await stream.element();
+  if (is(features, 'error', namespaces.streams)) throw turnedAway(conditionIn(features));
+  if (!is(features, 'features', namespaces.streams)) throw invalid('lists no features');
+  if (!features?.children.some((child) => is(child, 'starttls', namespaces.tls))) throw noTls();
+  server.write(Buffer.from(starttls));
+  const answer = await stream.element();
+  if (is(answer, 'failure', namespaces.tls)) throw no();
+  if (is(answer, 'error', namespaces.streams)) throw turnedAway(conditionIn(answer));
+  if (!is(answer, 'proceed', namespaces.tls)) throw invalid('answers starttls with something else');
+}
+
+/** Sends a header, and reads the server's. */
+export async function begin(
+  content: Content,
+  server: Peek,
+  { to, from }: Addresses,
+  fault: (what: string) => ProxyError,
+): Promise<XmlStream> {
+  const names = {
+    from: from && isAddress(from) ? from : undefined,
+    to: to && isAddress(to) ? to : 'localhost',
+  };
+  server.write(Buffer.from(header(content, names)));
+  const stream = new XmlStream(server, fault);
+  await stream.header();
+  return stream;
+}
+
+export function is<T extends Pick<Element, 'name' | 'namespace'>>(
+  element: T | undefined,
+  name: string,
+  namespace: string,
+): boolean {
+  return element?.name === name && element.namespace === namespace;
+}
+
+export function conditionIn(error: Element | undefined): Condition | undefined {
+  return error?.children
+    .filter(({ namespace }) => namespace === namespaces.errors)
+    .map(({ name }) => conditionOf(name))
+    .find((condition) => condition !== undefined);
+}
+
+function turnedAway(condition: Condition = 'undefined-condition'): ProxyError {
+  return new ProxyError('ERR_UPSTREAM_STARTTLS_REFUSED', {
+    side: 'upstream',
+    message: `the server ends the stream with ${condition}`,
+    hint:
+      condition === 'host-unknown'
+        ? "it does not serve that domain, which is the client's, or else server_name"
+        : 'its log says why',
+  });
+}
+
+function noTls(): ProxyError {
+  return new ProxyError('ERR_UPSTREAM_STARTTLS_REFUSED', {
+    side: 'upstream',
+    message: 'the server does not offer starttls',
+    hint: 'give the server a certificate for that domain, or reach it in plain text by taking tls out of the upstream',
+  });
+}
+
+function no(): ProxyError {
+  return new ProxyError('ERR_UPSTREAM_STARTTLS_REFUSED', {
+    side: 'upstream',
+    message: 'the server answers starttls with failure',
+    hint: 'its log says why; it may have no certificate for that domain',
+  });
+}
+
+function invalid(what: string): ProxyError {
+  return new ProxyError('ERR_UPSTREAM_STARTTLS_INVALID', {
+    side: 'upstream',
+    message: `the server ${what}`,
+    hint: 'check that the endpoint is an XMPP server; one that begins with TLS is reached without starttls',
+  });
+}
