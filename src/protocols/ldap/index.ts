@@ -11,6 +11,7 @@ export const ldap: Protocol = {
   saysInstead: /^0[\s\S]{1,1000}1\.3\.6\.1\.4\.1\.1466\.20036/,
   firstByte: 0x30,
   tlsHint,
+  told: 'read an answer to StartTLS, and to any other request that StartTLS is required first; or nothing if they begin with TLS',
   meet,
   ask,
   check,

@@ -24,6 +24,7 @@ export const mssql: Protocol = {
   notWarm: 'they hang up on clients that do not log in soon',
   asksForClient: true,
   tlsHint,
+  told: 'read an answer to PRELOGIN that TLS is required; or nothing if they begin with TLS (TDS 8)',
   carrier,
   meet: (terms) => meet(terms, carrier),
   ask: (server) => ask(server),

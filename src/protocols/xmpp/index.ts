@@ -17,6 +17,7 @@ export function protocolFor(title: string, alpn: string, content: Content): Prot
     firstByte: 0x3c,
     notBeside: 'what was said before TLS is void, and a plain client would have been answered in its place',
     tlsHint,
+    told: 'read the header of a stream in the name of the domain that they ask for, and that it requires starttls; or nothing if they begin with TLS',
     meet: (terms) => meet(content, terms),
     ask: (server, name) => ask(content, server, { to: name }),
     check: checkOf(content),
