@@ -53,7 +53,7 @@ const cases: readonly Case[] = [
     name: 'ldap.example.com',
     client: 'mail-server',
     optional: true,
-    endpoint: '127.0.0.1:389',
+    endpoint: '127.0.0.1:1389',
   },
   { recipe: 'mail', listener: 'imaps', name: 'mail.example.com', endpoint: '127.0.0.1:10143' },
   { recipe: 'mail', listener: 'smtps', name: 'mail.example.com', endpoint: '127.0.0.1:10587' },
