@@ -96,7 +96,13 @@ export const connectionCodes = [
 ] as const;
 
 /** Codes of faults outside any connection. */
-export const processCodes = ['ERR_CONFIG', 'ERR_LISTEN', 'ERR_WORKER_HANGS', 'ERR_CLUSTER'] as const;
+export const processCodes = [
+  'ERR_CONFIG',
+  'ERR_LISTEN',
+  'ERR_STORE',
+  'ERR_WORKER_HANGS',
+  'ERR_CLUSTER',
+] as const;
 
 export type ConnectionCode = (typeof connectionCodes)[number];
 export type Code = ConnectionCode | (typeof processCodes)[number];

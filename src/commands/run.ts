@@ -1,5 +1,7 @@
 /** `penstock run`: serves until a signal stops it. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { AdminApi } from '../cluster/admin-api/server.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema/schema.ts';
 import type { ConfigSource, Offer } from '../config/source.ts';
@@ -45,14 +47,21 @@ type Opened = {
   readonly source: ConfigSource;
   readonly first: Offer;
   readonly cluster: OperationOptions['cluster'];
+  /** Starts what changes the source by requests, once it is served. */
+  readonly startApi?: (logger: Logger) => Promise<AdminApi>;
 };
 
 async function openSource(option: string | undefined): Promise<Opened> {
   const file = new FileSource(await findConfigFile(option));
   const first = await file.load();
-  if (first.loaded.config.cluster === undefined) return { source: file, first, cluster: undefined };
+  const { cluster, admin_api } = first.loaded.config;
+  if (admin_api !== undefined) {
+    const { openObjects } = await import('../cluster/open-objects.ts');
+    return { ...(await openObjects(file.name, first.loaded)), cluster: undefined };
+  }
+  if (cluster === undefined) return { source: file, first, cluster: undefined };
   const { openClusterSource } = await import('../cluster/source.ts');
-  const source = await openClusterSource(file, first, first.loaded.config.cluster);
+  const source = await openClusterSource(file, first, cluster);
   return { source, first: await source.start(), cluster: source.member };
 }
 
@@ -73,7 +82,7 @@ async function openOrTell({ config }: LoadedConfig, level = config.log.level): P
 }
 
 async function runLogged(
-  { source, first }: Opened,
+  { source, first, startApi }: Opened,
   options: Omit<OperationOptions, 'stopped'>,
   signals: Signals,
 ): Promise<number> {
@@ -81,6 +90,10 @@ async function runLogged(
   try {
     const operation = await startOperation(source, first, { ...options, stopped: signals.stopped });
     const { listeners, admin, supervisor } = operation;
+    const api = await startApi?.(logger).catch(async (error: unknown) => {
+      await supervisor.drain(0);
+      throw error;
+    });
     const workers = supervisor.workers().length;
     // For a person at the terminal; programs read the log.
     if (process.stderr.isTTY) {
@@ -88,9 +101,10 @@ async function runLogged(
       process.stderr.write(`\n${listenersTable(first.loaded, shownRoutes)}\n`);
     }
     for (const warning of tooFewDescriptors(first.loaded.config, workers * softLimit())) logger.warn(warning);
-    logger.info({ listeners, admin, workers, file: source.name }, 'ready');
+    const admin_api = api?.address;
+    logger.info({ listeners, admin, ...(api && { admin_api }), workers, file: source.name }, 'ready');
     freeMemory();
-    return await serve(signals, operation, options.log);
+    return await serve(signals, operation, options.log, api);
   } catch (error) {
     if (signals.isStopping()) {
       logger.info('stopped before it served');
@@ -139,7 +153,12 @@ function leaveStuck(code: number): void {
 }
 
 /** Obeys signals until penstock stops: drains on the first signal to stop, and cuts the rest on a second. */
-async function serve(signals: Signals, operation: Operation, log: Log): Promise<number> {
+async function serve(
+  signals: Signals,
+  operation: Operation,
+  log: Log,
+  api: AdminApi | undefined,
+): Promise<number> {
   for (;;) {
     const signal = await signals.next();
     switch (signal) {
@@ -156,6 +175,7 @@ async function serve(signals: Signals, operation: Operation, log: Log): Promise<
         break;
       default: {
         log.logger.info({ signal }, 'stopping');
+        void api?.close();
         const atOnce = stopSignal(signals).then(() => operation.supervisor.drain(0));
         const cut = await Promise.race([operation.drain(), atOnce]);
         log.logger.info({ cut }, 'stopped');

@@ -3,16 +3,19 @@
  */
 import type { SocketRights } from '../net/socket-file.ts';
 import { ConfigError, type Finding, formatPath, type Path, type Report } from './finding.ts';
+import { type ApiKey, loadApiKeys } from './material/api-keys.ts';
 import { type LoadedAuthority, loadAuthorities } from './material/authorities.ts';
 import { checkCaNames } from './material/ca-names.ts';
 import { type LoadedCertificate, loadCertificates } from './material/certificates.ts';
 import { loadSocketRights } from './material/socket-rights.ts';
 import { loadTicketKeys, type TicketMasters } from './material/ticket-keys.ts';
+import { type Adding, addedTo, withAdded, withContents } from './read/added.ts';
 import { applyContext, leaveRoomForCluster, resolvePaths } from './read/context.ts';
 import { createFiles, type Files } from './read/files.ts';
 import { parseText } from './read/parse.ts';
 import { salvage } from './read/salvage.ts';
 import type { ParsedYaml, Place } from './read/yaml.ts';
+import { checkAdminApi } from './rules/admin-api.ts';
 import { checkCoverage } from './rules/coverage.ts';
 import { checkListeners } from './rules/listeners.ts';
 import { checkReferences, type Names } from './rules/references.ts';
@@ -38,6 +41,8 @@ export type ConfigText = {
   readonly name: string;
   /** Its relative paths are resolved against this. */
   readonly directory: string;
+  /** What is to be served beside it, from a store. */
+  readonly adding?: Adding;
 };
 
 export function sharedText(text: Uint8Array): SharedArrayBuffer {
@@ -54,20 +59,49 @@ export type LoadedConfig = {
   readonly authorities: ReadonlyMap<string, LoadedAuthority>;
   /** From `session_tickets.keys`; undefined if they are random. */
   readonly ticketMasters: TicketMasters | undefined;
+  /** For the Admin API. */
+  readonly apiKeys: readonly ApiKey[];
   /** The permissions of unix socket files, by address. */
   readonly sockets: ReadonlyMap<string, SocketRights>;
   readonly warnings: readonly Finding[];
+  /** Stored objects that are not served as they are, with the reasons. The warnings have them, too. */
+  readonly held: readonly Finding[];
   /** Every file that was read and directory that was listed, absolute: whatever may change on its own. */
   readonly files: readonly string[];
 };
 
-/** Like `loadParsed`, from a text. */
+/** Like `loadParsed`, from a text, and what is to be served beside it. */
 export async function loadText(
-  { text, name, directory }: ConfigText,
+  given: ConfigText,
   environment: NodeJS.ProcessEnv = process.env,
 ): Promise<LoadedConfig> {
+  let { adding } = given;
+  for (;;) {
+    try {
+      return await loadOnce(given, adding, environment);
+    } catch (error) {
+      // A faulty object of a store is held back, and the rest is served.
+      if (!adding || !(error instanceof ConfigError)) throw error;
+      const { faulty } = adding.data;
+      const known = new Set(faulty.map(({ file }) => file));
+      const isOfFile = ({ file }: Finding) => file === given.name;
+      if (error.findings.some(isOfFile) || error.findings.every(({ file }) => known.has(file))) throw error;
+      adding = { ...adding, data: { ...adding.data, faulty: [...faulty, ...error.findings] } };
+    }
+  }
+}
+
+async function loadOnce(
+  { text, name, directory }: ConfigText,
+  adding: Adding | undefined,
+  environment: NodeJS.ProcessEnv,
+): Promise<LoadedConfig> {
   const yaml = parseText(new Uint8Array(text), environment);
-  return loadParsed(yaml, { name, directory, files: createFiles() });
+  const added = await addedTo(yaml.raw, adding);
+  const files = withContents(createFiles(), added?.files);
+  const loaded = await loadParsed(withAdded(yaml, added), { name, directory, files });
+  const { held = [], warnings = [] } = added ?? {};
+  return { ...loaded, held, warnings: [...loaded.warnings, ...held, ...warnings] };
 }
 
 /** Where a configuration was parsed from: what findings call it, and how the files it names are read. */
@@ -90,11 +124,13 @@ export async function loadParsed(
   checkUpstreams(config, findings.report);
   checkWarm(config, findings.report);
   checkStarttls(config, findings.report);
+  checkAdminApi(config, findings.report);
   await checkModules(config, files, findings.report);
   const certificates = await loadCertificates(config, files, findings.report);
   const authorities = await loadAuthorities(config, files, findings.report);
   checkCaNames(config, authorities, findings.report);
   const ticketMasters = await loadTicketKeys(config, files, findings.report);
+  const apiKeys = await loadApiKeys(config, files, findings.report);
   const sockets = await loadSocketRights(config, findings.report);
   if (findings.faults.length > 0) throw new ConfigError(sorted(findings.faults));
   checkCoverage(config, certificates, findings.report);
@@ -107,8 +143,10 @@ export async function loadParsed(
     certificates,
     authorities,
     ticketMasters,
+    apiKeys,
     sockets,
     warnings,
+    held: [],
     files: files.all(),
   };
 }

@@ -28,6 +28,8 @@ export type Offer = {
    * one taken last.
    */
   readonly take: () => Promise<void>;
+  /** Called instead if it cannot be served, with the reasons. */
+  readonly refused?: (faults: readonly string[]) => void;
 };
 
 export type Watch = {

@@ -1,17 +1,9 @@
 /** The admin endpoint: HTTP for Prometheus, probes, scripts and the live page. */
 import { once } from 'node:events';
-import { lstat } from 'node:fs/promises';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { AddressInfo, ListenOptions, Socket } from 'node:net';
-import { ProxyError, systemCode } from '../errors.ts';
-import { formatAddress } from '../net/address.ts';
-import {
-  type FileRights,
-  giveRightsAsked,
-  removeStaleSocket,
-  type SocketRights,
-} from '../net/socket-file.ts';
+import { giveRightsAsked, type SocketRights } from '../net/socket-file.ts';
 import { parseEndpoint } from '../net/written-address.ts';
+import { boundConnections, listenHttp } from './http-listen.ts';
 import { isLoopback, refusalOf } from './origin.ts';
 import { type Page, readPage } from './page.ts';
 import type { Status } from './status.ts';
@@ -76,17 +68,7 @@ export async function startAdmin(
     leaving: false,
   };
   const server = createAdminServer(context, timeouts);
-  let made: FileRights | undefined;
-  if ('path' in endpoint) await removeStaleSocket(endpoint.path, 'admin.bind');
-  try {
-    if ('path' in endpoint) {
-      made = await listenPrivately(server, endpoint.path);
-    } else {
-      await listen(server, { host: endpoint.host, port: endpoint.port });
-    }
-  } catch (error) {
-    throw listenError(bind, error);
-  }
+  const { address, host, made } = await listenHttp(server, bind, 'admin.bind');
   const setRights = async (asked: SocketRights | undefined) => {
     if (made && 'path' in endpoint) await giveRightsAsked(endpoint.path, made, asked);
   };
@@ -95,11 +77,10 @@ export async function startAdmin(
     throw error;
   });
   server.on('error', (error) => source.failed?.(error));
-  const bound = server.address() as AddressInfo | string;
-  context.reach = typeof bound === 'string' ? 'unix' : isLoopback(bound.address) ? 'loopback' : 'public';
+  context.reach = host === undefined ? 'unix' : isLoopback(host) ? 'loopback' : 'public';
   const closed = once(server, 'close').then(() => {});
   return {
-    address: typeof bound === 'string' ? bind : formatAddress(bound),
+    address,
     setRights,
     leave() {
       context.leaving = true;
@@ -117,12 +98,7 @@ export async function startAdmin(
 
 type Timeouts = NonNullable<AdminOptions['timeouts']>;
 
-/**
- * Idle clients must not use up memory and descriptors that active ones need: at the limit,
- * the oldest idle one is dropped.
- */
 function createAdminServer(context: Context, { head, silence }: Timeouts): Server {
-  const waiting = new Set<Socket>();
   const server = createServer(
     {
       headersTimeout: head,
@@ -131,20 +107,10 @@ function createAdminServer(context: Context, { head, silence }: Timeouts): Serve
       connectionsCheckingInterval: Math.min(1_000, head),
       maxHeaderSize: 8 * 1024,
     },
-    (request, response) => {
-      waiting.delete(request.socket);
-      response.once('close', () => request.socket.destroyed || waiting.add(request.socket));
-      void answer(request, response, context);
-    },
+    (request, response) => void answer(request, response, context),
   );
   server.setTimeout(silence);
-  server.maxConnections = maxConnections + 1;
-  server.on('connection', (socket: Socket) => {
-    waiting.add(socket);
-    socket.once('close', () => waiting.delete(socket));
-    const [oldest] = waiting;
-    server.getConnections((_, count) => count > maxConnections && oldest?.destroy());
-  });
+  boundConnections(server, maxConnections);
   return server;
 }
 
@@ -286,36 +252,3 @@ const headers = {
   'Referrer-Policy': 'no-referrer',
   'Cache-Control': 'no-store',
 };
-
-/**
- * Nobody can connect until the socket has been given its rights; resolves with those of mode 0660. Binding is
- * synchronous, so the changed umask affects nothing else.
- */
-async function listenPrivately(server: Server, path: string): Promise<FileRights> {
-  const umask = process.umask(0o777);
-  const listening = listen(server, { path });
-  process.umask(umask);
-  await listening;
-  const { uid, gid } = await lstat(path);
-  return { mode: 0o660, uid, gid };
-}
-
-function listen(server: Server, options: ListenOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(options, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
-}
-
-function listenError(bind: string, cause: unknown): ProxyError {
-  const code = systemCode(cause);
-  return new ProxyError('ERR_LISTEN', {
-    side: 'proxy',
-    message: `admin.bind: ${bind} ${code === 'EADDRINUSE' ? 'is already in use' : 'cannot be bound'} (${code})`,
-    hint: code === 'EADDRINUSE' ? 'find who holds it with `ss -lntxp`, or bind another address' : undefined,
-    cause,
-  });
-}

@@ -120,18 +120,22 @@ export class Reloader {
     return this.#record(reason, result);
   }
 
-  async #apply({ loaded, take }: Offer): Promise<ReloadResult> {
+  async #apply(offer: Offer): Promise<ReloadResult> {
+    const { loaded, take } = offer;
     const { supervisor, events } = this.#parts;
     if (this.#closed) return givenUp;
     let move: Move | undefined;
     try {
       move = await events.prepare?.(loaded);
     } catch (error) {
-      return { ok: false, faults: describeStartFaults(error) };
+      const faults = describeStartFaults(error);
+      offer.refused?.(faults);
+      return { ok: false, faults };
     }
     const outcome = await supervisor.apply(loaded);
     if (!outcome.ok) {
       await move?.abort();
+      offer.refused?.(outcome.faults);
       return outcome;
     }
     move?.commit();

@@ -45,7 +45,7 @@ test('no code that nothing ends with', () => {
 test('each is made to happen for real', () => {
   // A real one: sockets, and the whole way from accept to the log (or, for the process, from the file to the fault).
   const real =
-    /\b(startProxy|startTerminating|startPenstock|spawnPenstock|startWorker|createSupervisor|loadConfig)\b|main\.ts/;
+    /\b(startProxy|startTerminating|startPenstock|spawnPenstock|startApi|startWorker|createSupervisor|loadConfig)\b|main\.ts/;
   const seen = files('test/**/*.ts')
     .filter((file) => file !== join('test', 'docs', basename(import.meta.filename)))
     .filter((file) => /\.(test|services)\.ts$/.test(file))

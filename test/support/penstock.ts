@@ -110,6 +110,11 @@ export function spawnPenstock(
       stdio: ['pipe', 'pipe', 'pipe', ...sockets.map(({ fd }) => fd)],
     },
   ) as ChildProcessWithoutNullStreams;
+  return penstockOf(child, directory);
+}
+
+/** A process that was started as `penstock run`. */
+export function penstockOf(child: ChildProcessWithoutNullStreams, directory: string): Penstock {
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (chunk) => {
     stdout += chunk;

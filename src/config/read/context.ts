@@ -62,6 +62,12 @@ export function resolvePaths(config: Config, directory: string): void {
     config.admin.bind = address(config.admin.bind);
     addressesOf(config.admin.sockets);
   }
+  if (config.admin_api) {
+    const api = config.admin_api;
+    api.bind = address(api.bind);
+    api.store = absolute(api.store);
+    for (const key of api.keys) key.file = absolute(key.file);
+  }
   for (const { pairs } of Object.values(config.certificates)) {
     for (const pair of pairs) {
       pair.cert = absolute(pair.cert);

@@ -53,6 +53,10 @@ export function checkReferences(raw: unknown, names: Names, report: Pick<Report,
       check('authority', within(client_auth)['authority'], [...path, 'tls', 'client_auth', 'authority']);
     }
   }
+  const { certificate, client_auth } = within(within(raw, 'admin_api')['tls']);
+  const apiTls = ['admin_api', 'tls'];
+  check('certificate', certificate, [...apiTls, 'certificate']);
+  check('authority', within(client_auth)['authority'], [...apiTls, 'client_auth', 'authority']);
   for (const [name, upstream] of Object.entries(within(raw, 'upstreams'))) {
     const { authority, certificate } = within(within(upstream)['tls']);
     check('authority', authority, ['upstreams', name, 'tls', 'authority']);

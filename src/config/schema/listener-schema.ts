@@ -190,6 +190,11 @@ const listenerTimeouts = z
   })
   .prefault({});
 
+/** For editors: a mapping with this key. */
+function has(key: string) {
+  return { type: 'object', properties: { [key]: {} }, required: [key] };
+}
+
 export const listener = z
   .strictObject({
     bind: oneOrMore(z.union([listenAddress, socketFile])).describe(
@@ -222,5 +227,13 @@ export const listener = z
       .array(route)
       .min(1, 'expected at least one route')
       .describe('What to do with a client, by what its ClientHello says.'),
+    stream_routes: z
+      .enum(['tls', 'plain'])
+      .optional()
+      .describe(
+        'Instead of `routes`: serve the stream routes of the Admin API. `tls`: terminate TLS with its certificates; `plain`: forward all bytes.',
+      ),
   })
+  // `routes` is filled in before it is checked if they come from the Admin API.
+  .meta({ required: ['bind'], oneOf: [has('routes'), has('stream_routes')] })
   .transform(({ bind, ...rest }) => ({ ...rest, ...withSockets(bind) }));

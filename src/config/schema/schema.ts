@@ -4,6 +4,7 @@
  * does not check them again.
  */
 import { z } from 'zod';
+import { adminApi } from './admin-api-schema.ts';
 import { cluster } from './cluster-schema.ts';
 import { listener } from './listener-schema.ts';
 import { socketFile, withSockets } from './socket-schema.ts';
@@ -110,6 +111,9 @@ export const configSchema = z
       })
       .optional()
       .describe('The admin endpoint. Absent: none.'),
+    admin_api: adminApi
+      .optional()
+      .describe('The Admin API: tenants, added and changed by HTTP requests as in APISIX. Absent: none.'),
     shutdown: z
       .strictObject({
         grace: durationOrOff.prefault('25s').describe('How long open connections may last after SIGTERM.'),

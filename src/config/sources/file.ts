@@ -6,6 +6,7 @@ import { atOnce } from '../../process/pacer.ts';
 import { ConfigError, describeFaults, type Finding } from '../finding.ts';
 import { type ConfigText, type LoadedConfig, loadText, sharedText } from '../load.ts';
 import { loadAside, stopLoading } from '../load-aside.ts';
+import type { Adding } from '../read/added.ts';
 import type { ConfigSource, Offer, Watch } from '../source.ts';
 import { type SendableConfig, toSend } from '../transfer.ts';
 import { createWatcher, type Watcher } from './watch.ts';
@@ -69,13 +70,16 @@ export type FileWatch = Omit<Watch, 'news'> & { readonly news: () => Promise<Fil
 export class FileSource implements ConfigSource {
   readonly name: string;
   readonly #given: string;
+  readonly #adding: () => Adding | undefined;
   #taken: ConfigText | undefined;
   #watcher: Watcher | undefined;
   #reading: Promise<unknown> | undefined;
 
-  constructor(file: string) {
+  /** `adding` has what is to be served beside the file at that moment. */
+  constructor(file: string, adding: () => Adding | undefined = () => undefined) {
     this.name = resolve(file);
     this.#given = file;
+    this.#adding = adding;
   }
 
   async load(): Promise<FileOffer> {
@@ -116,14 +120,24 @@ export class FileSource implements ConfigSource {
     };
   }
 
+  /** The configuration being served, with something else beside it. Rejects like `load`. */
+  async loadWith(adding: Adding): Promise<SendableConfig> {
+    return loadAside({ ...(this.#taken ?? (await this.#read(this.name))), adding });
+  }
+
   async close(): Promise<void> {
     await Promise.allSettled([this.#reading, stopLoading()]);
   }
 
   #read(file: string): Promise<ConfigText> {
-    const reading = readConfigFile(file);
+    const reading = readConfigFile(file).then((text) => this.#withAdding(text));
     this.#reading = reading;
     return reading;
+  }
+
+  #withAdding({ adding: _, ...text }: ConfigText): ConfigText {
+    const adding = this.#adding();
+    return adding === undefined ? text : { ...text, adding };
   }
 
   /**
@@ -131,7 +145,7 @@ export class FileSource implements ConfigSource {
    */
   async #reread(watcher: Watcher): Promise<FileOffer> {
     await watcher.mark();
-    const text = this.#taken ?? (await this.#read(this.name));
+    const text = this.#taken ? this.#withAdding(this.#taken) : await this.#read(this.name);
     return this.#offer(text, await loadAside(text));
   }
 

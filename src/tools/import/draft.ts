@@ -17,6 +17,8 @@ export type Draft = {
   readonly authorities: Map<string, object>;
   readonly listeners: Map<string, ListenerDraft>;
   readonly upstreams: Map<string, { readonly options: object; readonly comment: string }>;
+  /** The files that things are from, such as that of `upstreams.orders`; not for all of them. */
+  readonly origins: Map<string, string>;
 };
 
 export function createDraft(): Draft {
@@ -26,6 +28,7 @@ export function createDraft(): Draft {
     authorities: new Map(),
     listeners: new Map(),
     upstreams: new Map(),
+    origins: new Map(),
   };
 }
 

@@ -17,12 +17,16 @@ export type Note = {
   readonly what: string;
   readonly message: string;
   readonly hint?: string | undefined;
+  /** Clients that it might concern are refused. */
+  readonly denies?: true;
 };
 
 export type SourcePlace = { readonly file: string; readonly line: number };
 
 export type Notes = {
   readonly notCarried: (place: SourcePlace, what: string, message: string, hint?: string) => void;
+  /** Not carried over, so clients that it might concern are refused. */
+  readonly denied: (place: SourcePlace, what: string, message: string, hint?: string) => void;
   readonly look: (place: SourcePlace, what: string, message: string, hint?: string) => void;
   readonly leftOut: (place: SourcePlace, what: string, message: string, hint?: string) => void;
   /** All distinct notes, by file (in order of first mention) and line. */
@@ -32,20 +36,22 @@ export type Notes = {
 export function createNotes(): Notes {
   const notes = new Map<string, Note>();
   const add =
-    (kind: NoteKind) =>
+    (kind: NoteKind, effect: { readonly denies?: true } = {}) =>
     ({ file, line }: SourcePlace, what: string, message: string, hint?: string) => {
-      const note = { file, line, kind, what, message, ...(hint !== undefined && { hint }) };
+      const note = { file, line, kind, what, message, ...(hint !== undefined && { hint }), ...effect };
       notes.set(JSON.stringify(note), note);
     };
   return {
     notCarried: add('not_carried'),
+    denied: add('not_carried', { denies: true }),
     look: add('look'),
     leftOut: add('left_out'),
     all() {
-      const files = [...new Set([...notes.values()].map(({ file }) => file))];
-      return [...notes.values()].sort(
-        (a, b) => files.indexOf(a.file) - files.indexOf(b.file) || a.line - b.line,
-      );
+      const all = [...notes.values()];
+      const files = [...new Set(all.map(({ file }) => file))];
+      const order = new Map(files.map((file, index) => [file, index]));
+      const rank = ({ file }: Note) => order.get(file) ?? 0;
+      return all.sort((a, b) => rank(a) - rank(b) || a.line - b.line);
     },
   };
 }

@@ -121,12 +121,7 @@ function withNames({ id, value }: ApisixObject, notes: Notes): Ssl {
   if (star) {
     const message =
       'in a list APISIX finds `*` for no name with a dot: those that only it would take are refused';
-    notes.notCarried(
-      star.place,
-      star.name,
-      message,
-      'as `sni: "*"`, in an ssl of its own, it takes them all',
-    );
+    notes.denied(star.place, star.name, message, 'as `sni: "*"`, in an ssl of its own, it takes them all');
   }
   return {
     id,
@@ -197,6 +192,7 @@ function clientAuth(ssl: Value, wanted: string, store: Store, draft: Draft, note
   if (client.raw === undefined) return {};
   const ca = client.get('ca');
   const authority = addNamed(draft.authorities, `${wanted}-clients`, {});
+  draft.origins.set(`authorities.${authority}`, ca.place.file);
   draft.authorities.set(authority, { ca: store.file(`${authority}-ca.crt`, ca) });
   warnOfMissingRoot(ca, notes);
   const depth = client.get('depth');
@@ -254,15 +250,15 @@ function createStore(draft: Draft, files: WrittenFile[], notes: Notes, surroundi
       const base = index === 0 ? name : `${name}-${index + 1}`;
       return { cert: file(`${base}.crt`, cert), key: file(`${base}.key`, key, true) };
     });
+    draft.origins.set(`certificates.${name}`, pairs[0]?.[0].place.file ?? '');
     draft.certificates.set(name, written.length === 1 ? (written[0] ?? {}) : { pairs: written });
     return name;
   };
 
   /** OpenSSL keeps the last of several pairs with the same key type. */
   const pairs = (ssl: Value, wanted: string): string => {
-    const more = ssl.get('certs').items.map((cert, index) => {
-      return [cert, ssl.get('keys').items[index] ?? ssl.get('keys')] as const;
-    });
+    const keys = ssl.get('keys');
+    const more = ssl.get('certs').items.map((cert, index) => [cert, keys.items[index] ?? keys] as const);
     const all = [[ssl.get('cert'), ssl.get('key')] as const, ...more];
     const kept = all.filter(([cert, key], index) => {
       const type = keyType(cert, key);

@@ -1,5 +1,5 @@
 /** Converts APISIX's stream routes, upstreams and certificates. */
-import { clientsOf } from '../clients.ts';
+import { type Clients, clientsOf, patternsAbove, spellingOf } from '../clients.ts';
 import { decide, type Rule } from '../decision.ts';
 import { addNamed, createDraft, type Draft, type ListenerDraft, textOf } from '../draft.ts';
 import { createNotes, type Notes } from '../notes.ts';
@@ -30,17 +30,8 @@ function build(
 ): { imported: Imported; strange: Strange } {
   const notes = createNotes();
   const objects = readObjects(inputs, notes);
-  const draft = createDraft();
-  const certificates = createCertificates(objects, draft, strange, notes, surroundings);
-  const parts: Parts = {
-    draft,
-    notes,
-    objects,
-    certificates,
-    upstreams: createUpstreams(draft, certificates, notes),
-    routes: streamRoutes(objects, strange, notes),
-    strange,
-  };
+  const parts = createParts(objects, createDraft(), strange, notes, surroundings);
+  const { draft, certificates } = parts;
   if (objects.ssls.length + objects.upstreams.length + objects.stream_routes.length === 0) {
     notes.look({ file: inputs[0]?.file ?? '', line: 0 }, 'stream_routes', 'there is nothing to carry over');
   }
@@ -56,7 +47,8 @@ function build(
   return { imported: { yaml, notes: notes.all(), files: certificates.files }, strange: found };
 }
 
-type Parts = {
+/** Everything that the routes of a listener are made of. */
+export type Parts = {
   readonly draft: Draft;
   readonly notes: Notes;
   readonly objects: Objects;
@@ -66,11 +58,22 @@ type Parts = {
   readonly strange: Strange;
 };
 
+export function createParts(
+  objects: Objects,
+  draft: Draft,
+  strange: Strange,
+  notes: Notes,
+  surroundings: Surroundings,
+): Parts {
+  const certificates = createCertificates(objects, draft, strange, notes, surroundings);
+  const upstreams = createUpstreams(draft, certificates, strange, notes);
+  const routes = streamRoutes(objects, strange, notes);
+  return { draft, notes, objects, certificates, upstreams, routes, strange };
+}
+
 /** Adds one listener, or one for each address that routes ask for (`server_addr`). */
 function addListeners(listen: Listen, parts: Parts): void {
-  const routes = parts.routes.filter(
-    ({ ports }) => ports?.some((port) => listen.ports.includes(port)) ?? true,
-  );
+  const routes = routesAt(listen, parts);
   const isAny = ['', '0.0.0.0', '*', '::'].includes(listen.host);
   const asked = new Set(
     routes.flatMap(({ serverAddress }) => serverAddress.text?.replace(/\/(32|128)$/, '') ?? []),
@@ -90,12 +93,8 @@ function addListeners(listen: Listen, parts: Parts): void {
 
 function addListener(listen: Listen, routes: readonly StreamRoute[], parts: Parts): void {
   const { draft, notes, objects, strange } = parts;
-  const rules = routes.flatMap((route) => ruleFor(route, listen, notes));
-  const idle = new Set<number>();
+  const { made, idle } = routeDrafts(listen, routes, parts);
   const isRefused = (listen.value && strange.narrows(listen.value)) || strange.hasSnippet;
-  const made = listen.tls
-    ? tlsRoutes(listen, routes, rules, parts, idle)
-    : openRoutes(listen, rules, parts, idle);
   const drafts = isRefused ? [] : made;
   const host = listen.host === '' || listen.host === '*' ? '0.0.0.0' : listen.host;
   const addresses = listen.ports.map((port) =>
@@ -128,12 +127,37 @@ function addListener(listen: Listen, routes: readonly StreamRoute[], parts: Part
   );
 }
 
+export function routesAt({ ports }: Listen, parts: Parts): StreamRoute[] {
+  return parts.routes.filter((route) => route.ports?.some((port) => ports.includes(port)) ?? true);
+}
+
+/** The routes of a listener; `idle` has the idle time-outs, in milliseconds, of their upstreams. */
+export function routeDrafts(
+  listen: Listen,
+  routes: readonly StreamRoute[],
+  parts: Parts,
+): { made: RouteDraft[]; idle: ReadonlySet<number> } {
+  const rules = routes.flatMap((route) =>
+    ruleFor(route, listen, parts.notes).map((rule) => ({ rule, patterns: route.patterns })),
+  );
+  const idle = new Set<number>();
+  const made = listen.tls
+    ? tlsRoutes(listen, rules, parts, idle)
+    : openRoutes(
+        listen,
+        rules.map(({ rule }) => rule),
+        parts,
+        idle,
+      );
+  return { made, idle };
+}
+
 /** Resolves `server_addr` by the address to which the listener is bound. */
 function ruleFor({ rule, serverAddress }: StreamRoute, listen: Listen, notes: Notes): Rule<UpstreamTarget>[] {
   const wanted = serverAddress.text?.replace(/\/(32|128)$/, '');
   if (serverAddress.raw === undefined || wanted === listen.host) return [rule];
   if (wanted !== undefined && !wanted.includes('/')) return [];
-  notes.notCarried(
+  notes.denied(
     serverAddress.place,
     serverAddress.name,
     'penstock’s routes do not match the address that was reached: clients it may apply to are refused',
@@ -142,21 +166,23 @@ function ruleFor({ rule, serverAddress }: StreamRoute, listen: Listen, notes: No
   return [{ ...rule, when: [...rule.when, { kind: 'unknown' }] }];
 }
 
+type NamedRule = { readonly rule: Rule<UpstreamTarget>; readonly patterns: readonly string[] };
+
 function tlsRoutes(
   listen: Listen,
-  routes: readonly StreamRoute[],
-  rules: readonly Rule<UpstreamTarget>[],
+  rules: readonly NamedRule[],
   parts: Parts,
   idle: Set<number>,
 ): RouteDraft[] {
   const { certificates } = parts;
+  const rulesFor = rulesByName(rules);
   return routesByName<UpstreamTarget>({
-    patterns: [...routes.flatMap(({ patterns }) => patterns), ...certificates.patterns],
+    patterns: [...rules.flatMap(({ patterns }) => patterns), ...certificates.patterns],
     decideFor(who) {
       const clients = certificates.takenFor(who);
       const auth = clients && certificates.authFor(clients);
       if (clients === undefined || auth === undefined) return [];
-      return decide([rules], { clients, terminated: true, ports: listen.ports, auth }, () => {});
+      return decide([rulesFor(clients)], { clients, terminated: true, ports: listen.ports, auth }, () => {});
     },
     handle(_, target, who) {
       const clients = certificates.takenFor(who) ?? who;
@@ -165,6 +191,26 @@ function tlsRoutes(
       return handle(target, { tls: certificates.tlsFor(clients) ?? 'off', name }, listen, parts, idle);
     },
   });
+}
+
+/**
+ * Those that may concern such clients, in order. With a thousand names and as many rules, going through all
+ * rules for each name would take a second.
+ */
+function rulesByName(rules: readonly NamedRule[]): (clients: Clients) => Rule<UpstreamTarget>[] {
+  const byPattern = new Map<string, number[]>();
+  for (const [index, { patterns }] of rules.entries()) {
+    for (const pattern of patterns.length > 0 ? patterns : ['']) {
+      const there = byPattern.get(pattern);
+      if (there) there.push(index);
+      else byPattern.set(pattern, [index]);
+    }
+  }
+  return (clients) => {
+    const concerned = ['', spellingOf(clients) ?? '', ...patternsAbove(clients)];
+    const indexes = new Set(concerned.flatMap((pattern) => byPattern.get(pattern) ?? []));
+    return [...indexes].sort((a, b) => a - b).flatMap((index) => rules[index]?.rule ?? []);
+  };
 }
 
 function openRoutes(
@@ -216,7 +262,7 @@ function idleTimeout(idle: ReadonlySet<number>, listen: Listen, notes: Notes): o
 }
 
 /** Reports names with a route but no certificate: APISIX refuses such clients too. */
-function tellUnserved({ routes, certificates, notes, objects }: Parts): void {
+export function tellUnserved({ routes, certificates, notes, objects }: Parts): void {
   const hint = objects.ssls.length === 0 ? 'give the ssls, too' : undefined;
   for (const { rule, patterns } of routes) {
     const covered = patterns.some((pattern) => {

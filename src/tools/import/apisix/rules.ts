@@ -80,7 +80,7 @@ function conditionsOf(route: Value, notes: Notes): Condition[] {
     const test = nameTest(sni.text);
     conditions.push({ kind: 'name', test, of: 'handshake' });
     if (test.patterns.length === 0 && sni.text !== '*') {
-      notes.notCarried(
+      notes.denied(
         sni.place,
         sni.name,
         `penstock does not accept "${sni.text}" as a name`,
@@ -88,13 +88,13 @@ function conditionsOf(route: Value, notes: Notes): Condition[] {
       );
     }
   } else if (sni.raw !== undefined) {
-    notes.notCarried(sni.place, sni.name, 'it is not text', 'clients of this route are refused');
+    notes.denied(sni.place, sni.name, 'it is not text', 'clients of this route are refused');
     conditions.push({ kind: 'unknown' });
   }
   if (from.raw !== undefined) conditions.push(addressCondition(from, [from.text ?? ''], notes));
   if (port.number !== undefined) conditions.push({ kind: 'port', holds: (one) => one === port.number });
   else if (port.raw !== undefined) {
-    notes.notCarried(port.place, port.name, 'it is not a number', 'clients of this route are refused');
+    notes.denied(port.place, port.name, 'it is not a number', 'clients of this route are refused');
     conditions.push({ kind: 'unknown' });
   }
   return conditions;
@@ -104,7 +104,7 @@ function addressCondition(value: Value, cidrs: readonly string[], notes: Notes):
   try {
     return { kind: 'from', networks: networksOf(cidrs) };
   } catch (error) {
-    notes.notCarried(value.place, value.name, (error as Error).message, 'clients of this route are refused');
+    notes.denied(value.place, value.name, (error as Error).message, 'clients of this route are refused');
     return { kind: 'unknown' };
   }
 }
@@ -130,8 +130,10 @@ function serviceOf(route: Value, objects: Objects, notes: Notes): Value | undefi
   const service = objects.services.find((one) => one.id === id.text)?.value;
   if (service === undefined) {
     const hint = 'clients of this route are refused; give the services, too';
-    notes.notCarried(id.place, id.name, `there is no service ${quoted(id)}`, hint);
+    notes.denied(id.place, id.name, `there is no service ${quoted(id)}`, hint);
   }
+  const ofHttp = service?.get('enable_websocket');
+  if (ofHttp?.raw !== undefined) notes.leftOut(ofHttp.place, ofHttp.name, 'it does not concern streams');
   return service;
 }
 
@@ -155,7 +157,7 @@ function targetOf(
     if (reference.raw === undefined) continue;
     const found = objects.upstreams.find((one) => one.id === reference.text);
     if (found) return target(found.value, found.value.get('name').text ?? `upstream-${found.id}`);
-    notes.notCarried(
+    notes.denied(
       reference.place,
       reference.name,
       `there is no upstream ${quoted(reference)}`,
@@ -225,7 +227,7 @@ function otherPlugin(name: string, plugin: Value, notes: Notes): Rule<UpstreamTa
     notes.notCarried(plugin.place, plugin.name, 'penstock has no plugins', 'see the access log and metrics');
     return [];
   }
-  notes.notCarried(
+  notes.denied(
     plugin.place,
     plugin.name,
     'it may decide who gets in, or where to, and penstock does not know it: clients of its route are refused',

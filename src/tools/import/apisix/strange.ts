@@ -10,12 +10,19 @@ import type { Value } from './value.ts';
 export type Strange = {
   /** Whether it has keys that may limit which clients it is for, except those below `but`. */
   readonly narrows: (value: Value, but?: string) => boolean;
+  /** Whether it is known that it cannot be used; then `narrows` holds, too. */
+  readonly isFaulty: (value: Value) => boolean;
   /** Whether there are raw nginx directives, which may refuse any client. */
   readonly hasSnippet: boolean;
   readonly tell: (notes: Notes) => void;
 };
 
-export const nothingStrange: Strange = { narrows: () => false, hasSnippet: false, tell: () => {} };
+export const nothingStrange: Strange = {
+  narrows: () => false,
+  isFaulty: () => false,
+  hasSnippet: false,
+  tell: () => {},
+};
 
 /**
  * To be called after everything was read. Anything that a note is about, or contains, has already been
@@ -46,6 +53,7 @@ export function findStrange(objects: Objects, told: readonly Note[]): Strange {
   return {
     narrows: (value, but) =>
       strange.some((one) => isWithin(one, value) && !(but && isWithin(one, value.get(but)))),
+    isFaulty: () => false,
     hasSnippet: strange.some(({ name }) => snippet.test(name)),
     tell(notes) {
       for (const { value } of unused) notes.leftOut(value.place, value.name, 'no client is routed here');
@@ -73,7 +81,7 @@ function tellOne(value: Value, notes: Notes): void {
   } else {
     const message =
       'penstock does not know it, and it may decide whom this is for: clients it may apply to are refused';
-    notes.notCarried(place, name, message, 'if it does not, remove it, or replace `deny: true`');
+    notes.denied(place, name, message, 'if it does not, remove it, or replace `deny: true`');
   }
 }
 

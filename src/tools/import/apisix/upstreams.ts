@@ -3,6 +3,7 @@ import { addNamed, type Draft } from '../draft.ts';
 import type { Notes } from '../notes.ts';
 import { duration, scaledWeights, whole } from '../numbers.ts';
 import type { Certificates } from './certificates.ts';
+import type { Strange } from './strange.ts';
 import type { Value } from './value.ts';
 
 /** How an upstream is reached, as far as that affects its configuration. */
@@ -22,7 +23,12 @@ export type Upstreams = {
 };
 
 /** Adds upstreams to the draft when they are used. */
-export function createUpstreams(draft: Draft, certificates: Certificates, notes: Notes): Upstreams {
+export function createUpstreams(
+  draft: Draft,
+  certificates: Certificates,
+  strange: Strange,
+  notes: Notes,
+): Upstreams {
   const used = new Map<string, { name: string } | { refused: string }>();
   return {
     use(value, wanted, approach) {
@@ -43,6 +49,7 @@ export function createUpstreams(draft: Draft, certificates: Certificates, notes:
   };
 
   function make(value: Value, wanted: string, approach: Approach) {
+    if (strange.isFaulty(value)) return { refused: 'its upstream is faulty' };
     const endpoints = endpointsOf(value, notes);
     if (typeof endpoints === 'string') return { refused: endpoints };
     const options = {
@@ -55,9 +62,12 @@ export function createUpstreams(draft: Draft, certificates: Certificates, notes:
       ...healthOf(value, notes),
     };
     const { file, line } = value.place;
-    return {
-      name: addNamed(draft.upstreams, wanted, { options, comment: `${file}:${line} ${value.name}`.trim() }),
-    };
+    const name = addNamed(draft.upstreams, wanted, {
+      options,
+      comment: `${file}:${line} ${value.name}`.trim(),
+    });
+    draft.origins.set(`upstreams.${name}`, file);
+    return { name };
   }
 }
 
@@ -74,16 +84,11 @@ function endpointsOf(value: Value, notes: Notes): Endpoints | string {
   const nodes = all.filter(({ weight }) => weight > 0);
   const faulty = nodes.find(({ address }) => address === undefined);
   if (faulty) {
-    notes.notCarried(faulty.place, faulty.text, 'expected host and port', 'its routes refuse their clients');
+    notes.denied(faulty.place, faulty.text, 'expected host and port', 'its routes refuse their clients');
     return `${faulty.text} is no address with a port`;
   }
   if (nodes.length === 0) {
-    notes.notCarried(
-      value.place,
-      value.name || 'upstream',
-      'it has no nodes',
-      'its routes refuse their clients',
-    );
+    notes.denied(value.place, value.name || 'upstream', 'it has no nodes', 'its routes refuse their clients');
     return 'its upstream has no nodes';
   }
   // APISIX uses the highest number first, penstock the lowest.
@@ -142,7 +147,7 @@ function discovered(value: Value, discovery: Value, notes: Notes): Endpoints | s
     return { endpoints: [service], resolve: { each_address: true } };
   }
   const what = `discovery by ${discovery.text} of "${service}"`;
-  notes.notCarried(
+  notes.denied(
     discovery.place,
     discovery.name,
     `${what} has no counterpart`,

@@ -1,0 +1,41 @@
+/** Opens the source for a file that has an Admin API. */
+import type { Logger } from 'pino';
+import { ConfigError } from '../config/finding.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import type { Offer } from '../config/source.ts';
+import { ProxyError } from '../errors.ts';
+import { type AdminApi, startAdminApi } from './admin-api/server.ts';
+import { openFileStore } from './file-store.ts';
+import { ObjectSource } from './object-source.ts';
+import type { Store } from './store.ts';
+
+export type OpenedObjects = {
+  readonly source: ObjectSource;
+  readonly first: Offer;
+  /** To be called once the first offer is served. */
+  readonly startApi: (logger: Logger) => Promise<AdminApi>;
+};
+
+/** `plain` is the file without the objects. Rejects with a ConfigError if the objects cannot be read. */
+export async function openObjects(file: string, plain: LoadedConfig): Promise<OpenedObjects> {
+  const store = await openStore(plain.config.admin_api?.store ?? '');
+  const source = new ObjectSource(file, store);
+  const first = await source.load();
+  const startApi = async (logger: Logger) => {
+    const api = await startAdminApi(first.loaded, source, logger);
+    source.onTaken((loaded) => api.update(loaded));
+    return api;
+  };
+  return { source, first, startApi };
+}
+
+async function openStore(directory: string): Promise<Store> {
+  try {
+    return await openFileStore(directory);
+  } catch (error) {
+    if (!(error instanceof ProxyError)) throw error;
+    const { message, hint } = error;
+    const place = { file: directory, line: 0, column: 0, path: '' };
+    throw new ConfigError([{ ...place, message, ...(hint !== undefined && { hint }) }]);
+  }
+}
