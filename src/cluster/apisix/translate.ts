@@ -114,6 +114,10 @@ const surroundings: Surroundings = {
   writesCertificates: true,
 };
 
+/** Hints about files that somebody imports, or about their result, are of no use here. */
+const ofImport = /deny: true|^give |; give /;
+
 export function findingOf({ file, what, message, hint }: Note): Finding {
-  return { file, line: 0, column: 0, path: what, message, ...(hint !== undefined && { hint }) };
+  const own = hint === undefined || ofImport.test(hint) ? {} : { hint };
+  return { file, line: 0, column: 0, path: what, message, ...own };
 }
