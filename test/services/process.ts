@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import type { TestContext } from 'node:test';
 import { eventually } from '../support/eventually.ts';
-import { program } from './programs.ts';
+import { commandLine } from './programs.ts';
 
 export type Finished = { readonly code: number | null; readonly stdout: string; readonly stderr: string };
 
@@ -32,7 +32,8 @@ const patience = 300_000;
 
 /** Starts a program; it is killed if it is still there when this process exits. */
 export function launch(name: string, args: readonly string[], options: RunOptions = {}): Running {
-  const child = spawn(program(name), args, {
+  const [path, ...first] = commandLine(name);
+  const child = spawn(path, [...first, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
     cwd: options.cwd,
     env: { PATH: process.env['PATH'], LC_ALL: 'C', HOME: '/nonexistent', ...options.env },

@@ -73,10 +73,35 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
 /** The path of a program or module; undefined if it isn't installed. */
 export function find(name: string): string | undefined {
   if (isAbsolute(name)) return isReadable(name) ? name : undefined;
+  if (name.startsWith(unpacked)) {
+    return listed(process.env['PENSTOCK_UNPACKED'])
+      .map((root) => join(root, name.slice(unpacked.length)))
+      .find(isReadable);
+  }
   return directories()
     .map((directory) => join(directory, name))
     .find(isReadable);
 }
+
+/** How to start a program that has to be there: its path, or for an unpacked one the loader and libraries that it came with. */
+export function commandLine(name: string): readonly [string, ...string[]] {
+  const path = program(name);
+  const root = name.startsWith(unpacked) ? rootOf(path) : undefined;
+  if (root === undefined) return [path];
+  const libraries = join(root, 'usr/lib/x86_64-linux-gnu');
+  return [join(libraries, 'ld-linux-x86-64.so.2'), '--library-path', libraries, path];
+}
+
+/** The root that such a program was unpacked to. */
+export function rootOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/usr/'));
+}
+
+/**
+ * In front of a path: a program of a newer Debian, for which its packages and those of its libraries, libc6 among them, were unpacked
+ * (`apt-get download`, `dpkg -x`) to one of the folders that PENSTOCK_UNPACKED lists.
+ */
+const unpacked = 'unpacked:';
 
 /** The path of a program that has to be there. */
 export function program(name: string): string {
@@ -90,15 +115,18 @@ export function program(name: string): string {
  * wrapper that runs the real one with the system's log. Headers of libraries are looked for, too.
  */
 function directories(): string[] {
-  const path = (process.env['PATH'] ?? '').split(delimiter).filter((directory) => directory !== '');
   return [
     '/usr/lib/rabbitmq/bin',
-    ...path,
+    ...listed(process.env['PATH']),
     '/usr/sbin',
     ...postgresDirectories(),
     '/usr/lib/nginx/modules',
     '/usr/include',
   ];
+}
+
+function listed(value: string | undefined): string[] {
+  return (value ?? '').split(delimiter).filter((directory) => directory !== '');
 }
 
 function postgresDirectories(): string[] {
