@@ -83,13 +83,22 @@ function ofRoot(root: string): string[] {
 }
 
 /** As mariadb-install-db does it, which finds no libraries but the system's. */
-async function bootstrap(mariadbd: string, data: string, own: readonly string[], options: RunOptions): Promise<void> {
+async function bootstrap(
+  mariadbd: string,
+  data: string,
+  own: readonly string[],
+  options: RunOptions,
+): Promise<void> {
   mkdirSync(data);
   if (options.user) chownSync(data, options.user.uid, options.user.gid);
   const share = `${rootOf(program(mariadbd))}/usr/share/mariadb`;
-  const files = ['mariadb_system_tables.sql', 'mariadb_performance_tables.sql', 'mariadb_system_tables_data.sql'];
+  const files = [
+    'mariadb_system_tables.sql',
+    'mariadb_performance_tables.sql',
+    'mariadb_system_tables_data.sql',
+  ];
   const sql = files.map((file) => readFileSync(join(share, file), 'utf8'));
-  const input = ['create database mysql; use mysql;', 'set @auth_root_socket=NULL;', ...sql].join('\n');
+  const input = ['create database mysql;', 'use mysql;', 'set @auth_root_socket=NULL;', ...sql].join('\n');
   const flags = ['--no-defaults', ...own, `--datadir=${data}`, '--bootstrap', '--silent-startup'];
   const made = await run(mariadbd, flags, { ...options, input });
   assert.equal(made.code, 0, made.stdout + made.stderr);

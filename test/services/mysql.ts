@@ -51,6 +51,7 @@ export async function startMysql(
     ...settings,
   ];
   const ready = async (): Promise<void> => void (await query('select 1'));
-  await serve(t, mysqld, options, { user, cwd: directory, ready });
+  // Without its files, which are removed first, it would not end by itself.
+  await serve(t, mysqld, options, { user, cwd: directory, ready, signal: 'SIGKILL' });
   return { port, socket, query };
 }

@@ -44,6 +44,15 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'mysql-health-checks-shut-nobody-out': ['mariadb-install-db', 'mariadbd', 'mariadb'],
   'mysql-clients-reach-their-server-by-name': ['mariadbd', 'mariadb'],
   'ctrl-c-kills-the-query-in-mysql': ['mariadb-install-db', 'mariadbd', 'mariadb'],
+  'mysql-clients-of-every-kind-log-in': [
+    ...[
+      'unpacked:usr/sbin/mysqld',
+      'unpacked:usr/bin/mysql',
+      'unpacked:usr/sbin/mariadbd',
+      'unpacked:usr/bin/mariadb',
+    ],
+    ...['mariadb', 'java', '/usr/share/java/mariadb-java-client.jar', 'go', 'php', '/usr/bin/python3'],
+  ],
   'nats-works-behind-either-beginning-of-tls': ['nats-server'],
   'recipes-for-nats-work': ['nats-server', 'openssl'],
   'recipes-for-ssh-work': ['sshd', 'ssh-keygen', 'ssh', 'curl'],

@@ -134,24 +134,30 @@ export async function mysqlServer(
     }
     seen.push({ request, login, isSecure: stream !== raw });
     let next = login.sequence + 1;
-    await afterLogin(
-      {
-        say: (payload) => void stream.write(encodePacket(next++, payload)),
-        async hear() {
-          const packet = await packets.next();
-          if (packet.sequence !== next) throw new Error(`${packet.sequence} where ${next} was due`);
-          next = packet.sequence + 1;
-          return packet;
-        },
+    const talk: Talk = {
+      say: (payload) => void stream.write(encodePacket(next++, payload)),
+      async hear() {
+        const packet = await packets.next();
+        if (packet.sequence !== next) throw new Error(`${packet.sequence} where ${next} was due`);
+        next = packet.sequence + 1;
+        return packet;
       },
-      login,
-    );
+    };
+    await afterLogin(talk, await proven(talk, login));
     for (;;) {
       const { sequence, payload } = await packets.next();
       commands.push(payload);
       stream.write(encodePacket(sequence + 1, ok));
     }
   }
+}
+
+/** The login, or a proof that was asked for because the login names another plugin than its account's. */
+async function proven({ say, hear }: Talk, login: Packet): Promise<Packet> {
+  const plugin = 'mysql_native_password\0';
+  if (login.payload.includes(plugin)) return login;
+  say(Buffer.concat([Buffer.from(`\xfe${plugin}`, 'latin1'), serverNonce, Buffer.alloc(1)]));
+  return hear();
 }
 
 async function checkProof({ say }: Talk, { payload }: Packet): Promise<void> {

@@ -86,9 +86,3 @@ function pluginIn(payload: Buffer): string | undefined {
 function isNextFactor(payload: Buffer, plugin: string): boolean {
   return payload[0] === 0x02 && plugin !== 'dialog';
 }
-
-/** Asks the client to prove itself again, by the server's own nonce. */
-export function authSwitch(number: number, plugin: string, nonce: Buffer): Buffer {
-  const [head, nul] = [Buffer.from(`\xfe${plugin}\0`, 'latin1'), Buffer.alloc(1)];
-  return encodePacket(number, Buffer.concat([head, nonce, nul]));
-}

@@ -111,15 +111,16 @@ export function headWith(head: Buffer, capabilities: number): Buffer {
   return own;
 }
 
-/** The login as the server shall have it; undefined if the proof is too long for this client's form of it. */
+/**
+ * The login as the server shall have it. The proof has at most 250 bytes: so its length is one byte, whatever
+ * the form of it.
+ */
 export function encodeLogin(
   sequence: number,
   login: Login,
   { capabilities, plugin, proof }: { capabilities: number; plugin: string; proof: Buffer },
-): Buffer | undefined {
+): Buffer {
   const { head, user, database, attributes } = login;
-  const isLong = (capabilities & can.longAuthData) !== 0;
-  if (!isLong && proof.length > 255) return undefined;
   const nul = Buffer.alloc(1);
   return encodePacket(
     sequence,
@@ -127,17 +128,13 @@ export function encodeLogin(
       headWith(head, capabilities),
       user,
       nul,
-      isLong ? encodeLength(proof.length) : Buffer.from([proof.length]),
+      Buffer.from([proof.length]),
       proof,
       ...(database && capabilities & can.connectWithDatabase ? [database, nul] : []),
       Buffer.from(`${plugin}\0`, 'latin1'),
       ...(capabilities & can.attributes ? [attributes.length > 0 ? attributes : nul] : []),
     ]),
   );
-}
-
-function encodeLength(length: number): Buffer {
-  return length <= 250 ? Buffer.from([length]) : Buffer.from([0xfc, length & 0xff, length >>> 8]);
 }
 
 export function invalid(what: string): ProxyError {

@@ -23,6 +23,6 @@ $prepared->execute();
 echo implode(' ', $prepared->get_result()->fetch_row()), "\n";
 $prepared->close();
 $db->query('select sleep(20)', MYSQLI_ASYNC);
-connect()->kill($db->thread_id);
+connect()->query("KILL QUERY $db->thread_id");
 $result = $db->reap_async_query();
 echo $result && $result->fetch_row()[0] === '0' ? 'not cancelled' : 'cancelled', "\n";
