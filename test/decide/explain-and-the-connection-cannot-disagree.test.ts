@@ -62,14 +62,22 @@ const from = few(networks, 2);
 
 const anyRoute = fc.oneof(
   { weight: 2, arbitrary: fc.record({ from, tls: fc.constant('off') }) },
-  { weight: 2, arbitrary: fc.record({ from, sni: few(patterns), ...said, deny: fc.constant(true) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      from,
+      sni: few(patterns),
+      ...said,
+      deny: fc.constantFrom<true | 'held'>(true, true, true, 'held'),
+    }),
+  },
   { weight: 4, arbitrary: fc.record({ from, sni: few(patterns), ...said, tls: fc.constant('passthrough') }) },
   {
     weight: 1,
     arbitrary: fc.record({ from, sni: few(patterns), ...said, tls: fc.constant({ certificates: 'own' }) }),
   },
 );
-type AnyRoute = { deny?: boolean; [key: string]: unknown };
+type AnyRoute = { deny?: true | 'held'; [key: string]: unknown };
 
 /** Some have routes for plain clients only. */
 const anyRoutes = fc.oneof(
