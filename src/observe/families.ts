@@ -81,6 +81,12 @@ export function connectionFamilies({ listeners, connects, queues, warm }: Totals
         { labels: { ...labels, resumed: 'true' }, histogram: resumed },
       ]),
     ),
+    ...dialFamilies({ connects, queues, warm }),
+  ];
+}
+
+function dialFamilies({ connects, queues, warm }: Pick<Totals, 'connects' | 'queues' | 'warm'>): Family[] {
+  return [
     histogram(
       'penstock_upstream_connect_seconds',
       'Successful dials, from the choice of an endpoint until it is ready for payload, retries included.',

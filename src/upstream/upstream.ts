@@ -3,7 +3,7 @@ import type { UpstreamConfig } from '../config/schema/schema.ts';
 import { ProxyError } from '../errors.ts';
 import type { Signal } from '../net/abort-signal.ts';
 import { createBalancer } from './balance.ts';
-import { createCandidates } from './candidates.ts';
+import { type Candidates, createCandidates } from './candidates.ts';
 import type { Destination } from './connect.ts';
 import type { Endpoint, HostTarget, UpstreamClient } from './endpoint.ts';
 import { dialFailed, dialSucceeded, isUp, shareOf, whyDown } from './endpoint-state.ts';
@@ -50,19 +50,6 @@ export function createUpstream(
 ): Upstream {
   const candidates = createCandidates(config, resolver, state);
   const balance = createBalancer<Endpoint>(config.balance);
-  const known = new WeakMap<Endpoint, Destination>();
-
-  /** Where to connect, if that needs no look-up. */
-  function knownDestination(endpoint: Endpoint): Destination | undefined {
-    const { target, label } = endpoint;
-    if ('path' in target) return { label, path: target.path };
-    const address = candidates.knownAddress(target);
-    return address === undefined ? undefined : { label, addresses: [address], port: target.port };
-  }
-
-  async function lookUp(target: HostTarget, label: string, signal: Signal): Promise<Destination> {
-    return { label, addresses: await candidates.addressesOf(target, signal), port: target.port };
-  }
 
   function choose(
     all: readonly Endpoint[],
@@ -83,12 +70,7 @@ export function createUpstream(
     config,
     ...state.slots.under(config.limits),
     listed: candidates.listed,
-    destination(endpoint, signal) {
-      const destination = known.get(endpoint) ?? knownDestination(endpoint);
-      if (destination === undefined) return lookUp(endpoint.target as HostTarget, endpoint.label, signal);
-      known.set(endpoint, destination);
-      return destination;
-    },
+    destination: createDestinations(candidates),
     pick(client, tried, signal) {
       const all = candidates.of(client, signal);
       if (all instanceof Promise) return all.then((found) => choose(found, client, tried));
@@ -103,6 +85,28 @@ export function createUpstream(
         state.ejected(endpoint.state, outlier.eject_for, error.message);
       }
     },
+  };
+}
+
+/** Where to connect; looks a name up only if its address is not known. */
+function createDestinations(candidates: Candidates): Upstream['destination'] {
+  const known = new WeakMap<Endpoint, Destination>();
+
+  function knownDestination({ target, label }: Endpoint): Destination | undefined {
+    if ('path' in target) return { label, path: target.path };
+    const address = candidates.knownAddress(target);
+    return address === undefined ? undefined : { label, addresses: [address], port: target.port };
+  }
+
+  async function lookUp(target: HostTarget, label: string, signal: Signal): Promise<Destination> {
+    return { label, addresses: await candidates.addressesOf(target, signal), port: target.port };
+  }
+
+  return (endpoint, signal) => {
+    const destination = known.get(endpoint) ?? knownDestination(endpoint);
+    if (destination === undefined) return lookUp(endpoint.target as HostTarget, endpoint.label, signal);
+    known.set(endpoint, destination);
+    return destination;
   };
 }
 

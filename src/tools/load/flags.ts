@@ -43,7 +43,15 @@ const hour = 3_600_000;
 
 /** Adds the argument and the flags to the command. */
 export function addLoadFlags(command: Command): Command {
-  const flags: readonly Option[] = [
+  const flags = [...paceFlags(), ...offerFlags(), ...talkFlags()];
+  command.argument('<target>', 'host:port, [v6]:port or unix:/path');
+  for (const flag of flags) command.addOption(flag);
+  return command;
+}
+
+/** How many connections, and how fast. */
+function paceFlags(): Option[] {
+  return [
     option('-n, --connections <n>', 'total number of connections', whole(1, 10_000_000)),
     option('--duration <d>', 'how long (default: 10s, unless --connections is given)', time(1, 24 * hour)),
     option('--warmup <d>', 'run this long before counting begins', time(0, 24 * hour)).default(0, 'none'),
@@ -59,6 +67,12 @@ export function addLoadFlags(command: Command): Command {
       whole(1, 1_000_000),
     ),
     option('--processes <n>', 'number of processes that share the work', whole(1, 64)).default(1),
+  ];
+}
+
+/** What the client says before and in its handshake. */
+function offerFlags(): Option[] {
+  return [
     option('--plain', 'no TLS'),
     option('--tls <version>', 'exactly this TLS version (default: whatever is negotiated)').choices([
       '1.2',
@@ -82,6 +96,12 @@ export function addLoadFlags(command: Command): Command {
     ),
     option('--starttls <protocol>', 'before TLS').choices(protocolNames),
     option('--proxy-header <version>', 'send a PROXY header first').choices(['v1', 'v2']),
+  ];
+}
+
+/** What is sent on a connection, how it ends, and what is reported. */
+function talkFlags(): Option[] {
+  return [
     option(
       '--messages <n>',
       'messages per connection; each waits for its answer (default: 1)',
@@ -105,9 +125,6 @@ export function addLoadFlags(command: Command): Command {
     option('--i-own-this-target', 'allow a TARGET that is not on this machine'),
     option('-q, --no-progress', 'draw no progress bar'),
   ];
-  command.argument('<target>', 'host:port, [v6]:port or unix:/path');
-  for (const flag of flags) command.addOption(flag);
-  return command;
 }
 
 function option<T>(flags: string, description: string, parse?: (text: string, previous: T) => T): Option {
