@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { leaveSignals } from '../process/no-inspector.ts';
 import { version } from '../process/version.ts';
 import { protocolNames } from '../protocols/table.ts';
+import { addClusterCommand } from '../tools/cluster/flags.ts';
 import { addImportCommand } from '../tools/import/flags.ts';
 import { addLoadFlags } from '../tools/load/flags.ts';
 import { addPkiCommand } from '../tools/pki/flags.ts';
@@ -79,6 +80,7 @@ program
   .action((options) => finish(import('../tools/demo/command.ts').then(({ demo }) => demo(options))));
 
 addPkiCommand(program);
+addClusterCommand(program, config, finish);
 addImportCommand(program, (kind, files, options) =>
   finish(import('../tools/import/command.ts').then(({ importFiles }) => importFiles(kind, files, options))),
 );

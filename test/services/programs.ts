@@ -4,7 +4,7 @@ import { delimiter, isAbsolute, join } from 'node:path';
 
 /** Debian's packages with all of them. */
 const packages =
-  'postgresql pgbouncer redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils dovecot-imapd nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat gcc libc6-dev libssl-dev libgnutls28-dev libnss3-dev libnss3-tools libmbedtls-dev libwolfssl-dev openjdk-17-jdk-headless golang-go erlang-base erlang-ssl python3';
+  'postgresql pgbouncer redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils dovecot-imapd nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat gcc libc6-dev libssl-dev libgnutls28-dev libnss3-dev libnss3-tools libmbedtls-dev libwolfssl-dev openjdk-17-jdk-headless golang-go erlang-base erlang-ssl python3 etcd-server etcd-client';
 
 /** How to install them. */
 export const installHint = `apt-get install ${packages}`;
@@ -75,6 +75,8 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'the-live-page-shows-what-status-says': ['chromium'],
   'alerts-fire-when-they-should': ['promtool'],
   'top-redraws-in-a-terminal': ['script'],
+  'machines-serve-what-etcd-holds': ['etcd', 'etcdctl'],
+  'a-watch-loses-nothing': ['etcd', 'etcdctl'],
   'low-ports-need-no-root': ['setpriv', 'systemd-socket-activate'],
   'systemd-understands-penstock': ['systemd-analyze', 'systemd-notify', 'systemd-socket-activate', 'perl'],
 };

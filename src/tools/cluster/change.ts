@@ -1,0 +1,62 @@
+/** What a command would change, checked as a machine would check it. */
+import type { Held, Objects, Stored } from '../../cluster/load-state.ts';
+import { objectsOf } from './objects-of.ts';
+import { heldOf, type Present, readPresent, type Session } from './session.ts';
+import { type Change, write } from './write.ts';
+
+/** What `apply PATH` would write. */
+export async function changeOf(
+  path: string,
+  { prune = false }: { readonly prune?: boolean },
+  { cluster }: Session,
+  present: Present,
+): Promise<Change> {
+  const wanted = await objectsOf(path, cluster, present.objects);
+  const change = new Map<string, string | undefined>();
+  for (const [name, text] of wanted) if (present.objects.get(name)?.text !== text) change.set(name, text);
+  if (prune) for (const name of present.objects.keys()) if (!wanted.has(name)) change.set(name, undefined);
+  return change;
+}
+
+/** The objects that would be held back because of the change. */
+export async function faultsOf(session: Session, present: Present, change: Change): Promise<readonly Held[]> {
+  const before = new Set((await heldOf(session, present.objects, new Map())).map(({ name }) => name));
+  const next = new Map<string, Stored>(present.objects);
+  for (const [name, text] of change) {
+    if (text === undefined) next.delete(name);
+    else next.set(name, { text, revision: present.revision + 1 });
+  }
+  const held = await heldOf(session, next, validOf(present.objects, before));
+  return held.filter(({ name }) => change.has(name) || !before.has(name));
+}
+
+function validOf(objects: Objects, held: ReadonlySet<string>): Objects {
+  return new Map([...objects].filter(([name]) => !held.has(name)));
+}
+
+const attempts = 5;
+
+/**
+ * Checks a change and writes it; begins anew if somebody else has changed something meanwhile. Resolves with
+ * the revision and the number of objects, or undefined after printing why nothing was written.
+ */
+export async function carryOut(
+  session: Session,
+  changeFrom: (present: Present) => Promise<Change>,
+): Promise<{ readonly revision: number; readonly change: Change } | undefined> {
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    const present = await readPresent(session.cluster);
+    const change = await changeFrom(present);
+    const faults = await faultsOf(session, present, change);
+    if (faults.length > 0) {
+      for (const fault of faults.flatMap(({ faults }) => faults)) process.stderr.write(`${fault}\n`);
+      process.stderr.write('nothing was written\n');
+      return undefined;
+    }
+    if (change.size === 0) return { revision: present.revision, change };
+    const revision = await write(session.cluster, present, change);
+    if (revision !== undefined) return { revision, change };
+  }
+  process.stderr.write('penstock: others keep changing the same cluster; nothing was written\n');
+  return undefined;
+}

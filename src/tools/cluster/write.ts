@@ -1,0 +1,84 @@
+/** Writes a change of objects, whole: in one transaction, or behind `hold` if it is too large for one. */
+import type { Cluster } from '../../cluster/connect.ts';
+import {
+  type Compare,
+  createdAt,
+  lastWrittenAt,
+  type Operation,
+  put,
+  remove,
+  unchangedSince,
+} from '../../cluster/etcd/messages.ts';
+import type { Present } from './session.ts';
+
+/** By name: the new text, or undefined to delete it. */
+export type Change = ReadonlyMap<string, string | undefined>;
+
+/** What etcd takes in one transaction is 128 operations and 1.5 MiB. */
+const most = { operations: 100, bytes: 1_000_000 } as const;
+const holdSeconds = 60;
+
+/**
+ * Resolves with the revision; undefined if somebody else has changed something since it was read: nothing is
+ * written.
+ */
+export async function write(cluster: Cluster, present: Present, change: Change): Promise<number | undefined> {
+  const { keys, etcd } = cluster;
+  const batches = batchesOf(cluster, change);
+  const around = [
+    ...(present.hasFormat ? [] : [put(keys.format, '1')]),
+    // Whoever deletes by command means it.
+    ...([...change.values()].includes(undefined) ? [put(keys.accept, String(present.revision))] : []),
+  ];
+  const [only] = batches;
+  const unchanged = unchangedSince(keys.config, present.revision);
+  if (batches.length <= 1) {
+    const seen = [...change.keys()].map((name) =>
+      lastWrittenAt(keys.config + name, present.objects.get(name)?.revision ?? 0),
+    );
+    const { succeeded, revision } = await etcd.txn([unchanged, ...seen], [...(only ?? []), ...around]);
+    return succeeded ? revision : undefined;
+  }
+  return writeBehindHold(cluster, unchanged, batches, around);
+}
+
+async function writeBehindHold(
+  { etcd, keys }: Cluster,
+  unchanged: Compare,
+  batches: readonly (readonly Operation[])[],
+  around: readonly Operation[],
+): Promise<number | undefined> {
+  const lease = await etcd.grant(holdSeconds);
+  try {
+    const held = await etcd.txn([unchanged, createdAt(keys.hold, 0)], [put(keys.hold, 'apply', lease)]);
+    if (!held.succeeded) return undefined;
+    const isOurs = createdAt(keys.hold, held.revision);
+    let latest = held.revision;
+    for (const batch of batches) {
+      await etcd.keepAlive(lease);
+      const { succeeded, revision } = await etcd.txn([isOurs], batch);
+      if (!succeeded) throw new Error('the hold was lost: part of the change is written; apply it again');
+      latest = revision;
+    }
+    await etcd.txn([isOurs], [...around, remove(keys.hold)]);
+    return latest;
+  } finally {
+    await etcd.revoke(lease);
+  }
+}
+
+function batchesOf({ keys }: Cluster, change: Change): Operation[][] {
+  const batches: Operation[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const [name, text] of change) {
+    const size = Buffer.byteLength(text ?? '') + name.length;
+    if (bytes + size > most.bytes || (batches.at(-1)?.length ?? 0) >= most.operations) {
+      batches.push([]);
+      bytes = 0;
+    }
+    const key = keys.config + name;
+    batches.at(-1)?.push(text === undefined ? remove(key) : put(key, text));
+    bytes += size;
+  }
+  return batches;
+}
