@@ -82,5 +82,5 @@ async function ask(name: string, path: readonly string[]): Promise<Usage> {
 
 function subcommandsOf(help: string): ReadonlySet<string> {
   const [, list = ''] = help.split(/^Commands:$/m);
-  return new Set([...list.matchAll(/^ {2}([a-z]\w*)/gm)].map(([, command = '']) => command));
+  return new Set([...list.matchAll(/^ {2}([a-z][\w-]*)/gm)].map(([, command = '']) => command));
 }
