@@ -37,8 +37,12 @@ describe('a watch loses nothing', { timeout: 280_000 }, () => {
     const seen = { lost: 0, faults: 0 };
     const follower: Follower = follow(clientOf(endpoints), prefix, {
       onChange: () => {},
-      onConnected: (fault) => void (seen.faults += fault ? 1 : 0),
-      onEventsLost: () => void (seen.lost += 1),
+      onConnected(fault) {
+        if (fault) seen.faults += 1;
+      },
+      onEventsLost() {
+        seen.lost += 1;
+      },
     });
     soon.after(() => follower.close());
     return { follower, seen };
