@@ -9,6 +9,7 @@ import { inSlices } from '../process/pacer.ts';
 import { version } from '../process/version.ts';
 import { ConfigError, type ConfigText, loadText } from './load.ts';
 import type { LoadAnswer } from './load-thread.ts';
+import { type Contents, unpackPieces } from './pieces.ts';
 import { type PackedConfig, type SendableConfig, toSend, unpackConfig } from './transfer.ts';
 
 /** Like `loadText`, which it falls back to if no thread can be started, or the code on disk has changed. */
@@ -18,9 +19,16 @@ export async function loadAside(text: ConfigText): Promise<SendableConfig> {
   if (stopped) throw new Error('penstock is stopping');
   if (answer === undefined) return inSlices(toSend(await loadText(text)));
   if (answer.kind === 'faulty') throw new ConfigError(answer.findings);
-  const loaded = await inSlices(unpackConfig(deserialize(answer.packed) as PackedConfig));
+  const packed = deserialize(answer.packed) as PackedConfig;
+  const objects = answer.pieces.filter(({ kind }) => kind === 'objects');
+  const fresh = new Map(objects.map((piece) => [piece.id, piece]));
+  unpacked = await inSlices(unpackPieces([...fresh.keys()], fresh, unpacked));
+  const loaded = await inSlices(unpackConfig(packed, unpacked));
   return { ...loaded, pieces: answer.pieces };
 }
+
+/** What the last configuration consisted of: objects that did not change stay the same. */
+let unpacked: Contents = new Map();
 
 /** Stops loading. Resolves when the loading threads have ended; one that waits for a file may never end. */
 export async function stopLoading(): Promise<void> {

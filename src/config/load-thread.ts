@@ -4,7 +4,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { atOnce } from '../process/pacer.ts';
 import { version } from '../process/version.ts';
 import { ConfigError, type ConfigText, type Finding, loadText } from './load.ts';
-import type { Pieces } from './pieces.ts';
+import type { Piece } from './pieces.ts';
 import { packConfig, toSend } from './transfer.ts';
 
 export type LoadAnswer =
@@ -12,7 +12,7 @@ export type LoadAnswer =
    * A PackedConfig from `v8.serialize`, since a thread's own messages would turn Buffers into plain
    * Uint8Arrays.
    */
-  | { readonly kind: 'loaded'; readonly packed: Uint8Array<ArrayBuffer>; readonly pieces: Pieces }
+  | { readonly kind: 'loaded'; readonly packed: Uint8Array<ArrayBuffer>; readonly pieces: readonly Piece[] }
   | { readonly kind: 'faulty'; readonly findings: readonly Finding[] };
 
 // The package may have been replaced since the process started, and the process must keep to the rules it
@@ -21,7 +21,8 @@ if (workerData !== version) throw new Error(`penstock ${version} is on disk, ${w
 
 parentPort?.on('message', async (text: ConfigText) => {
   const answer = await load(text);
-  const bytes = answer.kind === 'loaded' ? [answer.packed, ...answer.pieces] : [];
+  const bytes =
+    answer.kind === 'loaded' ? [answer.packed, ...answer.pieces.map(({ bytes: own }) => own)] : [];
   parentPort?.postMessage(
     answer,
     bytes.map(({ buffer }) => buffer),

@@ -1,80 +1,107 @@
 /** Sends a loaded configuration as plain data, so that every process serves what one has read and checked. */
-import { X509Certificate } from 'node:crypto';
 import type { Work } from '../process/pacer.ts';
-import type { LoadedCertificate, LoadedConfig, LoadedPair } from './load.ts';
+import type { LoadedCertificate, LoadedConfig } from './load.ts';
 import { type LoadedAuthority, systemAuthority } from './material/authorities.ts';
-import { type Pieces, packTables, type Tables, unpackTables } from './pieces.ts';
-import { type RoutingTable, tableOf } from './routes/routing-table.ts';
-import type { Config, ListenerConfig } from './schema/schema.ts';
+import { type Contents, type ObjectItem, type Piece, packItems, type RouteItem } from './pieces.ts';
+import { emptyTable, type RoutingTable, tableOf } from './routes/routing-table.ts';
+import type { Config, ListenerConfig, UpstreamConfig } from './schema/schema.ts';
 
 /**
- * The supervisor's form: routes are in pieces. After a reload its listeners have no other routes, since there
- * may be many.
+ * The supervisor's form: objects and routes are also in pieces. After a reload its listeners have no other
+ * routes, since there may be many.
  */
-export type SendableConfig = LoadedConfig & { readonly pieces: Pieces };
+export type SendableConfig = LoadedConfig & { readonly pieces: readonly Piece[] };
+
+/** Each listener's table, by name. */
+export type Tables = ReadonlyMap<string, RoutingTable>;
 
 /** A worker's form: its listeners have no routes, since these are in the tables. */
 export type ServedConfig = LoadedConfig & { readonly tables: Tables };
 
-/** Everything that is sent by structured clone, apart from the pieces. Contains private keys. */
-export type PackedConfig = Omit<LoadedConfig, 'certificates' | 'authorities'> & {
-  readonly certificates: readonly {
-    readonly name: string;
-    readonly pairs: readonly Omit<LoadedPair, 'leaf'>[];
-  }[];
-  /** Without `system`, which every process creates itself when needed. */
-  readonly authorities: readonly Omit<LoadedAuthority, 'certificates'>[];
-};
+/** What is not in pieces. */
+export type PackedConfig = Omit<LoadedConfig, 'certificates' | 'authorities'>;
 
 export function* toSend(loaded: LoadedConfig): Work<SendableConfig> {
-  return { ...loaded, pieces: yield* packTables(loaded.config) };
+  const objects = yield* packItems('objects', objectsOf(loaded));
+  const routes: RouteItem[] = [];
+  for (const [listener, table] of yield* tablesOf(loaded.config)) {
+    for (const list of Object.keys(table) as (keyof RoutingTable)[]) {
+      for (const value of table[list]) {
+        yield;
+        routes.push([listener, list, value]);
+      }
+    }
+  }
+  return { ...loaded, pieces: [...objects, ...(yield* packItems('routes', routes))] };
 }
 
 /** For the process that loaded it, where nothing needs to be sent. */
 export function* toServe(loaded: LoadedConfig): Work<ServedConfig> {
-  const tables = new Map<string, RoutingTable>();
-  for (const [name, { routes }] of Object.entries(loaded.config.listeners)) {
-    tables.set(name, yield* tableOf(routes));
-  }
+  const tables = yield* tablesOf(loaded.config);
   return { ...loaded, config: withoutRoutes(loaded.config), tables };
 }
 
-export function packConfig({ pieces: _, ...loaded }: SendableConfig): PackedConfig {
-  return {
-    ...loaded,
-    config: withoutRoutes(loaded.config),
-    certificates: [...loaded.certificates.values()].map(({ name, pairs }) => ({
-      name,
-      pairs: pairs.map(({ leaf: _, ...pair }) => pair),
-    })),
-    authorities: [...loaded.authorities.values()]
-      .filter(({ name }) => name !== 'system')
-      .map(({ certificates: _, ...authority }) => authority),
-  };
+/** Contains the keys of session tickets, but no other private keys: those are in the pieces. */
+export function packConfig(loaded: LoadedConfig): PackedConfig {
+  const { certificates: _, authorities: __, ...rest } = loaded;
+  const { pieces: ___, ...packed } = rest as typeof rest & Partial<SendableConfig>;
+  return { ...packed, config: { ...withoutRoutes(loaded.config), upstreams: {} } };
 }
 
-export function* unpackToServe(packed: PackedConfig, pieces: Pieces): Work<ServedConfig> {
-  return { ...(yield* unpackConfig(packed)), tables: yield* unpackTables(packed.config, pieces) };
-}
-
-export function* unpackConfig(packed: PackedConfig): Work<LoadedConfig> {
-  const certificates = new Map<string, LoadedCertificate>();
-  for (const { name, pairs } of packed.certificates) {
+/** `contents` are those of the pieces, in their order. */
+export function* unpackToServe(packed: PackedConfig, contents: Contents): Work<ServedConfig> {
+  const tables = new Map(Object.keys(packed.config.listeners).map((name) => [name, emptyTable()]));
+  for (const unpacked of contents.values()) {
     yield;
-    const unpacked = pairs.map((pair) => ({ ...pair, leaf: new X509Certificate(pair.cert) }));
-    certificates.set(name, { name, pairs: unpacked });
-  }
-  const authorities = new Map<string, LoadedAuthority>();
-  for (const authority of packed.authorities) {
-    const parsed: X509Certificate[] = [];
-    for (const pem of authority.ca) {
-      yield;
-      parsed.push(new X509Certificate(pem));
+    for (const one of unpacked) {
+      if (one.kind !== 'route') continue;
+      const [listener, list, value] = one.item;
+      (tables.get(listener)?.[list] as unknown[] | undefined)?.push(value);
     }
-    authorities.set(authority.name, { ...authority, certificates: parsed });
   }
-  authorities.set('system', systemAuthority());
-  return { ...packed, certificates, authorities };
+  return { ...(yield* unpackConfig(packed, contents)), tables };
+}
+
+export function* unpackConfig(packed: PackedConfig, contents: Contents): Work<LoadedConfig> {
+  const certificates = new Map<string, LoadedCertificate>();
+  const authorities = new Map<string, LoadedAuthority>();
+  const upstreams: Record<string, UpstreamConfig> = {};
+  for (const unpacked of contents.values()) {
+    yield;
+    for (const one of unpacked) {
+      if (one.kind === 'certificate') certificates.set(one.value.name, one.value);
+      else if (one.kind === 'authority') authorities.set(one.value.name, one.value);
+      else if (one.kind === 'upstream') upstreams[one.name] = one.value;
+    }
+  }
+  authorities.set('system', system);
+  return { ...packed, config: { ...packed.config, upstreams }, certificates, authorities };
+}
+
+/** Every process creates it itself when needed. */
+const system = systemAuthority();
+
+function* objectsOf({ certificates, authorities, config }: LoadedConfig): Generator<ObjectItem> {
+  for (const { name, pairs } of certificates.values()) {
+    const packed = pairs.map(({ cert, key, passphrase, keyType, staple }) => ({
+      cert,
+      key,
+      passphrase,
+      keyType,
+      staple,
+    }));
+    yield ['certificate', { name, pairs: packed }];
+  }
+  for (const { name, ca, crl, crlNextUpdates } of authorities.values()) {
+    if (name !== 'system') yield ['authority', { name, ca, crl, crlNextUpdates }];
+  }
+  for (const [name, upstream] of Object.entries(config.upstreams)) yield ['upstream', name, upstream];
+}
+
+function* tablesOf({ listeners }: Config): Work<Map<string, RoutingTable>> {
+  const tables = new Map<string, RoutingTable>();
+  for (const [name, { routes }] of Object.entries(listeners)) tables.set(name, yield* tableOf(routes));
+  return tables;
 }
 
 function withoutRoutes(config: Config): Config {

@@ -99,8 +99,9 @@ export class Pool {
   }
 
   /** Makes a worker serve what it has prepared. Rejects if it has gone. */
-  async commit({ channel }: WorkerHandle): Promise<void> {
+  async commit({ channel, holds }: WorkerHandle): Promise<void> {
     this.#bound = await channel.call('commit');
+    holds.served = holds.prepared;
   }
 
   /**

@@ -1,6 +1,7 @@
 /** The supervisor's handle of a worker process: forks it, talks to it, ends it. */
 import cluster, { type Worker as ClusterWorker } from 'node:cluster';
 import type { Socket } from 'node:net';
+import type { Piece } from '../config/pieces.ts';
 import { packConfig, type SendableConfig } from '../config/transfer.ts';
 import { type Channel, createChannel } from '../ipc/channel.ts';
 import type { Inheritance } from '../listen/inherited.ts';
@@ -23,7 +24,15 @@ export type WorkerHandle = {
   failure: Error | undefined;
   /** Connections that its drain had to cut. */
   cut: number;
+  readonly holds: Holdings;
 };
+
+/** The pieces of configurations that a worker has: of the one it serves, and of the one it has prepared. */
+export type Holdings = { served: ReadonlySet<string>; prepared: ReadonlySet<string> };
+
+export function noHoldings(): Holdings {
+  return { served: new Set(), prepared: new Set() };
+}
 
 /** Workers whose processes have not ended, by id, the oldest first. */
 export type Workers = ReadonlyMap<number, WorkerHandle>;
@@ -89,6 +98,7 @@ export function forkWorker(
     phase: 'starting',
     failure: undefined,
     cut: 0,
+    holds: noHoldings(),
   };
   process.on('error', (error) => {
     // Usually a write, by us or by cluster, to a worker that is just exiting; 'exit' reports what matters.
@@ -106,13 +116,34 @@ export function sendSocket({ process }: WorkerHandle, key: string, socket: Socke
   if (process.isConnected()) process.send(message, socket, { keepOpen: true }, () => {});
 }
 
-/** Makes a worker prepare a configuration. Rejects if it ends meanwhile. */
+/** What workers have no use for. */
+const forSupervisor = { warnings: [], held: [], files: [], apiKeys: [] };
+
+/** The size of a message with pieces, roughly, in bytes. */
+const fullMessage = 50_000;
+
+/** Makes a worker prepare a configuration, of which it gets what it has not. Rejects if it ends meanwhile. */
 export async function sendConfig(
-  { channel }: Pick<WorkerHandle, 'channel'>,
+  { channel, holds }: Pick<WorkerHandle, 'channel' | 'holds'>,
   loaded: SendableConfig,
 ): Promise<PrepareAnswer> {
-  for (const piece of loaded.pieces) await channel.call('take', piece);
-  return channel.call('prepare', packConfig(loaded));
+  let pieces: Piece[] = [];
+  let size = 0;
+  const flush = async () => {
+    if (pieces.length > 0) await channel.call('take', pieces);
+    [pieces, size] = [[], 0];
+  };
+  for (const piece of loaded.pieces) {
+    if (holds.served.has(piece.id)) continue;
+    if (size + piece.bytes.length > fullMessage) await flush();
+    pieces.push(piece);
+    size += piece.bytes.length;
+  }
+  await flush();
+  const ids = loaded.pieces.map(({ id }) => id);
+  const answer = await channel.call('prepare', { ...packConfig(loaded), ...forSupervisor }, ids);
+  holds.prepared = new Set(ids);
+  return answer;
 }
 
 /** Ends a worker at once. */

@@ -1,7 +1,7 @@
 /** The calls between supervisor and workers. Everything is copied by structured clone. */
 
 import type { LoadedConfig, TicketMasters } from '../config/load.ts';
-import type { Pieces } from '../config/pieces.ts';
+import type { Piece } from '../config/pieces.ts';
 import type { Config } from '../config/schema/schema.ts';
 import type { PackedConfig } from '../config/transfer.ts';
 import type { FoundSession } from '../connection/cancel-request.ts';
@@ -39,12 +39,14 @@ export type BoundAddresses = Readonly<Record<string, readonly string[]>>;
 export type WorkerMethods = {
   start: (settings: WorkerSettings) => Promise<void>;
   /**
-   * Takes a piece of the routes for the next `prepare`. One at a time, since a message is written and read in
-   * one go.
+   * Takes pieces for the next `prepare`. A few at a time, since a message is written and read in one go.
    */
-  take: (piece: Pieces[number]) => void;
-  /** Prepare and commit are two steps, so that either all workers take a configuration or none does. */
-  prepare: (packed: PackedConfig) => Promise<PrepareAnswer>;
+  take: (pieces: readonly Piece[]) => void;
+  /**
+   * Prepare and commit are two steps, so that either all workers take a configuration or none does. `ids` are
+   * those of all its pieces; the worker has been sent those that are not part of what it serves.
+   */
+  prepare: (packed: PackedConfig, ids: readonly string[]) => Promise<PrepareAnswer>;
   commit: () => BoundAddresses;
   abort: () => Promise<void>;
   /** Gives back what the worker does not use of a shared limit; returns the amount. */

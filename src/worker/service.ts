@@ -258,8 +258,30 @@ function keyOf(
   { certificates, authority }: ReturnType<typeof credentialsOf>,
   { ticketMasters, config: { log } }: ServedConfig,
 ): string {
-  const pairs = certificates.map(({ pairs }) => pairs.map(({ leaf: _, ...pair }) => pair));
-  const parts = [config, pairs, authority?.ca, authority?.crl, ticketMasters, log.tls_keys];
+  const credentials = [...certificates.map(digestOfCertificate), authority && digestOfAuthority(authority)];
+  return digest([config, credentials, ticketMasters, log.tls_keys]);
+}
+
+/** Those of unchanged objects are remembered, since there may be thousands. */
+const digests = new WeakMap<object, string>();
+
+function digestOfCertificate(certificate: LoadedCertificate): string {
+  return remembered(certificate, () =>
+    certificate.pairs.map(({ cert, key, passphrase, staple }) => [cert, key, passphrase, staple]),
+  );
+}
+
+function digestOfAuthority(authority: LoadedAuthority): string {
+  return remembered(authority, () => [authority.ca, authority.crl]);
+}
+
+function remembered(object: object, parts: () => unknown): string {
+  const known = digests.get(object) ?? digest(parts());
+  digests.set(object, known);
+  return known;
+}
+
+function digest(parts: unknown): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('base64');
 }
 

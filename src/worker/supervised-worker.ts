@@ -1,5 +1,5 @@
 /** A worker that obeys a supervisor: implements its side of methods.ts, however messages are transported. */
-import type { Pieces } from '../config/pieces.ts';
+import { type Contents, type Piece, unpackPieces } from '../config/pieces.ts';
 import { unpackToServe } from '../config/transfer.ts';
 import { deliverAll } from '../connection/cancel-request.ts';
 import { createRecord } from '../connection/state.ts';
@@ -43,8 +43,10 @@ export class SupervisedWorker {
   #begin: (started: Started) => void = () => {};
   #started: Started | undefined;
   /** Pieces for the next `prepare`. */
-  #pieces: Pieces[number][] = [];
-  #prepared: Prepared | undefined;
+  #pieces = new Map<string, Piece>();
+  /** What the configuration being served consists of. */
+  #contents: Contents = new Map();
+  #prepared: (Prepared & { readonly contents: Contents }) | undefined;
   #graceMs = 25_000;
   /** The drain was answered: nothing is open any more, and the supervisor will disconnect. */
   #drained = false;
@@ -97,9 +99,11 @@ export class SupervisedWorker {
   #methods(): WorkerMethods {
     return {
       start: (settings) => this.#start(settings),
-      prepare: (packed) => this.#prepare(packed),
+      prepare: (packed, ids) => this.#prepare(packed, ids),
       commit: () => this.#commit(),
-      take: (piece) => void this.#pieces.push(piece),
+      take: (pieces) => {
+        for (const piece of pieces) this.#pieces.set(piece.id, piece);
+      },
       abort: () => this.#abort(),
       reclaim: (name) => this.#reclaim(name),
       cancel: (errand) => this.#cancel(errand),
@@ -143,12 +147,14 @@ export class SupervisedWorker {
     this.#begin(this.#started);
   }
 
-  async #prepare(packed: Parameters<WorkerMethods['prepare']>[0]): Promise<PrepareAnswer> {
+  async #prepare(...[packed, ids]: Parameters<WorkerMethods['prepare']>): Promise<PrepareAnswer> {
     const pieces = this.#pieces;
-    this.#pieces = [];
+    this.#pieces = new Map();
     try {
       this.#graceMs = packed.config.shutdown.grace;
-      this.#prepared = await this.#serving().prepare(await inSlices(unpackToServe(packed, pieces)));
+      const contents = await inSlices(unpackPieces(ids, pieces, this.#contents));
+      const loaded = await inSlices(unpackToServe(packed, contents));
+      this.#prepared = { ...(await this.#serving().prepare(loaded)), contents };
       return { ok: true };
     } catch (error) {
       return { ok: false, faults: describeStartFaults(error) };
@@ -156,14 +162,17 @@ export class SupervisedWorker {
   }
 
   #commit(): BoundAddresses {
-    this.#prepared?.commit();
+    if (this.#prepared) {
+      this.#prepared.commit();
+      this.#contents = this.#prepared.contents;
+    }
     this.#prepared = undefined;
     const bound = [...this.#serving().bound()];
     return Object.fromEntries(bound.map(([name, sockets]) => [name, sockets.map((it) => it.address)]));
   }
 
   async #abort(): Promise<void> {
-    this.#pieces = [];
+    this.#pieces = new Map();
     await this.#prepared?.abort();
     this.#prepared = undefined;
     dropReceived();

@@ -9,7 +9,7 @@ import { type TestContext, test } from 'node:test';
 import { deserialize, serialize } from 'node:v8';
 import { stringify } from 'yaml';
 import type { LoadedConfig } from '../../src/config/load.ts';
-import { type Pieces, unpackTables } from '../../src/config/pieces.ts';
+import { type Contents, type Piece, unpackPieces } from '../../src/config/pieces.ts';
 import { labelOf } from '../../src/config/routes/routing-table.ts';
 import type { RouteConfig } from '../../src/config/schema/schema.ts';
 import { loadConfig } from '../../src/config/sources/file.ts';
@@ -24,7 +24,7 @@ import { routerOf } from '../../src/decide/router.ts';
 import { createChannel } from '../../src/ipc/channel.ts';
 import { createLogger } from '../../src/observe/log.ts';
 import { atOnce, inSlices, type Work } from '../../src/process/pacer.ts';
-import { sendConfig } from '../../src/supervisor/worker-handle.ts';
+import { type Holdings, noHoldings, sendConfig } from '../../src/supervisor/worker-handle.ts';
 import type { SupervisorMethods, WorkerMethods } from '../../src/worker/methods.ts';
 import { startWorker } from '../../src/worker/standalone.ts';
 import { temporaryDirectory, writeFiles } from '../support/certificates.ts';
@@ -66,14 +66,22 @@ async function turnsOf(step: () => Promise<unknown>): Promise<number> {
 }
 
 /** All messages that carry a configuration to a worker, as bytes. */
-async function messagesWith(loaded: LoadedConfig): Promise<{ sizes: number[]; received: ServedConfig }> {
+async function messagesWith(
+  loaded: LoadedConfig,
+  holds: Holdings = noHoldings(),
+  known: Contents = new Map(),
+): Promise<{ sizes: number[]; received: ServedConfig; contents: Contents }> {
   const sizes: number[] = [];
-  const pieces: Pieces[number][] = [];
+  const pieces = new Map<string, Piece>();
+  let contents: Contents = new Map();
   let received: ServedConfig | undefined;
   const worker = createChannel<SupervisorMethods>((answer) => supervisor.receive(answer), {
-    take: (piece: Pieces[number]) => void pieces.push(piece),
-    prepare(packed: PackedConfig) {
-      received = atOnce(unpackToServe(packed, pieces));
+    take(taken: readonly Piece[]) {
+      for (const piece of taken) pieces.set(piece.id, piece);
+    },
+    prepare(packed: PackedConfig, ids: readonly string[]) {
+      contents = atOnce(unpackPieces(ids, pieces, known));
+      received = atOnce(unpackToServe(packed, contents));
       return { ok: true };
     },
   });
@@ -82,9 +90,9 @@ async function messagesWith(loaded: LoadedConfig): Promise<{ sizes: number[]; re
     sizes.push(bytes.length);
     worker.receive(deserialize(bytes));
   }, {});
-  await sendConfig({ channel: supervisor }, atOnce(toSend(loaded)));
+  await sendConfig({ channel: supervisor, holds }, atOnce(toSend(loaded)));
   assert.ok(received);
-  return { sizes, received };
+  return { sizes, received, contents };
 }
 
 for (const [shape, routesOf] of Object.entries(shapes)) {
@@ -106,9 +114,10 @@ for (const [shape, routesOf] of Object.entries(shapes)) {
 
   test(`${shape}: every piece and every name is a step`, async (t) => {
     const loaded = await load(t, routesOf(5000));
-    const { config, pieces } = atOnce(toSend(loaded));
+    const { pieces } = atOnce(toSend(loaded));
     assert.ok(pieces.length > 1);
-    assert.ok(stepsOf(unpackTables(config, pieces)) >= pieces.length);
+    const byId = new Map(pieces.map((piece) => [piece.id, piece]));
+    assert.ok(stepsOf(unpackPieces([...byId.keys()], byId, new Map())) >= pieces.length);
     assert.ok(stepsOf(toSend(loaded)) >= 5000);
   });
 
@@ -124,6 +133,30 @@ for (const [shape, routesOf] of Object.entries(shapes)) {
     assert.ok(turns >= usual + 5, `${turns} turns, usually ${usual}`);
   });
 }
+
+test('a changed route among many is sent alone, and everything else stays the very same object', async (t) => {
+  const routes = shapes['a route for each name']?.(20_000) ?? [];
+  const holds = noHoldings();
+  const first = await messagesWith(await load(t, routes), holds);
+  holds.served = holds.prepared;
+  const changed = routes.with(10_000, { ...through, sni: ['changed.example'] });
+  const second = await messagesWith(await load(t, changed), holds, first.contents);
+  const sum = (sizes: readonly number[]) => sizes.reduce((total, size) => total + size, 0);
+  t.diagnostic(`${sum(first.sizes)} bytes at first, then ${sum(second.sizes)}`);
+  // The names of all pieces, and those two blocks of names that differ.
+  assert.ok(sum(second.sizes) < sum(first.sizes) / 10);
+  const fresh = [...second.contents].filter(([id]) => !first.contents.has(id));
+  assert.ok(fresh.length <= 3, `${fresh.length} pieces`);
+  for (const [id, content] of second.contents) {
+    if (first.contents.has(id)) assert.equal(content, first.contents.get(id));
+  }
+  const upstream = ({ received }: typeof first) => received.config.upstreams['u'];
+  assert.equal(upstream(second), upstream(first));
+  const router = atOnce(routerOf(known(second.received.tables.get('one'))));
+  const query = { alpn: [], client: '10.0.0.1', ja4: '', plain: false };
+  assert.ok(router.match({ ...query, sni: 'changed.example' }));
+  assert.equal(router.match({ ...query, sni: 'tenant-10000.example' }), undefined);
+});
 
 test('what arrives is what was sent, whatever the routes', async (t) => {
   const loaded = await load(t, [

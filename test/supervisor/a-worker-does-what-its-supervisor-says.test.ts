@@ -6,7 +6,7 @@ import { stringify } from 'yaml';
 import { toSend } from '../../src/config/transfer.ts';
 import { type Channel, createChannel } from '../../src/ipc/channel.ts';
 import { atOnce } from '../../src/process/pacer.ts';
-import { sendConfig } from '../../src/supervisor/worker-handle.ts';
+import { noHoldings, sendConfig } from '../../src/supervisor/worker-handle.ts';
 import { createTicketMasters } from '../../src/tls/server/ticket-masters.ts';
 import { limitName, type SupervisorMethods, type WorkerMethods } from '../../src/worker/methods.ts';
 import { SupervisedWorker } from '../../src/worker/supervised-worker.ts';
@@ -70,7 +70,9 @@ test('it serves what it has prepared once it is told to commit', async (t) => {
   worker.hello();
   await assert.rejects(supervisor.call('drain', 0), /the worker was not started/);
   await start();
-  assert.deepEqual(await sendConfig({ channel: supervisor }, await echoConfig(t)), { ok: true });
+  assert.deepEqual(await sendConfig({ channel: supervisor, holds: noHoldings() }, await echoConfig(t)), {
+    ok: true,
+  });
   const bound = await supervisor.call('commit');
   assert.equal((await exchange(portOf(bound['one']?.[0]), 'ping')).received.toString(), 'ping');
   assert.deepEqual(calls, [['hello']]);
@@ -79,11 +81,11 @@ test('it serves what it has prepared once it is told to commit', async (t) => {
 test('what it cannot serve it refuses, and serves on', async (t) => {
   const { supervisor, start } = createPair(t);
   await start();
-  await sendConfig({ channel: supervisor }, await echoConfig(t));
+  await sendConfig({ channel: supervisor, holds: noHoldings() }, await echoConfig(t));
   const port = portOf((await supervisor.call('commit'))['one']?.[0]);
   const { port: taken } = await echoUpstream(t);
   const answer = await sendConfig(
-    { channel: supervisor },
+    { channel: supervisor, holds: noHoldings() },
     await echoConfig(t, { bind: `127.0.0.1:${taken}` }),
   );
   assert.match(JSON.stringify(answer), /"ok":false,"faults":\[".* is already in use/);
@@ -97,7 +99,10 @@ test('what it is told before it has started is done when it has', async (t) => {
   supervisor.tell('setLogLevel', 'fatal');
   supervisor.tell('eject', ejection);
   await start();
-  await sendConfig({ channel: supervisor }, await echoConfig(t, { endpoint: ejection.endpoint }));
+  await sendConfig(
+    { channel: supervisor, holds: noHoldings() },
+    await echoConfig(t, { endpoint: ejection.endpoint }),
+  );
   const port = portOf((await supervisor.call('commit'))['one']?.[0]);
   const [view] = await supervisor.call('endpoints', ['echo']);
   assert.equal(view?.state, 'ejected');
@@ -109,7 +114,10 @@ test('of a shared limit it has what it was granted, and gives back what it does 
   let left = 2;
   const { supervisor, start } = createPair(t, async () => (left-- > 0 ? 1 : 0));
   await start();
-  await sendConfig({ channel: supervisor }, await echoConfig(t, { limits: { connections: 5 } }));
+  await sendConfig(
+    { channel: supervisor, holds: noHoldings() },
+    await echoConfig(t, { limits: { connections: 5 } }),
+  );
   const port = portOf((await supervisor.call('commit'))['one']?.[0]);
   const clients = [rawClient(t, port), rawClient(t, port)];
   for (const client of clients) client.socket.write('ping');
@@ -124,7 +132,7 @@ test('of a shared limit it has what it was granted, and gives back what it does 
 test('a drain cuts what is open after its grace, tells the last counts, and then it is left alone', async (t) => {
   const { worker, supervisor, calls, start, logged } = createPair(t);
   await start();
-  await sendConfig({ channel: supervisor }, await echoConfig(t));
+  await sendConfig({ channel: supervisor, holds: noHoldings() }, await echoConfig(t));
   const client = rawClient(t, portOf((await supervisor.call('commit'))['one']?.[0]));
   client.socket.write('ping');
   await client.until(4);
@@ -142,7 +150,7 @@ test('a drain cuts what is open after its grace, tells the last counts, and then
 test('without its supervisor it lets open connections end within the grace', async (t) => {
   const { worker, supervisor, start, logged } = createPair(t);
   await start();
-  await sendConfig({ channel: supervisor }, await echoConfig(t));
+  await sendConfig({ channel: supervisor, holds: noHoldings() }, await echoConfig(t));
   const client = rawClient(t, portOf((await supervisor.call('commit'))['one']?.[0]));
   client.socket.write('ping');
   await client.until(4);

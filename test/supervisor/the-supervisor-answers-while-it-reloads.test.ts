@@ -69,6 +69,7 @@ test('the configuration is the same', async (t) => {
   const file = write(t, whole);
   const [aside, here] = [await loadFileAside(file), atOnce(toSend(await loadConfig(file)))];
   assert.deepEqual(packConfig(aside), packConfig(here));
+  assert.deepEqual(aside.config.upstreams, here.config.upstreams);
   assert.deepEqual(aside.pieces, here.pieces);
   assert.deepEqual(aside.files, here.files);
   const leaf = ({ certificates }: LoadedConfig) => certificates.get('a')?.pairs[0]?.leaf.fingerprint256;

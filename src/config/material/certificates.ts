@@ -1,13 +1,12 @@
 /** Reads, parses and matches the certificates and keys that a configuration names. */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import { createSecureContext } from 'node:tls';
-import { cipherOptions } from '../../openssl/ciphers.ts';
 import type { Path, Report } from '../finding.ts';
 import { type Files, pemBlocks, pemText } from '../read/files.ts';
 import type { Config } from '../schema/schema.ts';
 import { describeDates, nameOf, reasonOf, warnOfDates } from './describe.ts';
 import { foreignFormat } from './foreign-formats.ts';
 import { readStaple, type Staple } from './ocsp.ts';
+import { askOpenSsl } from './strength.ts';
 
 /** A certificate and its key in the form that `tls` takes. */
 export type LoadedPair = {
@@ -34,22 +33,38 @@ export async function loadCertificates(
   report: Report,
 ): Promise<Map<string, LoadedCertificate>> {
   const loaded = new Map<string, LoadedCertificate>();
-  for (const [name, { pairs }] of Object.entries(config.certificates)) {
-    const path = ['certificates', name, 'pairs'];
-    const found: LoadedPair[] = [];
-    for (const [index, pair] of pairs.entries()) {
-      const place = [...path, index];
-      const one = await loadPair(pair, place, files, report);
-      if (one === undefined) continue;
-      if (found.some(({ keyType }) => keyType === one.keyType)) {
-        const message = `another pair has a key of type ${one.keyType} too`;
-        report.fault([...place, 'cert'], message, 'give one pair for each type, such as ECDSA and RSA');
-      }
-      found.push(one);
+  const rest = Object.entries(config.certificates).entries();
+  const found: LoadedCertificate[] = [];
+  async function loadSome(): Promise<void> {
+    for (const [index, [name, { pairs }]] of rest) {
+      found[index] = await loadCertificate(name, pairs, files, report);
     }
-    loaded.set(name, { name, pairs: found });
   }
+  // Files are read by several threads.
+  await Promise.all(Array.from({ length: 16 }, loadSome));
+  for (const certificate of found) loaded.set(certificate.name, certificate);
   return loaded;
+}
+
+async function loadCertificate(
+  name: string,
+  pairs: readonly PairConfig[],
+  files: Files,
+  report: Report,
+): Promise<LoadedCertificate> {
+  const path = ['certificates', name, 'pairs'];
+  const found: LoadedPair[] = [];
+  for (const [index, pair] of pairs.entries()) {
+    const place = [...path, index];
+    const one = await loadPair(pair, place, files, report);
+    if (one === undefined) continue;
+    if (found.some(({ keyType }) => keyType === one.keyType)) {
+      const message = `another pair has a key of type ${one.keyType} too`;
+      report.fault([...place, 'cert'], message, 'give one pair for each type, such as ECDSA and RSA');
+    }
+    found.push(one);
+  }
+  return { name, pairs: found };
 }
 
 async function loadPair(
@@ -83,7 +98,7 @@ async function loadPair(
     keyType: leaf.publicKey.asymmetricKeyType ?? 'unknown',
     staple: ocsp && checkStaple(ocsp, leaf, [...path, 'ocsp'], report),
   };
-  return openSslTakes(loaded, [...path, 'cert'], report) ? loaded : undefined;
+  return openSslTakes(loaded, chain, [...path, 'cert'], report) ? loaded : undefined;
 }
 
 /** Only warns, since clients are served without a staple too. */
@@ -206,13 +221,14 @@ function fits(
   return true;
 }
 
-/**
- * Catches keys too small and signatures too weak, which `tls` would otherwise throw on at the first
- * connection.
- */
-function openSslTakes({ cert, key, passphrase }: LoadedPair, path: Path, report: Report): boolean {
+function openSslTakes(
+  pair: LoadedPair,
+  chain: readonly X509Certificate[],
+  path: Path,
+  report: Report,
+): boolean {
   try {
-    createSecureContext({ ...cipherOptions(), cert, key, ...(passphrase !== undefined && { passphrase }) });
+    askOpenSsl(pair, chain);
     return true;
   } catch (error) {
     report.fault(path, `OpenSSL refuses it: ${reasonOf(error)}`);
