@@ -1,6 +1,7 @@
 /**
- * Ctrl-C in MariaDB's command line ends its own query, which runs at one of two servers, through one of two workers; the queries of others
- * run on. Connections of their own get there as well: compressed ones, and those with client certificates.
+ * Ctrl-C in MariaDB's and MySQL's command lines ends their own query, which runs at one of two servers, through one of two workers; the
+ * queries of others run on. It does so for connections of each kind: compressed ones, with a database, with a client certificate. The
+ * servers know the clients' addresses by PROXY headers.
  */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
@@ -9,7 +10,9 @@ import { eventually } from '../support/eventually.ts';
 import { ownCertificate } from '../support/own-certificate.ts';
 import { type Penstock, startPenstock } from '../support/penstock.ts';
 import { startMariadb } from './mariadb.ts';
+import { mysqlClient } from './mysql.ts';
 import { launch, type Running } from './process.ts';
+import { find, rootOf } from './programs.ts';
 
 const own = await ownCertificate('localhost');
 const clients = await createAuthority();
@@ -41,7 +44,13 @@ async function startScene(t: TestContext): Promise<Scene> {
           ],
         },
       },
-      upstreams: { mysql: { endpoints: servers.map(({ port }) => `127.0.0.1:${port}`) } },
+      upstreams: {
+        mysql: {
+          endpoints: servers.map(({ port }) => `127.0.0.1:${port}`),
+          send_proxy_protocol: 'v2',
+          health_check: { type: 'mysql', interval: '200ms' },
+        },
+      },
     },
     {
       files: {
@@ -56,7 +65,23 @@ async function startScene(t: TestContext): Promise<Scene> {
   return { servers, penstock };
 }
 
-function sleep({ penstock }: Scene, seconds: number, ...options: string[]): Running {
+type Cli = { readonly program: string; readonly options: readonly string[] };
+const mariadb: Cli = { program: 'mariadb', options: ['--ssl-verify-server-cert'] };
+
+/** Any of MariaDB's, and MySQL's own where it was unpacked. */
+function commandLines(): Cli[] {
+  const path = find(mysqlClient);
+  const plugins = path && `--plugin-dir=${rootOf(path)}/usr/lib/mysql/plugin`;
+  const newer: Cli = { program: newerMariadb, options: mariadb.options };
+  return [
+    mariadb,
+    ...(find(newerMariadb) ? [newer] : []),
+    ...(plugins ? [{ program: mysqlClient, options: ['--ssl-mode=VERIFY_IDENTITY', plugins] }] : []),
+  ];
+}
+const newerMariadb = 'unpacked:usr/bin/mariadb';
+
+function sleep({ penstock }: Scene, { program, options: own }: Cli, ...options: string[]): Running {
   const args = [
     '--no-defaults',
     '--protocol=tcp',
@@ -64,11 +89,11 @@ function sleep({ penstock }: Scene, seconds: number, ...options: string[]): Runn
     `--port=${penstock.port('mysql')}`,
     '--skip-column-names',
     '--ssl-ca=ca.crt',
-    '--ssl-verify-server-cert',
+    ...own,
     ...options,
-    `--execute=select sleep(${seconds})`,
+    '--execute=select sleep(300)',
   ];
-  return launch('mariadb', args, { cwd: penstock.directory });
+  return launch(program, args, { cwd: penstock.directory });
 }
 
 const sleeping = (user: string) =>
@@ -90,25 +115,29 @@ const ways: Record<string, string[]> = {
   'once more': named,
 };
 
-test('Ctrl-C in MariaDB’s client', async (t) => {
+test('Ctrl-C in command lines', async (t) => {
   const scene = await startScene(t);
   // They are everywhere, and their numbers are those of others elsewhere.
-  const strangers = Array.from({ length: 6 }, () => sleep(scene, 300, '--user=stranger'));
+  const strangers = Array.from({ length: 6 }, () => sleep(scene, mariadb, '--user=stranger'));
   t.after(() => strangers.map(({ child }) => child.kill('SIGKILL')));
   await eventually(async () => assert.equal(await running(scene, 'stranger'), 6), 30_000);
-  for (const [name, options] of Object.entries(ways)) {
-    await t.test(name, async () => {
-      const session = sleep(scene, 300, ...options);
-      await eventually(async () => assert.equal(await running(scene, 'app'), 1), 30_000);
-      session.child.kill('SIGINT');
-      const { stdout, stderr } = await session.finished;
-      assert.match(stdout + stderr, /Query execution was interrupted|^1$/m);
-      assert.equal(await running(scene, 'app'), 0);
-      assert.equal(await running(scene, 'stranger'), 6);
-    });
+  let count = 0;
+  for (const cli of commandLines()) {
+    for (const [name, options] of Object.entries(ways)) {
+      await t.test(`${cli.program}, ${name}`, async () => {
+        const session = sleep(scene, cli, ...options);
+        await eventually(async () => assert.equal(await running(scene, 'app'), 1), 30_000);
+        session.child.kill('SIGINT');
+        const { stdout, stderr } = await session.finished;
+        assert.match(stdout + stderr, /Query execution was interrupted|^1$/m);
+        assert.equal(await running(scene, 'app'), 0);
+        assert.equal(await running(scene, 'stranger'), 6);
+        count += 1;
+      });
+    }
   }
   await eventually(() => {
     const forwarded = scene.penstock.log().filter(({ msg }) => msg === 'cancel request forwarded');
-    assert.equal(forwarded.length, Object.keys(ways).length);
+    assert.equal(forwarded.length, count);
   });
 });

@@ -4,7 +4,7 @@ import { delimiter, isAbsolute, join } from 'node:path';
 
 /** Debian's packages with all of them. */
 const packages =
-  'postgresql pgbouncer redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils dovecot-imapd nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat gcc libc6-dev libssl-dev libgnutls28-dev libnss3-dev libnss3-tools libmbedtls-dev libwolfssl-dev openjdk-17-jdk-headless golang-go erlang-base erlang-ssl python3 etcd-server etcd-client';
+  'postgresql pgbouncer redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils dovecot-imapd nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat gcc libc6-dev libssl-dev libgnutls28-dev libnss3-dev libnss3-tools libmbedtls-dev libwolfssl-dev openjdk-17-jdk-headless golang-go golang-github-go-sql-driver-mysql-dev libmariadb-java php-cli php-mysql python3-pymysql erlang-base erlang-ssl python3 etcd-server etcd-client';
 
 /** How to install them. */
 export const installHint = `apt-get install ${packages}`;
@@ -44,13 +44,8 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'mysql-health-checks-shut-nobody-out': ['mariadb-install-db', 'mariadbd', 'mariadb'],
   'mysql-clients-reach-their-server-by-name': ['mariadbd', 'mariadb'],
   'ctrl-c-kills-the-query-in-mysql': ['mariadb-install-db', 'mariadbd', 'mariadb'],
+  'mysql-dumps-arrive-whole': ['mariadb-install-db', 'mariadbd', 'mariadb', 'mariadb-dump'],
   'mysql-clients-of-every-kind-log-in': [
-    ...[
-      'unpacked:usr/sbin/mysqld',
-      'unpacked:usr/bin/mysql',
-      'unpacked:usr/sbin/mariadbd',
-      'unpacked:usr/bin/mariadb',
-    ],
     ...['mariadb', 'java', '/usr/share/java/mariadb-java-client.jar', 'go', 'php', '/usr/bin/python3'],
   ],
   'nats-works-behind-either-beginning-of-tls': ['nats-server'],
