@@ -10,7 +10,7 @@ import { ObjectSource } from './object-source.ts';
 import type { Store } from './store.ts';
 
 export type OpenedObjects = {
-  readonly source: ObjectSource;
+  readonly source: ObjectSource<Store>;
   readonly first: Offer;
   /** To be called once the first offer is served. */
   readonly startApi: (logger: Logger) => Promise<AdminApi>;
@@ -23,7 +23,7 @@ export async function openObjects(file: string, plain: LoadedConfig): Promise<Op
   const first = await source.load();
   const startApi = async (logger: Logger) => {
     const api = await startAdminApi(first.loaded, source, logger);
-    source.onTaken((loaded) => api.update(loaded));
+    source.onTaken(({ loaded }) => api.update(loaded));
     return api;
   };
   return { source, first, startApi };

@@ -10,17 +10,21 @@ export type Change = {
   readonly expected: number;
 };
 
-export interface Store {
+/** Objects that are only read here. */
+export interface Observed {
   /** For people, such as a directory. */
   readonly name: string;
   /** The newest state known here. */
   readonly state: () => State;
+  /** Calls `onChange` after each change of the state, whoever made it. */
+  readonly watch: (onChange: () => void) => void;
+  readonly close: () => Promise<void>;
+}
+
+export interface Store extends Observed {
   /**
    * Makes the change durable, unless the object was changed meanwhile: then it resolves with undefined.
    * Otherwise with the state that has it. Rejects if it cannot be written; nothing is changed then.
    */
   readonly write: (change: Change) => Promise<State | undefined>;
-  /** Calls `onChange` after each change of the state, whoever made it. */
-  readonly watch: (onChange: () => void) => void;
-  readonly close: () => Promise<void>;
 }

@@ -60,6 +60,10 @@ async function openSource(option: string | undefined): Promise<Opened> {
     return { ...(await openObjects(file.name, first.loaded)), cluster: undefined };
   }
   if (cluster === undefined) return { source: file, first, cluster: undefined };
+  if (cluster.etcd.layout === 'apisix') {
+    const { openApisix } = await import('../cluster/apisix/open.ts');
+    return openApisix(file.name, first.loaded, cluster);
+  }
   const { openClusterSource } = await import('../cluster/source.ts');
   const source = await openClusterSource(file, first, cluster);
   return { source, first: await source.start(), cluster: source.member };

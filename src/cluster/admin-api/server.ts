@@ -8,6 +8,7 @@ import type { LoadedConfig } from '../../config/load.ts';
 import { giveRightsAsked } from '../../net/socket-file.ts';
 import { boundConnections, listenHttp } from '../../observe/http-listen.ts';
 import type { ObjectSource } from '../object-source.ts';
+import type { Store } from '../store.ts';
 import type { Answer } from './answer.ts';
 import { createKeeper } from './keys.ts';
 import { answerTo } from './requests.ts';
@@ -40,7 +41,7 @@ const silenceMs = 60_000;
 /** Throws ERR_LISTEN. The configuration has an `admin_api`. */
 export async function startAdminApi(
   first: LoadedConfig,
-  source: ObjectSource,
+  source: ObjectSource<Store>,
   logger: Logger,
 ): Promise<AdminApi> {
   const bind = first.config.admin_api?.bind ?? '';

@@ -5,7 +5,7 @@ import { ProxyError } from '../../errors.ts';
 import { createTurns } from '../../process/turns.ts';
 import { keyOf, type State, type StoredObject } from '../apisix/objects.ts';
 import type { ObjectSource } from '../object-source.ts';
-import type { Change } from '../store.ts';
+import type { Change, Store } from '../store.ts';
 import { Refusal } from './answer.ts';
 
 export type Written = {
@@ -27,7 +27,7 @@ export type Writer = {
 /** How long a change may take until workers serve it. */
 const applyMs = 30_000;
 
-export function createWriter(source: ObjectSource): Writer {
+export function createWriter(source: ObjectSource<Store>): Writer {
   const inTurn = createTurns();
   return {
     async change(decide, force) {
@@ -45,7 +45,11 @@ type Made = {
   readonly warnings: readonly string[];
 };
 
-async function store(source: ObjectSource, decide: (state: State) => Change, force: boolean): Promise<Made> {
+async function store(
+  source: ObjectSource<Store>,
+  decide: (state: State) => Change,
+  force: boolean,
+): Promise<Made> {
   const { store } = source;
   const current = store.state();
   const change = decide(current);
@@ -76,7 +80,7 @@ function stateWith({ revision, objects }: State, change: Change): State {
 }
 
 /** Waits until it is served. If it cannot be, what was there before is stored again. */
-async function settle(source: ObjectSource, { change, before, state }: Made): Promise<void> {
+async function settle(source: ObjectSource<Store>, { change, before, state }: Made): Promise<void> {
   const applied = await withinTime(source.applied(state.revision));
   if (applied === undefined) {
     throw new Refusal(503, `stored, but not served by all workers within ${applyMs / 1000} s; see the log`);

@@ -53,6 +53,7 @@ export function resolvePaths(config: Config, directory: string): void {
     cluster.seal = absolute(cluster.seal);
     cluster.snapshot &&= absolute(cluster.snapshot);
     cluster.etcd.password_file &&= absolute(cluster.etcd.password_file);
+    cluster.etcd.keyring &&= absolute(cluster.etcd.keyring);
     for (const [name, file] of Object.entries(cluster.modules)) cluster.modules[name] = absolute(file);
   }
   const addressesOf = (sockets: { address: string }[]) => {

@@ -7,6 +7,7 @@ import { checkSocketPath } from './sockets.ts';
 export function checkAdminApi({ admin_api: api, admin, cluster, listeners }: Config, report: Report): void {
   const fed = Object.entries(listeners).filter(([, { stream_routes }]) => stream_routes !== undefined);
   if (api === undefined) {
+    if (cluster?.etcd.layout === 'apisix') return;
     for (const [name] of fed) {
       const message = 'these routes come from the Admin API, and there is none';
       report.fault(['listeners', name, 'stream_routes'], message, 'add `admin_api`, or write `routes`');

@@ -18,8 +18,23 @@ const etcd = z
     prefix: z
       .string()
       .regex(/^\/[\w./-]*[\w.-]$/, 'expected a key such as /penstock')
-      .default('/penstock')
-      .describe('Keys begin with PREFIX/NAME/.'),
+      .optional()
+      .describe(
+        'Keys begin with PREFIX/NAME/. Default: /penstock. With `layout: apisix` they begin with PREFIX/, by default /apisix/.',
+      )
+      .meta({ samples: ['/penstock', '/apisix'] }),
+    layout: z
+      .enum(['penstock', 'apisix'])
+      .default('penstock')
+      .describe(
+        '`apisix`: serve what APISIX has there, read only, by listeners with `stream_routes`; see docs/admin-api.md.',
+      ),
+    keyring: path
+      .optional()
+      .describe(
+        'With `layout: apisix`: the keys of `apisix.data_encryption.keyring`, one a line. Default: those that APISIX comes with.',
+      )
+      .meta({ samples: ['/etc/penstock/apisix.keyring'] }),
     authority: name.default('system').describe('The authority that etcd’s certificates chain to.'),
     certificate: name
       .optional()
@@ -40,6 +55,10 @@ const etcd = z
     path: ['user'],
     error: '`user` and `password_file` belong together',
   })
+  .transform(({ prefix, ...rest }) => ({
+    ...rest,
+    prefix: prefix ?? (rest.layout === 'apisix' ? '/apisix' : '/penstock'),
+  }))
   .describe('The etcd, version 3.4 or later.');
 
 export const cluster = z

@@ -1,0 +1,94 @@
+/** Opens the source for a file that names the etcd of APISIX (`layout: apisix`). */
+import { readFile } from 'node:fs/promises';
+import type { Logger } from 'pino';
+import { ConfigError } from '../../config/finding.ts';
+import type { LoadedConfig } from '../../config/load.ts';
+import type { ClusterConfig } from '../../config/schema/schema.ts';
+import type { Offer } from '../../config/source.ts';
+import { systemCode } from '../../errors.ts';
+import { openCluster } from '../connect.ts';
+import { follow } from '../follow.ts';
+import { ObjectSource } from '../object-source.ts';
+import { EtcdObjects } from './etcd-objects.ts';
+import { isKeyOfRing, type Keyring, published } from './keyring.ts';
+import { ApisixLink } from './link.ts';
+import { readState, writeState } from './snapshot.ts';
+
+/** How long a start waits for etcd before it serves the snapshot. */
+const startMs = 3000;
+
+export type OpenedApisix = {
+  readonly source: ObjectSource;
+  readonly first: Offer;
+  readonly cluster: ApisixLink;
+};
+
+/** Rejects with a ConfigError if the secrets that the file names cannot be read. */
+export async function openApisix(
+  file: string,
+  plain: LoadedConfig,
+  config: ClusterConfig,
+): Promise<OpenedApisix> {
+  const cluster = await openCluster(plain, config);
+  const keyring = await readKeyring(config.etcd.keyring);
+  const { snapshot } = config;
+  const baseline = snapshot === undefined ? undefined : await readState(snapshot, cluster.seal);
+  const prefix = `${config.etcd.prefix.replace(/\/$/, '')}/`;
+  const objects = new EtcdObjects(prefix, keyring, () => follower.copy(), baseline);
+  let arrived = () => {};
+  let isFirst = true;
+  const link = new ApisixLink(cluster, objects, () => source);
+  const follower = follow(cluster.etcd, prefix, {
+    onChange: () => {
+      if (!isFirst) return objects.changed();
+      isFirst = false;
+      objects.settle(false);
+      arrived();
+    },
+    onConnected: (fault) => link.connected(fault),
+    onEventsLost: () => link.lostEvents(),
+  });
+  const source = new ObjectSource(file, objects, {
+    onWatch: (logger: Logger) => link.log(logger),
+    onChange: () => link.tellVanished(),
+    onRequest: () => {
+      if (objects.vanished) objects.settle(true);
+    },
+    onClose: async () => {
+      follower.close();
+      cluster.etcd.close();
+    },
+    onTaken: async ({ state }, logger) => {
+      if (snapshot === undefined || state.revision === 0) return;
+      await writeState(snapshot, state, cluster.seal).catch((err: unknown) => {
+        logger?.error({ err }, 'the snapshot cannot be written: a restart without etcd would not serve it');
+      });
+    },
+  });
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, startMs);
+    arrived = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+    if (follower.copy()) arrived();
+  });
+  if (follower.copy() === undefined && baseline) link.fromSnapshot();
+  return { source, first: await source.load(), cluster: link };
+}
+
+/** One key a line; the keyring that APISIX comes with if there is no file. */
+async function readKeyring(file: string | undefined): Promise<Keyring> {
+  if (file === undefined) return published;
+  const fault = (message: string, hint?: string) =>
+    new ConfigError([{ file, line: 0, column: 0, path: '', message, ...(hint && { hint }) }]);
+  const text = await readFile(file, 'utf8').catch((error: unknown) => {
+    throw fault(`it cannot be read (${systemCode(error)})`);
+  });
+  const keys = text.split('\n').flatMap((line) => (line.trim() === '' ? [] : [line.trim()]));
+  if (keys.length > 0 && keys.every(isKeyOfRing)) return keys;
+  throw fault(
+    'a keyring has one key a line, of 16 or 32 characters',
+    'copy them from apisix.data_encryption.keyring',
+  );
+}
