@@ -1,4 +1,4 @@
-/** What the rest of penstock is told of the etcd that APISIX's objects come from. */
+/** The etcd that APISIX's objects come from, as the status and the log describe it. */
 import type { Logger } from 'pino';
 import { formatFinding } from '../../config/finding.ts';
 import type { ProxyError } from '../../errors.ts';
