@@ -8,9 +8,10 @@ import { formatTable } from '../tools/terminal/table.ts';
 
 /**
  * Prints tables of a configuration's contents to stdout, and its warnings and faults to stderr; with `json`,
- * one object to stdout instead. Returns the exit code: 0, or 2 if there are faults.
+ * one object to stdout instead. Returns the exit code: 2 if there are faults, with `strict` 1 if there are
+ * warnings, or 0.
  */
-export async function check(options: { config?: string; json?: boolean }): Promise<number> {
+export async function check(options: { config?: string; json?: boolean; strict?: boolean }): Promise<number> {
   let loaded: LoadedConfig;
   let file = options.config ?? '';
   try {
@@ -23,13 +24,14 @@ export async function check(options: { config?: string; json?: boolean }): Promi
     return 2;
   }
   const warnings = loaded.warnings;
+  const code = options.strict && warnings.length > 0 ? 1 : 0;
   if (options.json) {
     printJson({ ok: true, file, faults: [], warnings, ...summarize(loaded) });
-    return 0;
+    return code;
   }
   printFindings(warnings.map((warning) => ({ ...warning, message: `warning: ${warning.message}` })));
   process.stdout.write(`${tables(loaded).join('\n')}\n${file} is valid${count(warnings.length)}\n`);
-  return 0;
+  return code;
 }
 
 function printFindings(findings: readonly Finding[]): void {

@@ -1,7 +1,7 @@
 /** Defines the command line: every command with its flags. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { leaveSignals } from '../process/no-inspector.ts';
-import { version } from '../process/version.ts';
+import { describeVersion } from '../process/version.ts';
 import { protocolNames } from '../protocols/table.ts';
 import { addClusterCommand } from '../tools/cluster/flags.ts';
 import { addImportCommand } from '../tools/import/flags.ts';
@@ -19,7 +19,7 @@ const program = new Command('penstock')
   .description(
     'A TLS proxy for TCP services: routes by SNI, terminates or passes through, enforces mutual TLS.',
   )
-  .version(version)
+  .version(describeVersion(process.versions))
   .exitOverride()
   .configureHelp({ showGlobalOptions: true })
   .hook('preAction', (_, command) => {
@@ -38,6 +38,7 @@ program
   .command('check')
   .description('validate a configuration with its certificates, keys and references')
   .addOption(config)
+  .option('--strict', 'warnings are faults: exit with 1 if there is any')
   .option('--json', 'print JSON')
   .action((options) => finish(import('./check.ts').then(({ check }) => check(options))));
 
@@ -45,7 +46,7 @@ program
   .command('explain')
   .description('show which route a client takes, and what it and the upstream see')
   .addOption(config)
-  .option('--listener <name>', 'where the client connects')
+  .option('--listener <name>', 'where the client connects (default: the only listener)')
   .option('--sni <name>', 'the server name it asks for (default: none)')
   .option('--alpn <names...>', 'the protocols it offers')
   .option('--from <address>', 'its address; if a PROXY header is required, the address in the header')

@@ -111,6 +111,20 @@ test('tables that fit a terminal', async (t) => {
   );
 });
 
+test('with --strict a warning is a fault', async (t) => {
+  const warned = directoryWith(t, `${config}session_tickets: { rotate: 1h }\n`);
+  for (const [flags, expected] of [
+    [[], 0],
+    [['--strict'], 1],
+    [['--strict', '--json'], 1],
+  ] as const) {
+    const { stdout, code } = await penstock(warned, 'check', ...flags);
+    assert.equal(code, expected, `check ${flags.join(' ')}: ${stdout}`);
+  }
+  const { code } = await penstock(directoryWith(t, config), 'check', '--strict');
+  assert.equal(code, 0);
+});
+
 test('every fault, and nothing on stdout', async (t) => {
   const directory = directoryWith(
     t,

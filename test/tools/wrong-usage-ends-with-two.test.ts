@@ -119,6 +119,17 @@ test('what is wrong is told on stderr, with exit code 2', async (t) => {
   assert.equal(existsSync(join(directory, 'ca')), false);
 });
 
+test('the only listener needs no name', async (t) => {
+  const directory = temporaryDirectory(t);
+  writeFileSync(
+    join(directory, 'penstock.yaml'),
+    'listeners: { only: { bind: "127.0.0.1:5432", routes: [{ sni: a.example, deny: true }] } }\n',
+  );
+  const { stdout, stderr, code } = await penstock(directory, 'explain', '--json', '--sni', 'a.example');
+  assert.deepEqual([code, stderr], [0, '']);
+  assert.equal(JSON.parse(stdout).listener, 'only');
+});
+
 test('explain from the command line', async (t) => {
   const directory = withConfiguration(t);
   const json = async (...args: string[]) => {
