@@ -1,6 +1,7 @@
 /**
  * Turns a text into a configuration that can be served: parses it, checks it, and reads every file it names.
  */
+import { createHash } from 'node:crypto';
 import type { SocketRights } from '../net/socket-file.ts';
 import { ConfigError, type Finding, formatPath, type Path, type Report } from './finding.ts';
 import { type ApiKey, loadApiKeys } from './material/api-keys.ts';
@@ -59,6 +60,8 @@ export type LoadedConfig = {
   readonly authorities: ReadonlyMap<string, LoadedAuthority>;
   /** From `session_tickets.keys`; undefined if they are random. */
   readonly ticketMasters: TicketMasters | undefined;
+  /** The SHA-256 of the contents of each `authorize` module, by its path. */
+  readonly modules: ReadonlyMap<string, string>;
   /** For the Admin API. */
   readonly apiKeys: readonly ApiKey[];
   /** The permissions of unix socket files, by address. */
@@ -125,7 +128,7 @@ export async function loadParsed(
   checkWarm(config, findings.report);
   checkStarttls(config, findings.report);
   checkAdminApi(config, findings.report);
-  await checkModules(config, files, findings.report);
+  const modules = await readModules(config, files, findings.report);
   const certificates = await loadCertificates(config, files, findings.report);
   const authorities = await loadAuthorities(config, files, findings.report);
   checkCaNames(config, authorities, findings.report);
@@ -143,6 +146,7 @@ export async function loadParsed(
     certificates,
     authorities,
     ticketMasters,
+    modules,
     apiKeys,
     sockets,
     warnings,
@@ -231,14 +235,19 @@ function namesIn(raw: unknown): Names {
   };
 }
 
-async function checkModules(config: Config, files: Files, report: Report): Promise<void> {
+/** The SHA-256 of each module's contents, by its path. */
+async function readModules(config: Config, files: Files, report: Report): Promise<Map<string, string>> {
+  const digests = new Map<string, string>();
   for (const [name, { routes }] of Object.entries(config.listeners)) {
     for (const [index, { tls }] of routes.entries()) {
       const module = typeof tls === 'object' ? tls.client_auth?.authorize : undefined;
       const path = ['listeners', name, 'routes', index, 'tls', 'client_auth', 'authorize'];
-      if (module !== undefined) await files.read(module, path, report);
+      const content = module === undefined ? undefined : await files.read(module, path, report);
+      if (module !== undefined && content)
+        digests.set(module, createHash('sha256').update(content).digest('hex'));
     }
   }
+  return digests;
 }
 
 function sorted(findings: Finding[]): Finding[] {

@@ -249,17 +249,18 @@ function credentialsOf({ certificates, client_auth }: TerminateConfig, loaded: S
   return {
     certificates: certificates.map((name) => known<LoadedCertificate>(loaded.certificates, name)),
     authority: authority === undefined ? undefined : known<LoadedAuthority>(loaded.authorities, authority),
+    module: client_auth?.authorize === undefined ? undefined : loaded.modules.get(client_auth.authorize),
   };
 }
 
 /** A digest of everything that a policy is made of, since that includes keys. */
 function keyOf(
   config: string,
-  { certificates, authority }: ReturnType<typeof credentialsOf>,
+  { certificates, authority, module }: ReturnType<typeof credentialsOf>,
   { ticketMasters, config: { log } }: ServedConfig,
 ): string {
   const credentials = [...certificates.map(digestOfCertificate), authority && digestOfAuthority(authority)];
-  return digest([config, credentials, ticketMasters, log.tls_keys]);
+  return digest([config, module, credentials, ticketMasters, log.tls_keys]);
 }
 
 /** Those of unchanged objects are remembered, since there may be thousands. */

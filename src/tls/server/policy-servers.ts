@@ -18,6 +18,8 @@ export type PolicyParts = {
   readonly authority: LoadedAuthority | undefined;
   readonly masters: TicketMasterSource;
   readonly keyLog?: KeyLog | undefined;
+  /** A digest of the contents of the config's `authorize`. */
+  readonly module?: string | undefined;
 };
 
 /** The part of a ClientHello that decides which server gets it. */
@@ -36,9 +38,15 @@ export function createPolicyServers(
   certificate: LoadedCertificate,
   mayResume: SessionJudge | undefined,
 ): (offer: Offer) => Server {
-  const { config, authority } = parts;
+  const { config, authority, module } = parts;
   const { ca = [], crl = [] } = authority ?? {};
-  const policy = policyDigest([config, certificate.pairs.map(({ cert }) => cert), ca, crl]);
+  const policy = policyDigest([
+    withoutPath(config),
+    module,
+    certificate.pairs.map(({ cert }) => cert),
+    ca,
+    crl,
+  ]);
   const authorityBytes = [...ca, ...crl].reduce((sum, { length }) => sum + length, 0);
   const mostNames = Math.max(4, Math.min(64, Math.floor(2 ** 21 / (authorityBytes + 1))));
   const present = (pairs: readonly LoadedPair[]) => {
@@ -61,6 +69,16 @@ export function createPolicyServers(
     const pair = choose(offer);
     return ((pair && alone.get(pair)) ?? all)(offer);
   };
+}
+
+/**
+ * Machines of a cluster have the same module, but perhaps at another place: its contents count, and its place
+ * would keep them from resuming each other's sessions.
+ */
+function withoutPath({ client_auth, ...config }: TerminateConfig): object {
+  if (client_auth === undefined) return config;
+  const { authorize: _, ...auth } = client_auth;
+  return { ...config, client_auth: auth };
 }
 
 /** ticket-answers.ts handles TLS 1.3; before that, Node's options suffice. */
