@@ -1,6 +1,6 @@
 /**
  * mysql2 through one port: the server name decides which of two servers it reaches, one of them only with a client certificate, and
- * penstock greets it in the server's place. MariaDB's own client (10.11) sends no server name, and has a port for each. One server has
+ * penstock greets it in the server's place. MariaDB's own client (10.11) sends no server name, and has a port for each; 11.8 does. One server has
  * TLS of its own, the other none; accounts log in by both plugins that MariaDB has built in.
  */
 import assert from 'node:assert/strict';
@@ -10,10 +10,12 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createConnection } from 'mysql2/promise';
 import { createAuthority, temporaryDirectory, writeFiles } from '../support/certificates.ts';
+import { eventually } from '../support/eventually.ts';
 import { ownCertificate } from '../support/own-certificate.ts';
 import { type RunningProxy, startProxy } from '../support/proxy.ts';
-import { startMariadb } from './mariadb.ts';
-import { type Finished, ordinaryUser, run } from './process.ts';
+import { type Mariadb, startMariadb } from './mariadb.ts';
+import { type Finished, launch, ordinaryUser, run } from './process.ts';
+import { find } from './programs.ts';
 
 /** Two names of this machine, as any machine has them: MariaDB's client sends the name that it connects to. */
 const [open, closed] = ['localhost', hostname()] as const;
@@ -29,7 +31,11 @@ const accounts = [
   "grant all on *.* to app@'%', ed@'%'",
 ];
 
-type Mariadb = Awaited<ReturnType<typeof startMariadb>>;
+const files = {
+  'ca.crt': own.authority.cert,
+  'client.crt': credential.chain,
+  'client.key': credential.key,
+};
 
 async function startServer(t: TestContext, tls: boolean): Promise<Mariadb> {
   const directory = temporaryDirectory(t);
@@ -47,6 +53,15 @@ async function startServer(t: TestContext, tls: boolean): Promise<Mariadb> {
 }
 
 async function startScene(t: TestContext): Promise<RunningProxy> {
+  return (await startBoth(t)).proxy;
+}
+
+type Both = {
+  readonly proxy: RunningProxy;
+  readonly servers: Readonly<Record<'plain' | 'with-tls', Mariadb>>;
+};
+
+async function startBoth(t: TestContext): Promise<Both> {
   const [withTls, plain] = [await startServer(t, true), await startServer(t, false)];
   const health_check = { type: 'mysql', interval: '100ms', healthy_after: 1 };
   const tls = { starttls: 'mysql', authority: 'test', server_name: open };
@@ -55,7 +70,7 @@ async function startScene(t: TestContext): Promise<RunningProxy> {
     tls: { certificates: 'own', client_auth: { authority: 'clients' } },
     upstream: 'with_tls',
   };
-  return startProxy(
+  const proxy = await startProxy(
     t,
     {
       certificates: own.sections.certificates,
@@ -89,16 +104,13 @@ async function startScene(t: TestContext): Promise<RunningProxy> {
     },
     { ...own.files, 'clients.crt': clients.cert },
   );
+  return { proxy, servers: { plain, 'with-tls': withTls } };
 }
 
 /** Runs the query by MariaDB's client, over TLS that it verifies unless the options say otherwise. */
 function ask(t: TestContext, port: number, query: string, ...options: string[]): Promise<Finished> {
   const directory = temporaryDirectory(t);
-  writeFiles(directory, {
-    'ca.crt': own.authority.cert,
-    'client.crt': credential.chain,
-    'client.key': credential.key,
-  });
+  writeFiles(directory, files);
   return run(
     'mariadb',
     [
@@ -144,6 +156,49 @@ test('by mysql2: two servers through one port, one only with a certificate', asy
   await assert.rejects(connect(closed), /certificate required|closed|ECONNRESET/i);
   // An address is no server name, so none is sent.
   await assert.rejects(connect('127.0.0.1'), /unrecognized name/);
+});
+
+/** A query that sleeps, of the account `app`, ended by Ctrl-C once it runs; resolves with what the client said. */
+async function interrupted(
+  server: Mariadb,
+  name: string,
+  args: readonly string[],
+  cwd: string,
+): Promise<string> {
+  const session = launch(name, [...args, '--execute=select sleep(300)'], { cwd });
+  const running =
+    "select count(*) from information_schema.processlist where user = 'app' and info like 'select sleep%'";
+  await eventually(async () => assert.equal(await server.query(running), '1'), 30_000);
+  session.child.kill('SIGINT');
+  const { stdout, stderr } = await session.finished;
+  await eventually(async () => assert.equal(await server.query(running), '0'));
+  return stdout + stderr;
+}
+
+const newer = 'unpacked:usr/bin/mariadb';
+
+test("by MariaDB's newer client: the same, and Ctrl-C at either", {
+  skip: find(newer) === undefined,
+}, async (t) => {
+  const { proxy, servers } = await startBoth(t);
+  writeFiles(proxy.directory, files);
+  for (const [host, options, name] of [
+    [open, [], 'plain'],
+    [closed, certificate, 'with-tls'],
+  ] as const) {
+    const common = [
+      '--no-defaults',
+      '--protocol=tcp',
+      `--host=${host}`,
+      `--port=${proxy.port('mysql')}`,
+      '--skip-column-names',
+    ];
+    const args = [...common, '--ssl-ca=ca.crt', '--ssl-verify-server-cert', ...named, ...options];
+    const { stdout, stderr } = await run(newer, [...args, `--execute=${who}`], { cwd: proxy.directory });
+    assert.equal(stdout + stderr, `${name}\tapp@%\tin\n`);
+    const told = await interrupted(servers[name], newer, args, proxy.directory);
+    assert.match(told, /Query execution was interrupted|^1$/m);
+  }
 });
 
 test("by MariaDB's client: accounts of each kind", async (t) => {
