@@ -4,7 +4,7 @@ import { delimiter, isAbsolute, join } from 'node:path';
 
 /** Debian's packages with all of them. */
 const packages =
-  'postgresql pgbouncer redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils dovecot-imapd nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat gcc libc6-dev libssl-dev libgnutls28-dev libnss3-dev libnss3-tools libmbedtls-dev libwolfssl-dev openjdk-17-jdk-headless golang-go golang-github-go-sql-driver-mysql-dev libmariadb-java php-cli php-mysql python3-pymysql erlang-base erlang-ssl python3 etcd-server etcd-client';
+  'postgresql pgbouncer redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils prosody dovecot-imapd nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat gcc libc6-dev libssl-dev libgnutls28-dev libnss3-dev libnss3-tools libmbedtls-dev libwolfssl-dev openjdk-17-jdk-headless golang-go golang-github-go-sql-driver-mysql-dev libmariadb-java php-cli php-mysql python3-pymysql erlang-base erlang-ssl python3 etcd-server etcd-client';
 
 /** How to install them. */
 export const installHint = `apt-get install ${packages}`;
@@ -38,7 +38,8 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'recipes-for-redis-work': ['redis-server', 'redis-cli'],
   'recipes-for-mosquitto-work': ['mosquitto', 'mosquitto_pub', 'mosquitto_sub'],
   'recipes-for-mariadb-work': ['mariadb-install-db', 'mariadbd', 'mariadb'],
-  'recipes-for-ldap-work': ['slapd', 'ldapsearch'],
+  'recipes-for-ldap-work': ['slapd', 'ldapsearch', 'ldapwhoami'],
+  'recipes-for-xmpp-work': ['prosody', 'prosodyctl', 'openssl'],
   'recipes-for-mail-work': ['dovecot', 'postfix', 'postconf', 'curl'],
   'recipes-for-rabbitmq-work': ['rabbitmq-server', 'epmd', 'amqp-declare-queue', 'amqp-publish', 'amqp-get'],
   'mysql-health-checks-shut-nobody-out': ['mariadb-install-db', 'mariadbd', 'mariadb'],

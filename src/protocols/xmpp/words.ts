@@ -62,5 +62,5 @@ export function conditionOf(name: string): Condition | undefined {
 
 /** Whether it can stand in an attribute as it is, and is no longer than a name may be. */
 export function isAddress(text: string): boolean {
-  return /^[^\s<>&'"/]{1,1023}$/.test(text);
+  return /^[^\s<>&'"/\p{Cc}]{1,1023}$/u.test(text);
 }
