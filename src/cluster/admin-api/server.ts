@@ -36,7 +36,7 @@ const limits = {
 };
 const maxConnections = 100;
 /** Longer than a change takes at most. */
-const silenceMs = 60_000;
+const silenceMs = 180_000;
 
 /** Throws ERR_LISTEN. The configuration has an `admin_api`. */
 export async function startAdminApi(

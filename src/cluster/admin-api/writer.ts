@@ -25,7 +25,7 @@ export type Writer = {
 };
 
 /** How long a change may take until workers serve it. */
-const applyMs = 30_000;
+const applyMs = 120_000;
 
 export function createWriter(source: ObjectSource<Store>): Writer {
   const inTurn = createTurns();
