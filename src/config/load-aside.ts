@@ -44,6 +44,11 @@ const loading = new Set<Worker>();
  * starts.
  */
 const idleMs = 10_000;
+/**
+ * A thread remembers what it has loaded, which saves seconds if the file is large: it is kept longer then.
+ */
+const largeBytes = 256 * 1024;
+const largeIdleMs = 600_000;
 let idle: { readonly thread: Worker; readonly timer: NodeJS.Timeout } | undefined;
 
 function takeThread(): Worker | undefined {
@@ -55,14 +60,14 @@ function takeThread(): Worker | undefined {
   return thread;
 }
 
-function keep(thread: Worker): void {
+function keep(thread: Worker, ms: number): void {
   if (idle !== undefined) return void thread.terminate();
   const end = () => {
     if (idle?.thread === thread) idle = undefined;
     void thread.terminate();
   };
   thread.once('error', end).once('exit', end).unref();
-  idle = { thread, timer: setTimeout(end, idleMs).unref() };
+  idle = { thread, timer: setTimeout(end, ms).unref() };
 }
 
 /** undefined if the thread could not run. Rejects if it ran out of memory, as this thread then would too. */
@@ -72,7 +77,7 @@ function ask(thread: Worker, text: ConfigText): Promise<LoadAnswer | undefined> 
     thread.removeAllListeners();
     thread.once('message', (answer: LoadAnswer) => {
       thread.removeAllListeners();
-      keep(thread);
+      keep(thread, text.text.byteLength > largeBytes ? largeIdleMs : idleMs);
       resolve(answer);
     });
     thread.once('error', (error: NodeJS.ErrnoException) => {

@@ -1,11 +1,11 @@
 /** The thread that reads and checks the configurations it is sent, one at a time. */
 import { serialize } from 'node:v8';
 import { parentPort, workerData } from 'node:worker_threads';
-import { atOnce } from '../process/pacer.ts';
 import { version } from '../process/version.ts';
-import { ConfigError, type ConfigText, type Finding, loadText } from './load.ts';
+import { ConfigError, type ConfigText, type Finding } from './load.ts';
 import type { Piece } from './pieces.ts';
-import { packConfig, toSend } from './transfer.ts';
+import { RememberingLoader } from './remembering-loader.ts';
+import { packConfig } from './transfer.ts';
 
 export type LoadAnswer =
   /**
@@ -29,9 +29,11 @@ parentPort?.on('message', async (text: ConfigText) => {
   );
 });
 
+const loader = new RememberingLoader();
+
 async function load(text: ConfigText): Promise<LoadAnswer> {
   try {
-    const loaded = atOnce(toSend(await loadText(text)));
+    const loaded = await loader.load(text);
     // Copied into memory of its own, which can be transferred.
     const packed = Uint8Array.from(serialize(packConfig(loaded)));
     return { kind: 'loaded', packed, pieces: loaded.pieces };

@@ -7,7 +7,7 @@ import { ConfigError, type Finding, formatPath, type Path, type Report } from '.
 import { type ApiKey, loadApiKeys } from './material/api-keys.ts';
 import { type LoadedAuthority, loadAuthorities } from './material/authorities.ts';
 import { checkCaNames } from './material/ca-names.ts';
-import { type LoadedCertificate, loadCertificates } from './material/certificates.ts';
+import { type CertificateMemory, type LoadedCertificate, loadCertificates } from './material/certificates.ts';
 import { loadSocketRights } from './material/socket-rights.ts';
 import { loadTicketKeys, type TicketMasters } from './material/ticket-keys.ts';
 import { type Adding, addedTo, withAdded, withContents } from './read/added.ts';
@@ -73,15 +73,23 @@ export type LoadedConfig = {
   readonly files: readonly string[];
 };
 
+/** What is known from an earlier load of the same file. */
+type Known = {
+  /** The text as it was parsed; a new value each time. */
+  readonly parsed?: (() => ParsedYaml) | undefined;
+  readonly certificates?: CertificateMemory | undefined;
+};
+
 /** Like `loadParsed`, from a text, and what is to be served beside it. */
 export async function loadText(
   given: ConfigText,
   environment: NodeJS.ProcessEnv = process.env,
+  known: Known = {},
 ): Promise<LoadedConfig> {
   let { adding } = given;
   for (;;) {
     try {
-      return await loadOnce(given, adding, environment);
+      return await loadOnce(given, adding, environment, known);
     } catch (error) {
       // A faulty object of a store is held back, and the rest is served.
       if (!adding || !(error instanceof ConfigError)) throw error;
@@ -98,17 +106,22 @@ async function loadOnce(
   { text, name, directory }: ConfigText,
   adding: Adding | undefined,
   environment: NodeJS.ProcessEnv,
+  { parsed, certificates }: Known,
 ): Promise<LoadedConfig> {
-  const yaml = parseText(new Uint8Array(text), environment);
+  const yaml = parsed?.() ?? parseText(new Uint8Array(text), environment);
   const added = await addedTo(yaml.raw, adding);
   const files = withContents(createFiles(), added?.files);
-  const loaded = await loadParsed(withAdded(yaml, added), { name, directory, files });
+  const loaded = await loadParsed(withAdded(yaml, added), { name, directory, files, certificates });
   const { held = [], warnings = [] } = added ?? {};
   return { ...loaded, held, warnings: [...loaded.warnings, ...held, ...warnings] };
 }
 
 /** Where a configuration was parsed from: what findings call it, and how the files it names are read. */
-export type Origin = Omit<ConfigText, 'text'> & { readonly files: Files };
+export type Origin = Omit<ConfigText, 'text'> & {
+  readonly files: Files;
+  /** Remembers certificates whose files have not changed. */
+  readonly certificates?: CertificateMemory | undefined;
+};
 
 /**
  * Checks a configuration and reads everything it names. Rejects with a ConfigError that has all faults,
@@ -116,7 +129,7 @@ export type Origin = Omit<ConfigText, 'text'> & { readonly files: Files };
  */
 export async function loadParsed(
   yaml: ParsedYaml,
-  { name, directory, files }: Origin,
+  { name, directory, files, certificates: memory }: Origin,
 ): Promise<LoadedConfig> {
   const findings = createFindings(name, yaml);
   const config = parse(name, yaml, findings);
@@ -129,7 +142,7 @@ export async function loadParsed(
   checkStarttls(config, findings.report);
   checkAdminApi(config, findings.report);
   const modules = await readModules(config, files, findings.report);
-  const certificates = await loadCertificates(config, files, findings.report);
+  const certificates = await loadCertificates(config, files, findings.report, memory);
   const authorities = await loadAuthorities(config, files, findings.report);
   checkCaNames(config, authorities, findings.report);
   const ticketMasters = await loadTicketKeys(config, files, findings.report);

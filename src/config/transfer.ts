@@ -21,10 +21,11 @@ export type ServedConfig = LoadedConfig & { readonly tables: Tables };
 /** What is not in pieces. */
 export type PackedConfig = Omit<LoadedConfig, 'certificates' | 'authorities'>;
 
-export function* toSend(loaded: LoadedConfig): Work<SendableConfig> {
+/** `tables` are those of its routes, if they are there already. */
+export function* toSend(loaded: LoadedConfig, tables?: Tables): Work<SendableConfig> {
   const objects = yield* packItems('objects', objectsOf(loaded));
   const routes: RouteItem[] = [];
-  for (const [listener, table] of yield* tablesOf(loaded.config)) {
+  for (const [listener, table] of tables ?? (yield* tablesOf(loaded.config))) {
     for (const list of Object.keys(table) as (keyof RoutingTable)[]) {
       for (const value of table[list]) {
         yield;
@@ -98,7 +99,7 @@ function* objectsOf({ certificates, authorities, config }: LoadedConfig): Genera
   for (const [name, upstream] of Object.entries(config.upstreams)) yield ['upstream', name, upstream];
 }
 
-function* tablesOf({ listeners }: Config): Work<Map<string, RoutingTable>> {
+export function* tablesOf({ listeners }: Config): Work<Map<string, RoutingTable>> {
   const tables = new Map<string, RoutingTable>();
   for (const [name, { routes }] of Object.entries(listeners)) tables.set(name, yield* tableOf(routes));
   return tables;

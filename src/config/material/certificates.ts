@@ -24,20 +24,22 @@ export type LoadedPair = {
 
 export type LoadedCertificate = { readonly name: string; readonly pairs: readonly LoadedPair[] };
 
-type PairConfig = Config['certificates'][string]['pairs'][number];
+export type PairConfig = Config['certificates'][string]['pairs'][number];
 
 /** Reads all of them, used or not. Reports and leaves out those with faults. */
 export async function loadCertificates(
   config: Config,
   files: Files,
   report: Report,
+  memory?: CertificateMemory,
 ): Promise<Map<string, LoadedCertificate>> {
   const loaded = new Map<string, LoadedCertificate>();
   const rest = Object.entries(config.certificates).entries();
   const found: LoadedCertificate[] = [];
   async function loadSome(): Promise<void> {
     for (const [index, [name, { pairs }]] of rest) {
-      found[index] = await loadCertificate(name, pairs, files, report);
+      const load = (to: Report) => loadCertificate(name, pairs, files, to);
+      found[index] = memory ? await memory.load(name, pairs, files, { load, report }) : await load(report);
     }
   }
   // Files are read by several threads.
@@ -45,6 +47,16 @@ export async function loadCertificates(
   for (const certificate of found) loaded.set(certificate.name, certificate);
   return loaded;
 }
+
+/** Certificates by name, as long as neither their configuration nor their files change. */
+export type CertificateMemory = {
+  readonly load: (
+    name: string,
+    pairs: readonly PairConfig[],
+    files: Files,
+    around: { readonly load: (report: Report) => Promise<LoadedCertificate>; readonly report: Report },
+  ) => Promise<LoadedCertificate>;
+};
 
 async function loadCertificate(
   name: string,

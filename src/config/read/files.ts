@@ -10,6 +10,8 @@ export type Files = {
   isReadableByOthers(file: string): Promise<boolean>;
   /** The names in a directory; undefined if it is not one. */
   list(directory: string): Promise<string[] | undefined>;
+  /** Counts a file as requested, though it need not be read. */
+  note(file: string): void;
   /** Every file and directory that was requested, in that order. */
   all(): string[];
 };
@@ -37,6 +39,7 @@ export function createFiles(): Files {
       asked.add(directory);
       return readdir(directory).catch(() => undefined);
     },
+    note: (file) => void asked.add(file),
     all: () => [...asked],
   };
 }

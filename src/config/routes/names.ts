@@ -20,15 +20,64 @@ export function* packNames(entries: ReadonlyMap<string, string>): Work<string[]>
   let block = '';
   for (const name of [...entries.keys()].sort()) {
     yield;
-    const value = entries.get(name) ?? '';
-    if (isBroken(name) || isBroken(value)) throw new TypeError(`${JSON.stringify([name, value])} is no line`);
     if (block !== '' && beginsBlock(name)) {
       blocks.push(block);
       block = '';
     }
-    block += `\n${name}\t${value}`;
+    block += lineOf(name, entries.get(name) ?? '');
   }
   return block === '' ? blocks : [...blocks, block];
+}
+
+/** The same names, but those in `changes` with their new value; undefined removes one. */
+export function* changeNames(names: Names, changes: ReadonlyMap<string, string | undefined>): Work<Names> {
+  if (changes.size === 0) return names;
+  const byBlock = new Map<number, string[]>();
+  for (const name of changes.keys()) {
+    const place = Math.max(0, blocksUpTo(names, name) - 1);
+    byBlock.set(place, [...(byBlock.get(place) ?? []), name]);
+  }
+  const blocks: string[] = [];
+  for (let place = 0; place < Math.max(1, names.length); place += 1) {
+    yield;
+    const own = byBlock.get(place);
+    const block = names[place] ?? '';
+    if (own === undefined) blocks.push(block);
+    else addLines(blocks, changedLines(block, own, changes));
+  }
+  return blocks;
+}
+
+function changedLines(
+  block: string,
+  own: readonly string[],
+  changes: ReadonlyMap<string, string | undefined>,
+): [name: string, value: string][] {
+  const lines = new Map<string, string>();
+  for (const line of block.split('\n').slice(1)) {
+    const tab = line.indexOf('\t');
+    lines.set(line.slice(0, tab), line.slice(tab + 1));
+  }
+  for (const name of own) {
+    const value = changes.get(name);
+    if (value === undefined) lines.delete(name);
+    else lines.set(name, value);
+  }
+  return [...lines].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/** What no longer begins with the name that began its block becomes part of the block before. */
+function addLines(blocks: string[], lines: readonly [name: string, value: string][]): void {
+  for (const [name, value] of lines) {
+    const last = blocks.pop();
+    if (last !== undefined && beginsBlock(name)) blocks.push(last, lineOf(name, value));
+    else blocks.push((last ?? '') + lineOf(name, value));
+  }
+}
+
+function lineOf(name: string, value: string): string {
+  if (isBroken(name) || isBroken(value)) throw new TypeError(`${JSON.stringify([name, value])} is no line`);
+  return `\n${name}\t${value}`;
 }
 
 /** By a hash of the name (FNV-1a), so a change of one name changes one block, or two. */
