@@ -23,8 +23,10 @@ const sections: ReadonlySet<string> = new Set(['certificates', 'authorities', 'u
 export function cutYaml(bytes: Uint8Array): readonly Cut[] | undefined {
   // A byte order mark, a directive, tabs and carriage returns are rare in large files, so they are not worth
   // knowing here.
-  if (bytes[0] === 0xef || bytes[0] === code.percent || bytes.includes(code.tab)) return undefined;
-  if (bytes.includes(code.carriageReturn)) return undefined;
+  if (bytes[0] === 0xef || bytes[0] === code.percent) return undefined;
+  // Faster by far than a search of shared memory that is no Buffer.
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (buffer.includes(code.tab) || buffer.includes(code.carriageReturn)) return undefined;
   const cutter = new Cutter();
   for (let start = 0; start < bytes.length; ) {
     let at = start;

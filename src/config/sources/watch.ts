@@ -89,12 +89,21 @@ function watchDirectory(directory: string, onEvent: () => void): FSWatcher[] {
 }
 
 async function fingerprints(files: readonly string[]): Promise<Map<string, string>> {
-  const entries = files.map((file) =>
-    stat(file).then(
-      // The modification time can be set back (`cp -p`), but the inode's change time cannot.
-      ({ ino, size, mtimeMs, ctimeMs }): [string, string] => [file, `${ino} ${size} ${mtimeMs} ${ctimeMs}`],
-      (): [string, string] => [file, 'missing'],
-    ),
-  );
-  return new Map(await Promise.all(entries));
+  const found = new Map<string, string>();
+  const rest = files.values();
+  async function lookAtSome(): Promise<void> {
+    for (const file of rest) {
+      const state = await stat(file).then(
+        // The modification time can be set back (`cp -p`), but the inode's change time cannot.
+        ({ ino, size, mtimeMs, ctimeMs }) => `${ino} ${size} ${mtimeMs} ${ctimeMs}`,
+        () => 'missing',
+      );
+      found.set(file, state);
+    }
+  }
+  // To begin with all of 20,000 files at once would stall the process.
+  await Promise.all(Array.from({ length: lookedAtAtOnce }, lookAtSome));
+  return found;
 }
+
+const lookedAtAtOnce = 32;
