@@ -1,6 +1,6 @@
 /**
  * How long the event loops of a supervisor and of a worker stand still while a configuration of many names is reloaded, and how
- * much of that is V8 collecting garbage: `npm run bench:stalls -- [--names 100000] [--reloads 6] [--shape routes|one]`.
+ * much of that is V8 collecting garbage: `npm run bench:stalls -- [--names 100000] [--reloads 6] [--shape routes|one|yaml]`.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -17,7 +17,7 @@ const { values } = parseArgs({
   options: {
     names: { type: 'string', default: '100000' },
     reloads: { type: 'string', default: '6' },
-    /** `routes`: each name has a route of its own. `one`: all are in one. */
+    /** `routes`: each name has a route of its own. `one`: all are in one. `yaml`: each has one, and a reload changes one of them. */
     shape: { type: 'string', default: 'routes' },
     /** More flags of Node's, with commas between them. */
     flags: { type: 'string', default: '' },
@@ -59,8 +59,9 @@ try {
   rmSync(directory, { recursive: true });
 }
 
-/** JSON, which is read faster. */
+/** JSON, which is read faster, or YAML, of which only what changed is read again. */
 function writeConfig(version: number): void {
+  if (values.shape === 'yaml') return writeFileSync(file, yamlOf(version));
   const names = Array.from({ length: Number(values.names) }, (_, at) => `tenant-${at}.v${version}.example`);
   const route = { tls: 'passthrough', upstream: 'u' };
   const routes =
@@ -72,6 +73,15 @@ function writeConfig(version: number): void {
     upstreams: { u: { endpoints: ['127.0.0.1:7'] } },
   };
   writeFileSync(file, JSON.stringify(config));
+}
+
+function yamlOf(version: number): string {
+  const changed = Math.floor(Number(values.names) / 2);
+  const routes = Array.from({ length: Number(values.names) }, (_, at) => {
+    const name = at === changed ? `changed.v${version}.example` : `tenant-${at}.example`;
+    return `      - sni: ${name}\n        tls: passthrough\n        upstream: u\n`;
+  });
+  return `workers: 1\nlisteners:\n  main:\n    bind: 127.0.0.1:0\n    routes:\n${routes.join('')}upstreams:\n  u: { endpoints: ["127.0.0.1:7"] }\n`;
 }
 
 async function told(message: string): Promise<void> {
