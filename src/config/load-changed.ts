@@ -60,6 +60,8 @@ export async function loadChanged(
   if (splices === undefined || splices.length === 0) return undefined;
   if (last.text.name !== name || last.text.directory !== directory) return undefined;
   if (last.loaded.warnings.some(({ path }) => path.startsWith('listeners'))) return undefined;
+  // Those of the other routes may have changed, too.
+  if (last.loaded.modules.size > 0) return undefined;
   const reduced = reduce(parts, splices);
   const found = await loadParsed(reduced, { name, directory, files: createFiles(), certificates });
   if (found.warnings.some(({ path }) => path.startsWith('listeners'))) return undefined;
