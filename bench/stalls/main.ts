@@ -61,7 +61,6 @@ try {
 
 /** JSON, which is read faster, or YAML, of which only what changed is read again. */
 function writeConfig(version: number): void {
-  if (values.shape === 'yaml') return writeFileSync(file, yamlOf(version));
   const names = Array.from({ length: Number(values.names) }, (_, at) => `tenant-${at}.v${version}.example`);
   const route = { tls: 'passthrough', upstream: 'u' };
   const routes =
@@ -72,7 +71,7 @@ function writeConfig(version: number): void {
     listeners: { main: { bind: '127.0.0.1:0', routes } },
     upstreams: { u: { endpoints: ['127.0.0.1:7'] } },
   };
-  writeFileSync(file, JSON.stringify(config));
+  writeFileSync(file, values.shape === 'yaml' ? yamlOf(version) : JSON.stringify(config));
 }
 
 function yamlOf(version: number): string {
