@@ -140,7 +140,7 @@ const route = z.strictObject({
     .describe('JA4 fingerprints; `*` stands for any run of characters.')
     .meta({ samples: ['t13d1516h2_8daaf6152771_b186095e22b6', 't13d*'] }),
   deny: z
-    .literal([true, 'held'])
+    .literal([true, 'held'], 'expected true')
     .optional()
     .describe(
       'Refuse such clients with the alert access_denied. `held` is what penstock itself puts in place of a faulty object of the cluster.',
