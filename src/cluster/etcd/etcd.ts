@@ -76,58 +76,10 @@ const pageSize = 500;
 const defaultTimeout = 4000;
 
 export function createEtcd(options: EtcdOptions): Etcd {
-  const members = options.endpoints.map((endpoint) => createMember(endpoint, options));
-  const timeoutMs = options.timeout ?? defaultTimeout;
-  let at = Math.floor(Math.random() * members.length);
-  let closed = false;
-  const current = (): Member => members[at % members.length]!; // the schema demands at least one
-
-  function leave(left: Member): void {
-    left.abort();
-    if (current() === left) at += 1;
-  }
-
-  /** Asks one member after another until one answers. */
-  async function ask<T>(
-    question: (member: Member, options: { timeoutMs: number }) => Promise<T>,
-  ): Promise<T> {
-    for (let tried = 1; ; tried++) {
-      const member = current();
-      try {
-        return await member.authenticated(() => question(member, { timeoutMs }));
-      } catch (error) {
-        if (closed || !isMembersFault(error)) throw faultOf(error, member);
-        leave(member);
-        if (tried >= members.length) throw faultOf(error, member);
-      }
-    }
-  }
-
-  async function range(prefix: string, { revision, keysOnly = false }: RangeOptions = {}): Promise<Range> {
-    const entries: KeyValue[] = [];
-    const rangeEnd = endOf(prefix);
-    let key = Buffer.from(prefix);
-    let header: Header | undefined = revision === undefined ? undefined : { revision, clusterId: 0n };
-    for (;;) {
-      const request = {
-        key,
-        rangeEnd,
-        limit: BigInt(pageSize),
-        revision: BigInt(header?.revision ?? 0),
-        keysOnly,
-      };
-      const page = await ask((member, call) => member.kv.range(request, { ...member.metadata(), ...call }));
-      header ??= headerOf(page.header);
-      entries.push(...page.kvs.map(keyValueOf));
-      const last = page.kvs.at(-1);
-      if (!page.more || last === undefined) return { ...header, entries };
-      key = Buffer.concat([last.key, Buffer.of(0)]);
-    }
-  }
-
+  const { current, leave, ask, isClosed, close } = createMembers(options);
   return {
     endpoint: () => current().endpoint,
-    range,
+    range: (prefix, wanted) => readPages(ask, prefix, wanted),
     async get(key, { revision = 0 } = {}) {
       const request = { key: Buffer.from(key), revision: BigInt(revision) };
       const answer = await ask((member, call) => member.kv.range(request, { ...member.metadata(), ...call }));
@@ -145,7 +97,7 @@ export function createEtcd(options: EtcdOptions): Etcd {
     watch(prefix, revision) {
       const member = current();
       return watchOn(member, prefix, revision, (error) => {
-        if (!closed) leave(member);
+        if (!isClosed()) leave(member);
         return faultOf(error, member);
       });
     },
@@ -169,11 +121,72 @@ export function createEtcd(options: EtcdOptions): Etcd {
       await ask((member, call) => member.lease.leaseRevoke({ ID: lease }, { ...member.metadata(), ...call }));
     },
     leave: () => leave(current()),
-    close() {
-      closed = true;
-      for (const member of members) member.abort();
-    },
+    close,
   };
+}
+
+type Ask = <T>(question: (member: Member, options: { timeoutMs: number }) => Promise<T>) => Promise<T>;
+
+/** The members, of which one is asked until it fails. */
+function createMembers(options: EtcdOptions) {
+  const members = options.endpoints.map((endpoint) => createMember(endpoint, options));
+  const timeoutMs = options.timeout ?? defaultTimeout;
+  let at = Math.floor(Math.random() * members.length);
+  let closed = false;
+  const current = (): Member => members[at % members.length]!; // the schema demands at least one
+
+  function leave(left: Member): void {
+    left.abort();
+    if (current() === left) at += 1;
+  }
+
+  /** Asks one member after another until one answers. */
+  const ask: Ask = async (question) => {
+    for (let tried = 1; ; tried++) {
+      const member = current();
+      try {
+        return await member.authenticated(() => question(member, { timeoutMs }));
+      } catch (error) {
+        if (closed || !isMembersFault(error)) throw faultOf(error, member);
+        leave(member);
+        if (tried >= members.length) throw faultOf(error, member);
+      }
+    }
+  };
+
+  function close(): void {
+    closed = true;
+    for (const member of members) member.abort();
+  }
+
+  return { current, leave, ask, close, isClosed: () => closed };
+}
+
+/** All keys below the prefix as they are at one revision: that of the first page, unless one is wanted. */
+async function readPages(
+  ask: Ask,
+  prefix: string,
+  { revision, keysOnly = false }: RangeOptions = {},
+): Promise<Range> {
+  const entries: KeyValue[] = [];
+  const rangeEnd = endOf(prefix);
+  let key = Buffer.from(prefix);
+  let header: Header | undefined = revision === undefined ? undefined : { revision, clusterId: 0n };
+  for (;;) {
+    const request = {
+      key,
+      rangeEnd,
+      limit: BigInt(pageSize),
+      revision: BigInt(header?.revision ?? 0),
+      keysOnly,
+    };
+    const page = await ask((member, call) => member.kv.range(request, { ...member.metadata(), ...call }));
+    header ??= headerOf(page.header);
+    entries.push(...page.kvs.map(keyValueOf));
+    const last = page.kvs.at(-1);
+    if (!page.more || last === undefined) return { ...header, entries };
+    key = Buffer.concat([last.key, Buffer.of(0)]);
+  }
 }
 
 /** Another member may do better; anything else is an answer. */
