@@ -7,6 +7,7 @@ import { createServer as createTlsServer } from 'node:tls';
 import { createHelloReader } from '../../src/peek/client-hello.ts';
 import { acceptSsl, readPreamble, refuse } from '../../src/protocols/postgres/preamble.ts';
 import type { Credential } from '../support/certificates.ts';
+import { closedPort } from '../support/upstream.ts';
 
 export type Recorder = {
   readonly port: number;
@@ -88,22 +89,13 @@ export async function startNode({ chain, key }: Credential): Promise<Back> {
 
 /** OpenSSL's own server, which takes early data; its certificate and key are in files. */
 export async function startOpenSsl(cert: string, key: string): Promise<Back> {
-  const port = await freePort();
+  const port = await closedPort();
   const where = ['-accept', `127.0.0.1:${port}`, '-cert', cert, '-key', key];
   const server = spawn('openssl', ['s_server', ...where, '-early_data', '-quiet'], {
     stdio: 'ignore',
   });
   for (let attempt = 0; attempt < 50 && !(await answers(port)); attempt++) await sleep(100);
   return { port, close: () => server.kill() };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 function answers(port: number): Promise<boolean> {

@@ -2,7 +2,6 @@
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
-import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { penstockMain } from '../support/penstock.ts';
@@ -103,18 +102,4 @@ export async function startEndpoints(spec: EndpointsSpec): Promise<Endpoints> {
       await exit;
     },
   };
-}
-
-/** A port that no outgoing connection will take while nobody listens there: below those that Linux gives out by itself. */
-export async function steadyPort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000);
-    const server = createServer();
-    const free = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false));
-      server.listen(port, '127.0.0.1', () => resolve(true));
-    });
-    server.close();
-    if (free) return port;
-  }
 }

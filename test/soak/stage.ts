@@ -3,9 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeFiles } from '../support/certificates.ts';
+import { closedPort } from '../support/upstream.ts';
 import { type Credentials, createCredentials } from './credentials.ts';
 import type { EndpointCounts } from './endpoint.ts';
-import { type Endpoints, type Penstock, startEndpoints, startProxy, steadyPort } from './programs.ts';
+import { type Endpoints, type Penstock, startEndpoints, startProxy } from './programs.ts';
 import { type Ports, siteConfig, siteFiles, writeConfig } from './site.ts';
 import { createWays, type Way, type WayName } from './ways.ts';
 
@@ -48,7 +49,7 @@ export async function setStage(out: string): Promise<Stage> {
     ...common,
     endpoints: Object.entries(kinds).map(([label, kind]) => ({ label, kind })),
   });
-  const port = await steadyPort();
+  const port = await closedPort();
   const mortal = await startMortal(() =>
     startEndpoints({ ...common, endpoints: [{ label: 'mortal', kind: 'plain', port }] }),
   );

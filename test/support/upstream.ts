@@ -41,14 +41,20 @@ export async function tcpUpstream(
   return { server, port: (server.address() as AddressInfo).port };
 }
 
-/** A port on 127.0.0.1 at which nobody listens. */
+/**
+ * A port on 127.0.0.1 at which nobody listens, and that nobody gets by asking for any port: it lies below those that Linux gives
+ * out, since other tests ask for many at the same time.
+ */
 export async function closedPort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_000);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+    });
+    if (isFree) return port;
+  }
 }
 
 /** A listening address whose queue is full and that never accepts: a connect gets no answer at all. Returns its port. */
