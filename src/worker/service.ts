@@ -72,7 +72,7 @@ export function* buildService(
   const { logger, resolver } = surroundings;
   const keyLog = keyLogOf(loaded, logger);
   const outbounds = yield* buildOutbounds(loaded, surroundings, keyLog);
-  const authorizers = new Map<string, Authorizer>();
+  const authorizers = createAuthorizers(surroundings);
   const policies: Policies = new Map();
   const listeners: Listener[] = [];
   const closeWarm = () => {
@@ -81,7 +81,7 @@ export function* buildService(
   const close = async () => {
     closeWarm();
     for (const { rules } of listeners) rules.routes.clear();
-    await Promise.all([...authorizers.values()].map((authorizer) => authorizer.close()));
+    await authorizers.close();
   };
   const entering = createUsers();
   const shared: Shared = {
@@ -95,17 +95,7 @@ export function* buildService(
       policies,
       former?.policies,
     ),
-    authorizer(path) {
-      let authorizer = authorizers.get(path);
-      if (authorizer === undefined) {
-        authorizer = createAuthorizer(path, {
-          onOutput: outputLogger(logger, path),
-          descriptors: surroundings.descriptors,
-        });
-        authorizers.set(path, authorizer);
-      }
-      return authorizer;
-    },
+    authorizer: authorizers.of,
   };
   for (const [name, config] of Object.entries(loaded.config.listeners)) {
     listeners.push(yield* buildListener(name, config, known(loaded.tables, name), shared));
@@ -115,7 +105,7 @@ export function* buildService(
     policies,
     async ready() {
       void lookUpNames(Object.values(loaded.config.upstreams), resolver);
-      await Promise.all([...authorizers.values()].map((authorizer) => authorizer.ready()));
+      await authorizers.ready();
     },
     openWarm() {
       for (const { warm } of outbounds.values()) warm?.open();
@@ -126,6 +116,21 @@ export function* buildService(
       closeWarm();
       entering.close(() => void close());
     },
+  };
+}
+
+/** The checks of the user's own, one for each module. */
+function createAuthorizers({ logger, descriptors }: Surroundings) {
+  const made = new Map<string, Authorizer>();
+  return {
+    of(path: string): Authorizer {
+      const authorizer =
+        made.get(path) ?? createAuthorizer(path, { onOutput: outputLogger(logger, path), descriptors });
+      made.set(path, authorizer);
+      return authorizer;
+    },
+    ready: () => Promise.all([...made.values()].map((authorizer) => authorizer.ready())),
+    close: () => Promise.all([...made.values()].map((authorizer) => authorizer.close())),
   };
 }
 
