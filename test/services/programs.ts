@@ -73,6 +73,8 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'top-redraws-in-a-terminal': ['script'],
   'machines-serve-what-etcd-holds': ['etcd', 'etcdctl'],
   'a-watch-loses-nothing': ['etcd', 'etcdctl'],
+  'an-apisix-etcd-serves-as-apisix-did': ['etcd', 'etcdctl'],
+  'curl-manages-tenants': ['curl', 'openssl'],
   'low-ports-need-no-root': ['setpriv', 'systemd-socket-activate'],
   'systemd-understands-penstock': ['systemd-analyze', 'systemd-notify', 'systemd-socket-activate', 'perl'],
 };
