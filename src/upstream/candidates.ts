@@ -49,7 +49,8 @@ export function createCandidates(
   const fixed = sources.every(({ endpoint }) => endpoint)
     ? sources.flatMap((it) => it.endpoint ?? [])
     : undefined;
-  const found = new LRUCache<string, Endpoint>({ max: maxFound });
+  // Made when it is first needed: it takes 350 KB for each upstream, however little is in it.
+  let found: LRUCache<string, Endpoint> | undefined;
   const allow = allowListOf(config, sources);
 
   async function addressesOf({ host, address }: HostTarget, signal: Signal): Promise<readonly string[]> {
@@ -63,6 +64,7 @@ export function createCandidates(
    */
   function keep(entry: EndpointConfig, target: HostTarget): Endpoint {
     const key = `${entry.address} ${target.host} ${target.address ?? ''}`;
+    found ??= new LRUCache({ max: maxFound });
     const endpoint = found.get(key) ?? createEndpoint(target, entry, state.endpoint);
     found.set(key, endpoint);
     return endpoint;

@@ -101,15 +101,15 @@ function byVersion(
   const settlesOnTls13 = createVersionForesight(config);
   const tls13 = serve('tls13');
   const without = serve('none');
-  const older = new LRUCache<string, typeof tls13>({
-    max: mostNames,
-    ttl: sessionLife,
-    updateAgeOnGet: true,
-  });
+  const makeOlder = () =>
+    new LRUCache<string, typeof tls13>({ max: mostNames, ttl: sessionLife, updateAgeOnGet: true });
+  // Made for the first such client: there may be thousands of policies.
+  let older: ReturnType<typeof makeOlder> | undefined;
   return (offer) => {
     if (settlesOnTls13(offer)) return tls13(offer.tickets);
     if (!config.session_tickets) return without([]);
     const name = offer.sni ?? '';
+    older ??= makeOlder();
     const known = older.get(name);
     if (known) return known(offer.tickets);
     if (older.size === mostNames) older.purgeStale();

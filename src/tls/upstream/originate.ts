@@ -85,7 +85,9 @@ export function createOriginator(
   const setting = `upstreams.${name}.tls`;
   // A session carries the verdict of its first handshake, so it must not live for ever: a CA
   // or CRL may have expired since.
-  const sessions = new LRUCache<string, Session>({ max: 1000, ttl: 60 * 60 * 1000 });
+  const makeSessions = () => new LRUCache<string, Session>({ max: 1000, ttl: 60 * 60 * 1000 });
+  // Made with the first connection: there may be thousands of upstreams.
+  let sessions: ReturnType<typeof makeSessions> | undefined;
   let context: SecureContext | undefined;
 
   return {
@@ -96,7 +98,9 @@ export function createOriginator(
       // Reading the system's roots takes milliseconds, so the context is created once, on first use.
       context ??= createContext(config, credentials);
       const key = `${endpoint} ${serverName}`;
-      const offered = fresh ? undefined : sessions.get(key);
+      sessions ??= makeSessions();
+      const own = sessions;
+      const offered = fresh ? undefined : own.get(key);
       const stream = connect({
         ...decidedHere,
         socket: over,
@@ -111,7 +115,7 @@ export function createOriginator(
       let verified: UpstreamPeer | undefined;
       // Attached before the handshake; otherwise TLS 1.2 provides no session.
       const keep = (session: Buffer) => {
-        if (verified) sessions.set(key, { session, peer: verified });
+        if (verified) own.set(key, { session, peer: verified });
       };
       stream.on('session', keep);
       try {
@@ -124,7 +128,7 @@ export function createOriginator(
         });
       } catch (error) {
         // In case the session is what the upstream refused, the next handshake is a full one.
-        if (!signal.aborted) sessions.delete(key);
+        if (!signal.aborted) own.delete(key);
         throw error;
       }
       keepLargeSession(stream, offered, keep);
