@@ -7,7 +7,8 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { before, type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -126,6 +127,23 @@ test('the thread of another version of the package loads nothing', async () => {
   const [error] = await once(thread, 'error');
   assert.match(String(error), /is on disk, 0\.0\.0 is running/);
 });
+
+test('workers go first where a core is short: only the thread has a lower priority', async (t) => {
+  if (process.platform !== 'linux') return t.skip('priorities are of whole processes here');
+  await loadFileAside(write(t, whole));
+  const own = niceness(process.pid);
+  const others = readdirSync('/proc/self/task')
+    .map(Number)
+    .filter((task) => task !== process.pid);
+  assert.ok(others.some((task) => niceness(task) === own + 5));
+  assert.equal(niceness(process.pid), getPriority());
+});
+
+/** The niceness of a thread of this process: proc(5), /proc/[pid]/stat (19). */
+function niceness(task: number): number {
+  const stat = readFileSync(`/proc/self/task/${task}/stat`, 'latin1');
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]);
+}
 
 test('during a large reload the admin endpoint and limits by address are answered', async (t) => {
   const { port } = await tcpUpstream(t, (socket) => socket.end('!'));

@@ -17,6 +17,8 @@ import { type Authority, createIssuers, type Issuers } from './issuers.ts';
 /** What a TLS socket says about its peer after the handshake. */
 export type PeerFacts = {
   readonly certificate: X509Certificate | undefined;
+  /** The same in DER, if it is at hand: `certificate` is asked for only if this one isn't known. */
+  readonly der?: Buffer | undefined;
   /**
    * Node's `authorizationError`; undefined if the chain was verified, now or in the
    * handshake that is being resumed.
@@ -84,19 +86,24 @@ export function createClientAuth(config: ClientAuthConfig, authority: Authority 
   // Reading a certificate takes 60 µs, finding it by its fingerprint 1 µs. Keeps only
   // certificates that were let in.
   const known = new LRUCache<string, Identity>({ max: 1000 });
+  const identityOf = (peer: PeerFacts): Identity | undefined => {
+    const remembered = peer.der && known.get(fingerprintOf(peer.der));
+    if (remembered) return remembered;
+    const { certificate } = peer;
+    return certificate && (known.get(fingerprintOf(certificate.raw)) ?? identify(certificate, policy));
+  };
   const auth: ClientAuth = {
     verify(peer, now) {
       if (config.mode === 'none') return { ok: true, cert: undefined };
-      if (peer.certificate === undefined) return withoutCertificate(config);
-      const fingerprint = hash('sha256', peer.certificate.raw, 'hex');
-      const identity = known.get(fingerprint) ?? identify(peer.certificate, fingerprint, policy);
+      const identity = identityOf(peer);
+      if (identity === undefined) return withoutCertificate(config);
       const refusal = policy.pins ? refusePinned(identity, now) : refuse(identity, peer, now, policy);
       if (refusal) return { ok: false, cert: identity.claimed, error: toError(refusal, identity.claimed) };
-      known.set(fingerprint, identity);
+      known.set(identity.claimed.fingerprint, identity);
       return { ok: true, cert: identity.accepted };
     },
     mayResume({ certificate: der, verified }, now) {
-      const certificate = der && (known.get(hash('sha256', der, 'hex'))?.certificate ?? parse(der));
+      const certificate = der && (known.get(fingerprintOf(der))?.certificate ?? parse(der));
       if (der && !certificate) return false;
       const chainError = verified ? undefined : 'UNSPECIFIED';
       return auth.verify({ certificate, chainError, resumed: true, chain: () => [] }, now).ok;
@@ -107,9 +114,13 @@ export function createClientAuth(config: ClientAuthConfig, authority: Authority 
       const chainError = certificate && policy.issuers.isRevoked(certificate) ? 'CERT_REVOKED' : undefined;
       return auth.verify({ certificate, chainError, resumed: true, chain: () => [] }, now);
     },
-    describe: (certificate) => identify(certificate, hash('sha256', certificate.raw, 'hex'), policy).claimed,
+    describe: (certificate) => identify(certificate, policy).claimed,
   };
   return auth;
+}
+
+function fingerprintOf(der: Buffer): string {
+  return hash('sha256', der, 'hex');
 }
 
 function parse(der: Buffer): X509Certificate | undefined {
@@ -142,8 +153,9 @@ type Identity = {
 // id-kp-clientAuth and anyExtendedKeyUsage (RFC 5280 §4.2.1.12)
 const clientPurposes = ['1.3.6.1.5.5.7.3.2', '2.5.29.37.0'];
 
-function identify(certificate: X509Certificate, fingerprint: string, policy: Policy): Identity {
+function identify(certificate: X509Certificate, policy: Policy): Identity {
   const der = certificate.raw;
+  const fingerprint = fingerprintOf(der);
   const names = readCertificate(der);
   if (!names) {
     const claimed = { fingerprint, verifiedBy: undefined, der };
@@ -209,7 +221,7 @@ function refuse(identity: Identity, peer: PeerFacts, now: number, policy: Policy
       hint: `add an entry for it; its names are ${[names.subject, ...names.sans].join(', ')}`,
     };
   }
-  return refuseByChain(names, peer, now, policy);
+  return refuseByChain(identity, names, peer, now, policy);
 }
 
 /**
@@ -238,12 +250,12 @@ function realError(
  * A session only remembers that the chain was verified once, so its dates are checked here; see issuers.ts.
  */
 function refuseByChain(
+  { certificate }: Identity,
   names: CertificateNames,
-  { certificate, resumed, chain }: PeerFacts,
+  { resumed, chain }: PeerFacts,
   now: number,
   { config, issuers, authorityName }: Policy,
 ): Refusal | undefined {
-  if (certificate === undefined) return unreadable;
   if (resumed) return stateRefusal(issuers.check(certificate, names, now), authorityName);
   issuers.learn(certificate, names, chain, now);
   // A second check, because here OpenSSL gets its trusted CAs in a roundabout way (unnamed-authority.ts).

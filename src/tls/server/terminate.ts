@@ -1,4 +1,5 @@
 /** The client's TLS handshake under one policy. */
+import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Server, TLSSocket } from 'node:tls';
@@ -18,7 +19,7 @@ import { createCertificateChooser } from './certificates.ts';
 import { handshakeError } from './handshake-error.ts';
 import { createLastAlert, isServerSecret, type LastAlert } from './last-alert.ts';
 import { createPolicyServers, type Offer, type PolicyParts } from './policy-servers.ts';
-import type { TicketSession } from './ticket-session.ts';
+import { readAndWipe, type TicketSession } from './ticket-session.ts';
 
 /** What the peeked ClientHello said; the handshake must agree with it. */
 type Announced = Offer & {
@@ -234,7 +235,7 @@ function conclude({ raw, hello, rules, secret }: Handshake, stream: TLSSocket): 
   // ClientHello, so nothing is missed.
   const noName = resumed && version === 'TLSv1.2';
   checkAnnounced(stream, hello, alpn, { noName, protocols });
-  const verdict = clientAuth?.verify(peerFacts(stream, resumed), Date.now());
+  const verdict = clientAuth?.verify(new ClientFacts(stream, resumed), Date.now());
   return {
     stream,
     version,
@@ -247,13 +248,31 @@ function conclude({ raw, hello, rules, secret }: Handshake, stream: TLSSocket): 
   };
 }
 
-function peerFacts(stream: TLSSocket, resumed: boolean): PeerFacts {
-  const certificate = stream.getPeerX509Certificate();
-  return {
-    certificate,
-    chainError: chainErrorOf(stream, certificate),
-    resumed,
-    chain: () => (certificate ? sentChain(certificate) : []),
+/** Asks OpenSSL for a client's certificate only if earlier connections do not make it known by its DER. */
+class ClientFacts implements PeerFacts {
+  readonly der: Buffer | undefined;
+  readonly resumed: boolean;
+  readonly #stream: TLSSocket;
+
+  constructor(stream: TLSSocket, resumed: boolean) {
+    this.#stream = stream;
+    this.resumed = resumed;
+    // A quarter of what getPeerX509Certificate and its `raw` cost.
+    const session = stream.getSession();
+    this.der = session && readAndWipe(session)?.certificate;
+  }
+
+  get certificate(): X509Certificate | undefined {
+    return this.#stream.getPeerX509Certificate();
+  }
+
+  get chainError(): string | undefined {
+    return this.#stream.authorized ? undefined : chainErrorOf(this.#stream, this.certificate);
+  }
+
+  readonly chain = (): readonly X509Certificate[] => {
+    const { certificate } = this;
+    return certificate ? sentChain(certificate) : [];
   };
 }
 

@@ -1,4 +1,7 @@
-/** Opens session tickets made with our own keys, to judge a session before OpenSSL resumes it. */
+/**
+ * Reads what a TLS session remembers: in tickets made with our own keys, to judge a session before OpenSSL
+ * resumes it, and in the session of a finished handshake.
+ */
 import { createDecipheriv, createHmac, timingSafeEqual } from 'node:crypto';
 import { contents, type Element, readChildren, readElement, tags, whole } from '../../x509/der.ts';
 
@@ -39,6 +42,21 @@ export function openTicket(ticket: Buffer, keys: Buffer): TicketSession | undefi
 }
 
 const parts = { name: 16, iv: 16, mac: 32, block: 16 } as const;
+
+/**
+ * What this session, as `TLSSocket.getSession()` returns it, remembers; undefined if it cannot be read. It is
+ * wiped, since it holds the secret that resumes it.
+ */
+export function readAndWipe(session: Buffer): TicketSession | undefined {
+  try {
+    const { certificate, verified } = readSession(session);
+    return { certificate: certificate && Buffer.from(certificate), verified };
+  } catch {
+    return undefined;
+  } finally {
+    session.fill(0);
+  }
+}
 
 // SSL_SESSION_ASN1 ::= SEQUENCE {
 //   version INTEGER, ssl_version INTEGER, cipher OCTET STRING, session_id OCTET STRING,
