@@ -77,7 +77,12 @@ function ownerOf(path: Path, owners: ReadonlyMap<string, Part>): { part: Part | 
 export function referencesOf({ name, raw }: Part): string[] {
   const tls = isMapping(raw['tls']) ? raw['tls'] : {};
   if (name.kind === 'upstreams') {
-    return [...named('authorities', tls['authority']), ...named('certificates', tls['certificate'])];
+    const check = isMapping(raw['health_check']) ? raw['health_check'] : {};
+    const both = [tls, isMapping(check['tls']) ? check['tls'] : {}];
+    return both.flatMap(({ authority, certificate }) => [
+      ...named('authorities', authority),
+      ...named('certificates', certificate),
+    ]);
   }
   if (name.kind !== 'routes') return [];
   const auth = isMapping(tls['client_auth']) ? tls['client_auth'] : {};

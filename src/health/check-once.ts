@@ -7,11 +7,12 @@ import { connect } from '../upstream/connect.ts';
 import { Deadline, untilAborted } from '../upstream/deadline.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import type { Upstream } from '../upstream/upstream.ts';
+import { checkedAt } from './checked-at.ts';
 import type { CheckOutcome } from './verdict.ts';
 
 /**
- * Checks an endpoint over an existing connection. Resolves if it is healthy, and has then started
- * to close the connection the way its protocol does; throws why it is not healthy, and then the
+ * Checks an endpoint over an existing connection to where it is checked. Resolves if it is healthy, and has
+ * then started to close the connection the way its protocol does; throws why it is not healthy, and then the
  * caller must destroy the connection.
  */
 export type Probe = (raw: Socket, endpoint: Endpoint, signal: Signal) => Promise<void>;
@@ -25,7 +26,8 @@ export async function checkOnce(
   endpoint: Endpoint,
   { timeout, signal, descriptors }: { timeout: number; signal: AbortSignal; descriptors: Descriptors },
 ): Promise<CheckOutcome> {
-  const { label } = endpoint;
+  const place = checkedAt(endpoint, upstream.config);
+  const { label } = place;
   // This process needs descriptors for other things too, so checks use only spare ones.
   if (!descriptors.takeSpare()) return { ok: false, error: noDescriptor(label) };
   const startedAt = performance.now();
@@ -34,12 +36,12 @@ export async function checkOnce(
   const deadline = new Deadline(ms, signal, () => timedOut(waitingFor, ms));
   let raw: Socket | undefined;
   try {
-    const destination = await upstream.destination(endpoint, deadline);
+    const destination = await upstream.destination(place, deadline);
     waitingFor = `${label} did not answer`;
     ({ raw } = await connect(destination, deadline, { descriptors }));
     raw.once('close', () => descriptors.give(1));
     waitingFor = `${label} accepted the connection, but did not answer the check`;
-    await untilAborted(probe(raw, endpoint, deadline), deadline);
+    await untilAborted(probe(raw, place, deadline), deadline);
     return { ok: true, ms: performance.now() - startedAt };
   } catch (error) {
     if (raw) raw.destroy();

@@ -38,6 +38,15 @@ export function tellsNothing(outcome: CheckOutcome): boolean {
 }
 
 /**
+ * Whether it is the first check that gets an answer, and the answer is that it is not for clients: a standby,
+ * for one, is never to be taken for the leader.
+ */
+function isWrongFromTheStart(verdict: HealthVerdict, error: Error): boolean {
+  const isFirst = verdict.checkMs === undefined && verdict.since === firstVerdict.since;
+  return isFirst && error instanceof ProxyError && error.code === 'ERR_UPSTREAM_DOWN';
+}
+
+/**
  * `unhealthy_after` failures in a row take it down, `healthy_after` successes in a row bring it up again. A
  * check that tells nothing changes nothing.
  */
@@ -59,6 +68,8 @@ export function nextVerdict(
   const { error } = outcome;
   if (kind === 'down') return { ...verdict, streak: 0, reason: error.message };
   const streak = verdict.streak + 1;
-  if (streak < limits.unhealthy_after) return { ...verdict, streak, reason: error.message };
+  if (streak < limits.unhealthy_after && !isWrongFromTheStart(verdict, error)) {
+    return { ...verdict, streak, reason: error.message };
+  }
   return { ...verdict, kind: 'down', since: now, streak: 0, reason: error.message };
 }

@@ -16,6 +16,8 @@ upstreams:
   d: { endpoints: ["h:1"], health_check: { type: tcp, send: x, expect: y } }
   e: { endpoints: ["{sni}:1"], allow_addresses: 10.0.0.0/8, health_check: { type: tcp } }
   f: { endpoints: ["h:1"], dial: early, limits: { connections: 5 } }
+  g: { endpoints: ["h:1"], health_check: { type: tls, method: GET, path: /, host: h, status: 200 } }
+  h: { endpoints: ["h:1"], health_check: { type: tcp, port: 9, tls: off } }
 `;
   const { warnings } = await load(t, text);
   assert.deepEqual(warnings, [
@@ -27,6 +29,11 @@ upstreams:
     'penstock.yaml:9:72 upstreams.d.health_check.expect: `type: tcp` does not use it',
     'penstock.yaml:10:61 upstreams.e.health_check: all endpoints are templates, which are not checked',
     'penstock.yaml:11:34 upstreams.f.dial: with `limits.connections` it dials after the handshake, since silent clients would use up the limit',
+    'penstock.yaml:12:63 upstreams.g.health_check.method: `type: tls` does not use it',
+    'penstock.yaml:12:74 upstreams.g.health_check.path: `type: tls` does not use it',
+    'penstock.yaml:12:83 upstreams.g.health_check.host: `type: tls` does not use it',
+    'penstock.yaml:12:94 upstreams.g.health_check.status: `type: tls` does not use it',
+    'penstock.yaml:13:69 upstreams.h.health_check.tls: `type: tcp` does not use it',
   ]);
 });
 

@@ -173,7 +173,7 @@ const works: Record<string, Work> = {
     thrownBy(() => dripped(error, () => readStartupAnswer));
   },
   'an expected answer that does not come, in drops': (size) => () =>
-    thrownBy(() => dripped(Buffer.alloc(6 * size, 'a'), () => expecting(Buffer.from('aaaaaaaaaaaab')))),
+    thrownBy(() => dripped(Buffer.alloc(6 * size, 'a'), () => expecting([Buffer.from('aaaaaaaaaaaab')]))),
   'a name of an issuer': (size) => {
     const name = nameDer([{ oid: cn, value: '\x01'.repeat(10 * size) }]);
     return () => printName(name);

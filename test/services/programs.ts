@@ -4,7 +4,7 @@ import { delimiter, isAbsolute, join } from 'node:path';
 
 /** Debian's packages with all of them. */
 const packages =
-  'postgresql pgbouncer redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils prosody dovecot-imapd nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat gcc libc6-dev libssl-dev libgnutls28-dev libnss3-dev libnss3-tools libmbedtls-dev libwolfssl-dev openjdk-17-jdk-headless golang-go golang-github-go-sql-driver-mysql-dev libmariadb-java php-cli php-mysql python3-pymysql erlang-base erlang-ssl python3 etcd-server etcd-client';
+  'postgresql pgbouncer redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils prosody dovecot-imapd nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat gcc libc6-dev libssl-dev libgnutls28-dev libnss3-dev libnss3-tools libmbedtls-dev libwolfssl-dev openjdk-17-jdk-headless golang-go golang-github-go-sql-driver-mysql-dev libmariadb-java php-cli php-mysql python3-pymysql erlang-base erlang-ssl python3 etcd-server etcd-client patroni python3-etcd';
 
 /** How to install them. */
 export const installHint = `apt-get install ${packages}`;
@@ -35,6 +35,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'what-pki-makes-is-good-for-openssl-and-gnutls': ['openssl', 'certtool'],
   'probe-agrees-with-real-servers': [...postgres, 'openssl', 'gnutls-serv'],
   'recipes-for-postgres-work': postgres,
+  'recipes-for-patroni-work': [...postgres, 'pg_controldata', 'patroni', 'etcd'],
   'recipes-for-redis-work': ['redis-server', 'redis-cli'],
   'recipes-for-mosquitto-work': ['mosquitto', 'mosquitto_pub', 'mosquitto_sub'],
   'recipes-for-mariadb-work': ['mariadb-install-db', 'mariadbd', 'mariadb'],

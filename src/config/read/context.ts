@@ -90,5 +90,8 @@ export function resolvePaths(config: Config, directory: string): void {
       }
     }
   }
-  for (const { endpoints } of Object.values(config.upstreams)) addressesOf(endpoints);
+  for (const { endpoints, health_check } of Object.values(config.upstreams)) {
+    addressesOf(endpoints);
+    if (health_check?.address !== undefined) health_check.address = address(health_check.address);
+  }
 }

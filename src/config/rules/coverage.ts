@@ -25,9 +25,16 @@ export function checkCoverage(
       checkPurpose(used, serverAuth, 'servers', path, report);
     }
   }
-  for (const [name, { tls }] of Object.entries(config.upstreams)) {
-    const used = tls?.certificate === undefined ? undefined : presented.get(tls.certificate);
-    if (used) checkPurpose([used], clientAuth, 'clients', ['upstreams', name, 'tls', 'certificate'], report);
+  for (const [name, { tls, health_check }] of Object.entries(config.upstreams)) {
+    const checkTls = typeof health_check?.tls === 'object' ? health_check.tls : undefined;
+    for (const [section, certificate] of [
+      [['tls'], tls?.certificate],
+      [['health_check', 'tls'], checkTls?.certificate],
+    ] as const) {
+      const used = presented.get(certificate ?? '');
+      const path = ['upstreams', name, ...section, 'certificate'];
+      if (used) checkPurpose([used], clientAuth, 'clients', path, report);
+    }
   }
 }
 

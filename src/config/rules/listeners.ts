@@ -6,9 +6,9 @@ import { type Binding, parseBinding } from '../../net/written-address.ts';
 import { protocolOf } from '../../protocols/table.ts';
 import type { Path, Report } from '../finding.ts';
 import type { ClientAuthConfig, ClientRule, Config, ListenerConfig, RouteConfig } from '../schema/schema.ts';
+import { placeholders } from './placeholders.ts';
 import { checkSocketPath } from './sockets.ts';
 import { checkClientCurves, checkProtocols, checkTlsParameters } from './tls.ts';
-import { placeholders } from './upstreams.ts';
 
 /** Reports contradictions and missing parts in listeners and their routes. */
 export function checkListeners(config: Config, report: Report): void {

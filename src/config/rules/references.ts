@@ -58,9 +58,11 @@ export function checkReferences(raw: unknown, names: Names, report: Pick<Report,
   check('certificate', certificate, [...apiTls, 'certificate']);
   check('authority', within(client_auth)['authority'], [...apiTls, 'client_auth', 'authority']);
   for (const [name, upstream] of Object.entries(within(raw, 'upstreams'))) {
-    const { authority, certificate } = within(within(upstream)['tls']);
-    check('authority', authority, ['upstreams', name, 'tls', 'authority']);
-    check('certificate', certificate, ['upstreams', name, 'tls', 'certificate']);
+    for (const section of [['tls'], ['health_check', 'tls']]) {
+      const { authority, certificate } = section.reduce<Record<string, unknown>>(within, within(upstream));
+      check('authority', authority, ['upstreams', name, ...section, 'authority']);
+      check('certificate', certificate, ['upstreams', name, ...section, 'certificate']);
+    }
   }
 }
 

@@ -1,26 +1,22 @@
 /** Finds combinations in upstreams that contradict each other, though each key is valid by itself. */
 import { blockList, inBlockList, parseCidr } from '../../net/address.ts';
-import { parseEndpoint } from '../../net/written-address.ts';
 import type { Path, Report } from '../finding.ts';
-import type { Config, UpstreamConfig, UpstreamTlsConfig } from '../schema/schema.ts';
+import type { Config, UpstreamConfig } from '../schema/schema.ts';
+import { checkHealth } from './health-checks.ts';
+import { placeholders } from './placeholders.ts';
 import { checkSocketPath } from './sockets.ts';
-import { checkTlsParameters } from './tls.ts';
+import { checkUpstreamTls } from './upstream-tls.ts';
 
 /** Reports contradictions and missing parts in upstreams. */
 export function checkUpstreams(config: Config, report: Report): void {
   for (const [name, upstream] of Object.entries(config.upstreams)) {
     const path = ['upstreams', name];
     checkEndpoints(upstream, path, report);
-    if (upstream.tls) checkTls(upstream.tls, upstream, [...path, 'tls'], report);
+    if (upstream.tls) checkUpstreamTls(upstream.tls, upstream, [...path, 'tls'], report);
     checkOptions(upstream, path, report);
     checkHealth(upstream, path, report);
     warnOfNoEffect(upstream, path, report);
   }
-}
-
-/** The placeholders in braces: `{sni.1}` of `{sni.1}.tenants.svc:5432`. */
-export function placeholders(text: string): string[] {
-  return text.includes('{') || text.includes('}') ? (text.match(/\{[^{}]*\}|[{}]/g) ?? []) : [];
 }
 
 function checkEndpoints({ endpoints, allow_addresses }: UpstreamConfig, path: Path, report: Report): void {
@@ -80,62 +76,9 @@ function warnOfOwnAddresses(list: string, path: Path, report: Report): void {
   report.warn(path, message, 'list only the networks of your upstreams');
 }
 
-function checkTls(tls: UpstreamTlsConfig, { endpoints }: UpstreamConfig, path: Path, report: Report): void {
-  checkTlsParameters(tls, path, report);
-  const { verify, pins, server_name } = tls;
-  if (verify === 'pin' && pins === undefined) {
-    report.lack([...path, 'verify'], '`verify: pin` needs `pins`', 'give sha256:… of the upstream’s key');
-  }
-  if (verify === 'none') {
-    if (pins !== undefined) {
-      report.fault([...path, 'pins'], '`verify: none` would ignore `pins`', 'write `verify: pin`');
-    }
-    report.warn(
-      [...path, 'verify'],
-      'anyone can impersonate this upstream',
-      'verify by `authority`, or by `pins` with `verify: pin`',
-    );
-  }
-  const unknown = placeholders(server_name ?? '').find((placeholder) => placeholder !== '{sni}');
-  if (unknown !== undefined) {
-    report.fault(
-      [...path, 'server_name'],
-      `"${unknown}" is not a placeholder here`,
-      'there is {sni}, the client’s name',
-    );
-  }
-  const isUnix = endpoints.some(({ address }) => 'path' in (parseEndpoint(address) ?? {}));
-  if (verify === 'full' && server_name === undefined && isUnix) {
-    report.lack(path, 'a unix socket has no host name to verify', 'give `server_name`');
-  }
-}
-
 function checkOptions({ send_proxy_protocol }: UpstreamConfig, path: Path, report: Report): void {
   if (send_proxy_protocol?.version === 'v1' && send_proxy_protocol.tlvs.length > 0) {
     report.fault([...path, 'send_proxy_protocol', 'tlvs'], 'version v1 has no TLVs', 'write `version: v2`');
-  }
-}
-
-function checkHealth({ health_check, tls, endpoints }: UpstreamConfig, path: Path, report: Report): void {
-  if (health_check === undefined) return;
-  const { type, send, expect } = health_check;
-  const place = [...path, 'health_check'];
-  if (type === 'expect' && expect === undefined) {
-    report.lack(place, '`type: expect` needs `expect`', 'say what the upstream answers');
-  }
-  if (type !== 'expect') {
-    if (send !== undefined) report.warn([...place, 'send'], `\`type: ${type}\` does not use it`);
-    if (expect !== undefined) report.warn([...place, 'expect'], `\`type: ${type}\` does not use it`);
-  }
-  if (type !== 'tcp' && tls?.server_name?.includes('{sni}')) {
-    report.fault(
-      [...place, 'type'],
-      'a check has no client whose name could be used',
-      'write `type: tcp`, or a fixed `server_name`',
-    );
-  }
-  if (endpoints.every(({ address }) => placeholders(address).length > 0)) {
-    report.warn(place, 'all endpoints are templates, which are not checked');
   }
 }
 

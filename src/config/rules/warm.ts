@@ -5,7 +5,7 @@ import type { Protocol } from '../../protocols/protocol.ts';
 import { protocolOf } from '../../protocols/table.ts';
 import type { Path, Report } from '../finding.ts';
 import type { Config, UpstreamConfig } from '../schema/schema.ts';
-import { placeholders } from './upstreams.ts';
+import { placeholders } from './placeholders.ts';
 
 /** `protocol` gives a protocol by its name in the configuration. */
 export function checkWarm(

@@ -1,58 +1,10 @@
 /** The `upstreams` of a configuration file. */
 import { z } from 'zod';
-import { protocolNames, protocols } from '../../protocols/table.ts';
-import { alpnName, ciphers, groups } from './tls-schema.ts';
-import {
-  byteText,
-  cidr,
-  countOrOff,
-  dialAddress,
-  duration,
-  durationOrOff,
-  name,
-  oneOrMore,
-  pin,
-  version,
-} from './values.ts';
-
-const ownChecks = Object.entries(protocols)
-  .map(([name, { check }]) => `\`${name}\`: ${check.passesIf}.`)
-  .join(' ');
+import { healthCheck } from './health-check-schema.ts';
+import { upstreamTls } from './upstream-tls-schema.ts';
+import { cidr, countOrOff, dialAddress, duration, durationOrOff, oneOrMore } from './values.ts';
 
 const balance = z.enum(['round_robin', 'least_connections', 'random_two', 'hash']);
-
-const upstreamTls = z
-  .strictObject({
-    starttls: z.enum(protocolNames).optional().describe('Absent: TLS from the first byte.'),
-    server_name: z
-      .string()
-      .min(1)
-      .optional()
-      .describe('The name to send and verify. Default: the endpoint’s host; `{sni}` is the client’s.')
-      .meta({ samples: ['orders.internal', '{sni}'] }),
-    authority: name.default('system').describe('The authority that penstock trusts.'),
-    certificate: name
-      .optional()
-      .describe('The certificate that penstock presents: mutual TLS.')
-      .meta({ samples: ['proxy-client'] }),
-    pins: z
-      .array(pin)
-      .min(1)
-      .optional()
-      .describe('Keys to require in addition to the authority, or alone with `verify: pin`.'),
-    verify: z
-      .enum(['full', 'ca', 'pin', 'none'])
-      .default('full')
-      .describe(
-        '`full`: chain and name. `ca`: only the chain. `pin`: only the key. `none`: nothing; penstock warns at start.',
-      ),
-    alpn: oneOrMore(alpnName).optional().describe('Protocols to offer.'),
-    min_version: version.prefault('1.2').describe('The lowest TLS version.'),
-    max_version: version.prefault('1.3').describe('The highest TLS version.'),
-    ciphers: ciphers.optional(),
-    groups: groups.optional(),
-  })
-  .describe('TLS towards the upstream.');
 
 const tlv = z.enum(['authority', 'alpn', 'ssl', 'unique_id', 'crc32c']);
 const proxyVersion = z.union([
@@ -149,36 +101,7 @@ export const upstream = z.strictObject({
     })
     .prefault({})
     .describe('Limits.'),
-  health_check: z
-    .strictObject({
-      type: z
-        .enum(['tcp', 'tls', ...protocolNames, 'expect'])
-        .describe(
-          `\`tcp\`: it accepts connections. \`tls\`: a full handshake, with the upstream’s \`tls\`. ${ownChecks} \`expect\`: its answer to \`send\` contains \`expect\`. All but \`tcp\` use TLS if the upstream does.`,
-        ),
-      interval: duration.prefault('5s').describe('From one check to the next.'),
-      timeout: durationOrOff
-        .prefault('2s')
-        .describe('How long a check waits for the answer; then it has failed.'),
-      healthy_after: z.int().min(1).default(2).describe('Successes in a row after which it is up.'),
-      unhealthy_after: z.int().min(1).default(3).describe('Failures in a row after which it is down.'),
-      send: byteText
-        .optional()
-        .describe(
-          'With `type: expect`: what to send; absent: nothing. `\\r`, `\\n`, `\\t`, `\\0`, `\\xHH` stand for bytes, `\\\\` for itself.',
-        )
-        .meta({ samples: ['PING\\r\\n'] }),
-      expect: byteText
-        .optional()
-        .describe(
-          'With `type: expect`: what the answer must contain, anywhere in its first 64 KiB; written like `send`.',
-        )
-        .meta({ samples: ['+PONG'] }),
-    })
-    .optional()
-    .describe(
-      'Active health check, made by one process for all workers. An endpoint is up until proven otherwise. With `each_address` every address is checked; templates are not.',
-    ),
+  health_check: healthCheck.optional(),
   outlier: z
     .strictObject({
       failures: z.int().min(1).default(5).describe('Failed dials in a row.'),

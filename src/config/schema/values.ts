@@ -120,6 +120,28 @@ export const dialAddress = z
     pattern: '^(unix:.+|([^:[\\]]+|\\[[^\\]]+\\]):[0-9]{1,5})$',
   });
 
+/** Where to check instead of the endpoint: a host without a port, or a unix socket. */
+export const checkAddress = z
+  .string()
+  .regex(
+    /^(unix:.+|[\w.-]+|\[[0-9A-Fa-f:.%\w]+\]|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$/,
+    'expected a host name or address without a port, or unix:/path',
+  )
+  .meta({ title: 'host', samples: ['10.0.1.9', 'agent.internal', 'unix:/run/agent.sock'] });
+
+const status = 'expected a status code such as 200, or a range such as 200-299';
+/** `200`, or `200-299`. */
+export const statusRange = z
+  .union(
+    [z.int().min(100, status).max(599, status), z.string().regex(/^[1-5]\d\d(-[1-5]\d\d)?$/, status)],
+    status,
+  )
+  .transform((value) => {
+    const [least = 0, most = least] = String(value).split('-').map(Number);
+    return { least, most };
+  })
+  .meta({ title: 'status code or range', samples: [200, '200-299'] });
+
 export const serverName = z
   .string()
   .max(253)

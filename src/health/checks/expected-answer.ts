@@ -1,18 +1,20 @@
 /** Searches what a server says for what is expected. Pure: bytes in, an answer out. */
-import { ProxyError } from '../../errors.ts';
+import { ProxyError, systemCode } from '../../errors.ts';
 
-const maxAnswer = 64 * 1024;
+/** How much of an answer is looked at. */
+export const maxAnswer = 64 * 1024;
 
 /**
  * Creates a parser for one answer. Call it each time with all that has arrived so far: it returns true once
- * `expected` is in it, and throws ERR_UPSTREAM_DOWN after 64 KiB without it.
+ * each of `expected` is in it, and throws ERR_UPSTREAM_DOWN after 64 KiB without one of them.
  */
-export function expecting(expected: Buffer): (answer: Buffer) => true | undefined {
+export function expecting(expected: readonly Buffer[]): (answer: Buffer) => true | undefined {
   // Never searches the same bytes twice, even if the answer trickles in.
-  let from = 0;
+  let missing = expected.map((text) => ({ text, from: 0 }));
   return (answer) => {
-    if (answer.includes(expected, from)) return true;
-    from = Math.max(0, answer.length - expected.length + 1);
+    missing = missing.filter((it) => !answer.includes(it.text, it.from));
+    if (missing.length === 0) return true;
+    for (const it of missing) it.from = Math.max(0, answer.length - it.text.length + 1);
     if (answer.length > maxAnswer) throw unexpected(`${maxAnswer} bytes of answer do not contain`);
     return undefined;
   };
@@ -27,4 +29,14 @@ export function unexpected(what: string, cause?: unknown): ProxyError {
     message: `${what} what health_check.expect says`,
     cause,
   });
+}
+
+/** For a server that closes before it has said enough. */
+export function asUnexpected(error: unknown): never {
+  throw systemCode(error) === 'ERR_UPSTREAM_CONNECT' ? unexpected('it closed without saying', error) : error;
+}
+
+/** The bytes of texts; the schema has turned each byte into one character. */
+export function bytesOf(texts: readonly string[]): Buffer[] {
+  return texts.map((text) => Buffer.from(text, 'latin1'));
 }

@@ -11,6 +11,6 @@ function checkOf(name: ProtocolName): Check {
   const { check } = protocols[name];
   return {
     tls: 'configured',
-    ask: (stream, greeting, name) => check.run(new Peek(stream, 'upstream'), greeting, name),
+    ask: (stream, { greeting, name }) => check.run(new Peek(stream, 'upstream'), greeting, name),
   };
 }

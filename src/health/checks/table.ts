@@ -4,6 +4,7 @@
  */
 import type { Check, HealthCheck } from './check.ts';
 import { expect } from './expect.ts';
+import { http } from './http.ts';
 import { ownChecks } from './own.ts';
 import { tcp } from './tcp.ts';
 import { tls } from './tls.ts';
@@ -13,4 +14,5 @@ export const checks: Readonly<Record<HealthCheck['type'], (settings: HealthCheck
   tls,
   ...ownChecks,
   expect,
+  http,
 };

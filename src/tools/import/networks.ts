@@ -41,6 +41,13 @@ export function cidrsOf({ v4, v6 }: Networks): string[] {
   return [...v4.map((bits) => format(bits, 4)), ...v6.map((bits) => format(bits, 6))];
 }
 
+/** The peers of a listener, as `allow` or `deny`, whichever is shorter. */
+export function addressLists(peers: Networks): object {
+  if (isEverywhere(peers)) return {};
+  const [allow, deny] = [cidrsOf(peers), cidrsOf(complement(peers))];
+  return allow.length > 0 && allow.length <= deny.length ? { allow } : { deny };
+}
+
 function common(a: readonly string[], b: readonly string[]): string[] {
   return merged(
     a.flatMap((one) =>

@@ -179,24 +179,108 @@ test('what is checked, and in what time', () => {
   assert.equal(time('timeout connect 1s; timeout check 0'), '3s');
   assert.equal(time('timeout connect 0; timeout check 10s'), '13s');
   assert.equal(check('server s 10.0.0.1:1 check inter 0').interval, '2s');
-  // What asks over TLS where clients come without it can only be asked for a handshake.
-  for (const option of ['smtpchk', 'pgsql-check', 'redis-check', 'tcp-check; tcp-check expect string a']) {
-    assert.equal(check(`option ${option}; server s 10.0.0.1:1 check check-ssl`).type, 'tls', option);
-  }
-  assert.equal(check('option smtpchk; server s 10.0.0.1:1 check ssl verify none').type, 'expect');
-  assert.equal(check('option smtpchk; server s 10.0.0.1:1 check check-ssl ssl verify none').type, 'expect');
-  const hello = 'listen b\n  bind :1\n  option ssl-hello-chk\n  server s 10.0.0.1:1 check check-ssl\n';
-  assert.deepEqual(fromHaproxy(hello).lost, []);
-  assert.equal(check('server s 10.0.0.1:1 check check-ssl check-sni a.example').type, 'tcp');
+});
+
+test('what is asked, where, and by what TLS', () => {
+  const check = (lines: string) => {
+    const { type, interval, timeout, healthy_after, unhealthy_after, ...rest } =
+      upstreamOf(lines).health_check;
+    return { type, ...rest };
+  };
+  const own = { authority: 'servers', verify: 'ca' };
+  const sslOptions = 'check-ssl ca-file ca.pem';
+  assert.deepEqual(check(`option smtpchk; server s 10.0.0.1:1 check ${sslOptions}`), {
+    type: 'expect',
+    expect: '220',
+    tls: own,
+  });
+  assert.deepEqual(check('option smtpchk; server s 10.0.0.1:1 check ssl verify none'), {
+    type: 'expect',
+    expect: '220',
+  });
+  assert.deepEqual(check(`server s 10.0.0.1:1 check ${sslOptions} check-sni a.example`), {
+    type: 'tls',
+    tls: { server_name: 'a.example', authority: 'servers' },
+  });
   const named = 'ssl ca-file ca.pem sni str(a.example) check check-sni a.example';
-  assert.equal(check(`server s 10.0.0.1:1 ${named}`).type, 'tls');
-  const mysql = 'option mysql-check user haproxy; server s 10.0.0.1:1 check';
-  assert.equal(check(mysql), undefined);
-  assert.equal(check(`${mysql} check-ssl check-sni a.example`), undefined);
-  const { looks } = fromHaproxy(
-    `listen b\n  bind :1\n  ${mysql.replace('; ', '\n  ')}\n  server t 10.0.0.2:1\n`,
+  assert.deepEqual(check(`server s 10.0.0.1:1 ${named}`), { type: 'tls' });
+  assert.deepEqual(check('option mysql-check user haproxy; server s 10.0.0.1:1 check'), { type: 'mysql' });
+  assert.deepEqual(check('server s 10.0.0.1:1 check port 8008'), { type: 'tcp', port: 8008 });
+  assert.deepEqual(check('server s 10.0.0.1:1 check ssl verify none addr 10.0.0.9'), {
+    type: 'tcp',
+    address: '10.0.0.9',
+  });
+  assert.deepEqual(check('server s 10.0.0.1:1 check ssl verify none no-check-ssl'), { type: 'tcp' });
+  assert.deepEqual(check('option httpchk; server s 10.0.0.1:1 check ssl verify none no-check-ssl'), {
+    type: 'http',
+    method: 'OPTIONS',
+    tls: 'off',
+  });
+  assert.deepEqual(check(`option httpchk GET /up; server s 10.0.0.1:1 check port 9 ${sslOptions}`), {
+    type: 'http',
+    path: '/up',
+    port: 9,
+    tls: own,
+  });
+});
+
+test('what is asked by HTTP', () => {
+  const asks = (lines: string) => {
+    const { type, interval, timeout, healthy_after, unhealthy_after, ...rest } = upstreamOf(
+      `${lines}; server s 10.0.0.1:1 check`,
+    ).health_check;
+    return { ...rest, ...(type !== 'http' && { type }) };
+  };
+  assert.deepEqual(asks('option httpchk /primary'), { method: 'OPTIONS', path: '/primary' });
+  assert.deepEqual(asks('option httpchk HEAD /x HTTP/1.1\\r\\nHost:\\ a.example'), {
+    method: 'HEAD',
+    path: '/x',
+    host: 'a.example',
+  });
+  const sent = 'option httpchk; http-check send meth GET uri /y ver HTTP/1.1 hdr Host b.example';
+  assert.deepEqual(asks(sent), { path: '/y', host: 'b.example' });
+  const expects = (words: string) => asks(`option httpchk GET /; http-check expect ${words}`);
+  assert.deepEqual(expects('status 200'), { status: '200' });
+  assert.deepEqual(expects('status 200-204,429'), { status: ['200-204', '429'] });
+  assert.deepEqual(expects('rstatus ^2[0-9]{2}$'), { status: '200-299' });
+  assert.deepEqual(expects('! status 503'), { status: ['100-502', '504-599'] });
+  assert.deepEqual(expects('comment x string is\\ well'), { status: '100-599', expect: ['is well'] });
+  assert.deepEqual(expects('rstring is\\.well'), { status: '100-599', expect: ['is.well'] });
+  for (const words of [
+    'rstring ^a',
+    '! string a',
+    'rstatus [',
+    'hdr name a',
+    'fhdr a',
+    'status 99',
+    'string "\\n"',
+  ]) {
+    const isText = words === 'string "\\n"';
+    assert.equal(expects(words).type, isText ? undefined : 'tcp', words);
+  }
+  for (const lines of ['POST /', 'GET x', 'GET /\\ x'])
+    assert.equal(asks(`option httpchk ${lines}`).type, 'tcp', lines);
+  assert.equal(asks(`${sent}; http-check send hdr X y`).type, 'tcp');
+  assert.equal(asks('option httpchk; http-check connect port 9').type, 'tcp');
+});
+
+test('every text of a script is expected', () => {
+  const redis = [
+    'option tcp-check',
+    'tcp-check connect port 6380',
+    'tcp-check send PING\\r\\n',
+    'tcp-check expect string +PONG',
+  ];
+  redis.push(
+    'tcp-check send info\\ replication\\r\\n',
+    'tcp-check expect string role:master',
+    'server s 10.0.0.1:1 check',
   );
-  assert.doesNotMatch(looks.join('\n'), /all endpoints of an upstream are checked/);
+  const { send, expect, port } = upstreamOf(redis.join('; ')).health_check;
+  assert.deepEqual(
+    [send, expect, port],
+    ['PING\\x0d\\x0ainfo replication\\x0d\\x0a', ['+PONG', 'role:master'], 6380],
+  );
 });
 
 test('checks that say which server takes writes have no others in their place', () => {
@@ -207,20 +291,32 @@ test('checks that say which server takes writes have no others in their place', 
       refuses: config.listeners.b.routes.every((route: { deny?: true }) => route.deny),
     };
   };
-  const patroni = ['server s 10.0.0.1:1 check', 'server t 10.0.0.2:1 check'];
+  const [one, two] = ['server s 10.0.0.1:1 check', 'server t 10.0.0.2:1 check'];
+  const both = `${one}; ${two}`;
   for (const lines of [
-    `option httpchk; ${patroni.join('; ')}`,
-    `option external-check; ${patroni.join('; ')}`,
-    patroni.map((server) => `${server} port 8008`).join('; '),
-    `default-server port 8008; ${patroni.join('; ')}`,
-    patroni.map((server) => `${server} addr 10.0.0.9`).join('; '),
+    `option external-check; ${both}`,
+    `option httpchk POST /; ${both}`,
+    `option httpchk; http-check expect rstring ^a; ${both}`,
+    `option tcp-check; tcp-check expect rstring role:(master|main); ${both}`,
+    `option tcp-check; tcp-check expect ! string role:slave; ${both}`,
+    `option tcp-check; tcp-check send PING; tcp-check connect port 9; ${both}`,
+    `${one} port 8008; ${two} port 8009`,
+    `${one} addr 10.0.0.9; ${two}`,
+    'server s 10.0.0.1:1 track other/s; server t 10.0.0.2:1 track other/t',
   ]) {
     const { lost, refuses } = told(lines);
     assert.equal(refuses, true, lines);
-    assert.match(lost, /a standby would get writes; clients of this backend are refused/);
+    assert.match(lost, /a standby would get them; clients of this backend are refused/);
   }
-  assert.equal(told(patroni.join('; ')).refuses, false);
-  assert.equal(told('option httpchk; server s 10.0.0.1:1; server t 10.0.0.2:1').refuses, false, 'unchecked');
+  for (const lines of [
+    both,
+    'option httpchk; server s 10.0.0.1:1; server t 10.0.0.2:1',
+    `option httpchk GET /primary; http-check expect status 200; default-server port 8008; ${both}`,
+    `${one} track b/t; ${two}`,
+  ]) {
+    const { lost, refuses } = told(lines);
+    assert.deepEqual([lost, refuses], ['', false], lines);
+  }
 });
 
 test('an explicit 0 is off', () => {

@@ -55,7 +55,9 @@ const serverLines: readonly [line: string, told: RegExp][] = [
     'server s 10.0.0.1:1\n  server t 10.0.0.2:1 send-proxy',
     /server t: its TLS or PROXY settings are not those of s/,
   ],
-  ['server s 10.0.0.1:1 check port 99', /penstock checks the endpoint itself/],
+  ['server s 10.0.0.1:1 check port 0', /it has no port from 1 to 65535; `type: tcp` takes its place/],
+  ['option external-check\n  server s 10.0.0.1:1 check', /penstock runs no programs to check servers/],
+  ['option httpchk PUT /x\n  server s 10.0.0.1:1 check', /penstock does not ask by PUT/],
   ['server s 10.0.0.1:1 socks4 10.0.0.9:1080', /socks4 has no counterpart; it is left out/],
   ['server s 0.0.0.0:1', /penstock does not dial the address that the client meant/],
   [
@@ -63,14 +65,10 @@ const serverLines: readonly [line: string, told: RegExp][] = [
     /penstock does not balance this way; round_robin takes its place/,
   ],
   ['stick on src\n  server s 10.0.0.1:1', /penstock has no such tables/],
-  [
-    'option mysql-check\n  server s 10.0.0.1:1 check',
-    /shut this host out after `max_connect_errors` .*nothing is checked/,
-  ],
-  ['option ldap-check\n  server s 10.0.0.1:1 check', /penstock has no such check; `type: tcp`/],
+  ['option spop-check\n  server s 10.0.0.1:1 check', /penstock has no such check; `type: tcp`/],
   [
     'option tcp-check\n  tcp-check expect rstring ^x\n  server s 10.0.0.1:1 check',
-    /sends, and expects text or bytes/,
+    /sends, and expects texts or bytes/,
   ],
   [
     'use-server s if TRUE\n  server s 10.0.0.1:1',
@@ -298,7 +296,10 @@ const routeKeys: readonly [keys: object, told: RegExp][] = [
   ],
   [{ upstream: { nodes, type: 'chash', key: 'server_port' } }, /hashing on vars server_port/],
   [{ upstream: { nodes, retry_timeout: 5 } }, /penstock has no time-out over all retries/],
-  [{ upstream: { nodes, checks: { active: { type: 'http' } } } }, /checks by http: tcp takes their place/],
+  [
+    { upstream: { nodes, checks: { active: { type: 'http', req_headers: ['X: y'] } } } },
+    /penstock sends no other header/,
+  ],
   [{ upstream: { nodes, checks: { active: { type: 'tcp', port: 1 }, passive: {} } } }, /passive checks/],
   [{ upstream: { nodes, scheme: 'tls', tls: { client_cert_id: 5 } } }, /there is no ssl "5" of type client/],
 ];

@@ -3,6 +3,7 @@ import { addNamed, type Draft } from '../draft.ts';
 import type { Notes } from '../notes.ts';
 import { duration, scaledWeights, whole } from '../numbers.ts';
 import type { Certificates } from './certificates.ts';
+import { healthOf } from './checks.ts';
 import type { Strange } from './strange.ts';
 import type { Value } from './value.ts';
 
@@ -228,47 +229,4 @@ function retriesOf(value: Value, nodes: number, notes: Notes): object {
     );
   }
   return Math.min(retries, 20) === 2 ? {} : { retries: Math.min(retries, 20) };
-}
-
-function healthOf(value: Value, notes: Notes): object {
-  const checks = value.get('checks');
-  const active = checks.get('active');
-  const passive = checks.get('passive');
-  if (passive.raw !== undefined) {
-    notes.notCarried(
-      passive.place,
-      passive.name,
-      'penstock configures passive checks differently',
-      'see `outlier`',
-    );
-  }
-  if (active.raw === undefined) return {};
-  const type = active.get('type');
-  if (type.text !== 'tcp') {
-    notes.notCarried(
-      type.place,
-      active.name,
-      `checks by ${type.text ?? 'http'}: tcp takes their place`,
-      'see also `type: expect`',
-    );
-  }
-  for (const key of ['host', 'port'] as const) {
-    const own = active.get(key);
-    if (own.raw !== undefined) notes.notCarried(own.place, own.name, 'penstock checks the endpoint itself');
-  }
-  const interval = active.get('healthy').get('interval').number;
-  const timeout = active.get('timeout').number;
-  const healthy = whole(active.get('healthy').get('successes').text, 1);
-  const failures = whole(active.get('unhealthy').get('tcp_failures').text, 1);
-  return {
-    health_check: {
-      type: 'tcp',
-      ...(interval && { interval: duration(interval * 1000) }),
-      ...(timeout && { timeout: duration(timeout * 1000) }),
-      ...(healthy && { healthy_after: healthy }),
-      ...(failures && { unhealthy_after: failures }),
-    },
-    // This is what APISIX does when all are unhealthy.
-    all_down: 'try_anyway',
-  };
 }

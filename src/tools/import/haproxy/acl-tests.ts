@@ -1,6 +1,7 @@
 /** Turns the tests of HAProxy's ACLs (configuration manual, §7.3) into conditions. */
 import { anyOf, asksForName, contains, isOneOf, type NameTest, not, wholeNameTest } from '../clients.ts';
 import type { Condition } from '../decision.ts';
+import { regularExpression } from '../name-expression.ts';
 import { networksOf } from '../networks.ts';
 import type { Notes } from '../notes.ts';
 import type { Surroundings } from '../result.ts';
@@ -198,27 +199,6 @@ function nameTest({ method = 'str', patterns, ignoresCase }: Test): NameTest | u
  */
 function anyEnding(patterns: readonly string[]): NameTest {
   return isOneOf(patterns.flatMap((end) => (end.startsWith('.') ? [`*${end}`] : [end, `*.${end}`])));
-}
-
-/**
- * Recognizes expressions that mean "below this name" or "one of these names"; others can only be decided for
- * complete names.
- */
-function regularExpression(source: string, ignoresCase: boolean): NameTest {
-  const plain = (text: string) =>
-    /^[\w-]+(\\\.[\w-]+)*$/.test(text) ? text.replaceAll('\\', '') : undefined;
-  const below = /^(?:\^\(?(?:\.\*|\.\+)\)?)?\\\.(.+)\$$/.exec(source)?.[1];
-  const suffix = below === undefined ? undefined : plain(below);
-  if (suffix !== undefined) return isOneOf([`*.${suffix}`]);
-  const whole = /^\^(.+)\$$/.exec(source)?.[1];
-  const name = whole === undefined ? undefined : plain(whole);
-  if (name !== undefined) return isOneOf([name]);
-  try {
-    const compiled = new RegExp(source, ignoresCase ? 'i' : '');
-    return wholeNameTest((text) => compiled.test(text));
-  } catch {
-    return { patterns: [], holds: () => undefined };
-  }
 }
 
 function addressCondition(patterns: readonly string[]): Condition | undefined {

@@ -3,32 +3,24 @@ import { addNamed, type Draft } from '../draft.ts';
 import type { Notes } from '../notes.ts';
 import { duration, scaledWeights, whole } from '../numbers.ts';
 import { dialAddressOf } from './address.ts';
-import { healthCheck, whyUnlike } from './checks.ts';
+import { type Approach, checkTls, type ServerDefaults, type TlsTools, upstreamTls } from './backend-tls.ts';
+import { healthCheck } from './checks.ts';
 import type { PemFiles } from './files.ts';
 import type { ProxySection } from './proxies.ts';
 import { readServers, type Server } from './servers.ts';
 import { type Line, timeOf } from './syntax.ts';
-import { type Options, tlsParameters } from './tls.ts';
-
-/** How clients connect, as far as it affects the upstream. */
-export type Approach = {
-  readonly kind: 'terminated' | 'passthrough' | 'off';
-  /** The ports they may have connected to. */
-  readonly ports: readonly number[];
-};
 
 export type Backends = {
   /** The name of the upstream, or the reason why penstock cannot have it. */
   readonly use: (backend: ProxySection, approach: Approach) => { name: string } | { refused: string };
 };
 
-type ServerDefaults = { readonly options: Options; readonly verifiesNothing: boolean };
-
 /** Adds upstreams to the draft when they are used. */
 export function createBackends(
   draft: Draft,
   files: PemFiles,
   defaults: ServerDefaults,
+  named: Tools['named'],
   notes: Notes,
 ): Backends {
   const read = new Map<ProxySection, Server[]>();
@@ -37,7 +29,7 @@ export function createBackends(
     use(backend, approach) {
       const servers = read.get(backend) ?? alike(readServers(backend, notes), notes);
       read.set(backend, servers);
-      const built = build(backend, servers, approach, { files, defaults, notes });
+      const built = build(backend, servers, approach, { files, defaults, named, notes });
       const key = JSON.stringify([backend.name, built]);
       const known = made.get(key);
       if (known) return known;
@@ -53,7 +45,7 @@ export function createBackends(
   };
 }
 
-type Tools = { readonly files: PemFiles; readonly defaults: ServerDefaults; readonly notes: Notes };
+type Tools = TlsTools & { readonly named: (name: string) => ProxySection | undefined };
 
 /**
  * In penstock, TLS and PROXY headers belong to the whole upstream, so servers that differ from the first are
@@ -119,8 +111,6 @@ function build(
     );
     return { refused: `${kind} ${name} has no server here` };
   }
-  const unlike = whyUnlike(backend, dialled, notes);
-  if (unlike !== undefined) return { refused: `${backend.name}: ${unlike}` };
   const isTls = first.options.has('ssl');
   if (isTls && approach.kind === 'passthrough') {
     const message = "it would wrap the clients' own TLS in another";
@@ -132,7 +122,10 @@ function build(
     );
     return { refused: `${backend.name}: ${message}` };
   }
-  const tls = isTls ? tlsOf(first, dialled, approach, tools) : undefined;
+  const tls = isTls ? upstreamTls(first, dialled, approach, tools) : undefined;
+  const tlsFor = (server: Server, name: string | undefined) => checkTls(server, name, tools);
+  const checks = healthCheck({ backend, servers: dialled, tls, tlsFor, named: tools.named, notes });
+  if ('refused' in checks) return checks;
   const options = {
     ...endpointsOf(dialled, backend),
     ...balanceOf(backend, notes),
@@ -141,7 +134,7 @@ function build(
     ...timeouts(backend),
     ...retries(backend),
     ...limits(dialled, backend, notes),
-    ...healthCheck(backend, dialled, tls, notes),
+    ...checks.options,
     ...reactions(dialled, notes),
   };
   tellStickiness(backend, notes);
@@ -192,59 +185,6 @@ function balanceOf(backend: ProxySection, notes: Notes): object {
     notes.notCarried(line, line.text, 'penstock does not balance this way; round_robin takes its place');
   }
   return {};
-}
-
-function tlsOf(
-  first: Server,
-  servers: readonly Server[],
-  { kind }: Approach,
-  { files, defaults, notes }: Tools,
-): { readonly server_name?: string; readonly [option: string]: unknown } {
-  const options: Options = new Map([...defaults.options, ...first.options]);
-  const value = (option: string) => options.get(option)?.value;
-  const crt = options.get('crt');
-  const common = {
-    ...tlsParameters(options, notes),
-    ...(crt && { certificate: files.certificate(crt.value, crt.line) }),
-  };
-  const sent = sniName(options, kind, notes);
-  if ((value('verify') ?? (defaults.verifiesNothing ? 'none' : 'required')) === 'none') {
-    const message = 'HAProxy verifies nothing of this server, so `verify: none`: anyone can pass for it';
-    notes.look(
-      first.line,
-      `server ${first.name}: verify none`,
-      message,
-      'give ca-file, or `pins` with `verify: pin`',
-    );
-    return { ...(sent !== undefined && { server_name: sent }), verify: 'none', ...common };
-  }
-  const ca = value('ca-file');
-  const authority = files.authority('servers', [ca ?? '@system-ca'], value('crl-file'));
-  const trust = authority === 'system' ? {} : { authority };
-  const verified = sent ?? value('verifyhost');
-  if (verified !== undefined) return { server_name: verified, ...trust, ...common };
-  const names = servers.map(({ name }) => name).join(', ');
-  const message =
-    'without sni or verifyhost HAProxy takes any certificate of that authority, so `verify: ca`';
-  notes.look(first.line, `server ${names}: verify required`, message, 'set `server_name` and `verify: full`');
-  return { ...trust, verify: 'ca', ...common };
-}
-
-/** The name to send, which is then also verified; `{sni}` is the client's. */
-function sniName(options: Options, kind: Approach['kind'], notes: Notes): string | undefined {
-  const sni = options.get('sni');
-  if (sni === undefined) return undefined;
-  const fixed = /^str\((.+)\)$/.exec(sni.value)?.[1];
-  if (fixed !== undefined) return fixed;
-  // A client without TLS has no name, and HAProxy then sends none.
-  if (/^ssl_fc_sni(,lower)?$/.test(sni.value)) return kind === 'terminated' ? '{sni}' : undefined;
-  if (/^req[._]ssl_sni(,lower)?$/.test(sni.value)) return undefined;
-  notes.notCarried(
-    sni.line,
-    `sni ${sni.value}`,
-    'penstock sends only a fixed name, or the one that the client asked for',
-  );
-  return undefined;
 }
 
 function proxyHeader({ options }: Server, notes: Notes): object {

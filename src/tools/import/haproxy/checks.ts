@@ -1,204 +1,165 @@
-/** Converts health checks: `check` with `option tcp-check` and similar. */
-
+/** Converts health checks: `check`, what is asked by `option httpchk` and the like, and where. */
 import type { Notes } from '../notes.ts';
 import { duration, whole } from '../numbers.ts';
+import type { CheckKind } from './check-kind.ts';
+import { httpCheck, type Uncheckable } from './http-checks.ts';
 import type { ProxySection } from './proxies.ts';
 import type { Server } from './servers.ts';
 import { type Line, timeOf } from './syntax.ts';
+import { tcpCheck } from './tcp-checks.ts';
+
+/** The TLS settings of an upstream, as far as checks depend on them. */
+export type CheckedTls = { readonly server_name?: string; readonly [option: string]: unknown };
+
+export type CheckParts = {
+  readonly backend: ProxySection;
+  readonly servers: readonly Server[];
+  readonly tls: CheckedTls | undefined;
+  /** The settings by which checks speak TLS to a server that asks for this name. */
+  readonly tlsFor: (server: Server, name: string | undefined) => CheckedTls;
+  /** Another backend, by its name. */
+  readonly named: (name: string) => ProxySection | undefined;
+  readonly notes: Notes;
+};
 
 /**
- * Why clients must be refused rather than sent to any of these servers: HAProxy finds out by HTTP, or on
- * another port, which of them is for clients, and penstock has no such check. undefined if they need not be.
+ * The `health_check` of an upstream, if any; or why its clients must be refused: a check that penstock cannot
+ * make may be what tells which of several servers is for clients.
  */
-export function whyUnlike(
-  backend: ProxySection,
-  servers: readonly Server[],
-  notes: Notes,
-): string | undefined {
-  const checked = servers.find(({ options }) => options.has('check'));
-  if (checked === undefined || servers.length < 2) return undefined;
-  const asks =
-    backend.last('option', 'httpchk') ??
-    backend.last('option', 'external-check') ??
-    servers.flatMap(({ options }) => options.get('port')?.line ?? options.get('addr')?.line ?? [])[0];
-  if (asks === undefined) return undefined;
-  const message =
-    'such checks, like Patroni’s, tell which server takes writes; penstock has none, and a standby would get writes';
-  const hint = 'clients of this backend are refused; name the one server, or find it by its name in DNS';
-  notes.notCarried(asks, asks.text, message, hint);
-  return message;
-}
-
-/** The upstream's `health_check`, if any. `tls` are its TLS settings, if it has any. */
-export function healthCheck(
-  backend: ProxySection,
-  servers: readonly Server[],
-  tls: { readonly server_name?: string } | undefined,
-  notes: Notes,
-): object {
-  const kind = checkKind(backend, tls, servers, notes);
+export function healthCheck(parts: CheckParts): { readonly options: object } | { readonly refused: string } {
+  const { backend, servers, notes } = parts;
   const checked = servers.filter(({ options }) => options.has('check'));
   const [first] = checked;
-  if (first === undefined) return {};
-  if (kind && checked.length < servers.length) {
-    notes.look(
-      first.line,
-      `server ${first.name}: check`,
-      'all endpoints of an upstream are checked, not this one alone',
-    );
-  }
-  for (const { options, name } of checked) {
-    for (const option of ['port', 'addr'] as const) {
-      const said = options.get(option);
-      if (said)
-        notes.notCarried(
-          said.line,
-          `server ${name}: ${option} ${said.value}`,
-          'penstock checks the endpoint itself',
-        );
+  const lost = first ? undefined : lostTrack(parts);
+  const kind = first && kindOf(first, checked, parts);
+  const uncheckable = lost ?? (kind && 'why' in kind ? kind : undefined);
+  if (uncheckable) {
+    const { line, why } = uncheckable;
+    if (servers.length > 1) {
+      const message = `${why}, and such a check, like Patroni’s, may tell which server takes writes: a standby would get them`;
+      notes.notCarried(
+        line,
+        line.text,
+        message,
+        'clients of this backend are refused; name the one server, or see `health_check`',
+      );
+      return { refused: `${backend.name}: ${why}` };
     }
+    notes.notCarried(line, line.text, why, '`type: tcp` takes its place; see `health_check`');
   }
-  const option = (name: string) => first.options.get(name)?.value;
-  if (kind === undefined) return {};
-  const interval = timeOf(option('inter')) || 2000;
+  if (first === undefined) return { options: {} };
+  if (checked.length < servers.length) {
+    const message = 'all endpoints of an upstream are checked, not this one alone';
+    notes.look(first.line, `server ${first.name}: check`, message);
+  }
+  return {
+    options: {
+      health_check: { ...(kind && !('why' in kind) ? kind : { type: 'tcp' }), ...times(first, backend) },
+    },
+  };
+}
+
+/** A server that only tracks another is not for clients either while that is down. */
+function lostTrack({ servers, named, backend }: CheckParts): Uncheckable | undefined {
+  if (servers.length < 2) return undefined;
+  const tracked = servers.flatMap(({ options }) => options.get('track') ?? []);
+  const chooses = tracked.find(({ value }) => {
+    const other = value.includes('/') ? named(value.split('/')[0] ?? '') : backend;
+    return other === undefined || asks.some((option) => other.last('option', option) !== undefined);
+  });
+  return chooses && { line: chooses.line, why: `penstock does not track the checks of ${chooses.value}` };
+}
+
+const asks = ['httpchk', 'external-check', 'tcp-check'];
+
+function times({ options }: Server, backend: ProxySection): object {
+  const interval = timeOf(options.get('inter')?.value) || 2000;
   const time = (name: string) => timeOf(backend.last('timeout', name)?.words[2]) || undefined;
   // In HAProxy a check may take as long as its interval; `timeout check` then covers the answer, after
   // connecting.
   const answer = time('check');
   const connect = Math.min(time('connect') ?? interval, interval);
   return {
-    health_check: {
-      ...kind,
-      interval: duration(interval),
-      timeout: duration(answer === undefined ? interval : connect + answer),
-      healthy_after: whole(option('rise'), 1) ?? 2,
-      unhealthy_after: whole(option('fall'), 1) ?? 3,
-    },
+    interval: duration(interval),
+    timeout: duration(answer === undefined ? interval : connect + answer),
+    healthy_after: whole(options.get('rise')?.value, 1) ?? 2,
+    unhealthy_after: whole(options.get('fall')?.value, 1) ?? 3,
   };
 }
 
-type Kind = { readonly type: string; readonly send?: string; readonly expect?: string };
+type Asked = CheckKind & { readonly overTls?: true };
 
-function checkKind(
-  backend: ProxySection,
-  tls: { readonly server_name?: string } | undefined,
-  servers: readonly Server[],
-  notes: Notes,
-): Kind | undefined {
-  const steps = backend.every('tcp-check');
-  const overTls = servers.flatMap(({ options }) => options.get('check-ssl') ?? [])[0];
-  const wantsTls = overTls !== undefined || tls !== undefined;
-  const named = servers.flatMap(({ options }) => options.get('check-sni') ?? [])[0];
-  if (named && tls?.server_name !== named.value) {
-    const message =
-      'a check of penstock’s asks for no other name than that of `tls`; type: tcp takes its place';
-    notes.notCarried(named.line, `check-sni ${named.value}`, message);
-    return backend.last('option', 'mysql-check') ? withoutMysql(backend, notes) : { type: 'tcp' };
-  }
-  // A check has no client whose name it could send.
-  const plain: Kind = { type: wantsTls && !tls?.server_name?.includes('{sni}') ? 'tls' : 'tcp' };
-  const tcp = backend.last('option', 'tcp-check');
-  if (backend.last('option', 'mysql-check')) return withoutMysql(backend, notes);
-  const others = [
-    'pgsql-check',
-    'redis-check',
-    'smtpchk',
-    'ssl-hello-chk',
-    'ldap-check',
-    'httpchk',
-    'spop-check',
-  ];
-  const [other] = others.flatMap((name) => backend.last('option', name) ?? []);
-  const asking = other ?? (steps.length > 0 ? tcp : undefined);
-  if (asking && overTls && tls === undefined && asking.words[1] !== 'ssl-hello-chk') {
-    const message =
-      'the server is checked over TLS and reached without, and here both are alike: type: tls takes its place';
-    notes.notCarried(asking, asking.text, message);
-    return plain;
-  }
-  if (tcp && steps.length > 0) return scripted(steps, tls, plain, notes);
-  if (other === undefined) return plain;
-  const kind = knownChecks.get(other.words[1] ?? '');
-  if (kind && !(kind.type !== 'tls' && tls?.server_name?.includes('{sni}'))) return kind;
-  notes.notCarried(
-    other,
-    other.text,
-    `penstock has no such check; \`type: ${plain.type}\` takes its place`,
-    'see also `type: expect`',
-  );
-  return plain;
+function kindOf(first: Server, checked: readonly Server[], parts: CheckParts): CheckKind | Uncheckable {
+  const { backend } = parts;
+  const external = backend.last('option', 'external-check');
+  if (external) return { line: external, why: 'penstock runs no programs to check servers' };
+  const asked = httpCheck(backend) ?? tcpCheck(backend) ?? knownCheck(backend);
+  if (asked && 'why' in asked) return asked;
+  const { overTls, ...kind }: Asked = asked ?? { type: 'tcp' };
+  const place = placeOf(first, checked);
+  if ('why' in place) return place;
+  const tls = tlsOf(first, { ...place, ...kind }, overTls === true, parts);
+  const type = kind.type === 'tcp' ? tls.plain : kind.type;
+  const own = type === 'tcp' ? {} : tls.own;
+  return { ...kind, type, ...place, ...own };
 }
 
-/** The server counts connections without a login against this host, and blocks it after a hundred. */
-function withoutMysql(backend: ProxySection, notes: Notes): undefined {
-  const line = backend.last('option', 'mysql-check');
-  const message =
-    'MySQL and MariaDB count checks that do not log in, and shut this host out after `max_connect_errors` of them: nothing is checked';
-  if (line) notes.notCarried(line, line.text, message, '`outlier` rests endpoints that cannot be reached');
+type Place = { readonly port?: number; readonly address?: string };
+
+/** Where servers are checked, if elsewhere: penstock has one `port` and `address` for all. */
+function placeOf(first: Server, checked: readonly Server[]): Place | Uncheckable {
+  const said = (server: Server) =>
+    ['port', 'addr', 'check-ssl', 'check-sni'].map((option) => server.options.get(option)?.value);
+  const other = checked.find((server) => said(server).join(' ') !== said(first).join(' '));
+  if (other) return { line: other.line, why: 'penstock checks all servers of an upstream alike' };
+  const [port, address] = said(first);
+  const number = whole(port, 1, 65535);
+  if (port !== undefined && number === undefined)
+    return { line: first.line, why: 'it has no port from 1 to 65535' };
+  if (address !== undefined && !/^([\w.-]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]+)$/.test(address)) {
+    return { line: first.line, why: 'it is checked at an address that penstock does not know' };
+  }
+  if (address !== undefined && first.address.startsWith('unix:') && port === undefined) {
+    return { line: first.line, why: 'a unix socket has no port that could be checked there' };
+  }
+  return { ...(number !== undefined && { port: number }), ...(address !== undefined && { address }) };
+}
+
+/**
+ * HAProxy checks by TLS if `check-ssl` says so, or if clients get there by TLS and the check goes to the same
+ * place. penstock does, too, and needs settings only where these differ.
+ */
+function tlsOf(
+  first: Server,
+  { port, address }: Place,
+  overTls: boolean,
+  { tls, tlsFor }: CheckParts,
+): { plain: string; own: object } {
+  const isElsewhere = port !== undefined || address !== undefined;
+  const { options } = first;
+  const inherits = tls !== undefined && !isElsewhere;
+  const isTls = overTls || options.has('check-ssl') || (inherits && !options.has('no-check-ssl'));
+  if (!isTls) return { plain: 'tcp', own: inherits ? { tls: 'off' } : {} };
+  const name = options.get('check-sni')?.value;
+  const isAlike =
+    inherits && (name === undefined || tls.server_name === name) && !tls.server_name?.includes('{sni}');
+  return { plain: 'tls', own: isAlike ? {} : { tls: tlsFor(first, name) } };
+}
+
+function knownCheck(backend: ProxySection): CheckKind | Uncheckable | undefined {
+  for (const [option, kind] of knownChecks) {
+    const line: Line | undefined = backend.last('option', option);
+    if (line) return kind ?? { line, why: 'penstock has no such check' };
+  }
   return undefined;
 }
 
-const knownChecks: ReadonlyMap<string, Kind> = new Map(
-  Object.entries<Kind>({
-    'pgsql-check': { type: 'postgres' },
-    'redis-check': { type: 'expect', send: '*1\\r\\n$4\\r\\nPING\\r\\n', expect: '+PONG' },
-    smtpchk: { type: 'expect', expect: '220' },
-    'ssl-hello-chk': { type: 'tls' },
-  }),
-);
-
-/** Sends everything at once, and expects only the longest text, which tends to be the essential one. */
-function scripted(
-  steps: readonly Line[],
-  tls: { readonly server_name?: string } | undefined,
-  plain: Kind,
-  notes: Notes,
-): Kind {
-  const { send, expects } = readScript(steps, notes);
-  const [expected] = [...expects].sort((a, b) => b.text.length - a.text.length);
-  if (expected === undefined) return plain;
-  if (tls?.server_name?.includes('{sni}')) {
-    const message = 'a check has no client, so nothing to fill server_name with';
-    notes.notCarried(expected.line, expected.line.text, message, `type: ${plain.type}`);
-    return plain;
-  }
-  for (const { line } of expects.filter((one) => one !== expected)) {
-    notes.notCarried(line, line.text, `penstock expects one answer, ${JSON.stringify(expected.text)}`);
-  }
-  return { type: 'expect', ...(send !== '' && { send }), expect: expected.text };
-}
-
-type Script = { readonly send: string; readonly expects: readonly { text: string; line: Line }[] };
-
-/** Reads the `tcp-check` lines, with bytes in penstock's notation. */
-function readScript(steps: readonly Line[], notes: Notes): Script {
-  const expects: { text: string; line: Line }[] = [];
-  let sent = '';
-  for (const line of steps) {
-    const [, action, ...rest] = line.words;
-    const words = rest.filter((word, index) => word !== 'comment' && rest[index - 1] !== 'comment');
-    const at = words.findIndex((word) => word === 'string' || word === 'binary');
-    const isNegated = words.slice(0, Math.max(at, 0)).includes('!');
-    const isBinary = action === 'send-binary' || words[at] === 'binary';
-    const data = action === 'expect' ? (at === -1 || isNegated ? undefined : words[at + 1]) : words[0];
-    const text = data && (isBinary ? bytesOf(data) : escapeText(data));
-    if (action === 'connect' && words.length === 0) continue;
-    if (action === 'expect' && text) expects.push({ text, line });
-    else if ((action === 'send' || action === 'send-binary') && text) sent += text;
-    else
-      notes.notCarried(line, line.text, 'a check of penstock’s connects, sends, and expects text or bytes');
-  }
-  return { send: sent, expects };
-}
-
-/** Bytes in penstock's notation: `\xHH`, and `\\` for a backslash. */
-function escapeText(text: string): string {
-  return text
-    .replaceAll('\\', () => '\\\\')
-    .replace(/\p{Cc}/gu, (char) => bytesOf(char.charCodeAt(0).toString(16).padStart(2, '0')) ?? '');
-}
-
-/** undefined if it is not hex. */
-function bytesOf(hex: string): string | undefined {
-  return /^([0-9a-fA-F]{2})+$/.test(hex) ? hex.replace(/../g, (byte) => `\\x${byte}`) : undefined;
-}
+const knownChecks: readonly (readonly [option: string, kind: CheckKind | undefined])[] = [
+  ['mysql-check', { type: 'mysql' }],
+  ['pgsql-check', { type: 'postgres' }],
+  ['redis-check', { type: 'expect', send: '*1\\r\\n$4\\r\\nPING\\r\\n', expect: '+PONG' }],
+  ['smtpchk', { type: 'expect', expect: '220' }],
+  ['ldap-check', { type: 'ldap' }],
+  ['ssl-hello-chk', { type: 'tls' }],
+  ['spop-check', undefined],
+];

@@ -27,6 +27,9 @@ function build(
   const draft = createDraft();
   const { proxies, global } = configuration;
   const files = createPemFiles(draft, bases(configuration), notes, surroundings);
+  const byName = new Map(
+    proxies.flatMap((proxy) => (proxy.kind === 'frontend' ? [] : [[proxy.name, proxy]])),
+  );
   const backends = createBackends(
     draft,
     files,
@@ -34,10 +37,8 @@ function build(
       options: defaultOptions('server', global),
       verifiesNothing: global('ssl-server-verify')?.words[1] === 'none',
     },
+    (name) => byName.get(name),
     notes,
-  );
-  const byName = new Map(
-    proxies.flatMap((proxy) => (proxy.kind === 'frontend' ? [] : [[proxy.name, proxy]])),
   );
   const bindDefaults = defaultOptions('bind', global);
   const maxconn = global('maxconn')?.words[1];

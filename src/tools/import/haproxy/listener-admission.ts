@@ -1,6 +1,6 @@
 /** Decides who may connect to a listener, and whose PROXY headers it trusts. */
 import type { Rule } from '../decision.ts';
-import { cidrsOf, complement, everywhere, isEverywhere, isNowhere, type Networks } from '../networks.ts';
+import { addressLists, cidrsOf, everywhere, isEverywhere, isNowhere, type Networks } from '../networks.ts';
 import { createConditions } from './conditions.ts';
 import type { FrontendParts, Listening } from './listening.ts';
 import { admitted, type RuleTarget } from './rules.ts';
@@ -38,13 +38,6 @@ export function admissionOf(
   const cidrs = bind.addresses.every(isUnix) ? [] : cidrsOf(from);
   if (isNowhere(from)) return { options: { deny: cidrsOf(everywhere) }, isDone };
   return { options: { accept_proxy_protocol: { from: [...unix, ...cidrs] }, ...v6only }, isDone };
-}
-
-/** As `allow` or `deny`, whichever is shorter. */
-function addressLists(peers: Networks): object {
-  if (isEverywhere(peers)) return {};
-  const [allow, deny] = [cidrsOf(peers), cidrsOf(complement(peers))];
-  return allow.length > 0 && allow.length <= deny.length ? { allow } : { deny };
 }
 
 /** The peers whose headers are trusted; all others are refused. */

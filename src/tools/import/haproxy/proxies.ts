@@ -128,7 +128,7 @@ const instead: ReadonlyMap<string, string> = new Map([
   ['unix-bind', 'see `bind` of listeners: a unix socket has its mode, owner and group there'],
   ['stats', 'see `admin`: status, metrics for Prometheus, a live page, and `penstock top`'],
   ['mode', 'penstock has only mode tcp'],
-  ['http-check', 'penstock has no HTTP checks; see `health_check`'],
+  ['http-check', 'nothing is checked by HTTP here'],
   ['monitor', 'see `/healthz` of `admin`'],
   ['monitor-uri', 'see `/healthz` of `admin`'],
   ['ulimit-n', 'see LimitNOFILE of the systemd unit'],
