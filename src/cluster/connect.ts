@@ -30,7 +30,7 @@ export async function openCluster(loaded: LoadedConfig, config: ClusterConfig): 
     config,
     machine: config.machine ?? hostname(),
     keys: keysOf({ prefix: etcd.prefix, name: config.name }),
-    seal: createSeal(await readSecrets(config.seal)),
+    seal: await openSeal(config.seal, ['cluster', 'seal']),
     etcd: createEtcd({
       endpoints: etcd.endpoints,
       ca: authority?.ca ?? [],
@@ -47,8 +47,12 @@ async function readPassword(file: string | undefined): Promise<string | undefine
   return content.toString('utf8').split(/\r?\n/)[0];
 }
 
-async function readSecrets(file: string): Promise<Buffer[]> {
-  const path = ['cluster', 'seal'];
+/** Rejects with a ConfigError if the file has no secrets; `path` is where the configuration names it. */
+export async function openSeal(file: string, path: readonly string[]): Promise<Seal> {
+  return createSeal(await readSecrets(file, path));
+}
+
+async function readSecrets(file: string, path: readonly string[]): Promise<Buffer[]> {
   const [content, faults] = await readNamed(file, path);
   const secrets = content && parseSecrets(content.toString('latin1'), file, path, reportTo(faults, file));
   if (secrets?.length === 0)

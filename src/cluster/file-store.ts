@@ -1,29 +1,48 @@
 /**
  * Objects in a directory of this machine, a file each: `ssls/ID.json`. Everything is written beside its place
- * and renamed, so that whenever the process is killed there is the old object or the new one.
+ * and renamed, so that whenever the process is killed there is the old object or the new one. With a seal,
+ * private keys lie there sealed.
  */
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ProxyError, systemCode } from '../errors.ts';
 import { createTurns } from '../process/turns.ts';
-import { isFields, isId, type Kind, keyOf, kinds, type State, type StoredObject } from './apisix/objects.ts';
+import {
+  type Fields,
+  isFields,
+  isId,
+  type Kind,
+  keyOf,
+  kinds,
+  type State,
+  type StoredObject,
+  withKeys,
+} from './apisix/objects.ts';
+import type { Seal } from './seal.ts';
 import type { Change, Store } from './store.ts';
 
-/** Rejects with a ProxyError (ERR_STORE) that names the file if one cannot be read. */
-export async function openFileStore(directory: string): Promise<Store> {
-  const state = await readState(directory);
-  return new FileStore(directory, state);
+/**
+ * Seals keys that are not sealed yet, or by an earlier secret. Rejects with a ProxyError (ERR_STORE) that
+ * names the file if one cannot be read or opened.
+ */
+export async function openFileStore(directory: string, seal?: Seal): Promise<Store> {
+  const keys = keysWith(seal);
+  const { state, toSeal } = await readState(directory, keys);
+  for (const object of toSeal) await writeObject(directory, object, keys);
+  return new FileStore(directory, state, keys);
 }
 
 class FileStore implements Store {
   readonly name: string;
   #state: State;
   readonly #inTurn = createTurns(() => {});
+  readonly #keys: StoredKeys;
   #onChange = () => {};
 
-  constructor(directory: string, state: State) {
+  constructor(directory: string, state: State, keys: StoredKeys) {
     this.name = directory;
     this.#state = state;
+    this.#keys = keys;
   }
 
   state = (): State => this.#state;
@@ -41,11 +60,11 @@ class FileStore implements Store {
     const current = this.#state.objects.get(keyOf(change));
     if ((current?.modified ?? 0) !== change.expected) return undefined;
     const revision = this.#state.revision + 1;
-    const file = fileOf(this.name, kind, id);
     const objects = new Map(this.#state.objects);
     if (value === undefined) {
       // First, so that a later object never gets a revision that this one had.
-      await this.#durable(join(this.name, revisionFile), `${revision}\n`);
+      await durable(join(this.name, revisionFile), `${revision}\n`);
+      const file = fileOf(this.name, kind, id);
       await rm(file).catch((error: unknown) => {
         throw storeError(`${file} cannot be deleted`, error);
       });
@@ -53,21 +72,62 @@ class FileStore implements Store {
       objects.delete(keyOf(change));
     } else {
       const object = { kind, id, value, created: current?.created ?? revision, modified: revision };
-      await this.#durable(file, `${JSON.stringify({ format, ...object }, null, 1)}\n`);
+      await writeObject(this.name, object, this.#keys);
       objects.set(keyOf(change), object);
     }
     this.#state = { revision, objects };
     this.#onChange();
     return this.#state;
   }
+}
 
-  async #durable(file: string, text: string): Promise<void> {
-    try {
-      await replaceFile(file, text);
-    } catch (error) {
-      throw storeError(`${file} cannot be written`, error);
-    }
+function writeObject(directory: string, object: StoredObject, keys: StoredKeys): Promise<void> {
+  const written = { format, ...object, value: keys.sealed(object) };
+  return durable(fileOf(directory, object.kind, object.id), `${JSON.stringify(written, null, 1)}\n`);
+}
+
+async function durable(file: string, text: string): Promise<void> {
+  try {
+    await replaceFile(file, text);
+  } catch (error) {
+    throw storeError(`${file} cannot be written`, error);
   }
+}
+
+/** How private keys lie in the files. */
+type StoredKeys = {
+  readonly sealed: (object: StoredObject) => Fields;
+  /** Throws an Error that says what is wrong. */
+  readonly opened: (object: StoredObject) => Fields;
+  /** Whether they do not lie there as they should. */
+  readonly isDue: (object: StoredObject) => boolean;
+};
+
+const mark = 'sealed:';
+
+function keysWith(seal: Seal | undefined): StoredKeys {
+  const change = (object: StoredObject, how: (text: string, place: string) => string) =>
+    withKeys(object.kind, object.value, (text) => how(text, `store ${keyOf(object)}`));
+  return {
+    sealed: (object) =>
+      seal === undefined
+        ? object.value
+        : change(object, (text, place) => mark + seal.seal(Buffer.from(text), place)),
+    opened: (object) =>
+      change(object, (text, place) => {
+        if (!text.startsWith(mark)) return text;
+        if (seal === undefined) throw new Error('its keys are sealed, and there is no admin_api.seal');
+        return seal.open(text.slice(mark.length), place).toString();
+      }),
+    isDue(object) {
+      let isDue = false;
+      change(object, (text) => {
+        if (seal && !(text.startsWith(mark) && seal.isLatest(text.slice(mark.length)))) isDue = true;
+        return text;
+      });
+      return isDue;
+    },
+  };
 }
 
 const format = 1;
@@ -78,18 +138,35 @@ function fileOf(directory: string, kind: Kind, id: string): string {
   return join(directory, kind, `${id}.json`);
 }
 
-async function readState(directory: string): Promise<State> {
+/** `toSeal` are those whose keys do not lie there as they should. */
+async function readState(
+  directory: string,
+  keys: StoredKeys,
+): Promise<{ state: State; toSeal: readonly StoredObject[] }> {
   try {
     for (const kind of kinds) await mkdir(join(directory, kind), { recursive: true, mode: 0o700 });
   } catch (error) {
     throw storeError(`${directory} cannot be made`, error);
   }
-  const found: StoredObject[] = [];
-  for (const kind of kinds) found.push(...(await readKind(directory, kind)));
+  const lying: StoredObject[] = [];
+  for (const kind of kinds) lying.push(...(await readKind(directory, kind)));
+  const found = lying.map((object) => openedObject(directory, object, keys));
   const written = Number(await readFile(join(directory, revisionFile), 'utf8').catch(() => '0'));
   const revision = Math.max(written || 0, ...found.map(({ modified }) => modified));
   found.sort((a, b) => a.created - b.created);
-  return { revision, objects: new Map(found.map((one) => [keyOf(one), one])) };
+  const objects = new Map(found.map((one) => [keyOf(one), one]));
+  const due = new Set(lying.filter(keys.isDue).map(keyOf));
+  return { state: { revision, objects }, toSeal: found.filter((one) => due.has(keyOf(one))) };
+}
+
+function openedObject(directory: string, object: StoredObject, keys: StoredKeys): StoredObject {
+  try {
+    return { ...object, value: keys.opened(object) };
+  } catch (error) {
+    const file = fileOf(directory, object.kind, object.id);
+    const message = `${file} cannot be opened: ${(error as Error).message}`;
+    throw new ProxyError('ERR_STORE', { side: 'proxy', message, cause: error });
+  }
 }
 
 async function readKind(directory: string, kind: Kind): Promise<StoredObject[]> {

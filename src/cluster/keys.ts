@@ -22,6 +22,8 @@ export type Keys = {
   readonly accept: string;
   readonly leader: string;
   readonly tickets: string;
+  /** How machines divide the limit of a listener. */
+  readonly limit: (listener: string) => string;
 };
 
 export function keysOf({ prefix, name }: { readonly prefix: string; readonly name: string }): Keys {
@@ -36,6 +38,7 @@ export function keysOf({ prefix, name }: { readonly prefix: string; readonly nam
     accept: `${root}accept`,
     leader: `${root}leader`,
     tickets: `${root}tickets`,
+    limit: (listener) => `${root}limits/${listener}`,
   };
 }
 

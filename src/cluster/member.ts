@@ -5,11 +5,13 @@ import type { ProxyError } from '../errors.ts';
 import type { ClusterStatus, MachineStatus } from '../observe/status.ts';
 import { version } from '../process/version.ts';
 import type { Cluster } from './connect.ts';
+import { Contact } from './contact.ts';
 import { lastWrittenAt, put } from './etcd/messages.ts';
 import type { Copy } from './follow.ts';
 import type { Alarm, Gathered } from './gather.ts';
 import type { Held } from './load-state.ts';
 import { type Leading, Presence, type Report } from './presence.ts';
+import { Shares } from './shares.ts';
 import { firstMasters, readMasters, rotated, type SharedMasters, toServe, writeMasters } from './tickets.ts';
 
 /** What `operation` needs of a cluster. */
@@ -18,6 +20,8 @@ export type ClusterLink = {
   readonly masters: () => TicketMasters | undefined;
   /** Called when `masters` are others. */
   readonly onMasters: (listener: (masters: TicketMasters) => void) => void;
+  /** undefined: every machine counts for itself. */
+  readonly shares?: Shares | undefined;
   readonly status: () => ClusterStatus;
 };
 
@@ -44,9 +48,6 @@ type Parts = {
   readonly onTickets: () => void;
 };
 
-/** How often the log says that etcd is still away (ms). */
-const remindEvery = 60_000;
-
 export function createMember(cluster: Cluster, parts: Parts): Member {
   return new MachineMember(cluster, parts);
 }
@@ -55,30 +56,33 @@ class MachineMember implements Member {
   readonly #cluster: Cluster;
   readonly #parts: Parts;
   readonly #presence: Presence;
+  readonly #contact: Contact;
+  readonly shares: Shares | undefined;
   readonly #since = new Date();
   #logger: Logger | undefined;
   #report: Report;
-  #source: ClusterStatus['source'] = 'none';
   #held: readonly Held[] = [];
-  #fault: ProxyError | undefined;
-  #lostAt: number | undefined = performance.now();
-  #eventsLost = 0;
   #sealedTickets: string | undefined;
   #masters: SharedMasters | undefined;
   #listener: ((masters: TicketMasters) => void) | undefined;
   #toldOfRival = false;
-  readonly #reminder: NodeJS.Timeout;
 
   constructor(cluster: Cluster, parts: Parts) {
     this.#cluster = cluster;
     this.#parts = parts;
+    this.#contact = new Contact(cluster);
     this.#report = { version, applied: 0, held: [], alarm: null, since: this.#since.toISOString() };
     this.#takeTickets(parts.tickets);
     this.#presence = new Presence(cluster.etcd, cluster.keys, cluster.machine, this.#report, {
       onRival: () => this.#tellOfRival(),
       onLeading: (leading) => this.#lead(leading),
     });
-    this.#reminder = setInterval(() => this.#remind(), remindEvery).unref();
+    this.shares = cluster.config.limits === 'cluster' ? this.#createShares() : undefined;
+  }
+
+  #createShares(): Shares {
+    const { etcd, keys, machine } = this.#cluster;
+    return new Shares({ etcd, keys, machine, copy: this.#parts.copy, guard: () => this.#presence.guard });
   }
 
   masters = (): TicketMasters | undefined => this.#masters && toServe(this.#masters);
@@ -93,11 +97,12 @@ class MachineMember implements Member {
 
   log(logger: Logger): void {
     this.#logger = logger;
-    if (this.#fault) this.#remind();
+    this.#contact.log(logger);
+    this.shares?.log(logger);
   }
 
   fromSnapshot(): void {
-    this.#source = 'snapshot';
+    this.#contact.fromSnapshot();
   }
 
   report(
@@ -124,51 +129,37 @@ class MachineMember implements Member {
     const entries = this.#parts.copy()?.entries;
     if (keys.includes(tickets)) this.#takeTickets(entries?.get(tickets)?.value.toString());
     if (keys.includes(leader) && !entries?.has(leader)) this.#presence.look();
+    this.shares?.changed(keys);
   }
 
   connected(fault: ProxyError | undefined): void {
-    this.#fault = fault;
-    if (fault === undefined) {
-      this.#source = 'etcd';
-      this.#lostAt = undefined;
-      this.#logger?.info({ endpoint: this.#cluster.etcd.endpoint() }, 'following etcd');
-      this.#presence.look();
-    } else {
-      this.#lostAt ??= performance.now();
-      this.#remind();
-    }
+    this.#contact.connected(fault);
+    if (fault !== undefined) return;
+    this.shares?.refresh();
+    this.#presence.look();
   }
 
   lostEvents(): void {
-    this.#eventsLost += 1;
-    this.#logger?.warn('etcd had not delivered every event: everything is read again');
+    this.#contact.lostEvents();
   }
 
   status = (): ClusterStatus => {
-    const { config, machine, etcd } = this.#cluster;
     const masters = this.#masters;
-    return {
-      name: config.name,
-      machine,
-      connected: this.#lostAt === undefined,
-      endpoint: etcd.endpoint(),
-      fault: this.#fault?.message ?? null,
-      silent_seconds: this.#lostAt === undefined ? 0 : Math.round((performance.now() - this.#lostAt) / 1000),
-      source: this.#source,
+    return this.#contact.status({
       revision: this.#report.applied,
       held: this.#held.map(({ name, faults, serving }) => ({ object: name, faults, serving })),
       alarm: this.#report.alarm,
-      events_lost: this.#eventsLost,
       leads: this.#presence.leads,
       tickets: masters
         ? { generation: masters.generation, rotated: new Date(masters.rotated).toISOString() }
         : null,
       machines: this.#machines(),
-    };
+    });
   };
 
   async close(): Promise<void> {
-    clearInterval(this.#reminder);
+    this.#contact.close();
+    await this.shares?.close();
     await this.#presence.close();
   }
 
@@ -226,15 +217,6 @@ class MachineMember implements Member {
     const { keys, seal } = this.#cluster;
     const masters = readMasters(text, keys.tickets, seal);
     return now - masters.rotated >= this.#parts.rotateEvery() ? rotated(masters, now) : undefined;
-  }
-
-  #remind(): void {
-    if (this.#fault === undefined) return;
-    const { message, code, hint } = this.#fault;
-    this.#logger?.warn(
-      { code, fault: message, hint },
-      'etcd cannot be followed: what is served does not change',
-    );
   }
 
   #tellOfRival(): void {

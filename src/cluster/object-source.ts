@@ -126,9 +126,16 @@ export class ObjectSource<Store extends Observed = Observed> implements ConfigSo
     });
   }
 
-  /** `listener` gets what is served from now on. */
+  /** `listener` gets what is served from now on, too. */
   onTaken(listener: (taken: Candidate) => void): void {
-    this.#events = { ...this.#events, onTaken: listener };
+    const { onTaken } = this.#events;
+    this.#events = {
+      ...this.#events,
+      async onTaken(taken, logger) {
+        listener(taken);
+        await onTaken?.(taken, logger);
+      },
+    };
   }
 
   async #offer(state: State, load: () => Promise<Offer>): Promise<Offer> {

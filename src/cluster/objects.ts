@@ -25,6 +25,8 @@ export type ObjectContext = {
   readonly seal: Seal;
   /** The files of checks, by the names that objects know them by. */
   readonly modules: Readonly<Record<string, string>>;
+  /** Why this machine cannot serve an object of this text, though nothing is wrong with it. */
+  readonly obstacle?: (name: ObjectName, text: string) => string | undefined;
 };
 
 /** The object with this key (in full) and text, or what is wrong with it. */
@@ -36,6 +38,8 @@ export function readObject(
 ): Part | readonly Finding[] {
   if (text.includes('${'))
     return [wholeObject(key, 'objects take no environment variables', 'write the value')];
+  const obstacle = context.obstacle?.(name, text);
+  if (obstacle !== undefined) return [wholeObject(key, obstacle)];
   const yaml = parseYaml(text, {});
   const faults: Finding[] = yaml.faults.map(({ line, column, path, message, hint }) => {
     return { file: key, line, column, path: formatPath(path), message, ...(hint && { hint }) };

@@ -5,8 +5,10 @@ import type { LoadedConfig } from '../config/load.ts';
 import type { Offer } from '../config/source.ts';
 import { ProxyError } from '../errors.ts';
 import { type AdminApi, startAdminApi } from './admin-api/server.ts';
+import { openSeal } from './connect.ts';
 import { openFileStore } from './file-store.ts';
 import { ObjectSource } from './object-source.ts';
+import type { Seal } from './seal.ts';
 import type { Store } from './store.ts';
 
 export type OpenedObjects = {
@@ -18,20 +20,26 @@ export type OpenedObjects = {
 
 /** `plain` is the file without the objects. Rejects with a ConfigError if the objects cannot be read. */
 export async function openObjects(file: string, plain: LoadedConfig): Promise<OpenedObjects> {
-  const store = await openStore(plain.config.admin_api?.store ?? '');
+  const { store: directory = '', seal } = plain.config.admin_api ?? {};
+  const secrets = seal === undefined ? undefined : await openSeal(seal, ['admin_api', 'seal']);
+  const store = await openStore(directory, secrets);
   const source = new ObjectSource(file, store);
   const first = await source.load();
-  const startApi = async (logger: Logger) => {
+  return { source, first, startApi: apiFor(source, first) };
+}
+
+/** Starts the Admin API of a source, by which its objects are changed. */
+export function apiFor(source: ObjectSource<Store>, first: Offer): OpenedObjects['startApi'] {
+  return async (logger) => {
     const api = await startAdminApi(first.loaded, source, logger);
     source.onTaken(({ loaded }) => api.update(loaded));
     return api;
   };
-  return { source, first, startApi };
 }
 
-async function openStore(directory: string): Promise<Store> {
+async function openStore(directory: string, seal: Seal | undefined): Promise<Store> {
   try {
-    return await openFileStore(directory);
+    return await openFileStore(directory, seal);
   } catch (error) {
     if (!(error instanceof ProxyError)) throw error;
     const { message, hint } = error;

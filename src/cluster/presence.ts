@@ -5,7 +5,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Etcd } from './etcd/etcd.ts';
+import type { Compare, Etcd } from './etcd/etcd.ts';
 import { createdAt, put } from './etcd/messages.ts';
 import type { Keys } from './keys.ts';
 
@@ -38,7 +38,7 @@ export type PresenceEvents = {
   readonly onLeading: (leader: Leading) => Promise<void>;
 };
 
-export type Leading = { readonly guard: ReturnType<typeof createdAt> };
+export type Leading = { readonly guard: Compare };
 
 export class Presence {
   readonly #etcd: Etcd;
@@ -70,6 +70,13 @@ export class Presence {
   /** Whether this machine believes that it leads. */
   get leads(): boolean {
     return this.#leaderRevision !== undefined && performance.now() - this.#confirmedAt < believed * 1000;
+  }
+
+  /** Holds as long as the machine of this name is this process; undefined: it is not. */
+  get guard(): Compare | undefined {
+    return this.#ownRevision === undefined
+      ? undefined
+      : createdAt(this.#keys.machine(this.#machine), this.#ownRevision);
   }
 
   /** Tells the others, soon. */

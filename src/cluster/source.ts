@@ -14,14 +14,19 @@ import { type Base, parseBase } from './compose.ts';
 import { type Cluster, openCluster } from './connect.ts';
 import { type Follower, follow } from './follow.ts';
 import { type Gathered, Gatherer } from './gather.ts';
+import { formatObjectName } from './keys.ts';
 import { type Held, loadState, type Objects, type Stored } from './load-state.ts';
 import { createMember, type Member } from './member.ts';
+import type { ObjectContext } from './objects.ts';
+import { Obstacles } from './obstacles.ts';
 import { readSnapshot, type Snapshot, writeSnapshot } from './snapshot.ts';
 
 /** How long a start waits for etcd before it serves the snapshot. */
 const startMs = 3000;
 /** A machine's file may be faulty for a moment, while certificates are replaced. */
 const retryMs = 5000;
+/** How often addresses that could not be bound are tried (ms). */
+const bindEvery = 10_000;
 /** Faulty objects whose history is looked up at once. */
 const mostLookedUp = 100;
 
@@ -44,6 +49,10 @@ export class ClusterSource implements ConfigSource {
   #onState: () => void = () => {};
   #logger: Logger | undefined;
   #retry: NodeJS.Timeout | undefined;
+  readonly #obstacles = new Obstacles();
+  /** Something can be bound that could not before. */
+  #isFreed = false;
+  readonly #binding: NodeJS.Timeout;
   readonly #lookedUp = new Set<string>();
 
   constructor(file: FileSource, first: FileOffer, cluster: Cluster, snapshot: Snapshot | undefined) {
@@ -71,6 +80,7 @@ export class ClusterSource implements ConfigSource {
       onConnected: (fault: ProxyError | undefined) => this.member.connected(fault),
       onEventsLost: () => this.member.lostEvents(),
     });
+    this.#binding = setInterval(() => void this.#bindAgain(), bindEvery).unref();
   }
 
   /** The first offer: what etcd says, or after a while what was served last, or else the file alone. */
@@ -96,7 +106,7 @@ export class ClusterSource implements ConfigSource {
     this.#logger = logger;
     this.member.log(logger);
     this.#onState = () => {
-      if (this.#gatherer.state !== this.#taken.state) onNews();
+      if (this.#isBehind()) onNews();
     };
     const inner = this.#file.watch(onNews, logger);
     let isFile = false;
@@ -106,7 +116,7 @@ export class ClusterSource implements ConfigSource {
       },
       hasNews: async () => {
         isFile = await inner.hasNews();
-        return isFile || this.#gatherer.state !== this.#taken.state;
+        return isFile || this.#isBehind();
       },
       news: () => this.#news(isFile ? inner : undefined, onNews),
       close: () => {
@@ -117,10 +127,21 @@ export class ClusterSource implements ConfigSource {
   }
 
   async close(): Promise<void> {
+    clearInterval(this.#binding);
     this.#follower.close();
     this.#gatherer.close();
     await Promise.allSettled([this.#file.close(), this.member.close()]);
     this.#cluster.etcd.close();
+  }
+
+  #isBehind(): boolean {
+    return this.#isFreed || this.#gatherer.state !== this.#taken.state;
+  }
+
+  async #bindAgain(): Promise<void> {
+    if (!(await this.#obstacles.retry())) return;
+    this.#isFreed = true;
+    this.#onState();
   }
 
   async #news(file: FileWatch | undefined, onNews: () => void): Promise<Offer> {
@@ -135,20 +156,28 @@ export class ClusterSource implements ConfigSource {
 
   async #compose(file: FileOffer): Promise<Offer> {
     const state = this.#gatherer.state;
+    this.#isFreed = false;
     if (state === undefined)
       return { loaded: file.loaded, take: () => this.#take({ file, state, held: [] }, new Map()) };
     let result = await this.#load(file, state);
     if (await this.#lookUp(result.held)) result = await this.#load(file, state);
     const { held, lastValid } = result;
     const loaded = await inSlices(toSend(result.loaded));
-    return { loaded, take: () => this.#take({ file, state, held }, lastValid) };
+    return {
+      loaded,
+      take: () => this.#take({ file, state, held }, lastValid),
+      without: async (faults) => (this.#obstacles.learn(faults, lastValid) ? this.#compose(file) : undefined),
+    };
   }
 
   #load(file: FileOffer, { objects }: Gathered) {
     const { keys, seal } = this.#cluster;
     const { modules } = file.loaded.config.cluster ?? this.#cluster.config;
     if (this.#base?.file !== file) this.#base = { file, parsed: parseBase(file.text) };
-    return loadState(this.#base.parsed, { objects, lastValid: this.#lastValid }, keys, { seal, modules });
+    const obstacle: ObjectContext['obstacle'] = (name, text) =>
+      this.#obstacles.of(formatObjectName(name), text);
+    const context = { seal, modules, obstacle };
+    return loadState(this.#base.parsed, { objects, lastValid: this.#lastValid }, keys, context);
   }
 
   /** Looks for the last valid version of faulty objects in etcd's own history. */

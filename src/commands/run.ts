@@ -55,15 +55,15 @@ async function openSource(option: string | undefined): Promise<Opened> {
   const file = new FileSource(await findConfigFile(option));
   const first = await file.load();
   const { cluster, admin_api } = first.loaded.config;
+  if (cluster?.etcd.layout === 'apisix') {
+    const { openApisix } = await import('../cluster/apisix/open.ts');
+    return openApisix(file.name, first.loaded, cluster);
+  }
   if (admin_api !== undefined) {
     const { openObjects } = await import('../cluster/open-objects.ts');
     return { ...(await openObjects(file.name, first.loaded)), cluster: undefined };
   }
   if (cluster === undefined) return { source: file, first, cluster: undefined };
-  if (cluster.etcd.layout === 'apisix') {
-    const { openApisix } = await import('../cluster/apisix/open.ts');
-    return openApisix(file.name, first.loaded, cluster);
-  }
   const { openClusterSource } = await import('../cluster/source.ts');
   const source = await openClusterSource(file, first, cluster);
   return { source, first: await source.start(), cluster: source.member };

@@ -28,7 +28,12 @@ export type Offer = {
    * one taken last.
    */
   readonly take: () => Promise<void>;
-  /** Called instead if it cannot be served, with the reasons. */
+  /**
+   * Called if it cannot be served, with the reasons: another offer without what is at fault, if there can be
+   * one.
+   */
+  readonly without?: (faults: readonly string[]) => Promise<Offer | undefined>;
+  /** Called instead of `take` if neither it nor another can be served, with the reasons. */
   readonly refused?: (faults: readonly string[]) => void;
 };
 

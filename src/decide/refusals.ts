@@ -73,8 +73,8 @@ function deniedBy({ label }: Destination, client: RouteQuery): Refusal<never> {
 
 /** The operator's fault, not the client's. */
 function heldBack({ label }: Destination): Refusal<never> {
-  const hint = '`penstock cluster status` names the faulty object';
-  const message = `route ${label} is held back: what the cluster says about it is faulty`;
+  const hint = 'the log names the faulty object, as does `penstock cluster status` in a cluster';
+  const message = `route ${label} is held back: an object that it is made of is faulty`;
   return { ...refuse('ERR_CLUSTER_HELD', message, hint), side: 'proxy' };
 }
 

@@ -7,16 +7,17 @@ import type { ClusterLink } from '../cluster/member.ts';
 import { formatFinding, type LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema/schema.ts';
 import type { ConfigSource, Offer } from '../config/source.ts';
-import type { SendableConfig } from '../config/transfer.ts';
 import { createHealthChecks, type HealthChecks } from '../health/health-checks.ts';
 import { createMetricsHub, type MetricsHub } from '../observe/hub.ts';
 import type { Log } from '../observe/log.ts';
 import { shareTurns } from '../process/turns.ts';
 import { version } from '../process/version.ts';
+import { StartError } from '../supervisor/rollout.ts';
 import { createSupervisor, type Supervisor } from '../supervisor/supervisor.ts';
 import { createTicketMasters } from '../tls/server/ticket-masters.ts';
 import type { BoundAddresses } from '../worker/methods.ts';
 import { type AdminPlace, openAdminPlace } from './admin-place.ts';
+import { counterOf, lenderOf } from './machine-limits.ts';
 import { createOverview, type Overview } from './overview.ts';
 import { type Reloader, startReloader } from './reload.ts';
 import { createServiceManager, type ServiceManager } from './service-manager.ts';
@@ -57,22 +58,22 @@ export async function startOperation(
   first: Offer,
   options: OperationOptions,
 ): Promise<Operation> {
-  const { loaded } = first;
   const { logger } = options.log;
   const warn = createWarner(logger);
-  warn(loaded);
+  warn(first.loaded);
   warnOfRoot(logger);
 
   const hub = createMetricsHub({ version });
-  const { supervisor, tickets, setLogLevel } = createServing(loaded, hub, options);
+  const { supervisor, tickets, setLogLevel } = createServing(first.loaded, hub, options);
   const manager = createServiceManager(logger, supervisor.isHeard);
   const health = createHealthChecks({ logger, onChange: supervisor.setHealth });
-  const listeners = await startUnlessStopped(supervisor, loaded, options.stopped);
+  const { listeners, offer } = await startUnlessStopped(supervisor, first, options.stopped);
+  const { loaded } = offer;
   health.update(loaded);
 
   /** A reload may come while it is still being opened. */
   let opened: Promise<AdminPlace> | undefined;
-  const reloader = await startReloader(first, {
+  const reloader = await startReloader(offer, {
     source,
     supervisor,
     logger,
@@ -130,7 +131,9 @@ function createServing(loaded: LoadedConfig, hub: MetricsHub, options: Operation
     },
     workers,
     events: { onMetrics: hub.update, onGone: hub.retire },
+    lender: cluster?.shares && lenderOf(cluster.shares),
   });
+  cluster?.shares?.attach(counterOf(supervisor));
   cluster?.onMasters((masters) => supervisor.setTicketMasters(masters));
   function setLogLevel(next: LoadedConfig): void {
     logger.level = levelOf(next);
@@ -142,16 +145,26 @@ function createServing(loaded: LoadedConfig, hub: MetricsHub, options: Operation
   return { supervisor, tickets, setLogLevel };
 }
 
+/** Resolves with the offer that is served: the first, or one without what is at fault in it. */
 async function startUnlessStopped(
   supervisor: Supervisor,
-  loaded: SendableConfig,
+  first: Offer,
   stopped: Promise<void>,
-): Promise<BoundAddresses> {
+): Promise<{ readonly listeners: BoundAddresses; readonly offer: Offer }> {
   let serves = false;
   void stopped.then(() => (serves ? undefined : supervisor.drain(0)));
-  const listeners = await supervisor.start(loaded);
-  serves = true;
-  return listeners;
+  for (let offer = first; ; ) {
+    try {
+      const listeners = await supervisor.start(offer.loaded);
+      serves = true;
+      return { listeners, offer };
+    } catch (error) {
+      const faults = error instanceof StartError && error.canBeRetried ? error.faults : [];
+      const other = await offer.without?.(faults);
+      if (other === undefined) throw error;
+      offer = other;
+    }
+  }
 }
 
 async function upgrade(reloader: Reloader, supervisor: Supervisor, logger: Logger): Promise<void> {

@@ -135,6 +135,8 @@ export class Reloader {
     const outcome = await supervisor.apply(loaded);
     if (!outcome.ok) {
       await move?.abort();
+      const other = await offer.without?.(outcome.faults);
+      if (other) return this.#apply(other);
       offer.refused?.(outcome.faults);
       return outcome;
     }

@@ -3,7 +3,17 @@
 /** Asks a worker to give back what it does not use of a limit; resolves with the amount, 0 if it has gone. */
 type Reclaim = (worker: number, name: string) => Promise<number>;
 
-type Leases = {
+/** Lends parts of limits that machines share. */
+export type Lender = {
+  /** The limits in force. */
+  readonly setLimits: (limits: ReadonlyMap<string, number>) => void;
+  /** How much of a limit is this machine's; undefined: all of it. */
+  readonly partOf: (name: string) => number | undefined;
+  /** Asks for a greater part; resolves when that was answered, which may be with nothing. */
+  readonly more: (name: string) => Promise<void>;
+};
+
+export type Leases = {
   /** Sets the limits in force; limits of the former configuration that are not among them are dropped. */
   readonly setLimits: (limits: ReadonlyMap<string, number>) => void;
   /**
@@ -16,8 +26,15 @@ type Leases = {
   readonly claim: (worker: number, name: string, amount: number) => void;
   /** To be called when a worker died: frees what it held. */
   readonly release: (worker: number) => void;
+  /** How much of a limit workers hold. */
+  readonly held: (name: string) => number;
+  /** Takes back what workers hold and do not use. */
+  readonly reclaim: (name: string) => Promise<void>;
+  /** Sets this machine's part of a limit. */
+  readonly setPart: (name: string, part: number) => void;
 };
 
+/** `limit` is this machine's part, if machines share it. */
 type Pool = { limit: number; readonly held: Map<number, number>; queue: Promise<unknown> };
 
 /**
@@ -27,7 +44,13 @@ type Pool = { limit: number; readonly held: Map<number, number>; queue: Promise<
 const patienceMs = 250;
 
 /** Waits `patience` ms for a worker; whatever it gives back later is recorded then. */
-export function createLeases(reclaim: Reclaim, patience: number = patienceMs): Leases {
+export function createLeases(
+  reclaim: Reclaim,
+  {
+    patience = patienceMs,
+    lender,
+  }: { readonly patience?: number; readonly lender?: Lender | undefined } = {},
+): Leases {
   const pools = new Map<string, Pool>();
 
   const free = (pool: Pool): number => pool.limit - sum(pool.held.values());
@@ -36,9 +59,15 @@ export function createLeases(reclaim: Reclaim, patience: number = patienceMs): L
     const pool = pools.get(name);
     if (pool === undefined) return 0;
     if (free(pool) <= 0 && !onlyFree) {
-      const others = [...pool.held.keys()].filter((other) => other !== worker);
-      const given = others.map(async (other) => lower(pool, other, await reclaim(other, name)));
-      await atMost(patience, Promise.all(given));
+      await reclaimFrom(
+        name,
+        pool,
+        [...pool.held.keys()].filter((other) => other !== worker),
+      );
+    }
+    if (free(pool) < wanted && lender?.partOf(name) !== undefined && !onlyFree) {
+      const asked = lender.more(name);
+      if (free(pool) <= 0) await atMost(patience, asked);
     }
     // Do not grant everything to one worker: the others would have to reclaim it at once.
     const share = Math.max(1, Math.ceil(free(pool) / 2));
@@ -47,10 +76,17 @@ export function createLeases(reclaim: Reclaim, patience: number = patienceMs): L
     return granted;
   }
 
+  function reclaimFrom(name: string, pool: Pool, workers: readonly number[]): Promise<void> {
+    const given = workers.map(async (worker) => lower(pool, worker, await reclaim(worker, name)));
+    return atMost(patience, Promise.all(given));
+  }
+
   return {
     setLimits(limits) {
+      lender?.setLimits(limits);
       for (const name of pools.keys()) if (!limits.has(name)) pools.delete(name);
-      for (const [name, limit] of limits) {
+      for (const [name, whole] of limits) {
+        const limit = lender?.partOf(name) ?? whole;
         const pool = pools.get(name);
         if (pool) pool.limit = limit;
         else pools.set(name, { limit, held: new Map(), queue: Promise.resolve() });
@@ -76,6 +112,15 @@ export function createLeases(reclaim: Reclaim, patience: number = patienceMs): L
     },
     release(worker) {
       for (const { held } of pools.values()) held.delete(worker);
+    },
+    held: (name) => sum(pools.get(name)?.held.values() ?? []),
+    async reclaim(name) {
+      const pool = pools.get(name);
+      if (pool) await reclaimFrom(name, pool, [...pool.held.keys()]);
+    },
+    setPart(name, part) {
+      const pool = pools.get(name);
+      if (pool) pool.limit = part;
     },
   };
 }

@@ -6,7 +6,7 @@ import type { LoadedConfig } from '../config/load.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { Ejections } from '../upstream/ejections.ts';
 import { limitsOf, type SupervisorMethods } from '../worker/methods.ts';
-import { createLeases } from './leases.ts';
+import { createLeases, type Leases, type Lender } from './leases.ts';
 import { createAddressBook } from './shared-address-limits.ts';
 import type { Workers } from './worker-handle.ts';
 
@@ -17,12 +17,15 @@ export type Requests = {
   readonly setLimits: (loaded: LoadedConfig) => void;
   /** To be called when a worker died: frees what it held. */
   readonly release: (id: number) => void;
+  /** This machine's part of what machines share. */
+  readonly parts: Pick<Leases, 'held' | 'reclaim' | 'setPart'>;
 };
 
 export function createRequests(
   workers: Workers,
   ejections: Ejections,
   onMetrics: (worker: number, snapshot: MetricsSnapshot) => void,
+  lender?: Lender,
 ): Requests {
   const addresses = createAddressBook();
   const leases = createLeases(
@@ -31,6 +34,7 @@ export function createRequests(
         .get(id)
         ?.channel.call('reclaim', name)
         .catch(() => 0) ?? Promise.resolve(0),
+    { lender },
   );
   const othersThan = (id: number) => [...workers.values()].filter((worker) => worker.id !== id);
 
@@ -61,5 +65,6 @@ export function createRequests(
       leases.release(id);
       addresses.release(id);
     },
+    parts: leases,
   };
 }

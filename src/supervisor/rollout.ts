@@ -21,11 +21,14 @@ export type RolloutParts = HeadcountParts & {
 /** Holds the faults that kept the first workers from serving, one per line. */
 export class StartError extends Error {
   readonly faults: readonly string[];
+  /** No worker was started, since an address could not be bound: `start` takes another configuration. */
+  readonly canBeRetried: boolean;
 
-  constructor(faults: readonly string[]) {
+  constructor(faults: readonly string[], canBeRetried = false) {
     super(faults.join('\n'));
     this.name = 'StartError';
     this.faults = faults;
+    this.canBeRetried = canBeRetried;
   }
 }
 
@@ -45,12 +48,10 @@ export class Rollout {
   start(loaded: SendableConfig): Promise<BoundAddresses> {
     const { pool, tcpSockets } = this.#parts;
     return this.#inTurn(async () => {
-      this.#adopt(loaded);
       const reserved = await this.#reserve(loaded);
-      const faults =
-        'faults' in reserved
-          ? reserved.faults
-          : [...(await this.#headcount.adjust(loaded)), ...reserved.rivals()];
+      if ('faults' in reserved) throw new StartError(reserved.faults, true);
+      this.#adopt(loaded);
+      const faults = [...(await this.#headcount.adjust(loaded)), ...reserved.rivals()];
       if (faults.length === 0) return pool.bound;
       pool.close();
       tcpSockets.close();

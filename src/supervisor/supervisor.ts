@@ -10,8 +10,9 @@ import type { EndpointView } from '../upstream/registry.ts';
 import type { BoundAddresses, WorkerSettings } from '../worker/methods.ts';
 import { watchForHangs } from './hangs.ts';
 import type { HeartbeatTimes } from './heartbeat.ts';
+import type { Lender } from './leases.ts';
 import { Pool } from './pool.ts';
-import { createRequests } from './requests.ts';
+import { createRequests, type Requests } from './requests.ts';
 import { Rollout } from './rollout.ts';
 import { createSharedSettings } from './shared-settings.ts';
 import { createTcpSockets } from './tcp-sockets.ts';
@@ -25,6 +26,8 @@ export type SupervisorOptions = {
   readonly workers: number | 'auto' | undefined;
   readonly events?: SupervisorEvents;
   readonly heartbeat?: HeartbeatTimes;
+  /** Lends parts of limits that machines share. */
+  readonly lender?: Lender | undefined;
 };
 
 /** What workers report, and what happens to them. */
@@ -70,6 +73,7 @@ export type Supervisor = {
   readonly bound: () => BoundAddresses;
   /** Whether `drain` was called, or the start has failed. */
   readonly isStopping: () => boolean;
+  readonly parts: Requests['parts'];
   /** How many workers ended without being asked to. */
   readonly crashes: () => number;
   /** Whether some worker has answered recently; if none has, no client is served. */
@@ -89,7 +93,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const tcpSockets = createTcpSockets(inheritFromSystemd());
   const unixSockets = new UnixSockets();
   const settings = createSharedSettings(workers, ejections, options.settings);
-  const requests = createRequests(workers, ejections, (id, snapshot) => events.onMetrics?.(id, snapshot));
+  const onMetrics = (id: number, snapshot: MetricsSnapshot) => events.onMetrics?.(id, snapshot);
+  const requests = createRequests(workers, ejections, onMetrics, options.lender);
   const pool = new Pool({
     logger,
     workers,
@@ -120,6 +125,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     },
     bound: () => pool.bound,
     isStopping: () => pool.isClosed,
+    parts: requests.parts,
     crashes: () => pool.crashes,
     isHeard: heartbeat.isHeard,
     async collect() {

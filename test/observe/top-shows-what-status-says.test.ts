@@ -14,6 +14,7 @@ import { temporaryDirectory } from '../support/certificates.ts';
 import { sampleStatus, startSampleAdmin } from '../support/status.ts';
 import { closedPort } from '../support/upstream.ts';
 
+const { cluster = assert.fail() } = sampleStatus();
 const wide = { columns: 200, rows: 100, color: false };
 
 test('it prints what there is, once', async (t) => {
@@ -46,6 +47,40 @@ test('each endpoint with its state, for how long, and what there is to wait for'
   ]) {
     assert.match(shown, row);
   }
+});
+
+test('the machines of a cluster, and what this one holds back', () => {
+  const shown = frameLines(sampleStatus(), undefined, wide).join('\n');
+  for (const row of [
+    /^MACHINE {2,}VERSION {2,}REVISION {2,}HELD BACK {2,}LEADS {2,}SINCE$/m,
+    /^edge-1 {2,}1\.2\.3 {2,}412 {2,}1 {2,}2026-11-02 08:00$/m,
+    /^edge-2 {2,}1\.2\.3 {2,}412 {2,}0 {2,}leads {2,}2026-11-02 08:00$/m,
+    /^edge-3 {2,}1\.2\.3 {2,}411 {2,}0 /m,
+    /^certificates\/billing is held back \(in its place: its earlier version\): .*billing key: it is not the key of cert$/m,
+    /^edge-1 of cluster db-edge serves revision 412, asking https:\/\/10\.0\.0\.1:2379, session tickets of generation 7$/m,
+  ]) {
+    assert.match(shown, row);
+  }
+  const lost = frameLines(
+    {
+      ...sampleStatus(),
+      cluster: {
+        ...cluster,
+        connected: false,
+        silent_seconds: 90,
+        fault: 'it did not answer',
+        source: 'snapshot',
+      },
+    },
+    undefined,
+    wide,
+  ).join('\n');
+  assert.match(lost, /^etcd has not been followed for 90 s: it did not answer$/m);
+  assert.match(lost, /^edge-1 of cluster db-edge serves revision 412 of its snapshot, /m);
+  assert.doesNotMatch(
+    frameLines({ ...sampleStatus(), cluster: undefined }, undefined, wide).join('\n'),
+    /MACHINE/,
+  );
 });
 
 test('the configuration says where to ask', async (t) => {

@@ -3,7 +3,10 @@
  * what is faulty is held back alone; whatever happens to etcd, nothing that serves changes.
  */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { before, describe, test } from 'node:test';
+import { tlsTalk } from '../support/clients.ts';
 import {
   type Machine,
   root,
@@ -184,6 +187,47 @@ describe('machines serve what etcd holds', { timeout: 280_000 }, () => {
     for (const [name, value] of kept) await put(name, value);
     await each(async (machine) => assert.equal((await machine.status()).cluster.alarm, null));
     await each((machine) => serves(machine, 'orders'));
+  });
+
+  test('a listener that cannot be bound is held back alone, and served once it can be', async (t) => {
+    const taken = createServer().listen(0, '127.0.0.1');
+    t.after(() => taken.close());
+    await once(taken, 'listening');
+    const { port } = taken.address() as AddressInfo;
+    await put('listeners/extra', JSON.stringify({ bind: `127.0.0.1:${port}` }));
+    await put(
+      'routes/extra/orders',
+      JSON.stringify({ sni: 'orders.example.com', tls: { certificates: 'orders' }, upstream: 'echo' }),
+    );
+    const holdsIt = async (machine: Machine) => {
+      const { held } = (await machine.status()).cluster;
+      const extra = held.find(({ object }) => object === 'listeners/extra');
+      assert.match(String(extra?.faults), /listeners\/extra.* bind: 127\.0\.0\.1:\d+ is already in use/);
+    };
+    await each(holdsIt);
+    // Later changes are served all the same, and a start does not fail.
+    const { objects, files } = await tenants(cluster, 'orders', 'billing', 'beside');
+    succeeded(await cluster.cluster(['apply', 'FILE', '--wait', '--timeout', '30'], objects, files));
+    await each((machine) => serves(machine, 'beside'));
+    const [one] = machines as [Machine];
+    one.penstock.child.kill('SIGTERM');
+    await one.penstock.exited;
+    machines[0] = await cluster.machine('one');
+    await holdsIt(machines[0]);
+    await serves(machines[0], 'beside');
+    taken.close();
+    // On one computer only one of the three gets it.
+    await eventually(async () => {
+      const seen = await Promise.all(machines.map((machine) => machine.status()));
+      const held = seen.filter(({ cluster }) =>
+        cluster.held.some(({ object }) => object === 'listeners/extra'),
+      );
+      assert.equal(held.length, 2);
+    }, 30_000);
+    const talk = await tlsTalk(port, { servername: 'orders.example.com', ca: cluster.authority.cert });
+    assert.equal(talk.text, 'ping');
+    succeeded(await cluster.cluster(['delete', 'routes/extra/orders', 'listeners/extra', '--wait']));
+    await each(async (machine) => assert.deepEqual((await machine.status()).cluster.held, []));
   });
 
   test('no quorum changes nothing that serves, and a restart without etcd serves the same', async () => {

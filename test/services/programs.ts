@@ -73,6 +73,8 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'alerts-fire-when-they-should': ['promtool'],
   'top-redraws-in-a-terminal': ['script'],
   'machines-serve-what-etcd-holds': ['etcd', 'etcdctl'],
+  'a-limit-holds-across-machines': ['etcd', 'etcdctl'],
+  'requests-to-one-machine-are-live-on-all': ['etcd', 'etcdctl'],
   'a-watch-loses-nothing': ['etcd', 'etcdctl'],
   'an-apisix-etcd-serves-as-apisix-did': ['etcd', 'etcdctl'],
   'curl-manages-tenants': ['curl', 'openssl'],

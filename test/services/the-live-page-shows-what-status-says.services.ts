@@ -82,6 +82,23 @@ test('the page shows what status says, and how fast counters grow', async (t) =>
     tables.get('Workers')?.map((row) => row[2]),
     ['State', 'ready', 'ready', 'draining'],
   );
+  assert.deepEqual(
+    tables.get('Machines of the cluster')?.map((row) => row.slice(0, 4)),
+    [
+      ['Machine', 'Revision', 'Held back', 'Leads'],
+      ['edge-1', '412', '1', ''],
+      ['edge-2', '412', '0', 'leads'],
+      ['edge-3', '411', '0', ''],
+    ],
+  );
+  assert.deepEqual(tables.get('What this machine serves of it')?.slice(1), [
+    ['revision 412', 'up to date', ''],
+    [
+      'certificates/billing',
+      'its earlier version',
+      '/penstock/db-edge/config/certificates/billing key: it is not the key of cert',
+    ],
+  ]);
   assert.match(html, /failed\. What was served before still is\./);
   assert.match(html, /<li>penstock\.yaml:14:19 .*did you mean "orders"\?<\/li>/);
   assert.match(html, /<polyline points="\d/);

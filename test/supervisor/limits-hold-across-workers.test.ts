@@ -108,7 +108,7 @@ test('a worker that does not answer is not waited for', async () => {
       new Promise((resolve) => {
         answer = resolve;
       }),
-    20,
+    { patience: 20 },
   );
   office.setLimits(new Map([['clients', 10]]));
   let held = 0;

@@ -38,7 +38,10 @@ export type TestCluster = {
   /** It issues what clients see. */
   readonly authority: Authority;
   /** Machines have a listener `edge`, without routes. */
-  readonly machine: (name: string, options?: { etcd?: object; more?: object }) => Promise<Machine>;
+  readonly machine: (
+    name: string,
+    options?: { etcd?: object; cluster?: object; more?: object },
+  ) => Promise<Machine>;
   /** Writes these objects, as a configuration has them, with their files; runs `penstock cluster ARGS`, where FILE stands for it. */
   readonly cluster: (
     args: readonly string[],
@@ -65,7 +68,7 @@ export async function startCluster(t: Pick<TestContext, 'after'>): Promise<TestC
     'machine.key': user.key,
     'cluster.key': secret,
   };
-  const fileOf = (machine: string, connection: object, more: object) => ({
+  const fileOf = (machine: string, connection: object, part: object, more: object) => ({
     workers: 1,
     admin: { bind: '127.0.0.1:0' },
     cluster: {
@@ -74,20 +77,21 @@ export async function startCluster(t: Pick<TestContext, 'after'>): Promise<TestC
       etcd: { endpoints: etcd.endpoints, authority: 'etcd', certificate: 'machine', ...connection },
       seal: 'cluster.key',
       snapshot: join(etcd.directory, `${machine}.snapshot`),
+      ...part,
     },
     authorities: { etcd: { ca: 'etcd.crt' } },
     certificates: { machine: { cert: 'machine.crt', key: 'machine.key' } },
     listeners: { edge: { bind: '127.0.0.1:0' } },
     ...more,
   });
-  writeFiles(etcd.directory, { ...files, 'author.yaml': stringify(fileOf('author', {}, {})) });
+  writeFiles(etcd.directory, { ...files, 'author.yaml': stringify(fileOf('author', {}, {}, {})) });
   return {
     etcd,
     authority,
     echo: upstream.port,
     directory: etcd.directory,
-    async machine(name, { etcd: connection = {}, more = {} } = {}) {
-      const penstock = await startPenstock(t, fileOf(name, connection, more), { files });
+    async machine(name, { etcd: connection = {}, cluster: part = {}, more = {} } = {}) {
+      const penstock = await startPenstock(t, fileOf(name, connection, part, more), { files });
       const admin = String(penstock.log().find(({ msg }) => msg === 'ready')?.['admin']);
       return {
         name,

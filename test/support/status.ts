@@ -107,6 +107,32 @@ export function sampleStatus(tick = 0): Status {
         crl_days_left: null,
       },
     ],
+    cluster: {
+      name: 'db-edge',
+      machine: 'edge-1',
+      connected: true,
+      endpoint: 'https://10.0.0.1:2379',
+      fault: null,
+      silent_seconds: 0,
+      source: 'etcd',
+      revision: 412,
+      held: [
+        {
+          object: 'certificates/billing',
+          faults: ['/penstock/db-edge/config/certificates/billing key: it is not the key of cert'],
+          serving: 'its earlier version',
+        },
+      ],
+      alarm: null,
+      events_lost: 0,
+      leads: false,
+      tickets: { generation: 7, rotated: ago(3600) },
+      machines: [
+        machine('edge-1', { held: 1 }),
+        machine('edge-2', { leads: true }),
+        machine('edge-3', { revision: 411 }),
+      ],
+    },
     last_reload: {
       at: '2026-11-03T09:59:00.000Z',
       ok: false,
@@ -140,6 +166,14 @@ function worker(
   told: Pick<Status['workers'][number], 'state' | 'connections' | 'cpu_seconds'>,
 ): Status['workers'][number] {
   return { id, pid: 4100 + id, rss: 96_000_000 + id * 1_000_000, busy_seconds: told.cpu_seconds, ...told };
+}
+
+function machine(
+  name: string,
+  told: Partial<NonNullable<Status['cluster']>['machines'][number]>,
+): NonNullable<Status['cluster']>['machines'][number] {
+  const since = '2026-11-02T08:00:00.000Z';
+  return { name, version: '1.2.3', revision: 412, held: 0, alarm: null, leads: false, since, ...told };
 }
 
 function certificate(name: string, names: string[], days: number): Status['certificates'][number] {

@@ -67,7 +67,7 @@ export async function startAdminApi(
       if (isTls(server) && loaded.config.admin_api?.tls) server.setSecureContext(contextOf(loaded));
       if (!isSame(first, loaded)) {
         logger.warn(
-          'admin_api: bind, store, and whether there is tls, are changed by a restart, not by a reload',
+          'admin_api: bind, store, seal, and whether there is tls, are changed by a restart, not by a reload',
         );
       }
     },
@@ -109,7 +109,8 @@ function isSame(
   { config: { admin_api: b } }: LoadedConfig,
 ): boolean {
   const [before, after] = [a?.tls, b?.tls].map((tls) => [tls === undefined, tls?.client_auth === undefined]);
-  return a?.bind === b?.bind && a?.store === b?.store && String(before) === String(after);
+  const isSamePlace = a?.bind === b?.bind && a?.store === b?.store && a?.seal === b?.seal;
+  return isSamePlace && String(before) === String(after);
 }
 
 function send(response: ServerResponse, { status, body, headers }: Answer, request: IncomingMessage): void {

@@ -55,7 +55,8 @@ async function store(
   const change = decide(current);
   const before = current.objects.get(keyOf(change));
   const known = source.newest;
-  const loaded = await source.check(stateWith(current, change)).catch((error: unknown) => {
+  const next = stateWith(current, change);
+  const loaded = await source.check(next).catch((error: unknown) => {
     throw new Refusal(503, `nothing can be changed now: ${describeFaults(error).join('; ')}`);
   });
   const held = heldBy(change, loaded.held, known?.held);
@@ -64,7 +65,7 @@ async function store(
     throw new Refusal(503, error instanceof ProxyError ? `${error.code}: ${error.message}` : String(error));
   });
   if (state === undefined) throw new Refusal(409, `${keyOf(change)} was changed by somebody else meanwhile`);
-  source.expect({ state, loaded });
+  if (isAsChecked(state, next, change)) source.expect({ state, loaded });
   return { change, before, state, warnings: warningsFor(change, loaded) };
 }
 
@@ -77,6 +78,13 @@ function stateWith({ revision, objects }: State, change: Change): State {
   if (value === undefined) next.delete(key);
   else next.set(key, { kind, id, value, created, modified: revision + 1 });
   return { revision: revision + 1, objects: next };
+}
+
+/** Others may write to the same store: then what was checked is not what there is now. */
+function isAsChecked({ objects }: State, next: State, change: Change): boolean {
+  const own = keyOf(change);
+  const isSame = ([key, object]: [string, StoredObject]) => key === own || next.objects.get(key) === object;
+  return objects.size === next.objects.size && [...objects].every(isSame);
 }
 
 /** Waits until it is served. If it cannot be, what was there before is stored again. */

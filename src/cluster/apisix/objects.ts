@@ -45,6 +45,27 @@ export function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** The object with its private keys changed, wherever it has any. */
+export function withKeys(kind: Kind, value: Fields, change: (text: string) => string): Fields {
+  const changed = (text: unknown) => (typeof text === 'string' ? change(text) : text);
+  if (kind === 'ssls') {
+    const { key, keys } = value;
+    return {
+      ...value,
+      ...(key !== undefined && { key: changed(key) }),
+      ...(Array.isArray(keys) && { keys: keys.map(changed) }),
+    };
+  }
+  const { tls, upstream } = value;
+  return {
+    ...value,
+    ...(isFields(tls) && {
+      tls: { ...tls, ...('client_key' in tls && { client_key: changed(tls['client_key']) }) },
+    }),
+    ...(isFields(upstream) && { upstream: withKeys('upstreams', upstream, change) }),
+  };
+}
+
 /** Those whose keys are at these names are never returned to clients, nor logged. */
 export function withoutKeys(kind: Kind, value: Fields): Fields {
   const { key: _, keys: __, ...rest } = value;

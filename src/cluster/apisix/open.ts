@@ -4,11 +4,11 @@ import type { Logger } from 'pino';
 import { ConfigError } from '../../config/finding.ts';
 import type { LoadedConfig } from '../../config/load.ts';
 import type { ClusterConfig } from '../../config/schema/schema.ts';
-import type { Offer } from '../../config/source.ts';
 import { systemCode } from '../../errors.ts';
 import { openCluster } from '../connect.ts';
 import { follow } from '../follow.ts';
 import { ObjectSource } from '../object-source.ts';
+import { apiFor, type OpenedObjects } from '../open-objects.ts';
 import { EtcdObjects } from './etcd-objects.ts';
 import { isKeyOfRing, type Keyring, published } from './keyring.ts';
 import { ApisixLink } from './link.ts';
@@ -17,10 +17,10 @@ import { readState, writeState } from './snapshot.ts';
 /** How long a start waits for etcd before it serves the snapshot. */
 const startMs = 3000;
 
-export type OpenedApisix = {
-  readonly source: ObjectSource;
-  readonly first: Offer;
+/** `startApi` is there if the file has an Admin API, which then writes to etcd. */
+export type OpenedApisix = Pick<OpenedObjects, 'source' | 'first'> & {
   readonly cluster: ApisixLink;
+  readonly startApi?: OpenedObjects['startApi'];
 };
 
 /** Rejects with a ConfigError if the secrets that the file names cannot be read. */
@@ -34,7 +34,8 @@ export async function openApisix(
   const { snapshot } = config;
   const baseline = snapshot === undefined ? undefined : await readState(snapshot, cluster.seal);
   const prefix = `${config.etcd.prefix.replace(/\/$/, '')}/`;
-  const objects = new EtcdObjects(prefix, keyring, () => follower.copy(), baseline);
+  const { etcd } = cluster;
+  const objects = new EtcdObjects({ etcd, prefix, keyring, copy: () => follower.copy(), baseline });
   let arrived = () => {};
   let isFirst = true;
   const link = new ApisixLink(cluster, objects, () => source);
@@ -56,6 +57,7 @@ export async function openApisix(
     },
     onClose: async () => {
       follower.close();
+      link.close();
       cluster.etcd.close();
     },
     onTaken: async ({ state }, logger) => {
@@ -74,7 +76,9 @@ export async function openApisix(
     if (follower.copy()) arrived();
   });
   if (follower.copy() === undefined && baseline) link.fromSnapshot();
-  return { source, first: await source.load(), cluster: link };
+  const first = await source.load();
+  const startApi = plain.config.admin_api && { startApi: apiFor(source, first) };
+  return { source, first, cluster: link, ...startApi };
 }
 
 /** One key a line; the keyring that APISIX comes with if there is no file. */

@@ -11,6 +11,7 @@ import { findStrange, nothingStrange, type Strange } from '../../tools/import/ap
 import { createDraft, type Draft } from '../../tools/import/draft.ts';
 import { createNotes, type Note, type Notes } from '../../tools/import/notes.ts';
 import type { Surroundings } from '../../tools/import/result.ts';
+import type { RouteDraft } from '../../tools/import/routes.ts';
 import { type Kind, keyOf, kinds, type StoredObject } from './objects.ts';
 
 export type Translation = {
@@ -71,8 +72,19 @@ function routesFor(listen: ObjectListen, parts: Parameters<typeof routeDrafts>[2
       'the times of silence that upstreams allow (timeout.send, timeout.read) do not count here';
     notes.look(listen.place, 'timeouts', message, 'set `timeouts.idle` of the listener');
   }
-  return made.length > 0 ? made.map(({ value }) => value) : [{ deny: true }];
+  return made.length > 0 ? made.map(heldOrRuled) : [{ deny: true }];
 }
+
+/**
+ * A route refuses its clients because a rule of APISIX's says so, or no rule takes them; or else because an
+ * object is faulty or could not be carried over, which is nothing that an operator has asked for.
+ */
+function heldOrRuled({ value, comment }: RouteDraft): object {
+  const isAsked = comment === undefined || restriction.test(comment);
+  return value['deny'] === true && !isAsked ? { ...value, deny: 'held' } : value;
+}
+
+const restriction = /^plugins\.ip-restriction$/;
 
 /** Keeps what is added from getting the names of the file. */
 function reserve(draft: Draft, taken: TakenNames) {

@@ -66,7 +66,8 @@ export function resolvePaths(config: Config, directory: string): void {
   if (config.admin_api) {
     const api = config.admin_api;
     api.bind = address(api.bind);
-    api.store = absolute(api.store);
+    api.store &&= absolute(api.store);
+    api.seal &&= absolute(api.seal);
     for (const key of api.keys) key.file = absolute(key.file);
   }
   for (const { pairs } of Object.values(config.certificates)) {

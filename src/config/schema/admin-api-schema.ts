@@ -34,6 +34,15 @@ export const adminApi = z.strictObject({
     .min(1, 'expected at least one key')
     .describe('The keys that clients send in the header `X-API-KEY`.'),
   store: path
-    .describe('The directory that keeps the objects. It belongs to this penstock alone.')
+    .optional()
+    .describe(
+      'The directory that keeps the objects. It belongs to this penstock alone. Absent: etcd keeps them, with `cluster.etcd.layout: apisix`.',
+    )
     .meta({ samples: ['/var/lib/penstock/objects'] }),
+  seal: path
+    .optional()
+    .describe(
+      'With `store`: secrets that seal private keys in its files, one a line, 32 bytes or more in hex or base64: the first seals, all open. Absent: they lie there in clear text.',
+    )
+    .meta({ samples: ['/etc/penstock/store.key'] }),
 });

@@ -79,10 +79,20 @@ export const cluster = z
       .prefault('/var/lib/penstock/cluster.snapshot')
       .describe('What was served last, sealed: a restart without etcd serves it. `off`: none.')
       .meta({ samples: ['/var/lib/penstock/cluster.snapshot'] }),
+    limits: z
+      .enum(['machine', 'cluster'])
+      .default('machine')
+      .describe(
+        'Whom `limits.connections` of a listener is for: each machine, or all of them together. Limits per address are always a machine’s.',
+      ),
     modules: z
       .record(name, path)
       .default({})
       .describe('Checks (`authorize`) that objects in etcd may name; only the file says where they are.'),
+  })
+  .refine(({ limits, etcd: { layout } }) => limits === 'machine' || layout === 'penstock', {
+    path: ['limits'],
+    error: 'with `layout: apisix` each machine counts for itself; remove it',
   })
   .optional()
   .describe('Serve what etcd holds, too, as one of several machines: see docs/cluster.md.');

@@ -155,7 +155,7 @@ export function roles(options: ClusterOptions): Promise<number> {
     const lines = Object.entries({
       'penstock-machine': [
         ['read', keys.root],
-        ...['machines/', 'leader', 'tickets'].map((key) => ['readwrite', keys.root + key]),
+        ...['machines/', 'leader', 'tickets', 'limits/'].map((key) => ['readwrite', keys.root + key]),
       ],
       'penstock-author': [
         ['read', keys.root],

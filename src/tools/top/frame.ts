@@ -2,6 +2,7 @@
 import type { EndpointStatus, ListenerStatus, Status } from '../../observe/status.ts';
 import { formatTable } from '../terminal/table.ts';
 import { wrap } from '../terminal/text.ts';
+import { describeCluster, machineHeader } from './cluster.ts';
 
 export type Screen = { readonly columns: number; readonly rows: number; readonly color: boolean };
 
@@ -20,6 +21,7 @@ export function frameLines(now: Status, before: Status | undefined, screen: Scre
     ...endings(now, before, screen.columns),
     ...expiries(now, screen.columns),
     ...workers(now, before, screen.columns),
+    ...cluster(now, screen.columns),
     ...lastReload(now, screen.columns),
   ];
   return lines.map(({ text, tone }) => paint(text.slice(0, screen.columns), tone, screen.color));
@@ -173,6 +175,19 @@ function workers(now: Status, before: Status | undefined, columns: number): Line
     };
   });
   return table(['WORKER', 'PROCESS', 'STATE', 'OPEN', 'CPU', 'MEMORY'], rows, columns, [3, 4, 5]);
+}
+
+function cluster({ cluster: told }: Status, columns: number): Line[] {
+  if (told === undefined) return [];
+  const { sentences, machines } = describeCluster(told);
+  const rows = machines.map(({ cells, isBad }): Row => ({ cells, tone: isBad ? 'bad' : 'plain' }));
+  return [
+    ...table(machineHeader, rows, columns, [2, 3]),
+    blank,
+    ...sentences.flatMap(({ text, isBad }) =>
+      wrap(text, columns).map((line): Line => ({ text: line, tone: isBad ? 'bad' : 'plain' })),
+    ),
+  ];
 }
 
 function lastReload({ last_reload: last }: Status, columns: number): Line[] {

@@ -214,7 +214,8 @@ function restriction(plugin: Value, notes: Notes): Rule<UpstreamTarget>[] {
       ? { ...condition, networks: complement(condition.networks) }
       : condition;
   const { place, name } = plugin;
-  return [{ when: [refused], action: { kind: 'deny' }, place, text: name }];
+  const text = refused.kind === 'unknown' ? `${name} is not understood` : name;
+  return [{ when: [refused], action: { kind: 'deny' }, place, text }];
 }
 
 function otherPlugin(name: string, plugin: Value, notes: Notes): Rule<UpstreamTarget>[] {
