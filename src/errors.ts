@@ -87,6 +87,7 @@ export const connectionCodes = [
   'ERR_UPSTREAM_CERT_NOT_PINNED',
   // splice
   'ERR_CLIENT_TLS',
+  'ERR_CHANNEL_BINDING',
   'ERR_UPSTREAM_RESET',
   'ERR_IDLE_TIMEOUT',
   'ERR_HALF_CLOSE_TIMEOUT',

@@ -5,6 +5,7 @@ import type { Adding } from '../config/read/added.ts';
 import type { ConfigSource, Offer, Watch } from '../config/source.ts';
 import { FileSource } from '../config/sources/file.ts';
 import type { SendableConfig } from '../config/transfer.ts';
+import { urlOf } from '../process/own-files.ts';
 import type { ObjectData } from './apisix/add.ts';
 import type { State, StoredObject } from './apisix/objects.ts';
 import type { Observed } from './store.ts';
@@ -203,8 +204,5 @@ export class ObjectSource<Store extends Observed = Observed> implements ConfigSo
 }
 
 function addingOf({ objects }: State): Adding & { readonly data: ObjectData } {
-  return { module: adder, data: { objects: [...objects.values()], faulty: [] } };
+  return { module: urlOf('apisix-add').href, data: { objects: [...objects.values()], faulty: [] } };
 }
-
-/** TypeScript in a checkout, JavaScript in the package, like this file. */
-const adder = new URL(`./apisix/add.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url).href;

@@ -78,6 +78,12 @@ program
   .command('demo')
   .description('start a throw-away PKI, upstreams, and a listener for each mode; print commands to try')
   .option('--exit', 'stop after the first connections instead of continuing to serve')
+  .option(
+    '--port <n>',
+    'the first of its ports: listeners from here, upstreams ten further on; others where these are taken',
+    parseDemoPort,
+    7001,
+  )
   .action((options) => finish(import('../tools/demo/command.ts').then(({ demo }) => demo(options))));
 
 addPkiCommand(program);
@@ -153,6 +159,12 @@ function parseWorkers(text: string): number | 'auto' {
   if (text === 'auto') return text;
   if (!/^[1-9]\d{0,2}$/.test(text)) throw new InvalidArgumentError('expected auto or a number of processes.');
   return Number(text);
+}
+
+function parseDemoPort(text: string): number {
+  const port = Number(text);
+  if (/^\d{1,5}$/.test(text) && port >= 1 && port <= 65_500) return port;
+  throw new InvalidArgumentError('expected a number from 1 to 65500.');
 }
 
 function parseLevel(text: string): string {

@@ -11,6 +11,7 @@ import { type Operation, type OperationOptions, startOperation } from '../operat
 import { softLimit } from '../process/descriptors.ts';
 import { freeMemory } from '../process/free-memory.ts';
 import { type Signal, takeSignals } from '../process/no-inspector.ts';
+import { exitArguments } from '../process/own-files.ts';
 import { StartError } from '../supervisor/rollout.ts';
 import { orTell } from '../tools/terminal/load-or-tell.ts';
 import { describeStartFaults } from '../worker/start-faults.ts';
@@ -152,7 +153,7 @@ function endsSoon(reading: Promise<unknown>): Promise<boolean> {
  * SIGKILL.
  */
 function leaveStuck(code: number): void {
-  process.execve?.(process.execPath, [process.execPath, '-e', `process.exit(${code})`], {});
+  process.execve?.(process.execPath, [process.execPath, ...exitArguments(code)], {});
   process.kill(process.pid, 'SIGKILL');
 }
 

@@ -5,6 +5,7 @@
 import { deserialize } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { orElse } from '../process/or-else.ts';
+import { urlOf } from '../process/own-files.ts';
 import { inSlices } from '../process/pacer.ts';
 import { version } from '../process/version.ts';
 import { ConfigError, type ConfigText, loadText } from './load.ts';
@@ -52,7 +53,8 @@ const largeIdleMs = 600_000;
 let idle: { readonly thread: Worker; readonly timer: NodeJS.Timeout } | undefined;
 
 function takeThread(): Worker | undefined {
-  if (idle === undefined) return orElse(undefined, () => new Worker(threadFile(), { workerData: version }));
+  if (idle === undefined)
+    return orElse(undefined, () => new Worker(urlOf('load-thread'), { workerData: version }));
   const { thread, timer } = idle;
   idle = undefined;
   clearTimeout(timer);
@@ -88,10 +90,4 @@ function ask(thread: Worker, text: ConfigText): Promise<LoadAnswer | undefined> 
     thread.postMessage(text);
   });
   return answered.finally(() => loading.delete(thread));
-}
-
-/** TypeScript in a checkout, JavaScript in the package, like this file. */
-function threadFile(): URL {
-  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-  return new URL(`./load-thread.${extension}`, import.meta.url);
 }

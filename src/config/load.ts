@@ -17,6 +17,7 @@ import { parseText } from './read/parse.ts';
 import { salvage } from './read/salvage.ts';
 import type { ParsedYaml, Place } from './read/yaml.ts';
 import { checkAdminApi } from './rules/admin-api.ts';
+import { warnOfChannelBinding } from './rules/channel-binding.ts';
 import { checkCoverage } from './rules/coverage.ts';
 import { checkListeners } from './rules/listeners.ts';
 import { checkReferences, type Names } from './rules/references.ts';
@@ -150,6 +151,7 @@ export async function loadParsed(
   const sockets = await loadSocketRights(config, findings.report);
   if (findings.faults.length > 0) throw new ConfigError(sorted(findings.faults));
   checkCoverage(config, certificates, findings.report);
+  warnOfChannelBinding(config, certificates, findings.report);
   warnOfUnreachable(config, findings.report);
   warnOfKeyLog(config, findings.report);
   freeze(config);

@@ -18,6 +18,7 @@ import { onDeadline, setDeadline } from './deadline.ts';
 import { close, fail, finish, watchSocket } from './ending.ts';
 import { connectSides, type Sides } from './join.ts';
 import type { Listener, Route } from './listener.ts';
+import { watchLogin } from './login-watch.ts';
 import { readOpening, readProxyHeader } from './opening.ts';
 import { type Connection, createConnection, factsOf } from './state.ts';
 
@@ -150,6 +151,7 @@ function copy(connection: Connection, { client, upstream }: Sides): Splice {
   connection.meeting = undefined;
   const splice = new Splice(client, upstream, record.bytes, { idle, halfClose, keepAlive });
   connection.splice = splice;
+  watchLogin(connection, upstream);
   if (listener.accessLog.opened) logOpened(listener.logger, record);
   return splice;
 }

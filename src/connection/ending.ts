@@ -24,9 +24,10 @@ export function endConnection(
 }
 
 /** Ends a connection that had reached payload. */
-export function finish(connection: Connection, { side, code, error, hint }: SpliceEnd): void {
-  const { record } = connection;
-  record.side = side;
+export function finish(connection: Connection, end: SpliceEnd): void {
+  const { record, loginFault } = connection;
+  const { code, error, hint } = loginFault ?? end;
+  record.side = end.side;
   record.code = code;
   record.error = error;
   record.hint = hint;

@@ -9,7 +9,7 @@ import type { Member } from '../net/live-set.ts';
 import { abort, type Stream } from '../net/stream.ts';
 import type { AccessRecord } from '../observe/access-log.ts';
 import type { Meeting, Opening } from '../protocols/protocol.ts';
-import type { Splice } from '../splice/splice.ts';
+import type { Splice, SpliceEnd } from '../splice/splice.ts';
 import type { ClientCert } from '../tls/client-auth/client-auth.ts';
 import type { LastAlert } from '../tls/server/last-alert.ts';
 import type { Listener, Route } from './listener.ts';
@@ -39,6 +39,8 @@ export type Connection = Listed & {
   /** Aborts when the client leaves before its connection is established. */
   gone: LightAbortSignal | undefined;
   splice: Splice | undefined;
+  /** Why the upstream refused the login, if that is known: then it is why the connection ended. */
+  loginFault: Omit<SpliceEnd, 'side'> | undefined;
   /** The deadline it missed. Outranks any error that closing the socket caused. */
   missed: ProxyError | undefined;
   /** The deadline that its alarm is set for. */
@@ -87,6 +89,7 @@ export function createConnection(
     headerBytes: 0,
     gone: undefined,
     splice: undefined,
+    loginFault: undefined,
     missed: undefined,
     deadline: undefined,
     isOver: false,

@@ -1,6 +1,6 @@
 /** The live page, and what a browser lets it do. */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readStatusPage } from '../process/own-files.ts';
 
 export type Page = {
   readonly html: string;
@@ -10,9 +10,9 @@ export type Page = {
   readonly policy: string;
 };
 
-/** Reads the page, which is next to this file. */
+/** Reads the page. */
 export function readPage(): Page {
-  const html = readFileSync(new URL('./status.html', import.meta.url), 'utf8');
+  const html = readStatusPage();
   const policy = [
     "default-src 'none'",
     `style-src '${hashOf(html, 'style')}'`,

@@ -1,11 +1,12 @@
 /** The version of the package that this code belongs to. */
 import { readFileSync } from 'node:fs';
+import { bundledVersion } from './own-files.ts';
 
-export const { version } = JSON.parse(
-  readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
-) as {
-  version: string;
-};
+export const version: string = bundledVersion ?? readVersion();
+
+function readVersion(): string {
+  return JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version;
+}
 
 /** What to say of a running penstock when something is amiss: it behaves as its Node and OpenSSL do. */
 export function describeVersion(versions: NodeJS.ProcessVersions, now = new Date()): string {

@@ -39,6 +39,8 @@ export type Protocol = {
   readonly passthroughHint?: string;
   /** If the handshake of those who asked for TLS is carried by packets of the protocol. */
   readonly carrier?: Carrier;
+  /** If its clients may bind a login to the server's certificate, of which they see ours. */
+  readonly binding?: Binding;
   /** How to make its clients ask for TLS. */
   readonly tlsHint: string;
   /** What we say before the handshake: "clients …". */
@@ -83,6 +85,22 @@ export type Carrier = {
   /** The paused socket as TLS sees it; whichever ends takes the other along. */
   readonly over: (raw: Socket) => Duplex;
 };
+
+/** Logins that fail where TLS ends here and begins anew with another certificate. */
+export type Binding = {
+  /** Which clients are refused. */
+  readonly refused: string;
+  /** What to do about it. */
+  readonly remedy: string;
+  /** Starts to watch one login. */
+  readonly watch: () => LoginWatch;
+};
+
+/**
+ * Takes what the server says, in order: a login goes on (`more`), needs no further watching (`over`), or the
+ * server has refused it, because it was bound to another certificate (`refused`).
+ */
+export type LoginWatch = (bytes: Buffer) => 'more' | 'over' | 'refused';
 
 /**
  * What the listener's routes accept. `takesGlued` accepts a ClientHello that came too early; only

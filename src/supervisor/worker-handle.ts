@@ -5,6 +5,7 @@ import type { Piece } from '../config/pieces.ts';
 import { packConfig, type SendableConfig } from '../config/transfer.ts';
 import { type Channel, createChannel } from '../ipc/channel.ts';
 import type { Inheritance } from '../listen/inherited.ts';
+import { forkable } from '../process/own-files.ts';
 import type { PrepareAnswer, SentSocket, SupervisorMethods, WorkerMethods } from '../worker/methods.ts';
 
 /** A worker starts, serves and drains; once gone, it is forgotten. */
@@ -42,15 +43,12 @@ export type Workers = ReadonlyMap<number, WorkerHandle>;
  * CPU again.
  */
 function setUpCluster({ stdio }: Inheritance, rights: readonly string[]): void {
-  const program = new URL(
-    `../worker/worker-entry.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`,
-    import.meta.url,
-  );
+  const { program, execArgv } = forkable('worker', [...process.execArgv, ...flagsOfAll(), ...rights]);
   cluster.schedulingPolicy = cluster.SCHED_NONE;
   cluster.setupPrimary({
-    exec: program.pathname,
+    exec: program,
     args: [],
-    execArgv: [...process.execArgv, ...flagsOfAll(), ...rights],
+    execArgv: [...execArgv],
     serialization: 'advanced',
     stdio: [...stdio],
   });

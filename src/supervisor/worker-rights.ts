@@ -3,8 +3,8 @@
  * leave.
  */
 import { existsSync, realpathSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import type { Config } from '../config/schema/schema.ts';
+import { bundledVersion, isExecutable, packageDirectory } from '../process/own-files.ts';
 
 /**
  * The additional Node flags that workers start with; none without `restrict_workers`. Workers may use the
@@ -32,11 +32,12 @@ export function rightsOf({
   ];
 }
 
-/** The package, and the packages beside or above it that it imports, with links resolved. */
+/** The code that runs in a worker, with links resolved. */
 function codeDirectories(): readonly string[] {
-  const own = realOf(fileURLToPath(new URL('../..', import.meta.url)));
-  const [above, ...inside] = own.split('/node_modules/');
-  return [own, inside.length > 0 ? `${above}/node_modules` : realOf(`${own}/node_modules`)];
+  if (isExecutable) return [];
+  const own = realOf(packageDirectory());
+  if (bundledVersion !== undefined) return [own];
+  return [own, realOf(`${own}/node_modules`)];
 }
 
 /** The path itself if nothing is there, for example while the package is being replaced. */

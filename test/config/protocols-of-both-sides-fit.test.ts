@@ -16,6 +16,8 @@ const passthrough = '{ tls: passthrough, upstream: db }';
 const off = '{ tls: off, upstream: db }';
 const plain = '{ endpoints: ["h:1"] }';
 const overTls = '{ endpoints: ["h:1"], tls: { starttls: mysql, authority: ca } }';
+const rewrapped = (more: string) =>
+  `{ endpoints: ["h:1"], tls: { starttls: postgres, authority: ca, ${more} } }`;
 
 function text(starttls: string | undefined, route: string, upstream: string): string {
   return `certificates: { db: { cert: db.crt, key: db.key } }
@@ -48,6 +50,29 @@ const cases: [
   ['passed through', 'mysql', passthrough, plain, [/routes\[0\]\.tls: .*mysql_native_password/]],
   ['another protocol: nothing to warn of', 'postgres', terminate, plain, []],
   ['no protocol', undefined, terminate, plain, []],
+  [
+    'PostgreSQL behind another certificate',
+    'postgres',
+    terminate,
+    rewrapped(''),
+    [/routes\[0\]\.tls\.certificates: .*SCRAM with channel binding.*for h.*channel_binding=disable/],
+  ],
+  [
+    'PostgreSQL behind what may be the same certificate',
+    'postgres',
+    terminate,
+    rewrapped('server_name: db.example'),
+    [],
+  ],
+  [
+    'PostgreSQL by the name that the client asked for',
+    'postgres',
+    terminate,
+    rewrapped('server_name: "{sni}"'),
+    [],
+  ],
+  ['PostgreSQL in plain TCP', 'postgres', terminate, plain, []],
+  ['PostgreSQL for plain clients', 'postgres', off, rewrapped(''), []],
 ];
 
 describe('warnings', () => {

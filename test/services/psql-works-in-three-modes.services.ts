@@ -73,12 +73,20 @@ test('psql through penstock', async (t) => {
     },
   );
 
-  await t.test('re-wrapped, channel binding tells that somebody stands in between', async () => {
-    const { code, stderr } = await psql(conninfo('rewrapped', { user: 'guarded' }), ['-c', 'select 1'], {
-      env: { PGPASSWORD: 'secret' },
-    });
-    assert.equal(code, 2);
-    assert.match(stderr, /channel binding/);
+  await t.test('re-wrapped, channel binding needs the same certificate on both sides', async () => {
+    const connect = (keywords: Record<string, string>) =>
+      psql(conninfo('rewrapped', { user: 'guarded', ...keywords }), ['-c', 'select current_user'], {
+        env: { PGPASSWORD: 'secret' },
+      });
+    const other = await connect({});
+    assert.equal(other.code, 2);
+    assert.match(other.stderr, /channel binding/);
+    const line = await proxy.connectionLine((line) => line['code'] === 'ERR_CHANNEL_BINDING');
+    assert.match(String(line['hint']), /same certificate/);
+    for (const channel_binding of ['prefer', 'require']) {
+      const same = await connect({ host: 'same.example.test', channel_binding });
+      assert.deepEqual(same, { code: 0, stdout: 'guarded\n', stderr: '' });
+    }
   });
 
   await t.test('without TLS, it is told to use it', async () => {

@@ -42,7 +42,9 @@ test('curl sends a mail by SMTPS and finds it by IMAPS, and the same by STARTTLS
   assert.equal(tried.stderr, '');
   assert.equal(tried.stdout.match(/^\* LIST .* INBOX\r$/gm)?.length, 2);
   assert.match(postfix.log(), /smtpd.*client=\S+\[127\.0\.0\.9\], sasl_method=\w+, sasl_username=anna$/m);
-  await eventually(() => assert.match(dovecot.log(), /imap-login: .*Login: user=<anna>.* rip=127\.0\.0\.9,/));
+  await eventually(() =>
+    assert.match(dovecot.log(), /imap-login: .*Login: user=<anna>.* rip=127\.0\.0\.9,.* TLS/),
+  );
   await eventually(() =>
     assert.equal(postfix.log().match(/to=<anna@example\.com>.*status=sent/g)?.length, 2),
   );
@@ -75,7 +77,6 @@ base_dir = ${directory}/run
 log_path = /dev/stderr
 protocols = imap
 ssl = no
-disable_plaintext_auth = no
 service imap-login {
   inet_listener imap {
     port = 0

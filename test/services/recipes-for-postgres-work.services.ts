@@ -40,6 +40,11 @@ test('the recipes for PostgreSQL', async (t) => {
     const tried = await tryIt('postgres-rewrap', directory, { 'port=6432': `port=${proxy.port()}` });
     assert.equal(tried.stderr, '');
     assert.match(tried.stdout, /\/CN=penstock/);
+    const guarded = conninfo('db.example.com', proxy.port(), 'orders').replace('user=app', 'user=guarded');
+    const bound = await psql(`${guarded} channel_binding=require`, ['-c', 'select current_user'], {
+      env: { PGPASSWORD: 'secret' },
+    });
+    assert.deepEqual(bound, { code: 0, stdout: 'guarded\n', stderr: '' });
   });
 
   await t.test('many tenants: by certificate, passed through, and found by name', async (t) => {
@@ -72,14 +77,12 @@ async function startServers(
   const pki = join(directory, 'pki');
   // It stands for the tenant that is passed through, too.
   const quiet = { out: () => {}, err: () => {} };
-  assert.equal(
-    await pkiIssue(pki, 'pg.internal', { san: ['pg.internal', 'globex.db.example.com'] }, quiet),
-    0,
-  );
   await makeCertificates('postgres-rewrap', directory);
+  const names = { san: ['db.example.com', 'globex.db.example.com'], force: true };
+  assert.equal(await pkiIssue(pki, 'db.example.com', names, quiet), 0);
   await makeCertificates('postgres-tenants', directory);
   const read = (name: string): string => readFileSync(join(pki, name), 'utf8');
-  const tls = { cert: read('pg.internal.crt'), key: read('pg.internal.key'), ca: read('ca.crt') };
+  const tls = { cert: read('db.example.com.crt'), key: read('db.example.com.key'), ca: read('ca.crt') };
   const [plain, strict] = await Promise.all([startPostgres(t), startPostgres(t, tls)]);
   return { directory, plain, strict };
 }

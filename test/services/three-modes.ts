@@ -37,7 +37,7 @@ export async function startThreeModes(t: Pick<TestContext, 'after'>): Promise<Th
   const stranger = await strangers.issue({ cn: 'app', usage: 'client' });
   const database = await servers.issue({
     cn: 'database',
-    dns: ['db.internal', 'passed.example.test'],
+    dns: ['db.internal', 'passed.example.test', 'same.example.test'],
     usage: 'server',
   });
   const [plain, strict] = await Promise.all([
@@ -50,6 +50,8 @@ export async function startThreeModes(t: Pick<TestContext, 'after'>): Promise<Th
     'clients.crt': clients.cert,
     'penstock.crt': penstock.cert,
     'penstock.key': penstock.key,
+    'database.crt': database.cert,
+    'database.key': database.key,
   });
   const paths = writeFiles(proxy.directory, {
     'app.crt': client.cert,
@@ -87,13 +89,23 @@ type Authority = Awaited<ReturnType<typeof createAuthority>>;
 function configuration(plainPort: number, strictPort: number) {
   const terminate = { certificates: 'penstock', client_auth: { authority: 'clients' } };
   return {
-    certificates: { penstock: { cert: 'penstock.crt', key: 'penstock.key' } },
+    certificates: {
+      penstock: { cert: 'penstock.crt', key: 'penstock.key' },
+      database: { cert: 'database.crt', key: 'database.key' },
+    },
     authorities: { servers: { ca: 'servers.crt' }, clients: { ca: 'clients.crt' } },
     listeners: {
       databases: {
         starttls: 'postgres',
         routes: [
           { name: 'rewrapped', sni: 'rewrapped.example.test', tls: terminate, upstream: 'rewrapped' },
+          // What clients see is the server's own certificate.
+          {
+            name: 'same',
+            sni: 'same.example.test',
+            tls: { ...terminate, certificates: 'database' },
+            upstream: 'rewrapped',
+          },
           { name: 'passed', sni: 'passed.example.test', tls: 'passthrough', upstream: 'passed' },
           { name: 'terminated', tls: terminate, upstream: 'plain' },
         ],

@@ -18,6 +18,7 @@ test('openssl and certtool', async (t) => {
   await pki.issue('rsa.example', { rsa: true });
   await pki.issue('app', { client: true });
   await pki.issue('svid', { san: ['uri:spiffe://example.org/svid'] });
+  await pki.issue('etcd-1', { server: true, client: true });
   await pki.issue('own', { selfSigned: true });
   await pki.issue('gone', { client: true });
   await pki.revoke('gone');
@@ -37,6 +38,8 @@ test('openssl and certtool', async (t) => {
       ['app', '-purpose', 'sslclient'],
       ['svid', '-purpose', 'sslserver'],
       ['svid', '-purpose', 'sslclient'],
+      ['etcd-1', '-purpose', 'sslserver', '-verify_hostname', 'etcd-1'],
+      ['etcd-1', '-purpose', 'sslclient'],
     ];
     for (const [name, ...more] of good) {
       const { code, stdout, stderr } = await verify(name, ...more);

@@ -31,7 +31,8 @@ export async function newPki(t: Pick<TestContext, 'after'>) {
   await succeed(() => pkiInit(dir, {}, output));
   const pki = {
     issue: (name: string, options?: IssueOptions) => succeed(() => pkiIssue(dir, name, options, output)),
-    revoke: (name: string) => succeed(() => pkiRevoke(dir, name, output)),
+    revoke: (name: string, options?: Parameters<typeof pkiRevoke>[2]) =>
+      succeed(() => pkiRevoke(dir, name, options, output)),
     list: () => succeed(() => pkiList(dir, output)),
     config: (options?: Parameters<typeof pkiConfig>[1]) => succeed(() => pkiConfig(dir, options, output)),
   };

@@ -2,6 +2,7 @@
 import type { Protocol } from '../protocol.ts';
 import { readStartupAnswer, startupMessage, terminate } from './answer.ts';
 import { ask } from './ask.ts';
+import { watchLogin } from './login.ts';
 import { meet } from './meeting.ts';
 import { createSessions } from './sessions.ts';
 
@@ -12,6 +13,12 @@ export const postgres: Protocol = {
   saysInstead: /^(E\0\0|N$|S$)/,
   firstByte: 0,
   told: 'read one byte, `S`, in answer to their SSLRequest, or nothing if they begin with TLS',
+  binding: {
+    refused: 'clients that log in by SCRAM with channel binding, which is the default of psql,',
+    remedy:
+      'let PostgreSQL and this route present the same certificate, with the same key; or have clients connect with channel_binding=disable',
+    watch: watchLogin,
+  },
   tlsHint: 'connect with sslmode=require or stronger; sslmode=verify-full is best',
   meet,
   createSessions,

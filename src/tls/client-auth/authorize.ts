@@ -9,6 +9,7 @@ import type { ProxyError } from '../../errors.ts';
 import { type Deferred, deferred } from '../../process/deferred.ts';
 import type { Descriptors } from '../../process/descriptors.ts';
 import { orElse } from '../../process/or-else.ts';
+import { urlOf } from '../../process/own-files.ts';
 import { ended, failure, printable, refusal, refusalOf, unusableError } from './authorize-errors.ts';
 import type { FromThread, ThreadData, ToThread } from './authorize-thread.ts';
 import type { ClientCert } from './client-auth.ts';
@@ -141,7 +142,7 @@ function startThread(checker: Checker): void {
 
 /** Throws if the system cannot start another thread. */
 function newThread(workerData: ThreadData): Worker {
-  return new Worker(threadFile(), {
+  return new Worker(urlOf('authorize-thread'), {
     workerData,
     name: 'authorize',
     stdout: true,
@@ -152,12 +153,6 @@ function newThread(workerData: ThreadData): Worker {
 
 /** How many descriptors a thread's event loop opens on Linux. */
 const descriptorsOfThread = 5;
-
-/** Like this file, the thread's file is TypeScript in the checkout and JavaScript in the package. */
-function threadFile(): URL {
-  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-  return new URL(`./authorize-thread.${extension}`, import.meta.url);
-}
 
 function receive(checker: Checker, thread: Thread, message: FromThread): void {
   if (!isCurrent(checker, thread)) return;

@@ -1,9 +1,9 @@
 /** Whether the certificate that an upstream presented is the intended one. */
 import { createHash, type X509Certificate } from 'node:crypto';
-import { isIP } from 'node:net';
 import type { UpstreamTlsConfig } from '../../config/schema/schema.ts';
 import { type Code, ProxyError } from '../../errors.ts';
 import { verifyError } from '../../openssl/verify-errors.ts';
+import { isNamed } from '../../x509/is-named.ts';
 
 /** What to require of the certificate, and what to refer to when refusing it. */
 export type Expectation = {
@@ -38,7 +38,9 @@ export function upstreamFault(
     const reason = chainError ?? dateError(certificate);
     if (reason) return untrusted(expectation, reason, certificate);
   }
-  if (verify === 'full' && !isNamed(certificate, expectation.name)) return misnamed(expectation, certificate);
+  const { name } = expectation;
+  if (verify === 'full' && !(name !== undefined && isNamed(certificate, name)))
+    return misnamed(expectation, certificate);
   // `verify: pin` without pins trusts nobody.
   if (pins || verify === 'pin') return pinFault(certificate, expectation);
   return undefined;
@@ -48,16 +50,6 @@ function dateError(certificate: X509Certificate): string | undefined {
   const now = Date.now();
   if (now > Date.parse(certificate.validTo)) return 'CERT_HAS_EXPIRED';
   return now < Date.parse(certificate.validFrom) ? 'CERT_NOT_YET_VALID' : undefined;
-}
-
-/**
- * Matches SANs only; a wildcard stands for one whole label (RFC 9525 §6). By default
- * Node would fall back to the CN.
- */
-function isNamed(certificate: X509Certificate, name: string | undefined): boolean {
-  if (name === undefined) return false;
-  if (isIP(name) !== 0) return certificate.checkIP(name) !== undefined;
-  return certificate.checkHost(name, { subject: 'never', partialWildcards: false }) !== undefined;
 }
 
 function pinFault(

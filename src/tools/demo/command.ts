@@ -14,18 +14,22 @@ import { freePort } from './ports.ts';
 import * as report from './report.ts';
 import { startUpstreams } from './upstreams.ts';
 
-/** `exit`: stop after the first connections. */
-type DemoOptions = { readonly exit?: boolean };
+/** `exit`: stop after the first connections. `port`: the first of its ports. */
+type DemoOptions = { readonly exit?: boolean; readonly port: number };
 
 const directory = '.penstock-demo';
-const preferredPorts: Listeners = {
-  terminate: 7001,
-  mutual_tls: 7002,
-  pinned: 7003,
-  passthrough: 7004,
-  rewrap: 7005,
-  postgres: 7006,
-};
+
+/** The ports of the listeners, unless they are taken. */
+function preferredPorts(first: number): Listeners {
+  return {
+    terminate: first,
+    mutual_tls: first + 1,
+    pinned: first + 2,
+    passthrough: first + 3,
+    rewrap: first + 4,
+    postgres: first + 5,
+  };
+}
 
 /**
  * Serves, with its own PKI and upstreams, until SIGINT or SIGTERM. Resolves with the exit code: 0, or 1 if it
@@ -36,7 +40,7 @@ export async function demo(options: DemoOptions): Promise<number> {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => resolve());
   });
   try {
-    const { worker, around, graceMs } = await start();
+    const { worker, around, graceMs } = await start(options.port);
     const ok = await tryAll(around);
     around.log.forget();
     report.conclusion(ok, directory, options.exit === true);
@@ -52,33 +56,34 @@ export async function demo(options: DemoOptions): Promise<number> {
 type Running = { readonly worker: Standalone; readonly around: Surroundings; readonly graceMs: number };
 
 /** Does what `run` does, and makes everything that `run` is normally given. */
-async function start(): Promise<Running> {
+async function start(firstPort: number): Promise<Running> {
   mkdirSync(directory, { recursive: true });
   chmodSync(directory, 0o700);
   // Keys do not belong in a repository.
   writeFileSync(join(directory, '.gitignore'), '*\n');
   const { pki, reused } = await openPki(directory);
-  const upstreams = await startUpstreams(pki);
-  const listeners = await choosePorts();
+  const upstreams = await startUpstreams(pki, firstPort + 10);
+  const preferred = preferredPorts(firstPort);
+  const listeners = await choosePorts(preferred);
   const file = join(directory, 'penstock.yaml');
   writeFileSync(file, demoConfig(listeners, upstreams, pki));
   const loaded = await loadConfig(file);
   const log = openDemoLog(loaded.config.log.destination);
-  report.opening(directory, reused, movedPorts(listeners));
+  report.opening(directory, reused, movedPorts(preferred, listeners));
   for (const warning of loaded.warnings) log.logger.warn(formatFinding(warning));
   const worker = await startWorker(loaded, log.logger);
   return { worker, around: { listeners, upstreams, pki, log }, graceMs: loaded.config.shutdown.grace };
 }
 
-async function choosePorts(): Promise<Listeners> {
+async function choosePorts(preferred: Listeners): Promise<Listeners> {
   const chosen: Record<string, number> = {};
-  for (const [listener, port] of Object.entries(preferredPorts)) chosen[listener] = await freePort(port);
-  return { ...preferredPorts, ...chosen };
+  for (const [listener, port] of Object.entries(preferred)) chosen[listener] = await freePort(port);
+  return { ...preferred, ...chosen };
 }
 
 /** The ports that were already taken. */
-function movedPorts(listeners: Listeners): number[] {
-  return Object.entries(preferredPorts).flatMap(([listener, port]) =>
+function movedPorts(preferred: Listeners, listeners: Listeners): number[] {
+  return Object.entries(preferred).flatMap(([listener, port]) =>
     listeners[listener as keyof Listeners] === port ? [] : [port],
   );
 }

@@ -14,16 +14,16 @@ import { serveToyPostgres } from './toy-postgres.ts';
 /** The port of each. */
 export type Upstreams = Readonly<Record<'echo' | 'secure' | 'vault' | 'database', number>>;
 
-/** Starts all four; they end with the process. */
-export async function startUpstreams(pki: DemoPki): Promise<Upstreams> {
+/** Starts all four, on these ports if they are free; they end with the process. */
+export async function startUpstreams(pki: DemoPki, firstPort: number): Promise<Upstreams> {
   const secure = createTlsServer({ ...pki['secure-upstream'], ...strict }, greetOverTls);
   const mutual = { ca: pki['internal-ca'].cert, requestCert: true, rejectUnauthorized: true };
   const vault = createTlsServer({ ...pki['vault-upstream'], ...strict, ...mutual }, greetOverMutualTls);
   return {
-    echo: await start(createServer(greetByProxyHeader), 7011),
-    secure: await start(secure, 7012),
-    vault: await start(vault, 7013),
-    database: await start(createServer(serveToyPostgres), 7014),
+    echo: await start(createServer(greetByProxyHeader), firstPort),
+    secure: await start(secure, firstPort + 1),
+    vault: await start(vault, firstPort + 2),
+    database: await start(createServer(serveToyPostgres), firstPort + 3),
   };
 }
 

@@ -1,6 +1,4 @@
 /** What a client sees of a route that terminates TLS, and what it must present. */
-import type { X509Certificate } from 'node:crypto';
-import { isIP } from 'node:net';
 import type { LoadedAuthority, LoadedCertificate, LoadedConfig, LoadedPair } from '../../config/load.ts';
 import { daysLeft, nameOf } from '../../config/material/describe.ts';
 import type { ClientAuthConfig, TerminateConfig } from '../../config/schema/schema.ts';
@@ -9,6 +7,7 @@ import { createCertificateChooser } from '../../tls/server/certificates.ts';
 import { createPairChooser } from '../../tls/server/pair-choice.ts';
 import { createTlsPolicy, type TlsPolicy } from '../../tls/server/terminate.ts';
 import { createTicketMasters, type TicketMasterSource } from '../../tls/server/ticket-masters.ts';
+import { isNamed } from '../../x509/is-named.ts';
 import type { AssumedClient } from '../client/assumed-client.ts';
 import { createJudge, type RoutePlace } from './judgement.ts';
 import { type Agreement, rehearse } from './rehearsal.ts';
@@ -139,16 +138,11 @@ function describe(
       expires: new Date(pair.leaf.validTo).toISOString(),
       days_left: daysLeft(new Date(pair.leaf.validTo)),
       /** Whether a client that verifies names would accept it; null without a name. */
-      is_for_name: sni === undefined ? null : isFor(pair.leaf, sni),
+      is_for_name: sni === undefined ? null : isNamed(pair.leaf, sni),
       /** Whether this is the pair that the client sees; null if that is not certain. */
       shown: shown ? pair === shown : null,
     })),
   };
-}
-
-function isFor(leaf: X509Certificate, name: string): boolean {
-  if (isIP(name) !== 0) return leaf.checkIP(name) !== undefined;
-  return leaf.checkHost(name, { subject: 'never', partialWildcards: false }) !== undefined;
 }
 
 function demand(

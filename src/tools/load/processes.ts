@@ -1,6 +1,6 @@
 /** Runs the load in this process alone, or in several. */
 import { type ChildProcess, fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { forkable } from '../../process/own-files.ts';
 import type { Plan } from './engine/plan.ts';
 import type { Progress } from './engine/run.ts';
 import type { ProcessResult } from './engine/tally.ts';
@@ -54,10 +54,9 @@ type Child = {
 };
 
 function forkOne(plan: Plan): Child {
-  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-  const program = fileURLToPath(new URL(`./child.${extension}`, import.meta.url));
+  const { program, execArgv } = forkable('load-process', process.execArgv);
   // JSON cannot carry Infinity and bytes.
-  const child = fork(program, [], { serialization: 'advanced' });
+  const child = fork(program, [], { execArgv: [...execArgv], serialization: 'advanced' });
   let progress: Progress = { connections: 0, errors: 0, open: 0 };
   child.on('message', (message: FromChild) => {
     if (message.kind === 'progress') progress = message.progress;

@@ -18,6 +18,7 @@ import {
   writeAll,
 } from './directory.ts';
 import type { Revocation } from './issue.ts';
+import { currentSerial, forgetReplaced, rememberReplaced, serialsUnder } from './serials.ts';
 import { isSpiffe } from './spiffe.ts';
 import { parseSubjectAltName, type SubjectAltName } from './subject-alt-name.ts';
 
@@ -63,6 +64,8 @@ export async function pkiInit(
     const ca = await createCa({ cn, notAfter });
     const crl = await createCrl(ca, { revoked: [], nextUpdate: endOf(ca.cert, files.cert) });
     writeAll({ [files.key]: ca.key, [files.cert]: ca.cert, [files.crl]: crl });
+    // Another CA issued those.
+    forgetReplaced(directory);
     warnOfMode(directory, output);
     output.out(
       `made a CA for development, valid until ${day(endOf(ca.cert, files.cert))}; trust it by\n\n` +
@@ -88,7 +91,7 @@ export async function pkiIssue(
     const caEnd = ca ? endOf(ca.cert, caFiles(directory).cert) : asked;
     const notAfter = asked < caEnd ? asked : caEnd;
     refuseToOverwrite(files, options.force === true);
-    const replaced = ca && (await stillGood(files.cert, caFiles(directory)));
+    const replaced = await stillGood(files.cert, caFiles(directory));
     const valuesOf = (kind: SubjectAltName['kind']) =>
       names.filter((san) => san.kind === kind).map(({ value }) => value);
     const leaf = {
@@ -104,10 +107,15 @@ export async function pkiIssue(
     };
     const { issue, selfSigned } = await issuing();
     const made = ca ? await issue(ca, leaf) : await selfSigned(leaf);
+    // First: once its file is gone, nothing else has its serial.
+    if (replaced) rememberReplaced(directory, name, replaced);
     writeAll({ [files.key]: made.key, [files.cert]: made.chain });
     warnOfMode(directory, output);
     if (replaced)
-      output.err(`the replaced certificate is valid until ${day(replaced)}, and can no longer be revoked\n`);
+      output.err(
+        `the replaced certificate is valid until ${day(replaced.end)}, ` +
+          `unless you revoke it: penstock pki revoke ${directory} ${name} --replaced\n`,
+      );
     const { client = false, selfSigned: alone = false } = options;
     output.out(
       `made ${files.cert} and ${files.key}, valid until ${day(notAfter)}\n\n` +
@@ -117,30 +125,40 @@ export async function pkiIssue(
   });
 }
 
-/** Adds the certificate to the CRL. Resolves to the exit code, as `pkiInit`. */
-export async function pkiRevoke(directory: string, name: string, output: Output = terminal): Promise<number> {
+type RevokeOptions = {
+  /** Only those that `pki issue --force` has replaced: the present one stays valid. */
+  readonly replaced?: boolean;
+};
+
+/**
+ * Adds to the CRL every certificate that was issued under this name and has not expired. Resolves to the exit
+ * code, as `pkiInit`.
+ */
+export async function pkiRevoke(
+  directory: string,
+  name: string,
+  options: RevokeOptions = {},
+  output: Output = terminal,
+): Promise<number> {
   return reportFaults(output, async () => {
     const ca = readCa(directory);
     const files = caFiles(directory);
-    const path = filesOf(directory, name).cert;
-    const certificate = readCertificate(path);
-    if (!certificate.verify(readCertificate(files.cert).publicKey)) {
-      throw fault(
-        `${path} was not issued by the CA in ${directory}`,
-        'a self-signed certificate is revoked by taking its pin out of the configuration',
-      );
-    }
+    const serials = serialsUnder(directory, name, options.replaced === true);
     const { createCrl } = await issuing();
     const revoked = await revokedBy(files);
-    const serial = certificate.serialNumber;
-    if (revoked.some((entry) => entry.serial === serial)) {
-      output.out(`${path} is revoked already\n`);
+    const fresh = serials.filter((serial) => !revoked.some((entry) => entry.serial === serial));
+    if (fresh.length === 0) {
+      output.out(`${filesOf(directory, name).cert} is revoked already\n`);
       return;
     }
+    const now = fresh.map((serial) => ({ serial, date: new Date() }));
     const nextUpdate = endOf(ca.cert, files.cert);
-    const crl = await createCrl(ca, { revoked: [...revoked, { serial, date: new Date() }], nextUpdate });
-    writeAll({ [files.crl]: crl });
-    output.out(`revoked ${path} (serial ${serial}) in ${files.crl}\n`);
+    writeAll({ [files.crl]: await createCrl(ca, { revoked: [...revoked, ...now], nextUpdate }) });
+    const current = currentSerial(directory, name);
+    for (const serial of fresh) {
+      const which = serial === current ? filesOf(directory, name).cert : `a replaced certificate of ${name}`;
+      output.out(`revoked ${which} (serial ${serial}) in ${files.crl}\n`);
+    }
   });
 }
 
@@ -201,14 +219,18 @@ function inDays(days: string | number): Date {
   throw fault(`--days ${days} is not a number of days`, 'expected 1 to 36500');
 }
 
-/** When the existing certificate expires, if this CA has issued it and not revoked it. */
-async function stillGood(path: string, ca: ReturnType<typeof caFiles>): Promise<Date | undefined> {
-  if (!existsSync(path)) return undefined;
+/** The existing certificate, if this CA has issued it, and neither has it expired nor was it revoked. */
+async function stillGood(
+  path: string,
+  ca: ReturnType<typeof caFiles>,
+): Promise<{ serial: string; end: Date } | undefined> {
+  if (!existsSync(path) || !existsSync(ca.cert)) return undefined;
   const certificate = readCertificate(path);
+  const { serialNumber: serial } = certificate;
   const end = new Date(certificate.validTo);
   if (end.getTime() <= Date.now() || !certificate.verify(readCertificate(ca.cert).publicKey))
     return undefined;
-  return (await revokedBy(ca)).some(({ serial }) => serial === certificate.serialNumber) ? undefined : end;
+  return (await revokedBy(ca)).some((entry) => entry.serial === serial) ? undefined : { serial, end };
 }
 
 async function revokedBy({ crl }: ReturnType<typeof caFiles>): Promise<readonly Revocation[]> {

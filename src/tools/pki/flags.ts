@@ -32,11 +32,12 @@ export function addPkiCommand(program: Command, output?: Output): void {
     });
   pki
     .command('revoke')
-    .description('add a certificate to the CRL of its CA')
+    .description('add a certificate, and those it has replaced, to the CRL of its CA')
     .argument('<dir>', 'the directory of the CA')
     .argument('<name>', 'the name it was issued under')
-    .action(async (dir, name) => {
-      process.exitCode = await (await commands()).pkiRevoke(dir, name, output);
+    .option('--replaced', 'only those that `issue --force` has replaced')
+    .action(async (dir, name, options) => {
+      process.exitCode = await (await commands()).pkiRevoke(dir, name, options, output);
     });
   pki
     .command('list')

@@ -2,14 +2,10 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { describeFindings } from '../../../src/tools/probe/describe.ts';
-import {
-  followChain,
-  isNamed,
-  judgeChain,
-  parseCertificates,
-} from '../../../src/tools/probe/engine/chain.ts';
+import { followChain, judgeChain, parseCertificates } from '../../../src/tools/probe/engine/chain.ts';
 import { noFindings, type Questions } from '../../../src/tools/probe/engine/findings.ts';
 import { formatProbe } from '../../../src/tools/probe/text.ts';
+import { isNamed } from '../../../src/x509/is-named.ts';
 import { corpusFiles, derTokens, repairDer } from '../corpus.ts';
 import type { Target } from '../target.ts';
 

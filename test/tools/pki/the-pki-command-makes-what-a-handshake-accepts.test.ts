@@ -3,7 +3,15 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -39,19 +47,51 @@ test('one for both sides is taken on both', async (t) => {
   assert.match(advice, /a route lets this client in by.*a route presents it by/s);
 });
 
-test('of one that was replaced it is told that it cannot be revoked, unless it has been', async (t) => {
+test('those that were replaced are revoked with the present one, or alone', async (t) => {
+  const { pki, dir, output } = await newPki(t);
+  await pki.issue('localhost');
+  const files = ['app.crt', 'app.key'].map((name) => join(dir, name));
+  const keep = (as: string) => {
+    for (const file of files) copyFileSync(file, file.replace('app', as));
+  };
+  for (const as of ['first', 'second', 'third']) {
+    await pki.issue('app', { client: true, force: true });
+    keep(as);
+  }
+  assert.match(
+    await pki.revoke('app', { replaced: true }),
+    /^(revoked a replaced certificate of app .*\n){2}$/,
+  );
+  assert.equal(await handshake(dir, 'first'), 'CERT_REVOKED');
+  assert.equal(await handshake(dir, 'second'), 'CERT_REVOKED');
+  assert.equal(await handshake(dir, 'third'), 'authorized');
+  await pki.issue('app', { client: true, force: true });
+  keep('fourth');
+  await pki.revoke('app');
+  assert.equal(await handshake(dir, 'third'), 'CERT_REVOKED');
+  assert.equal(await handshake(dir, 'fourth'), 'CERT_REVOKED');
+  // Its file may be gone altogether; a new CA knows none of them.
+  await pki.issue('other', { client: true });
+  await pki.issue('other', { client: true, force: true });
+  rmSync(join(dir, 'other.crt'));
+  assert.match(await pki.revoke('other'), /replaced certificate of other/);
+  assert.equal(await pkiInit(dir, { force: true }, output), 0);
+  assert.equal(await pkiRevoke(dir, 'other', { replaced: true }, output), 2);
+});
+
+test('of one that was replaced it is told how to revoke it, unless that is done', async (t) => {
   const { pki, output } = await newPki(t);
   await pki.issue('a');
   await pki.revoke('a');
   await pki.issue('a', { force: true });
-  assert.doesNotMatch(output.faults, /can no longer be revoked/);
+  assert.doesNotMatch(output.faults, /--replaced/);
   await pki.issue('a', { force: true });
-  assert.match(output.faults, /can no longer be revoked/);
+  assert.match(output.faults, /--replaced/);
   // What this CA has not issued, it could not have revoked.
   output.faults = '';
   await pki.issue('b', { selfSigned: true });
   await pki.issue('b', { force: true });
-  assert.doesNotMatch(output.faults, /can no longer be revoked/);
+  assert.doesNotMatch(output.faults, /--replaced/);
 });
 
 test('keys are for the owner only, and so is a new directory', async (t) => {
@@ -151,8 +191,8 @@ test('wrong usage gets exit code 2 and says what to do', async (t) => {
     ],
     [() => pkiIssue(dir, 'a', { san: ['ip:10.0.0.256'] }, output), /expected dns:NAME, ip:ADDRESS/],
     [() => pkiIssue(dir, 'a', { days: 'ten' }, output), /--days ten is not a number of days/],
-    [() => pkiRevoke(dir, 'nobody', output), /there is no .*nobody\.crt/],
-    [() => pkiRevoke(dir, 'own', output), /not issued by the CA.*taking its pin out/],
+    [() => pkiRevoke(dir, 'nobody', {}, output), /there is no .*nobody\.crt/],
+    [() => pkiRevoke(dir, 'own', {}, output), /not issued by the CA.*taking its pin out/],
   ];
   for (const [run, message] of faults) {
     output.faults = '';

@@ -1,7 +1,8 @@
 /** Finds the server's certificates, one per key type, and whether it asks for ours. */
 import { X509Certificate } from 'node:crypto';
+import { isNamed } from '../../../x509/is-named.ts';
 import type { Asker } from './asker.ts';
-import { followChain, isNamed, judgeChain, parseCertificates } from './chain.ts';
+import { followChain, judgeChain, parseCertificates } from './chain.ts';
 import type { Findings, FoundCertificate } from './findings.ts';
 import type { Handshake } from './handshake.ts';
 

@@ -1,6 +1,5 @@
 /** Analyses the certificates a server sent: their order, what is missing, and where they lead. */
 import { X509Certificate } from 'node:crypto';
-import { isIP } from 'node:net';
 
 /**
  * `complete`: it leads to an anchor. `self_signed`: the certificate is self-signed and not an anchor.
@@ -89,14 +88,6 @@ export function judgeChain({ state, path }: Chain): string | undefined {
     case 'incomplete':
       return 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY';
   }
-}
-
-/**
- * Checks only SANs, with a wildcard for one whole label (RFC 9525 §6), as penstock does for its upstreams.
- */
-export function isNamed(certificate: X509Certificate, name: string): boolean {
-  if (isIP(name) !== 0) return certificate.checkIP(name) !== undefined;
-  return certificate.checkHost(name, { subject: 'never', partialWildcards: false }) !== undefined;
 }
 
 /**
