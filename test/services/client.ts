@@ -31,8 +31,8 @@ export async function talk({
 }
 
 /** Whether something listens there; throws if not. */
-export async function accepts(port: number): Promise<void> {
-  const socket = connectTcp(port, '127.0.0.1');
+export async function accepts(port: number, host = '127.0.0.1'): Promise<void> {
+  const socket = connectTcp(port, host);
   await once(socket, 'connect');
   socket.destroy();
 }

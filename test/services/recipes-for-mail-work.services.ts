@@ -25,6 +25,8 @@ type Place = {
 };
 
 const client = '127.0.0.9';
+/** Not that of penstock: Dovecot trusts whoever comes from its own address. */
+const imapAddress = '127.0.0.3';
 
 test('curl sends a mail by SMTPS and finds it by IMAPS, and the same by STARTTLS', async (t) => {
   const place = mailPlace(t);
@@ -32,7 +34,7 @@ test('curl sends a mail by SMTPS and finds it by IMAPS, and the same by STARTTLS
   const dovecot = await startDovecot(t, place);
   const directory = await certificatesOf(t, 'mail');
   const proxy = await startRecipe(t, 'mail', directory, {
-    '127.0.0.1:10143': `127.0.0.1:${dovecot.port}`,
+    '127.0.0.1:10143': `${imapAddress}:${dovecot.port}`,
     '127.0.0.1:10587': `127.0.0.1:${postfix.port}`,
   });
   const [smtps, imaps] = [`:${proxy.port('smtps')}`, `:${proxy.port('imaps')}`];
@@ -43,7 +45,7 @@ test('curl sends a mail by SMTPS and finds it by IMAPS, and the same by STARTTLS
   assert.equal(tried.stdout.match(/^\* LIST .* INBOX\r$/gm)?.length, 2);
   assert.match(postfix.log(), /smtpd.*client=\S+\[127\.0\.0\.9\], sasl_method=\w+, sasl_username=anna$/m);
   await eventually(() =>
-    assert.match(dovecot.log(), /imap-login: .*Login: user=<anna>.* rip=127\.0\.0\.9,.* TLS/),
+    assert.match(dovecot.log(), /imap-login: .*Login: user=<anna>.* rip=127\.0\.0\.9,.* secured,/),
   );
   await eventually(() =>
     assert.equal(postfix.log().match(/to=<anna@example\.com>.*status=sent/g)?.length, 2),
@@ -91,10 +93,10 @@ userdb {
   args = uid=${owner.uid} gid=${owner.gid} home=${mail}/%u
 }
 mail_location = maildir:~/Maildir
-${replaceAll(blockOfPage('haproxy_trusted_networks'), { '10143': String(port), '/var/spool/postfix': queueIn(directory) })}`;
+${replaceAll(blockOfPage('haproxy_trusted_networks'), { '10143': String(port), 'address = 127.0.0.1': `address = ${imapAddress}`, '/var/spool/postfix': queueIn(directory) })}`;
   const file = join(directory, 'dovecot.conf');
   writeFileSync(file, settings);
-  const server = await serve(t, 'dovecot', ['-F', '-c', file], { ready: () => accepts(port) });
+  const server = await serve(t, 'dovecot', ['-F', '-c', file], { ready: () => accepts(port, imapAddress) });
   return { port, log: server.output };
 }
 

@@ -1,6 +1,6 @@
 /**
  * `penstock demo` is the first thing that a newcomer sees. Proves that in an empty directory it makes its PKI, connects
- * through every mode by itself and finds it working; that it finds other ports where its own are taken; that it serves until
+ * through every mode by itself and finds it working; that it uses the ports asked for, and others where those are taken; that it serves until
  * it is told to stop; and that it tells when something is wrong.
  */
 import assert from 'node:assert/strict';
@@ -13,6 +13,7 @@ import { text } from 'node:stream/consumers';
 import test from 'node:test';
 import { sayHello } from '../../src/tools/demo/client.ts';
 import { temporaryDirectory } from '../support/certificates.ts';
+import { closedPort } from '../support/upstream.ts';
 
 const main = resolve(import.meta.dirname, '../../src/main.ts');
 
@@ -99,6 +100,27 @@ test('it serves on until it is told to stop, on other ports where its own are ta
     /^you are 127\.0\.0\.1:\d+, here for echo\.demo\.test over TLSv1\.3\nyou said: hello\n$/,
   );
 
+  child.kill('SIGINT');
+  assert.deepEqual(await exited, [0, null]);
+});
+
+test('its ports can be chosen, and bob’s command is refused as it says', async (t) => {
+  const directory = temporaryDirectory(t);
+  const port = await closedPort();
+  const child = startDemo(directory, '--port', String(port));
+  t.after(() => child.kill('SIGKILL'));
+  const exited = once(child, 'exit');
+  let output = '';
+  for await (const chunk of child.stdout) {
+    output += chunk;
+    if (output.includes('Serving until Ctrl-C.')) break;
+  }
+  assert.match(output, new RegExp(`1\\. Terminate +127\\.0\\.0\\.1:${port}\n`));
+  const [, command = ''] = /^(?= {3}echo(?:.*\\\n){2}.*bob)((?:.*\\\n)+.*)$/m.exec(output) ?? [];
+  assert.match(command, /bob\.key/);
+  const pasted = spawn('/bin/sh', ['-c', command], { cwd: directory });
+  const said = await text(pasted.stderr);
+  assert.match(said, /alert access denied/);
   child.kill('SIGINT');
   assert.deepEqual(await exited, [0, null]);
 });

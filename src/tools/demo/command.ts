@@ -94,13 +94,11 @@ async function tryAll(around: Surroundings): Promise<boolean> {
   for (const [index, mode] of modes.entries()) {
     const checks = await mode.check(around);
     ok = ok && checks.every((check) => check.ok);
-    report.modeTried(
-      index + 1,
-      mode,
-      around.listeners[mode.listener],
-      checks,
-      mode.command(around, directory),
-    );
+    const commands = [mode, ...(mode.refusal ? [mode.refusal] : [])].map(({ command, shows }) => ({
+      text: command(around, directory),
+      shows,
+    }));
+    report.modeTried(index + 1, mode, around.listeners[mode.listener], checks, commands);
   }
   return ok;
 }

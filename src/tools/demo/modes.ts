@@ -19,6 +19,8 @@ export type Mode = {
   /** A shell command; its files are in `directory`. */
   readonly command: (around: Surroundings, directory: string) => string;
   readonly shows: string;
+  /** The same by a client that is refused. */
+  readonly refusal?: Pick<Mode, 'command' | 'shows'>;
 };
 
 export const modes: readonly Mode[] = [
@@ -69,8 +71,13 @@ export const modes: readonly Mode[] = [
     },
     command: ({ listeners }, directory) =>
       openssl(listeners.mutual_tls, 'echo.demo.test', `${directory}/ca.crt`, `${directory}/alice`),
-    shows:
-      'that the upstream is told of CN=alice. Without -cert and -key, or with\nbob.crt and bob.key: refused.',
+    shows: 'that the upstream is told of CN=alice.',
+    refusal: {
+      command: ({ listeners }, directory) =>
+        openssl(listeners.mutual_tls, 'echo.demo.test', `${directory}/ca.crt`, `${directory}/bob`),
+      shows:
+        '`alert access denied`: bob is of the same CA, but not in `allow`.\nWithout -cert and -key: `alert certificate required`.',
+    },
   },
   {
     listener: 'pinned',

@@ -11,13 +11,16 @@ export function opening(directory: string, reused: boolean, moved: readonly numb
     print(paint('yellow', `taken by another process: ${moved.join(', ')}; others are used`));
 }
 
+/** Something to paste. */
+type Command = { readonly text: string; readonly shows: string };
+
 /** Prints a mode: what it shows, what happened, and what to paste. */
 export function modeTried(
   index: number,
   mode: Mode,
   port: number,
   checks: readonly Check[],
-  command: string,
+  commands: readonly Command[],
 ): void {
   const address = `127.0.0.1:${port}`;
   const title = `${index}. ${mode.title}`;
@@ -27,9 +30,11 @@ export function modeTried(
   for (const { ok, text } of checks) {
     print(`   ${ok ? paint('green', '✓') : paint('red', '✗')} ${indent(text, 5).trimStart()}`);
   }
-  print('');
-  print(paint('cyan', indent(command, 3)));
-  print(paint('dim', indent(`shows ${mode.shows}`, 3)));
+  for (const { text, shows } of commands) {
+    print('');
+    print(paint('cyan', indent(text, 3)));
+    print(paint('dim', indent(`shows ${shows}`, 3)));
+  }
 }
 
 /** Printed after the last mode. */
