@@ -3,8 +3,8 @@ import type { Stream } from '../net/stream.ts';
 import type { Connection } from './state.ts';
 
 /**
- * Watches the upstream of a connection whose TLS ends here and begins anew, as long as it logs in. Call it when
- * the splice reads already: a listener would otherwise start the stream before anybody takes its bytes.
+ * Watches the upstream of a connection whose TLS ends here and begins anew, as long as it logs in. Call it
+ * when the splice reads already: a listener would otherwise start the stream before anybody takes its bytes.
  */
 export function watchLogin(connection: Connection, { stream }: Stream): void {
   const route = connection.decision?.route;

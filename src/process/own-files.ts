@@ -1,12 +1,15 @@
 /**
  * penstock's own files: the programs that it runs in processes and threads of their own, and its page. In a
- * checkout they are in their rooms; in the package they are side by side, each a bundle; the single executable
- * has them within itself.
+ * checkout they are in their rooms; in the package they are side by side, each a bundle; the single
+ * executable has them within itself.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** Where each is in the sources, seen from here and without its ending. build/bundle.ts makes a bundle of each. */
+/**
+ * Where each is in the sources, seen from here and without its ending. build/bundle.ts makes a bundle of
+ * each.
+ */
 export const programs = {
   main: '../main',
   worker: '../worker/worker-entry',

@@ -97,8 +97,8 @@ export type Binding = {
 };
 
 /**
- * Takes what the server says, in order: a login goes on (`more`), needs no further watching (`over`), or the
- * server has refused it, because it was bound to another certificate (`refused`).
+ * Takes what the server says, in order. `more`: the login is not over; `over`: there is nothing left to watch
+ * for; `refused`: the server has refused it, because it was bound to another certificate.
  */
 export type LoginWatch = (bytes: Buffer) => 'more' | 'over' | 'refused';
 

@@ -1,4 +1,6 @@
-/** Where clients and an upstream see different certificates, and a login may depend on their being the same. */
+/**
+ * Where clients and an upstream see different certificates, and a login may depend on their being the same.
+ */
 import { parseEndpoint } from '../../net/written-address.ts';
 import { protocolOf } from '../../protocols/table.ts';
 import { isNamed } from '../../x509/is-named.ts';
@@ -7,8 +9,8 @@ import type { LoadedCertificate } from '../material/certificates.ts';
 import type { Config, UpstreamConfig } from '../schema/schema.ts';
 
 /**
- * Warns of routes that end TLS and begin it anew, if what they present lacks the name for which the upstream's
- * certificate is verified: then the two are not the same.
+ * Warns of routes that end TLS and begin it anew, if what they present lacks the name for which the
+ * upstream's certificate is verified: then the two are not the same.
  */
 export function warnOfChannelBinding(
   config: Config,

@@ -1,7 +1,8 @@
 /**
- * Notices a login by SCRAM that PostgreSQL refuses since client and server do not see the same TLS: the client
- * signs the hash of the certificate that it was shown (`tls-server-end-point`, RFC 5929 §4), and the server
- * compares it with its own. Pure. PostgreSQL's documentation, "Frontend/Backend Protocol", "SASL Authentication".
+ * Notices a login by SCRAM that PostgreSQL refuses since client and server do not see the same TLS: the
+ * client signs the hash of the certificate that it was shown (`tls-server-end-point`, RFC 5929 §4), and the
+ * server compares it with its own. Pure. PostgreSQL's documentation, "Frontend/Backend Protocol", "SASL
+ * Authentication".
  */
 import type { LoginWatch } from '../protocol.ts';
 
@@ -27,7 +28,9 @@ export function watchLogin(): LoginWatch {
   };
 }
 
-/** How far the login has come: a mechanism with channel binding was offered, then the client was challenged. */
+/**
+ * How far the login has come: a mechanism with channel binding was offered, then the client was challenged.
+ */
 type Seen = 'nothing' | 'offer' | 'challenge';
 
 function judge(type: number, body: Buffer, seen: Seen): Seen | 'over' | 'refused' {
