@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { protocols } from '../../src/protocols/table.ts';
 import { listenForHellos } from '../../src/tools/hello/listen.ts';
 import {
@@ -15,44 +15,20 @@ import {
   withinTls,
 } from '../support/client-first.ts';
 import { eventually } from '../support/eventually.ts';
-import { checksOf, isDown, passed } from '../support/health.ts';
 import { load } from '../support/load.ts';
-import { ownCertificate } from '../support/own-certificate.ts';
 import { pathsOf, probeTarget } from '../support/probe.ts';
+import { sceneOf } from '../support/starttls.ts';
 import { tcpUpstream } from '../support/upstream.ts';
 
-const own = await ownCertificate('xmpp.example', 'localhost');
-
-/** Why a server is down, or undefined. */
-async function verdictOn(
-  t: TestContext,
-  type: string,
-  port: number,
-  tls?: object,
-): Promise<string | undefined> {
-  const address = `127.0.0.1:${port}`;
-  const health_check = { type, interval: '50ms', timeout: '5s', healthy_after: 1, unhealthy_after: 2 };
-  const checks = await checksOf(
-    t,
-    { endpoints: [address], health_check, ...(tls ? { tls } : {}) },
-    { sections: own.sections, files: own.files },
-  );
-  const { up, reason } = await checks.report(address, (it) => passed(it) || isDown(it));
-  return up ? undefined : reason;
-}
+const { own, towards, verdictOn } = await sceneOf('xmpp.example');
 
 for (const name of clientFirstNames) {
   const [answer, goodbye, unwell] = clientFirstWords[name].check;
-  const verified = { authority: 'test', server_name: 'xmpp.example' };
 
   test(`${name}: a health check asks and says goodbye, before TLS, within it, or without any`, async (t) => {
-    for (const [mode, tls] of [
-      ['plain', undefined],
-      ['starttls', { ...verified, starttls: name }],
-      ['first', verified],
-    ] as const) {
+    for (const mode of ['plain', 'starttls', 'first'] as const) {
       const server = await askedServer(t, name, mode, own.credential, answer);
-      assert.equal(await verdictOn(t, name, server.port, tls), undefined, mode);
+      assert.equal(await verdictOn(t, name, server.port, towards(name)[mode]), undefined, mode);
       await eventually(() => assert.ok(server.within().includes(goodbye), server.within()));
     }
     const stopping = await askedServer(t, name, 'plain', own.credential, unwell);

@@ -5,59 +5,25 @@
  */
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
-import { describe, type TestContext, test } from 'node:test';
+import { describe, test } from 'node:test';
 import {
   askedForTls,
   askedServer,
-  type ClientFirstName,
   clientFirstNames,
   clientFirstWords,
   echoed,
-  type ServerMode,
   shown,
   withinTls,
 } from '../support/client-first.ts';
 import { eventually } from '../support/eventually.ts';
 import { ownCertificate } from '../support/own-certificate.ts';
-import { type RunningProxy, startProxy } from '../support/proxy.ts';
+import { startProxy } from '../support/proxy.ts';
 import { rawClient } from '../support/raw-client.ts';
+import { sceneOf } from '../support/starttls.ts';
 import { tcpUpstream } from '../support/upstream.ts';
 
-const own = await ownCertificate('xmpp.example', 'localhost');
-const clientCa = await ownCertificate('a-client');
+const { own, towards, proxyTo } = await sceneOf('xmpp.example');
 const other = await ownCertificate('another.example');
-
-const verified = { authority: 'test', server_name: 'xmpp.example' };
-const towards = (name: ClientFirstName): Record<ServerMode, object> => ({
-  plain: {},
-  starttls: { tls: { starttls: name, ...verified } },
-  first: { tls: verified },
-});
-
-/** A listener that is asked for TLS, and the upstream behind it. */
-async function proxyTo(
-  t: TestContext,
-  name: ClientFirstName,
-  { port }: { port: number },
-  {
-    upstream = {},
-    tls = { certificates: 'own' },
-    ...listener
-  }: { upstream?: object; tls?: object | string; [key: string]: unknown } = {},
-): Promise<RunningProxy> {
-  return startProxy(
-    t,
-    {
-      ...own.sections,
-      authorities: { ...own.sections.authorities, clients: { ca: 'clients.crt' } },
-      listeners: {
-        it: { starttls: name, routes: [{ sni: 'xmpp.example', tls, upstream: 'it' }], ...listener },
-      },
-      upstreams: { it: { endpoints: [`127.0.0.1:${port}`], retries: 0, ...upstream } },
-    },
-    { ...own.files, 'clients.crt': clientCa.authority.cert },
-  );
-}
 
 const latin1 = (text: string): Buffer => Buffer.from(text, 'latin1');
 

@@ -5,11 +5,10 @@
  */
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
-import { describe, type TestContext, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { eventually } from '../support/eventually.ts';
 import {
   askedForTls,
-  type MailMode,
   type MailName,
   mailNames,
   mailServer,
@@ -17,44 +16,11 @@ import {
   pinged,
   within,
 } from '../support/mail.ts';
-import { ownCertificate } from '../support/own-certificate.ts';
-import { type RunningProxy, startProxy } from '../support/proxy.ts';
 import { rawClient } from '../support/raw-client.ts';
+import { sceneOf } from '../support/starttls.ts';
 import { tcpUpstream } from '../support/upstream.ts';
 
-const own = await ownCertificate('mail.example', 'localhost');
-const clientCa = await ownCertificate('a-client');
-
-const towards = (name: MailName): Record<MailMode, object> => ({
-  plain: {},
-  starttls: { tls: { starttls: name, authority: 'test', server_name: 'mail.example' } },
-  first: { tls: { authority: 'test', server_name: 'mail.example' } },
-});
-
-/** A listener with STARTTLS, and the upstream behind it. */
-async function proxyTo(
-  t: TestContext,
-  name: MailName,
-  { port }: { port: number },
-  {
-    upstream = {},
-    tls = { certificates: 'own' },
-    ...listener
-  }: { upstream?: object; tls?: object | string; [key: string]: unknown } = {},
-): Promise<RunningProxy> {
-  return startProxy(
-    t,
-    {
-      ...own.sections,
-      authorities: { ...own.sections.authorities, clients: { ca: 'clients.crt' } },
-      listeners: {
-        mail: { starttls: name, routes: [{ sni: 'mail.example', tls, upstream: 'mail' }], ...listener },
-      },
-      upstreams: { mail: { endpoints: [`127.0.0.1:${port}`], retries: 0, ...upstream } },
-    },
-    { ...own.files, 'clients.crt': clientCa.authority.cert },
-  );
-}
+const { own, towards, proxyTo } = await sceneOf('mail.example');
 
 /** Lines by which a greeting or an answer goes on. */
 const endless: Record<MailName, string> = {
@@ -101,7 +67,7 @@ for (const name of mailNames) {
       const server = await mailServer(t, name, 'plain', own.credential);
       const proxy = await proxyTo(t, name, server, {
         tls: 'off',
-        routes: [{ tls: 'off', upstream: 'mail' }],
+        routes: [{ tls: 'off', upstream: 'it' }],
       });
       const { received } = rawClient(t, proxy.port());
       await eventually(() => assert.equal(received().toString(), words.greeting));

@@ -4,49 +4,25 @@
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { protocols } from '../../src/protocols/table.ts';
 import { listenForHellos } from '../../src/tools/hello/listen.ts';
 import { eventually } from '../support/eventually.ts';
-import { checksOf, isDown, passed } from '../support/health.ts';
 import { load } from '../support/load.ts';
 import { askedForTls, mailNames, mailServer, mailWords, within } from '../support/mail.ts';
-import { ownCertificate } from '../support/own-certificate.ts';
 import { pathsOf, probeTarget } from '../support/probe.ts';
+import { sceneOf } from '../support/starttls.ts';
 import { tcpUpstream } from '../support/upstream.ts';
 
-const own = await ownCertificate('mail.example', 'localhost');
-
-/** Why a server is down, or undefined. */
-async function verdictOn(
-  t: TestContext,
-  type: string,
-  port: number,
-  tls?: object,
-): Promise<string | undefined> {
-  const address = `127.0.0.1:${port}`;
-  const health_check = { type, interval: '50ms', timeout: '5s', healthy_after: 1, unhealthy_after: 2 };
-  const checks = await checksOf(
-    t,
-    { endpoints: [address], health_check, ...(tls ? { tls } : {}) },
-    { sections: own.sections, files: own.files },
-  );
-  const { up, reason } = await checks.report(address, (it) => passed(it) || isDown(it));
-  return up ? undefined : reason;
-}
+const { own, towards, verdictOn } = await sceneOf('mail.example');
 
 for (const name of mailNames) {
   const { greeting, turnedAway } = mailWords[name];
-  const verified = { authority: 'test', server_name: 'mail.example' };
 
   test(`${name}: a health check reads the greeting and says goodbye, before TLS, within it, or without any`, async (t) => {
-    for (const [mode, tls] of [
-      ['plain', undefined],
-      ['starttls', { ...verified, starttls: name }],
-      ['first', verified],
-    ] as const) {
+    for (const mode of ['plain', 'starttls', 'first'] as const) {
       const server = await mailServer(t, name, mode, own.credential);
-      assert.equal(await verdictOn(t, name, server.port, tls), undefined, mode);
+      assert.equal(await verdictOn(t, name, server.port, towards(name)[mode]), undefined, mode);
       await eventually(() => assert.match(server.within(), /(QUIT|LOGOUT)\r\n/));
     }
     const full = await tcpUpstream(t, (socket) => socket.end(turnedAway));

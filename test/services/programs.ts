@@ -4,10 +4,14 @@ import { delimiter, isAbsolute, join } from 'node:path';
 
 /** Debian's packages with all of them. */
 const packages =
+<<<<<<< HEAD
   'postgresql pgbouncer redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils prosody dovecot-imapd nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat gcc libc6-dev libssl-dev libgnutls28-dev libnss3-dev libnss3-tools libmbedtls-dev libwolfssl-dev openjdk-17-jdk-headless golang-go golang-github-go-sql-driver-mysql-dev libmariadb-java php-cli php-mysql python3-pymysql erlang-base erlang-ssl python3 etcd-server etcd-client patroni python3-etcd';
+=======
+  'postgresql pgbouncer redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils prosody lua-unbound ejabberd dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-managesieved swaks libnet-ssleay-perl freetds-bin stunnel4 nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat gcc libc6-dev libssl-dev libgnutls28-dev libnss3-dev libnss3-tools libmbedtls-dev libwolfssl-dev openjdk-17-jdk-headless golang-go golang-github-go-sql-driver-mysql-dev libmariadb-java php-cli php-mysql python3-pymysql erlang-base erlang-ssl python3 etcd-server etcd-client';
+>>>>>>> d4cae54 (wip: services tests of the dialects)
 
-/** How to install them. */
-export const installHint = `apt-get install ${packages}`;
+/** How to install them, and what is needed of npm besides this project's own dependencies. */
+export const installHint = `apt-get install ${packages}; npm ci --prefix test/services/npm`;
 
 const postgres = ['initdb', 'postgres', 'psql'];
 
@@ -39,9 +43,18 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'recipes-for-redis-work': ['redis-server', 'redis-cli'],
   'recipes-for-mosquitto-work': ['mosquitto', 'mosquitto_pub', 'mosquitto_sub'],
   'recipes-for-mariadb-work': ['mariadb-install-db', 'mariadbd', 'mariadb'],
-  'recipes-for-ldap-work': ['slapd', 'ldapsearch', 'ldapwhoami'],
+  'recipes-for-ldap-work': ['slapd', 'ldapsearch', 'ldapwhoami', 'npm:ldapts', 'java'],
   'recipes-for-xmpp-work': ['prosody', 'prosodyctl', 'openssl'],
-  'recipes-for-mail-work': ['dovecot', 'postfix', 'postconf', 'curl'],
+  'xmpp-clients-and-servers-begin-tls': ['prosody', 'prosodyctl', 'lunbound.so', 'npm:@xmpp/client'],
+  'sql-server-clients-begin-tls-within-tds': ['npm:tedious', 'tsql'],
+  'recipes-for-sql-server-work': ['npm:tedious', 'tsql', 'openssl'],
+  'recipes-for-mail-work': [
+    ...['dovecot', 'pop3', 'lmtp', 'managesieve', 'postfix', 'postconf', 'curl', 'openssl', 'swaks'],
+    ...['Net/SSLeay.pm', 'npm:nodemailer'],
+  ],
+  'mail-programs-begin-tls-by-starttls': [
+    ...['dovecot', 'pop3', 'lmtp', 'managesieve', 'curl', 'openssl', 'npm:imapflow', 'npm:nodemailer'],
+  ],
   'recipes-for-rabbitmq-work': ['rabbitmq-server', 'epmd', 'amqp-declare-queue', 'amqp-publish', 'amqp-get'],
   'mysql-health-checks-shut-nobody-out': ['mariadb-install-db', 'mariadbd', 'mariadb'],
   'mysql-clients-reach-their-server-by-name': ['mariadbd', 'mariadb'],
@@ -85,6 +98,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
 /** The path of a program or module; undefined if it isn't installed. */
 export function find(name: string): string | undefined {
   if (isAbsolute(name)) return isReadable(name) ? name : undefined;
+  if (name.startsWith(ofNpm)) return find(join(npmDirectory, 'node_modules', name.slice(ofNpm.length)));
   if (name.startsWith(unpacked)) {
     return listed(process.env['PENSTOCK_UNPACKED'])
       .map((root) => join(root, name.slice(unpacked.length)))
@@ -115,6 +129,12 @@ export function rootOf(path: string): string {
  */
 const unpacked = 'unpacked:';
 
+/** In front of a package's name: one that was installed to npm/. */
+const ofNpm = 'npm:';
+
+/** What is installed from npm for these tests alone, and the programs that use it. */
+export const npmDirectory: string = join(import.meta.dirname, 'npm');
+
 /** The path of a program that has to be there. */
 export function program(name: string): string {
   const path = find(name);
@@ -134,6 +154,9 @@ function directories(): string[] {
     ...postgresDirectories(),
     '/usr/lib/nginx/modules',
     '/usr/include',
+    '/usr/lib/dovecot',
+    '/usr/lib/x86_64-linux-gnu/lua/5.4',
+    '/usr/lib/x86_64-linux-gnu/perl5/5.36',
   ];
 }
 

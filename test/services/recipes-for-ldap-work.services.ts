@@ -1,15 +1,17 @@
 /**
  * The recipe for LDAP in front of OpenLDAP, from its file and by what its page has one type: by StartTLS and from the first byte, with and
  * without a certificate, and not without TLS. Then the other ways that the page names: to slapd's own TLS by StartTLS, and passed through.
+ * All of it with ldapsearch or ldapwhoami, with ldapts, and with Java's JNDI.
  */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { startProxy } from '../support/proxy.ts';
 import { certificatesOf, startRecipe } from '../support/recipes.ts';
 import { closedPort } from '../support/upstream.ts';
 import { accepts } from './client.ts';
+import { ask } from './npm.ts';
 import { type Running, run, serve } from './process.ts';
 import { tryIt } from './recipe.ts';
 
@@ -52,6 +54,7 @@ test('ldapsearch asks what slapd is, by StartTLS and by LDAPS', async (t) => {
   assert.match(plain.stderr, /Confidentiality required \(13\)\s+additional info: StartTLS is required first/);
   const env = { LDAPTLS_CACERT: join(directory, 'pki/ca.crt') };
   assert.equal((await run('ldapwhoami', ['-ZZ', ...bind], { env })).stdout, 'dn:cn=anna,cn=example\n');
+  await othersLogIn(directory, [proxy.port()]);
   assert.doesNotMatch(slapd.output(), /err=(?!0)/);
 });
 
@@ -85,4 +88,19 @@ test('slapd with TLS of its own: asked for it, and passed through to', async (t)
     });
     assert.equal(asked.stdout, 'dn:cn=anna,cn=example\n', `${listener}: ${asked.stderr}`);
   }
+  await othersLogIn(directory, [proxy.port('rewrapped'), proxy.port('through')]);
 });
+
+/** ldapts and JNDI, by StartTLS at each of these ports. */
+async function othersLogIn(directory: string, ports: readonly number[]): Promise<void> {
+  const ca = join(directory, 'pki/ca.crt');
+  const urls = ports.map((port) => `ldap://127.0.0.1:${port}`);
+  const tls = { ca: readFileSync(ca, 'utf8'), servername: 'ldap.example.com' };
+  for (const url of urls) {
+    const answer = await ask('ldapts', { url, tls, dn: 'cn=anna,cn=example', password: 'secret' });
+    assert.deepEqual(answer, { versions: '3' }, url);
+  }
+  const source = join(import.meta.dirname, 'clients/Jndi.java');
+  const { stdout, stderr } = await run('java', [source, ca, ...urls]);
+  assert.equal(stdout.match(/supportedLDAPVersion: 3/g)?.length, urls.length, stdout + stderr);
+}

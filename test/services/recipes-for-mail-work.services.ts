@@ -4,44 +4,53 @@
  * nothing. Postfix runs as root only.
  */
 import assert from 'node:assert/strict';
-import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { temporaryDirectory } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
 import { certificatesOf, pageText, replaceAll, startRecipe } from '../support/recipes.ts';
 import { closedPort } from '../support/upstream.ts';
 import { accepts } from './client.ts';
+import { mailPlace, type Place, startDovecot } from './dovecot.ts';
+import { ask } from './npm.ts';
 import { ordinaryUser, run, serve } from './process.ts';
 import { tryIt } from './recipe.ts';
 
 type MailServer = { readonly port: number; readonly log: () => string };
 
-/** Where both servers and the mail are, and whose that is. */
-type Place = {
-  readonly directory: string;
-  readonly mail: string;
-  readonly owner: { uid: number; gid: number };
-};
-
 const client = '127.0.0.9';
 /** Not that of penstock: Dovecot trusts whoever comes from its own address. */
-const imapAddress = '127.0.0.3';
+const dovecotAddress = '127.0.0.3';
 
-test('curl sends a mail by SMTPS and finds it by IMAPS, and the same by STARTTLS', async (t) => {
+test('curl sends a mail by SMTPS and finds it by IMAPS, the same by STARTTLS, and POP3, ManageSieve and LMTP work', async (t) => {
   const place = mailPlace(t);
   const postfix = await startPostfix(t, place);
-  const dovecot = await startDovecot(t, place);
+  const dovecot = await dovecotOfPage(t, place);
   const directory = await certificatesOf(t, 'mail');
-  const proxy = await startRecipe(t, 'mail', directory, {
-    '127.0.0.1:10143': `${imapAddress}:${dovecot.port}`,
-    '127.0.0.1:10587': `127.0.0.1:${postfix.port}`,
-  });
+  const endpoints = Object.entries({ ...dovecot.ports, '10587': String(postfix.port) });
+  const proxy = await startRecipe(
+    t,
+    'mail',
+    directory,
+    Object.fromEntries(
+      endpoints.map(([ofPage, port]) => [
+        `127.0.0.1:${ofPage}]`,
+        `${ofPage === '10587' ? '127.0.0.1' : dovecotAddress}:${port}]`,
+      ]),
+    ),
+  );
   const [smtps, imaps] = [`:${proxy.port('smtps')}`, `:${proxy.port('imaps')}`];
   const curl = `curl -sS --interface ${client} `;
-  const starttls = { ':587': `:${proxy.port('submission')}`, ':143': `:${proxy.port('imap')}` };
+  const starttls = {
+    ':587': `:${proxy.port('submission')}`,
+    ':143': `:${proxy.port('imap')}`,
+    ':110': `:${proxy.port('pop3')}`,
+    ':4190': `:${proxy.port('sieve')}`,
+    ':24': `:${proxy.port('lmtp')}`,
+  };
   const tried = await tryIt('mail', directory, { ':465': smtps, ':993': imaps, ...starttls, 'curl ': curl });
-  assert.equal(tried.stderr, '');
+  assert.match(tried.stdout, /^OK "Listscripts completed\."/m, tried.stderr);
+  assert.match(dovecot.log(), /lmtp\(anna@example\.com\).*: saved mail to INBOX/);
   assert.equal(tried.stdout.match(/^\* LIST .* INBOX\r$/gm)?.length, 2);
   assert.match(postfix.log(), /smtpd.*client=\S+\[127\.0\.0\.9\], sasl_method=\w+, sasl_username=anna$/m);
   await eventually(() =>
@@ -55,6 +64,12 @@ test('curl sends a mail by SMTPS and finds it by IMAPS, and the same by STARTTLS
   const found = await run('curl', [...read, '--user', 'anna:secret']);
   assert.match(found.stdout, /^Hello, Anna\.\r$/m, found.stderr);
 
+  const submission = { host: '127.0.0.1', port: proxy.port('submission'), secure: false, requireTLS: true };
+  const tls = { ca: readFileSync(join(directory, 'pki/ca.crt'), 'utf8'), servername: 'mail.example.com' };
+  const auth = { user: 'anna', pass: 'secret' };
+  const sent = await ask('nodemailer', { ...submission, tls, auth, to: 'anna@example.com' });
+  assert.match(String(sent['response']), /^250 2\.0\.0 Ok: queued/, sent.error);
+
   const send = ['--mail-from', 'eve@example.net', '--mail-rcpt', 'anna@example.com', '-T', '-'];
   const url = 'smtps://mail.example.com';
   const refused = await run('curl', [...at, `::127.0.0.1${smtps}`, url, ...send], { input: 'spam\r\n' });
@@ -62,42 +77,20 @@ test('curl sends a mail by SMTPS and finds it by IMAPS, and the same by STARTTLS
   await eventually(() => assert.match(postfix.log(), /reject: RCPT .* 554 5\.7\.1 .*Access denied/));
 });
 
-function mailPlace(t: TestContext): Place {
-  const directory = temporaryDirectory(t);
-  chmodSync(directory, 0o755);
-  const mail = join(directory, 'mail');
-  mkdirSync(mail);
-  chmodSync(mail, 0o777);
-  const self = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
-  return { directory, mail, owner: ordinaryUser('nobody') ?? self };
-}
-
-async function startDovecot(t: TestContext, { directory, mail, owner }: Place): Promise<MailServer> {
-  const port = await closedPort();
-  const settings = `
-base_dir = ${directory}/run
-log_path = /dev/stderr
-protocols = imap
-ssl = no
-service imap-login {
-  inet_listener imap {
-    port = 0
-  }
-}
-passdb {
-  driver = static
-  args = password=secret
-}
-userdb {
-  driver = static
-  args = uid=${owner.uid} gid=${owner.gid} home=${mail}/%u
-}
-mail_location = maildir:~/Maildir
-${replaceAll(blockOfPage('haproxy_trusted_networks'), { '10143': String(port), 'address = 127.0.0.1': `address = ${imapAddress}`, '/var/spool/postfix': queueIn(directory) })}`;
-  const file = join(directory, 'dovecot.conf');
-  writeFileSync(file, settings);
-  const server = await serve(t, 'dovecot', ['-F', '-c', file], { ready: () => accepts(port, imapAddress) });
-  return { port, log: server.output };
+/** As the page says; its ports are what is behind each of the page's. */
+async function dovecotOfPage(
+  t: TestContext,
+  place: Place,
+): Promise<{ ports: Readonly<Record<string, string>>; log: () => string }> {
+  const ofPage = ['10143', '10110', '14190', '10024'];
+  const ports: number[] = [];
+  for (const _ of ofPage) ports.push(await closedPort());
+  const replaced = Object.fromEntries(ofPage.map((port, index) => [port, String(ports[index])]));
+  const postfix = { '/var/spool/postfix': queueIn(place.directory) };
+  const address = { 'address = 127.0.0.1': `address = ${dovecotAddress}` };
+  const block = replaceAll(blockOfPage('haproxy_trusted_networks'), { ...replaced, ...postfix, ...address });
+  const { log } = await startDovecot(t, place, `ssl = no\n${block}`, ports, dovecotAddress);
+  return { ports: replaced, log };
 }
 
 /** Delivers to Dovecot's mailboxes. */

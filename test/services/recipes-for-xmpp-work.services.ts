@@ -3,50 +3,38 @@
  * its certificate is offered a login, one without is not, and servers see Prosody's own certificate. Prosody refuses to run as root.
  */
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { certificatesOf, pageText, replaceAll, startRecipe } from '../support/recipes.ts';
 import { closedPort } from '../support/upstream.ts';
-import { accepts } from './client.ts';
-import { ordinaryUser, type Running, serve } from './process.ts';
+import { startProsody } from './prosody.ts';
 import { tryIt } from './recipe.ts';
 
-type Prosody = Running & { readonly clients: number; readonly servers: number };
+type Ports = { readonly clients: number; readonly servers: number };
 
-async function startProsody(t: TestContext, directory: string): Promise<Prosody> {
+/** As the page says. */
+async function prosodyOfPage(t: TestContext, directory: string): Promise<Ports> {
   const [clients, servers] = [await closedPort(), await closedPort()];
-  const [data, pki] = [join(directory, 'data'), join(directory, 'pki')];
-  mkdirSync(data);
-  for (const path of [directory, data, pki]) chmodSync(path, 0o777);
-  for (const file of readdirSync(pki)) chmodSync(join(pki, file), 0o644);
   const [, ports = ''] = /```lua\n(.*?)```/s.exec(pageText('xmpp')) ?? [];
   const settings = `
-pidfile = "${join(data, 'prosody.pid')}"
-data_path = "${data}"
-log = { info = "*console" }
 modules_enabled = { "saslauth", "tls", "disco" }
 c2s_require_encryption = true
 s2s_require_encryption = true
-authentication = "internal_hashed"
-${replaceAll(ports, { '15222': String(clients), '15269': String(servers) })}
-VirtualHost "chat.example.com"
-  ssl = { certificate = "${pki}/chat.example.com.crt", key = "${pki}/chat.example.com.key" }
-`;
-  const file = join(directory, 'prosody.cfg.lua');
-  writeFileSync(file, settings);
-  const ready = async () => {
-    await accepts(clients);
-    await accepts(servers);
-  };
-  const user = ordinaryUser('prosody', 'nobody');
-  const prosody = await serve(t, 'prosody', ['-F', '--config', file], { ready, user, cwd: directory });
-  return { ...prosody, clients, servers };
+${replaceAll(ports, { '15222': String(clients), '15269': String(servers) })}`;
+  const [cert = '', key = ''] = ['crt', 'key'].map((end) => join(directory, `pki/chat.example.com.${end}`));
+  await startProsody(t, {
+    directory,
+    domain: 'chat.example.com',
+    settings,
+    ports: [clients, servers],
+    credential: { cert, key },
+  });
+  return { clients, servers };
 }
 
 test('openssl begins a stream with Prosody as a client with a certificate, and as a server', async (t) => {
   const directory = await certificatesOf(t, 'xmpp');
-  const prosody = await startProsody(t, directory);
+  const prosody = await prosodyOfPage(t, directory);
   const proxy = await startRecipe(t, 'xmpp', directory, {
     '127.0.0.1:15222': `127.0.0.1:${prosody.clients}`,
     '127.0.0.1:15269': `127.0.0.1:${prosody.servers}`,

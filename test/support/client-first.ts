@@ -5,12 +5,13 @@ import type { Duplex } from 'node:stream';
 import type { TestContext } from 'node:test';
 import { createSecureContext, type TLSSocket, TLSSocket as TlsSocket, connect as tlsConnect } from 'node:tls';
 import { ownOptions } from '../../src/protocols/mssql/ask.ts';
-import { encodePrelogin } from '../../src/protocols/mssql/packets.ts';
+import { encodePrelogin } from '../../src/protocols/mssql/prelogin.ts';
 import type { Carrier } from '../../src/protocols/protocol.ts';
 import { protocols } from '../../src/protocols/table.ts';
 import type { Credential } from './certificates.ts';
 import { eventually } from './eventually.ts';
 import { rawClient } from './raw-client.ts';
+import type { ServerMode, StandIn } from './starttls.ts';
 import { tcpUpstream } from './upstream.ts';
 
 export const clientFirstNames = ['ldap', 'xmpp', 'xmpp-server', 'mssql'] as const;
@@ -180,17 +181,6 @@ export const clientFirstWords: Readonly<Record<ClientFirstName, Words>> = {
   mssql,
 };
 
-/** `plain`: no TLS. `starttls`: TLS where it is asked for. `first`: everything within TLS. */
-export type ServerMode = 'plain' | 'starttls' | 'first';
-
-export type AskedServer = {
-  readonly port: number;
-  readonly accepted: () => number;
-  /** Before TLS, if it has any. */
-  readonly got: () => string;
-  readonly within: () => string;
-};
-
 /** Answers requests for TLS in pieces of one byte, and within TLS (or without any) by `answer`, or by what it was told. */
 export async function askedServer(
   t: TestContext,
@@ -198,7 +188,7 @@ export async function askedServer(
   mode: ServerMode,
   credential: Credential,
   answer?: string,
-): Promise<AskedServer> {
+): Promise<StandIn> {
   const { heard, unasked, carrier } = clientFirstWords[name];
   let accepted = 0;
   let got = '';

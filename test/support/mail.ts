@@ -6,6 +6,7 @@ import { createSecureContext, type TLSSocket, TLSSocket as TlsSocket, connect as
 import type { Credential } from './certificates.ts';
 import { eventually } from './eventually.ts';
 import { rawClient } from './raw-client.ts';
+import type { ServerMode, StandIn } from './starttls.ts';
 import { tcpUpstream } from './upstream.ts';
 
 export const mailNames = ['smtp', 'lmtp', 'imap', 'pop3', 'sieve'] as const;
@@ -86,24 +87,13 @@ export const mailWords: Readonly<Record<MailName, Words>> = {
   },
 };
 
-/** `plain`: no TLS. `starttls`: TLS where it is asked for. `first`: everything within TLS. */
-export type MailMode = 'plain' | 'starttls' | 'first';
-
-export type MailServer = {
-  readonly port: number;
-  readonly accepted: () => number;
-  /** Before TLS, if it has any. */
-  readonly got: () => string;
-  readonly within: () => string;
-};
-
 /** Answers what `mailWords` has, in pieces of one byte, and nothing else. */
 export async function mailServer(
   t: TestContext,
   name: MailName,
-  mode: MailMode,
+  mode: ServerMode,
   credential: Credential,
-): Promise<MailServer> {
+): Promise<StandIn> {
   const { greeting, again, asking, ping } = mailWords[name];
   let accepted = 0;
   let got = '';

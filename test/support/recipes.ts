@@ -90,12 +90,13 @@ export function startRecipe(
   return startProxy(t, { ...config, listeners: Object.fromEntries(listeners) });
 }
 
-/** The text with each key, which it must hold, replaced. */
+/** The text with each key, which it must hold, replaced. All at once: nothing that was put in is replaced itself. */
 export function replaceAll(text: string, replace: Readonly<Record<string, string>>): string {
-  return Object.entries(replace).reduce((result, [from, to]) => {
-    assert.ok(result.includes(from), `no ${from} in ${result}`);
-    return result.replaceAll(from, to);
-  }, text);
+  const longestFirst = Object.keys(replace).toSorted((one, other) => other.length - one.length);
+  if (longestFirst.length === 0) return text;
+  for (const from of longestFirst) assert.ok(text.includes(from), `no ${from} in ${text}`);
+  const any = longestFirst.map((from) => from.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('|');
+  return text.replace(new RegExp(any, 'g'), (found) => replace[found] ?? found);
 }
 
 /** Of the files that end so, without that end. (Node 20 has no globSync.) */

@@ -1,6 +1,7 @@
 /** LDAP clients: they ask for TLS by an extended operation, or begin with it, as on port 636. */
 import { ProxyError } from '../../errors.ts';
 import type { Meeting, Refusal, Terms } from '../protocol.ts';
+import { gone, reasonFor, stuffed } from '../refusals.ts';
 import { ask } from './ask.ts';
 import {
   encodeResult,
@@ -30,8 +31,7 @@ export function meet({ takesPlain, takesGlued = false }: Terms): Meeting {
           throw refused > 0 ? required() : gone();
         }
         const { kind, words } = answerTo(first);
-        // Nothing may follow a request for TLS: it would be taken for part of the protected session.
-        if (kind === 'upgrade' && client.length > 0 && !takesGlued) throw stuffed();
+        if (kind === 'upgrade' && client.length > 0 && !takesGlued) throw stuffed('CVE-2011-0411');
         if (words) client.write(words);
         if (kind === 'upgrade') return { kind: 'tls' };
         refused += 1;
@@ -69,19 +69,21 @@ export function answerTo(message: Message): { kind: 'upgrade' | 'refused'; words
 }
 
 /** A Notice of Disconnection, RFC 4511 §4.4.1. */
-function lastWords({ code, phase, conn }: Refusal): Buffer | undefined {
-  if (code === 'ERR_STARTTLS_REQUIRED' || code === 'ERR_NO_ROUTE') {
-    return notice(results.confidentialityRequired, 'TLS is required here');
+function lastWords(why: Refusal): Buffer | undefined {
+  switch (reasonFor(why)) {
+    case 'needs_tls':
+      return notice(results.confidentialityRequired, 'TLS is required here');
+    case 'misspoken':
+      return notice(results.protocolError, 'this is no way to begin a session');
+    case 'full':
+      return notice(results.busy, 'too many connections to the server behind this proxy');
+    case 'unreachable':
+      return notice(
+        results.unavailable,
+        `the server behind this proxy cannot be reached (connection ${why.conn})`,
+      );
   }
-  if (phase === 'starttls' && code !== 'ERR_CLIENT_CLOSED') {
-    return notice(results.protocolError, 'this is no way to begin a session');
-  }
-  // A client inside TLS understands an alert.
-  if (phase !== 'connect') return undefined;
-  if (/^ERR_UPSTREAM_(LIMIT|QUEUE)/.test(code)) {
-    return notice(results.busy, 'too many connections to the server behind this proxy');
-  }
-  return notice(results.unavailable, `the server behind this proxy cannot be reached (connection ${conn})`);
+  return undefined;
 }
 
 function notice(code: number, text: string): Buffer {
@@ -107,15 +109,3 @@ function required(): ProxyError {
 }
 
 export const tlsHint = 'have the client use StartTLS (ldapsearch -ZZ), or ldaps://';
-
-function stuffed(): ProxyError {
-  return new ProxyError('ERR_STARTTLS_STUFFED', {
-    side: 'client',
-    message: 'the client sent bytes ahead of the answer to its request for TLS',
-    hint: 'this is how plain text is smuggled into a protected session (CVE-2011-0411)',
-  });
-}
-
-function gone(): ProxyError {
-  return new ProxyError('ERR_CLIENT_CLOSED', { side: 'client', message: 'the client said goodbye' });
-}

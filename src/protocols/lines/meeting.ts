@@ -2,6 +2,7 @@
 import { ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
 import type { Meeting, Opening, Refusal, Sides, Terms } from '../protocol.ts';
+import { gone, reasonFor, stuffed } from '../refusals.ts';
 import { ask } from './ask.ts';
 import { type Dialect, type Reply, text } from './dialect.ts';
 import { Lines } from './lines.ts';
@@ -18,8 +19,7 @@ export function meet(dialect: Dialect, { takesGlued = false }: Terms): Meeting {
       write(client, dialect.greeting);
       const { kind, words, refused } = await converse(dialect, client);
       hasLeft = kind === 'goodbye';
-      // Nothing may follow the request for TLS: it would be taken for part of the protected session.
-      if (!hasLeft && client.length > 0 && !takesGlued) throw stuffed();
+      if (!hasLeft && client.length > 0 && !takesGlued) throw stuffed('CVE-2011-0411');
       write(client, words);
       if (hasLeft) throw refused > 0 ? required(dialect) : gone();
       return tls;
@@ -71,15 +71,19 @@ function withoutStarttls(greeting: Buffer): Buffer {
   return Buffer.from(greeting.toString('latin1').replace(/^"STARTTLS" *\r?\n/gim, ''), 'latin1');
 }
 
-function lastWords({ bye }: Dialect, { code, phase, conn }: Refusal): Buffer | undefined {
+function lastWords({ bye }: Dialect, why: Refusal): Buffer | undefined {
   const words = (said: string, isForNow = false) => Buffer.from(text(bye(said, isForNow)), 'latin1');
-  if (code === 'ERR_STARTTLS_REQUIRED' || code === 'ERR_NO_ROUTE') return words('TLS is required here');
-  if (phase === 'starttls' && code !== 'ERR_CLIENT_CLOSED') return words('This is no way to begin a session');
-  // A client inside TLS understands an alert.
-  if (phase !== 'connect') return undefined;
-  const isFull = /^ERR_UPSTREAM_(LIMIT|QUEUE)/.test(code);
-  if (isFull) return words('Too many connections to the server behind this proxy', true);
-  return words(`The server behind this proxy cannot be reached (connection ${conn})`, true);
+  switch (reasonFor(why)) {
+    case 'needs_tls':
+      return words('TLS is required here');
+    case 'misspoken':
+      return words('This is no way to begin a session');
+    case 'full':
+      return words('Too many connections to the server behind this proxy', true);
+    case 'unreachable':
+      return words(`The server behind this proxy cannot be reached (connection ${why.conn})`, true);
+  }
+  return undefined;
 }
 
 function write(client: Peek, words: string): void {
@@ -100,16 +104,4 @@ function required({ title, tlsHint }: Dialect): ProxyError {
     message: `the client speaks ${title} in plain text`,
     hint: tlsHint,
   });
-}
-
-function stuffed(): ProxyError {
-  return new ProxyError('ERR_STARTTLS_STUFFED', {
-    side: 'client',
-    message: 'the client sent bytes ahead of the answer to its request for TLS',
-    hint: 'this is how plain text is smuggled into a protected session (CVE-2011-0411)',
-  });
-}
-
-function gone(): ProxyError {
-  return new ProxyError('ERR_CLIENT_CLOSED', { side: 'client', message: 'the client said goodbye' });
 }

@@ -2,16 +2,8 @@
 import { type Code, ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
 import type { Greeting } from '../protocol.ts';
-import {
-  encodePrelogin,
-  encryption,
-  encryptionIn,
-  type Options,
-  options,
-  optionsIn,
-  readPacket,
-  types,
-} from './packets.ts';
+import { readPacket, types } from './packets.ts';
+import { encodePrelogin, encryption, encryptionIn, type Options, options, optionsIn } from './prelogin.ts';
 
 /** What we say without a client to say it for. */
 export const ownOptions: Options = new Map([

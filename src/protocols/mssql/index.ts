@@ -6,7 +6,7 @@ import type { Carrier, Protocol } from '../protocol.ts';
 import { ask, ownOptions, prelogin } from './ask.ts';
 import { CarriedTls, unwrap, wrap } from './carrier.ts';
 import { invalid, meet, tlsHint } from './meeting.ts';
-import { encryption } from './packets.ts';
+import { encryption } from './prelogin.ts';
 
 const carrier: Carrier = {
   maxVersion: 'TLSv1.2',

@@ -1,19 +1,10 @@
 /** Clients of SQL Server: their PRELOGIN is answered in the server's place, before one is chosen for them. */
 import { ProxyError } from '../../errors.ts';
 import type { Carrier, Meeting, Opening, Refusal, Terms } from '../protocol.ts';
+import { reasonFor, stuffed } from '../refusals.ts';
 import { ask, askForNone } from './ask.ts';
-import {
-  encodeError,
-  encodePrelogin,
-  encryption,
-  encryptionIn,
-  type Options,
-  options,
-  optionsIn,
-  type Packet,
-  readPacket,
-  types,
-} from './packets.ts';
+import { encodeError, type Packet, readPacket, types } from './packets.ts';
+import { encodePrelogin, encryption, encryptionIn, type Options, options, optionsIn } from './prelogin.ts';
 
 export function meet({ takesPlain, takesTls = true, takesGlued = false }: Terms, carrier: Carrier): Meeting {
   /** What the client has said of itself; undefined if it began with TLS (TDS 8), or with its login. */
@@ -34,8 +25,7 @@ export function meet({ takesPlain, takesTls = true, takesGlued = false }: Terms,
       }
       said = optionsOf(first);
       client.drop(first.length);
-      // Nothing may follow before the answer: it would be taken for part of the protected session.
-      if (client.length > 0 && !takesGlued) throw stuffed();
+      if (client.length > 0 && !takesGlued) throw stuffed('CVE-2021-23222');
       const wish = encryptionIn(said);
       isCarried = takesTls && !(wish === encryption.none && takesPlain);
       if (isCarried && wish === encryption.none) throw required();
@@ -82,16 +72,17 @@ function answerTo(said: Options, granted: number = encryption.required): Buffer 
   );
 }
 
-function lastWords({ code, phase, conn }: Refusal, said: Options | undefined): Buffer | undefined {
-  if (code === 'ERR_STARTTLS_REQUIRED' || code === 'ERR_NO_ROUTE') {
+function lastWords(why: Refusal, said: Options | undefined): Buffer | undefined {
+  const reason = reasonFor(why);
+  if (reason === 'needs_tls') {
     return said ? answerTo(said) : encodeError(notAvailable, 'TLS is required here');
   }
-  // A client inside TLS understands an alert.
-  if (phase !== 'connect' || said === undefined) return undefined;
-  if (/^ERR_UPSTREAM_(LIMIT|QUEUE)/.test(code)) {
+  if (said === undefined) return undefined;
+  if (reason === 'full') {
     return encodeError(tooMany, 'Too many connections to the server behind this proxy');
   }
-  return encodeError(notAvailable, `The server behind this proxy cannot be reached (connection ${conn})`);
+  if (reason !== 'unreachable') return undefined;
+  return encodeError(notAvailable, `The server behind this proxy cannot be reached (connection ${why.conn})`);
 }
 
 /** "Could not connect because the maximum number of '…' user connections has already been reached." */
@@ -116,11 +107,3 @@ function required(): ProxyError {
 }
 
 export const tlsHint = 'connect with Encrypt=True (mandatory), or strict with TDS 8';
-
-function stuffed(): ProxyError {
-  return new ProxyError('ERR_STARTTLS_STUFFED', {
-    side: 'client',
-    message: 'the client sent bytes ahead of the answer to its PRELOGIN',
-    hint: 'this is how plain text is smuggled into a protected session (CVE-2021-23222)',
-  });
-}

@@ -2,6 +2,7 @@
 import { ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
 import type { Meeting, Opening, Terms } from '../protocol.ts';
+import { stuffed } from '../refusals.ts';
 import { ask } from './ask.ts';
 import { acceptSsl, readPreamble, refuse } from './preamble.ts';
 import { lastWords } from './refusals.ts';
@@ -35,7 +36,7 @@ async function accept(client: Peek, takesGlued: boolean): Promise<Opening> {
         return { kind: 'cancel', message: preamble.message };
     }
     client.drop(preamble.length);
-    if (client.length > 0 && !takesGlued) throw stuffed();
+    if (client.length > 0 && !takesGlued) throw stuffed('CVE-2021-23222');
     if (preamble.kind === 'ssl_request') {
       client.write(acceptSsl);
       return { kind: 'tls' };
@@ -57,12 +58,4 @@ async function within(client: Peek): ReturnType<NonNullable<Meeting['within']>> 
   if (preamble.kind === 'cancel') return { kind: 'cancel', message: preamble.message };
   if (preamble.kind === 'startup') return { kind: 'tls' };
   throw new ProxyError('ERR_STARTTLS_INVALID', { side: 'client', message: 'a request for TLS within TLS' });
-}
-
-function stuffed(): ProxyError {
-  return new ProxyError('ERR_STARTTLS_STUFFED', {
-    side: 'client',
-    message: 'the client sent bytes ahead of the answer to its request for TLS',
-    hint: 'this is how plain text is smuggled into a protected session (CVE-2021-23222)',
-  });
 }

@@ -4,6 +4,7 @@ import { domainToASCII } from 'node:url';
 import { ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
 import type { Meeting, Opening, Refusal, Terms } from '../protocol.ts';
+import { reasonFor, stuffed } from '../refusals.ts';
 import { ask, is } from './ask.ts';
 import type { Attributes } from './markup.ts';
 import { namespaces, XmlStream } from './stream.ts';
@@ -62,8 +63,7 @@ class Talk {
       throw new ProxyError('ERR_CLIENT_CLOSED', { side: 'client', message: 'the client ended its stream' });
     }
     if (!is(element, 'starttls', namespaces.tls)) throw required();
-    // Nothing may follow the request for TLS: it would be taken for part of the protected session.
-    if (client.length > 0 && !this.#takesGlued) throw stuffed();
+    if (client.length > 0 && !this.#takesGlued) throw stuffed('CVE-2011-0411');
     client.write(Buffer.from(proceed));
     return { kind: 'tls' };
   }
@@ -91,28 +91,26 @@ class Talk {
     return header(this.#content, { id: randomBytes(9).toString('base64url'), from: this.to, to: this.from });
   }
 
-  refuse({ code, phase, conn }: Refusal): Buffer | undefined {
+  refuse(why: Refusal): Buffer | undefined {
     const words = (condition: Condition, text: string) => {
       // Within TLS a stream begins anew.
-      const isOpen = this.#isAnswered && phase === 'starttls';
+      const isOpen = this.#isAnswered && why.phase === 'starttls';
       return Buffer.from((isOpen ? '' : this.#header()) + streamError(condition, text));
     };
-    if (this.#hasLeft) return undefined;
-    if (code === 'ERR_STARTTLS_REQUIRED' || code === 'ERR_NO_ROUTE') {
-      return words('policy-violation', 'TLS is required here');
+    switch (this.#hasLeft ? undefined : reasonFor(why)) {
+      case 'needs_tls':
+        return words('policy-violation', 'TLS is required here');
+      case 'misspoken':
+        return words(this.#condition, 'This is no way to begin a session');
+      case 'full':
+        return words('resource-constraint', 'Too many connections to the server behind this proxy');
+      case 'unreachable':
+        return words(
+          'remote-connection-failed',
+          `The server behind this proxy cannot be reached (connection ${why.conn})`,
+        );
     }
-    if (phase === 'starttls' && code !== 'ERR_CLIENT_CLOSED') {
-      return words(this.#condition, 'This is no way to begin a session');
-    }
-    // A client inside TLS understands an alert.
-    if (phase !== 'connect') return undefined;
-    if (/^ERR_UPSTREAM_(LIMIT|QUEUE)/.test(code)) {
-      return words('resource-constraint', 'Too many connections to the server behind this proxy');
-    }
-    return words(
-      'remote-connection-failed',
-      `The server behind this proxy cannot be reached (connection ${conn})`,
-    );
+    return undefined;
   }
 }
 
@@ -141,11 +139,3 @@ function required(): ProxyError {
 }
 
 export const tlsHint = 'have the client require STARTTLS, or begin with TLS';
-
-function stuffed(): ProxyError {
-  return new ProxyError('ERR_STARTTLS_STUFFED', {
-    side: 'client',
-    message: 'the client sent bytes ahead of the answer to its request for TLS',
-    hint: 'this is how plain text is smuggled into a protected session (CVE-2011-0411)',
-  });
-}
