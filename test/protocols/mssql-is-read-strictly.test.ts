@@ -57,7 +57,9 @@ describe('PRELOGIN', () => {
     ['with an option that is cut', packetOf('01 00')],
     [
       'with more options than there are',
-      packetOf(Array.from({ length: 40 }, (_, index) => `${(0x20 + index).toString(16)} 0000 0000`).join(' ')),
+      packetOf(
+        Array.from({ length: 40 }, (_, index) => `${(0x20 + index).toString(16)} 0000 0000`).join(' '),
+      ),
     ],
   ];
   for (const [what, bytes] of refused) {
@@ -109,7 +111,9 @@ describe('the carrier', () => {
       fc.property(fc.array(fc.integer({ min: 1, max: bytes.length }), { maxLength: 5 }), (cuts) => {
         const edges = [0, ...cuts.toSorted((a, b) => a - b), bytes.length];
         const records = new Records();
-        const taken = edges.map((from, index) => records.take(bytes.subarray(from, edges[index + 1] ?? from)));
+        const taken = edges.map((from, index) =>
+          records.take(bytes.subarray(from, edges[index + 1] ?? from)),
+        );
         assert.equal(
           taken.reduce((sum, one) => sum + one, 0),
           carried.length,

@@ -4,7 +4,6 @@
  * verifies the certificate, logs in or delivers, and is answered by the server.
  */
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { writeFiles } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
@@ -13,10 +12,12 @@ import { type RunningProxy, startProxy } from '../support/proxy.ts';
 import { closedPort } from '../support/upstream.ts';
 import { mailPlace, startDovecot } from './dovecot.ts';
 import { exim, startExim } from './exim.ts';
+import { isKnown } from './known.ts';
 import { ask } from './npm.ts';
 import { type Finished, run } from './process.ts';
 
 const own = await ownCertificate('mail.example.com', 'localhost');
+const known = { name: 'mail.example.com', authority: own.authority.cert };
 const ways = ['plain', 'wrapped', 'through'] as const;
 
 /** A listener for each way to each server, called `imap_plain` and the like. */
@@ -61,6 +62,7 @@ test('Dovecot: imapflow, curl and openssl, by IMAP, POP3, ManageSieve and LMTP',
     `service lmtp {\n${listening(servers.lmtp)}}`,
   ];
   await startDovecot(t, place, settings.join('\n'), Object.values(servers));
+  for (const [protocol, port] of Object.entries(servers)) await isKnown(t, { protocol, port, ...known });
   const proxy = await proxyTo(t, servers);
 
   for (const [index, way] of ways.entries()) {
@@ -70,7 +72,11 @@ test('Dovecot: imapflow, curl and openssl, by IMAP, POP3, ManageSieve and LMTP',
       'lmtp',
       'LHLO here\r\nMAIL FROM:<>\r\nRCPT TO:<anna@example.com>\r\nDATA\r\nSubject: x\r\n\r\nHello.\r\n.\r\nQUIT\r\n',
     );
-    assert.match(delivered.stdout, /^250 2\.0\.0 <anna@example\.com> \S+ Saved/m, `${way}: ${delivered.stderr}`);
+    assert.match(
+      delivered.stdout,
+      /^250 2\.0\.0 <anna@example\.com> \S+ Saved/m,
+      `${way}: ${delivered.stderr}`,
+    );
 
     const tls = { ca: own.authority.cert, servername: 'mail.example.com' };
     const auth = { user: 'anna', pass: 'secret' };
@@ -82,7 +88,16 @@ test('Dovecot: imapflow, curl and openssl, by IMAP, POP3, ManageSieve and LMTP',
     );
 
     const at = `mail.example.com:${proxy.port(`pop3_${way}`)}`;
-    const curl = ['-sS', '--ssl-reqd', '--cacert', 'ca.crt', '--user', 'anna:secret', '--resolve', `${at}:127.0.0.1`];
+    const curl = [
+      '-sS',
+      '--ssl-reqd',
+      '--cacert',
+      'ca.crt',
+      '--user',
+      'anna:secret',
+      '--resolve',
+      `${at}:127.0.0.1`,
+    ];
     const listed = await run('curl', [...curl, `pop3://${at}/`], { cwd: proxy.directory });
     assert.equal(listed.stdout.trim().split('\n').length, index + 1, `${way}: ${listed.stderr}`);
 
@@ -94,8 +109,8 @@ test('Dovecot: imapflow, curl and openssl, by IMAP, POP3, ManageSieve and LMTP',
 });
 
 test('Exim: swaks and nodemailer submit', { skip: exim === undefined && 'no Exim' }, async (t) => {
-  const { chain: cert, key } = own.credential;
-  const { port, mail } = await startExim(t, exim as string, { cert, key });
+  const { port, queued } = await startExim(t, exim as string, own.credential);
+  await isKnown(t, { protocol: 'smtp', port, ...known });
   const proxy = await proxyTo(t, { smtp: port });
   for (const [index, way] of ways.entries()) {
     const at = proxy.port(`smtp_${way}`);
@@ -113,6 +128,6 @@ test('Exim: swaks and nodemailer submit', { skip: exim === undefined && 'no Exim
       to: 'bob@example.com',
     });
     assert.match(String(response), /^250 OK id=/, `${way}: ${error}`);
-    await eventually(() => assert.equal(readdirSync(mail).length, 2 * (index + 1)));
+    await eventually(() => assert.equal(queued(), 2 * (index + 1)));
   }
 });

@@ -8,8 +8,11 @@ export type Answer = { readonly error?: string; readonly [key: string]: unknown 
 /** Runs one to its end. `ca` is the file of an authority that it trusts, for those that take it from nowhere else. */
 export async function ask(client: string, orders: object, ca?: string): Promise<Answer> {
   const args = [join(npmDirectory, `${client}.mjs`), JSON.stringify(orders)];
-  const env = ca === undefined ? {} : { NODE_EXTRA_CA_CERTS: ca };
-  const { stdout, stderr } = await run(process.execPath, args, { env });
+  const { stdout, stderr } = await run(
+    process.execPath,
+    args,
+    ca ? { env: { NODE_EXTRA_CA_CERTS: ca } } : {},
+  );
   const [line = ''] = stdout.split('\n');
   if (!line.startsWith('{')) throw new Error(`${client} answers nothing: ${stdout}${stderr}`);
   return JSON.parse(line) as Answer;

@@ -46,6 +46,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'recipes-for-ldap-work': ['slapd', 'ldapsearch', 'ldapwhoami', 'npm:ldapts', 'java'],
   'recipes-for-xmpp-work': ['prosody', 'prosodyctl', 'openssl'],
   'xmpp-clients-and-servers-begin-tls': ['prosody', 'prosodyctl', 'lunbound.so', 'npm:@xmpp/client'],
+  'stunnel-asks-for-tls-on-either-side': ['stunnel'],
   'sql-server-clients-begin-tls-within-tds': ['npm:tedious', 'tsql'],
   'recipes-for-sql-server-work': ['npm:tedious', 'tsql', 'openssl'],
   'recipes-for-mail-work': [

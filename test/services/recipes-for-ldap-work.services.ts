@@ -11,6 +11,7 @@ import { startProxy } from '../support/proxy.ts';
 import { certificatesOf, startRecipe } from '../support/recipes.ts';
 import { closedPort } from '../support/upstream.ts';
 import { accepts } from './client.ts';
+import { isKnown } from './known.ts';
 import { ask } from './npm.ts';
 import { type Running, run, serve } from './process.ts';
 import { tryIt } from './recipe.ts';
@@ -67,6 +68,8 @@ test('slapd with TLS of its own: asked for it, and passed through to', async (t)
     directory,
     `${tls}TLSCACertificateFile ${pki('ca.crt')}\nsecurity tls=1\n`,
   );
+  const authority = readFileSync(pki('ca.crt'), 'utf8');
+  await isKnown(t, { protocol: 'ldap', port: slapd.port, name: 'ldap.example.com', authority });
   const upstream = { endpoints: [`127.0.0.1:${slapd.port}`] };
   const proxy = await startProxy(t, {
     certificates: { ldap: { cert: pki('ldap.example.com.crt'), key: pki('ldap.example.com.key') } },

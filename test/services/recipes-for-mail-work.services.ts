@@ -68,7 +68,7 @@ test('curl sends a mail by SMTPS and finds it by IMAPS, the same by STARTTLS, an
   const tls = { ca: readFileSync(join(directory, 'pki/ca.crt'), 'utf8'), servername: 'mail.example.com' };
   const auth = { user: 'anna', pass: 'secret' };
   const sent = await ask('nodemailer', { ...submission, tls, auth, to: 'anna@example.com' });
-  assert.match(String(sent['response']), /^250 2\.0\.0 Ok: queued/, sent.error);
+  assert.match(String(sent['response']), /^250 2\.0\.0 Ok: queued/, `${sent.error}`);
 
   const send = ['--mail-from', 'eve@example.net', '--mail-rcpt', 'anna@example.com', '-T', '-'];
   const url = 'smtps://mail.example.com';

@@ -10,6 +10,7 @@ import { type TestContext, test } from 'node:test';
 import { createAuthority } from '../support/certificates.ts';
 import { ownCertificate } from '../support/own-certificate.ts';
 import { type RunningProxy, startProxy } from '../support/proxy.ts';
+import { isKnown } from './known.ts';
 import { ask } from './npm.ts';
 import { run } from './process.ts';
 import { startSqlServer } from './sql-server.ts';
@@ -22,6 +23,7 @@ const credential = await clients.issue({ dns: ['app'], usage: 'client' });
 async function startScene(t: TestContext): Promise<RunningProxy> {
   const plain = await startSqlServer(t);
   const secure = await startSqlServer(t, { cert: own.credential.chain, key: own.credential.key });
+  await isKnown(t, { protocol: 'mssql', port: secure, name, authority: own.authority.cert });
   const verified = { authority: 'test', server_name: name };
   const upstream = (port: number, tls?: object) => ({
     endpoints: [`127.0.0.1:${port}`],
@@ -43,7 +45,11 @@ async function startScene(t: TestContext): Promise<RunningProxy> {
         wrapped: to('wrapped'),
         through: to('plain_but_tls', 'passthrough'),
         closed: to('plain', { ...terminated, client_auth: { authority: 'clients' } }),
-        strict: { routes: [{ sni: name, alpn: 'tds/8.0', tls: { ...terminated, alpn: 'tds/8.0' }, upstream: 'strict' }] },
+        strict: {
+          routes: [
+            { sni: name, alpn: 'tds/8.0', tls: { ...terminated, alpn: 'tds/8.0' }, upstream: 'strict' },
+          ],
+        },
       },
       upstreams: {
         plain: upstream(plain),
@@ -85,6 +91,8 @@ test('tedious and tsql ask for 42, by every way that there is', async (t) => {
     assert.deepEqual(await tedious(proxy.port(listener)), { n: 42 }, listener);
     assert.match(await tsql(proxy, listener), /^42$/m, listener);
   }
+  assert.deepEqual(await tedious(proxy.port('wrapped')), { n: 42 });
+  await proxy.connectionLine((line) => (line['upstream_tls'] as { resumed?: boolean })?.resumed === true);
   const isStrict = (line: object) => (line as { alpn?: string }).alpn === 'tds/8.0';
   assert.deepEqual(await tedious(proxy.port('strict'), { encrypt: 'strict' }), { n: 42 });
   const line = await proxy.connectionLine(isStrict);

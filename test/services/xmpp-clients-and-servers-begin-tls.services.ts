@@ -11,6 +11,7 @@ import { ownCertificate } from '../support/own-certificate.ts';
 import { type RunningProxy, startProxy } from '../support/proxy.ts';
 import { closedPort } from '../support/upstream.ts';
 import { startEjabberd } from './ejabberd.ts';
+import { isKnown } from './known.ts';
 import { loopback, service, startNameServer } from './name-server.ts';
 import { ask } from './npm.ts';
 import { find } from './programs.ts';
@@ -44,7 +45,9 @@ function proxyTo(t: TestContext, { plain, secure }: Ports): Promise<RunningProxy
   );
 }
 
-async function logsIn(proxy: RunningProxy): Promise<void> {
+async function logsIn(t: TestContext, ports: Ports): Promise<void> {
+  await isKnown(t, { protocol: 'xmpp', port: ports.secure, name: domain, authority: own.authority.cert });
+  const proxy = await proxyTo(t, ports);
   const account = { domain, username: 'anna', password: 'secret' };
   const ca = join(proxy.directory, 'ca.crt');
   for (const listener of ['plain', 'wrapped', 'through']) {
@@ -72,13 +75,13 @@ c2s_require_encryption = ${kind === 'secure'}
     const credential = { cert: files['own.crt'] ?? '', key: files['own.key'] ?? '' };
     await startProsody(t, { directory, domain, settings, ports: [ports[kind]], credential, user: 'anna' });
   }
-  await logsIn(await proxyTo(t, ports));
+  await logsIn(t, ports);
 });
 
 test('the same, to ejabberd', { skip: find('ejabberdctl') === undefined && 'no ejabberd' }, async (t) => {
   const ports = { plain: await closedPort(), secure: await closedPort() };
   await startEjabberd(t, { domain, ports, credential: own.credential, user: 'anna' });
-  await logsIn(await proxyTo(t, ports));
+  await logsIn(t, ports);
 });
 
 test('two Prosodies reach each other through one port, and trust no certificate but the other’s own', async (t) => {
@@ -128,6 +131,8 @@ unbound = {
     const ports = [clients[name], servers[name]];
     await startProsody(t, { directory, domain: name, settings, ports, credential, user: 'anna' });
   }
+  const its = { port: servers['b.example'], name: 'b.example', authority: own.authority.cert };
+  await isKnown(t, { protocol: 'xmpp-server', ...its });
   const orders = {
     service: `xmpp://127.0.0.1:${clients['a.example']}`,
     domain: 'a.example',
@@ -135,7 +140,8 @@ unbound = {
     password: 'secret',
     ping: 'b.example',
   };
-  assert.deepEqual(await ask('xmpp', orders), { jid: 'anna@a.example', type: 'result' });
+  const { 'ca.crt': ca } = writeFiles(temporaryDirectory(t), { 'ca.crt': own.authority.cert });
+  assert.deepEqual(await ask('xmpp', orders, ca), { jid: 'anna@a.example', type: 'result' });
   await proxy.drain(0);
   for (const name of names) await proxy.connectionLine((line) => line['sni'] === name);
 });

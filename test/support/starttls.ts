@@ -16,7 +16,11 @@ export type StandIn = {
   readonly within: () => string;
 };
 
-type Changes = { readonly upstream?: object; readonly tls?: object | string; readonly [key: string]: unknown };
+type Changes = {
+  readonly upstream?: object;
+  readonly tls?: object | string;
+  readonly [key: string]: unknown;
+};
 
 /** With a certificate for this name, which clients ask for by SNI. */
 export async function sceneOf(serverName: string) {

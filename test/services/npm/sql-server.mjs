@@ -84,16 +84,13 @@ async function secure({ socket, incoming, outgoing, messages, say }) {
     const { value: message, done } = await messages.next();
     if (done) throw new Error('the client left in the handshake');
     socket2.write(await whole(message));
-    await once(socket2, 'readable');
-    const flight = [];
-    // It comes in pieces, each behind the one before.
-    for (let idle = 0; idle < 20; idle++) {
-      const data = socket2.read();
-      if (data) flight.push(data);
-      if (data) idle = 0;
+    let flight = Buffer.alloc(0);
+    // It comes in pieces. Whoever resumes a session has the last word.
+    while (!isFlight(flight) && !(isSecure && stream.isSessionReused())) {
       await turn();
+      flight = Buffer.concat([flight, socket2.read() ?? Buffer.alloc(0)]);
     }
-    say(TYPE.PRELOGIN, ...flight);
+    if (flight.length > 0) say(TYPE.PRELOGIN, flight);
   }
   await turn();
   socket.unpipe(incoming);
@@ -101,6 +98,18 @@ async function secure({ socket, incoming, outgoing, messages, say }) {
   socket.pipe(socket2).pipe(socket);
   stream.pipe(incoming);
   outgoing.pipe(stream);
+}
+
+/** Whether a server has said all that it says at once: up to ServerHelloDone, or to what follows ChangeCipherSpec. */
+function isFlight(records) {
+  let hasChanged = false;
+  for (let at = 0; at + 5 <= records.length; at += 5 + records.readUInt16BE(at + 3)) {
+    const end = at + 5 + records.readUInt16BE(at + 3);
+    if (end > records.length) return false;
+    if (hasChanged || records.readUInt32BE(end - 4) === 0x0e000000) return true;
+    hasChanged = records[at] === 20;
+  }
+  return false;
 }
 
 async function whole(message) {

@@ -19,7 +19,9 @@ connection.on('error', () => {});
 connection.connect((error) => {
   if (error) return finish({ error: error.message });
   let n;
-  const request = new Request('select 42 as n', (failed) => finish(failed ? { error: failed.message } : { n }));
+  const request = new Request('select 42 as n', (failed) =>
+    finish(failed ? { error: failed.message } : { n }),
+  );
   request.on('row', ([{ value }]) => {
     n = value;
   });

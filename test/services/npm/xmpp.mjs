@@ -12,7 +12,9 @@ xmpp.on('error', (error) => {
 });
 xmpp.reconnect.stop();
 try {
-  const patience = new Promise((_, reject) => setTimeout(() => reject(new Error('it takes too long')), 20_000));
+  const patience = new Promise((_, reject) =>
+    setTimeout(() => reject(new Error('it takes too long')), 20_000),
+  );
   await Promise.race([xmpp.start(), patience]);
   const ping = xml('iq', { type: 'get', to: to ?? options.domain }, xml('ping', 'urn:xmpp:ping'));
   const { attrs } = await xmpp.iqCaller.request(ping);
