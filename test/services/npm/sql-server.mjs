@@ -17,9 +17,11 @@ const [Debug, IncomingMessageStream, Message, OutgoingMessageStream, PreloginPay
   const module = require(`tedious/lib/${file}`);
   return module.default ?? module;
 });
-const { TYPE } = require('tedious/lib/packet');
+const { Packet, TYPE } = require('tedious/lib/packet');
 
 const { cert, key } = JSON.parse(process.argv[2]);
+// For all connections, so that their sessions can be resumed.
+const secureContext = createSecureContext({ cert, key, maxVersion: 'TLSv1.2' });
 const server = createServer((socket) => {
   socket.on('error', () => {});
   begin(socket).catch(() => socket.destroy());
@@ -58,8 +60,9 @@ async function serve(socket, isStrict) {
       const wants = new PreloginPayload(data).encryptionString;
       const encrypt = !isStrict && cert !== undefined && (wants === 'ON' || wants === 'REQ');
       const version = { major: 16, minor: 0, build: 0, subbuild: 0 };
+      if (encrypt) socket.unpipe(incoming);
       say(TYPE.TABULAR_RESULT, new PreloginPayload({ encrypt, version }).data);
-      if (encrypt) await secure({ socket, incoming, outgoing, messages, say });
+      if (encrypt) await secure({ socket, incoming, outgoing, say });
     } else if (message.type === TYPE.LOGIN7) {
       say(TYPE.TABULAR_RESULT, loginAck(isStrict), ended(0, 0));
     } else if (data.toString('utf16le').includes('select')) {
@@ -71,9 +74,8 @@ async function serve(socket, isStrict) {
 }
 
 /** TLS whose handshake is carried by messages of type PRELOGIN, one for each flight. */
-async function secure({ socket, incoming, outgoing, messages, say }) {
+async function secure({ socket, incoming, outgoing, say }) {
   const { socket1, socket2 } = new DuplexPair();
-  const secureContext = createSecureContext({ cert, key, maxVersion: 'TLSv1.2' });
   const stream = new TLSSocket(socket1, { isServer: true, secureContext });
   stream.on('error', () => socket.destroy());
   let isSecure = false;
@@ -81,9 +83,7 @@ async function secure({ socket, incoming, outgoing, messages, say }) {
     isSecure = true;
   });
   while (!isSecure) {
-    const { value: message, done } = await messages.next();
-    if (done) throw new Error('the client left in the handshake');
-    socket2.write(await whole(message));
+    socket2.write(await carriedBy(socket));
     let flight = Buffer.alloc(0);
     // It comes in pieces. Whoever resumes a session has the last word.
     while (!isFlight(flight) && !(isSecure && stream.isSessionReused())) {
@@ -93,11 +93,29 @@ async function secure({ socket, incoming, outgoing, messages, say }) {
     if (flight.length > 0) say(TYPE.PRELOGIN, flight);
   }
   await turn();
-  socket.unpipe(incoming);
   outgoing.unpipe(socket);
   socket.pipe(socket2).pipe(socket);
   stream.pipe(incoming);
   outgoing.pipe(stream);
+}
+
+/** What a message of type PRELOGIN brings. What follows it stays unread: it may be bare. */
+async function carriedBy(socket) {
+  const parts = [];
+  for (let packet; !packet?.isLast(); parts.push(packet.data())) {
+    const head = await readFrom(socket, 8);
+    packet = new Packet(Buffer.concat([head, await readFrom(socket, head.readUInt16BE(2) - 8)]));
+  }
+  return Buffer.concat(parts);
+}
+
+async function readFrom(socket, length) {
+  for (;;) {
+    const bytes = socket.read(length);
+    if (bytes?.length === length) return bytes;
+    if (socket.readableEnded) throw new Error('the client left in the handshake');
+    await Promise.race([once(socket, 'readable'), once(socket, 'end')]);
+  }
 }
 
 /** Whether a server has said all that it says at once: up to ServerHelloDone, or to what follows ChangeCipherSpec. */
