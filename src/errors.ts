@@ -93,6 +93,7 @@ export const connectionCodes = [
   'ERR_HALF_CLOSE_TIMEOUT',
   'ERR_SHUTDOWN',
   'ERR_CLOSED_ON_CHANGE',
+  'ERR_KILLED',
   'ERR_INTERNAL',
 ] as const;
 

@@ -6,17 +6,25 @@ import type { ListenerConfig, RouteConfig, UpstreamConfig } from '../config/sche
 import { findConfigFile, loadConfig } from '../config/sources/file.ts';
 import { formatTable } from '../tools/terminal/table.ts';
 
+type CheckOptions = {
+  readonly config?: string;
+  readonly json?: boolean;
+  readonly strict?: boolean;
+  /** False: private keys are neither read nor checked. */
+  readonly keys?: boolean;
+};
+
 /**
  * Prints tables of a configuration's contents to stdout, and its warnings and faults to stderr; with `json`,
  * one object to stdout instead. Returns the exit code: 2 if there are faults, with `strict` 1 if there are
  * warnings, or 0.
  */
-export async function check(options: { config?: string; json?: boolean; strict?: boolean }): Promise<number> {
+export async function check(options: CheckOptions): Promise<number> {
   let loaded: LoadedConfig;
   let file = options.config ?? '';
   try {
     file = await findConfigFile(options.config);
-    loaded = await loadConfig(file);
+    loaded = await loadConfig(file, process.env, { withoutSecrets: options.keys === false });
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     if (options.json) printJson({ ok: false, file, faults: error.findings, warnings: [] });
@@ -30,8 +38,14 @@ export async function check(options: { config?: string; json?: boolean; strict?:
     return code;
   }
   printFindings(warnings.map((warning) => ({ ...warning, message: `warning: ${warning.message}` })));
-  process.stdout.write(`${tables(loaded).join('\n')}\n${file} is valid${count(warnings.length)}\n`);
+  process.stdout.write(
+    `${tables(loaded).join('\n')}\n${nameOfFile(file)} is valid${count(warnings.length)}${options.keys === false ? '; its keys were not checked' : ''}\n`,
+  );
   return code;
+}
+
+function nameOfFile(file: string): string {
+  return file === '-' ? 'standard input' : file;
 }
 
 function printFindings(findings: readonly Finding[]): void {

@@ -1,19 +1,31 @@
 /** Defines the command line: every command with its flags. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { levels } from '../config/schema/levels.ts';
 import { leaveSignals } from '../process/no-inspector.ts';
 import { describeVersion } from '../process/version.ts';
 import { protocolNames } from '../protocols/table.ts';
 import { addClusterCommand } from '../tools/cluster/flags.ts';
+import { addControlCommands } from '../tools/control/flags.ts';
 import { addImportCommand } from '../tools/import/flags.ts';
 import { addLoadFlags } from '../tools/load/flags.ts';
 import { addPkiCommand } from '../tools/pki/flags.ts';
 import { addProbeFlags } from '../tools/probe/flags.ts';
+import { addUsageCommands } from '../tools/usage/flags.ts';
 
 const config = new Option(
   '-c, --config <file>',
-  'the configuration (default: ./penstock.yaml, then /etc/penstock/penstock.yaml)',
+  'the configuration; a directory: penstock.yaml in it; -: standard input (default: ./penstock.yaml, then /etc/penstock/penstock.yaml)',
 );
-const levels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
+const noKeys = () =>
+  new Option(
+    '--no-keys',
+    'do without private keys: they are neither read nor checked, nor are handshakes tried',
+  );
+const admin = () =>
+  new Option(
+    '--admin <address>',
+    'its admin endpoint: host:port or unix:/path (default: admin.bind of the configuration, or 127.0.0.1:9901)',
+  );
 
 const program = new Command('penstock')
   .description(
@@ -38,6 +50,7 @@ program
   .command('check')
   .description('validate a configuration with its certificates, keys and references')
   .addOption(config)
+  .addOption(noKeys())
   .option('--strict', 'warnings are faults: exit with 1 if there is any')
   .option('--json', 'print JSON')
   .action((options) => finish(import('./check.ts').then(({ check }) => check(options))));
@@ -60,6 +73,7 @@ program
     'what it actually sent, in any form that `penstock hello` reads; -: standard input',
   )
   .option('--log-line <file>', 'its line of the access log, as JSON; -: standard input')
+  .addOption(noKeys())
   .option('--json', 'print JSON')
   .action((options) => finish(import('../tools/explain/command.ts').then(({ explain }) => explain(options))));
 
@@ -68,10 +82,21 @@ program
   .description('check a configuration against a file of expectations')
   .argument('<cases...>', 'YAML files: clients, and what should happen to each')
   .addOption(config)
+  .addOption(noKeys())
   .option('--json', 'print JSON')
   .option('--junit', 'print JUnit XML')
   .action((cases, options) =>
     finish(import('../tools/expect/command.ts').then(({ test }) => test(cases, options))),
+  );
+
+program
+  .command('fmt')
+  .description('lay out configurations in one way, with their comments; prints the result')
+  .argument('[file...]', 'configurations; -: standard input (default: as for `check`)')
+  .addOption(new Option('-w, --write', 'change the files').conflicts('check'))
+  .option('--check', 'list the files that would change; exit with 1 if there are any')
+  .action((files, options) =>
+    finish(import('../tools/format/command.ts').then(({ format }) => format(files, options))),
   );
 
 program
@@ -124,18 +149,22 @@ addProbeFlags(
 program
   .command('top')
   .description('watch a running penstock: rates, endpoints, errors, what expires')
-  .option(
-    '--admin <address>',
-    'its admin endpoint: host:port or unix:/path (default: admin.bind of the configuration, or 127.0.0.1:9901)',
-  )
+  .addOption(admin())
   .option('--once', 'print once, without rates')
   .action((options) => finish(import('../tools/top/command.ts').then(({ top }) => top(options))));
+
+addControlCommands(program, admin, (command) => finish(import('../tools/control/command.ts').then(command)));
 
 addLoadFlags(
   program.command('load').description('load-test a TLS or TCP endpoint: rates, latencies, errors'),
 ).action((target, options) =>
   finish(import('../tools/load/command.ts').then(({ load }) => load(target, options))),
 );
+
+addUsageCommands(program, async (text) => {
+  process.stdout.write(await text);
+  await finish(Promise.resolve(0));
+});
 
 async function finish(code: Promise<number>): Promise<void> {
   const status = await code;
@@ -168,7 +197,8 @@ function parseDemoPort(text: string): number {
 }
 
 function parseLevel(text: string): string {
-  if (!levels.includes(text)) throw new InvalidArgumentError(`expected one of ${levels.join(', ')}.`);
+  if (!levels.some((level) => level === text))
+    throw new InvalidArgumentError(`expected one of ${levels.join(', ')}.`);
   return text;
 }
 

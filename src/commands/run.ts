@@ -180,6 +180,7 @@ async function serve(
         break;
       default: {
         log.logger.info({ signal }, 'stopping');
+        if (process.stderr.isTTY) process.stderr.write('once more ends open connections at once\n');
         void api?.close();
         const atOnce = stopSignal(signals).then(() => operation.supervisor.drain(0));
         const cut = await Promise.race([operation.drain(), atOnce]);

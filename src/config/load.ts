@@ -13,6 +13,8 @@ import { loadTicketKeys, type TicketMasters } from './material/ticket-keys.ts';
 import { type Adding, addedTo, withAdded, withContents } from './read/added.ts';
 import { applyContext, leaveRoomForCluster, resolvePaths } from './read/context.ts';
 import { createFiles, type Files } from './read/files.ts';
+import type { Included } from './read/include.ts';
+import { type WithIncluded, withIncluded } from './read/merge.ts';
 import { parseText } from './read/parse.ts';
 import { salvage } from './read/salvage.ts';
 import type { ParsedYaml, Place } from './read/yaml.ts';
@@ -43,6 +45,8 @@ export type ConfigText = {
   readonly name: string;
   /** Its relative paths are resolved against this. */
   readonly directory: string;
+  /** What its `include` names, as of the same moment. */
+  readonly included?: Included;
   /** What is to be served beside it, from a store. */
   readonly adding?: Adding;
 };
@@ -79,6 +83,8 @@ type Known = {
   /** The text as it was parsed; a new value each time. */
   readonly parsed?: (() => ParsedYaml) | undefined;
   readonly certificates?: CertificateMemory | undefined;
+  /** Private keys and other secrets are not read, nor checked. */
+  readonly withoutSecrets?: boolean | undefined;
 };
 
 /** Like `loadParsed`, from a text, and what is to be served beside it. */
@@ -96,7 +102,8 @@ export async function loadText(
       if (!adding || !(error instanceof ConfigError)) throw error;
       const { faulty } = adding.data;
       const known = new Set(faulty.map(({ file }) => file));
-      const isOfFile = ({ file }: Finding) => file === given.name;
+      const own = new Set([given.name, ...(given.included?.files ?? []).map((included) => included.name)]);
+      const isOfFile = ({ file }: Finding) => own.has(file);
       if (error.findings.some(isOfFile) || error.findings.every(({ file }) => known.has(file))) throw error;
       adding = { ...adding, data: { ...adding.data, faulty: [...faulty, ...error.findings] } };
     }
@@ -104,21 +111,26 @@ export async function loadText(
 }
 
 async function loadOnce(
-  { text, name, directory }: ConfigText,
+  { text, name, directory, included }: ConfigText,
   adding: Adding | undefined,
   environment: NodeJS.ProcessEnv,
-  { parsed, certificates }: Known,
+  { parsed, certificates, withoutSecrets = false }: Known,
 ): Promise<LoadedConfig> {
-  const yaml = parsed?.() ?? parseText(new Uint8Array(text), environment);
+  const main = parsed?.() ?? parseText(new Uint8Array(text), environment);
+  const yaml = withIncluded(main, included, environment);
   const added = await addedTo(yaml.raw, adding);
-  const files = withContents(createFiles(), added?.files);
-  const loaded = await loadParsed(withAdded(yaml, added), { name, directory, files, certificates });
+  const files = withContents(createFiles({ withoutSecrets }), added?.files);
+  const { directoryOf } = yaml;
+  const origin = { name, directory, directoryOf, files, certificates };
+  const loaded = await loadParsed(withAdded(yaml, added), origin);
   const { held = [], warnings = [] } = added ?? {};
   return { ...loaded, held, warnings: [...loaded.warnings, ...held, ...warnings] };
 }
 
 /** Where a configuration was parsed from: what findings call it, and how the files it names are read. */
-export type Origin = Omit<ConfigText, 'text'> & {
+export type Origin = Pick<ConfigText, 'name' | 'directory'> & {
+  /** Absent: everything is from one file. */
+  readonly directoryOf?: WithIncluded['directoryOf'];
   readonly files: Files;
   /** Remembers certificates whose files have not changed. */
   readonly certificates?: CertificateMemory | undefined;
@@ -130,13 +142,13 @@ export type Origin = Omit<ConfigText, 'text'> & {
  */
 export async function loadParsed(
   yaml: ParsedYaml,
-  { name, directory, files, certificates: memory }: Origin,
+  { name, directory, directoryOf, files, certificates: memory }: Origin,
 ): Promise<LoadedConfig> {
   const findings = createFindings(name, yaml);
   const config = parse(name, yaml, findings);
   if (config === undefined) throw new ConfigError(sorted(findings.faults));
   applyContext(config);
-  resolvePaths(config, directory);
+  resolvePaths(config, (path) => directoryOf?.(findings.translate.written(path)) ?? directory);
   checkListeners(config, findings.report);
   checkUpstreams(config, findings.report);
   checkWarm(config, findings.report);

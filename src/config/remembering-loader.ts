@@ -18,7 +18,7 @@ export class RememberingLoader {
   }
 
   async load(given: ConfigText): Promise<SendableConfig> {
-    if (given.adding) return atOnce(toSend(await loadText(given)));
+    if (given.adding || given.included) return atOnce(toSend(await loadText(given)));
     const parts = atOnce(parseParts(new Uint8Array(given.text), process.env, this.#last?.parts));
     if (parts === undefined) return atOnce(toSend(await loadText(given)));
     return (await this.#loadChanged(given, parts)) ?? this.#loadWhole(given, parts);

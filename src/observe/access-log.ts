@@ -65,7 +65,7 @@ export function logClosed(logger: Logger, record: AccessRecord): void {
     logger,
     record.isProbe ? 'debug' : level,
     {
-      ...identity(record),
+      ...identityOf(record),
       upstream_tls: record.upstreamTls,
       bytes_in: record.bytes.in,
       bytes_out: record.bytes.out,
@@ -87,7 +87,7 @@ export function logClosed(logger: Logger, record: AccessRecord): void {
 
 /** Writes the line of a newly established connection (`log.access_open`). */
 export function logOpened(logger: Logger, record: AccessRecord): void {
-  writeLine(logger, 'info', { ...identity(record), upstream_tls: record.upstreamTls }, 'connection open');
+  writeLine(logger, 'info', { ...identityOf(record), upstream_tls: record.upstreamTls }, 'connection open');
 }
 
 /** Rounds to a tenth of a millisecond: enough to compare, short to read. */
@@ -95,7 +95,8 @@ export function milliseconds(ms: number): number {
   return Math.round(ms * 10) / 10;
 }
 
-function identity(record: AccessRecord) {
+/** Who is connected to what, as fields of the log. */
+export function identityOf(record: AccessRecord) {
   return {
     conn: record.conn,
     listener: record.listener,

@@ -3,29 +3,15 @@ import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { giveRightsAsked, type SocketRights } from '../net/socket-file.ts';
 import { parseEndpoint } from '../net/written-address.ts';
+import { type Answer, resources, text } from './admin-resources.ts';
+import type { AdminSource } from './admin-source.ts';
+import { commandHeader } from './commands.ts';
 import { boundConnections, listenHttp } from './http-listen.ts';
 import { isLoopback, refusalOf } from './origin.ts';
 import { type Page, readPage } from './page.ts';
-import type { Status } from './status.ts';
 
 // An import would read every export of the module, and one of them is undici: 15 MB that nobody needs.
 const { createServer } = process.getBuiltinModule('node:http');
-
-/** Where the endpoint gets its answers. A rejection is answered with 500. */
-export type AdminSource = {
-  /** Prometheus' text format. */
-  readonly metrics: () => Promise<string>;
-  /** 503 makes an orchestrator restart us. */
-  readonly healthy: () => boolean;
-  /** 503 makes load balancers send us no clients. */
-  readonly ready: () => boolean;
-  readonly status: () => Status | Promise<Status>;
-  readonly reload: () => Promise<ReloadResult>;
-  /** Called with each error that was answered with 500. */
-  readonly failed?: ((error: unknown) => void) | undefined;
-};
-
-export type ReloadResult = { readonly ok: boolean; readonly faults: readonly string[] };
 
 export type Admin = {
   /** `127.0.0.1:9901`, with the port that the system chose if 0 was asked for, or `unix:/path`. */
@@ -123,62 +109,6 @@ type Context = {
   leaving: boolean;
 };
 
-type Answer = {
-  readonly status: number;
-  readonly type: 'text/plain' | 'application/json' | 'text/html' | 'text/plain; version=0.0.4';
-  readonly body: string;
-  readonly headers?: Readonly<Record<string, string>>;
-};
-
-type Resource = {
-  readonly method: 'GET' | 'POST';
-  /** Whether it is served on every address. */
-  readonly isPublic: boolean;
-  readonly answer: (source: AdminSource, page: Page) => Answer | Promise<Answer>;
-};
-
-const resources = new Map<string, Resource>([
-  [
-    '/metrics',
-    {
-      method: 'GET',
-      isPublic: true,
-      answer: async (source) => ({
-        status: 200,
-        type: 'text/plain; version=0.0.4',
-        body: await source.metrics(),
-      }),
-    },
-  ],
-  ['/healthz', { method: 'GET', isPublic: true, answer: (source) => yesOrNo(source.healthy(), 'healthy') }],
-  ['/readyz', { method: 'GET', isPublic: true, answer: (source) => yesOrNo(source.ready(), 'ready') }],
-  ['/status', { method: 'GET', isPublic: false, answer: async (source) => json(200, await source.status()) }],
-  [
-    '/',
-    {
-      method: 'GET',
-      isPublic: false,
-      answer: (_, { html, policy }) => ({
-        status: 200,
-        type: 'text/html',
-        body: html,
-        headers: { 'Content-Security-Policy': policy },
-      }),
-    },
-  ],
-  [
-    '/reload',
-    {
-      method: 'POST',
-      isPublic: false,
-      async answer(source) {
-        const result = await source.reload();
-        return json(result.ok ? 200 : 422, result);
-      },
-    },
-  ],
-]);
-
 /** Answers one request. Never rejects. */
 async function answer(request: IncomingMessage, response: ServerResponse, context: Context): Promise<void> {
   try {
@@ -199,7 +129,8 @@ async function answerOf(
   const { method = '', url = '' } = request;
   const refusal = refusalOf(request.headers, method, context);
   if (refusal !== undefined) return text(403, refusal);
-  const resource = resources.get(url.split('?')[0] ?? '');
+  const [path = '', query = ''] = url.split('?', 2);
+  const resource = resources.get(path);
   if (resource === undefined)
     return text(404, 'there is nothing here; see /metrics, /healthz, /readyz, /status');
   if (context.reach === 'public' && !resource.isPublic) {
@@ -209,10 +140,13 @@ async function answerOf(
     response.setHeader('Allow', resource.method === 'GET' ? 'GET, HEAD' : resource.method);
     return text(405, `this takes ${resource.method}`);
   }
+  if (resource.isCommand && request.headers[commandHeader] === undefined) {
+    return text(403, `this takes the header ${commandHeader}, which no other site's page can send`);
+  }
   if (hasBody(request)) return text(413, 'this takes no body');
   // A reload may take as long as it needs.
   if (resource.method === 'POST') request.socket.setTimeout(0);
-  return resource.answer(context.source, context.page);
+  return resource.answer(context.source, { page: context.page, given: new URLSearchParams(query) });
 }
 
 function hasBody({ headers }: IncomingMessage): boolean {
@@ -230,18 +164,6 @@ function send(response: ServerResponse, { status, type, body, headers: own }: An
     ...(status >= 400 && status < 500 && { Connection: 'close' }),
   });
   response.end(bytes);
-}
-
-function yesOrNo(is: boolean, word: string): Answer {
-  return text(is ? 200 : 503, is ? word : `not ${word}`);
-}
-
-function text(status: number, line: string): Answer {
-  return { status, type: 'text/plain', body: `${line}\n` };
-}
-
-function json(status: number, value: unknown): Answer {
-  return { status, type: 'application/json', body: `${JSON.stringify(value)}\n` };
 }
 
 const headers = {

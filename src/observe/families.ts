@@ -13,6 +13,8 @@ export type SupervisorFacts = {
     readonly upstream: string;
     readonly endpoint: string;
     readonly up: boolean;
+    /** Absent: no operator has taken it out of service. */
+    readonly drained?: boolean | undefined;
     /** Absent if none are kept ready to it. */
     readonly warm?: number | undefined;
   }[];
@@ -115,10 +117,18 @@ export function supervisorFamilies(facts: SupervisorFacts): Family[] {
     gauge('penstock_ready', '1 while new connections are taken.', one(facts.ready ? 1 : 0)),
     gauge(
       'penstock_upstream_endpoint_up',
-      '1 if the endpoint takes connections, 0 if it is held to be down.',
+      '1 if the endpoint is held to be up, 0 if it is held to be down.',
       facts.endpoints.map(({ upstream, endpoint, up }) => ({
         labels: { upstream, endpoint },
         value: up ? 1 : 0,
+      })),
+    ),
+    gauge(
+      'penstock_upstream_endpoint_drained',
+      '1 if an operator has taken the endpoint out of service.',
+      facts.endpoints.map(({ upstream, endpoint, drained }) => ({
+        labels: { upstream, endpoint },
+        value: drained ? 1 : 0,
       })),
     ),
     gauge(

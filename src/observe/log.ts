@@ -28,9 +28,7 @@ const maxBuffered = 16 * 1024 * 1024;
 export async function openLog(config: Pick<Config['log'], 'level' | 'destination'>): Promise<Log> {
   const descriptor = { stdout: 1, stderr: 2 }[config.destination];
   if (descriptor !== undefined && isatty(descriptor)) {
-    const { default: pretty } = await import('pino-pretty');
-    const stream = pretty({ destination: descriptor, ignore: 'pid', singleLine: true, sync: true });
-    return { logger: createLogger(config.level, stream), reopen() {}, close: async () => true };
+    return openTerminal(descriptor, config.level);
   }
   // A trial first, because here a fault is thrown; later it would only be an event.
   if (descriptor === undefined) tryToOpen(config.destination);
@@ -44,6 +42,23 @@ export async function openLog(config: Pick<Config['log'], 'level' | 'destination
     periodicFlush: 100,
   });
   return guard(destination, config, descriptor === undefined);
+}
+
+/** Written at once, so that lines of several processes do not mix. A terminal that is gone loses them. */
+async function openTerminal(descriptor: number, level: string): Promise<Log> {
+  const { createTerminalLog } = await import('./terminal.ts');
+  const destination = pino.destination({ dest: descriptor, sync: true });
+  destination.on('error', () => {});
+  const hasColors = process.env['NO_COLOR'] === undefined && process.env['TERM'] !== 'dumb';
+  const terminal = createTerminalLog((text) => destination.write(text), hasColors);
+  return {
+    logger: createLogger(level, terminal),
+    reopen() {},
+    async close() {
+      terminal.flush();
+      return true;
+    },
+  };
 }
 
 /**

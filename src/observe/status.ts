@@ -12,12 +12,16 @@ export type Status = {
   readonly version: string;
   /** Node's version. */
   readonly node: string;
+  /** The machine's name. */
+  readonly host: string;
   readonly pid: number;
   /** When this was true. */
   readonly at: string;
   readonly started_at: string;
   readonly ready: boolean;
   readonly draining: boolean;
+  /** The least severe level that is logged now. */
+  readonly log_level: string;
   readonly workers: readonly WorkerStatus[];
   readonly listeners: readonly ListenerStatus[];
   readonly upstreams: readonly UpstreamStatus[];
@@ -55,12 +59,19 @@ export type ListenerStatus = {
   readonly bytes: { readonly in: number; readonly out: number };
 };
 
-export type UpstreamStatus = { readonly name: string; readonly endpoints: readonly EndpointStatus[] };
+export type UpstreamStatus = {
+  readonly name: string;
+  readonly endpoints: readonly EndpointStatus[];
+  /** An operator has taken all of it out of service; absent if not. */
+  readonly drained?: true | undefined;
+};
 
 export type EndpointStatus = {
   readonly label: string;
   /** `unchecked`: nothing checks its health. `ejected`: not used for a while after failed dials. */
   readonly state: 'up' | 'slow_start' | 'unchecked' | 'ejected' | 'down';
+  /** An operator has taken it out of service, whatever its state; absent if not. */
+  readonly drained?: true | undefined;
   /** null: it has always been so. */
   readonly since: string | null;
   /** With `ejected`: when it takes connections again. */

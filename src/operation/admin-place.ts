@@ -1,7 +1,8 @@
 /** Keeps the admin endpoint at its configured address, which a reload may change. */
 import type { LoadedConfig } from '../config/load.ts';
 import type { SocketRights } from '../net/socket-file.ts';
-import { type Admin, type AdminSource, startAdmin } from '../observe/admin.ts';
+import { type Admin, startAdmin } from '../observe/admin.ts';
+import type { AdminSource } from '../observe/admin-source.ts';
 
 export type AdminPlace = {
   /** The address of the `Admin`; undefined while there is none. */

@@ -2,6 +2,7 @@
 import type { LoadedConfig } from '../config/load.ts';
 import type { UpstreamConfig } from '../config/schema/schema.ts';
 import type { EndpointStatus, UpstreamStatus } from '../observe/status.ts';
+import { type Drain, isDrained } from '../upstream/drains.ts';
 import { isTemplate } from '../upstream/endpoint.ts';
 import { type EndpointReport, progressOf } from '../upstream/endpoint-state.ts';
 import type { EndpointView } from '../upstream/registry.ts';
@@ -10,7 +11,7 @@ import type { EndpointView } from '../upstream/registry.ts';
  * Upstreams whose endpoints are known in advance: those without templates, for which clients choose the
  * names.
  */
-export function listedUpstreams({ config }: LoadedConfig): string[] {
+export function listedUpstreams({ config }: Pick<LoadedConfig, 'config'>): string[] {
   return Object.entries(config.upstreams)
     .filter(([, { endpoints }]) => !endpoints.some(({ address }) => isTemplate(address)))
     .map(([name]) => name);
@@ -24,6 +25,7 @@ export function describeUpstreams(
   { config }: LoadedConfig,
   reports: readonly EndpointReport[],
   views: readonly EndpointView[],
+  drains: readonly Drain[] = [],
   now = Date.now(),
 ): UpstreamStatus[] {
   return Object.entries(config.upstreams).map(([name, upstream]) => {
@@ -31,10 +33,12 @@ export function describeUpstreams(
     const seen = views.filter((view) => view.upstream === name);
     return {
       name,
+      drained: drains.some((it) => it.upstream === name && it.endpoint === undefined) || undefined,
       endpoints: labelsOf(upstream, checked, seen).map((label) =>
         describeEndpoint(label, upstream, {
           report: checked.find(({ endpoint }) => endpoint === label),
           views: seen.filter(({ endpoint }) => endpoint === label),
+          drained: isDrained(drains, name, label) || undefined,
           now,
         }),
       ),
@@ -59,15 +63,17 @@ type Known = {
   readonly report: EndpointReport | undefined;
   /** One from each worker that knows the endpoint. */
   readonly views: readonly EndpointView[];
+  readonly drained: true | undefined;
   readonly now: number;
 };
 
 function describeEndpoint(label: string, config: UpstreamConfig, known: Known): EndpointStatus {
-  const { report, views, now } = known;
+  const { report, views, drained, now } = known;
   const ago = (ms: number | undefined) =>
     ms === undefined || !Number.isFinite(ms) ? null : new Date(now - ms).toISOString();
   const common = {
     label,
+    drained,
     active: views.reduce((total, view) => total + view.active, 0),
     warm: config.warm && views.reduce((total, view) => total + view.warm, 0),
     check_ms: report?.checkMs && Math.round(report.checkMs * 10) / 10,

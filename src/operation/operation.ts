@@ -7,7 +7,7 @@ import type { ClusterLink } from '../cluster/member.ts';
 import { formatFinding, type LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema/schema.ts';
 import type { ConfigSource, Offer } from '../config/source.ts';
-import { createHealthChecks, type HealthChecks } from '../health/health-checks.ts';
+import { createHealthChecks } from '../health/health-checks.ts';
 import { createMetricsHub, type MetricsHub } from '../observe/hub.ts';
 import type { Log } from '../observe/log.ts';
 import { shareTurns } from '../process/turns.ts';
@@ -17,10 +17,13 @@ import { createSupervisor, type Supervisor } from '../supervisor/supervisor.ts';
 import { createTicketMasters } from '../tls/server/ticket-masters.ts';
 import type { BoundAddresses } from '../worker/methods.ts';
 import { type AdminPlace, openAdminPlace } from './admin-place.ts';
+import { drain } from './drain.ts';
+import { Drained } from './drained.ts';
+import { createLogLevel } from './log-level.ts';
 import { counterOf, lenderOf } from './machine-limits.ts';
 import { createOverview, type Overview } from './overview.ts';
 import { type Reloader, startReloader } from './reload.ts';
-import { createServiceManager, type ServiceManager } from './service-manager.ts';
+import { createServiceManager } from './service-manager.ts';
 
 export type Operation = {
   readonly listeners: BoundAddresses;
@@ -64,7 +67,8 @@ export async function startOperation(
   warnOfRoot(logger);
 
   const hub = createMetricsHub({ version });
-  const { supervisor, tickets, setLogLevel } = createServing(first.loaded, hub, options);
+  const { supervisor, tickets, logLevel, warnOfDestination } = createServing(first.loaded, hub, options);
+  const drained = new Drained(supervisor.setDrains);
   const manager = createServiceManager(logger, supervisor.isHeard);
   const health = createHealthChecks({ logger, onChange: supervisor.setHealth });
   const { listeners, offer } = await startUnlessStopped(supervisor, first, options.stopped);
@@ -84,7 +88,9 @@ export async function startOperation(
         warn(next);
         health.update(next);
         tickets.rotateEvery(next.config.session_tickets.rotate);
-        setLogLevel(next);
+        logLevel.follow(next.config.log.level);
+        warnOfDestination(next);
+        forgetDrains(drained, next, logger);
       },
       onEnd: ({ ok, faults }) =>
         manager.ready(ok ? 'serving' : `serving; the last reload failed: ${faults[0]}`),
@@ -97,6 +103,9 @@ export async function startOperation(
     hub,
     health: health.states,
     cluster: options.cluster,
+    drained,
+    logLevel,
+    logger,
   });
   opened = openAdmin(loaded, overview, logger);
   const admin = await opened.catch(async (error: unknown) => {
@@ -116,9 +125,12 @@ export async function startOperation(
 
 /** Creates the supervisor, without workers yet, and whatever keeps its workers informed later. */
 function createServing(loaded: LoadedConfig, hub: MetricsHub, options: OperationOptions) {
-  const { log, logLevel, workers, cluster } = options;
+  const { log, workers, cluster } = options;
   const { logger } = log;
-  const levelOf = ({ config }: LoadedConfig) => logLevel ?? config.log.level;
+  const logLevel = createLogLevel(loaded.config.log.level, options.logLevel, (level) => {
+    logger.level = level;
+    supervisor.setLogLevel(level);
+  });
   const own = createTicketMasters(loaded.config.session_tickets.rotate, (masters) => {
     if (cluster?.masters() === undefined) supervisor.setTicketMasters(masters);
   });
@@ -126,7 +138,7 @@ function createServing(loaded: LoadedConfig, hub: MetricsHub, options: Operation
   const supervisor = createSupervisor({
     logger,
     settings: {
-      log: { ...loaded.config.log, level: levelOf(loaded) },
+      log: { ...loaded.config.log, level: logLevel.now() },
       ticketMasters: tickets.read(),
     },
     workers,
@@ -135,14 +147,12 @@ function createServing(loaded: LoadedConfig, hub: MetricsHub, options: Operation
   });
   cluster?.shares?.attach(counterOf(supervisor));
   cluster?.onMasters((masters) => supervisor.setTicketMasters(masters));
-  function setLogLevel(next: LoadedConfig): void {
-    logger.level = levelOf(next);
+  function warnOfDestination(next: LoadedConfig): void {
     if (next.config.log.destination !== loaded.config.log.destination) {
       logger.warn('log.destination is changed by a restart, not by a reload');
     }
-    supervisor.setLogLevel(levelOf(next));
   }
-  return { supervisor, tickets, setLogLevel };
+  return { supervisor, tickets, logLevel, warnOfDestination };
 }
 
 /** Resolves with the offer that is served: the first, or one without what is at fault in it. */
@@ -177,24 +187,10 @@ async function upgrade(reloader: Reloader, supervisor: Supervisor, logger: Logge
   else logger.error({ faults: outcome.faults }, 'upgrade failed: the old workers go on');
 }
 
-async function drain(parts: {
-  readonly logger: Logger;
-  readonly manager: ServiceManager;
-  readonly reloader: Reloader;
-  readonly health: HealthChecks;
-  readonly supervisor: Supervisor;
-  readonly admin: AdminPlace;
-}): Promise<number> {
-  const { logger, manager, reloader, health, supervisor, admin } = parts;
-  const { grace } = reloader.current.config.shutdown;
-  logger.info({ grace_ms: grace }, 'draining');
-  manager.stopping(grace);
-  reloader.close();
-  health.close();
-  const cut = await supervisor.drain(grace);
-  await admin.close();
-  manager.close();
-  return cut;
+/** What is no longer configured is not drained either, should it come back. */
+function forgetDrains(drained: Drained, { config }: LoadedConfig, logger: Logger): void {
+  const gone = drained.keepOnly(config.upstreams);
+  if (gone.length > 0) logger.warn({ drains: gone }, 'drained upstreams were removed: no longer drained');
 }
 
 function openAdmin(loaded: LoadedConfig, source: Overview, logger: Logger): Promise<AdminPlace> {

@@ -1,13 +1,18 @@
 /** The metrics and status of all workers together, for the admin endpoint. */
 
+import { hostname } from 'node:os';
+import type { Logger } from 'pino';
 import type { ClusterLink } from '../cluster/member.ts';
-import type { AdminSource } from '../observe/admin.ts';
+import type { AdminSource } from '../observe/admin-source.ts';
 import { describeExpiries, readExpiries } from '../observe/expiry.ts';
 import type { MetricsHub } from '../observe/hub.ts';
 import type { Status, UpstreamStatus } from '../observe/status.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
+import { createCommands } from './commands.ts';
+import type { Drained } from './drained.ts';
 import { describeUpstreams, listedUpstreams } from './endpoint-overview.ts';
+import type { LogLevel } from './log-level.ts';
 import type { Reloader } from './reload.ts';
 
 type OverviewParts = {
@@ -18,6 +23,9 @@ type OverviewParts = {
   /** The latest results of health checks. */
   readonly health: () => readonly EndpointReport[];
   readonly cluster: ClusterLink | undefined;
+  readonly drained: Drained;
+  readonly logLevel: LogLevel;
+  readonly logger: Logger;
 };
 
 export type Overview = AdminSource;
@@ -36,6 +44,11 @@ export function createOverview(parts: OverviewParts): Overview {
   return {
     healthy: () => true,
     ready: () => isReady(parts),
+    commands: createCommands({
+      ...parts,
+      config: () => reloader.current.config,
+      upstreams: () => upstreamsOf(parts),
+    }),
     reload: () => reloader.reload('POST /reload'),
     metrics: async () => renderMetrics(parts, await look()),
     status: async () => describeStatus(parts, startedAt, await look()),
@@ -73,10 +86,11 @@ function createExpiries(reloader: Reloader): () => Expiries {
   };
 }
 
-async function upstreamsOf({ supervisor, reloader, health }: OverviewParts): Promise<UpstreamStatus[]> {
+async function upstreamsOf(parts: OverviewParts): Promise<UpstreamStatus[]> {
+  const { supervisor, reloader, health, drained } = parts;
   const loaded = reloader.current;
   const views = await supervisor.endpoints(listedUpstreams(loaded));
-  return describeUpstreams(loaded, health(), views);
+  return describeUpstreams(loaded, health(), views, drained.all);
 }
 
 function renderMetrics({ supervisor, reloader, hub, cluster }: OverviewParts, seen: Seen): Promise<string> {
@@ -85,10 +99,11 @@ function renderMetrics({ supervisor, reloader, hub, cluster }: OverviewParts, se
     ready: seen.ready,
     listeners: Object.keys(reloader.current.config.listeners),
     endpoints: seen.upstreams.flatMap(({ name, endpoints }) =>
-      endpoints.map(({ label, state, warm }) => ({
+      endpoints.map(({ label, state, drained, warm }) => ({
         upstream: name,
         endpoint: label,
         up: state !== 'down' && state !== 'ejected',
+        drained: drained === true,
         warm,
       })),
     ),
@@ -100,7 +115,7 @@ function renderMetrics({ supervisor, reloader, hub, cluster }: OverviewParts, se
 }
 
 function describeStatus(
-  { version, supervisor, reloader, hub, cluster }: OverviewParts,
+  { version, supervisor, reloader, hub, cluster, logLevel }: OverviewParts,
   startedAt: Date,
   seen: Seen,
 ): Status {
@@ -109,11 +124,13 @@ function describeStatus(
   return {
     version,
     node: process.version,
+    host: hostname(),
     pid: process.pid,
     at: new Date().toISOString(),
     started_at: startedAt.toISOString(),
     ready: seen.ready,
     draining: supervisor.isStopping(),
+    log_level: logLevel.now(),
     ...hub.describe({
       listeners: Object.entries(supervisor.bound()).map(([name, addresses]) => ({ name, addresses })),
       workers: workers.map(({ id, pid, phase }) => ({

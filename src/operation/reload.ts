@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { describeFaults } from '../config/finding.ts';
 import type { ConfigSource, Offer, Watch } from '../config/source.ts';
 import type { SendableConfig } from '../config/transfer.ts';
-import type { ReloadResult } from '../observe/admin.ts';
+import type { ReloadResult } from '../observe/admin-source.ts';
 import { createTurns } from '../process/turns.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
 import { describeStartFaults } from '../worker/start-faults.ts';

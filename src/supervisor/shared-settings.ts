@@ -3,6 +3,7 @@
  * start.
  */
 import type { TicketMasters } from '../config/load.ts';
+import type { Drain } from '../upstream/drains.ts';
 import type { Ejections } from '../upstream/ejections.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import type { WorkerSettings } from '../worker/methods.ts';
@@ -14,6 +15,8 @@ type SharedSettings = {
   readonly setTicketMasters: (masters: TicketMasters) => void;
   /** Sets the results of health checks. */
   readonly setHealth: (reports: readonly EndpointReport[]) => void;
+  /** Sets what operators have taken out of service. */
+  readonly setDrains: (drains: readonly Drain[]) => void;
   readonly setLogLevel: (level: WorkerSettings['log']['level']) => void;
 };
 
@@ -25,6 +28,7 @@ export function createSharedSettings(
 ): SharedSettings {
   let { log, ticketMasters } = first;
   let health: readonly EndpointReport[] = [];
+  let drains: readonly Drain[] = [];
   let healthAt = performance.now();
 
   return {
@@ -35,6 +39,7 @@ export function createSharedSettings(
         ticketMasters,
         health: health.map((report) => ({ ...report, forMs: report.forMs + age })),
         ejections: ejections.running(),
+        drains,
       };
     },
     setTicketMasters(masters) {
@@ -46,6 +51,10 @@ export function createSharedSettings(
       healthAt = performance.now();
       for (const { up, upstream, endpoint } of reports) if (!up) ejections.end(upstream, endpoint);
       for (const { channel } of workers.values()) channel.tell('applyHealth', reports);
+    },
+    setDrains(latest) {
+      drains = latest;
+      for (const { channel } of workers.values()) channel.tell('setDrains', latest);
     },
     setLogLevel(level) {
       log = { ...log, level };

@@ -4,6 +4,8 @@ import type { TicketMasters } from '../config/load.ts';
 import type { SendableConfig } from '../config/transfer.ts';
 import { inheritFromSystemd } from '../listen/inherited.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
+import { gatherSessions, type SessionQuery, type SessionsFound } from '../observe/sessions.ts';
+import type { Drain } from '../upstream/drains.ts';
 import { createEjections } from '../upstream/ejections.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import type { EndpointView } from '../upstream/registry.ts';
@@ -63,6 +65,8 @@ export type Supervisor = {
   readonly setTicketMasters: (masters: TicketMasters) => void;
   /** Sets the results of health checks, for new workers too. */
   readonly setHealth: (reports: readonly EndpointReport[]) => void;
+  /** Sets what operators have taken out of service, for new workers too. */
+  readonly setDrains: (drains: readonly Drain[]) => void;
   readonly reopenLogs: () => void;
   readonly setLogLevel: (level: WorkerSettings['log']['level']) => void;
   readonly workers: () => readonly {
@@ -82,6 +86,10 @@ export type Supervisor = {
   readonly collect: () => Promise<void>;
   /** The workers' views of these upstreams' endpoints, from all that answer soon. */
   readonly endpoints: (upstreams: readonly string[]) => Promise<EndpointView[]>;
+  /** The open connections that a query asks for, of all workers that answer soon. */
+  readonly sessions: (query: SessionQuery) => Promise<SessionsFound>;
+  /** Ends an open connection; resolves with whether a worker had it. */
+  readonly kill: (conn: string) => Promise<boolean>;
 };
 
 const collectMs = 1000;
@@ -119,6 +127,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     },
     setTicketMasters: settings.setTicketMasters,
     setHealth: settings.setHealth,
+    setDrains: settings.setDrains,
     setLogLevel: settings.setLogLevel,
     reopenLogs() {
       for (const { channel } of workers.values()) channel.tell('reopenLog');
@@ -135,6 +144,10 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     },
     endpoints: async (upstreams) =>
       (await askAll(workers, ({ channel }) => channel.call('endpoints', upstreams))).flat(),
+    sessions: async (query) =>
+      gatherSessions(await askAll(workers, ({ channel }) => channel.call('sessions', query)), query),
+    kill: async (conn) =>
+      (await askAll(workers, ({ channel }) => channel.call('kill', conn))).some((had) => had),
     workers: () => [...workers.values()].map(({ id, pid, phase }) => ({ id, pid, phase })),
   };
 }

@@ -19,6 +19,8 @@ export type EndpointState = {
   /** Connections kept ready for clients to come; not included in `active`. */
   warm: number;
   health: Health;
+  /** An operator has taken it out of service, whatever its health. */
+  drained: boolean;
   /** Failed dials in a row. */
   failures: number;
   /** The last failed dial that was the endpoint's fault. */
@@ -56,6 +58,7 @@ export function createEndpointState(
     active: 0,
     warm: 0,
     health,
+    drained: false,
     failures: 0,
     lastFailure: undefined,
     watchers: undefined,
@@ -64,7 +67,7 @@ export function createEndpointState(
   return state;
 }
 
-/** Whether it may be used now. */
+/** Whether it is held to be up now. */
 export function isUp(state: EndpointState): boolean {
   const { health } = state;
   if (health.kind === 'ejected' && performance.now() >= health.until) {
@@ -72,6 +75,11 @@ export function isUp(state: EndpointState): boolean {
     return true;
   }
   return health.kind === 'up' || health.kind === 'returned';
+}
+
+/** Whether new connections may go to it: it is up, and no operator has drained it. */
+export function takesConnections(state: EndpointState): boolean {
+  return !state.drained && isUp(state);
 }
 
 /**
@@ -142,7 +150,8 @@ export function watchDown(state: EndpointState, watcher: (reason: string) => voi
 }
 
 /** Why it may not be used now; undefined if it may. */
-export function whyDown({ health }: EndpointState): string | undefined {
+export function whyDown({ health, drained }: EndpointState): string | undefined {
+  if (drained) return 'drained by an operator';
   return health.kind === 'down' || health.kind === 'ejected' ? health.reason : undefined;
 }
 

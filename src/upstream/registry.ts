@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import { localQuotas, type Quota } from '../ipc/quota.ts';
+import { type Drain, isDrained } from './drains.ts';
 import { createEjections, type Ejection, endpointKey } from './ejections.ts';
 import {
   applyReport,
@@ -31,6 +32,7 @@ export type EndpointView = {
   readonly state: 'up' | 'returned' | 'ejected' | 'down';
   /** How long it has been in this state, in ms; Infinity: always. */
   readonly forMs: number;
+  readonly drained: boolean;
   /** How much longer it stays ejected, in ms. */
   readonly restMs: number | undefined;
   /** Connections of this process. */
@@ -50,6 +52,8 @@ export type UpstreamRegistry = {
   readonly applyHealth: (reports: readonly EndpointReport[]) => void;
   /** Applies an ejection by another process, also to an endpoint that this one gets to know only later. */
   readonly eject: (ejection: Ejection) => void;
+  /** Replaces all that operators have taken out of service. */
+  readonly setDrains: (drains: readonly Drain[]) => void;
   /**
    * Every endpoint known here: configured, or in use through a template or as one address of a name. If
    * `upstreams` are named, only theirs.
@@ -76,13 +80,19 @@ export function createUpstreamRegistry({
   const upstreams = new Map<string, Known>();
   const ejections = createEjections();
   let reports = new Map<string, EndpointReport>();
+  let drains: readonly Drain[] = [];
+
+  function create(name: string, label: string): EndpointState {
+    const key = endpointKey(name, label);
+    const state = createEndpointState(label, reports.get(key), ejections.find(name, label));
+    state.drained = isDrained(drains, name, label);
+    return state;
+  }
 
   function of(name: string): Known {
     let known = upstreams.get(name);
     if (known === undefined) {
-      const holders = holdWeakly((label) =>
-        createEndpointState(label, reports.get(endpointKey(name, label)), ejections.find(name, label)),
-      );
+      const holders = holdWeakly((label) => create(name, label));
       known = {
         ...holders,
         slots: createSlots(name, (limit) => quota(name, limit)),
@@ -114,6 +124,12 @@ export function createUpstreamRegistry({
       const state = upstreams.get(upstream)?.find(endpoint);
       if (state) eject(state, forMs, reason);
     },
+    setDrains(latest) {
+      drains = latest;
+      for (const [name, { all }] of upstreams) {
+        for (const state of all()) state.drained = isDrained(drains, name, state.label);
+      }
+    },
     endpoints: (names = [...upstreams.keys()]) =>
       names.flatMap((name) => [...(upstreams.get(name)?.all() ?? [])].map((state) => viewOf(name, state))),
   };
@@ -123,12 +139,13 @@ function viewOf(upstream: string, state: EndpointState): EndpointView {
   const now = performance.now();
   // `isUp` ends an ejection whose time is over.
   isUp(state);
-  const { label, health, active, warm, lastFailure } = state;
+  const { label, health, drained, active, warm, lastFailure } = state;
   return {
     upstream,
     endpoint: label,
     state: health.kind,
     forMs: now - health.since,
+    drained,
     restMs: health.kind === 'ejected' ? health.until - now : undefined,
     active,
     warm,

@@ -6,7 +6,7 @@ import { createBalancer } from './balance.ts';
 import { type Candidates, createCandidates } from './candidates.ts';
 import type { Destination } from './connect.ts';
 import type { Endpoint, HostTarget, UpstreamClient } from './endpoint.ts';
-import { dialFailed, dialSucceeded, isUp, shareOf, whyDown } from './endpoint-state.ts';
+import { dialFailed, dialSucceeded, shareOf, takesConnections, whyDown } from './endpoint-state.ts';
 import { createUpstreamRegistry, type UpstreamState } from './registry.ts';
 import type { Resolver } from './resolve.ts';
 import type { Places } from './slots.ts';
@@ -114,16 +114,21 @@ function createDestinations(candidates: Candidates): Upstream['destination'] {
  * The endpoints that are up; the balancer takes the best priority among them. If none is, `all_down` decides.
  */
 function usableOf(all: readonly Endpoint[], name: string, { all_down }: UpstreamConfig): readonly Endpoint[] {
-  if (all.every(({ state }) => isUp(state))) return all;
-  const up = all.filter(({ state }) => isUp(state));
+  if (all.every(({ state }) => takesConnections(state))) return all;
+  const up = all.filter(({ state }) => takesConnections(state));
   if (up.length > 0) return up;
-  if (all_down === 'try_anyway') return all;
+  // An operator's word holds, whatever `all_down` says.
+  const undrained = all.filter(({ state }) => !state.drained);
+  if (all_down === 'try_anyway' && undrained.length > 0) return undrained;
   const shown = all.slice(0, 4).map(({ label, state }) => `${label}: ${whyDown(state)}`);
   const more = all.length > shown.length ? [`and ${all.length - shown.length} more`] : [];
   throw new ProxyError('ERR_UPSTREAM_DOWN', {
     side: 'upstream',
     message: `no endpoint of upstream ${name} is up (${[...shown, ...more].join('; ')})`,
-    hint: `set upstreams.${name}.all_down: try_anyway to try them all the same`,
+    hint:
+      undrained.length > 0
+        ? `set upstreams.${name}.all_down: try_anyway to try them all the same`
+        : `\`penstock undrain ${name}\` lets clients in again`,
   });
 }
 

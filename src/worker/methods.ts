@@ -8,6 +8,8 @@ import type { FoundSession } from '../connection/cancel-request.ts';
 import type { AddressVerdict } from '../listen/address-limits.ts';
 import type { Address } from '../net/address.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
+import type { SessionQuery, SessionsFound } from '../observe/sessions.ts';
+import type { Drain } from '../upstream/drains.ts';
 import type { Ejection } from '../upstream/ejections.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import type { EndpointView } from '../upstream/registry.ts';
@@ -19,6 +21,8 @@ export type WorkerSettings = {
   readonly health: readonly EndpointReport[];
   /** Endpoints that are ejected. */
   readonly ejections: readonly Ejection[];
+  /** What operators have taken out of service. */
+  readonly drains: readonly Drain[];
 };
 
 /** Whether a configuration was taken, and if not the reasons, one fault per line. */
@@ -69,6 +73,12 @@ export type WorkerMethods = {
   applyHealth: (reports: readonly EndpointReport[]) => void;
   /** To be called when another worker ejected an endpoint. */
   eject: (ejection: Ejection) => void;
+  /** Replaces what operators have taken out of service. */
+  setDrains: (drains: readonly Drain[]) => void;
+  /** Its open connections that a query asks for. */
+  sessions: (query: SessionQuery) => Promise<SessionsFound>;
+  /** Ends one of its open connections; returns whether it has it. */
+  kill: (conn: string) => boolean;
   /** Stops accepting, and exits when open connections have ended or been cut; returns the number cut. */
   drain: (graceMs: number) => Promise<number>;
 };

@@ -2,6 +2,7 @@
 import { type Contents, type Piece, unpackPieces } from '../config/pieces.ts';
 import { unpackToServe } from '../config/transfer.ts';
 import { deliverAll } from '../connection/cancel-request.ts';
+import { endConnection } from '../connection/ending.ts';
 import { createRecord } from '../connection/state.ts';
 import { type Channel, createChannel } from '../ipc/channel.ts';
 import { createPatience } from '../ipc/patience.ts';
@@ -9,6 +10,7 @@ import { dropReceived } from '../listen/listener.ts';
 import type { AccessRecord } from '../observe/access-log.ts';
 import { type Log, openLog } from '../observe/log.ts';
 import { createWorkerMetrics } from '../observe/metrics.ts';
+import { findSessions } from '../observe/sessions.ts';
 import { inSlices } from '../process/pacer.ts';
 import { holdTicketMasters } from '../tls/server/ticket-masters.ts';
 import { createUpstreamRegistry, type UpstreamRegistry } from '../upstream/registry.ts';
@@ -112,6 +114,9 @@ export class SupervisedWorker {
       snapshot: () => this.#snapshot(this.#serving()),
       endpoints: (names) => this.#started?.upstreams.endpoints(names) ?? [],
       applyHealth: (reports) => void this.#begun.then(({ upstreams }) => upstreams.applyHealth(reports)),
+      setDrains: (drains) => void this.#begun.then(({ upstreams }) => upstreams.setDrains(drains)),
+      sessions: (query) => inSlices(findSessions(recordsOf(this.#serving()), query)),
+      kill: (conn) => this.#kill(conn),
       eject: (ejection) => void this.#begun.then(({ upstreams }) => upstreams.eject(ejection)),
       reopenLog: () => void this.#begun.then(({ log }) => log.reopen()),
       setLogLevel: (level) =>
@@ -122,7 +127,7 @@ export class SupervisedWorker {
     };
   }
 
-  async #start({ log: settings, ticketMasters, health, ejections }: WorkerSettings): Promise<void> {
+  async #start({ log: settings, ticketMasters, health, ejections, drains }: WorkerSettings): Promise<void> {
     const [supervisor, limits, patience] = [this.#supervisor, this.#limits, this.#patience];
     const log = await openLog(settings);
     const tickets = holdTicketMasters(ticketMasters);
@@ -133,6 +138,7 @@ export class SupervisedWorker {
     });
     upstreams.applyHealth(health);
     for (const ejection of ejections) upstreams.eject(ejection);
+    upstreams.setDrains(drains);
     const worker = createWorker({
       logger: log.logger,
       ticketMasters: tickets,
@@ -192,6 +198,15 @@ export class SupervisedWorker {
     const raw = { localAddress: undefined, localPort: undefined };
     const caller = { raw, record, listener, clientCert: undefined, meeting: undefined };
     return deliverAll(caller, Buffer.from(message));
+  }
+
+  #kill(conn: string): boolean {
+    for (const connection of this.#serving().connections()) {
+      if (connection.record.conn !== conn) continue;
+      endConnection(connection, 'ERR_KILLED', 'an operator ended it');
+      return true;
+    }
+    return false;
   }
 
   async #drainAsTold(graceMs: number): Promise<number> {

@@ -7,7 +7,6 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { startAdmin } from '../../src/observe/admin.ts';
 import { temporaryDirectory } from '../support/certificates.ts';
 import { type HttpRequest, http } from '../support/http.ts';
 import { sampleStatus, startSampleAdmin } from '../support/status.ts';
@@ -211,9 +210,8 @@ test('a socket file that a dead process left is replaced; a living one, or anoth
 
 test('an address in use is told', async (t) => {
   const { address } = await startSampleAdmin(t);
-  const source = { metrics: async () => '', healthy: () => true, ready: () => true };
-  await assert.rejects(
-    startAdmin(address, { ...source, status: sampleStatus, reload: async () => ({ ok: true, faults: [] }) }),
-    { code: 'ERR_LISTEN', message: `admin.bind: ${address} is already in use (EADDRINUSE)` },
-  );
+  await assert.rejects(startSampleAdmin(t, { bind: address }), {
+    code: 'ERR_LISTEN',
+    message: `admin.bind: ${address} is already in use (EADDRINUSE)`,
+  });
 });

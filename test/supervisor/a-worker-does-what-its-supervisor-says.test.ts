@@ -42,6 +42,7 @@ function createPair(t: TestContext, lease: SupervisorMethods['lease'] = async (_
       ticketMasters: createTicketMasters(60_000).read(),
       health: [],
       ejections: [],
+      drains: [],
     });
   return { worker, supervisor, calls, start, logged: () => readFileSync(destination, 'utf8') };
 }

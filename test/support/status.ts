@@ -1,6 +1,7 @@
 /** A status to show, and an admin endpoint that tells it. */
 import type { TestContext } from 'node:test';
-import { type Admin, type AdminOptions, type AdminSource, startAdmin } from '../../src/observe/admin.ts';
+import { type Admin, type AdminOptions, startAdmin } from '../../src/observe/admin.ts';
+import type { AdminSource } from '../../src/observe/admin-source.ts';
 import type { Status } from '../../src/observe/status.ts';
 
 /** Everything that a status can hold, with something of each kind. `tick` is its age in seconds: counters grow with it. */
@@ -11,11 +12,13 @@ export function sampleStatus(tick = 0): Status {
   return {
     version: '1.2.3',
     node: 'v26.10.0',
+    host: 'db-front-1',
     pid: 4100,
     at: new Date(startedAt + 93_600_000 + tick * 1000).toISOString(),
     started_at: new Date(startedAt).toISOString(),
     ready: true,
     draining: false,
+    log_level: 'info',
     workers: [
       worker(1, { state: 'ready', connections: 812, cpu_seconds: 2400 + tick * 0.42 }),
       worker(2, { state: 'ready', connections: 790, cpu_seconds: 2380 + tick * 0.39 }),
@@ -154,6 +157,13 @@ export async function startSampleAdmin(
     ready: () => true,
     status: () => sampleStatus(),
     reload: async () => ({ ok: true, faults: [] }),
+    commands: {
+      sessions: async () => ({ total: 0, sessions: [] }),
+      kill: async (conn) => ({ ok: true, conn }),
+      drain: async (place) => ({ ok: true, ...place, open: 0, serving: [] }),
+      undrain: async (place) => ({ ok: true, ...place, open: 0, serving: [] }),
+      logLevel: async (level) => ({ ok: true, level }),
+    },
     ...options.source,
   };
   const admin = await startAdmin(options.bind ?? '127.0.0.1:0', source, { timeouts: options.timeouts });

@@ -18,6 +18,7 @@ export async function loadApiKeys(
   report: Report,
 ): Promise<readonly ApiKey[]> {
   const keys: ApiKey[] = [];
+  if (files.withoutSecrets) return keys;
   for (const [index, { role, file }] of (admin_api?.keys ?? []).entries()) {
     const path = ['admin_api', 'keys', index, 'file'];
     const content = await files.read(file, path, report);

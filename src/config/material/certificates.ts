@@ -12,7 +12,7 @@ import { askOpenSsl } from './strength.ts';
 export type LoadedPair = {
   /** PEM: the leaf, then its chain. */
   readonly cert: string;
-  /** PEM, unchanged from the file; `passphrase` is set if it is encrypted. */
+  /** PEM, unchanged from the file; `passphrase` is set if it is encrypted. Empty if secrets were not read. */
   readonly key: string;
   readonly passphrase: string | undefined;
   readonly leaf: X509Certificate;
@@ -86,6 +86,7 @@ async function loadPair(
   report: Report,
 ): Promise<LoadedPair | undefined> {
   const cert = await files.read(pair.cert, [...path, 'cert'], report);
+  if (files.withoutSecrets) return cert && loadPublicPart(cert, pair, path, report);
   const pem = await files.read(pair.key, [...path, 'key'], report);
   const passphrase = await readPassphrase(pair, path, files, report);
   const ocsp = pair.ocsp === undefined ? undefined : await files.read(pair.ocsp, [...path, 'ocsp'], report);
@@ -111,6 +112,24 @@ async function loadPair(
     staple: ocsp && checkStaple(ocsp, leaf, [...path, 'ocsp'], report),
   };
   return openSslTakes(loaded, chain, [...path, 'cert'], report) ? loaded : undefined;
+}
+
+/** For checks on a machine that does not have the keys. */
+function loadPublicPart(
+  content: Buffer,
+  { cert: file }: PairConfig,
+  path: Path,
+  report: Report,
+): LoadedPair | undefined {
+  const place = [...path, 'cert'];
+  const chain = parseChain(content, file, place, report);
+  const leaf = chain?.[0];
+  if (!chain || !leaf) return undefined;
+  warnOfBreak(chain, path, report);
+  warnOfDates(chain, place, report);
+  const keyType = leaf.publicKey.asymmetricKeyType ?? 'unknown';
+  const cert = chain.map(String).join('');
+  return { cert, key: '', passphrase: undefined, leaf, keyType, staple: undefined };
 }
 
 /** Only warns, since clients are served without a staple too. */
@@ -225,12 +244,16 @@ function fits(
     report.fault([...path, 'key'], `${pair.key} is not the key of the certificate in ${pair.cert}`, hint);
     return false;
   }
-  const stray = rest.find((certificate, index) => !chain[index]?.checkIssued(certificate));
-  if (stray) {
-    const message = `the chain is broken: ${nameOf(stray)} did not issue the certificate before it`;
-    report.warn([...path, 'cert'], message, 'each certificate is followed by its issuer');
-  }
+  warnOfBreak(chain, path, report);
   return true;
+}
+
+function warnOfBreak(chain: readonly X509Certificate[], path: Path, report: Report): void {
+  const [, ...rest] = chain;
+  const stray = rest.find((certificate, index) => !chain[index]?.checkIssued(certificate));
+  if (stray === undefined) return;
+  const message = `the chain is broken: ${nameOf(stray)} did not issue the certificate before it`;
+  report.warn([...path, 'cert'], message, 'each certificate is followed by its issuer');
 }
 
 function openSslTakes(

@@ -31,6 +31,7 @@ export async function loadTicketKeys(
     }
     return undefined;
   }
+  if (files.withoutSecrets) return undefined;
   const path = ['session_tickets', 'keys'];
   const secrets: Buffer[] = [];
   for (const file of await keyFiles(keys, files)) {

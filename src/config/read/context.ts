@@ -1,6 +1,7 @@
 /** Fills in what depends on context: defaults that follow from other keys, and paths relative to the file. */
 import { resolve } from 'node:path';
 import { protocolOf } from '../../protocols/table.ts';
+import type { Path } from '../finding.ts';
 import type { Config } from '../schema/schema.ts';
 
 /**
@@ -39,10 +40,18 @@ function isMapping(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Makes every path in the configuration absolute, in place. */
-export function resolvePaths(config: Config, directory: string): void {
-  const absolute = (path: string) => resolve(directory, path);
-  const address = (text: string) => (text.startsWith('unix:') ? `unix:${absolute(text.slice(5))}` : text);
+/**
+ * Makes every path in the configuration absolute, in place. `directoryOf` says where the file lies that has
+ * what is at a path of the configuration.
+ */
+export function resolvePaths(config: Config, directoryOf: (path: Path) => string): void {
+  const within =
+    (path: Path) =>
+    (file: string): string =>
+      resolve(directoryOf(path), file);
+  const absolute = within([]);
+  const address = (text: string, from = absolute) =>
+    text.startsWith('unix:') ? `unix:${from(text.slice(5))}` : text;
   if (!['stdout', 'stderr'].includes(config.log.destination)) {
     config.log.destination = absolute(config.log.destination);
   }
@@ -56,8 +65,8 @@ export function resolvePaths(config: Config, directory: string): void {
     cluster.etcd.keyring &&= absolute(cluster.etcd.keyring);
     for (const [name, file] of Object.entries(cluster.modules)) cluster.modules[name] = absolute(file);
   }
-  const addressesOf = (sockets: { address: string }[]) => {
-    for (const socket of sockets) socket.address = address(socket.address);
+  const addressesOf = (sockets: { address: string }[], from = absolute) => {
+    for (const socket of sockets) socket.address = address(socket.address, from);
   };
   if (config.admin) {
     config.admin.bind = address(config.admin.bind);
@@ -70,20 +79,22 @@ export function resolvePaths(config: Config, directory: string): void {
     api.seal &&= absolute(api.seal);
     for (const key of api.keys) key.file = absolute(key.file);
   }
-  for (const { pairs } of Object.values(config.certificates)) {
+  for (const [name, { pairs }] of Object.entries(config.certificates)) {
+    const from = within(['certificates', name]);
     for (const pair of pairs) {
-      pair.cert = absolute(pair.cert);
-      pair.key = absolute(pair.key);
-      pair.key_passphrase_file &&= absolute(pair.key_passphrase_file);
-      pair.ocsp &&= absolute(pair.ocsp);
+      pair.cert = from(pair.cert);
+      pair.key = from(pair.key);
+      pair.key_passphrase_file &&= from(pair.key_passphrase_file);
+      pair.ocsp &&= from(pair.ocsp);
     }
   }
-  for (const authority of Object.values(config.authorities)) {
-    authority.ca = authority.ca.map(absolute);
-    authority.crl &&= authority.crl.map(absolute);
+  for (const [name, authority] of Object.entries(config.authorities)) {
+    const from = within(['authorities', name]);
+    authority.ca = authority.ca.map(from);
+    authority.crl &&= authority.crl.map(from);
   }
   for (const listener of Object.values(config.listeners)) {
-    listener.bind = listener.bind.map(address);
+    listener.bind = listener.bind.map((text) => address(text));
     addressesOf(listener.sockets);
     for (const { tls } of listener.routes) {
       if (typeof tls === 'object' && tls.client_auth?.authorize !== undefined) {
@@ -91,8 +102,9 @@ export function resolvePaths(config: Config, directory: string): void {
       }
     }
   }
-  for (const { endpoints, health_check } of Object.values(config.upstreams)) {
-    addressesOf(endpoints);
-    if (health_check?.address !== undefined) health_check.address = address(health_check.address);
+  for (const [name, { endpoints, health_check }] of Object.entries(config.upstreams)) {
+    const from = within(['upstreams', name]);
+    addressesOf(endpoints, from);
+    if (health_check?.address !== undefined) health_check.address = address(health_check.address, from);
   }
 }

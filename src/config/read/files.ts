@@ -4,6 +4,8 @@ import type { Path, Report } from '../finding.ts';
 import { standInFile } from './stand-ins.ts';
 
 export type Files = {
+  /** Private keys and other secrets are not to be read. */
+  readonly withoutSecrets: boolean;
   /** The contents; undefined after reporting a fault at `path`. */
   read(file: string, path: Path, report: Report): Promise<Buffer | undefined>;
   /** Whether users other than the owner and the group may read it. */
@@ -16,10 +18,11 @@ export type Files = {
   all(): string[];
 };
 
-export function createFiles(): Files {
+export function createFiles({ withoutSecrets = false }: { withoutSecrets?: boolean } = {}): Files {
   const contents = new Map<string, Buffer | NodeJS.ErrnoException>();
   const asked = new Set<string>();
   return {
+    withoutSecrets,
     async read(file, path, report) {
       // Its absence has already been reported.
       if (file === standInFile) return undefined;

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { adminApi } from './admin-api-schema.ts';
 import { cluster } from './cluster-schema.ts';
 import { listener } from './listener-schema.ts';
+import { log } from './log-schema.ts';
 import { socketFile, withSockets } from './socket-schema.ts';
 import { upstream } from './upstream-schema.ts';
 import { bindAddress, duration, durationOrOff, name, oneOrMore, path } from './values.ts';
@@ -65,6 +66,18 @@ const authority = z.strictObject({
 
 export const configSchema = z
   .strictObject({
+    include: oneOrMore(path)
+      .optional()
+      .describe(
+        'Further files, which add routes to the listeners here, and upstreams, certificates and authorities: a path, or a pattern with `*` in its last part.',
+      )
+      .meta({ samples: ['conf.d/*.yaml'] }),
+    reload: z
+      .enum(['on_request', 'auto'])
+      .default('on_request')
+      .describe(
+        '`auto`: also when this file or an included one has changed, and then been left alone for two seconds. Files that they name (certificates, keys, lists) are followed in any case.',
+      ),
     workers: z
       .union([z.literal('auto'), z.int().min(1).max(512)], 'expected auto or a number of processes')
       .default('auto')
@@ -75,28 +88,7 @@ export const configSchema = z
       .describe(
         'Workers cannot start processes or threads, read files other than penstock’s code, or write files other than the log (Node 22.13 and later; not with `authorize`). Applies to workers started afterwards: send SIGUSR2.',
       ),
-    log: z
-      .strictObject({
-        level: z
-          .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
-          .default('info')
-          .describe('The least severe level written.'),
-        destination: z
-          .string()
-          .min(1)
-          .default('stdout')
-          .describe('`stdout`, `stderr`, or a file (reopened on SIGUSR1).'),
-        access: z.boolean().default(true).describe('One line per closed connection.'),
-        access_open: z.boolean().default(false).describe('Another line when it is established.'),
-        tls_keys: path
-          .optional()
-          .describe(
-            'DANGEROUS: writes the secrets of all TLS sessions to this file, for Wireshark; never use it in production.',
-          )
-          .meta({ samples: ['tls-keys.log'] }),
-      })
-      .prefault({})
-      .describe('The log: one JSON object per line; formatted for reading on a terminal.'),
+    log,
     admin: z
       .strictObject({
         bind: z

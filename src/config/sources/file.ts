@@ -1,49 +1,67 @@
 /** The source for configurations in a file, which names other files: certificates, keys, lists. */
-import { access, readFile } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { access, readFile, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { buffer as readAll } from 'node:stream/consumers';
 import type { Logger } from 'pino';
 import { atOnce } from '../../process/pacer.ts';
 import { ConfigError, describeFaults, type Finding } from '../finding.ts';
 import { type ConfigText, type LoadedConfig, loadText, sharedText } from '../load.ts';
 import { loadAside, stopLoading } from '../load-aside.ts';
 import type { Adding } from '../read/added.ts';
+import { readIncluded } from '../read/include.ts';
 import type { ConfigSource, Offer, Watch } from '../source.ts';
 import { type SendableConfig, toSend } from '../transfer.ts';
-import { createWatcher, type Watcher } from './watch.ts';
+import { createWatcher, untilQuiet, type Watcher } from './watch.ts';
 
 /**
  * Reads and checks a file and everything it names, once. Rejects with a ConfigError that has all faults;
- * findings name the file as given.
+ * findings name the file as given. `withoutSecrets`: for a machine that has no private keys.
  */
 export async function loadConfig(
   file: string,
   environment: NodeJS.ProcessEnv = process.env,
+  { withoutSecrets = false }: { withoutSecrets?: boolean } = {},
 ): Promise<LoadedConfig> {
-  return loadText(await readConfigFile(file), environment);
+  return loadText(await readConfigFile(file), environment, { withoutSecrets });
 }
 
-/** The file given by `-c`, or else `./penstock.yaml`, or else `/etc/penstock/penstock.yaml`. */
+/**
+ * The file given by `-c`, or else `./penstock.yaml`, or else `/etc/penstock/penstock.yaml`. A directory
+ * stands for the `penstock.yaml` in it, `-` for standard input.
+ */
 export async function findConfigFile(option?: string): Promise<string> {
-  if (option !== undefined) return option;
+  if (option !== undefined) {
+    const isDirectory = option !== '-' && (await isTrue(stat(option).then((found) => found.isDirectory())));
+    return isDirectory ? join(option, 'penstock.yaml') : option;
+  }
   const candidates = ['penstock.yaml', '/etc/penstock/penstock.yaml'];
   for (const candidate of candidates) {
-    const isThere = await access(candidate).then(
-      () => true,
-      () => false,
-    );
-    if (isThere) return candidate;
+    if (await isTrue(access(candidate).then(() => true))) return candidate;
   }
   const message = `there is neither ${resolve('penstock.yaml')} nor ${candidates[1]}`;
   throw new ConfigError([wholeFile('penstock.yaml', message)]);
 }
 
+function isTrue(answer: Promise<boolean>): Promise<boolean> {
+  return answer.catch(() => false);
+}
+
+const standardInput = 'standard input';
+
+/** Reads the file and what it includes. */
 export async function readConfigFile(file: string): Promise<ConfigText> {
+  const isInput = file === '-';
   const absolute = resolve(file);
+  const place = isInput
+    ? { name: standardInput, directory: process.cwd() }
+    : { name: file, directory: dirname(absolute) };
   try {
-    return { name: file, directory: dirname(absolute), text: sharedText(await readFile(absolute)) };
+    const bytes = isInput ? await readAll(process.stdin) : await readFile(absolute);
+    const included = await readIncluded(bytes, place);
+    return { ...place, text: sharedText(bytes), ...(included && { included }) };
   } catch (cause) {
     const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
-    throw new ConfigError([wholeFile(file, `${absolute} cannot be read (${code})`)]);
+    throw new ConfigError([wholeFile(place.name, `${isInput ? file : absolute} cannot be read (${code})`)]);
   }
 }
 
@@ -57,6 +75,9 @@ function wholeFile(file: string, message: string): Finding {
  */
 const pairMs = 10_000;
 const retryMs = 500;
+/** With `reload: auto`: how long nothing may have changed, and how long to wait for that. */
+const quietMs = 2000;
+const quietAtMostMs = 60_000;
 
 /** An offer, and the text that it was made of. */
 export type FileOffer = Offer & { readonly text: ConfigText };
@@ -64,8 +85,9 @@ export type FileOffer = Offer & { readonly text: ConfigText };
 export type FileWatch = Omit<Watch, 'news'> & { readonly news: () => Promise<FileOffer> };
 
 /**
- * Its news are changes of files that the configuration names. It does not watch the configuration's own file,
- * which an editor may save half done: a request for a reload says when it is ready.
+ * Its news are changes of files that the configuration names. It does not watch the configuration's own
+ * files, which an editor may save half done: a request for a reload says when they are ready. With `reload:
+ * auto` it does watch them, and reads everything once they have been left alone for a while.
  */
 export class FileSource implements ConfigSource {
   readonly name: string;
@@ -73,34 +95,47 @@ export class FileSource implements ConfigSource {
   readonly #adding: () => Adding | undefined;
   #taken: ConfigText | undefined;
   #watcher: Watcher | undefined;
+  /** Watches the configuration's own files. */
+  #own: Watcher | undefined;
+  #isAuto = false;
+  /** What was read last, whether it was good or not. */
+  #seen: ConfigText | undefined;
+  #hasNewText = false;
   #reading: Promise<unknown> | undefined;
 
   /** `adding` has what is to be served beside the file at that moment. */
   constructor(file: string, adding: () => Adding | undefined = () => undefined) {
-    this.name = resolve(file);
+    this.name = file === '-' ? standardInput : resolve(file);
     this.#given = file;
     this.#adding = adding;
   }
 
   async load(): Promise<FileOffer> {
-    await this.#watcher?.mark();
+    await Promise.all([this.#watcher?.mark(), this.#own?.mark()]);
     // Nothing is served yet, so there is no one to keep waiting.
     if (this.#taken === undefined) {
       const text = await this.#read(this.#given);
       return this.#offer(text, atOnce(toSend(await loadText(text))));
     }
+    if (this.#given === '-') throw new ConfigError([wholeFile(this.name, 'it cannot be read again')]);
     const text = await this.#read(this.name);
+    await this.#watchOwn(text);
     return this.#offer(text, await loadAside(text));
   }
 
   watch(onNews: () => void, logger: Logger): FileWatch {
-    const watcher = createWatcher(onNews);
+    const [watcher, own] = [createWatcher(onNews), createWatcher(onNews)];
     this.#watcher = watcher;
+    this.#own = own;
     let closed = false;
     return {
       reason: 'files changed',
-      hasNews: watcher.hasChanged,
+      hasNews: async () => (await watcher.hasChanged()) || (await this.#hasOwnNews(own)),
       news: async () => {
+        if (this.#hasNewText) {
+          await untilQuiet(own, { quietMs, mostMs: quietAtMostMs });
+          return this.load();
+        }
         const deadline = performance.now() + pairMs;
         for (;;) {
           try {
@@ -116,6 +151,7 @@ export class FileSource implements ConfigSource {
       close() {
         closed = true;
         watcher.close();
+        own.close();
       },
     };
   }
@@ -130,9 +166,23 @@ export class FileSource implements ConfigSource {
   }
 
   #read(file: string): Promise<ConfigText> {
-    const reading = readConfigFile(file).then((text) => this.#withAdding(text));
+    const reading = readConfigFile(file).then((text) => {
+      this.#seen = text;
+      this.#hasNewText = false;
+      return this.#withAdding(text);
+    });
     this.#reading = reading;
     return reading;
+  }
+
+  /** Something has changed, and not only the times of files, or what else is in their directories. */
+  async #hasOwnNews(own: Watcher): Promise<boolean> {
+    if (await own.hasChanged()) {
+      await own.mark();
+      const text = await readConfigFile(this.name).catch(() => undefined);
+      this.#hasNewText = text === undefined || !isSameText(text, this.#seen);
+    }
+    return this.#hasNewText;
   }
 
   #withAdding({ adding: _, ...text }: ConfigText): ConfigText {
@@ -141,7 +191,7 @@ export class FileSource implements ConfigSource {
   }
 
   /**
-   * Uses the configuration being served, whatever its file says by now, and reads only the files it names.
+   * Uses the configuration being served, whatever its files say by now, and reads only the files it names.
    */
   async #reread(watcher: Watcher): Promise<FileOffer> {
     await watcher.mark();
@@ -155,8 +205,30 @@ export class FileSource implements ConfigSource {
       loaded,
       take: async () => {
         this.#taken = { ...text, name: this.name };
+        this.#isAuto = loaded.config.reload === 'auto' && this.#given !== '-';
         await this.#watcher?.setFiles(loaded.files.filter((name) => name !== this.name));
+        await this.#watchOwn(text);
       },
     };
   }
+
+  /** Also of a configuration that turns out to be faulty: whoever mends it changes one of these. */
+  async #watchOwn({ included = { files: [], directories: [] } }: ConfigText): Promise<void> {
+    const files = included.files.map(({ name }) => resolve(name));
+    await this.#own?.setFiles(this.#isAuto ? [this.name, ...included.directories, ...files] : []);
+  }
+}
+
+function isSameText(one: ConfigText, other: ConfigText | undefined): boolean {
+  const parts = (text: ConfigText) => [
+    Buffer.from(text.text),
+    ...(text.included?.files ?? []).map((file) =>
+      'text' in file
+        ? Buffer.concat([Buffer.from(`${file.name} `), Buffer.from(file.text)])
+        : Buffer.from(file.name),
+    ),
+  ];
+  if (other === undefined) return false;
+  const [mine, others] = [parts(one), parts(other)];
+  return mine.length === others.length && mine.every((part, index) => others[index]?.equals(part));
 }

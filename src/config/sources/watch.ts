@@ -13,6 +13,8 @@ export type Watcher = {
   readonly mark: () => Promise<void>;
   /** Whether a file differs from its state at `mark`. */
   readonly hasChanged: () => Promise<boolean>;
+  /** The state of the files now, as one text that is the same only if nothing has changed. */
+  readonly state: () => Promise<string>;
   readonly close: () => void;
 };
 
@@ -50,6 +52,7 @@ export function createWatcher(onChange: () => void): Watcher {
 
   return {
     hasChanged,
+    state: async () => JSON.stringify([...(await fingerprints(files))]),
     async mark() {
       seen = await fingerprints(files);
     },
@@ -71,6 +74,21 @@ export function createWatcher(onChange: () => void): Watcher {
       for (const watcher of watchers) watcher.close();
     },
   };
+}
+
+/** Waits until no file has changed for `quietMs`, but not longer than `mostMs`. */
+export async function untilQuiet(
+  watcher: Pick<Watcher, 'state'>,
+  { quietMs, mostMs }: { readonly quietMs: number; readonly mostMs: number },
+): Promise<void> {
+  const until = performance.now() + mostMs;
+  let before = await watcher.state();
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, quietMs));
+    const now = await watcher.state();
+    if (now === before || performance.now() >= until) return;
+    before = now;
+  }
 }
 
 /**

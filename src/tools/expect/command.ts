@@ -10,6 +10,8 @@ type TestOptions = {
   readonly config?: string;
   readonly json?: boolean;
   readonly junit?: boolean;
+  /** False: private keys are not read, and no handshake is rehearsed. */
+  readonly keys?: boolean;
 };
 
 /**
@@ -22,7 +24,7 @@ export async function test(files: readonly string[], options: TestOptions): Prom
     process.stderr.write('error: --json and --junit exclude each other\n');
     return 2;
   }
-  const loaded = await loadOrTell(options.config);
+  const loaded = await loadOrTell(options.config, options);
   if (loaded === undefined) return 2;
   const all: Cases[] = [];
   let faulty = false;
@@ -36,7 +38,7 @@ export async function test(files: readonly string[], options: TestOptions): Prom
     }
   }
   if (faulty) return 2;
-  const explainer = createExplainer(loaded);
+  const explainer = createExplainer(loaded, { rehearses: options.keys !== false });
   const judged: { file: string; outcomes: CaseOutcome[] }[] = [];
   for (const { file, cases } of all) {
     const outcomes: CaseOutcome[] = [];

@@ -25,18 +25,21 @@ export type ClientSides = {
   readonly close: () => Promise<void>;
 };
 
-/** Creates each TLS block's policy once. */
-export function createClientSides(loaded: LoadedConfig): ClientSides {
+/** Creates each TLS block's policy once. Without keys there is no handshake to rehearse. */
+export function createClientSides(loaded: LoadedConfig, rehearses: boolean): ClientSides {
   const masters = createTicketMasters(12 * 3600 * 1000);
   const policies = new Map<TerminateConfig, TlsPolicy>();
   const judge = createJudge();
+  function policyOf(tls: TerminateConfig, parts: Parts): TlsPolicy {
+    const policy = policies.get(tls) ?? createTlsPolicy(parts);
+    policies.set(tls, policy);
+    return policy;
+  }
   return {
     async explain(tls, place, client) {
       const parts = partsOf(tls, loaded, masters);
-      const policy = policies.get(tls) ?? createTlsPolicy(parts);
-      policies.set(tls, policy);
-      const hello = helloOf(client);
-      const rehearsed = hello && (await rehearse(policy, hello));
+      const hello = rehearses ? helloOf(client) : undefined;
+      const rehearsed = hello && (await rehearse(policyOf(tls, parts), hello));
       const agreed = rehearsed instanceof ProxyError ? undefined : rehearsed;
       let failure = rehearsed instanceof ProxyError ? rehearsed : undefined;
       const alpn = agree(tls.alpn, client.alpn);

@@ -23,6 +23,8 @@ type ExplainOptions = ClientFlags & {
   /** A file with lines of the access log; `-` means standard input. */
   readonly logLine?: string;
   readonly json?: boolean;
+  /** False: private keys are not read, and no handshake is rehearsed. */
+  readonly keys?: boolean;
 };
 
 /** One client to explain at one listener; `logged` is what a log line says happened to it. */
@@ -37,11 +39,11 @@ export async function explain(options: ExplainOptions): Promise<number> {
   try {
     // Check flags first, since they do not depend on the configuration.
     const wanted = gather(options);
-    const loaded = await loadOrTell(options.config);
+    const loaded = await loadOrTell(options.config, options);
     if (loaded === undefined) return 2;
     const { cases, troubles } = await wanted(loaded);
     for (const trouble of troubles) process.stderr.write(`penstock: ${trouble}\n`);
-    await print(cases, loaded, options.json ?? false);
+    await print(cases, loaded, options);
     return troubles.length === 0 ? 0 : 1;
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
@@ -50,8 +52,12 @@ export async function explain(options: ExplainOptions): Promise<number> {
   }
 }
 
-async function print(cases: readonly Case[], loaded: LoadedConfig, json: boolean): Promise<void> {
-  const explainer = createExplainer(loaded);
+async function print(
+  cases: readonly Case[],
+  loaded: LoadedConfig,
+  { json = false, keys = true }: ExplainOptions,
+): Promise<void> {
+  const explainer = createExplainer(loaded, { rehearses: keys });
   for (const [index, { listener, client, logged }] of cases.entries()) {
     const explanation = await explainer.explain(listener, client);
     const log = logged && { ...logged, agrees: agrees(logged, explanation) };

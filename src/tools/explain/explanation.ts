@@ -85,8 +85,12 @@ export type Explainer = {
   readonly close: () => Promise<void>;
 };
 
-export function createExplainer(loaded: LoadedConfig): Explainer {
-  const sides = createClientSides(loaded);
+/** `rehearses`: handshakes are begun with the configured keys; without it, only rules are looked at. */
+export function createExplainer(
+  loaded: LoadedConfig,
+  { rehearses = true }: { rehearses?: boolean } = {},
+): Explainer {
+  const sides = createClientSides(loaded, rehearses);
   const tables = new Map<ListenerConfig, Tables>();
   const tablesOf = (name: string, listener: ListenerConfig): Tables => {
     const made = tables.get(listener) ?? createTables(name, listener);

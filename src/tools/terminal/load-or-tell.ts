@@ -3,9 +3,15 @@ import { ConfigError, describeFaults } from '../../config/finding.ts';
 import type { LoadedConfig } from '../../config/load.ts';
 import { findConfigFile, loadConfig } from '../../config/sources/file.ts';
 
-/** Loads the configuration, or prints every fault on stderr and returns undefined. */
-export function loadOrTell(file: string | undefined): Promise<LoadedConfig | undefined> {
-  return orTell(async () => loadConfig(await findConfigFile(file)));
+/**
+ * Loads the configuration, or prints every fault on stderr and returns undefined. Without `keys`, private
+ * keys are neither read nor checked.
+ */
+export function loadOrTell(
+  file: string | undefined,
+  { keys = true }: { keys?: boolean | undefined } = {},
+): Promise<LoadedConfig | undefined> {
+  return orTell(async () => loadConfig(await findConfigFile(file), process.env, { withoutSecrets: !keys }));
 }
 
 /**

@@ -1,6 +1,6 @@
 /** `penstock top`: shows a running penstock in the terminal, from its admin endpoint. */
 import type { Status } from '../../observe/status.ts';
-import { type AdminAddress, adminAddress, askStatus } from './ask.ts';
+import { type AdminAddress, adminAddress, askStatus } from '../control/ask.ts';
 import { cutToHeight, frameLines, type Screen } from './frame.ts';
 
 type TopOptions = {

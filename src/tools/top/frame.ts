@@ -1,5 +1,6 @@
 /** Formats a status as lines for a terminal. */
 import type { EndpointStatus, ListenerStatus, Status } from '../../observe/status.ts';
+import { bytes, count, perSecond, span } from '../../observe/units.ts';
 import { formatTable } from '../terminal/table.ts';
 import { wrap } from '../terminal/text.ts';
 import { describeCluster, machineHeader } from './cluster.ts';
@@ -107,7 +108,8 @@ function endpoints(now: Status, columns: number): Line[] {
 }
 
 /** The state, with what it is waiting for. */
-function stateOf({ state, share, until }: EndpointStatus, at: string): string {
+function stateOf({ state, share, until, drained }: EndpointStatus, at: string): string {
+  if (drained) return `${state}, drained`;
   if (share !== undefined) return `slow start ${Math.floor(share * 100)} %`;
   if (until !== undefined) return `ejected, ${span(Date.parse(until) - Date.parse(at))} left`;
   return state;
@@ -242,30 +244,4 @@ function rateOf(
 
 function sum<T>(list: readonly T[], pick: (one: T) => number): number {
   return list.reduce((total, one) => total + pick(one), 0);
-}
-
-function count(value: number): string {
-  return value.toLocaleString('en');
-}
-
-function perSecond(value: number | undefined): string {
-  if (value === undefined) return '-';
-  return value < 10 ? `${Math.round(value * 10) / 10}` : count(Math.round(value));
-}
-
-function bytes(value: number | undefined): string {
-  if (value === undefined) return '-';
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
-  const unit = Math.min(units.length - 1, value < 1 ? 0 : Math.floor(Math.log2(value) / 10));
-  const scaled = value / 1024 ** unit;
-  return `${scaled < 10 && unit > 0 ? scaled.toFixed(1) : Math.round(scaled)} ${units[unit]}`;
-}
-
-function span(ms: number): string {
-  const minutes = Math.floor(ms / 60_000);
-  if (minutes < 1) return `${Math.max(0, Math.floor(ms / 1000))} s`;
-  if (minutes < 60) return `${minutes} min`;
-  return minutes < 2880
-    ? `${Math.floor(minutes / 60)} h ${minutes % 60} min`
-    : `${Math.floor(minutes / 1440)} days`;
 }

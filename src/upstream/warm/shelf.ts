@@ -11,7 +11,7 @@ import type { Descriptors } from '../../process/descriptors.ts';
 import { connect } from '../connect.ts';
 import { Deadline, untilAborted } from '../deadline.ts';
 import type { Endpoint } from '../endpoint.ts';
-import { isUp, watchDown } from '../endpoint-state.ts';
+import { takesConnections, watchDown } from '../endpoint-state.ts';
 import type { Upstream } from '../upstream.ts';
 import { Hold } from './hold.ts';
 import { afterFailure, afterNoRoom, unhindered } from './pace.ts';
@@ -65,7 +65,7 @@ export class Shelf<Begun extends Begins> {
   take(): Begun | undefined {
     const { counts } = this.#parts;
     // With `all_down: try_anyway`, a client may come while the endpoint is down.
-    if (!isUp(this.#endpoint.state)) this.#clear();
+    if (!takesConnections(this.#endpoint.state)) this.#clear();
     let kept = this.#kept[0];
     while (kept?.connection.isDead()) {
       this.#lose(kept);
@@ -107,7 +107,7 @@ export class Shelf<Begun extends Begins> {
   #tend(): void {
     if (this.#closed.aborted) return;
     const now = performance.now();
-    if (isUp(this.#endpoint.state)) {
+    if (takesConnections(this.#endpoint.state)) {
       this.#expire(now);
       this.#fill(now);
     } else {

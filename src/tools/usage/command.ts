@@ -1,0 +1,14 @@
+/** `penstock completion` and `penstock man`. */
+import type { Command } from 'commander';
+import { version } from '../../process/version.ts';
+import { completionFor, type Shell } from './completion.ts';
+import { manualOf } from './man.ts';
+import { shapeOf } from './shape.ts';
+
+export function completion(shell: Shell, program: Command): string {
+  return completionFor(shell, shapeOf(program));
+}
+
+export function manual(program: Command): string {
+  return manualOf(shapeOf(program), version);
+}
