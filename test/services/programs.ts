@@ -31,6 +31,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'haproxy-and-nginx-speak-tls-on-either-side': ['haproxy', 'nginx', 'ngx_stream_module.so'],
   'haproxy-and-its-import-route-alike': ['haproxy'],
   'haproxy-and-its-import-choose-certificates-alike': ['haproxy'],
+  'nginx-and-its-import-route-alike': ['nginx', 'ngx_stream_module.so'],
   'openssl-takes-what-is-stapled': ['openssl'],
   'what-pki-makes-is-good-for-openssl-and-gnutls': ['openssl', 'certtool'],
   'probe-agrees-with-real-servers': [...postgres, 'openssl', 'gnutls-serv'],

@@ -3,6 +3,7 @@ import type { TestContext } from 'node:test';
 import { parse } from 'yaml';
 import { importApisix } from '../../src/tools/import/apisix/import.ts';
 import { importHaproxy } from '../../src/tools/import/haproxy/import.ts';
+import { importNginx } from '../../src/tools/import/nginx/import.ts';
 import { formatNote, type Note } from '../../src/tools/import/notes.ts';
 import type { Surroundings } from '../../src/tools/import/result.ts';
 import { type ProxyConfig, type RunningProxy, startProxy } from './proxy.ts';
@@ -23,6 +24,11 @@ export type ImportedConfig = {
 /** `files` are what the configuration names; a name that ends in `/` lists what is in that directory. */
 export function fromHaproxy(text: string, files: Readonly<Record<string, string>> = {}): ImportedConfig {
   return summarize(importHaproxy([{ file: 'haproxy.cfg', text }], surroundings(files)));
+}
+
+/** `files` as for HAProxy. */
+export function fromNginx(text: string, files: Readonly<Record<string, string>> = {}): ImportedConfig {
+  return summarize(importNginx([{ file: 'nginx.conf', text }], surroundings(files)));
 }
 
 /** Texts are named `apisix-1`, `apisix-2` in notes. */

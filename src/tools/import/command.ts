@@ -1,5 +1,5 @@
 /**
- * `penstock import`: converts a configuration of APISIX or HAProxy, and reports what could not be carried
+ * `penstock import`: converts the configuration of another proxy, and reports what could not be carried
  * over.
  */
 import { readdirSync, readFileSync } from 'node:fs';
@@ -9,10 +9,11 @@ import { writeAll } from '../pki/directory.ts';
 import { importApisix } from './apisix/import.ts';
 import type { ImportKind, ImportOptions } from './flags.ts';
 import { importHaproxy } from './haproxy/import.ts';
+import { importNginx } from './nginx/import.ts';
 import { formatNote, type Note } from './notes.ts';
 import { ImportError, type Imported, type Input, type Surroundings } from './result.ts';
 
-const importers = { apisix: importApisix, haproxy: importHaproxy };
+const importers = { apisix: importApisix, haproxy: importHaproxy, nginx: importNginx };
 
 /**
  * Writes the configuration to stdout or a file, notes to stderr. Returns the exit code: 0; 1 if nothing could

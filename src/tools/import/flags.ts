@@ -1,7 +1,7 @@
 /** The command line of `penstock import`; its implementation is loaded only when needed. */
 import type { Command } from 'commander';
 
-export type ImportKind = 'apisix' | 'haproxy';
+export type ImportKind = 'apisix' | 'haproxy' | 'nginx';
 
 export type ImportOptions = {
   /** Default: stdout. */
@@ -11,14 +11,14 @@ export type ImportOptions = {
   readonly strict?: boolean;
 };
 
-/** Adds `import apisix` and `import haproxy`. */
+/** Adds `import apisix` and its like. */
 export function addImportCommand(
   program: Command,
   run: (kind: ImportKind, files: readonly string[], options: ImportOptions) => Promise<void>,
 ): void {
   const command = program
     .command('import')
-    .description('convert a configuration of APISIX or HAProxy, and report what could not be carried over');
+    .description('convert the configuration of another proxy, and report what could not be carried over');
   const add = (kind: ImportKind, description: string, file: string): Command =>
     command
       .command(kind)
@@ -39,5 +39,10 @@ export function addImportCommand(
     'haproxy',
     'from frontends and backends in TCP mode',
     'haproxy.cfg; several are read as one; - for standard input',
+  );
+  add(
+    'nginx',
+    'from the stream block',
+    'nginx.conf, with what it includes, or a file from within stream; - for standard input',
   );
 }
