@@ -86,6 +86,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'machines-serve-what-etcd-holds': ['etcd', 'etcdctl'],
   'a-limit-holds-across-machines': ['etcd', 'etcdctl'],
   'requests-to-one-machine-are-live-on-all': ['etcd', 'etcdctl'],
+  'three-machines-serve-as-one': ['etcd', 'etcdctl', 'openssl', 'ip', 'unshare', 'setsid'],
   'a-watch-loses-nothing': ['etcd', 'etcdctl'],
   'an-apisix-etcd-serves-as-apisix-did': ['etcd', 'etcdctl'],
   'curl-manages-tenants': ['curl', 'openssl'],
