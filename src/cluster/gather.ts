@@ -17,6 +17,8 @@ export type Alarm = { readonly revision: number; readonly reason: string };
 const quiet = 30;
 const longest = 250;
 const format = '1';
+/** The value of `accept` that a command writes along with what it deletes. */
+export const meant = 'meant';
 
 export class Gatherer {
   readonly #keys: Keys;
@@ -74,14 +76,20 @@ export class Gatherer {
     this.#onState();
   }
 
+  /** By whoever deleted the objects with a command, or by `penstock cluster accept`, up to a revision. */
+  #isAccepted(accept: KeyValue | undefined): boolean {
+    if (accept === undefined || accept.modRevision < this.#changedAt) return false;
+    const value = accept.value.toString();
+    return value === meant || Number(value) >= this.#changedAt;
+  }
+
   #whyNot({ entries }: Copy, objects: Objects): string | undefined {
     const written = entries.get(this.#keys.format)?.value.toString();
     if (written !== undefined && written !== format) {
       return `the cluster has the format ${written}, and this penstock knows ${format} only`;
     }
     const before = this.#state?.objects.size ?? 0;
-    const accepted = entries.get(this.#keys.accept)?.modRevision ?? 0;
-    if (before === 0 || accepted >= this.#changedAt) return undefined;
+    if (before === 0 || this.#isAccepted(entries.get(this.#keys.accept))) return undefined;
     if (objects.size < before / 2) return `there were ${before} objects, and now there are ${objects.size}`;
     return written === undefined ? `the key ${this.#keys.format} has vanished` : undefined;
   }

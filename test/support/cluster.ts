@@ -33,15 +33,20 @@ type ClusterView = {
 
 export type Finished = { readonly code: number; readonly stdout: string; readonly stderr: string };
 
+/** What its file says besides; files of its own. */
+export type MachineOptions = {
+  readonly etcd?: object;
+  readonly cluster?: object;
+  readonly more?: object;
+  readonly files?: Readonly<Record<string, string>>;
+};
+
 export type TestCluster = {
   readonly etcd: TestEtcd;
   /** It issues what clients see. */
   readonly authority: Authority;
   /** Machines have a listener `edge`, without routes. */
-  readonly machine: (
-    name: string,
-    options?: { etcd?: object; cluster?: object; more?: object },
-  ) => Promise<Machine>;
+  readonly machine: (name: string, options?: MachineOptions) => Promise<Machine>;
   /** Writes these objects, as a configuration has them, with their files; runs `penstock cluster ARGS`, where FILE stands for it. */
   readonly cluster: (
     args: readonly string[],
@@ -90,8 +95,10 @@ export async function startCluster(t: Pick<TestContext, 'after'>): Promise<TestC
     authority,
     echo: upstream.port,
     directory: etcd.directory,
-    async machine(name, { etcd: connection = {}, cluster: part = {}, more = {} } = {}) {
-      const penstock = await startPenstock(t, fileOf(name, connection, part, more), { files });
+    async machine(name, { etcd: connection = {}, cluster: part = {}, more = {}, files: own = {} } = {}) {
+      const penstock = await startPenstock(t, fileOf(name, connection, part, more), {
+        files: { ...files, ...own },
+      });
       const admin = String(penstock.log().find(({ msg }) => msg === 'ready')?.['admin']);
       return {
         name,

@@ -19,6 +19,8 @@ export type EtcdMember = {
   /** It ends; its data stay. */
   readonly stop: () => Promise<void>;
   readonly start: () => Promise<void>;
+  /** Has a backup instead of its data from the next start on. */
+  readonly restore: (backup: string) => Promise<void>;
 };
 
 export type TestEtcd = {
@@ -28,6 +30,8 @@ export type TestEtcd = {
   readonly authority: Authority;
   /** Runs etcdctl as root. */
   readonly ctl: (...args: readonly string[]) => Promise<string>;
+  /** Saves all that there is to a file. */
+  readonly backUp: (file: string) => Promise<void>;
   /** The certificate of a user of etcd with these rights: `readwrite /penstock/`. */
   readonly user: (
     name: string,
@@ -59,17 +63,16 @@ export async function startEtcd(t: Pick<TestContext, 'after'>): Promise<TestEtcd
   );
   await Promise.all(members.map(({ start }) => start()));
   const endpoints = members.map(({ endpoint }) => endpoint);
-  const ctl = async (...args: readonly string[]): Promise<string> => {
+  const ask = async (at: readonly string[], ...args: readonly string[]): Promise<string> => {
     const tls = [`--cacert=${files['ca.crt']}`, `--cert=${files['root.crt']}`, `--key=${files['root.key']}`];
     const env = { ETCDCTL_API: '3' };
-    const { code, stdout, stderr } = await run(
-      'etcdctl',
-      [`--endpoints=${endpoints.join()}`, ...tls, ...args],
-      { env },
-    );
+    const { code, stdout, stderr } = await run('etcdctl', [`--endpoints=${at.join()}`, ...tls, ...args], {
+      env,
+    });
     assert.equal(code, 0, `etcdctl ${args.join(' ')}: ${stdout}${stderr}`);
     return stdout;
   };
+  const ctl = (...args: readonly string[]) => ask(endpoints, ...args);
   await ctl('user', 'add', 'root', '--no-password');
   await ctl('user', 'grant-role', 'root', 'root');
   await ctl('auth', 'enable');
@@ -79,6 +82,9 @@ export async function startEtcd(t: Pick<TestContext, 'after'>): Promise<TestEtcd
     endpoints,
     authority,
     ctl,
+    async backUp(file) {
+      await ask(endpoints.slice(0, 1), 'snapshot', 'save', file);
+    },
     async user(name, ...rights) {
       await ctl('user', 'add', name, '--no-password');
       await ctl('role', 'add', name);
@@ -108,9 +114,10 @@ function createMember(t: Pick<TestContext, 'after'>, options: MemberOptions): Et
     `--${prefix}${kind}=${files['ca.crt']}`,
     `--${prefix}client-cert-auth`,
   ];
-  const args = [
+  let data = join(directory, `m${index}`);
+  const args = () => [
     `--name=m${index}`,
-    `--data-dir=${join(directory, `m${index}`)}`,
+    `--data-dir=${data}`,
     `--listen-client-urls=${endpoint}`,
     `--advertise-client-urls=${endpoint}`,
     `--listen-peer-urls=https://127.0.0.1:${peer}`,
@@ -137,10 +144,20 @@ function createMember(t: Pick<TestContext, 'after'>, options: MemberOptions): Et
       await current().finished;
     },
     async start() {
-      running = await serve(t, etcdProgram, args, {
+      running = await serve(t, etcdProgram, args(), {
         signal: 'SIGKILL',
         ready: (output) => assert.match(output, /ready to serve client requests/),
       });
+    },
+    async restore(backup) {
+      data = join(directory, `m${index}-restored`);
+      const self = [`--name=m${index}`, `--initial-advertise-peer-urls=https://127.0.0.1:${peer}`];
+      const { code, stderr } = await run(
+        'etcdctl',
+        ['snapshot', 'restore', backup, `--data-dir=${data}`, `--initial-cluster=${peers}`, ...self],
+        { env: { ETCDCTL_API: '3' } },
+      );
+      assert.equal(code, 0, stderr);
     },
   };
 }

@@ -34,6 +34,11 @@ function validOf(objects: Objects, held: ReadonlySet<string>): Objects {
   return new Map([...objects].filter(([name]) => !held.has(name)));
 }
 
+/** Machines serve what was there at this revision, whatever else has been written to etcd since. */
+function lastWritten(objects: Objects): number {
+  return Math.max(0, ...[...objects.values()].map(({ revision }) => revision));
+}
+
 const attempts = 5;
 
 /**
@@ -53,7 +58,7 @@ export async function carryOut(
       process.stderr.write('nothing was written\n');
       return undefined;
     }
-    if (change.size === 0) return { revision: present.revision, change };
+    if (change.size === 0) return { revision: lastWritten(present.objects), change };
     const revision = await write(session.cluster, present, change);
     if (revision !== undefined) return { revision, change };
   }

@@ -109,7 +109,7 @@ export function accept(revision: string, options: ClusterOptions): Promise<numbe
     const unchanged = unchangedSince(keys.config, Number(revision));
     const answer = await etcd.txn([unchanged], [put(keys.accept, revision), put(keys.format, '1')]);
     const words = answer.succeeded
-      ? `accepted up to revision ${answer.revision}`
+      ? `accepted up to revision ${revision}`
       : `something was written after revision ${revision}: see \`penstock cluster status\``;
     (answer.succeeded ? process.stdout : process.stderr).write(`${words}\n`);
     return answer.succeeded ? 0 : 1;
@@ -136,10 +136,7 @@ export function rotateTickets({
   });
 }
 
-export function seal({
-  new: isNew,
-  ...options
-}: ClusterOptions & { readonly new?: boolean }): Promise<number> {
+export function seal({ new: isNew, ...options }: WriteOptions & { readonly new?: boolean }): Promise<number> {
   if (isNew) {
     process.stdout.write(`${randomBytes(32).toString('hex')}\n`);
     return Promise.resolve(0);

@@ -39,6 +39,8 @@ export function addClusterCommand(
     .action((options) => finish(commands().then(({ rotateTickets }) => rotateTickets(options))));
   add('seal', 'seal everything anew with the first secret of cluster.seal')
     .option('--new', 'only print a new secret')
+    .option('--wait', 'until every machine serves what is sealed anew')
+    .option('--timeout <seconds>', 'with --wait: how long', '10')
     .action((options) => finish(commands().then(({ seal }) => seal(options))));
   add('roles', 'print the commands that give the users of etcd their rights').action((options) =>
     finish(commands().then(({ roles }) => roles(options))),

@@ -9,6 +9,8 @@ import {
   remove,
   unchangedSince,
 } from '../../cluster/etcd/messages.ts';
+import { meant } from '../../cluster/gather.ts';
+import { ProxyError } from '../../errors.ts';
 import type { Present } from './session.ts';
 
 /** By name: the new text, or undefined to delete it. */
@@ -28,7 +30,7 @@ export async function write(cluster: Cluster, present: Present, change: Change):
   const around = [
     ...(present.hasFormat ? [] : [put(keys.format, '1')]),
     // Whoever deletes by command means it.
-    ...([...change.values()].includes(undefined) ? [put(keys.accept, String(present.revision))] : []),
+    ...([...change.values()].includes(undefined) ? [put(keys.accept, meant)] : []),
   ];
   const [only] = batches;
   const unchanged = unchangedSince(keys.config, present.revision);
@@ -57,14 +59,20 @@ async function writeBehindHold(
     for (const batch of batches) {
       await etcd.keepAlive(lease);
       const { succeeded, revision } = await etcd.txn([isOurs], batch);
-      if (!succeeded) throw new Error('the hold was lost: part of the change is written; apply it again');
+      if (!succeeded) throw holdLost();
       latest = revision;
     }
-    await etcd.txn([isOurs], [...around, remove(keys.hold)]);
+    const ended = await etcd.txn([isOurs], [...around, remove(keys.hold)]);
+    if (!ended.succeeded) throw holdLost();
     return latest;
   } finally {
     await etcd.revoke(lease);
   }
+}
+
+function holdLost(): ProxyError {
+  const message = 'the lease of the hold ended: part of the change is written, and machines may serve it';
+  return new ProxyError('ERR_CLUSTER', { side: 'upstream', message, hint: 'apply it again' });
 }
 
 function batchesOf({ keys }: Cluster, change: Change): Operation[][] {

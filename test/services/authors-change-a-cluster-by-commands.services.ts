@@ -1,0 +1,170 @@
+/**
+ * `penstock cluster` on a real etcd: what there is can be read, a change of any size is seen whole by every
+ * client, `--prune` deletes what a file no longer has, a secret is replaced without a gap, and a state from
+ * which most objects are gone waits until somebody accepts it.
+ */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { parse } from 'yaml';
+import {
+  type Machine,
+  root,
+  startCluster,
+  succeeded,
+  type TestCluster,
+  tenants,
+} from '../support/cluster.ts';
+import { eventually } from '../support/eventually.ts';
+import { tcpUpstream } from '../support/upstream.ts';
+
+/** More than etcd takes in one transaction. */
+const many = 300;
+
+describe('authors change a cluster by commands', { timeout: 280_000 }, () => {
+  let cluster: TestCluster;
+  let machines: Machine[];
+  const ends: (() => unknown)[] = [];
+  const t = { after: (end: unknown) => void ends.push(end as () => unknown) };
+
+  before(async () => {
+    cluster = await startCluster(t);
+    machines = await Promise.all(['one', 'two'].map((name) => cluster.machine(name)));
+  });
+  after(async () => {
+    for (const end of ends.reverse()) await end();
+  });
+
+  const each = async (check: (machine: Machine) => Promise<void>) => {
+    await Promise.all(machines.map((machine) => eventually(() => check(machine), 30_000)));
+  };
+  const answerOf = async (machine: Machine, name: string) => {
+    const { text, error } = await machine.talk({ servername: `${name}.example.com` });
+    return text === '' ? `refused: ${error}` : text;
+  };
+  const namesOf = async () =>
+    succeeded(await cluster.cluster(['get']))
+      .split('\n')
+      .slice(1)
+      .flatMap((line) => line.split(/\s+/)[0] || []);
+
+  test('what there is can be read', async () => {
+    const { objects, files } = await tenants(cluster, 'orders');
+    succeeded(await cluster.cluster(['apply', 'FILE', '--wait', '--timeout', '30'], objects, files));
+    assert.deepEqual(await namesOf(), ['certificates/orders', 'routes/edge/orders', 'upstreams/echo']);
+    const route = parse(succeeded(await cluster.cluster(['get', 'routes/edge/orders'])));
+    assert.deepEqual(route.sni, 'orders.example.com');
+    const certificate = parse(succeeded(await cluster.cluster(['get', 'certificates/orders'])));
+    assert.equal(typeof certificate.key.sealed, 'string');
+    const missing = await cluster.cluster(['get', 'routes/edge/none']);
+    assert.equal(missing.code, 1);
+    assert.match(missing.stderr, /there is no routes\/edge\/none/);
+  });
+
+  test('a change of any size is seen whole', async () => {
+    const [a, b] = await Promise.all(
+      ['a', 'b'].map((answer) => tcpUpstream(t, (socket) => void socket.resume().end(answer))),
+    );
+    const { objects, files } = await tenants(cluster, 'orders');
+    const change = (port: number | undefined) => ({
+      ...objects,
+      upstreams: Object.fromEntries(
+        [...Array(many).keys()].map((index) => [`up-${index}`, { endpoints: [`127.0.0.1:${port}`] }]),
+      ),
+      listeners: {
+        edge: {
+          routes: [...Array(many).keys()].map((index) => ({
+            name: `bulk-${index}`,
+            sni: `bulk-${index}.example.com`,
+            tls: { certificates: 'orders' },
+            upstream: `up-${index}`,
+          })),
+        },
+      },
+    });
+    succeeded(await cluster.cluster(['apply', 'FILE', '--wait', '--timeout', '60'], change(a?.port), files));
+    await each(async (machine) => assert.equal(await answerOf(machine, 'bulk-299'), 'a'));
+    const seen = machines.map(() => [] as string[]);
+    let isOver = false;
+    const readers = machines.map(async (machine, index) => {
+      for (let at = 0; !isOver; at = (at + 97) % many)
+        seen[index]?.push(await answerOf(machine, `bulk-${at}`));
+    });
+    const applied = await cluster.cluster(
+      ['apply', 'FILE', '--wait', '--timeout', '60'],
+      change(b?.port),
+      files,
+    );
+    isOver = true;
+    await Promise.all(readers);
+    process.stdout.write(succeeded(applied).split('\n').slice(-2).join('\n'));
+    for (const answers of seen) {
+      // One after another: once one route is the new one, all are.
+      assert.match(answers.join(''), /^a+b*$/);
+      assert.ok(answers.length > 10, `${answers.length}`);
+    }
+    await each(async (machine) => assert.equal(await answerOf(machine, 'bulk-1'), 'b'));
+    assert.equal(await cluster.etcd.ctl('get', `${root}hold`), '');
+  });
+
+  test('what a file no longer has is deleted with --prune only', async () => {
+    const { objects, files } = await tenants(cluster, 'orders', 'billing');
+    const kept = succeeded(
+      await cluster.cluster(['apply', 'FILE', '--wait', '--timeout', '60'], objects, files),
+    );
+    assert.doesNotMatch(kept, /^- /m);
+    const pruned = succeeded(
+      await cluster.cluster(['apply', 'FILE', '--prune', '--wait', '--timeout', '60'], objects, files),
+    );
+    assert.match(pruned, /^- upstreams\/up-299$/m);
+    assert.deepEqual(await namesOf(), [
+      ...['certificates/billing', 'certificates/orders'],
+      ...['routes/edge/billing', 'routes/edge/orders', 'upstreams/echo'],
+    ]);
+    // Most objects are gone, and no alarm is raised: whoever deletes by command means it.
+    for (const machine of machines) assert.equal((await machine.status()).cluster.alarm, null);
+    await each(async (machine) => assert.match(await answerOf(machine, 'bulk-1'), /^refused/));
+    await each(async (machine) => assert.equal(await answerOf(machine, 'billing'), 'ping'));
+  });
+
+  test('a secret is replaced without a gap', async () => {
+    const secrets = join(cluster.directory, 'cluster.key');
+    const old = readFileSync(secrets, 'utf8');
+    const later = randomBytes(32).toString('hex');
+    const both = `${later}\n${old}\n`;
+    writeFileSync(secrets, both);
+    const restarted = async (index: number, secret: string) => {
+      const machine = machines[index] as Machine;
+      machine.penstock.child.kill('SIGTERM');
+      await machine.penstock.exited;
+      machines[index] = await cluster.machine(machine.name, { files: { 'cluster.key': secret } });
+    };
+    for (const index of [0, 1]) await restarted(index, both);
+    const sealed = succeeded(await cluster.cluster(['seal', '--wait', '--timeout', '30']));
+    assert.match(sealed, /^\+ certificates\/billing$/m);
+    assert.match(succeeded(await cluster.cluster(['seal'])), /nothing to change/);
+    for (let rotation = 0; rotation < 3; rotation++) succeeded(await cluster.cluster(['rotate-tickets']));
+    writeFileSync(secrets, later);
+    await restarted(0, later);
+    assert.equal(await answerOf(machines[0] as Machine, 'orders'), 'ping');
+    const { cluster: seen } = await (machines[0] as Machine).status();
+    assert.deepEqual([seen.held, seen.tickets !== null], [[], true]);
+  });
+
+  test('a state without most objects waits until it is accepted', async () => {
+    await cluster.etcd.ctl('del', `${root}config/`, '--prefix');
+    await each(async (machine) => assert.ok((await machine.status()).cluster.alarm));
+    await each(async (machine) => assert.equal(await answerOf(machine, 'orders'), 'ping'));
+    const told = await cluster.cluster(['status']);
+    assert.equal(told.code, 1);
+    const [, revision = ''] = /revision (\d+) is not served: there were/.exec(told.stdout) ?? [];
+    // Etcd cannot tell it of deletions; machines know that this is not the state that was meant.
+    succeeded(await cluster.cluster(['accept', String(Number(revision) - 1)]));
+    await each(async (machine) => assert.ok((await machine.status()).cluster.alarm));
+    succeeded(await cluster.cluster(['accept', revision]));
+    await each(async (machine) => assert.match(await answerOf(machine, 'orders'), /^refused/));
+    await each(async (machine) => assert.equal((await machine.status()).cluster.alarm, null));
+  });
+});
