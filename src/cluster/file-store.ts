@@ -27,9 +27,15 @@ import type { Change, Store } from './store.ts';
  */
 export async function openFileStore(directory: string, seal?: Seal): Promise<Store> {
   const keys = keysWith(seal);
+  await prepare(directory);
   const { state, toSeal } = await readState(directory, keys);
   for (const object of toSeal) await writeObject(directory, object, keys);
   return new FileStore(directory, state, keys);
+}
+
+/** What another process keeps there, now; changes nothing. Rejects as `openFileStore` does. */
+export async function readFileStore(directory: string, seal?: Seal): Promise<State> {
+  return (await readState(directory, keysWith(seal))).state;
 }
 
 class FileStore implements Store {
@@ -138,16 +144,25 @@ function fileOf(directory: string, kind: Kind, id: string): string {
   return join(directory, kind, `${id}.json`);
 }
 
+/** Makes the directory, and removes what was not finished. */
+async function prepare(directory: string): Promise<void> {
+  try {
+    for (const kind of kinds) {
+      const folder = join(directory, kind);
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      const names = (await readdir(folder)).filter((name) => name.endsWith(unfinished));
+      for (const name of names) await rm(join(folder, name), { force: true });
+    }
+  } catch (error) {
+    throw storeError(`${directory} cannot be made`, error);
+  }
+}
+
 /** `toSeal` are those whose keys do not lie there as they should. */
 async function readState(
   directory: string,
   keys: StoredKeys,
 ): Promise<{ state: State; toSeal: readonly StoredObject[] }> {
-  try {
-    for (const kind of kinds) await mkdir(join(directory, kind), { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw storeError(`${directory} cannot be made`, error);
-  }
   const lying: StoredObject[] = [];
   for (const kind of kinds) lying.push(...(await readKind(directory, kind)));
   const found = lying.map((object) => openedObject(directory, object, keys));
@@ -176,9 +191,7 @@ async function readKind(directory: string, kind: Kind): Promise<StoredObject[]> 
     throw storeError(`${folder} cannot be read`, error);
   });
   for (const name of names) {
-    const file = join(folder, name);
-    if (name.endsWith(unfinished)) await rm(file, { force: true });
-    else if (name.endsWith('.json')) found.push(await readObject(file, kind));
+    if (name.endsWith('.json')) found.push(await readObject(join(folder, name), kind));
   }
   return found;
 }

@@ -25,6 +25,8 @@ export type State = {
 export type Held = {
   readonly name: string;
   readonly revision: number;
+  readonly findings: readonly Finding[];
+  /** The same, as lines. */
   readonly faults: readonly string[];
   /** What is in its place. */
   readonly serving: 'its earlier version' | 'a refusal' | 'nothing';
@@ -187,6 +189,7 @@ function heldIn(slots: ReadonlyMap<string, Slot>): Held[] {
       return {
         name,
         revision,
+        findings: faults,
         faults: faults.map(formatFinding),
         serving: as === 'itself' ? 'its earlier version' : as,
       };

@@ -203,6 +203,7 @@ export class ObjectSource<Store extends Observed = Observed> implements ConfigSo
   }
 }
 
-function addingOf({ objects }: State): Adding & { readonly data: ObjectData } {
+/** The objects of a state, for the loading of the file that they are served beside. */
+export function addingOf({ objects }: State): Adding & { readonly data: ObjectData } {
   return { module: urlOf('apisix-add').href, data: { objects: [...objects.values()], faulty: [] } };
 }

@@ -5,6 +5,7 @@ import { daysLeft, nameOf } from '../config/material/describe.ts';
 import type { ListenerConfig, RouteConfig, UpstreamConfig } from '../config/schema/schema.ts';
 import { findConfigFile, loadConfig } from '../config/sources/file.ts';
 import { formatTable } from '../tools/terminal/table.ts';
+import { loaderFor } from './stored.ts';
 
 type CheckOptions = {
   readonly config?: string;
@@ -12,6 +13,7 @@ type CheckOptions = {
   readonly strict?: boolean;
   /** False: private keys are neither read nor checked. */
   readonly keys?: boolean;
+  readonly stored?: boolean;
 };
 
 /**
@@ -24,7 +26,8 @@ export async function check(options: CheckOptions): Promise<number> {
   let file = options.config ?? '';
   try {
     file = await findConfigFile(options.config);
-    loaded = await loadConfig(file, process.env, { withoutSecrets: options.keys === false });
+    const load = loaderFor(options);
+    loaded = await (load?.(file) ?? loadConfig(file, process.env, { withoutSecrets: options.keys === false }));
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     if (options.json) printJson({ ok: false, file, faults: error.findings, warnings: [] });

@@ -11,6 +11,7 @@ import { addLoadFlags } from '../tools/load/flags.ts';
 import { addPkiCommand } from '../tools/pki/flags.ts';
 import { addProbeFlags } from '../tools/probe/flags.ts';
 import { addUsageCommands } from '../tools/usage/flags.ts';
+import { loaderFor, storedOption } from './stored.ts';
 
 const config = new Option(
   '-c, --config <file>',
@@ -52,6 +53,7 @@ program
   .addOption(config)
   .addOption(noKeys())
   .option('--strict', 'warnings are faults: exit with 1 if there is any')
+  .addOption(storedOption)
   .option('--json', 'print JSON')
   .action((options) => finish(import('./check.ts').then(({ check }) => check(options))));
 
@@ -74,8 +76,15 @@ program
   )
   .option('--log-line <file>', 'its line of the access log, as JSON; -: standard input')
   .addOption(noKeys())
+  .addOption(storedOption)
   .option('--json', 'print JSON')
-  .action((options) => finish(import('../tools/explain/command.ts').then(({ explain }) => explain(options))));
+  .action((options) =>
+    finish(
+      import('../tools/explain/command.ts').then(({ explain }) =>
+        explain({ ...options, load: loaderFor(options) }),
+      ),
+    ),
+  );
 
 program
   .command('test')
@@ -85,8 +94,13 @@ program
   .addOption(noKeys())
   .option('--json', 'print JSON')
   .option('--junit', 'print JUnit XML')
+  .addOption(storedOption)
   .action((cases, options) =>
-    finish(import('../tools/expect/command.ts').then(({ test }) => test(cases, options))),
+    finish(
+      import('../tools/expect/command.ts').then(({ test }) =>
+        test(cases, { ...options, load: loaderFor(options) }),
+      ),
+    ),
   );
 
 program

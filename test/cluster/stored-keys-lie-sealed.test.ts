@@ -74,6 +74,14 @@ test('no key lies in clear text, whenever it was written', async (t) => {
   assert.deepEqual(await served(alone.penstock), ['served', 'served']);
   await stop(alone.penstock);
 
+  const file = join(penstock.directory, 'penstock.yaml');
+  const checked = spawnSync(process.execPath, [penstockMain, 'check', '--stored', '-c', file], {
+    encoding: 'utf8',
+  });
+  assert.equal(checked.status, 0, checked.stderr);
+  assert.match(checked.stdout, /before\.example/);
+  assert.doesNotMatch(checked.stdout + checked.stderr, /PRIVATE KEY/);
+
   writeFileSync(join(penstock.directory, 'store.key'), secret());
   const run = spawnSync(
     process.execPath,

@@ -18,7 +18,9 @@ import {
   tenants,
 } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
+import { penstockMain } from '../support/penstock.ts';
 import { tcpUpstream } from '../support/upstream.ts';
+import { run } from './process.ts';
 
 /** More than etcd takes in one transaction. */
 const many = 300;
@@ -61,6 +63,28 @@ describe('authors change a cluster by commands', { timeout: 280_000 }, () => {
     const missing = await cluster.cluster(['get', 'routes/edge/none']);
     assert.equal(missing.code, 1);
     assert.match(missing.stderr, /there is no routes\/edge\/none/);
+  });
+
+  test('check and explain see what is stored', async () => {
+    const file = join(cluster.directory, 'author.yaml');
+    const penstock = (...args: readonly string[]) =>
+      run(process.execPath, [penstockMain, ...args, '-c', file, '--stored'], {});
+    const checked = await penstock('check');
+    assert.equal(checked.code, 0, checked.stderr);
+    assert.match(checked.stdout, /orders\.example\.com/);
+    const explained = await penstock('explain', '--sni', 'orders.example.com');
+    assert.match(explained.stdout, /orders/);
+    assert.match(explained.stdout, /echo/);
+    await cluster.etcd.ctl(
+      'put',
+      `${root}config/routes/edge/odd`,
+      '{"sni": "odd.example.com", "upstream": "none"}',
+    );
+    const strict = await penstock('check', '--strict');
+    assert.equal(strict.code, 1);
+    assert.match(strict.stderr, /routes\/edge\/odd.*warning: held back: /);
+    assert.match((await penstock('explain', '--sni', 'odd.example.com')).stdout, /ERR_CLUSTER_HELD/);
+    await cluster.etcd.ctl('del', `${root}config/routes/edge/odd`);
   });
 
   test('a change of any size is seen whole', async () => {

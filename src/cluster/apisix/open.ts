@@ -33,7 +33,7 @@ export async function openApisix(
   const keyring = await readKeyring(config.etcd.keyring);
   const { snapshot } = config;
   const baseline = snapshot === undefined ? undefined : await readState(snapshot, cluster.seal);
-  const prefix = `${config.etcd.prefix.replace(/\/$/, '')}/`;
+  const prefix = prefixOf(config);
   const { etcd } = cluster;
   const objects = new EtcdObjects({ etcd, prefix, keyring, copy: () => follower.copy(), baseline });
   let arrived = () => {};
@@ -81,8 +81,13 @@ export async function openApisix(
   return { source, first, cluster: link, ...startApi };
 }
 
+/** What the keys of objects begin with. */
+export function prefixOf({ etcd }: ClusterConfig): string {
+  return `${etcd.prefix.replace(/\/$/, '')}/`;
+}
+
 /** One key a line; the keyring that APISIX comes with if there is no file. */
-async function readKeyring(file: string | undefined): Promise<Keyring> {
+export async function readKeyring(file: string | undefined): Promise<Keyring> {
   if (file === undefined) return published;
   const fault = (message: string, hint?: string) =>
     new ConfigError([{ file, line: 0, column: 0, path: '', message, ...(hint && { hint }) }]);

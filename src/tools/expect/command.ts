@@ -1,7 +1,7 @@
 /** `penstock test`: checks whether a configuration treats clients as a file of expectations says. */
 import { ConfigError, formatFinding } from '../../config/load.ts';
 import { createExplainer } from '../explain/explanation.ts';
-import { loadOrTell } from '../terminal/load-or-tell.ts';
+import { type Load, loadOrTell } from '../terminal/load-or-tell.ts';
 import { type Cases, loadCases } from './cases.ts';
 import { type CaseOutcome, judge } from './outcome.ts';
 import { formatReport, jsonReport, junitReport, type Report, untestedRoutes } from './report.ts';
@@ -12,6 +12,8 @@ type TestOptions = {
   readonly junit?: boolean;
   /** False: private keys are not read, and no handshake is rehearsed. */
   readonly keys?: boolean;
+  /** Loads the configuration; absent: the file alone. */
+  readonly load?: Load | undefined;
 };
 
 /**

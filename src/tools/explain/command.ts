@@ -8,7 +8,7 @@ import { hostOf, type Origin, readHellos } from '../captures/input.ts';
 import { type AssumedClient, clientOf } from '../client/assumed-client.ts';
 import { type ClientFlags, clientOfFlags, overridesOf } from '../client/flags.ts';
 import { knownListener } from '../client/listener.ts';
-import { loadOrTell } from '../terminal/load-or-tell.ts';
+import { type Load, loadOrTell } from '../terminal/load-or-tell.ts';
 import { UsageError } from '../terminal/usage.ts';
 import { createExplainer } from './explanation.ts';
 import { agrees, type Logged, readLogLines } from './log-line.ts';
@@ -25,6 +25,8 @@ type ExplainOptions = ClientFlags & {
   readonly json?: boolean;
   /** False: private keys are not read, and no handshake is rehearsed. */
   readonly keys?: boolean;
+  /** Loads the configuration; absent: the file alone. */
+  readonly load?: Load | undefined;
 };
 
 /** One client to explain at one listener; `logged` is what a log line says happened to it. */

@@ -3,15 +3,18 @@ import { ConfigError, describeFaults } from '../../config/finding.ts';
 import type { LoadedConfig } from '../../config/load.ts';
 import { findConfigFile, loadConfig } from '../../config/sources/file.ts';
 
+export type Load = (file: string) => Promise<LoadedConfig>;
+
 /**
  * Loads the configuration, or prints every fault on stderr and returns undefined. Without `keys`, private
- * keys are neither read nor checked.
+ * keys are neither read nor checked. `load` loads more than the file, keys included.
  */
 export function loadOrTell(
   file: string | undefined,
-  { keys = true }: { keys?: boolean | undefined } = {},
+  { keys = true, load }: { keys?: boolean | undefined; load?: Load | undefined } = {},
 ): Promise<LoadedConfig | undefined> {
-  return orTell(async () => loadConfig(await findConfigFile(file), process.env, { withoutSecrets: !keys }));
+  const loadFile: Load = (found) => loadConfig(found, process.env, { withoutSecrets: !keys });
+  return orTell(async () => (load ?? loadFile)(await findConfigFile(file)));
 }
 
 /**
