@@ -1,7 +1,6 @@
 /**
  * With `admin_api.seal`, the store of the Admin API holds no private key in clear text: not those that are
- * added, nor those that were there before. A replaced secret opens what it has sealed, and a start without
- * it ends, rather than with a tenant missing.
+ * added, nor those that were there before. A secret can be replaced, and without it nothing is opened.
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -10,6 +9,8 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { stringify } from 'yaml';
+import { openFileStore, readFileStore } from '../../src/cluster/file-store.ts';
+import { createSeal } from '../../src/cluster/seal.ts';
 import { apiConfig, issueFor, namedUpstream, restart, sslOf, startApi } from '../support/admin-api.ts';
 import { tlsTalk } from '../support/clients.ts';
 import { type Penstock, penstockMain } from '../support/penstock.ts';
@@ -64,15 +65,16 @@ test('no key lies in clear text, whenever it was written', async (t) => {
   assert.deepEqual(await served(sealed.penstock), ['served', 'served']);
   await stop(sealed.penstock);
 
-  // A new secret on the first line: everything is sealed by it.
-  writeFileSync(join(penstock.directory, 'store.key'), `${later}\n${old}\n`);
-  const resealed = await restart(t, penstock);
-  assert.deepEqual(await served(resealed.penstock), ['served', 'served']);
-  await stop(resealed.penstock);
+  // A new secret ahead of it: everything is sealed by it, and the old one is needed no more.
+  const store = join(penstock.directory, 'objects');
+  const sealBy = (...secrets: readonly string[]) => createSeal(secrets.map((one) => Buffer.from(one, 'hex')));
+  await assert.rejects(readFileStore(store, sealBy(later)), /ssls\/.*\.json cannot be opened: none of the/);
+  await assert.rejects(readFileStore(store), /its keys are sealed, and there is no admin_api.seal/);
+  await openFileStore(store, sealBy(later, old));
+  const { objects } = await readFileStore(store, sealBy(later));
+  assert.equal(objects.size, 6);
+  assert.match(String(objects.get('/apisix/ssls/after.example')?.value['key']), /PRIVATE KEY/);
   writeFileSync(join(penstock.directory, 'store.key'), later);
-  const alone = await restart(t, penstock);
-  assert.deepEqual(await served(alone.penstock), ['served', 'served']);
-  await stop(alone.penstock);
 
   const file = join(penstock.directory, 'penstock.yaml');
   const checked = spawnSync(process.execPath, [penstockMain, 'check', '--stored', '-c', file], {
@@ -81,16 +83,4 @@ test('no key lies in clear text, whenever it was written', async (t) => {
   assert.equal(checked.status, 0, checked.stderr);
   assert.match(checked.stdout, /before\.example/);
   assert.doesNotMatch(checked.stdout + checked.stderr, /PRIVATE KEY/);
-
-  writeFileSync(join(penstock.directory, 'store.key'), secret());
-  const run = spawnSync(
-    process.execPath,
-    [penstockMain, 'run', '-c', join(penstock.directory, 'penstock.yaml')],
-    {
-      encoding: 'utf8',
-      timeout: 60_000,
-    },
-  );
-  assert.equal(run.status, 2, run.stderr);
-  assert.match(run.stderr, /objects\/ssls\/.*\.json cannot be opened: none of the secrets/);
 });
