@@ -132,7 +132,8 @@ async function load(machine: Machine, isOver: () => boolean): Promise<number> {
 /** All members of etcd are stopped while clients come; a penstock is restarted meanwhile. */
 async function etcdGoes(): Promise<void> {
   for (const machine of machines) await command('stop', 'etcd', `${machine}`);
-  const until = performance.now() + Number(seconds) * 1000;
+  const begun = performance.now();
+  let until = begun + Number(seconds) * 1000;
   const isOver = () => performance.now() >= until;
   const first = Promise.all([load(1, isOver), load(2, isOver)]);
   first.catch(() => {});
@@ -143,11 +144,14 @@ async function etcdGoes(): Promise<void> {
   const [one, two] = [fileOf(1), fileOf(2)];
   for (const file of [one, two])
     assert.equal(handshakeIn(await sClient(3, '-sess_in', file)), 'Reused, TLSv1.3');
+  // A busy computer may have taken all that time to restart it.
+  until = Math.max(until, performance.now() + 1000);
   const three = await load(3, isOver);
   const counts = [...(await first), three];
   assert.ok(three > 0);
   for (const machine of machines) assert.equal((await statusOf(machine)).ready, true);
-  process.stdout.write(`without etcd for ${seconds} s: ${counts.join(' + ')} handshakes, none failed\n`);
+  const lasted = Math.round((performance.now() - begun) / 1000);
+  process.stdout.write(`without etcd for ${lasted} s: ${counts.join(' + ')} handshakes, none failed\n`);
   for (const machine of machines) await command('start', 'etcd', `${machine}`, '--no-wait');
   await each(async (machine) => assert.equal((await statusOf(machine)).cluster.connected, true));
   await command(
