@@ -10,6 +10,7 @@ import { test } from 'node:test';
 import { issueFor, namedUpstream, restart, sslOf, startApi } from '../support/admin-api.ts';
 import { createAuthority } from '../support/certificates.ts';
 import { tlsTalk } from '../support/clients.ts';
+import { eventually } from '../support/eventually.ts';
 import { penstockMain } from '../support/penstock.ts';
 
 const nodes = { '127.0.0.1:1': 1 };
@@ -109,6 +110,31 @@ test('an object made faulty on disk refuses its clients and nobody else', async 
   assert.match((await tlsTalk(port, { servername: 'a.example' }, '')).error ?? '', /ALERT/);
   assert.equal((await tlsTalk(port, { servername: 'b.example' }, '')).text, 'b.example');
   assert.match(again.penstock.stdout(), /\/apisix\/ssls\/a\.example/);
+});
+
+test('the log tells a route that is held back from one that denies', async (t) => {
+  const { penstock, ask } = await startApi(t);
+  const nodes = { [await namedUpstream(t, 'served')]: 1 };
+  await ask('PUT', 'ssls/1', sslOf(['*.example'], await issueFor(['*.example'])));
+  const restriction = { 'ip-restriction': { blacklist: ['127.0.0.0/8'] } };
+  await ask('PUT', 'stream_routes/denied', {
+    sni: 'denied.example',
+    upstream: { nodes },
+    plugins: restriction,
+  });
+  await ask('PUT', 'upstreams/1', { nodes });
+  await ask('PUT', 'stream_routes/held', { sni: 'held.example', upstream_id: 1 });
+  await ask('DELETE', 'upstreams/1?force=true');
+  for (const [name, code] of [
+    ['denied.example', 'ERR_ROUTE_DENIED'],
+    ['held.example', 'ERR_CLUSTER_HELD'],
+  ]) {
+    assert.equal((await tlsTalk(penstock.port('tenants'), { servername: name }, '')).error, 'ALERT 49');
+    await eventually(() => {
+      const line = penstock.log().find(({ msg, sni }) => msg === 'connection' && sni === name);
+      assert.equal(line?.['code'], code);
+    });
+  }
 });
 
 test('private keys are never returned', async (t) => {
