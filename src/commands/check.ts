@@ -27,7 +27,8 @@ export async function check(options: CheckOptions): Promise<number> {
   try {
     file = await findConfigFile(options.config);
     const load = loaderFor(options);
-    loaded = await (load?.(file) ?? loadConfig(file, process.env, { withoutSecrets: options.keys === false }));
+    loaded = await (load?.(file) ??
+      loadConfig(file, process.env, { withoutSecrets: options.keys === false }));
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     if (options.json) printJson({ ok: false, file, faults: error.findings, warnings: [] });
