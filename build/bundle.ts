@@ -2,10 +2,11 @@
  * Makes what runs: a file for each program of penstock, with all that it imports. `npm run build` writes those of the package to
  * dist/; executable.ts takes others. What they consist of is in `parts`, for the licences and the SBOM.
  */
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type BuildOptions, build } from 'esbuild';
+import { assemblePage } from '../src/observe/assemble-page.ts';
 import { programs } from '../src/process/own-files.ts';
 import { type Part, partsOf, writeLicences } from './parts.ts';
 import { writeSbom } from './sbom.ts';
@@ -42,7 +43,7 @@ export async function bundle(
   options: BuildOptions = {},
 ): Promise<readonly Part[]> {
   const { metafile } = await build({ ...shared, entryPoints: { ...sources }, outdir: directory, ...options });
-  copyFileSync(join(root, 'src/observe/status.html'), join(directory, 'status.html'));
+  writeFileSync(join(directory, 'status.html'), assemblePage());
   return partsOf(Object.keys(metafile?.inputs ?? {}));
 }
 

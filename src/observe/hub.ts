@@ -22,7 +22,7 @@ import {
   processUse,
   type Totals,
 } from './metrics.ts';
-import type { ListenerStatus, Status, WorkerState, WorkerStatus } from './status.ts';
+import type { ListenerStatus, RouteStatus, Status, WorkerState, WorkerStatus } from './status.ts';
 
 export type MetricsHub = {
   /**
@@ -108,9 +108,13 @@ export function createMetricsHub(options: { readonly version: string; readonly n
 function asEnded({ listeners, connects, queues, warm }: MetricsSnapshot): Totals {
   const settled = [...listeners].map(([name, counts]): [string, ListenerCounts] => [
     name,
-    { ...counts, closed: counts.opened },
+    { ...counts, closed: counts.opened, traffic: withoutActive(counts) },
   ]);
   return { listeners: new Map(settled), connects, queues, warm };
+}
+
+function withoutActive({ traffic }: ListenerCounts): ListenerCounts['traffic'] {
+  return new Map([...traffic].map(([route, counts]) => [route, { ...counts, active: 0 }]));
 }
 
 function describeListener(
@@ -133,7 +137,19 @@ function describeListener(
     outcomes: sum,
     errors: errors.sort((a, b) => b.count - a.count),
     bytes: { in: counts.bytesIn, out: counts.bytesOut },
+    routes: describeRoutes(counts),
   };
+}
+
+function describeRoutes({ traffic, outcomes }: ListenerCounts): RouteStatus[] {
+  const routes = [...traffic].map(([route, { active, bytesIn, bytesOut }]) => ({
+    route,
+    active,
+    outcomes: outcomes.get(route) ?? noOutcomes(),
+    bytes: { in: bytesIn, out: bytesOut },
+  }));
+  const size = ({ bytes }: RouteStatus) => bytes.in + bytes.out;
+  return routes.sort((a, b) => size(b) - size(a) || b.active - a.active);
 }
 
 function describeWorker(
@@ -151,5 +167,6 @@ function describeWorker(
     rss: snapshot?.process.residentBytes ?? 0,
     cpu_seconds: snapshot?.process.cpuSeconds ?? 0,
     busy_seconds: snapshot?.process.busySeconds ?? 0,
+    descriptors: snapshot?.descriptors,
   };
 }

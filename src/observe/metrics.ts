@@ -31,9 +31,14 @@ export type ListenerCounts = {
   bytesOut: number;
   /** By the route's name or index; '' for connections that ended before they had a route. */
   readonly outcomes: Map<string | number, Record<Outcome, number>>;
+  /** By route, as `outcomes`. */
+  readonly traffic: Map<string | number, Traffic>;
   readonly errors: Record<Side, Map<ConnectionCode, number>>;
   readonly handshakes: { readonly full: Histogram; readonly resumed: Histogram };
 };
+
+/** `active` are open now, the bytes those since the start. */
+export type Traffic = { active: number; bytesIn: number; bytesOut: number };
 
 /** What became of connections that were kept ready for clients (`warm`), and how many clients found none. */
 export type WarmCounts = Record<WarmOutcome, number>;
@@ -69,7 +74,11 @@ export type ProcessUse = {
 };
 
 /** A worker's counts at one moment. Sent by structured clone, because JSON has no maps. */
-export type MetricsSnapshot = Totals & { readonly process: ProcessUse };
+export type MetricsSnapshot = Totals & {
+  readonly process: ProcessUse;
+  /** File descriptors for connections. */
+  readonly descriptors?: { readonly used: number; readonly capacity: number };
+};
 
 export type WorkerMetrics = {
   /** A client was accepted. */
@@ -107,7 +116,10 @@ export function createWorkerMetrics(): WorkerMetrics {
     warmOf: (upstream) => warmOf(totals, upstream),
     snapshot(live) {
       const sum = structuredClone(totals);
-      for (const record of live) measure(sum, record);
+      for (const record of live) {
+        measure(sum, record);
+        trafficOf(countsOf(sum, record.listener), record.route ?? '').active += 1;
+      }
       return { ...sum, process: processUse() };
     },
   };
@@ -139,6 +151,7 @@ export function countsOf({ listeners }: Totals, name: string): ListenerCounts {
       bytesIn: 0,
       bytesOut: 0,
       outcomes: new Map(),
+      traffic: new Map(),
       errors: { client: new Map(), upstream: new Map(), proxy: new Map() },
       handshakes: { full: emptyHistogram(), resumed: emptyHistogram() },
     };
@@ -219,6 +232,9 @@ function measure(totals: Totals, record: AccessRecord): void {
   const counts = countsOf(totals, record.listener);
   counts.bytesIn += bytes.in;
   counts.bytesOut += bytes.out;
+  const traffic = trafficOf(counts, record.route ?? '');
+  traffic.bytesIn += bytes.in;
+  traffic.bytesOut += bytes.out;
   if (handshakeMs !== undefined) {
     observe(tls?.resumed ? counts.handshakes.resumed : counts.handshakes.full, handshakeMs / 1000);
   }
@@ -232,6 +248,15 @@ function outcomesOf({ outcomes }: ListenerCounts, route: string | number): Recor
   if (counts === undefined) {
     counts = noOutcomes();
     outcomes.set(route, counts);
+  }
+  return counts;
+}
+
+function trafficOf({ traffic }: ListenerCounts, route: string | number): Traffic {
+  let counts = traffic.get(route);
+  if (counts === undefined) {
+    counts = { active: 0, bytesIn: 0, bytesOut: 0 };
+    traffic.set(route, counts);
   }
   return counts;
 }
@@ -277,6 +302,12 @@ function addCounts(to: ListenerCounts, from: ListenerCounts): void {
   for (const [route, counts] of from.outcomes) {
     const sum = outcomesOf(to, route);
     for (const outcome of outcomes) sum[outcome] += counts[outcome];
+  }
+  for (const [route, counts] of from.traffic) {
+    const sum = trafficOf(to, route);
+    sum.active += counts.active;
+    sum.bytesIn += counts.bytesIn;
+    sum.bytesOut += counts.bytesOut;
   }
   for (const side of ['client', 'upstream', 'proxy'] as const) {
     for (const [code, count] of from.errors[side]) {

@@ -3,6 +3,7 @@
  */
 import type { ConnectionCode, Side } from '../errors.ts';
 import type { Outcome } from './metrics.ts';
+import type { Problem } from './problems.ts';
 
 /**
  * Dates are ISO 8601; counts are since the start; sizes are in bytes, times in seconds. For a rate,
@@ -22,6 +23,8 @@ export type Status = {
   readonly draining: boolean;
   /** The least severe level that is logged now. */
   readonly log_level: string;
+  /** What is wrong, the worst first; empty: nothing is known to be. */
+  readonly problems: readonly Problem[];
   readonly workers: readonly WorkerStatus[];
   readonly listeners: readonly ListenerStatus[];
   readonly upstreams: readonly UpstreamStatus[];
@@ -44,6 +47,8 @@ export type WorkerStatus = {
   readonly cpu_seconds: number;
   /** Time in which its event loop was busy. */
   readonly busy_seconds: number;
+  /** File descriptors for connections; absent if the system reports no limit, or it is not known yet. */
+  readonly descriptors?: { readonly used: number; readonly capacity: number } | undefined;
 };
 
 export type ListenerStatus = {
@@ -56,6 +61,17 @@ export type ListenerStatus = {
   readonly outcomes: Readonly<Record<Outcome, number>>;
   /** Most frequent first. */
   readonly errors: readonly { readonly side: Side; readonly code: ConnectionCode; readonly count: number }[];
+  readonly bytes: { readonly in: number; readonly out: number };
+  /** Those that had clients, the busiest first. */
+  readonly routes: readonly RouteStatus[];
+};
+
+export type RouteStatus = {
+  /** Its name or index; '' for clients that got to none. */
+  readonly route: string | number;
+  readonly active: number;
+  /** How its connections have ended. */
+  readonly outcomes: Readonly<Record<Outcome, number>>;
   readonly bytes: { readonly in: number; readonly out: number };
 };
 

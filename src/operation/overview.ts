@@ -6,6 +6,7 @@ import type { ClusterLink } from '../cluster/member.ts';
 import type { AdminSource } from '../observe/admin-source.ts';
 import { describeExpiries, readExpiries } from '../observe/expiry.ts';
 import type { MetricsHub } from '../observe/hub.ts';
+import { problemsOf } from '../observe/problems.ts';
 import type { Status, UpstreamStatus } from '../observe/status.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
@@ -121,7 +122,7 @@ function describeStatus(
 ): Status {
   const { last } = reloader.history;
   const workers = supervisor.workers();
-  return {
+  const status = {
     version,
     node: process.version,
     host: hostname(),
@@ -144,4 +145,5 @@ function describeStatus(
     last_reload: last ? { at: last.at.toISOString(), ok: last.ok, faults: last.faults } : null,
     ...(cluster && { cluster: cluster.status() }),
   };
+  return { ...status, problems: problemsOf(status) };
 }

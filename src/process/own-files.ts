@@ -72,9 +72,9 @@ export function packageDirectory(): string {
   return fileURLToPath(new URL(bundledVersion === undefined ? '../..' : '..', import.meta.url));
 }
 
-/** The live page. */
-export function readStatusPage(): string {
+/** The live page, as the build has made it; undefined in a checkout, which has its parts. */
+export function readStatusPage(): string | undefined {
   if (executable) return executable.getAsset('status.html', 'utf8');
-  const place = bundledVersion === undefined ? '../observe/status.html' : './status.html';
-  return readFileSync(new URL(place, import.meta.url), 'utf8');
+  if (bundledVersion === undefined) return undefined;
+  return readFileSync(new URL('./status.html', import.meta.url), 'utf8');
 }

@@ -9,7 +9,7 @@ import { createPatience } from '../ipc/patience.ts';
 import { dropReceived } from '../listen/listener.ts';
 import type { AccessRecord } from '../observe/access-log.ts';
 import { type Log, openLog } from '../observe/log.ts';
-import { createWorkerMetrics } from '../observe/metrics.ts';
+import { createWorkerMetrics, type MetricsSnapshot } from '../observe/metrics.ts';
 import { findSessions } from '../observe/sessions.ts';
 import { inSlices } from '../process/pacer.ts';
 import { holdTicketMasters } from '../tls/server/ticket-masters.ts';
@@ -127,7 +127,13 @@ export class SupervisedWorker {
     };
   }
 
-  async #start({ log: settings, ticketMasters, health, ejections, drains }: WorkerSettings): Promise<void> {
+  async #start({
+    log: settings,
+    ticketMasters,
+    health,
+    ejections,
+    drains = [],
+  }: WorkerSettings): Promise<void> {
     const [supervisor, limits, patience] = [this.#supervisor, this.#limits, this.#patience];
     const log = await openLog(settings);
     const tickets = holdTicketMasters(ticketMasters);
@@ -222,8 +228,10 @@ export class SupervisedWorker {
     return this.#started.worker;
   }
 
-  #snapshot(worker: Worker) {
-    return this.#metrics.snapshot(recordsOf(worker));
+  #snapshot(worker: Worker): MetricsSnapshot {
+    const { capacity, used } = worker.descriptors;
+    const counts = this.#metrics.snapshot(recordsOf(worker));
+    return Number.isFinite(capacity) ? { ...counts, descriptors: { used: used(), capacity } } : counts;
   }
 }
 

@@ -45,6 +45,7 @@ export type Worker = {
    */
   readonly prepare: (loaded: ServedConfig) => Promise<Prepared>;
   readonly listener: (name: string) => Listener | undefined;
+  readonly descriptors: Pick<Descriptors, 'capacity' | 'used'>;
   /** All open connections, including those under former configurations. */
   readonly connections: () => Iterable<Connection>;
   /**
@@ -87,6 +88,7 @@ export function createWorker(around: Around): Worker {
 
   return {
     connections: open.all.bind(open),
+    descriptors,
     listener: (name) => current?.listeners.find((listener) => listener.name === name),
     bound: () => sockets.boundBy(current?.listeners ?? []),
     async prepare(loaded) {

@@ -2,15 +2,14 @@
  * Writes docs/images/live-page.png: the live page of a penstock that serves databases for a minute, as Chromium shows it.
  * `npx node test/services/draw-live-page.ts`, after a change to the page.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
-import { type Authority, createAuthority, temporaryDirectory } from '../support/certificates.ts';
-import { eventually } from '../support/eventually.ts';
+import { type Authority, createAuthority } from '../support/certificates.ts';
 import { startPenstock } from '../support/penstock.ts';
-import { launch } from './process.ts';
+import { openPage } from './chromium.ts';
 
 type Ends = { readonly after: (end: () => unknown) => void };
 
@@ -25,7 +24,7 @@ try {
   const authority = await createAuthority({ name: 'clients-ca' });
   await startDatabases();
   await startFront(authority);
-  const page = await openPage(`http://${admin}/`);
+  const page = await openPage(t, `http://${admin}/`, size);
   await traffic(authority, 70);
   writeFileSync(target, await page.picture());
 } finally {
@@ -135,50 +134,4 @@ async function traffic(authority: Authority, seconds: number): Promise<void> {
     socket.on('data', () => {}).on('end', end);
     t.after(end);
   }
-}
-
-/** A page in a headless Chromium, by its DevTools protocol. */
-async function openPage(url: string): Promise<{ picture: () => Promise<Buffer> }> {
-  const directory = temporaryDirectory(t);
-  const args = [
-    '--headless',
-    '--no-sandbox',
-    '--disable-gpu',
-    '--hide-scrollbars',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--remote-debugging-port=0',
-    `--window-size=${size.width},${size.height}`,
-    `--user-data-dir=${directory}`,
-    url,
-  ];
-  const chromium = launch('chromium', args, { env: { HOME: directory } });
-  t.after(async () => {
-    chromium.child.kill();
-    await chromium.finished;
-  });
-  let port = '';
-  await eventually(() => {
-    port = readFileSync(join(directory, 'DevToolsActivePort'), 'utf8').split('\n')[0] ?? '';
-  }, 30_000);
-  const targets = (await (await fetch(`http://127.0.0.1:${port}/json/list`)).json()) as {
-    type: string;
-    webSocketDebuggerUrl: string;
-  }[];
-  const found = targets.find(({ type }) => type === 'page');
-  if (found === undefined) throw new Error('Chromium shows no page');
-  return {
-    async picture() {
-      const socket = new WebSocket(found.webSocketDebuggerUrl);
-      await new Promise((open) => socket.addEventListener('open', open));
-      const answer = new Promise<string>((answered) =>
-        socket.addEventListener('message', ({ data }) => answered(String(data))),
-      );
-      const params = { format: 'png', captureBeyondViewport: true };
-      socket.send(JSON.stringify({ id: 1, method: 'Page.captureScreenshot', params }));
-      const { result } = JSON.parse(await answer) as { result: { data: string } };
-      socket.close();
-      return Buffer.from(result.data, 'base64');
-    },
-  };
 }

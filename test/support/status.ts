@@ -19,6 +19,10 @@ export function sampleStatus(tick = 0): Status {
     ready: true,
     draining: false,
     log_level: 'info',
+    problems: [
+      { severity: 'bad', text: 'certificate proxy-client expires in 2 days' },
+      { severity: 'warn', text: '10.0.9.9:5432 is down in orders' },
+    ],
     workers: [
       worker(1, { state: 'ready', connections: 812, cpu_seconds: 2400 + tick * 0.42 }),
       worker(2, { state: 'ready', connections: 790, cpu_seconds: 2380 + tick * 0.39 }),
@@ -40,6 +44,11 @@ export function sampleStatus(tick = 0): Status {
           in: 48_210_998_123 + tick * 1_310_000,
           out: 912_387_123_998 + tick * 18_500_000 + wave * 900_000,
         },
+        routes: [
+          route('orders', 1201, 1_000_000 + tick * 110),
+          route('reports', 379, 198_000 + tick * 7),
+          { ...route('', 0, 0), outcomes: { ok: 0, error: 0, refused: 1_431, probe: 7_204 } },
+        ],
       },
       {
         name: 'cache-in',
@@ -49,6 +58,7 @@ export function sampleStatus(tick = 0): Status {
         outcomes: { ok: 20_000 + tick * 2, error: 12, refused: 0, probe: 0 },
         errors: [{ side: 'proxy', code: 'ERR_IDLE_TIMEOUT', count: 12 }],
         bytes: { in: 9_120_998, out: 88_123_001 + tick * 900 },
+        routes: [route(0, 25, 20_000 + tick * 2)],
       },
     ],
     upstreams: [
@@ -184,6 +194,15 @@ function machine(
 ): NonNullable<Status['cluster']>['machines'][number] {
   const since = '2026-11-02T08:00:00.000Z';
   return { name, version: '1.2.3', revision: 412, held: 0, alarm: null, leads: false, since, ...told };
+}
+
+function route(
+  name: string | number,
+  active: number,
+  ok: number,
+): Status['listeners'][number]['routes'][number] {
+  const outcomes = { ok, error: 12, refused: 0, probe: 0 };
+  return { route: name, active, outcomes, bytes: { in: ok * 400, out: ok * 7000 } };
 }
 
 function certificate(name: string, names: string[], days: number): Status['certificates'][number] {

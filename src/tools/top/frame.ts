@@ -17,6 +17,7 @@ const codes: Record<Tone, string> = { plain: '', head: '\x1b[2m', warn: '\x1b[33
 export function frameLines(now: Status, before: Status | undefined, screen: Screen): string[] {
   const lines = [
     ...summary(now, before),
+    ...problems(now),
     ...listeners(now, before, screen.columns),
     ...endpoints(now, screen.columns),
     ...endings(now, before, screen.columns),
@@ -57,6 +58,16 @@ function summary(now: Status, before: Status | undefined): Line[] {
     { text: `penstock ${now.version}, ${state}, up ${up}, process ${now.pid}, Node ${now.node}`, tone },
     { text: figures.join('  '), tone: 'plain' },
   ];
+}
+
+const shownProblems = 5;
+
+function problems({ problems: all = [] }: Status): Line[] {
+  const lines = all
+    .slice(0, shownProblems)
+    .map(({ severity, text }): Line => ({ text: `! ${text}`, tone: severity }));
+  const more = all.length - lines.length;
+  return more > 0 ? [...lines, { text: `! and ${more} more`, tone: 'warn' }] : lines;
 }
 
 function listeners(now: Status, before: Status | undefined, columns: number): Line[] {
