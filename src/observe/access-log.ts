@@ -61,28 +61,30 @@ export type AccessRecord = {
 /** Writes the line of a closed connection; for a probe, only at level debug. */
 export function logClosed(logger: Logger, record: AccessRecord): void {
   const level = record.code === 'ERR_INTERNAL' ? 'error' : record.phase === 'connect' ? 'warn' : 'info';
-  writeLine(
-    logger,
-    record.isProbe ? 'debug' : level,
-    {
-      ...identityOf(record),
-      upstream_tls: record.upstreamTls,
-      bytes_in: record.bytes.in,
-      bytes_out: record.bytes.out,
-      duration_ms: milliseconds(performance.now() - record.startedAt),
-      handshake_ms: record.handshakeMs,
-      queue_ms: record.queueMs,
-      connect_ms: record.connectMs,
-      warm: record.isWarm,
-      phase: record.phase,
-      side: record.side,
-      outcome: record.isProbe ? 'probe' : undefined,
-      code: record.code,
-      error: record.error,
-      hint: record.hint,
-    },
-    'connection',
-  );
+  writeLine(logger, record.isProbe ? 'debug' : level, lineOf(record), 'connection');
+}
+
+/** The fields of a closed connection's line: log-fields.ts describes each. */
+export type ConnectionLine = ReturnType<typeof lineOf>;
+
+function lineOf(record: AccessRecord) {
+  return {
+    ...identityOf(record),
+    upstream_tls: record.upstreamTls,
+    bytes_in: record.bytes.in,
+    bytes_out: record.bytes.out,
+    duration_ms: milliseconds(performance.now() - record.startedAt),
+    handshake_ms: record.handshakeMs,
+    queue_ms: record.queueMs,
+    connect_ms: record.connectMs,
+    warm: record.isWarm,
+    phase: record.phase,
+    side: record.side,
+    outcome: record.isProbe ? 'probe' : undefined,
+    code: record.code,
+    error: record.error,
+    hint: record.hint,
+  };
 }
 
 /** Writes the line of a newly established connection (`log.access_open`). */

@@ -5,12 +5,13 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type DestinationStream, type Logger, pino } from 'pino';
+import { syslogPath } from '../config/schema/destinations.ts';
 import type { Config } from '../config/schema/schema.ts';
 import { systemCode } from '../errors.ts';
 
 export type Log = {
   readonly logger: Logger;
-  /** Reopens the log file after it was renamed (SIGUSR1). Does nothing for stdout and stderr. */
+  /** Reopens the log file after it was renamed (SIGUSR1). Does nothing for other destinations. */
   readonly reopen: () => void;
   /**
    * Writes what is buffered, for at most a second; log nothing after it. False means that a write is still
@@ -30,6 +31,8 @@ export async function openLog(config: Pick<Config['log'], 'level' | 'destination
   if (descriptor !== undefined && isatty(descriptor)) {
     return openTerminal(descriptor, config.level);
   }
+  const syslog = syslogPath(config.destination);
+  if (syslog !== undefined) return openSyslogLog(syslog, config.level);
   // A trial first, because here a fault is thrown; later it would only be an event.
   if (descriptor === undefined) tryToOpen(config.destination);
   const destination = pino.destination({
@@ -59,6 +62,12 @@ async function openTerminal(descriptor: number, level: string): Promise<Log> {
       return true;
     },
   };
+}
+
+async function openSyslogLog(path: string, level: string): Promise<Log> {
+  const { openSyslog } = await import('./syslog.ts');
+  const syslog = await openSyslog(path, tell);
+  return { logger: createLogger(level, syslog), reopen() {}, close: () => syslog.close() };
 }
 
 /**

@@ -3,6 +3,7 @@
  * leave.
  */
 import { existsSync, realpathSync } from 'node:fs';
+import { isLogFile } from '../config/schema/destinations.ts';
 import type { Config } from '../config/schema/schema.ts';
 import { bundledVersion, isExecutable, packageDirectory } from '../process/own-files.ts';
 
@@ -18,8 +19,10 @@ export function rightsOf({
 }: Pick<Config, 'restrict_workers' | 'log'>): readonly string[] {
   if (!restrict_workers) return [];
   const known = (flag: string) => process.allowedNodeEnvironmentFlags.has(flag);
-  const isFile = !['stdout', 'stderr'].includes(log.destination);
-  const written = [...(isFile ? [log.destination] : []), ...(log.tls_keys ? [log.tls_keys] : [])];
+  const written = [
+    ...(isLogFile(log.destination) ? [log.destination] : []),
+    ...(log.tls_keys ? [log.tls_keys] : []),
+  ];
   return [
     '--permission',
     // Before Node 25 the network needs no permission.

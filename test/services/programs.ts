@@ -80,6 +80,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'clients-are-told-why': ['openssl', 'gnutls-cli', 'curl'],
   'tls-stacks-see-what-they-should': tlsStacks,
   'tls-stacks-resume-each-time': tlsStacks,
+  'logger-brings-lines-to-syslog': ['logger', 'socat'],
   'the-live-page-does-what-is-confirmed': ['chromium'],
   'the-live-page-shows-what-status-says': ['chromium'],
   'alerts-fire-when-they-should': ['promtool'],

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { protocolOf } from '../../protocols/table.ts';
 import type { Path } from '../finding.ts';
+import { isLogFile } from '../schema/destinations.ts';
 import type { Config } from '../schema/schema.ts';
 
 /**
@@ -52,8 +53,10 @@ export function resolvePaths(config: Config, directoryOf: (path: Path) => string
   const absolute = within([]);
   const address = (text: string, from = absolute) =>
     text.startsWith('unix:') ? `unix:${from(text.slice(5))}` : text;
-  if (!['stdout', 'stderr'].includes(config.log.destination)) {
-    config.log.destination = absolute(config.log.destination);
+  const { destination } = config.log;
+  if (isLogFile(destination)) config.log.destination = absolute(destination);
+  else if (destination.startsWith('syslog:')) {
+    config.log.destination = `syslog:${absolute(destination.slice('syslog:'.length))}`;
   }
   config.log.tls_keys &&= absolute(config.log.tls_keys);
   config.session_tickets.keys &&= absolute(config.session_tickets.keys);

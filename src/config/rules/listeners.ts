@@ -5,6 +5,7 @@ import { isIPv4 } from 'node:net';
 import { type Binding, parseBinding } from '../../net/written-address.ts';
 import { protocolOf } from '../../protocols/table.ts';
 import type { Path, Report } from '../finding.ts';
+import { syslogPath } from '../schema/destinations.ts';
 import type { ClientAuthConfig, ClientRule, Config, ListenerConfig, RouteConfig } from '../schema/schema.ts';
 import { placeholders } from './placeholders.ts';
 import { checkSocketPath } from './sockets.ts';
@@ -16,6 +17,10 @@ export function checkListeners(config: Config, report: Report): void {
     report.lack(['listeners'], 'expected at least one listener');
   }
   checkBinds(config, report);
+  if (config.restrict_workers && syslogPath(config.log.destination) !== undefined) {
+    const hint = 'log to stdout, from which systemd takes it to the journal, or to a file';
+    report.fault(['log', 'destination'], 'with `restrict_workers` workers cannot start `logger`', hint);
+  }
   if (config.restrict_workers && !process.allowedNodeEnvironmentFlags.has('--permission')) {
     report.fault(['restrict_workers'], `this needs Node 22.13 or later; this is ${process.version}`);
   }

@@ -10,7 +10,9 @@ export const log = z
       .string()
       .min(1)
       .default('stdout')
-      .describe('`stdout`, `stderr`, or a file (reopened on SIGUSR1).'),
+      .describe(
+        '`stdout`, `stderr`, a file (reopened on SIGUSR1), or `syslog`: RFC 5424 to the unix socket /dev/log, or with `syslog:/path` to another.',
+      ),
     access: z.boolean().default(true).describe('One line per closed connection.'),
     access_open: z.boolean().default(false).describe('Another line when it is established.'),
     tls_keys: path
