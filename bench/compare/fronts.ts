@@ -11,20 +11,26 @@ export const upstreamKinds = [
   'mutual_tls_full',
   'mutual_tls_12',
   'mutual_tls_12_full',
+  // Echoes that greet first, as mail servers do, and one that is asked for TLS as a directory is.
+  'smtp',
+  'imap',
+  'pop3',
+  'ldap',
 ] as const;
 /** Besides, a PostgreSQL server; see postgres.ts. */
 export type UpstreamKind = (typeof upstreamKinds)[number] | 'postgres';
 
 export type Front = {
   readonly name: string;
-  readonly mode: 'terminate' | 'passthrough' | 'plain';
+  /** `originate`: clients without TLS, which begins here. */
+  readonly mode: 'terminate' | 'passthrough' | 'plain' | 'originate';
   /** What it presents, where it terminates. */
   readonly key: 'ec' | 'rsa';
   readonly clientAuth: boolean;
   /** Takes X25519MLKEM768 first; all others X25519. */
   readonly postQuantum: boolean;
-  /** Clients ask for TLS as PostgreSQL's do. */
-  readonly starttls: boolean;
+  /** What is spoken before TLS, on the side that has it. */
+  readonly starttls: 'postgres' | 'smtp' | 'imap' | 'pop3' | 'ldap' | undefined;
   readonly upstream: UpstreamKind;
 };
 
@@ -41,7 +47,12 @@ export const fronts: readonly Front[] = [
   front('plain', { mode: 'plain' }),
   front('plain_sink', { mode: 'plain', upstream: 'sink' }),
   front('plain_source', { mode: 'plain', upstream: 'source' }),
-  front('postgres', { starttls: true, upstream: 'postgres' }),
+  front('postgres', { starttls: 'postgres', upstream: 'postgres' }),
+  front('pgsql', { starttls: 'postgres' }),
+  front('smtp', { starttls: 'smtp', upstream: 'smtp' }),
+  front('imap', { starttls: 'imap', upstream: 'imap' }),
+  front('pop3', { starttls: 'pop3', upstream: 'pop3' }),
+  front('ldap', { starttls: 'ldap', mode: 'originate', upstream: 'ldap' }),
 ];
 
 /** Those that the bare relay serves. */
@@ -127,7 +138,7 @@ function front(name: string, different: Partial<Front>): Front {
     key: 'ec',
     clientAuth: false,
     postQuantum: false,
-    starttls: false,
+    starttls: undefined,
     upstream: 'echo',
   };
   return { ...usual, ...different };

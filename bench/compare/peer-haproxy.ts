@@ -15,7 +15,10 @@ import {
 
 /** Writes its configuration. `postQuantum` tells whether its TLS library knows such groups. */
 export function prepareHaproxy(binary: string, postQuantum: boolean, site: Site): Prepared {
-  const served = fronts.filter((front) => postQuantum || !front.postQuantum);
+  const served = fronts.filter(
+    ({ name, postQuantum: isPostQuantum, starttls }) =>
+      (postQuantum || !isPostQuantum) && (starttls === undefined || name === 'postgres'),
+  );
   const file = join(site.directory, 'haproxy.cfg');
   writeFileSync(file, [head(), ...served.map((front) => section(front, site))].join('\n'));
   const output = join(site.directory, 'haproxy.log');

@@ -80,7 +80,7 @@ function configuration(served: readonly Front[], options: PenstockOptions, site:
         front.name,
         {
           bind: `${site.address}:${site.ports[front.name]}`,
-          ...(front.starttls ? { starttls: 'postgres' } : {}),
+          ...(front.starttls && front.mode !== 'originate' ? { starttls: front.starttls } : {}),
           routes: [route(front, options), ...otherNames(front.name === 'ecdsa' ? options.names : 0)],
         },
       ]),
@@ -90,7 +90,7 @@ function configuration(served: readonly Front[], options: PenstockOptions, site:
 }
 
 function route(front: Front, { anyName }: PenstockOptions): object {
-  if (front.mode === 'plain') return { tls: 'off', upstream: front.upstream };
+  if (front.mode === 'plain' || front.mode === 'originate') return { tls: 'off', upstream: front.upstream };
   if (front.mode === 'passthrough') return { sni: serverName, tls: 'passthrough', upstream: front.upstream };
   return {
     ...(anyName ? {} : { sni: serverName }),
@@ -113,12 +113,19 @@ function otherNames(count: number): object[] {
   }));
 }
 
-function upstream({ upstream: kind }: Front, { dialEarly, warm }: PenstockOptions, site: Site): object {
+function upstream(
+  { upstream: kind, mode, starttls }: Front,
+  { dialEarly, warm }: PenstockOptions,
+  site: Site,
+): object {
   return {
     endpoints: [`${site.upstreamAddress}:${site.upstreamPorts[kind]}`],
     ...(dialEarly ? { dial: 'early' } : {}),
     // A source sends as soon as somebody connects: what nobody reads would fill the way of the others.
     ...(warm > 0 && kind !== 'source' ? { warm: { connections: warm } } : {}),
+    ...(mode === 'originate'
+      ? { tls: { starttls, server_name: upstreamName, authority: 'bench', groups: clientGroups } }
+      : {}),
     ...(kind === 'mutual_tls'
       ? {
           tls: {

@@ -1,13 +1,24 @@
-/** stunnel: a thread a connection. It takes no plain clients, passes nothing through, and cannot re-wrap in one service. */
+/** stunnel: a thread a connection. It passes nothing through, and cannot re-wrap in one service. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ciphers12, ciphers13, type Front, fronts, groupsOf, type Prepared, type Site } from './fronts.ts';
+import {
+  ciphers12,
+  ciphers13,
+  type Front,
+  fronts,
+  groupsOf,
+  type Prepared,
+  type Site,
+  upstreamName,
+} from './fronts.ts';
 
 /** Writes its configuration. */
 export function prepareStunnel(binary: string, postQuantum: boolean, site: Site): Prepared {
   const served = fronts.filter(
     (front) =>
-      front.mode === 'terminate' && front.upstream !== 'mutual_tls' && (postQuantum || !front.postQuantum),
+      (front.mode === 'terminate' || front.mode === 'originate') &&
+      front.upstream !== 'mutual_tls' &&
+      (postQuantum || !front.postQuantum),
   );
   const file = join(site.directory, 'stunnel.conf');
   const logFile = join(site.directory, 'stunnel.log');
@@ -38,13 +49,17 @@ options = CIPHER_SERVER_PREFERENCE
 }
 
 function service(front: Front, site: Site): string {
+  const { ca } = site.files;
   const { cert, key } = site.files[front.key];
-  const auth = front.clientAuth ? `CAfile = ${site.files.ca}\nverifyChain = yes\nrequireCert = yes\n` : '';
+  const auth = front.clientAuth ? `CAfile = ${ca}\nverifyChain = yes\nrequireCert = yes\n` : '';
+  const own =
+    front.mode === 'originate'
+      ? `client = yes\nCAfile = ${ca}\nverifyChain = yes\ncheckHost = ${upstreamName}\nsni = ${upstreamName}`
+      : `cert = ${cert}\nkey = ${key}`;
   return `[${front.name}]
 accept = ${site.address}:${site.ports[front.name]}
 connect = ${site.upstreamAddress}:${site.upstreamPorts[front.upstream]}
-${front.starttls ? 'protocol = pgsql\n' : ''}cert = ${cert}
-key = ${key}
+${front.starttls ? `protocol = ${front.starttls === 'postgres' ? 'pgsql' : front.starttls}\n` : ''}${own}
 curves = ${groupsOf(front).join(':')}
 ${auth}`;
 }

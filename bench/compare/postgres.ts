@@ -67,7 +67,7 @@ export async function startDatabase({ sites, files, cores }: Ground): Promise<Da
 export function prepareDirect(site: Site): Prepared {
   return {
     launches: [],
-    served: fronts.filter(({ starttls }: Front) => starttls),
+    served: fronts.filter(({ name }: Front) => name === 'postgres'),
     ports: { postgres: site.upstreamPorts.postgres },
     logFile: join(site.directory, 'none'),
     logs: 'nothing',

@@ -5,7 +5,7 @@
 import { constants } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
+import { createSecureContext, createServer as createTlsServer, TLSSocket, type TlsOptions } from 'node:tls';
 import { ciphers12, ciphers13, clientGroups, type SiteFiles, type upstreamKinds } from './fronts.ts';
 
 type Kind = (typeof upstreamKinds)[number];
@@ -50,7 +50,50 @@ function serverOf(kind: Kind): Server {
       return mutualTlsEcho({ maxVersion: 'TLSv1.2' });
     case 'mutual_tls_12_full':
       return mutualTlsEcho({ maxVersion: 'TLSv1.2', ...full });
+    case 'smtp':
+      return greeting('220 bench ESMTP\r\n');
+    case 'imap':
+      return greeting('* OK [CAPABILITY IMAP4rev1] bench\r\n');
+    case 'pop3':
+      return greeting('+OK bench\r\n');
+    case 'ldap':
+      return createServer(plain, echoOnceAsked);
   }
+}
+
+function greeting(text: string): Server {
+  return createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
+    socket.write(text);
+    echo(socket);
+  });
+}
+
+/** Takes whatever comes first for StartTLS, whose number is always 1 here, and grants it. */
+function echoOnceAsked(socket: Socket): void {
+  socket.on('error', () => socket.destroy());
+  socket.once('readable', () => {
+    if (socket.read() === null) return;
+    socket.write(granted);
+    const stream = new TLSSocket(socket, { isServer: true, secureContext: ownContext() });
+    echo(stream);
+  });
+}
+
+// LDAPMessage { messageID 1, extendedResp { resultCode 0, matchedDN '', diagnosticMessage '' } }
+const granted = Buffer.from('300c02010178070a010004000400', 'hex');
+
+let context: ReturnType<typeof createSecureContext> | undefined;
+function ownContext(): ReturnType<typeof createSecureContext> {
+  const { cert, key } = config.files.upstream;
+  const [ciphers, ecdhCurve] = [[...ciphers13, ...ciphers12].join(':'), clientGroups.join(':')];
+  context ??= createSecureContext({
+    cert: readFileSync(cert),
+    key: readFileSync(key),
+    ciphers,
+    ecdhCurve,
+    ...full,
+  });
+  return context;
 }
 
 function mutualTlsEcho(options: TlsOptions): Server {

@@ -38,6 +38,8 @@ const transactions = 1500;
 
 const echo64 = ['--messages', '1', '--size', '64'];
 const idle = 4000;
+/** 64 bytes of a StartupMessage, without which no session of PostgreSQL begins. */
+const startup = `\\0\\0\\0\\x40\\0\\x03\\0\\0user\\0bench\\0application_name\\0${'x'.repeat(26)}\\0\\0`;
 
 /** All rows, in the order of the table. */
 export const workloads: readonly Workload[] = [
@@ -115,6 +117,18 @@ export const workloads: readonly Workload[] = [
     baseline: 'stunnel',
     target: 0.9,
   }),
+  asked('postgres', 'pgsql', 'PostgreSQL', ['--messages', '1', '--send', startup]),
+  asked('smtp', 'smtp', 'SMTP'),
+  asked('imap', 'imap', 'IMAP'),
+  asked('pop3', 'pop3', 'POP3'),
+  full('starttls-ldap', 'plain to the peer, StartTLS of LDAP and a full TLS 1.3 handshake to the server', {
+    front: 'ldap',
+    connections: 1500,
+    flags: ['--plain', ...echo64],
+    expect: {},
+    baseline: 'stunnel',
+    target: 0.9,
+  }),
   full('memory', 'memory per idle TLS connection', {
     unit: 'idle connection',
     connections: idle,
@@ -157,6 +171,23 @@ function full(id: string, title: string, different: Partial<Workload>): Workload
     target: undefined,
     ...different,
   };
+}
+
+/** A connection whose client asks for TLS first. stunnel lets clients of mail wait for 0.2 s: hence so many at once. */
+function asked(
+  protocol: string,
+  front: string,
+  title: string,
+  messages: readonly string[] = echo64,
+): Workload {
+  return full(`starttls-${protocol}`, `TLS 1.3 by ${title}’s STARTTLS, full handshake`, {
+    front,
+    connections: 1500,
+    concurrency: 64,
+    flags: [...client13(), '--starttls', protocol, ...messages],
+    baseline: 'stunnel',
+    target: 0.9,
+  });
 }
 
 function bulk(
