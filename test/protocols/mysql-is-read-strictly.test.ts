@@ -90,6 +90,7 @@ describe('the answer of a client', () => {
     const { user, database, attributes } = answer.login;
     assert.deepEqual([user, database].map(String), ['app', 'orders']);
     assert.equal(attributes.toString('latin1'), '\x0c\x05_name\x05tests');
+    assert.equal(answer.login.zstdLevel, 7);
   });
 
   test('a login goes to the server with its own proof, and is otherwise the same', () => {

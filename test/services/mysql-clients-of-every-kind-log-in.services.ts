@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { chownSync, cpSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createConnection as connectMariadb } from 'mariadb';
@@ -195,6 +196,11 @@ test('MySQL 9.7', { skip: find(mysqld) === undefined }, async (t) => {
       await asks(scene, cli, 'closed', 'app', good, { options: pair });
       await asks(scene, cli, 'closed', 'app', /certificate required|ERROR 20(13|26)/);
       await asks(scene, cli, 'tls', 'app', good, { options: ['--compress'] });
+      if (!name.startsWith('mysql')) return;
+      const options = ['--compression-algorithms=zstd', '--zstd-compression-level=7'];
+      const sql = `${answer}; show status like 'Compression_algorithm'`;
+      const compressed = /^42[ \t]70000[ \t].*\nCompression_algorithm[ \t]zstd$/m;
+      await asks(scene, cli, 'tls', 'app', compressed, { options, sql });
     });
   }
   for (const [name, cli] of lines) {
@@ -204,6 +210,19 @@ test('MySQL 9.7', { skip: find(mysqld) === undefined }, async (t) => {
   }
   await t.test('npm', () => askByNpm(scene, 'app'));
   await asksByOthers(t, scene, 'tls');
+  await server.query("install plugin auth_socket soname 'auth_socket.so'");
+  const second = `identified with auth_socket as '${userInfo().username}'`;
+  await server.query(`create user two@localhost identified by 'secret' and ${second}`);
+  await t.test(
+    'an account with two factors is let in by the server itself, and refused by it behind us',
+    async () => {
+      const login = ['--no-defaults', `--socket=${server.socket}`, '--user=two', '--password=secret'];
+      const direct = await run(mysqlClient, [...login, '--execute=select current_user()']);
+      assert.match(direct.stdout, /two@localhost/, direct.stderr);
+      for (const [, cli] of lines)
+        await asks(scene, cli, 'unix', 'two', /ERROR 1045 .*Access denied for user 'two'/);
+    },
+  );
 });
 
 for (const [version, mariadbd] of [

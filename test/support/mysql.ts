@@ -188,7 +188,7 @@ export type LoggedIn = {
   readonly packets: ReturnType<typeof packetsOf>;
 };
 
-const taken = common & ~can.compress & ~can.ssl & ~can.connectWithDatabase;
+const taken = common & ~can.compress & ~can.zstd & ~can.ssl & ~can.connectWithDatabase;
 
 /** Logs in as `app`; proves itself again as often as it is asked to. Resolves with the last answer. */
 export async function logIn(t: TestContext, port: number, options: ClientOptions = {}): Promise<LoggedIn> {
@@ -265,6 +265,7 @@ export function loginOf(capabilities: number, password: string, nonce: Buffer, p
     ...(capabilities & can.connectWithDatabase ? [Buffer.from('orders\0')] : []),
     Buffer.from('mysql_native_password\0'),
     ...(capabilities & can.attributes ? [attributes] : []),
+    ...(capabilities & can.zstd ? [Buffer.from([7])] : []),
   ]);
 }
 

@@ -29,6 +29,8 @@ export const can = {
   expiredPasswords: 1 << 22,
   sessionTrack: 1 << 23,
   deprecateEof: 1 << 24,
+  /** Not of MariaDB. A login with it ends in a level of compression. */
+  zstd: 1 << 26,
 } as const;
 
 /** What MySQL since 5.7 and MariaDB since 10.2 have in common, and all that we know how to carry. */
@@ -39,4 +41,4 @@ export const needed: number = can.protocol41 | can.secureConnection | can.plugin
 
 /** Those that change what is written on the wire: a client that uses one needs a server that has it. */
 export const onTheWire: number =
-  needed | can.compress | can.sessionTrack | can.deprecateEof | can.longAuthData | can.attributes;
+  needed | can.compress | can.zstd | can.sessionTrack | can.deprecateEof | can.longAuthData | can.attributes;

@@ -24,7 +24,14 @@ async function run(server: Peek, asked: Greeting | undefined): Promise<Buffer | 
   const { plugin } = greetingIn(asked ?? (await hear(server)));
   const first = numberOfLogin(asked !== undefined);
   const own = ownHead.readInt32LE(0);
-  const login = { head: ownHead, capabilities: own, user, database: undefined, attributes: Buffer.alloc(0) };
+  const login = {
+    head: ownHead,
+    capabilities: own,
+    user,
+    database: undefined,
+    attributes: Buffer.alloc(0),
+    zstdLevel: 0,
+  };
   const capabilities = asked ? own | can.ssl : own;
   server.write(encodeLogin(first, login, { capabilities, plugin, proof: emptyProof(plugin) }));
   return (await answered(server, first + 1)) === 'in' ? quit : undefined;

@@ -24,8 +24,7 @@ export function cancellingOf(client: Client): Cancelling {
       if (login === undefined || login.capabilities & can.multiStatements) return undefined;
       return login.database?.length ? undefined : programOf(login);
     },
-    read: (bytes) =>
-      readKill(bytes, ((client.login?.capabilities ?? 0) & client.offered & can.compress) !== 0),
+    read: (bytes) => readKill(bytes, ((client.login?.capabilities ?? 0) & client.offered & compressed) !== 0),
   };
 }
 
@@ -64,6 +63,8 @@ export function readKill(bytes: Buffer, isCompressed: boolean): CancelCommand | 
     ),
   };
 }
+
+const compressed = can.compress | can.zstd;
 
 /** Far more than any KILL needs; packets that short are not compressed, even if the client compresses. */
 const maxLength = 128;

@@ -15,6 +15,8 @@ export type Login = {
   readonly database: Buffer | undefined;
   /** As sent, with its length. */
   readonly attributes: Buffer;
+  /** At which level packets are compressed, if they are by zstd. */
+  readonly zstdLevel: number;
 };
 
 /** The length of an answer is that of its packet. */
@@ -55,7 +57,8 @@ function loginIn(payload: Buffer, capabilities: number): Login {
   if ((capabilities & needed) !== needed) {
     throw invalid('cannot be asked to authenticate again (CLIENT_PLUGIN_AUTH): it is too old');
   }
-  // string<NUL> username; length and auth_response; string<NUL> database; string<NUL> plugin; attributes
+  // string<NUL> username; length and auth_response; string<NUL> database; string<NUL> plugin; attributes;
+  // int<1> zstd_compression_level
   const user = text(payload, headLength);
   const proofAt = headLength + user.length + 1;
   const proof =
@@ -72,8 +75,10 @@ function loginIn(payload: Buffer, capabilities: number): Login {
     const { end, value } = lengthAt(payload, at);
     if (end + value > payload.length) throw invalid('sends attributes that end too early');
     attributes = Buffer.from(payload.subarray(at, end + value));
+    at = end + value;
   }
-  return { head: payload.subarray(0, headLength), capabilities, user, database, attributes };
+  const zstdLevel = payload[at] ?? 0;
+  return { head: payload.subarray(0, headLength), capabilities, user, database, attributes, zstdLevel };
 }
 
 function text(payload: Buffer, at: number): Buffer {
@@ -120,7 +125,7 @@ export function encodeLogin(
   login: Login,
   { capabilities, plugin, proof }: { capabilities: number; plugin: string; proof: Buffer },
 ): Buffer {
-  const { head, user, database, attributes } = login;
+  const { head, user, database, attributes, zstdLevel } = login;
   const nul = Buffer.alloc(1);
   return encodePacket(
     sequence,
@@ -133,6 +138,7 @@ export function encodeLogin(
       ...(database && capabilities & can.connectWithDatabase ? [database, nul] : []),
       Buffer.from(`${plugin}\0`, 'latin1'),
       ...(capabilities & can.attributes ? [attributes.length > 0 ? attributes : nul] : []),
+      ...(capabilities & can.zstd ? [Buffer.from([zstdLevel])] : []),
     ]),
   );
 }
