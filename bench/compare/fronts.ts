@@ -11,11 +11,12 @@ export const upstreamKinds = [
   'mutual_tls_full',
   'mutual_tls_12',
   'mutual_tls_12_full',
-  // Echoes that greet first, as mail servers do, and one that is asked for TLS as a directory is.
+  // Echoes that greet first, as mail servers do, one that is asked for TLS as a directory is, and one that answers PRELOGIN.
   'smtp',
   'imap',
   'pop3',
   'ldap',
+  'mssql',
 ] as const;
 /** Besides, a PostgreSQL server; see postgres.ts. */
 export type UpstreamKind = (typeof upstreamKinds)[number] | 'postgres';
@@ -30,7 +31,7 @@ export type Front = {
   /** Takes X25519MLKEM768 first; all others X25519. */
   readonly postQuantum: boolean;
   /** What is spoken before TLS, on the side that has it. */
-  readonly starttls: 'postgres' | 'smtp' | 'imap' | 'pop3' | 'ldap' | undefined;
+  readonly starttls: 'postgres' | 'smtp' | 'imap' | 'pop3' | 'ldap' | 'mssql' | undefined;
   readonly upstream: UpstreamKind;
 };
 
@@ -52,6 +53,7 @@ export const fronts: readonly Front[] = [
   front('smtp', { starttls: 'smtp', upstream: 'smtp' }),
   front('imap', { starttls: 'imap', upstream: 'imap' }),
   front('pop3', { starttls: 'pop3', upstream: 'pop3' }),
+  front('mssql', { starttls: 'mssql', upstream: 'mssql' }),
   front('ldap', { starttls: 'ldap', mode: 'originate', upstream: 'ldap' }),
 ];
 

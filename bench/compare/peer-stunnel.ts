@@ -18,6 +18,7 @@ export function prepareStunnel(binary: string, postQuantum: boolean, site: Site)
     (front) =>
       (front.mode === 'terminate' || front.mode === 'originate') &&
       front.upstream !== 'mutual_tls' &&
+      front.starttls !== 'mssql' &&
       (postQuantum || !front.postQuantum),
   );
   const file = join(site.directory, 'stunnel.conf');

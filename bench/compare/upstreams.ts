@@ -6,6 +6,9 @@ import { constants } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createSecureContext, createServer as createTlsServer, TLSSocket, type TlsOptions } from 'node:tls';
+import { ownOptions } from '../../src/protocols/mssql/ask.ts';
+import { types } from '../../src/protocols/mssql/packets.ts';
+import { encodePrelogin, options } from '../../src/protocols/mssql/prelogin.ts';
 import { ciphers12, ciphers13, clientGroups, type SiteFiles, type upstreamKinds } from './fronts.ts';
 
 type Kind = (typeof upstreamKinds)[number];
@@ -56,6 +59,8 @@ function serverOf(kind: Kind): Server {
       return greeting('* OK [CAPABILITY IMAP4rev1] bench\r\n');
     case 'pop3':
       return greeting('+OK bench\r\n');
+    case 'mssql':
+      return createServer(plain, echoOnceGreeted);
     case 'ldap':
       return createServer(plain, echoOnceAsked);
   }
@@ -78,6 +83,20 @@ function echoOnceAsked(socket: Socket): void {
     echo(stream);
   });
 }
+
+/** Answers a PRELOGIN that wants no TLS. */
+function echoOnceGreeted(socket: Socket): void {
+  socket.on('error', () => socket.destroy());
+  socket.once('data', () => {
+    socket.write(withoutTls);
+    echo(socket);
+  });
+}
+
+const withoutTls = encodePrelogin(
+  types.answer,
+  new Map([...ownOptions, [options.encryption, Buffer.from([2])]]),
+);
 
 // LDAPMessage { messageID 1, extendedResp { resultCode 0, matchedDN '', diagnosticMessage '' } }
 const granted = Buffer.from('300c02010178070a010004000400', 'hex');

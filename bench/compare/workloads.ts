@@ -121,6 +121,12 @@ export const workloads: readonly Workload[] = [
   asked('smtp', 'smtp', 'SMTP'),
   asked('imap', 'imap', 'IMAP'),
   asked('pop3', 'pop3', 'POP3'),
+  full('starttls-mssql', 'TLS 1.2 within TDS 7 (SQL Server), full handshake', {
+    front: 'mssql',
+    connections: 1500,
+    flags: [...client12(), '--starttls', 'mssql', ...echo64],
+    expect: tls12({ certificate: 'ec' }),
+  }),
   full('starttls-ldap', 'plain to the peer, StartTLS of LDAP and a full TLS 1.3 handshake to the server', {
     front: 'ldap',
     connections: 1500,
