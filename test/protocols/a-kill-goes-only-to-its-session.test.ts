@@ -24,7 +24,8 @@ import { type RunningProxy, startProxy } from '../support/proxy.ts';
 const own = await ownCertificate('db.example');
 const servername = 'db.example';
 /** Of a client that has come to kill: the command lines ask for less then. */
-const modest = common & ~can.compress & ~can.zstd & ~can.ssl & ~can.connectWithDatabase & ~can.multiStatements;
+const modest =
+  common & ~can.compress & ~can.zstd & ~can.ssl & ~can.connectWithDatabase & ~can.multiStatements;
 
 const textOf = (id: number | string, how = 'KILL QUERY ') => Buffer.from(`\x03${how}${id}`);
 
