@@ -127,8 +127,11 @@ program
 
 addPkiCommand(program);
 addClusterCommand(program, config, finish);
-addImportCommand(program, (kind, files, options) =>
-  finish(import('../tools/import/command.ts').then(({ importFiles }) => importFiles(kind, files, options))),
+addImportCommand(
+  program,
+  (kind, files, options) =>
+    finish(import('../tools/import/command.ts').then(({ importFiles }) => importFiles(kind, files, options))),
+  (old, file, cases) => finish(import('../tools/import/diff.ts').then(({ diff }) => diff(old, file, cases))),
 );
 
 program

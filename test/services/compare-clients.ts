@@ -4,7 +4,7 @@ import type { TestContext } from 'node:test';
 import { drawnClients } from './drawn-clients.ts';
 import type { Original, Scene } from './side-by-side.ts';
 
-const seed = Number(process.env['PENSTOCK_SEED'] ?? Date.now() % 1e6);
+export const seed = Number(process.env['PENSTOCK_SEED'] ?? Date.now() % 1e6);
 /** How many clients are drawn for each configuration. */
 const count = Number(process.env['PENSTOCK_CLIENTS'] ?? 60);
 

@@ -31,7 +31,7 @@ export async function namedUpstreams(
     });
     tls.on('secureConnection', (socket) => {
       socket.on('error', () => {});
-      socket.once('data', () => socket.end(name));
+      socket.once('data', (bytes: Buffer) => answer(socket, bytes, name, leads));
     });
     tls.on('tlsClientError', () => {});
     const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -40,12 +40,7 @@ export async function namedUpstreams(
       socket.on('close', () => open.delete(socket));
       firstBytes(socket, (bytes) => {
         if (bytes[0] === 0x16) tls.emit('connection', socket);
-        else if (/^(GET|HEAD|OPTIONS) /.test(bytes.toString('latin1'))) {
-          socket.end(`HTTP/1.1 ${leads ? '200 OK' : '503 No'}\r\nContent-Length: 0\r\n\r\n`);
-        } else {
-          socket.resume();
-          socket.end(name);
-        }
+        else socket.once('data', (first: Buffer) => answer(socket, first, name, leads)).resume();
       });
     });
     server.listen(port, host);
@@ -55,6 +50,22 @@ export async function namedUpstreams(
   t.after(() => {
     for (const socket of open) socket.destroy();
   });
+}
+
+/** Checks by HTTP and those of Redis learn who leads, clients a name. */
+function answer(socket: Socket, bytes: Buffer, name: string, leads: boolean): void {
+  const text = bytes.toString('latin1');
+  if (/^(GET|HEAD|OPTIONS) /.test(text)) {
+    socket.end(`HTTP/1.1 ${leads ? '200 OK' : '503 No'}\r\nContent-Length: 0\r\n\r\n`);
+  } else if (text.startsWith('PING')) {
+    const say = (asked: string) => {
+      if (asked.includes('PING')) socket.write('+PONG\r\n');
+      if (asked.includes('info')) socket.write(`role:${leads ? 'master' : 'slave'}\r\n`);
+      if (asked.includes('QUIT')) socket.end('+OK\r\n');
+    };
+    socket.on('data', (more: Buffer) => say(more.toString('latin1')));
+    say(text);
+  } else socket.end(name);
 }
 
 const v2 = Buffer.from('0d0a0d0a000d0a515549540a', 'hex');

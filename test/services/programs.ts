@@ -30,6 +30,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'socat-and-ncat-work-on-either-side': ['socat', 'ncat', 'sha256sum', 'cat'],
   'haproxy-and-nginx-speak-tls-on-either-side': ['haproxy', 'nginx', 'ngx_stream_module.so'],
   'haproxy-and-its-import-route-alike': ['haproxy'],
+  'haproxy-and-its-import-agree-on-a-corpus': ['haproxy'],
   'haproxy-and-its-import-choose-certificates-alike': ['haproxy'],
   'nginx-and-its-import-route-alike': ['nginx', 'ngx_stream_module.so'],
   'openssl-takes-what-is-stapled': ['openssl'],

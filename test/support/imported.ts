@@ -6,6 +6,7 @@ import { importHaproxy } from '../../src/tools/import/haproxy/import.ts';
 import { importNginx } from '../../src/tools/import/nginx/import.ts';
 import { formatNote, type Note } from '../../src/tools/import/notes.ts';
 import type { Surroundings } from '../../src/tools/import/result.ts';
+import { importTraefik } from '../../src/tools/import/traefik/import.ts';
 import { type ProxyConfig, type RunningProxy, startProxy } from './proxy.ts';
 
 export type ImportedConfig = {
@@ -29,6 +30,14 @@ export function fromHaproxy(text: string, files: Readonly<Record<string, string>
 /** `files` as for HAProxy. */
 export function fromNginx(text: string, files: Readonly<Record<string, string>> = {}): ImportedConfig {
   return summarize(importNginx([{ file: 'nginx.conf', text }], surroundings(files)));
+}
+
+/** Texts are named `traefik-1` and so on; a last argument that is no text has the files that they name. */
+export function fromTraefik(...args: readonly (string | Readonly<Record<string, string>>)[]): ImportedConfig {
+  const texts = args.filter((arg) => typeof arg === 'string');
+  const files = args.find((arg) => typeof arg !== 'string') ?? {};
+  const inputs = texts.map((text, index) => ({ file: `traefik-${index + 1}`, text }));
+  return summarize(importTraefik(inputs, surroundings(files)));
 }
 
 /** Texts are named `apisix-1`, `apisix-2` in notes. */

@@ -12,7 +12,7 @@ import { readHellos } from '../captures/input.ts';
 import { type AssumedClient, anyClient, clientOf, tlsVersions } from '../client/assumed-client.ts';
 import { readCertificates } from '../client/flags.ts';
 import { UsageError } from '../terminal/usage.ts';
-import { type CaseClient, casesSchema, type Expectation } from './schema.ts';
+import { type CaseClient, casesSchema, type clientsSchema, type Expectation } from './schema.ts';
 
 /** `place` finds the position of a key of `expect`, or of the case itself. */
 export type Case = {
@@ -29,15 +29,19 @@ export type Cases = { readonly file: string; readonly cases: readonly Case[] };
  * Reads and checks a file of expectations about this configuration, and the files it names, with paths
  * relative to it. Throws a ConfigError with all faults.
  */
-export async function loadCases(file: string, loaded: LoadedConfig): Promise<Cases> {
+export async function loadCases(
+  file: string,
+  loaded: LoadedConfig,
+  schema: typeof casesSchema | typeof clientsSchema = casesSchema,
+): Promise<Cases> {
   const yaml = parseYaml(await readText(file), process.env);
   const findings: Finding[] = yaml.faults.map((fault) => findingAt(file, fault, fault.message, fault.hint));
   const report = (path: Path, message: string, hint?: string, at?: 'key' | 'value') => {
     findings.push(findingAt(file, yaml.locate(path, at), message, hint));
   };
-  const parsed = yaml.raw === undefined ? undefined : casesSchema.safeParse(yaml.raw);
+  const parsed = yaml.raw === undefined ? undefined : schema.safeParse(yaml.raw);
   if (parsed?.error) {
-    for (const { path, message, hint, at } of explainIssues(parsed.error.issues, yaml.raw, casesSchema)) {
+    for (const { path, message, hint, at } of explainIssues(parsed.error.issues, yaml.raw, schema)) {
       report(path, message, hint, at);
     }
   }

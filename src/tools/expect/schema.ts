@@ -68,9 +68,16 @@ const expectation = z.strictObject({
 });
 export type Expectation = z.output<typeof expectation>;
 
+const name = z.string().min(1).optional();
+const listOf = <T extends z.ZodType>(one: T) => z.array(one).min(1, 'expected at least one case');
+
 export const casesSchema = z.strictObject({
   defaults: client.optional(),
-  cases: z
-    .array(z.strictObject({ name: z.string().min(1).optional(), client, expect: expectation }))
-    .min(1, 'expected at least one case'),
+  cases: listOf(z.strictObject({ name, client, expect: expectation })),
+});
+
+/** The same file where nothing is expected of the clients. */
+export const clientsSchema = z.strictObject({
+  defaults: client.optional(),
+  cases: listOf(z.strictObject({ name, client, expect: expectation.prefault({}) })),
 });

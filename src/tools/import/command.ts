@@ -12,8 +12,14 @@ import { importHaproxy } from './haproxy/import.ts';
 import { importNginx } from './nginx/import.ts';
 import { formatNote, type Note } from './notes.ts';
 import { ImportError, type Imported, type Input, type Surroundings } from './result.ts';
+import { importTraefik } from './traefik/import.ts';
 
-const importers = { apisix: importApisix, haproxy: importHaproxy, nginx: importNginx };
+const importers = {
+  apisix: importApisix,
+  haproxy: importHaproxy,
+  nginx: importNginx,
+  traefik: importTraefik,
+};
 
 /**
  * Writes the configuration to stdout or a file, notes to stderr. Returns the exit code: 0; 1 if nothing could
@@ -37,6 +43,11 @@ export function importFiles(kind: ImportKind, files: readonly string[], options:
     return 1;
   }
   return tell(imported.notes) > 0 && options.strict ? 1 : 0;
+}
+
+/** What the import makes of one file, with paths relative to the current directory; writes nothing. */
+export function importText(kind: ImportKind, input: Input): Imported {
+  return importers[kind]([input], surroundings(input.file, {}));
 }
 
 function readInput(file: string): Input {

@@ -1,7 +1,7 @@
 /** The command line of `penstock import`; its implementation is loaded only when needed. */
 import type { Command } from 'commander';
 
-export type ImportKind = 'apisix' | 'haproxy' | 'nginx';
+export type ImportKind = 'apisix' | 'haproxy' | 'nginx' | 'traefik';
 
 export type ImportOptions = {
   /** Default: stdout. */
@@ -15,10 +15,22 @@ export type ImportOptions = {
 export function addImportCommand(
   program: Command,
   run: (kind: ImportKind, files: readonly string[], options: ImportOptions) => Promise<void>,
+  diff: (old: string, file: string, cases: string) => Promise<void>,
 ): void {
   const command = program
     .command('import')
-    .description('convert the configuration of another proxy, and report what could not be carried over');
+    .description('convert the configuration of another proxy, and report what could not be carried over')
+    .argument('[config]', 'with --diff: the configuration of penstock')
+    .option(
+      '--diff <old>',
+      'tell which clients get another outcome than from this configuration of the other proxy',
+    )
+    .option('--cases <file>', 'with --diff: the clients, as in the files of `penstock test`')
+    .action((file: string | undefined, { diff: old, cases }: { diff?: string; cases?: string }) => {
+      if (old !== undefined && cases !== undefined && file !== undefined) return diff(old, file, cases);
+      const kinds = command.commands.map((one) => one.name()).join(', ');
+      return command.error(`error: expected one of ${kinds}, or --diff OLD penstock.yaml --cases FILE`);
+    });
   const add = (kind: ImportKind, description: string, file: string): Command =>
     command
       .command(kind)
@@ -44,5 +56,13 @@ export function addImportCommand(
     'nginx',
     'from the stream block',
     'nginx.conf, with what it includes, or a file from within stream; - for standard input',
+  );
+  add(
+    'traefik',
+    'from TCP routers, services and TLS options of the file provider',
+    'files of the file provider and the static configuration, YAML or TOML; - for standard input',
+  ).option(
+    '--certificates <dir>',
+    'where to write certificates and keys that they contain (default: nowhere)',
   );
 }

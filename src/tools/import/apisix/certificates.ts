@@ -4,9 +4,9 @@ import { asOneLabel, type Clients, patternOf, patternsAbove, spellingOf } from '
 import { addNamed, type Draft, type WrittenFile } from '../draft.ts';
 import type { Notes } from '../notes.ts';
 import type { Surroundings } from '../result.ts';
+import type { Value } from '../value.ts';
 import type { ApisixObject, Objects } from './objects.ts';
 import type { Strange } from './strange.ts';
-import type { Value } from './value.ts';
 
 export type Certificates = {
   /**

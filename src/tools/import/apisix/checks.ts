@@ -1,7 +1,7 @@
 /** Converts `checks` of APISIX's upstreams. */
 import type { Notes } from '../notes.ts';
 import { duration, whole } from '../numbers.ts';
-import type { Value } from './value.ts';
+import type { Value } from '../value.ts';
 
 /** The `health_check` of an upstream, and what follows from having one. */
 export function healthOf(value: Value, notes: Notes): object {

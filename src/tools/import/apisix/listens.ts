@@ -1,7 +1,7 @@
 /** Where APISIX listens for streams: `apisix.stream_proxy.tcp` of config.yaml, or what routes suggest. */
 import type { Notes, SourcePlace } from '../notes.ts';
+import type { Value } from '../value.ts';
 import type { Objects } from './objects.ts';
-import type { Value } from './value.ts';
 
 export type Listen = {
   /** '' means all IPv4 addresses. */

@@ -5,7 +5,7 @@
  */
 import type { Notes } from '../notes.ts';
 import { ImportError, type Input } from '../result.ts';
-import { parseValue, type Value } from './value.ts';
+import { parseValue, type Value } from '../value.ts';
 
 const kinds = ['ssls', 'stream_routes', 'upstreams', 'services'] as const;
 type Kind = (typeof kinds)[number];

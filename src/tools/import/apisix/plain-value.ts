@@ -1,5 +1,5 @@
 /** Values without a file of their own, such as objects of a store. */
-import type { Value } from './value.ts';
+import type { Value } from '../value.ts';
 
 /**
  * `file` is what notes name it by, `name` what they call the whole value. Nothing in it stands for a

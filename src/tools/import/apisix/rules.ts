@@ -6,9 +6,9 @@ import { isOneOf, type NameTest, patternOf } from '../clients.ts';
 import type { Condition, Rule } from '../decision.ts';
 import { complement, networksOf } from '../networks.ts';
 import type { Notes } from '../notes.ts';
+import type { Value } from '../value.ts';
 import type { ApisixObject, Objects } from './objects.ts';
 import type { Strange } from './strange.ts';
-import type { Value } from './value.ts';
 
 /** Where a route leads: an upstream, and the name it should get. */
 export type UpstreamTarget = {

@@ -3,8 +3,8 @@
  * clients an object is for, those clients are refused rather than guessed about.
  */
 import type { Note, Notes } from '../notes.ts';
+import type { Value } from '../value.ts';
 import type { ApisixObject, Objects } from './objects.ts';
-import type { Value } from './value.ts';
 
 /** What a first run of the import found, for use by the second. */
 export type Strange = {

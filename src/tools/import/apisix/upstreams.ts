@@ -2,10 +2,10 @@
 import { addNamed, type Draft } from '../draft.ts';
 import type { Notes } from '../notes.ts';
 import { duration, scaledWeights, whole } from '../numbers.ts';
+import type { Value } from '../value.ts';
 import type { Certificates } from './certificates.ts';
 import { healthOf } from './checks.ts';
 import type { Strange } from './strange.ts';
-import type { Value } from './value.ts';
 
 /** How an upstream is reached, as far as that affects its configuration. */
 export type Approach = {

@@ -2,25 +2,18 @@
  * Turns HAProxy's ACLs and conditions (configuration manual, §7) into alternatives, each a list of conditions
  * that must all hold.
  */
-import { not } from '../clients.ts';
+import { type Alternatives, always, and, bounded, negation, unknownAlternatives } from '../alternatives.ts';
 import type { Condition } from '../decision.ts';
-import { complement, networksOf } from '../networks.ts';
+import { networksOf } from '../networks.ts';
 import type { Notes } from '../notes.ts';
 import type { Surroundings } from '../result.ts';
 import { conditionOf } from './acl-tests.ts';
 import type { Line } from './syntax.ts';
 
-/** One of these must hold, and within it every condition. */
-export type Alternatives = readonly (readonly Condition[])[];
-
 type Conditions = {
   /** The condition after an action: `if …`, `unless …`, or nothing, which always holds. */
   readonly of: (words: readonly string[], line: Line) => Alternatives;
 };
-
-const always: Alternatives = [[]];
-const unknown: Alternatives = [[{ kind: 'unknown' }]];
-const most = 64;
 
 /** `acls` are the proxy's `acl` lines; several with one name are alternatives. */
 export function createConditions(
@@ -41,7 +34,7 @@ export function createConditions(
     const predefined = predefinedAcls.get(name);
     if (predefined) return [[predefined]];
     notes.notCarried(line, line.text, `there is no acl "${name}" that penstock can read`);
-    return unknown;
+    return unknownAlternatives;
   };
 
   /** One alternative: terms that must all hold. */
@@ -58,7 +51,7 @@ export function createConditions(
         term = [[test(words.slice(at + 1, end === -1 ? undefined : end), line)]];
         at = end === -1 ? words.length : end;
       } else term = aclOf(word, line);
-      met = both(met, negated ? negation(term) : term);
+      met = and(met, negated ? negation(term) : term);
     }
     return met;
   };
@@ -90,37 +83,4 @@ function splitAt(words: readonly string[], separators: readonly string[]): strin
     else parts.at(-1)?.push(word);
   }
   return parts;
-}
-
-function both(a: Alternatives, b: Alternatives): Alternatives {
-  return bounded(a.flatMap((one) => b.map((other) => [...one, ...other])));
-}
-
-function negation(alternatives: Alternatives): Alternatives {
-  return alternatives.map((all) => all.map((one) => [opposite(one)])).reduce(both, always);
-}
-
-function bounded(alternatives: Alternatives): Alternatives {
-  return alternatives.length > most ? unknown : alternatives;
-}
-
-function opposite(condition: Condition): Condition {
-  switch (condition.kind) {
-    case 'constant':
-      return { kind: 'constant', value: !condition.value };
-    case 'from':
-      return { kind: 'from', networks: complement(condition.networks) };
-    case 'port':
-      return { kind: 'port', holds: (port) => !condition.holds(port) };
-    case 'name':
-      return { ...condition, test: not(condition.test), isLoose: false };
-    case 'hello':
-    case 'terminated':
-    case 'certificate':
-      return { ...condition, is: !condition.is };
-    // penstock cannot express "does not offer this protocol".
-    case 'alpn':
-    case 'unknown':
-      return { kind: 'unknown' };
-  }
 }

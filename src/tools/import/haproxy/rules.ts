@@ -1,10 +1,11 @@
 /** Turns `tcp-request`, `use_backend` and `default_backend` into rules, in HAProxy's order of evaluation. */
+import type { Alternatives } from '../alternatives.ts';
 import { asksForName, isOneOf } from '../clients.ts';
 import type { Action, Condition, Rule } from '../decision.ts';
 import { complement, everywhere, intersection, type Networks, union } from '../networks.ts';
 import type { Notes } from '../notes.ts';
 import type { Surroundings } from '../result.ts';
-import { type Alternatives, createConditions } from './conditions.ts';
+import { createConditions } from './conditions.ts';
 import type { ProxySection } from './proxies.ts';
 import type { Line } from './syntax.ts';
 

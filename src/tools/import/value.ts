@@ -10,9 +10,9 @@ import {
   type Pair,
   parseDocument,
 } from 'yaml';
-import { environment } from '../draft.ts';
-import type { SourcePlace } from '../notes.ts';
-import { ImportError, type Input } from '../result.ts';
+import { environment } from './draft.ts';
+import type { SourcePlace } from './notes.ts';
+import { ImportError, type Input } from './result.ts';
 
 export type Value = {
   /** The plain value; undefined if absent. */
@@ -40,10 +40,14 @@ export function parseValue({ file, text }: Input): Value {
   const document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
   const [error] = document.errors;
   if (error) throw new ImportError(`${file}:${lines.linePos(error.pos[0]).line}: ${error.message}`);
-  const lineOf = (node: Node | null | undefined) => (node?.range ? lines.linePos(node.range[0]).line : 0);
-
   const reason = whyNoValue(document);
   if (reason !== undefined) throw new ImportError(`${file}: ${reason}`);
+  return valuesOf(document, lines, file);
+}
+
+/** The values of a parsed file, whose nodes say where they are. */
+export function valuesOf(document: Document, lines: LineCounter, file: string): Value {
+  const lineOf = (node: Node | null | undefined) => (node?.range ? lines.linePos(node.range[0]).line : 0);
 
   const read = new Set<unknown>();
   const make = (written: Node | undefined, key: Node | undefined, name: string, line: number): Value => {
