@@ -131,7 +131,8 @@ addImportCommand(
   program,
   (kind, files, options) =>
     finish(import('../tools/import/command.ts').then(({ importFiles }) => importFiles(kind, files, options))),
-  (old, file, cases) => finish(import('../tools/import/diff.ts').then(({ diff }) => diff(old, file, cases))),
+  (old, file, cases) =>
+    finish(import('../tools/expect/difference.ts').then(({ diff }) => diff(old, file, cases))),
 );
 
 program

@@ -23,8 +23,9 @@ export function whole(text: string | undefined, least: number, most = 1e9): numb
 
 /** Scales weights to numbers from 1 to 1000 in the same proportions. */
 export function scaledWeights(weights: readonly number[]): number[] {
-  const most = Math.max(...weights, 1);
-  const divisor = most > 1000 ? most / 1000 : weights.reduce(greatestCommonDivisor, 0) || 1;
+  const common = weights.reduce(greatestCommonDivisor, 0) || 1;
+  const most = Math.max(...weights, 1) / common;
+  const divisor = most > 1000 ? (common * most) / 1000 : common;
   return weights.map((weight) => Math.max(1, Math.round(weight / divisor)));
 }
 

@@ -55,9 +55,7 @@ async function difference(t: TestContext, change: (config: Draft) => void, writt
   change(config);
   const directory = temporaryDirectory(t);
   writeFiles(directory, { 'haproxy.cfg': old, 'penstock.yaml': stringify(config), 'cases.yaml': written });
-  return run(directory, ['import', '--diff', 'haproxy.cfg', 'penstock.yaml', '--cases', 'cases.yaml'], {
-    cwd: directory,
-  });
+  return run(directory, ['import', '--diff', 'haproxy.cfg', 'penstock.yaml', '--cases', 'cases.yaml']);
 }
 
 test('the same, by other names, makes no difference', async (t) => {
@@ -96,7 +94,7 @@ test('a client of whom too little is said has no outcome', async (t) => {
 test('files that are not there, or not understood, end with 2', async (t) => {
   const directory = temporaryDirectory(t);
   writeFiles(directory, { 'old.cfg': 'hello', 'haproxy.cfg': old, 'penstock.yaml': 'listeners: {}' });
-  const command = (...args: string[]) => runCommand(['import', ...args]);
+  const command = (...args: string[]) => run(directory, ['import', ...args]);
   assert.match(
     (await command('--diff', 'none.cfg', 'penstock.yaml', '--cases', 'c')).stderr,
     /none\.cfg: it cannot be read \(ENOENT\)/,

@@ -206,7 +206,7 @@ certificates = [
   const { notes } = fromTraefik(
     `${toml}\n[tcp.middlewares.m.wibble]\n[tcp.routers.s]\nrule = "HostSNI(\`*\`)"\nservice = "a"\nmiddlewares = ["m"]\n`,
   );
-  assert.equal(notes.find(({ what }) => what.includes('middlewares[0]'))?.line, 25);
+  assert.equal(notes.find(({ what }) => what.includes('middlewares[0]'))?.line, 24);
 });
 
 const values: readonly (readonly [toml: string, value: unknown])[] = [

@@ -12,7 +12,7 @@ export type Sources = {
   readonly certificates: readonly Value[];
   readonly options: ReadonlyMap<string, Value>;
   readonly stores: ReadonlyMap<string, Value>;
-  /** Of the static configuration; undefined if none of the files is it. */
+  /** What the static configuration has; undefined if none of the files is it. */
   readonly entryPoints: ReadonlyMap<string, Value> | undefined;
   /** Whether there are routers of HTTPS, to which TLS clients go that no TCP router takes. */
   readonly hasHttps: boolean;

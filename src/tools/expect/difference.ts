@@ -7,13 +7,13 @@ import { ConfigError, formatFinding } from '../../config/finding.ts';
 import { type LoadedConfig, loadText, sharedText } from '../../config/load.ts';
 import { loadConfig } from '../../config/sources/file.ts';
 import { systemCode } from '../../errors.ts';
-import { type Case, loadCases } from '../expect/cases.ts';
-import { clientsSchema } from '../expect/schema.ts';
 import { createExplainer, type Explanation } from '../explain/explanation.ts';
+import { importText } from '../import/command.ts';
+import { kindOf } from '../import/kind-of.ts';
+import { ImportError } from '../import/result.ts';
 import { harmless } from '../terminal/text.ts';
-import { importText } from './command.ts';
-import { kindOf } from './kind-of.ts';
-import { ImportError } from './result.ts';
+import { type Case, loadCases } from './cases.ts';
+import { clientsSchema } from './schema.ts';
 
 /**
  * Prints a line for each client with another outcome, and a summary. Resolves with the exit code: 0; 1 if
