@@ -6,7 +6,6 @@ import type { ConfigSource, Offer, Watch } from '../config/source.ts';
 import { FileSource } from '../config/sources/file.ts';
 import type { SendableConfig } from '../config/transfer.ts';
 import { urlOf } from '../process/own-files.ts';
-import type { ObjectData } from './apisix/add.ts';
 import type { State, StoredObject } from './apisix/objects.ts';
 import type { Observed } from './store.ts';
 
@@ -204,6 +203,6 @@ export class ObjectSource<Store extends Observed = Observed> implements ConfigSo
 }
 
 /** The objects of a state, for the loading of the file that they are served beside. */
-export function addingOf({ objects }: State): Adding & { readonly data: ObjectData } {
-  return { module: urlOf('apisix-add').href, data: { objects: [...objects.values()], faulty: [] } };
+export function addingOf({ objects }: State): Adding {
+  return { module: urlOf('apisix-add').href, data: { objects, faulty: [] } };
 }

@@ -22,6 +22,8 @@ export type Report = {
   lack(path: Path, message: string, hint?: string): void;
   /** Does not prevent the start, but the author would want to know. */
   warn(path: Path, message: string, hint?: string): void;
+  /** What was found may be another at that time, in ms since 1970. */
+  holdsUntil?(time: number): void;
 };
 
 /** All faults of a configuration at once, sorted by position. */

@@ -1,6 +1,7 @@
 /**
  * Loads a configuration in a separate thread: a hundred thousand names take seconds, during which this thread
- * must answer others.
+ * must answer others. The thread remembers what it has loaded, so each of the two sends the other only what
+ * has changed since the last time.
  */
 import { deserialize } from 'node:v8';
 import { Worker } from 'node:worker_threads';
@@ -9,23 +10,26 @@ import { urlOf } from '../process/own-files.ts';
 import { inSlices } from '../process/pacer.ts';
 import { version } from '../process/version.ts';
 import { ConfigError, type ConfigText, loadText } from './load.ts';
-import type { LoadAnswer } from './load-thread.ts';
-import { type Contents, unpackPieces } from './pieces.ts';
+import type { LoadAnswer, LoadRequest } from './load-thread.ts';
+import { type Contents, type Piece, unpackPieces } from './pieces.ts';
 import { type PackedConfig, type SendableConfig, toSend, unpackConfig } from './transfer.ts';
 
 /** Like `loadText`, which it falls back to if no thread can be started, or the code on disk has changed. */
 export async function loadAside(text: ConfigText): Promise<SendableConfig> {
-  const thread = takeThread();
-  const answer = thread && (await ask(thread, text));
+  const loader = takeLoader();
+  const answer = loader && (await ask(loader, text));
   if (stopped) throw new Error('penstock is stopping');
-  if (answer === undefined) return inSlices(toSend(await loadText(text)));
+  if (loader === undefined || answer === undefined) return inSlices(toSend(await loadText(text)));
   if (answer.kind === 'faulty') throw new ConfigError(answer.findings);
   const packed = deserialize(answer.packed) as PackedConfig;
-  const objects = answer.pieces.filter(({ kind }) => kind === 'objects');
-  const fresh = new Map(objects.map((piece) => [piece.id, piece]));
-  unpacked = await inSlices(unpackPieces([...fresh.keys()], fresh, unpacked));
-  const loaded = await inSlices(unpackConfig(packed, unpacked));
-  return { ...loaded, pieces: answer.pieces };
+  const fresh = new Map(answer.pieces.map((piece) => [piece.id, piece]));
+  const pieces = answer.ids.split(' ').flatMap((id) => fresh.get(id) ?? loader.pieces.get(id) ?? []);
+  loader.pieces = new Map(pieces.map((piece) => [piece.id, piece]));
+  loader.files = answer.files?.split('\0') ?? loader.files;
+  const ids = pieces.flatMap(({ kind, id }) => (kind === 'objects' ? [id] : []));
+  unpacked = await inSlices(unpackPieces(ids, loader.pieces, unpacked));
+  const loaded = await inSlices(unpackConfig({ ...packed, files: loader.files }, unpacked));
+  return { ...loaded, pieces };
 }
 
 /** What the last configuration consisted of: objects that did not change stay the same. */
@@ -40,46 +44,61 @@ export async function stopLoading(): Promise<void> {
 let stopped = false;
 const loading = new Set<Worker>();
 
+/** A thread, and what it has sent and been sent. */
+type Loader = {
+  readonly thread: Worker;
+  /** The objects of a store, by key. */
+  objects: ReadonlyMap<string, unknown>;
+  pieces: ReadonlyMap<string, Piece>;
+  files: readonly string[];
+};
+
 /**
  * Keeps an idle thread this long: reloads come in bursts, and most configurations load faster than a thread
  * starts.
  */
 const idleMs = 10_000;
 /**
- * A thread remembers what it has loaded, which saves seconds if the file is large: it is kept longer then.
+ * A thread remembers what it has loaded, which saves seconds if there is much of it: it is kept longer then.
  */
 const largeBytes = 256 * 1024;
+const manyObjects = 100;
 const largeIdleMs = 600_000;
-let idle: { readonly thread: Worker; readonly timer: NodeJS.Timeout } | undefined;
+let idle: { readonly loader: Loader; readonly timer: NodeJS.Timeout } | undefined;
 
-function takeThread(): Worker | undefined {
-  if (idle === undefined)
-    return orElse(undefined, () => new Worker(urlOf('load-thread'), { workerData: version }));
-  const { thread, timer } = idle;
+function takeLoader(): Loader | undefined {
+  if (idle === undefined) {
+    const thread = orElse(undefined, () => new Worker(urlOf('load-thread'), { workerData: version }));
+    return thread && { thread, objects: new Map(), pieces: new Map(), files: [] };
+  }
+  const { loader, timer } = idle;
   idle = undefined;
   clearTimeout(timer);
-  thread.ref();
-  return thread;
+  loader.thread.ref();
+  return loader;
 }
 
-function keep(thread: Worker, ms: number): void {
+function keep(loader: Loader, ms: number): void {
+  const { thread } = loader;
   if (idle !== undefined) return void thread.terminate();
   const end = () => {
-    if (idle?.thread === thread) idle = undefined;
+    if (idle?.loader === loader) idle = undefined;
     void thread.terminate();
   };
   thread.once('error', end).once('exit', end).unref();
-  idle = { thread, timer: setTimeout(end, ms).unref() };
+  idle = { loader, timer: setTimeout(end, ms).unref() };
 }
 
 /** undefined if the thread could not run. Rejects if it ran out of memory, as this thread then would too. */
-function ask(thread: Worker, text: ConfigText): Promise<LoadAnswer | undefined> {
+function ask(loader: Loader, given: ConfigText): Promise<LoadAnswer | undefined> {
+  const { thread } = loader;
   loading.add(thread);
   const answered = new Promise<LoadAnswer | undefined>((resolve, reject) => {
     thread.removeAllListeners();
     thread.once('message', (answer: LoadAnswer) => {
       thread.removeAllListeners();
-      keep(thread, text.text.byteLength > largeBytes ? largeIdleMs : idleMs);
+      const isLarge = given.text.byteLength > largeBytes || loader.objects.size > manyObjects;
+      keep(loader, isLarge ? largeIdleMs : idleMs);
       resolve(answer);
     });
     thread.once('error', (error: NodeJS.ErrnoException) => {
@@ -87,7 +106,17 @@ function ask(thread: Worker, text: ConfigText): Promise<LoadAnswer | undefined> 
       else resolve(undefined);
     });
     thread.once('exit', () => resolve(undefined));
-    thread.postMessage(text);
+    thread.postMessage(requestFor(loader, given));
   });
   return answered.finally(() => loading.delete(thread));
+}
+
+function requestFor(loader: Loader, { adding, ...text }: ConfigText): LoadRequest {
+  if (adding === undefined) return { text };
+  const { module, data } = adding;
+  const { objects: before } = loader;
+  const changed = [...data.objects].filter(([key, object]) => before.get(key) !== object);
+  const gone = [...before.keys()].filter((key) => !data.objects.has(key));
+  loader.objects = data.objects;
+  return { text, adding: { module, faulty: data.faulty, changed, gone } };
 }

@@ -1,180 +1,247 @@
 /**
- * Loads a file of which only some routes differ from the last time: those are checked, with everything but
- * the other routes. Where more depends on a change, the whole file is checked again.
+ * Loads a configuration of which only some objects differ from the last time: those are checked, with
+ * everything that they depend on and everything that depends on them, by the same rules as a whole file.
  */
-import { type ConfigText, type LoadedConfig, loadParsed } from './load.ts';
-import type { CertificateMemory } from './material/certificates.ts';
-import { createFiles } from './read/files.ts';
-import { type PartList, type Parts, wholeOf } from './read/parts.ts';
+import { type Changes, changesBetween, type RouteChanges } from './changes.ts';
+import type { Path } from './finding.ts';
+import {
+  type Checked,
+  checkParsed,
+  type LoadedConfig,
+  namesIn,
+  type Origin,
+  placed,
+  type Warned,
+} from './load.ts';
+import { authorityMaterial } from './material/authorities.ts';
+import { certificateMaterial } from './material/certificates.ts';
+import type { MaterialMemory } from './material/memory.ts';
+import { type Chosen, neighbourhoodOf, sizeOf } from './neighbourhood.ts';
+import { type ObjectList, type Parted, type Section, wholeOf } from './read/parted.ts';
 import type { ParsedYaml } from './read/yaml.ts';
 import type { Config, ListenerConfig, RouteConfig } from './schema/schema.ts';
 
 /** What a load has found, for the next one. */
-export type Last = {
-  readonly text: Pick<ConfigText, 'name' | 'directory'>;
-  readonly parts: Parts;
-  readonly loaded: LoadedConfig;
-  /** How many routes have each name, by listener. */
-  readonly names: Map<string, Map<string, number>>;
+export type Last = Checked & { readonly origin: Pick<Origin, 'name' | 'directory'>; readonly parted: Parted };
+
+export type Changed = Checked & {
+  readonly changes: Changes;
+  /** How many objects were checked. */
+  readonly checked: number;
 };
 
-/** Routes `from` to `to` of a listener are replaced by those `from` to `behind` of the file. */
-export type Splice = {
-  readonly listener: string;
-  readonly from: number;
-  readonly to: number;
-  readonly behind: number;
-};
-
-/** The more routes have changed, the less is saved. */
-const mostChanged = 1000;
-
-export function remember(text: ConfigText, parts: Parts, loaded: LoadedConfig): Last {
-  const names = new Map<string, Map<string, number>>();
-  for (const [listener, { routes }] of Object.entries(loaded.config.listeners)) {
-    const counts = new Map<string, number>();
-    names.set(listener, counts);
-    for (const { sni = [] } of routes) for (const name of sni) count(counts, name, 1);
-  }
-  return { text: { name: text.name, directory: text.directory }, parts, loaded, names };
-}
-
-function count(counts: Map<string, number>, name: string, by: number): void {
-  const now = (counts.get(name) ?? 0) + by;
-  if (now === 0) counts.delete(name);
-  else counts.set(name, now);
-}
-
-export type Changed = { readonly loaded: LoadedConfig; readonly splices: readonly Splice[] };
+/** Where so much has to be checked, a whole check costs little more. */
+const mostChecked = 2000;
 
 /**
- * undefined if the whole file must be checked. Rejects with a ConfigError if the changed routes have faults.
+ * `parted` is in full. undefined if the whole must be checked. Rejects with a ConfigError if what changed has
+ * faults.
  */
 export async function loadChanged(
-  { name, directory }: ConfigText,
-  parts: Parts,
+  parted: Parted,
+  origin: Origin & { readonly material: MaterialMemory },
   last: Last,
-  certificates: CertificateMemory,
 ): Promise<Changed | undefined> {
-  const splices = splicesBetween(last.parts, parts);
-  if (splices === undefined || splices.length === 0) return undefined;
-  if (last.text.name !== name || last.text.directory !== directory) return undefined;
-  if (last.loaded.warnings.some(({ path }) => path.startsWith('listeners'))) return undefined;
-  // Those of the other routes may have changed, too.
-  if (last.loaded.modules.size > 0) return undefined;
-  const reduced = reduce(parts, splices);
-  const found = await loadParsed(reduced, { name, directory, files: createFiles(), certificates });
-  if (found.warnings.some(({ path }) => path.startsWith('listeners'))) return undefined;
-  if (!sameMaterial(found, last.loaded)) return undefined;
-  const listeners: Record<string, ListenerConfig> = {};
-  for (const [listener, config] of Object.entries(found.config.listeners)) {
-    const before = last.loaded.config.listeners[listener]?.routes ?? [];
-    const splice = splices.find((it) => it.listener === listener);
-    const fresh = splice ? config.routes.slice(0, splice.behind - splice.from) : [];
-    if (splice && !isSimple(splice, before, fresh, last.names.get(listener))) return undefined;
-    const { from, to } = splice ?? { from: before.length, to: before.length };
-    const routes = [...before.slice(0, from), ...fresh, ...before.slice(to)];
-    listeners[listener] = Object.freeze({ ...config, routes: Object.freeze(routes) as RouteConfig[] });
-  }
-  const config: Config = Object.freeze({ ...found.config, listeners: Object.freeze(listeners) });
-  const files = [...new Set([...last.loaded.files, ...found.files])];
-  return { loaded: { ...found, config, files }, splices };
+  const { name, directory } = origin;
+  if (last.origin.name !== name || last.origin.directory !== directory) return undefined;
+  const changes = changesBetween(last.parted, parted);
+  if (changes === undefined) return undefined;
+  const stale = staleIn(last.loaded, changes, origin);
+  const { judged, included } = neighbourhoodOf(changes, stale, last, parted);
+  const checked = sizeOf(included);
+  if (sizeOf(judged) > mostChecked || checked > 2 * mostChecked) return undefined;
+  const reduced = reduce(parted, included);
+  const found = await checkParsed(reduced, {
+    ...origin,
+    names: namesIn(namesOnly(parted)),
+    placeOf: (listener, index) => reduced.places.get(listener)?.[index] ?? index,
+  });
+  const config = configOf(found.loaded.config, last.loaded.config, parted, changes, reduced.places);
+  const materials = materialsOf(found.loaded, last.loaded, config, judged);
+  const foundNow = found.warned.map((one) => ({ ...one, path: pathInWhole(one.path, reduced.places) }));
+  const warned = warningsOf(foundNow, last.warned, judged, changes);
+  const files = filesOf(found.loaded, config, origin);
+  const warnings = placed(warned, name, parted);
+  return { loaded: { ...found.loaded, config, ...materials, warnings, files }, warned, changes, checked };
 }
 
-/** Takes over what `loadChanged` returned. */
-export function rememberChanged(last: Last, parts: Parts, { loaded, splices }: Changed): Last {
-  for (const { listener, from, to, behind } of splices) {
-    const counts = last.names.get(listener);
-    const routesOf = (it: LoadedConfig) => it.config.listeners[listener]?.routes ?? [];
-    if (counts === undefined) continue;
-    for (const { sni = [] } of routesOf(last.loaded).slice(from, to))
-      for (const one of sni) count(counts, one, -1);
-    for (const { sni = [] } of routesOf(loaded).slice(from, behind))
-      for (const one of sni) count(counts, one, 1);
+/**
+ * Certificates and authorities whose settings are as before, but not their files, or what dates make of them.
+ */
+function staleIn(
+  { config }: LoadedConfig,
+  { objects }: Changes,
+  { material, files }: Origin & { readonly material: MaterialMemory },
+): Set<string> {
+  const stale = new Set<string>();
+  const isGone = (section: 'certificates' | 'authorities', name: string) =>
+    objects.get(section)?.gone.has(name);
+  for (const [name, { pairs }] of Object.entries(config.certificates)) {
+    const isStale =
+      !isGone('certificates', name) && material.isStale(certificateMaterial(name, pairs), files);
+    if (isStale) stale.add(`certificates.${name}`);
   }
-  return { ...last, parts, loaded };
+  for (const [name, settings] of Object.entries(config.authorities)) {
+    const isStale =
+      !isGone('authorities', name) && material.isStale(authorityMaterial(name, settings), files);
+    if (isStale) stale.add(`authorities.${name}`);
+  }
+  return stale;
 }
 
-/** undefined if anything else differs, or too much. */
-function splicesBetween(before: Parts, after: Parts): readonly Splice[] | undefined {
-  if (before.rest !== after.rest || before.lists.length !== after.lists.length) return undefined;
-  const splices: Splice[] = [];
-  for (const [index, list] of after.lists.entries()) {
-    const former = before.lists[index];
-    if (former === undefined || former.path.join('\n') !== list.path.join('\n')) return undefined;
-    const { from, to, behind } = difference(former.values, list.values);
-    if (from === to && from === behind) continue;
-    const [, listener] = list.path;
-    if (list.kind !== 'list' || typeof listener !== 'string') return undefined;
-    if (Math.max(to, behind) - from > mostChanged || list.values.length < 2) return undefined;
-    splices.push({ listener, from, to, behind });
-  }
-  return splices;
-}
+type Reduced = ParsedYaml & {
+  /** By listener: where the routes that are left are in the whole. */
+  readonly places: ReadonlyMap<string, readonly number[]>;
+};
 
-export function difference(before: readonly unknown[], after: readonly unknown[]) {
-  const most = Math.min(before.length, after.length);
-  let from = 0;
-  while (from < most && before[from] === after[from]) from += 1;
-  let [to, behind] = [before.length, after.length];
-  while (to > from && behind > from && before[to - 1] === after[behind - 1]) {
-    to -= 1;
-    behind -= 1;
-  }
-  return { from, to, behind };
-}
-
-/** The file with the changed routes only, or with the first of a listener's routes if none has changed. */
-function reduce(parts: Parts, splices: readonly Splice[]): ParsedYaml {
-  const firsts = new Map<string, number>();
-  const lists = parts.lists.map((list): PartList => {
-    const [, listener] = list.path;
-    if (list.kind !== 'list' || typeof listener !== 'string') return list;
-    const { from, behind } = splices.find((it) => it.listener === listener) ?? { from: 0, behind: 0 };
-    // If no route has changed, or some were only removed, one that stays stands for all.
-    const first = behind > from || from < list.values.length ? from : 0;
-    firsts.set(listener, first);
-    return { ...list, values: list.values.slice(first, Math.max(behind, first + 1)) };
+/** The configuration with the included objects only. */
+function reduce(parted: Parted, { objects, routes }: Chosen): Reduced {
+  const places = new Map<string, number[]>();
+  const lists = parted.lists.map((list): ObjectList => {
+    const { path, kind, keys, values } = list;
+    if (kind === 'list') {
+      const listener = String(path[1]);
+      const kept = [...(routes.get(listener) ?? [])].sort((a, b) => a - b);
+      places.set(listener, kept);
+      return { ...list, values: kept.map((index) => values[index]) };
+    }
+    const kept = keys.flatMap((key, index) => (objects.has(`${path[0]}.${key}`) ? [index] : []));
+    return { ...list, keys: kept.map((at) => keys[at] ?? ''), values: kept.map((at) => values[at]) };
   });
   return {
-    raw: structuredClone(wholeOf({ ...parts, lists })),
+    raw: wholeOf({ ...parted, lists }),
     faults: [],
-    locate(path, at) {
-      const [section, listener, , index] = path;
-      const first = section === 'listeners' ? firsts.get(String(listener)) : undefined;
-      if (first === undefined || typeof index !== 'number') return parts.locate(path, at);
-      return parts.locate([...path.slice(0, 3), index + first, ...path.slice(4)], at);
-    },
+    locate: (path, at) => parted.locate(pathInWhole(path, places), at),
+    places,
   };
 }
 
-/**
- * Whether the routes can be judged without the others: for clients with TLS, by names that no other route
- * has, and without a name of their own.
- */
-function isSimple(
-  { from, to }: Splice,
-  before: readonly RouteConfig[],
-  fresh: readonly RouteConfig[],
-  counts: ReadonlyMap<string, number> | undefined,
-): boolean {
-  const gone = before.slice(from, to);
-  const isPlain = ({ tls, deny, sni, name }: RouteConfig) =>
-    tls === 'off' || deny !== undefined || sni === undefined || name !== undefined;
-  if (counts === undefined || gone.some(isPlain) || fresh.some(isPlain)) return false;
-  if (before.some(({ tls }) => tls === 'off')) return false;
-  const freed = gone.flatMap(({ sni = [] }) => sni);
-  const names = fresh.flatMap(({ sni = [] }) => sni);
-  const left = (name: string) => (counts.get(name) ?? 0) - freed.filter((one) => one === name).length;
-  return new Set(names).size === names.length && names.every((name) => left(name) === 0);
+function pathInWhole(path: Path, places: Reduced['places']): Path {
+  const [section, listener, part, index] = path;
+  if (section !== 'listeners' || part !== 'routes' || typeof index !== 'number') return path;
+  const place = places.get(String(listener))?.[index] ?? index;
+  return [section, String(listener), part, place, ...path.slice(4)];
 }
 
-function sameMaterial(one: LoadedConfig, other: LoadedConfig): boolean {
-  const isSame = (a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>) =>
-    a.size === b.size && [...a].every(([name, value]) => b.get(name) === value);
-  const textOf = ({ authorities }: LoadedConfig) =>
-    [...authorities.values()].map(({ name, ca, crl }) =>
-      name === 'system' ? '' : [name, ...ca, ...crl].join(),
-    );
-  return isSame(one.certificates, other.certificates) && textOf(one).join() === textOf(other).join();
+/** All names of objects, for references to them. */
+function namesOnly({ lists }: Parted): Record<string, unknown> {
+  const sections = lists.filter(({ kind }) => kind === 'mapping');
+  return Object.fromEntries(
+    sections.map(({ path, keys }) => [path[0], Object.fromEntries(keys.map((key) => [key, null]))]),
+  );
+}
+
+/** What is as before stays the same value. */
+function configOf(
+  found: Config,
+  last: Config,
+  { lists }: Parted,
+  { objects, routes }: Changes,
+  places: Reduced['places'],
+): Config {
+  const sectionOf = <Section extends 'certificates' | 'authorities' | 'upstreams'>(section: Section) => {
+    const list = lists.find(({ path }) => path[0] === section);
+    const changes = objects.get(section);
+    if (list === undefined || changes === undefined) return found[section];
+    if (changes.fresh.size + changes.gone.size === 0) return last[section];
+    const from = (key: string) => (changes.fresh.has(key) ? found : last)[section][key];
+    return Object.freeze(Object.fromEntries(list.keys.map((key) => [key, from(key)]))) as Config[Section];
+  };
+  const listeners: Record<string, ListenerConfig> = {};
+  for (const [name, listener] of Object.entries(found.listeners)) {
+    const own = routes.get(name);
+    const before = last.listeners[name]?.routes ?? [];
+    const all = own ? routesOf(listener.routes, before, own, places.get(name) ?? []) : listener.routes;
+    listeners[name] = Object.freeze({ ...listener, routes: all });
+  }
+  return Object.freeze({
+    ...found,
+    certificates: sectionOf('certificates'),
+    authorities: sectionOf('authorities'),
+    upstreams: sectionOf('upstreams'),
+    listeners: Object.freeze(listeners),
+  });
+}
+
+function routesOf(
+  found: readonly RouteConfig[],
+  before: readonly RouteConfig[],
+  { formerly, fresh, gone }: RouteChanges,
+  places: readonly number[],
+): RouteConfig[] {
+  if (fresh.length + gone.length === 0 && formerly.length === before.length && isInOrder(formerly)) {
+    return before as RouteConfig[];
+  }
+  const isFresh = new Map(places.map((place, index) => [place, index]));
+  const routes = Array.from(formerly, (place, index) => before[place] ?? found[isFresh.get(index) ?? -1]);
+  return Object.freeze(routes) as RouteConfig[];
+}
+
+function isInOrder(formerly: Int32Array): boolean {
+  return formerly.every((place, index) => place === index);
+}
+
+function materialsOf(found: LoadedConfig, last: LoadedConfig, config: Config, { objects }: Chosen) {
+  const of = <Section extends 'certificates' | 'authorities'>(section: Section) => {
+    const isJudged = (name: string) => objects.has(`${section}.${name}`);
+    const one = (name: string) => (isJudged(name) ? found : last)[section].get(name);
+    const all = [...Object.keys(config[section]), ...(section === 'authorities' ? ['system'] : [])];
+    return new Map(all.map((name) => [name, one(name)])) as LoadedConfig[Section] & Map<string, unknown>;
+  };
+  return { certificates: of('certificates'), authorities: of('authorities') };
+}
+
+/** What was said about objects that were not judged again is as before. */
+function warningsOf(
+  found: readonly Warned[],
+  last: readonly Warned[],
+  judged: Chosen,
+  { objects, routes }: Changes,
+): Warned[] {
+  const places = new Map<string, Int32Array>();
+  const isJudged = ({ path }: Warned) => {
+    const [section, name, , index] = path;
+    if (!isAboutObject(path)) return true;
+    if (section === 'listeners') return judged.routes.get(String(name))?.has(Number(index)) === true;
+    return judged.objects.has(`${section}.${name}`);
+  };
+  const kept = last.flatMap((warning) => {
+    const { path } = warning;
+    const [section, listener, , index] = path;
+    if (!isAboutObject(path)) return [];
+    if (section !== 'listeners') {
+      const isGone = objects.get(section as Section)?.gone.has(String(listener));
+      return isGone || isJudged(warning) ? [] : [warning];
+    }
+    const name = String(listener);
+    const now = places.get(name) ?? placesNow(routes.get(name)?.formerly ?? new Int32Array());
+    places.set(name, now);
+    const place = now[Number(index)] ?? -1;
+    const moved = { ...warning, path: [section, name, 'routes', place, ...path.slice(4)] };
+    return place === -1 || isJudged(moved) ? [] : [moved];
+  });
+  return [...kept, ...found.filter(isJudged)];
+}
+
+/** The places of routes, by those that they had before; -1: it is gone. */
+function placesNow(formerly: Int32Array): Int32Array {
+  const last = formerly.reduce((most, place) => Math.max(most, place), -1);
+  const now = new Int32Array(last + 1);
+  now.fill(-1);
+  for (const [index, place] of formerly.entries()) if (place !== -1) now[place] = index;
+  return now;
+}
+
+function isAboutObject([section, , part, index]: Path): boolean {
+  if (section === 'listeners') return part === 'routes' && typeof index === 'number';
+  return section === 'certificates' || section === 'authorities' || section === 'upstreams';
+}
+
+/** In the order in which they are named. Not those of which the contents are known otherwise. */
+function filesOf(found: LoadedConfig, { certificates, authorities }: Config, { files }: Origin): string[] {
+  const named = [
+    ...Object.entries(certificates).flatMap(([name, { pairs }]) => certificateMaterial(name, pairs).named),
+    ...Object.entries(authorities).flatMap(([name, settings]) => authorityMaterial(name, settings).named),
+  ];
+  return [...new Set([...found.files, ...named.filter((file) => files.held(file) === undefined)])];
 }

@@ -8,14 +8,34 @@ import { version } from '../process/version.ts';
 import { ConfigError, type ConfigText, type Finding } from './load.ts';
 import type { Piece } from './pieces.ts';
 import { RememberingLoader } from './remembering-loader.ts';
-import { packConfig } from './transfer.ts';
+import { packConfig, type SendableConfig } from './transfer.ts';
+
+export type LoadRequest = {
+  readonly text: Omit<ConfigText, 'adding'>;
+  /** How the objects of a store differ from those of the last request that had some. */
+  readonly adding?: {
+    readonly module: string;
+    readonly faulty: readonly Finding[];
+    readonly changed: readonly (readonly [key: string, object: unknown])[];
+    readonly gone: readonly string[];
+  };
+};
 
 export type LoadAnswer =
-  /**
-   * A PackedConfig from `v8.serialize`, since a thread's own messages would turn Buffers into plain
-   * Uint8Arrays.
-   */
-  | { readonly kind: 'loaded'; readonly packed: Uint8Array<ArrayBuffer>; readonly pieces: readonly Piece[] }
+  | {
+      readonly kind: 'loaded';
+      /**
+       * A PackedConfig from `v8.serialize`, since a thread's own messages would turn Buffers into plain
+       * Uint8Arrays. Its list of files is empty.
+       */
+      readonly packed: Uint8Array<ArrayBuffer>;
+      /** The ids of all pieces. One long text is sent and read faster than many short ones. */
+      readonly ids: string;
+      /** Those that the last such answer did not have. */
+      readonly pieces: readonly Piece[];
+      /** The list of files, with NULs between them; undefined if it is as in the last such answer. */
+      readonly files: string | undefined;
+    }
   | { readonly kind: 'faulty'; readonly findings: readonly Finding[] };
 
 // The package may have been replaced since the process started, and the process must keep to the rules it
@@ -26,8 +46,8 @@ if (workerData !== version) throw new Error(`penstock ${version} is on disk, ${w
 // Elsewhere it would be that of the whole process.
 if (process.platform === 'linux') orElse(undefined, () => setPriority(Math.min(getPriority() + 5, 19)));
 
-parentPort?.on('message', async (text: ConfigText) => {
-  const answer = await load(text);
+parentPort?.on('message', async (request: LoadRequest) => {
+  const answer = await load(request);
   const bytes =
     answer.kind === 'loaded' ? [answer.packed, ...answer.pieces.map(({ bytes: own }) => own)] : [];
   parentPort?.postMessage(
@@ -37,15 +57,37 @@ parentPort?.on('message', async (text: ConfigText) => {
 });
 
 const loader = new RememberingLoader();
+const objects = new Map<string, unknown>();
+let sent: { readonly ids: ReadonlySet<string>; readonly files: string } = { ids: new Set(), files: '' };
 
-async function load(text: ConfigText): Promise<LoadAnswer> {
+async function load({ text, adding }: LoadRequest): Promise<LoadAnswer> {
   try {
-    const loaded = await loader.load(text);
-    // Copied into memory of its own, which can be transferred.
-    const packed = Uint8Array.from(serialize(packConfig(loaded)));
-    return { kind: 'loaded', packed, pieces: loaded.pieces };
+    return answerWith(await loader.load(adding ? { ...text, adding: addingOf(adding) } : text));
   } catch (error) {
     if (error instanceof ConfigError) return { kind: 'faulty', findings: error.findings };
     throw error;
   }
+}
+
+function addingOf({ module, faulty, changed, gone }: NonNullable<LoadRequest['adding']>) {
+  for (const key of gone) objects.delete(key);
+  for (const [key, object] of changed) objects.set(key, object);
+  return { module, data: { objects, faulty } };
+}
+
+function answerWith(loaded: SendableConfig): LoadAnswer {
+  const pieces = new Map(loaded.pieces.map((piece) => [piece.id, piece]));
+  const ids = new Set(pieces.keys());
+  const files = loaded.files.join('\0');
+  const answer: LoadAnswer = {
+    kind: 'loaded',
+    // Copied into memory of its own, which can be transferred.
+    packed: Uint8Array.from(serialize({ ...packConfig(loaded), files: [] })),
+    ids: [...ids].join(' '),
+    // What was sent before is no longer here.
+    pieces: [...pieces.values()].filter(({ id }) => !sent.ids.has(id)),
+    files: files === sent.files ? undefined : files,
+  };
+  sent = { ids, files };
+  return answer;
 }

@@ -7,10 +7,11 @@ import { ConfigError, type Finding, formatPath, type Path, type Report } from '.
 import { type ApiKey, loadApiKeys } from './material/api-keys.ts';
 import { type LoadedAuthority, loadAuthorities } from './material/authorities.ts';
 import { checkCaNames } from './material/ca-names.ts';
-import { type CertificateMemory, type LoadedCertificate, loadCertificates } from './material/certificates.ts';
+import { type LoadedCertificate, loadCertificates } from './material/certificates.ts';
+import type { MaterialMemory } from './material/memory.ts';
 import { loadSocketRights } from './material/socket-rights.ts';
 import { loadTicketKeys, type TicketMasters } from './material/ticket-keys.ts';
-import { type Adding, addedTo, withAdded, withContents } from './read/added.ts';
+import { type Added, type Adding, addedTo, withAdded, withContents } from './read/added.ts';
 import { applyContext, leaveRoomForCluster, resolvePaths } from './read/context.ts';
 import { createFiles, type Files } from './read/files.ts';
 import type { Included } from './read/include.ts';
@@ -78,14 +79,8 @@ export type LoadedConfig = {
   readonly files: readonly string[];
 };
 
-/** What is known from an earlier load of the same file. */
-type Known = {
-  /** The text as it was parsed; a new value each time. */
-  readonly parsed?: (() => ParsedYaml) | undefined;
-  readonly certificates?: CertificateMemory | undefined;
-  /** Private keys and other secrets are not read, nor checked. */
-  readonly withoutSecrets?: boolean | undefined;
-};
+/** Private keys and other secrets are not read, nor checked. */
+type Known = { readonly withoutSecrets?: boolean | undefined };
 
 /** Like `loadParsed`, from a text, and what is to be served beside it. */
 export async function loadText(
@@ -93,12 +88,19 @@ export async function loadText(
   environment: NodeJS.ProcessEnv = process.env,
   known: Known = {},
 ): Promise<LoadedConfig> {
+  return withoutFaulty(given, (adding) => loadOnce(given, adding, environment, known));
+}
+
+/** A faulty object of a store is held back, and the rest is loaded. */
+export async function withoutFaulty<T>(
+  given: ConfigText,
+  load: (adding: Adding | undefined) => Promise<T>,
+): Promise<T> {
   let { adding } = given;
   for (;;) {
     try {
-      return await loadOnce(given, adding, environment, known);
+      return await load(adding);
     } catch (error) {
-      // A faulty object of a store is held back, and the rest is served.
       if (!adding || !(error instanceof ConfigError)) throw error;
       const { faulty } = adding.data;
       const known = new Set(faulty.map(({ file }) => file));
@@ -114,15 +116,18 @@ async function loadOnce(
   { text, name, directory, included }: ConfigText,
   adding: Adding | undefined,
   environment: NodeJS.ProcessEnv,
-  { parsed, certificates, withoutSecrets = false }: Known,
+  { withoutSecrets = false }: Known,
 ): Promise<LoadedConfig> {
-  const main = parsed?.() ?? parseText(new Uint8Array(text), environment);
-  const yaml = withIncluded(main, included, environment);
+  const yaml = withIncluded(parseText(new Uint8Array(text), environment), included, environment);
   const added = await addedTo(yaml.raw, adding);
   const files = withContents(createFiles({ withoutSecrets }), added?.files);
   const { directoryOf } = yaml;
-  const origin = { name, directory, directoryOf, files, certificates };
-  const loaded = await loadParsed(withAdded(yaml, added), origin);
+  const loaded = await loadParsed(withAdded(yaml, added), { name, directory, directoryOf, files });
+  return withHeld(loaded, added);
+}
+
+/** With what was found before the objects of a store were checked. */
+export function withHeld(loaded: LoadedConfig, added: Added | undefined): LoadedConfig {
   const { held = [], warnings = [] } = added ?? {};
   return { ...loaded, held, warnings: [...loaded.warnings, ...held, ...warnings] };
 }
@@ -132,20 +137,33 @@ export type Origin = Pick<ConfigText, 'name' | 'directory'> & {
   /** Absent: everything is from one file. */
   readonly directoryOf?: WithIncluded['directoryOf'];
   readonly files: Files;
-  /** Remembers certificates whose files have not changed. */
-  readonly certificates?: CertificateMemory | undefined;
+  /** Remembers certificates and authorities whose files have not changed. */
+  readonly material?: MaterialMemory | undefined;
+  /** The names there are, if `yaml` does not have all of them. */
+  readonly names?: Names;
+  /** The place of a route in the whole, if `yaml` does not have all of them. */
+  readonly placeOf?: (listener: string, index: number) => number;
 };
+
+/** Like `checkParsed`, without the warnings as they were found. */
+export async function loadParsed(yaml: ParsedYaml, origin: Origin): Promise<LoadedConfig> {
+  return (await checkParsed(yaml, origin)).loaded;
+}
+
+/** A warning, and the path in the configuration that it is about. */
+export type Warned = { readonly path: Path; readonly message: string; readonly hint: string | undefined };
+export type Checked = { readonly loaded: LoadedConfig; readonly warned: readonly Warned[] };
 
 /**
  * Checks a configuration and reads everything it names. Rejects with a ConfigError that has all faults,
- * sorted by position. May change `yaml.raw`.
+ * sorted by position. May change `yaml.raw` and its listeners, but nothing further in.
  */
-export async function loadParsed(
+export async function checkParsed(
   yaml: ParsedYaml,
-  { name, directory, directoryOf, files, certificates: memory }: Origin,
-): Promise<LoadedConfig> {
+  { name, directory, directoryOf, files, material, names, placeOf }: Origin,
+): Promise<Checked> {
   const findings = createFindings(name, yaml);
-  const config = parse(name, yaml, findings);
+  const config = parse(yaml, findings, names);
   if (config === undefined) throw new ConfigError(sorted(findings.faults));
   applyContext(config);
   resolvePaths(config, (path) => directoryOf?.(findings.translate.written(path)) ?? directory);
@@ -155,8 +173,8 @@ export async function loadParsed(
   checkStarttls(config, findings.report);
   checkAdminApi(config, findings.report);
   const modules = await readModules(config, files, findings.report);
-  const certificates = await loadCertificates(config, files, findings.report, memory);
-  const authorities = await loadAuthorities(config, files, findings.report);
+  const certificates = await loadCertificates(config, files, findings.report, material);
+  const authorities = await loadAuthorities(config, files, findings.report, material);
   checkCaNames(config, authorities, findings.report);
   const ticketMasters = await loadTicketKeys(config, files, findings.report);
   const apiKeys = await loadApiKeys(config, files, findings.report);
@@ -164,27 +182,35 @@ export async function loadParsed(
   if (findings.faults.length > 0) throw new ConfigError(sorted(findings.faults));
   checkCoverage(config, certificates, findings.report);
   warnOfChannelBinding(config, certificates, findings.report);
-  warnOfUnreachable(config, findings.report);
+  warnOfUnreachable(config, findings.report, placeOf);
   warnOfKeyLog(config, findings.report);
   freeze(config);
-  const warnings = sorted(findings.warnings);
+  const warnings = placed(findings.warned, name, yaml);
+  const read = { certificates, authorities, ticketMasters, modules, apiKeys, sockets };
   return {
-    config,
-    certificates,
-    authorities,
-    ticketMasters,
-    modules,
-    apiKeys,
-    sockets,
-    warnings,
-    held: [],
-    files: files.all(),
+    loaded: { config, ...read, warnings, held: [], files: files.all() },
+    warned: findings.warned,
   };
 }
 
+/** Warnings with their places, sorted by position. */
+export function placed(
+  warned: readonly Warned[],
+  file: string,
+  { locate }: Pick<ParsedYaml, 'locate'>,
+): Finding[] {
+  return sorted(warned.map(({ path, message, hint }) => found(file, locate(path), message, hint)));
+}
+
+function found(file: string, place: Place, message: string, hint: string | undefined): Finding {
+  const { file: own = file, line, column, path } = place;
+  return { file: own, line, column, path: formatPath(path), message, ...(hint && { hint }) };
+}
+
 type Findings = {
+  readonly file: string;
   readonly faults: Finding[];
-  readonly warnings: Finding[];
+  readonly warned: Warned[];
   readonly faultAt: (place: Place, message: string, hint: string | undefined) => void;
   readonly report: Report;
   /** Maps what is left after removing faulty parts back to the file. */
@@ -192,20 +218,17 @@ type Findings = {
 };
 
 function createFindings(file: string, yaml: ParsedYaml): Findings {
-  const found = (place: Place, message: string, hint: string | undefined): Finding => {
-    const { file: own = file, line, column, path } = place;
-    return { file: own, line, column, path: formatPath(path), message, ...(hint && { hint }) };
-  };
-  const faults = yaml.faults.map((fault) => found(fault, fault.message, fault.hint));
+  const faults = yaml.faults.map((fault) => found(file, fault, fault.message, fault.hint));
   const faultAt = (place: Place, message: string, hint: string | undefined) => {
     // A value whose variable is missing cannot be checked any further.
     const isKnown = yaml.faults.some((fault) => isSame(fault, place));
-    if (!isKnown) faults.push(found(place, message, hint));
+    if (!isKnown) faults.push(found(file, place, message, hint));
   };
-  const warnings: Finding[] = [];
+  const warned: Warned[] = [];
   const findings: Findings = {
+    file,
     faults,
-    warnings,
+    warned,
     faultAt,
     translate: { written: (path) => path, wasCut: () => false },
     report: {
@@ -213,7 +236,7 @@ function createFindings(file: string, yaml: ParsedYaml): Findings {
       lack(path, message, hint) {
         if (!findings.translate.wasCut(path)) faultAt(place(path), message, hint);
       },
-      warn: (path, message, hint) => warnings.push(found(place(path), message, hint)),
+      warn: (path, message, hint) => warned.push({ path: findings.translate.written(path), message, hint }),
     },
   };
   const place = (path: Path) => yaml.locate(findings.translate.written(path));
@@ -227,7 +250,7 @@ function isSame(one: Position, other: Position): boolean {
 }
 
 /** The configuration, or if it has faults, whatever can be kept, so that the rest is checked too. */
-function parse(file: string, yaml: ParsedYaml, findings: Findings): Config | undefined {
+function parse(yaml: ParsedYaml, findings: Findings, names: Names | undefined): Config | undefined {
   if (yaml.raw === undefined) return undefined;
   leaveRoomForCluster(yaml.raw);
   const parsed = configSchema.safeParse(yaml.raw);
@@ -235,22 +258,23 @@ function parse(file: string, yaml: ParsedYaml, findings: Findings): Config | und
   for (const { path, at, message, hint } of faults) findings.faultAt(yaml.locate(path, at), message, hint);
   // Names count as known even if the part they name is faulty, and references are checked even in faulty
   // parts.
-  checkReferences(yaml.raw, namesIn(yaml.raw), {
+  checkReferences(yaml.raw, names ?? namesIn(yaml.raw), {
     fault(path, message, hint) {
       const place = yaml.locate(path);
-      const { file: own = file } = place;
+      const { file: own = findings.file } = place;
       if (!findings.faults.some((fault) => isSame(fault, { ...place, file: own })))
         findings.faultAt(place, message, hint);
     },
   });
   if (parsed.success) return parsed.data;
-  const { config, ...translate } = salvage(yaml.raw, faults);
+  // What is as before is shared with other loads, and may not change.
+  const { config, ...translate } = salvage(structuredClone(yaml.raw), faults);
   findings.translate = translate;
   return config;
 }
 
 /** The names in each section, as written. */
-function namesIn(raw: unknown): Names {
+export function namesIn(raw: unknown): Names {
   const keys = (section: string): string[] => {
     const value = (raw as Record<string, unknown> | undefined)?.[section];
     return typeof value === 'object' && value !== null ? Object.keys(value) : [];

@@ -36,26 +36,74 @@ export type ObjectItem =
 /** Pieces are closed at this size, in bytes, and mostly much earlier. */
 const fullPiece = 20_000;
 
-/** Packs items, of which the large ones get a piece of their own. */
-export function* packItems(kind: Piece['kind'], all: Iterable<RouteItem | ObjectItem>): Work<Piece[]> {
+/** Something to be packed. */
+export type Packable = {
+  /** What it is made of: as long as this is the same value, so is the item. */
+  readonly source: unknown;
+  /** Where it belongs. */
+  readonly place: string;
+  readonly item: () => RouteItem | ObjectItem;
+};
+
+/** A piece, and what it was made of. */
+type Packed = { readonly piece: Piece; readonly of: readonly Packable[]; readonly isEnd: boolean };
+
+/** The pieces that were made last, by the source of their first item. */
+export type PieceMemory = Record<Piece['kind'], Map<unknown, Packed>>;
+
+export function createPieceMemory(): PieceMemory {
+  return { objects: new Map(), routes: new Map() };
+}
+
+/** Packs items, of which the large ones get a piece of their own. What is in `memory` is not packed again. */
+export function* packItems(
+  kind: Piece['kind'],
+  all: readonly Packable[],
+  memory: PieceMemory = createPieceMemory(),
+): Work<Piece[]> {
+  const next: PieceMemory[Piece['kind']] = new Map();
   const pieces: Piece[] = [];
-  let items: unknown[] = [];
-  let size = 0;
-  const close = () => {
-    const bytes = Uint8Array.from(serialize(items));
-    pieces.push({ id: hash('sha256', bytes, 'base64url'), kind, bytes });
-    [items, size] = [[], 0];
-  };
-  for (const item of all) {
+  for (let at = 0; at < all.length; ) {
     yield;
+    const packed = remembered(memory[kind], all, at) ?? (yield* packFrom(kind, all, at));
+    next.set(all[at]?.source, packed);
+    pieces.push(packed.piece);
+    at += packed.of.length;
+  }
+  memory[kind] = next;
+  return pieces;
+}
+
+function remembered(memory: ReadonlyMap<unknown, Packed>, all: readonly Packable[], at: number) {
+  const packed = memory.get(all[at]?.source);
+  if (packed === undefined) return undefined;
+  const { of, isEnd } = packed;
+  // What ended because there was no more would contain more now.
+  if (isEnd && at + of.length !== all.length) return undefined;
+  const isSame = of.every(({ source, place }, index) => {
+    const other = all[at + index];
+    return other !== undefined && other.source === source && other.place === place;
+  });
+  return isSame ? packed : undefined;
+}
+
+/** Where a piece ends depends on what is in it alone, so a change moves few ends. */
+function* packFrom(kind: Piece['kind'], all: readonly Packable[], from: number): Work<Packed> {
+  const items: unknown[] = [];
+  let size = 0;
+  let isEnd = true;
+  while (from + items.length < all.length) {
+    yield;
+    const item = all[from + items.length]?.item();
     items.push(item);
     const text = JSON.stringify(item);
     size += text.length;
-    // Where a piece ends depends on what is in it alone, so a change moves few ends.
-    if (text.length >= 1000 || size >= fullPiece || endsPiece(text)) close();
+    isEnd = !(text.length >= 1000 || size >= fullPiece || endsPiece(text));
+    if (!isEnd) break;
   }
-  if (items.length > 0) close();
-  return pieces;
+  const bytes = Uint8Array.from(serialize(items));
+  const piece: Piece = { id: hash('sha256', bytes, 'base64url'), kind, bytes };
+  return { piece, of: all.slice(from, from + items.length), isEnd };
 }
 
 function endsPiece(text: string): boolean {

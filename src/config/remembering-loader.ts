@@ -1,57 +1,71 @@
-/** Loads a file again and again, and remembers what did not change. */
+/** Loads a file again and again, with what is to be served beside it, and remembers what did not change. */
 import { atOnce } from '../process/pacer.ts';
-import { type ConfigText, loadText } from './load.ts';
-import { type Last, loadChanged, remember, rememberChanged } from './load-changed.ts';
-import { createCertificateMemory } from './material/certificate-memory.ts';
-import { type Parts, parseParts, wholeOf } from './read/parts.ts';
-import { replaceRoutes } from './routes/replace-routes.ts';
-import { tableOf } from './routes/routing-table.ts';
-import { type SendableConfig, type Tables, tablesOf, toSend } from './transfer.ts';
+import { type ConfigText, loadText, withHeld, withoutFaulty } from './load.ts';
+import { PartsLoader } from './parts-loader.ts';
+import { type Adding, addedTo, partedWithAdded, withContents } from './read/added.ts';
+import { createFiles } from './read/files.ts';
+import { parseText } from './read/parse.ts';
+import { fullyParted, isMapping, type Parted, wholeOf } from './read/parted.ts';
+import { type Parts, parseParts } from './read/parts.ts';
+import { type SendableConfig, toSend } from './transfer.ts';
 
 /** Like `loadText` and `toSend`, but a change costs what it changes. */
 export class RememberingLoader {
-  readonly #certificates;
-  #last: (Last & { readonly tables: Tables }) | undefined;
+  readonly #loader: PartsLoader;
+  #parts: Parts | undefined;
+  #plain: (Parted & { readonly bytes: Uint8Array }) | undefined;
 
   constructor(now?: () => number) {
-    this.#certificates = createCertificateMemory(now);
+    this.#loader = new PartsLoader(atOnce, now);
+  }
+
+  /** How many objects the last load has checked. */
+  get checked(): number {
+    return this.#loader.checked;
   }
 
   async load(given: ConfigText): Promise<SendableConfig> {
-    if (given.adding || given.included) return atOnce(toSend(await loadText(given)));
-    const parts = atOnce(parseParts(new Uint8Array(given.text), process.env, this.#last?.parts));
-    if (parts === undefined) return atOnce(toSend(await loadText(given)));
-    return (await this.#loadChanged(given, parts)) ?? this.#loadWhole(given, parts);
+    if (given.included) return this.#loadWhole(given);
+    const file = this.#parse(new Uint8Array(given.text));
+    // All faults are found by reading the file as a whole.
+    if (file === undefined) return this.#loadWhole(given);
+    return withoutFaulty(given, (adding) => this.#loadParted(given, file, adding));
   }
 
-  async #loadChanged(given: ConfigText, parts: Parts): Promise<SendableConfig | undefined> {
-    const last = this.#last;
-    const changed = last && (await loadChanged(given, parts, last, this.#certificates));
-    if (last === undefined || changed === undefined) return undefined;
-    const tables = new Map(last.tables);
-    for (const { listener, from, to, behind } of changed.splices) {
-      const [before, after] = [last.loaded, changed.loaded].map(
-        ({ config }) => config.listeners[listener]?.routes ?? [],
-      );
-      const table = tables.get(listener);
-      const replaced =
-        table &&
-        before &&
-        after &&
-        atOnce(replaceRoutes(table, from, before.slice(from, to), after.slice(from, behind)));
-      tables.set(listener, replaced ?? atOnce(tableOf(after ?? [])));
+  async #loadParted(given: ConfigText, file: Parted, adding: Adding | undefined): Promise<SendableConfig> {
+    const { name, directory } = given;
+    const added = await addedTo(adding && wholeOf(file), adding);
+    const parted = added ? partedWithAdded(file, added) : file;
+    if (parted === undefined || (added === undefined && hasStreamRoutes(file))) {
+      return this.#loadWhole(given);
     }
-    const loaded = atOnce(toSend(changed.loaded, tables));
-    this.#last = { ...rememberChanged(last, parts, changed), tables };
-    return loaded;
+    const files = withContents(createFiles(), added?.files);
+    return this.#loader.load(parted, { name, directory, files }, (loaded) => withHeld(loaded, added));
   }
 
-  async #loadWhole(given: ConfigText, parts: Parts): Promise<SendableConfig> {
-    const parsed = () => ({ raw: wholeOf(parts), faults: [], locate: parts.locate });
-    const loaded = await loadText(given, process.env, { parsed, certificates: this.#certificates });
-    const tables = atOnce(tablesOf(loaded.config));
-    const sendable = atOnce(toSend(loaded, tables));
-    this.#last = { ...remember(given, parts, loaded), tables };
-    return sendable;
+  async #loadWhole(given: ConfigText): Promise<SendableConfig> {
+    this.#loader.forget();
+    return atOnce(toSend(await loadText(given)));
   }
+
+  /** undefined if it has faults. Large files are expected to be YAML that can be cut into parts. */
+  #parse(bytes: Uint8Array): Parted | undefined {
+    const parts = atOnce(parseParts(bytes, process.env, this.#parts));
+    if (parts) {
+      this.#parts = parts;
+      return fullyParted(parts);
+    }
+    if (this.#plain && Buffer.compare(this.#plain.bytes, bytes) === 0) return this.#plain;
+    const { raw, faults, locate } = parseText(bytes, process.env);
+    const parted =
+      faults.length === 0 && isMapping(raw) ? fullyParted({ rest: raw, lists: [], locate }) : undefined;
+    this.#plain = parted && { ...parted, bytes };
+    return parted;
+  }
+}
+
+/** Those refuse everyone until there is something to be served beside the file. */
+function hasStreamRoutes({ rest }: Parted): boolean {
+  const listeners = isMapping(rest['listeners']) ? Object.values(rest['listeners']) : [];
+  return listeners.some((listener) => isMapping(listener) && listener['stream_routes'] !== undefined);
 }

@@ -2,7 +2,16 @@
 import type { Work } from '../process/pacer.ts';
 import type { LoadedCertificate, LoadedConfig } from './load.ts';
 import { type LoadedAuthority, systemAuthority } from './material/authorities.ts';
-import { type Contents, type ObjectItem, type Piece, packItems, type RouteItem } from './pieces.ts';
+import {
+  type Contents,
+  type ObjectItem,
+  type Packable,
+  type PackedAuthority,
+  type PackedCertificate,
+  type Piece,
+  type PieceMemory,
+  packItems,
+} from './pieces.ts';
 import { emptyTable, type RoutingTable, tableOf } from './routes/routing-table.ts';
 import type { Config, ListenerConfig, UpstreamConfig } from './schema/schema.ts';
 
@@ -21,19 +30,20 @@ export type ServedConfig = LoadedConfig & { readonly tables: Tables };
 /** What is not in pieces. */
 export type PackedConfig = Omit<LoadedConfig, 'certificates' | 'authorities'>;
 
-/** `tables` are those of its routes, if they are there already. */
-export function* toSend(loaded: LoadedConfig, tables?: Tables): Work<SendableConfig> {
-  const objects = yield* packItems('objects', objectsOf(loaded));
-  const routes: RouteItem[] = [];
+/** `tables` are those of its routes, if they are there already; `memory` has the pieces made last. */
+export function* toSend(loaded: LoadedConfig, tables?: Tables, memory?: PieceMemory): Work<SendableConfig> {
+  const objects = yield* packItems('objects', packableObjects(loaded), memory);
+  const routes: Packable[] = [];
   for (const [listener, table] of tables ?? (yield* tablesOf(loaded.config))) {
     for (const list of Object.keys(table) as (keyof RoutingTable)[]) {
+      const place = `${listener} ${list}`;
       for (const value of table[list]) {
         yield;
-        routes.push([listener, list, value]);
+        routes.push({ source: value, place, item: () => [listener, list, value] });
       }
     }
   }
-  return { ...loaded, pieces: [...objects, ...(yield* packItems('routes', routes))] };
+  return { ...loaded, pieces: [...objects, ...(yield* packItems('routes', routes, memory))] };
 }
 
 /** For the process that loaded it, where nothing needs to be sent. */
@@ -46,7 +56,9 @@ export function* toServe(loaded: LoadedConfig): Work<ServedConfig> {
 export function packConfig(loaded: LoadedConfig): PackedConfig {
   const { certificates: _, authorities: __, ...rest } = loaded;
   const { pieces: ___, ...packed } = rest as typeof rest & Partial<SendableConfig>;
-  return { ...packed, config: { ...withoutRoutes(loaded.config), upstreams: {} } };
+  // Those that use a configuration need no files of it, and ten thousand of these take time to send.
+  const config = { ...withoutRoutes(loaded.config), upstreams: {}, certificates: {}, authorities: {} };
+  return { ...packed, config };
 }
 
 /** `contents` are those of the pieces, in their order. */
@@ -82,21 +94,39 @@ export function* unpackConfig(packed: PackedConfig, contents: Contents): Work<Lo
 /** Every process creates it itself when needed. */
 const system = systemAuthority();
 
-function* objectsOf({ certificates, authorities, config }: LoadedConfig): Generator<ObjectItem> {
-  for (const { name, pairs } of certificates.values()) {
-    const packed = pairs.map(({ cert, key, passphrase, keyType, staple }) => ({
-      cert,
-      key,
-      passphrase,
-      keyType,
-      staple,
-    }));
-    yield ['certificate', { name, pairs: packed }];
-  }
-  for (const { name, ca, crl, crlNextUpdates } of authorities.values()) {
-    if (name !== 'system') yield ['authority', { name, ca, crl, crlNextUpdates }];
-  }
-  for (const [name, upstream] of Object.entries(config.upstreams)) yield ['upstream', name, upstream];
+function packableObjects({ certificates, authorities, config }: LoadedConfig): Packable[] {
+  const packable = (source: object, place: string, item: () => ObjectItem): Packable => ({
+    source,
+    place,
+    item,
+  });
+  return [
+    ...[...certificates.values()].map((one) =>
+      packable(one, '', () => ['certificate', packCertificate(one)]),
+    ),
+    ...[...authorities.values()]
+      .filter(({ name }) => name !== 'system')
+      .map((one) => packable(one, '', () => ['authority', packAuthority(one)])),
+    ...Object.entries(config.upstreams).map(([name, one]) =>
+      packable(one, name, () => ['upstream', name, one]),
+    ),
+  ];
+}
+
+/** Without what is made again where it is unpacked. */
+function packCertificate({ name, pairs }: LoadedCertificate): PackedCertificate {
+  const packed = pairs.map(({ cert, key, passphrase, keyType, staple }) => ({
+    cert,
+    key,
+    passphrase,
+    keyType,
+    staple,
+  }));
+  return { name, pairs: packed };
+}
+
+function packAuthority({ name, ca, crl, crlNextUpdates }: LoadedAuthority): PackedAuthority {
+  return { name, ca, crl, crlNextUpdates };
 }
 
 export function* tablesOf({ listeners }: Config): Work<Map<string, RoutingTable>> {

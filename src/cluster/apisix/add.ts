@@ -3,51 +3,52 @@ import type { Finding, Path } from '../../config/finding.ts';
 import { formatPath } from '../../config/finding.ts';
 import type { Added, AddingData } from '../../config/read/added.ts';
 import { parseBinding } from '../../net/written-address.ts';
-import type { Draft } from '../../tools/import/draft.ts';
 import { isFields, keyOf, type StoredObject } from './objects.ts';
 import { troublesOf } from './schema.ts';
-import { findingOf, type ObjectListen, type TakenNames, translate } from './translate.ts';
+import type { ObjectListen } from './translate.ts';
+import { type TakenNames, type Translated, Translator } from './translator.ts';
 
-export type ObjectData = AddingData & { readonly objects: readonly StoredObject[] };
+/** Translates one state after another. */
+const translator = new Translator();
 
 /** See `config/read/added.ts`. `raw` is what the file says, not yet checked. */
-export function add(raw: unknown, data: ObjectData): Added {
-  const faulty = [...data.objects.flatMap(schemaFindings), ...data.faulty];
-  const keys = new Set(faulty.map(({ file }) => file));
-  const { draft, routes, files, notes } = translate(data.objects, listensIn(raw), namesIn(raw), keys);
-  const denied = notes.filter(({ denies }) => denies === true).map(findingOf);
+export function add(raw: unknown, { objects, faulty: known }: AddingData): Added {
+  const stored = objects as ReadonlyMap<string, StoredObject>;
+  const faulty = [...[...stored.values()].flatMap(schemaFindings), ...known];
+  const translated = translator.translate(stored, {
+    listens: listensIn(raw),
+    taken: namesIn(raw),
+    faulty: new Set(faulty.map(({ file }) => file)),
+  });
   return {
-    certificates: draft.certificates,
-    authorities: draft.authorities,
-    upstreams: new Map([...draft.upstreams].map(([name, { options }]) => [name, options])),
-    routes,
-    files,
-    origin: (path) => originOf(path, draft, routes),
-    held: [...faulty, ...denied],
-    warnings: notes.filter(({ kind, denies }) => kind !== 'left_out' && denies === undefined).map(findingOf),
+    ...translated,
+    origin: (path) => originOf(path, translated),
+    held: [...faulty, ...translated.denied],
   };
 }
 
+const schemaFindingsOf = new WeakMap<StoredObject, Finding[]>();
+
 function schemaFindings(object: StoredObject): Finding[] {
+  const known = schemaFindingsOf.get(object);
+  if (known) return known;
   const key = keyOf(object);
-  return troublesOf(object.kind, object.value).map(({ path, message }) => ({
+  const findings = troublesOf(object.kind, object.value).map(({ path, message }) => ({
     file: key,
     line: 0,
     column: 0,
     path: formatPath(path),
     message,
   }));
+  schemaFindingsOf.set(object, findings);
+  return findings;
 }
 
 /** A route is blamed on the object that its upstream is from. */
-function originOf(
-  [section, name, part, index]: Path,
-  draft: Draft,
-  routes: ReadonlyMap<string, readonly object[]>,
-): string | undefined {
-  if (section !== 'listeners') return draft.origins.get(`${section}.${name}`);
+function originOf([section, name, part, index]: Path, { origins, routes }: Translated): string | undefined {
+  if (section !== 'listeners') return origins.get(`${section}.${name}`);
   const route = part === 'routes' ? routes.get(String(name))?.[Number(index)] : undefined;
-  return route && 'upstream' in route ? draft.origins.get(`upstreams.${route.upstream}`) : undefined;
+  return route && 'upstream' in route ? origins.get(`upstreams.${route.upstream}`) : undefined;
 }
 
 function listensIn(raw: unknown): ObjectListen[] {
@@ -76,7 +77,7 @@ function listenOf(name: string, mode: unknown, bind: readonly unknown[]): Object
 }
 
 function namesIn(raw: unknown): TakenNames {
-  const names = (section: string) => Object.keys(mapping(mapping(raw)[section]));
+  const names = (section: string) => new Set(Object.keys(mapping(mapping(raw)[section])));
   return {
     certificates: names('certificates'),
     authorities: names('authorities'),

@@ -24,55 +24,64 @@ export type Translation = {
 
 export type ObjectListen = Listen & { readonly name: string };
 
-/** Names that the file has already, by section. Objects get others. */
-export type TakenNames = Readonly<Record<'certificates' | 'authorities' | 'upstreams', readonly string[]>>;
+export type Section = 'certificates' | 'authorities' | 'upstreams';
 
-/** `faulty` has the keys of objects that cannot be used. */
-export function translate(
-  stored: readonly StoredObject[],
-  listens: readonly ObjectListen[],
-  taken: TakenNames,
-  faulty: ReadonlySet<string>,
-): Translation {
+export type Translating = {
+  readonly listens: readonly ObjectListen[];
+  /** Whether something else has this name already. Objects get others. */
+  readonly isTaken: (section: Section, name: string) => boolean;
+  /** The keys of objects that cannot be used. */
+  readonly faulty: ReadonlySet<string>;
+  /** The routes of one name or pattern alone, or with '' those for any other name, and for none. */
+  readonly only?: { readonly name: string; readonly hasBelow: (ending: string) => boolean };
+};
+
+export function translate(stored: readonly StoredObject[], given: Translating): Translation {
+  const { faulty } = given;
   const withFaulty = (strange: Strange): Strange => ({
     ...strange,
     narrows: (value, but) => faulty.has(value.place.file) || strange.narrows(value, but),
     isFaulty: (value) => faulty.has(value.place.file),
   });
   // The first run only finds out which keys are read.
-  const first = build(stored, listens, taken, withFaulty(nothingStrange));
+  const first = build(stored, given, withFaulty(nothingStrange));
   const strange = findStrange(first.objects, first.notes.all());
-  const { draft, notes, routes, files } = build(stored, listens, taken, withFaulty(strange));
+  const { draft, notes, routes, files } = build(stored, given, withFaulty(strange));
   strange.tell(notes);
   return { draft, routes, files, notes: notes.all() };
 }
 
-function build(
-  stored: readonly StoredObject[],
-  listens: readonly ObjectListen[],
-  taken: TakenNames,
-  strange: Strange,
-) {
+function build(stored: readonly StoredObject[], { listens, isTaken, only }: Translating, strange: Strange) {
   const notes = createNotes();
   const objects = objectsFrom(stored);
-  const draft = createDraft();
-  const own = reserve(draft, taken);
+  const draft = draftBeside(isTaken);
   const parts = createParts(objects, draft, strange, notes, surroundings);
-  const routes = new Map(listens.map((listen) => [listen.name, routesFor(listen, parts, notes)]));
-  tellUnserved(parts);
-  for (const [section, name] of own) draft[section].delete(name);
+  const routesOf = (listen: ObjectListen) => routesFor(listen, parts, notes, only?.name);
+  const routes = new Map(listens.map((listen) => [listen.name, routesOf(listen)]));
+  if (only === undefined) tellUnserved(parts, parts.routes);
+  else {
+    const own = parts.routes.filter(({ patterns }) => patterns.includes(only.name));
+    tellUnserved(parts, own, only.hasBelow);
+  }
   const files = new Map(parts.certificates.files.map(({ path, text }) => [path, text]));
   return { objects, draft, notes, routes, files };
 }
 
-function routesFor(listen: ObjectListen, parts: Parameters<typeof routeDrafts>[2], notes: Notes): object[] {
-  const { made, idle } = routeDrafts(listen, routesAt(listen, parts), parts);
+function routesFor(
+  listen: ObjectListen,
+  parts: Parameters<typeof routeDrafts>[2],
+  notes: Notes,
+  only: string | undefined,
+): object[] {
+  // Clients without TLS send no name.
+  if (!listen.tls && only !== undefined && only !== '') return [];
+  const { made, idle } = routeDrafts(listen, routesAt(listen, parts), parts, only);
   if (idle.size > 0) {
     const message =
       'the times of silence that upstreams allow (timeout.send, timeout.read) do not count here';
     notes.look(listen.place, 'timeouts', message, 'set `timeouts.idle` of the listener');
   }
-  return made.length > 0 ? made.map(heldOrRuled) : [{ deny: true }];
+  return made.map(heldOrRuled);
 }
 
 /**
@@ -86,16 +95,28 @@ function heldOrRuled({ value, comment }: RouteDraft): object {
 
 const restriction = /^plugins\.ip-restriction$/;
 
-/** Keeps what is added from getting the names of the file. */
-function reserve(draft: Draft, taken: TakenNames) {
-  const sections = ['certificates', 'authorities', 'upstreams'] as const;
-  return sections.flatMap((section) =>
-    taken[section].map((name) => {
-      const reserved: Map<string, unknown> = draft[section];
-      reserved.set(name, {});
-      return [section, name] as const;
-    }),
-  );
+/** Keeps what is added from getting names that are taken. */
+function draftBeside(isTaken: Translating['isTaken']): Draft {
+  const beside = <T>(section: Section) => new NamesBeside<T>((name) => isTaken(section, name));
+  return {
+    ...createDraft(),
+    certificates: beside('certificates'),
+    authorities: beside('authorities'),
+    upstreams: beside('upstreams'),
+  };
+}
+
+class NamesBeside<T> extends Map<string, T> {
+  readonly #isTaken: (name: string) => boolean;
+
+  constructor(isTaken: (name: string) => boolean) {
+    super();
+    this.#isTaken = isTaken;
+  }
+
+  override has(name: string): boolean {
+    return super.has(name) || this.#isTaken(name);
+  }
 }
 
 function objectsFrom(stored: readonly StoredObject[]): Objects {

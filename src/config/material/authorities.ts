@@ -6,8 +6,9 @@ import type { Path, Report } from '../finding.ts';
 import { type Files, pemBlocks, pemText } from '../read/files.ts';
 import type { Config } from '../schema/schema.ts';
 import { readSubject } from './der.ts';
-import { describeDates, nameOf, reasonOf, warnOfDates } from './describe.ts';
+import { datesHoldUntil, describeDates, nameOf, reasonOf, warnOfDates } from './describe.ts';
 import { foreignFormat } from './foreign-formats.ts';
+import type { Material, MaterialMemory } from './memory.ts';
 
 export type LoadedAuthority = {
   readonly name: string;
@@ -23,26 +24,46 @@ export type LoadedAuthority = {
 
 /** Reads all of them and adds `system`. Reports those that have faults. */
 export async function loadAuthorities(
-  config: Config,
+  config: Pick<Config, 'authorities'>,
   files: Files,
   report: Report,
+  memory?: MaterialMemory,
 ): Promise<Map<string, LoadedAuthority>> {
   const loaded = new Map<string, LoadedAuthority>();
-  for (const [name, { ca, crl = [] }] of Object.entries(config.authorities)) {
-    const path = ['authorities', name];
-    const certificates = await readCertificates(ca, [...path, 'ca'], files, report);
-    const lists = await readLists(crl, [...path, 'crl'], files, report);
-    checkChains(certificates, [...path, 'ca'], report);
-    checkLists(certificates, lists, path, report);
-    loaded.set(name, {
-      name,
-      ca: certificates.map(String),
-      certificates,
-      crl: lists.map(({ pem }) => pem),
-      crlNextUpdates: lists.map(({ nextUpdate }) => nextUpdate),
-    });
+  for (const [name, settings] of Object.entries(config.authorities)) {
+    const load = (to: Report) => loadAuthority(name, settings, files, to);
+    const authority = memory
+      ? await memory.load(authorityMaterial(name, settings), files, report, load)
+      : await load(report);
+    loaded.set(name, authority);
   }
   return loaded.set('system', systemAuthority());
+}
+
+type AuthorityConfig = Config['authorities'][string];
+
+export function authorityMaterial(name: string, settings: AuthorityConfig): Material {
+  return { name: `authorities.${name}`, settings, named: [...settings.ca, ...(settings.crl ?? [])] };
+}
+
+async function loadAuthority(
+  name: string,
+  { ca, crl = [] }: AuthorityConfig,
+  files: Files,
+  report: Report,
+): Promise<LoadedAuthority> {
+  const path = ['authorities', name];
+  const certificates = await readCertificates(ca, [...path, 'ca'], files, report);
+  const lists = await readLists(crl, [...path, 'crl'], files, report);
+  checkChains(certificates, [...path, 'ca'], report);
+  checkLists(certificates, lists, path, report);
+  return {
+    name,
+    ca: certificates.map(String),
+    certificates,
+    crl: lists.map(({ pem }) => pem),
+    crlNextUpdates: lists.map(({ nextUpdate }) => nextUpdate),
+  };
 }
 
 /** The system's roots, or Node's own if the system has none. Created on first use. */
@@ -185,6 +206,7 @@ function checkLists(
   const subjects = new Map(certificates.map((certificate) => [readSubject(certificate.raw), certificate]));
   for (const { issuer, nextUpdate, path: place } of lists) {
     const expiry = nextUpdate && describeDates(new Date(0), nextUpdate);
+    if (nextUpdate) report.holdsUntil?.(datesHoldUntil(new Date(0), nextUpdate));
     if (expiry?.startsWith('expired')) {
       report.warn(place, `the revocation list ${expiry}`, 'every certificate is refused until it is renewed');
     } else if (expiry)

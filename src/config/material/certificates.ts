@@ -3,8 +3,9 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import type { Path, Report } from '../finding.ts';
 import { type Files, pemBlocks, pemText } from '../read/files.ts';
 import type { Config } from '../schema/schema.ts';
-import { describeDates, nameOf, reasonOf, warnOfDates } from './describe.ts';
+import { datesHoldUntil, describeDates, nameOf, reasonOf, warnOfDates } from './describe.ts';
 import { foreignFormat } from './foreign-formats.ts';
+import type { Material, MaterialMemory } from './memory.ts';
 import { readStaple, type Staple } from './ocsp.ts';
 import { askOpenSsl } from './strength.ts';
 
@@ -28,10 +29,10 @@ export type PairConfig = Config['certificates'][string]['pairs'][number];
 
 /** Reads all of them, used or not. Reports and leaves out those with faults. */
 export async function loadCertificates(
-  config: Config,
+  config: Pick<Config, 'certificates'>,
   files: Files,
   report: Report,
-  memory?: CertificateMemory,
+  memory?: MaterialMemory,
 ): Promise<Map<string, LoadedCertificate>> {
   const loaded = new Map<string, LoadedCertificate>();
   const rest = Object.entries(config.certificates).entries();
@@ -39,7 +40,9 @@ export async function loadCertificates(
   async function loadSome(): Promise<void> {
     for (const [index, [name, { pairs }]] of rest) {
       const load = (to: Report) => loadCertificate(name, pairs, files, to);
-      found[index] = memory ? await memory.load(name, pairs, files, { load, report }) : await load(report);
+      found[index] = memory
+        ? await memory.load(certificateMaterial(name, pairs), files, report, load)
+        : await load(report);
     }
   }
   // Files are read by several threads.
@@ -48,15 +51,12 @@ export async function loadCertificates(
   return loaded;
 }
 
-/** Certificates by name, as long as neither their configuration nor their files change. */
-export type CertificateMemory = {
-  readonly load: (
-    name: string,
-    pairs: readonly PairConfig[],
-    files: Files,
-    around: { readonly load: (report: Report) => Promise<LoadedCertificate>; readonly report: Report },
-  ) => Promise<LoadedCertificate>;
-};
+export function certificateMaterial(name: string, pairs: readonly PairConfig[]): Material {
+  const named = pairs.flatMap(({ cert, key, key_passphrase_file, ocsp }) =>
+    [cert, key, key_passphrase_file, ocsp].filter((file) => file !== undefined),
+  );
+  return { name: `certificates.${name}`, settings: pairs, named };
+}
 
 async function loadCertificate(
   name: string,
@@ -135,10 +135,10 @@ function loadPublicPart(
 /** Only warns, since clients are served without a staple too. */
 function checkStaple(content: Buffer, leaf: X509Certificate, path: Path, report: Report): Staple | undefined {
   const staple = readStaple(content, leaf);
-  const trouble =
-    typeof staple === 'string'
-      ? staple
-      : describeDates(new Date(staple.thisUpdate), new Date(staple.nextUpdate), 0);
+  const [from, to] =
+    typeof staple === 'string' ? [] : [new Date(staple.thisUpdate), new Date(staple.nextUpdate)];
+  if (from && to) report.holdsUntil?.(datesHoldUntil(from, to, 0));
+  const trouble = typeof staple === 'string' ? staple : from && to && describeDates(from, to, 0);
   if (trouble) report.warn(path, `the OCSP response ${trouble}, so it is not stapled`);
   return typeof staple === 'string' ? undefined : staple;
 }

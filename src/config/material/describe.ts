@@ -7,7 +7,9 @@ const day = 86_400_000;
 /** Warns about each certificate of the chain that has expired, expires soon, or is not valid yet. */
 export function warnOfDates(certificates: readonly X509Certificate[], path: Path, report: Report): void {
   for (const certificate of certificates) {
-    const message = describeDates(new Date(certificate.validFrom), new Date(certificate.validTo));
+    const [from, to] = [new Date(certificate.validFrom), new Date(certificate.validTo)];
+    const message = describeDates(from, to);
+    report.holdsUntil?.(datesHoldUntil(from, to));
     if (message) report.warn(path, `the certificate "${nameOf(certificate)}" ${message}`, 'renew it');
   }
 }
@@ -22,6 +24,15 @@ export function describeDates(from: Date, to: Date, soon = 21 * day): string | u
   if (from.getTime() > now)
     return `is not valid before ${from.toISOString().slice(0, 16).replace('T', ' ')} UTC`;
   return to.getTime() - now < soon ? `expires in ${inDays(to.getTime() - now)}` : undefined;
+}
+
+/** When `describeDates` would next say something else, in ms since 1970. */
+export function datesHoldUntil(from: Date, to: Date, soon = 21 * day): number {
+  const now = Date.now();
+  const left = to.getTime() - now;
+  if (left < 0) return now + day - (-left % day);
+  if (from.getTime() > now) return from.getTime();
+  return left < soon ? now + (left % day) + 1 : now + left - soon + 1;
 }
 
 /** Whole days until a date; negative once it is past. */

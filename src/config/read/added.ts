@@ -4,6 +4,7 @@
  */
 import type { Finding, Path } from '../finding.ts';
 import type { Files } from './files.ts';
+import type { ObjectList, Parted } from './parted.ts';
 import type { ParsedYaml, Place } from './yaml.ts';
 
 /**
@@ -13,6 +14,8 @@ import type { ParsedYaml, Place } from './yaml.ts';
 export type Adding = { readonly module: string; readonly data: AddingData };
 
 export type AddingData = {
+  /** By key. One that has not changed is the same value as before. */
+  readonly objects: ReadonlyMap<string, unknown>;
   /** What was found wrong with some of them, in an earlier attempt. */
   readonly faulty: readonly Finding[];
 };
@@ -39,6 +42,8 @@ export async function addedTo(raw: unknown, adding: Adding | undefined): Promise
   return add(raw, adding.data);
 }
 
+const refusal: readonly unknown[] = [{ deny: true }];
+
 /**
  * The file with them, before it is parsed. A listener whose routes come from a store refuses everyone until
  * they are there.
@@ -51,7 +56,7 @@ export function withAdded(yaml: ParsedYaml, added: Added | undefined): ParsedYam
     if (!isMapping(listener) || listener['stream_routes'] === undefined) continue;
     if (listener['routes'] !== undefined)
       faults.push(twice(yaml.locate(['listeners', name, 'routes'], 'key')));
-    listener['routes'] = added?.routes.get(name) ?? [{ deny: true }];
+    listener['routes'] = added?.routes.get(name) ?? refusal;
   }
   if (added === undefined) return { ...yaml, faults };
   for (const section of ['certificates', 'authorities', 'upstreams'] as const) {
@@ -59,8 +64,39 @@ export function withAdded(yaml: ParsedYaml, added: Added | undefined): ParsedYam
     const written = raw[section] ?? {};
     if (isMapping(written)) raw[section] = { ...written, ...Object.fromEntries(added[section]) };
   }
-  const locate: ParsedYaml['locate'] = (path, at) => placeOf(path, added) ?? yaml.locate(path, at);
-  return { ...yaml, faults, locate };
+  return { ...yaml, faults, locate: locateIn(added, yaml.locate) };
+}
+
+/**
+ * The same for a file in parts. undefined if it has a fault that `withAdded` reports.
+ */
+export function partedWithAdded(file: Parted, added: Added): Parted | undefined {
+  const lists: ObjectList[] = [];
+  for (const section of ['certificates', 'authorities', 'upstreams'] as const) {
+    const { keys = [], values = [] } = file.lists.find(({ path }) => path.join() === section) ?? {};
+    const more = added[section];
+    lists.push({
+      path: [section],
+      kind: 'mapping',
+      keys: [...keys.filter((key) => !more.has(key)), ...more.keys()],
+      values: [...values.filter((_, index) => !more.has(keys[index] ?? '')), ...more.values()],
+    });
+  }
+  for (const [name, listener] of Object.entries(
+    isMapping(file.rest['listeners']) ? file.rest['listeners'] : {},
+  )) {
+    const path = ['listeners', name, 'routes'];
+    const written = file.lists.find((list) => list.path.join('\n') === path.join('\n'));
+    const isStored = isMapping(listener) && listener['stream_routes'] !== undefined;
+    if (isStored && (written !== undefined || listener['routes'] !== undefined)) return undefined;
+    if (isStored) lists.push({ path, kind: 'list', keys: [], values: added.routes.get(name) ?? refusal });
+    else if (written) lists.push(written);
+  }
+  return { rest: file.rest, lists, locate: locateIn(added, file.locate) };
+}
+
+function locateIn(added: Added, locate: ParsedYaml['locate']): ParsedYaml['locate'] {
+  return (path, at) => placeOf(path, added) ?? locate(path, at);
 }
 
 function twice(place: Place): ParsedYaml['faults'][number] {
@@ -69,9 +105,13 @@ function twice(place: Place): ParsedYaml['faults'][number] {
 }
 
 /** Files, some of which are not on disk: these are neither watched nor readable by others. */
-export function withContents(files: Files, contents: ReadonlyMap<string, string> = new Map()): Files {
+export function withContents(
+  files: Files,
+  contents: ReadonlyMap<string, string | Buffer> = new Map(),
+): Files {
   return {
     ...files,
+    held: (file) => contents.get(file),
     async read(file, path, report) {
       const content = contents.get(file);
       return content === undefined ? files.read(file, path, report) : Buffer.from(content);

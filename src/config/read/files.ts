@@ -12,6 +12,8 @@ export type Files = {
   isReadableByOthers(file: string): Promise<boolean>;
   /** The names in a directory; undefined if it is not one. */
   list(directory: string): Promise<string[] | undefined>;
+  /** The contents of one that is not on disk. */
+  held(file: string): string | Buffer | undefined;
   /** Counts a file as requested, though it need not be read. */
   note(file: string): void;
   /** Every file and directory that was requested, in that order. */
@@ -42,6 +44,7 @@ export function createFiles({ withoutSecrets = false }: { withoutSecrets?: boole
       asked.add(directory);
       return readdir(directory).catch(() => undefined);
     },
+    held: () => undefined,
     note: (file) => void asked.add(file),
     all: () => [...asked],
   };

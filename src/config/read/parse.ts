@@ -1,6 +1,7 @@
 /** Parses the text of a configuration file, in parts if it can be cut into parts. */
 import { atOnce } from '../../process/pacer.ts';
-import { parseParts, wholeOf } from './parts.ts';
+import { wholeOf } from './parted.ts';
+import { parseParts } from './parts.ts';
 import { type ParsedYaml, parseYaml } from './yaml.ts';
 
 /** Like `parseYaml`, with the same values, places and faults. `bytes` is UTF-8. */

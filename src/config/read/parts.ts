@@ -5,24 +5,18 @@
 import type { Work } from '../../process/pacer.ts';
 import type { Path } from '../finding.ts';
 import { type Cut, cutYaml } from './cut.ts';
+import { isMapping, type ObjectList, type Parted, valueAt } from './parted.ts';
 import { parsePlainYaml } from './plain-yaml.ts';
 import { type ParsedYaml, type Place, parseWithPlaces } from './yaml.ts';
 
-/** The parts of a file without syntax errors. Their values belong to all later loads: do not change them. */
-export type Parts = {
+/** The parts of a file without syntax errors. */
+export type Parts = Omit<Parted, 'lists'> & {
   readonly bytes: Uint8Array;
-  /** The rest: null stands for what was cut out. */
-  readonly rest: Readonly<Record<string, unknown>>;
   readonly restText: string;
   readonly lists: readonly PartList[];
-  readonly locate: ParsedYaml['locate'];
 };
 
-export type PartList = Cut & {
-  /** The names of the entries of a mapping. */
-  readonly keys: readonly string[];
-  readonly values: readonly unknown[];
-};
+type PartList = Cut & ObjectList;
 
 /** undefined if the file cannot be cut, or has faults, or is not in the form that is expected here. */
 export function* parseParts(
@@ -46,24 +40,6 @@ export function* parseParts(
     lists.push(list);
   }
   return { bytes, rest, restText, lists, locate: createLocate(bytes, restText, lists, environment) };
-}
-
-/** The file as one value. The lists are copied, the parts are shared. */
-export function wholeOf({ rest, lists }: Parts): Record<string, unknown> {
-  const whole: Record<string, unknown> = { ...rest };
-  if (isMapping(rest['listeners'])) {
-    const listeners = Object.entries(rest['listeners']);
-    whole['listeners'] = Object.fromEntries(
-      listeners.map(([name, it]) => [name, isMapping(it) ? { ...it } : it]),
-    );
-  }
-  for (const { path, kind, keys, values } of lists) {
-    const parent = valueAt(whole, path.slice(0, -1)) as Record<string | number, unknown>;
-    const last = path.at(-1) ?? '';
-    parent[last] =
-      kind === 'list' ? [...values] : Object.fromEntries(keys.map((key, index) => [key, values[index]]));
-  }
-  return whole;
 }
 
 function parsedRest(text: string, environment: NodeJS.ProcessEnv) {
@@ -267,17 +243,4 @@ function countLines(bytes: Uint8Array, lists: readonly PartList[]): LineNumbers 
 
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-function isMapping(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function valueAt(value: unknown, path: Path): unknown {
-  let found = value;
-  for (const step of path) {
-    if (!isMapping(found) || !Object.hasOwn(found, step)) return undefined;
-    found = found[step];
-  }
-  return found;
 }

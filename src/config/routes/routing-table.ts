@@ -68,7 +68,7 @@ export function* tableOf(routes: readonly RouteConfig[]): Work<RoutingTable> {
     const all = [...own, ...(wildcard.get(suffix) ?? [])];
     oneLabel.set(suffix, new Set(all.sort((a, b) => a.index - b.index)));
   }
-  return {
+  const table = {
     forms: forms.all,
     exact: yield* packNames(yield* written(exact)),
     wildcard: yield* packNames(yield* written(wildcard)),
@@ -80,6 +80,8 @@ export function* tableOf(routes: readonly RouteConfig[]): Work<RoutingTable> {
     labels: yield* packNames(labels),
     kinds: [...(takesPlain(routes) ? ['plain' as const] : []), ...(takesTls(routes) ? ['tls' as const] : [])],
   };
+  countUses(table, forms.uses);
+  return table;
 }
 
 export function emptyTable(): RoutingTable {
@@ -119,15 +121,42 @@ function* written(names: RulesByName): Work<Map<string, string>> {
   return lines;
 }
 
+/** Remembered, so that what is made of a form need not be made again. */
+const formsOfRoutes = new WeakMap<RouteConfig, { readonly form: Form; readonly key: string }>();
+
+/** A route's form, and a text that equal forms have in common. */
+export function formOf(route: RouteConfig) {
+  const known = formsOfRoutes.get(route);
+  if (known) return known;
+  const { sni: _, name: __, wildcard: ___, ...form } = route;
+  const made = { form, key: JSON.stringify(form) };
+  formsOfRoutes.set(route, made);
+  return made;
+}
+
+/** How many routes have each form of a table. */
+const usesIn = new WeakMap<RoutingTable, readonly number[]>();
+
+export function usesOf(table: RoutingTable): readonly number[] | undefined {
+  return usesIn.get(table);
+}
+
+export function countUses(table: RoutingTable, uses: readonly number[]): void {
+  usesIn.set(table, uses);
+}
+
 function createForms() {
   const all: Form[] = [];
+  const uses: number[] = [];
   const known = new Map<string, number>();
   return {
     all,
-    of({ sni: _, name: __, wildcard: ___, ...form }: RouteConfig): number {
-      const key = JSON.stringify(form);
+    uses,
+    of(route: RouteConfig): number {
+      const { form, key } = formOf(route);
       const place = known.get(key) ?? all.push(form) - 1;
       known.set(key, place);
+      uses[place] = (uses[place] ?? 0) + 1;
       return place;
     },
   };

@@ -37,33 +37,71 @@ export function checkReferences(raw: unknown, names: Names, report: Pick<Report,
       'choose another name',
     );
   }
-  const etcd = within(within(raw, 'cluster'), 'etcd');
-  check('authority', etcd['authority'], ['cluster', 'etcd', 'authority']);
-  check('certificate', etcd['certificate'], ['cluster', 'etcd', 'certificate']);
+  const checkAll = (references: readonly Reference[], path: Path) => {
+    for (const { kind, name, at } of references) check(kind, name, [...path, ...at]);
+  };
+  checkAll(referencesOfRest(within(raw)), []);
   for (const [name, listener] of Object.entries(within(raw, 'listeners'))) {
     for (const [index, route] of listOf(within(listener)['routes']).entries()) {
-      const path = ['listeners', name, 'routes', index];
-      const { upstream, tls } = within(route);
-      check('upstream', upstream, [...path, 'upstream']);
-      const { certificates, client_auth } = within(tls);
-      if (Array.isArray(certificates)) {
-        for (const [position, one] of certificates.entries())
-          check('certificate', one, [...path, 'tls', 'certificates', position]);
-      } else check('certificate', certificates, [...path, 'tls', 'certificates']);
-      check('authority', within(client_auth)['authority'], [...path, 'tls', 'client_auth', 'authority']);
+      checkAll(referencesOfRoute(route), ['listeners', name, 'routes', index]);
     }
   }
-  const { certificate, client_auth } = within(within(raw, 'admin_api')['tls']);
-  const apiTls = ['admin_api', 'tls'];
-  check('certificate', certificate, [...apiTls, 'certificate']);
-  check('authority', within(client_auth)['authority'], [...apiTls, 'client_auth', 'authority']);
   for (const [name, upstream] of Object.entries(within(raw, 'upstreams'))) {
-    for (const section of [['tls'], ['health_check', 'tls']]) {
-      const { authority, certificate } = section.reduce<Record<string, unknown>>(within, within(upstream));
-      check('authority', authority, ['upstreams', name, ...section, 'authority']);
-      check('certificate', certificate, ['upstreams', name, ...section, 'certificate']);
-    }
+    checkAll(referencesOfUpstream(upstream), ['upstreams', name]);
   }
+}
+
+/** `name` is whatever is written there. */
+export type Reference = {
+  readonly kind: 'certificate' | 'authority' | 'upstream';
+  readonly name: unknown;
+  readonly at: Path;
+};
+
+/** What a route refers to, as written or as parsed. */
+export function referencesOfRoute(route: unknown): Reference[] {
+  const { upstream, tls } = within(route);
+  const { certificates, client_auth } = within(tls);
+  const at = ['tls', 'certificates'];
+  const presented = Array.isArray(certificates)
+    ? certificates.map((name, position) => certificate(name, [...at, position]))
+    : [certificate(certificates, at)];
+  return [
+    { kind: 'upstream', name: upstream, at: ['upstream'] },
+    ...presented,
+    authority(within(client_auth)['authority'], ['tls', 'client_auth', 'authority']),
+  ];
+}
+
+/** What an upstream refers to, as written or as parsed. */
+export function referencesOfUpstream(upstream: unknown): Reference[] {
+  return [['tls'], ['health_check', 'tls']].flatMap((section) => {
+    const tls = section.reduce<Record<string, unknown>>(within, within(upstream));
+    return [
+      authority(tls['authority'], [...section, 'authority']),
+      certificate(tls['certificate'], [...section, 'certificate']),
+    ];
+  });
+}
+
+/** What everything else refers to: the cluster, and the Admin API. */
+export function referencesOfRest(raw: Readonly<Record<string, unknown>>): Reference[] {
+  const etcd = within(within(raw, 'cluster'), 'etcd');
+  const tls = within(within(raw, 'admin_api')['tls']);
+  return [
+    authority(etcd['authority'], ['cluster', 'etcd', 'authority']),
+    certificate(etcd['certificate'], ['cluster', 'etcd', 'certificate']),
+    certificate(tls['certificate'], ['admin_api', 'tls', 'certificate']),
+    authority(within(tls['client_auth'])['authority'], ['admin_api', 'tls', 'client_auth', 'authority']),
+  ];
+}
+
+function authority(name: unknown, at: Path): Reference {
+  return { kind: 'authority', name, at };
+}
+
+function certificate(name: unknown, at: Path): Reference {
+  return { kind: 'certificate', name, at };
 }
 
 /** The value itself, or its entry `key`, if that is a mapping; otherwise an empty one. */

@@ -6,9 +6,13 @@ import type { Config, RouteConfig } from '../schema/schema.ts';
 /**
  * Warns about each route that is hidden, entirely or for some of its names, and names the route that hides
  * it. Order matters only between routes with the very same name, since a more specific name always wins, and
- * for the same kind of client.
+ * for the same kind of client. `placeOf` says where a route is, if some are left out.
  */
-export function warnOfUnreachable(config: Config, report: Report): void {
+export function warnOfUnreachable(
+  config: Config,
+  report: Report,
+  placeOf: (listener: string, index: number) => number = (_, index) => index,
+): void {
   for (const [listener, { routes }] of Object.entries(config.listeners)) {
     // By name; '' stands for any name or none.
     const tls = new Map<string, Rule[]>();
@@ -20,7 +24,9 @@ export function warnOfUnreachable(config: Config, report: Report): void {
         ...(route.tls === 'off' ? [] : enter(tls, names, rule)),
         ...(takesPlain(route) ? enter(plain, anyName, rule) : []),
       ];
-      if (hiding.length > 0) warn(rule, hiding, ['listeners', listener, 'routes', index], report);
+      if (hiding.length === 0) continue;
+      const hider = placeOf(listener, hiding[0]?.by.index ?? 0);
+      warn(rule, hiding, hider, ['listeners', listener, 'routes', index], report);
     }
   }
 }
@@ -66,11 +72,11 @@ function hasAllOf(name: string, wide: Rule, narrow: Rule): boolean {
   return wide.route.wildcard !== 'one_label' || narrow.route.wildcard === 'one_label';
 }
 
-function warn({ route }: Rule, hiding: readonly Hiding[], path: Path, report: Report): void {
+function warn({ route }: Rule, hiding: readonly Hiding[], place: number, path: Path, report: Report): void {
   const [first] = hiding;
   if (first === undefined) return;
   const hider = first.by.route.name === undefined ? '' : ` "${first.by.route.name}"`;
-  const label = `routes[${first.by.index}]${hider}`;
+  const label = `routes[${place}]${hider}`;
   const classes =
     (route.tls === 'off' ? 0 : new Set(route.sni ?? anyName).size) + (takesPlain(route) ? 1 : 0);
   if (hiding.length >= classes) {

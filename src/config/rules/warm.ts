@@ -14,10 +14,11 @@ export function checkWarm(
   protocol: (name: string | undefined) => Pick<Protocol, 'title' | 'notWarm'> | undefined = (name) =>
     protocolOf(name as Parameters<typeof protocolOf>[0]),
 ): void {
-  for (const [name, upstream] of Object.entries(config.upstreams)) {
-    if (upstream.warm === undefined) continue;
+  const warm = Object.entries(config.upstreams).filter(([, { warm }]) => warm !== undefined);
+  const leading = warm.length === 0 ? new Map<string, Set<string>>() : protocolsLeadingTo(config);
+  for (const [name, upstream] of warm) {
     const path = ['upstreams', name, 'warm'];
-    for (const spoken of spokenTo(name, upstream, config)) {
+    for (const spoken of spokenTo(upstream, leading.get(name))) {
       const { title, notWarm } = protocol(spoken) ?? {};
       if (notWarm === undefined) continue;
       report.fault(path, `${title} servers take no silent connections: ${notWarm}`, 'leave out `warm`');
@@ -28,12 +29,22 @@ export function checkWarm(
 }
 
 /** The protocols that an upstream is said to speak, by itself or by a listener that leads to it. */
-function spokenTo(name: string, { tls, health_check }: UpstreamConfig, { listeners }: Config): Set<string> {
-  const led = Object.values(listeners).filter(({ routes }) =>
-    routes.some((route) => 'upstream' in route && route.upstream === name),
-  );
-  const names = [tls?.starttls, health_check?.type, ...led.map(({ starttls }) => starttls)];
-  return new Set(names.filter((it) => it !== undefined));
+function spokenTo({ tls, health_check }: UpstreamConfig, led: Iterable<string> = []): Set<string> {
+  return new Set([tls?.starttls, health_check?.type, ...led].filter((it) => it !== undefined));
+}
+
+/** The protocols of the listeners that lead to upstreams, by the names of these. */
+function protocolsLeadingTo({ listeners }: Config): Map<string, Set<string>> {
+  const protocols = new Map<string, Set<string>>();
+  for (const { starttls, routes } of Object.values(listeners)) {
+    if (starttls === undefined) continue;
+    for (const { upstream } of routes) {
+      if (upstream === undefined) continue;
+      const known = protocols.get(upstream) ?? new Set();
+      protocols.set(upstream, known.add(starttls));
+    }
+  }
+  return protocols;
 }
 
 function warnOfNoEffect({ endpoints, dial, limits }: UpstreamConfig, path: Path, report: Report): void {

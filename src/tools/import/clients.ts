@@ -122,8 +122,9 @@ export function not({ patterns, holds }: NameTest): NameTest {
 export function kindsOf(patterns: readonly string[]): Clients[] {
   const labels = (pattern: string) => pattern.split('.').length;
   const unique = [...new Set(patterns)];
-  const wildcards = unique.filter((pattern) => /^[*+]\./.test(pattern));
-  const names = unique.filter((pattern) => !wildcards.includes(pattern));
+  const isWildcard = (pattern: string) => /^[*+]\./.test(pattern);
+  const wildcards = unique.filter(isWildcard);
+  const names = unique.filter((pattern) => !isWildcard(pattern));
   const rank = (pattern: string) => labels(pattern) * 2 + (pattern.startsWith('+') ? 1 : 0);
   wildcards.sort((a, b) => rank(a) - rank(b));
   return [{ kind: 'nameless' }, { kind: 'named' }, ...[...wildcards, ...names].map(clientsOf)];

@@ -1,5 +1,5 @@
 /** Turns the decisions about each kind of client into penstock's routes. */
-import { type Clients, kindsOf, patternsAbove, spellingOf } from './clients.ts';
+import { type Clients, clientsOf, kindsOf, patternsAbove, spellingOf } from './clients.ts';
 import type { Entry } from './decision.ts';
 import { cidrsOf, complement, isEverywhere } from './networks.ts';
 
@@ -12,7 +12,7 @@ export type Handling =
   | { readonly tls: object | 'passthrough' | 'off'; readonly upstream: string; readonly name?: string }
   | { readonly refused: string };
 
-type Routing<Target> = {
+export type Routing<Target> = {
   /** The names and patterns that matter. */
   readonly patterns: readonly string[];
   readonly decideFor: (clients: Clients) => readonly Entry<Target>[];
@@ -21,6 +21,19 @@ type Routing<Target> = {
 
 /** The routes for clients that speak TLS. Names with the same decision share a route. */
 export function routesByName<Target>(routing: Routing<Target>): RouteDraft[] {
+  return grouped(decisions(routing));
+}
+
+/** Those of one name or pattern; '' stands for clients of any other name, or of none. */
+export function routesOfName<Target>(routing: Routing<Target>, name: string): RouteDraft[] {
+  const concerned = new Set([name, ...(name === '' ? [] : patternsAbove(clientsOf(name)))]);
+  const made = decisions({ ...routing, patterns: routing.patterns.filter((one) => concerned.has(one)) });
+  const own = name === '' ? ['*', ''] : [name];
+  return grouped(new Map([...made].filter(([one]) => own.includes(one))));
+}
+
+/** By name, where the decision differs from that of the pattern above. */
+function decisions<Target>(routing: Routing<Target>): Map<string, Kind> {
   const kept = new Map<string, Kind>();
   for (const clients of kindsOf(routing.patterns)) {
     const sni = spellingOf(clients) ?? '';
@@ -32,7 +45,7 @@ export function routesByName<Target>(routing: Routing<Target>): RouteDraft[] {
     const key = JSON.stringify(own);
     if (parent?.key !== key) kept.set(sni, { rows: own, key });
   }
-  return grouped(withoutWayOn(kept));
+  return withoutWayOn(kept);
 }
 
 /** The routes for clients that speak no TLS, or of a listener that inspects nothing. */

@@ -5,7 +5,14 @@ import { addNamed, createDraft, type Draft, type ListenerDraft, textOf } from '.
 import { createNotes, type Notes } from '../notes.ts';
 import { duration } from '../numbers.ts';
 import type { Imported, Input, Surroundings } from '../result.ts';
-import { type Handling, plainRoutes, type RouteDraft, routesByName } from '../routes.ts';
+import {
+  type Handling,
+  plainRoutes,
+  type RouteDraft,
+  type Routing,
+  routesByName,
+  routesOfName,
+} from '../routes.ts';
 import { type Certificates, createCertificates } from './certificates.ts';
 import { type Listen, listensOf, trustedPeers } from './listens.ts';
 import { type Objects, readObjects } from './objects.ts';
@@ -36,7 +43,7 @@ function build(
     notes.look({ file: inputs[0]?.file ?? '', line: 0 }, 'stream_routes', 'there is nothing to carry over');
   }
   for (const listen of listensOf(objects, notes)) addListeners(listen, parts);
-  tellUnserved(parts);
+  tellUnserved(parts, parts.routes);
   const found = findStrange(objects, notes.all());
   strange.tell(notes);
   const files = inputs.map(({ file }) => file).join(', ');
@@ -131,18 +138,22 @@ export function routesAt({ ports }: Listen, parts: Parts): StreamRoute[] {
   return parts.routes.filter((route) => route.ports?.some((port) => ports.includes(port)) ?? true);
 }
 
-/** The routes of a listener; `idle` has the idle time-outs, in milliseconds, of their upstreams. */
+/**
+ * The routes of a listener, or only those of one name (see `routesOfName`); `idle` has the idle time-outs, in
+ * milliseconds, of their upstreams.
+ */
 export function routeDrafts(
   listen: Listen,
   routes: readonly StreamRoute[],
   parts: Parts,
+  only?: string,
 ): { made: RouteDraft[]; idle: ReadonlySet<number> } {
   const rules = routes.flatMap((route) =>
     ruleFor(route, listen, parts.notes).map((rule) => ({ rule, patterns: route.patterns })),
   );
   const idle = new Set<number>();
   const made = listen.tls
-    ? tlsRoutes(listen, rules, parts, idle)
+    ? tlsRoutes(listen, rules, parts, { idle, only })
     : openRoutes(
         listen,
         rules.map(({ rule }) => rule),
@@ -172,11 +183,11 @@ function tlsRoutes(
   listen: Listen,
   rules: readonly NamedRule[],
   parts: Parts,
-  idle: Set<number>,
+  { idle, only }: { readonly idle: Set<number>; readonly only: string | undefined },
 ): RouteDraft[] {
   const { certificates } = parts;
   const rulesFor = rulesByName(rules);
-  return routesByName<UpstreamTarget>({
+  const routing: Routing<UpstreamTarget> = {
     patterns: [...rules.flatMap(({ patterns }) => patterns), ...certificates.patterns],
     decideFor(who) {
       const clients = certificates.takenFor(who);
@@ -190,7 +201,8 @@ function tlsRoutes(
       const name = clients !== who && clients.kind === 'name' ? clients.name : '{sni}';
       return handle(target, { tls: certificates.tlsFor(clients) ?? 'off', name }, listen, parts, idle);
     },
-  });
+  };
+  return only === undefined ? routesByName(routing) : routesOfName(routing, only);
 }
 
 /**
@@ -261,15 +273,20 @@ function idleTimeout(idle: ReadonlySet<number>, listen: Listen, notes: Notes): o
   return { timeouts: { idle: duration(longest) } };
 }
 
-/** Reports names with a route but no certificate: APISIX refuses such clients too. */
-export function tellUnserved({ routes, certificates, notes, objects }: Parts): void {
+/**
+ * Reports names with a route but no certificate: APISIX refuses such clients too. `hasBelow` says whether
+ * there is a certificate for a name with that ending.
+ */
+export function tellUnserved(
+  { certificates, notes, objects }: Parts,
+  routes: readonly StreamRoute[],
+  hasBelow: (ending: string) => boolean = endingsOf(certificates.patterns),
+): void {
   const hint = objects.ssls.length === 0 ? 'give the ssls, too' : undefined;
   for (const { rule, patterns } of routes) {
     const covered = patterns.some((pattern) => {
       if (!pattern.startsWith('*.')) return certificates.authFor(clientsOf(pattern)) !== undefined;
-      const suffix = pattern.slice(1);
-      const others = certificates.patterns.some((one) => one.endsWith(suffix));
-      return others || certificates.authFor({ kind: 'named' }) !== undefined;
+      return hasBelow(pattern.slice(1)) || certificates.authFor({ kind: 'named' }) !== undefined;
     });
     if (patterns.length === 0 || covered) continue;
     notes.look(
@@ -279,4 +296,15 @@ export function tellUnserved({ routes, certificates, notes, objects }: Parts): v
       hint,
     );
   }
+}
+
+/** Whether one of the patterns has an ending such as `.example.com`. */
+export function endingsOf(patterns: Iterable<string>): (ending: string) => boolean {
+  const endings = new Set<string>();
+  for (const pattern of patterns) {
+    for (let dot = pattern.indexOf('.'); dot !== -1; dot = pattern.indexOf('.', dot + 1)) {
+      endings.add(pattern.slice(dot));
+    }
+  }
+  return (ending) => endings.has(ending);
 }

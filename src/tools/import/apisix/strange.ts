@@ -39,14 +39,14 @@ export function findStrange(objects: Objects, told: readonly Note[]): Strange {
     });
   // Read it so that its keys are judged one by one.
   objects.settings?.get('nginx_config');
-  const unused = unusedObjects(objects);
+  const unused = new Set(unusedObjects(objects));
   // Objects of routes that refuse their clients anyway.
   const inUnused = [...objects.stream_routes, ...objects.services]
     .map(({ value }) => value.get('upstream'))
     .filter(isUnused);
   const all = [...objects.ssls, ...objects.stream_routes, ...objects.upstreams, ...objects.services];
   const unread = [
-    ...all.filter((one) => !unused.includes(one)).flatMap(({ value }) => value.unread()),
+    ...all.filter((one) => !unused.has(one)).flatMap(({ value }) => value.unread()),
     ...(objects.settings?.unread() ?? []).filter(({ name }) => ofStreams.test(name)),
   ].filter((value) => !isSpokenOf(value) && !inUnused.some((one) => isWithin(value, one)));
   const [described, strange] = [unread.filter(describes), unread.filter((value) => !describes(value))];

@@ -1,0 +1,119 @@
+/**
+ * Remembers certificates and authorities that were read and checked, as long as their files are those that
+ * were read, and no date has come that matters.
+ */
+import { createHash } from 'node:crypto';
+import { statSync } from 'node:fs';
+import type { Path, Report } from '../finding.ts';
+import type { Files } from '../read/files.ts';
+
+/** What is to be loaded: its name, such as `certificates.orders`, and its settings, which name the files. */
+export type Material = {
+  readonly name: string;
+  readonly settings: unknown;
+  readonly named: readonly string[];
+};
+
+export type MaterialMemory = {
+  /** What `load` made before, if nothing has changed. Reports the same warnings as then. */
+  readonly load: <T>(
+    material: Material,
+    files: Files,
+    report: Report,
+    load: (report: Report) => Promise<T>,
+  ) => Promise<T>;
+  /**
+   * Whether it has to be read again though its settings are the same, with those contents that are not on
+   * disk.
+   */
+  readonly isStale: (material: Material, files: Files) => boolean;
+};
+
+type Warning = readonly [path: Path, message: string, hint: string | undefined];
+type Known = {
+  readonly settings: string;
+  readonly states: readonly string[];
+  /** What was found holds until then, in ms since 1970. */
+  readonly until: number;
+  readonly value: unknown;
+  readonly warnings: readonly Warning[];
+};
+
+/** `now` is the time in ms since 1970. */
+export function createMaterialMemory(now: () => number = Date.now): MaterialMemory {
+  const known = new Map<string, Known>();
+  return {
+    isStale({ name, named }, files) {
+      const before = known.get(name);
+      if (before === undefined || now() >= before.until) return true;
+      return named.some(
+        (file, index) => files.held(file) === undefined && stateOnDisk(file, now()) !== before.states[index],
+      );
+    },
+    async load<T>(
+      { name, settings, named }: Material,
+      files: Files,
+      report: Report,
+      load: (report: Report) => Promise<T>,
+    ) {
+      const text = JSON.stringify(settings);
+      const states = named.map((file) => stateOf(file, files, now()));
+      const before = known.get(name);
+      const isSame = before?.settings === text && states.every((state, at) => state === before.states[at]);
+      if (before !== undefined && isSame && now() < before.until) {
+        for (const file of named) if (files.held(file) === undefined) files.note(file);
+        for (const warning of before.warnings) report.warn(...warning);
+        return before.value as T;
+      }
+      known.delete(name);
+      const found = watched(report);
+      const value = await load(found.report);
+      const isKnown = !found.isFaulty() && states.every((state) => state !== undefined);
+      if (isKnown)
+        known.set(name, { settings: text, states, until: found.until(), value, warnings: found.warnings });
+      return value;
+    },
+  };
+}
+
+/** A report that notes what it gets, and passes it on. */
+function watched(report: Report) {
+  const warnings: Warning[] = [];
+  let isFaulty = false;
+  let until = Number.POSITIVE_INFINITY;
+  const own: Report = {
+    fault(...fault) {
+      isFaulty = true;
+      report.fault(...fault);
+    },
+    lack(...lack) {
+      isFaulty = true;
+      report.lack(...lack);
+    },
+    warn(path, message, hint) {
+      warnings.push([path, message, hint]);
+      report.warn(path, message, hint);
+    },
+    holdsUntil(time) {
+      until = Math.min(until, time);
+    },
+  };
+  return { report: own, warnings, isFaulty: () => isFaulty, until: () => until };
+}
+
+function stateOf(file: string, files: Files, now: number): string | undefined {
+  const held = files.held(file);
+  return held === undefined ? stateOnDisk(file, now) : createHash('sha256').update(held).digest('base64');
+}
+
+/** A file that changed just now may change again without its times showing it. */
+const unsafeMs = 2000;
+
+/** Differs whenever the file must be read again; undefined: do not remember it. */
+function stateOnDisk(file: string, now: number): string | undefined {
+  const found = statSync(file, { throwIfNoEntry: false });
+  if (found === undefined || !found.isFile() || now - found.ctimeMs < unsafeMs) return undefined;
+  // The modification time can be set back (`cp -p`), but the inode's change time cannot.
+  const { dev, ino, size, mtimeMs, ctimeMs, mode } = found;
+  return `${dev} ${ino} ${size} ${mtimeMs} ${ctimeMs} ${mode}`;
+}
