@@ -2,125 +2,172 @@
  * Puts a machine's file and the objects of etcd together into one configuration, to be checked as a whole.
  */
 import { ConfigError, type Finding, type Path } from '../config/finding.ts';
-import { type ConfigText, type LoadedConfig, loadParsed } from '../config/load.ts';
-import { createFiles, type Files } from '../config/read/files.ts';
+import type { ConfigText } from '../config/load.ts';
+import type { PartsLoader } from '../config/parts-loader.ts';
+import { withContents } from '../config/read/added.ts';
+import { createFiles } from '../config/read/files.ts';
+import { fullyParted, isMapping, type ObjectList, type Parted } from '../config/read/parted.ts';
 import { type ParsedYaml, parseYaml } from '../config/read/yaml.ts';
-import type { Kind, ObjectName } from './keys.ts';
-import { isMapping, listOf, type Part, wholeObject } from './objects.ts';
+import { type Reference, referencesOfRoute, referencesOfUpstream } from '../config/rules/references.ts';
+import type { SendableConfig } from '../config/transfer.ts';
+import type { ObjectName } from './keys.ts';
+import { type Part, wholeObject } from './objects.ts';
 
-/** A machine's file, parsed. */
-export type Base = Pick<ConfigText, 'name' | 'directory'> & { readonly yaml: ParsedYaml };
+/** A machine's file, in parts. */
+export type Base = Pick<ConfigText, 'name' | 'directory'> & { readonly parted: Parted };
 
+/** The text is valid: it was loaded before. */
 export function parseBase({ text, name, directory }: ConfigText, environment = process.env): Base {
-  return { name, directory, yaml: parseYaml(Buffer.from(text).toString(), environment) };
+  const { raw, locate } = parseYaml(Buffer.from(text).toString(), environment);
+  const parted = isMapping(raw) ? fullyParted({ rest: raw, lists: [], locate }) : undefined;
+  if (parted === undefined) throw new TypeError(`${name} is not valid`);
+  return { name, directory, parted };
 }
 
 /** Whether the file has something of that name, which an object may then not have. */
-export function isInFile({ yaml }: Base, name: ObjectName): boolean {
-  return name.kind !== 'routes' && Object.hasOwn(sectionOf(yaml.raw, name.kind), name.id);
+export function isInFile({ parted }: Base, name: ObjectName): boolean {
+  if (name.kind === 'routes') return false;
+  if (name.kind === 'listeners') return Object.hasOwn(listenersIn(parted), name.id);
+  return listOf(parted, [name.kind])?.keys.includes(name.id) ?? false;
 }
 
 export function nameTaken({ name }: Base, key: string): Finding {
   return wholeObject(key, `the machine's ${name} has something of this name, too`, 'rename one of them');
 }
 
-/** Checks all of it as `loadText` checks a file. A ConfigError's findings name objects by their keys. */
-export function loadComposed(base: Base, parts: readonly Part[]): Promise<LoadedConfig> {
-  const raw = structuredClone(base.yaml.raw) as Record<string, unknown>;
-  const owners = new Map<string, Part>();
-  const stray: Finding[] = [];
-  for (const part of parts) {
-    if (part.name.kind === 'routes') continue;
-    section(raw, part.name.kind)[part.name.id] = structuredClone(part.raw);
-    owners.set(`${part.name.kind}/${part.name.id}`, part);
-  }
-  for (const part of inOrder(parts)) {
-    const { listener } = part.name;
-    const at = section(raw, 'listeners')[listener];
-    if (!isMapping(at)) {
-      stray.push(wholeObject(part.key, `no listener is called "${listener}"`));
-      continue;
-    }
-    at['routes'] ??= [];
-    if (!Array.isArray(at['routes'])) continue;
-    owners.set(`routes/${listener}/${at['routes'].length}`, part);
-    at['routes'].push(structuredClone(part.raw));
-  }
-  if (stray.length > 0) return Promise.reject(new ConfigError(stray));
-  const locate: ParsedYaml['locate'] = (path, at) => {
-    const { part, inner } = ownerOf(path, owners);
-    return part ? part.locate(inner, at) : base.yaml.locate(path, at);
+/**
+ * Checks all of it as `loadText` checks a file; what `loader` has checked before, it need not check again. A
+ * ConfigError's findings name objects by their keys.
+ */
+export async function loadComposed(
+  base: Base,
+  parts: readonly Part[],
+  loader: PartsLoader,
+): Promise<SendableConfig> {
+  const listeners = parts.filter(({ name }) => name.kind === 'listeners');
+  const rest = restWith(base, listeners);
+  const routes = routesByListener(parts, listenersIn({ rest }));
+  const parted: Parted = {
+    rest,
+    lists: [
+      ...(['certificates', 'authorities', 'upstreams'] as const).map((kind) =>
+        sectionWith(base, kind, parts),
+      ),
+      ...Object.keys(listenersIn({ rest })).map((name) => routesWith(base, name, routes.get(name) ?? [])),
+    ],
+    locate: locateIn(base, parts, routes),
   };
-  const files = withContents(createFiles(), parts);
-  return loadParsed(
-    { raw, faults: base.yaml.faults, locate },
-    { name: base.name, directory: base.directory, files },
-  );
+  const contents = new Map(parts.flatMap((part) => [...part.contents]));
+  const { name, directory } = base;
+  return loader.load(parted, { name, directory, files: withContents(createFiles(), contents) });
 }
 
 type RoutePart = Part & { readonly name: Extract<ObjectName, { kind: 'routes' }> };
 
-/** Behind the file's own. */
-function inOrder(parts: readonly Part[]): RoutePart[] {
+/** In the order in which they are tried. Throws a ConfigError if a listener is not there. */
+function routesByListener(
+  parts: readonly Part[],
+  listeners: Readonly<Record<string, unknown>>,
+): Map<string, RoutePart[]> {
   const routes = parts.filter((part): part is RoutePart => part.name.kind === 'routes');
-  return routes.sort((a, b) => a.order - b.order || (a.name.id < b.name.id ? -1 : 1));
-}
-
-function ownerOf(path: Path, owners: ReadonlyMap<string, Part>): { part: Part | undefined; inner: Path } {
-  const [kind, id, within, index, ...rest] = path;
-  const route = kind === 'listeners' && within === 'routes' ? owners.get(`routes/${id}/${index}`) : undefined;
-  if (route) return { part: route, inner: rest };
-  return { part: owners.get(`${kind}/${id}`), inner: path.slice(2) };
-}
-
-/** Whether any of these refer to something, by the names of what they refer to: `upstreams/orders`. */
-export function referencesOf({ name, raw }: Part): string[] {
-  const tls = isMapping(raw['tls']) ? raw['tls'] : {};
-  if (name.kind === 'upstreams') {
-    const check = isMapping(raw['health_check']) ? raw['health_check'] : {};
-    const both = [tls, isMapping(check['tls']) ? check['tls'] : {}];
-    return both.flatMap(({ authority, certificate }) => [
-      ...named('authorities', authority),
-      ...named('certificates', certificate),
-    ]);
+  const byListener = new Map<string, RoutePart[]>();
+  const stray: Finding[] = [];
+  for (const part of routes.sort((a, b) => a.order - b.order || (a.name.id < b.name.id ? -1 : 1))) {
+    const { listener } = part.name;
+    if (!Object.hasOwn(listeners, listener)) {
+      stray.push(wholeObject(part.key, `no listener is called "${listener}"`));
+      continue;
+    }
+    const own = byListener.get(listener);
+    if (own) own.push(part);
+    else byListener.set(listener, [part]);
   }
-  if (name.kind !== 'routes') return [];
-  const auth = isMapping(tls['client_auth']) ? tls['client_auth'] : {};
-  return [
-    `listeners/${name.listener}`,
-    ...named('upstreams', raw['upstream']),
-    ...named('certificates', tls['certificates']),
-    ...named('authorities', auth['authority']),
-  ];
+  if (stray.length > 0) throw new ConfigError(stray);
+  return byListener;
 }
 
-function named(kind: Kind, value: unknown): string[] {
-  return listOf(value).map((id) => `${kind}/${id}`);
+/** The file's rest with the listeners of etcd, remembered: as long as these are the same, so is it. */
+const rests = new WeakMap<Base, { readonly listeners: readonly Part[]; readonly rest: Parted['rest'] }>();
+
+function restWith(base: Base, listeners: readonly Part[]): Parted['rest'] {
+  const known = rests.get(base);
+  const isSame = known?.listeners.every((part, index) => part === listeners[index]);
+  if (known && isSame && known.listeners.length === listeners.length) return known.rest;
+  const { rest: own } = base.parted;
+  const added = listeners.map((part) => [part.name.id, part.raw]);
+  const rest = { ...own, listeners: { ...listenersIn(base.parted), ...Object.fromEntries(added) } };
+  rests.set(base, { listeners, rest });
+  return rest;
 }
 
-function sectionOf(raw: unknown, kind: Exclude<Kind, 'routes'>): Record<string, unknown> {
-  const value = isMapping(raw) ? raw[kind] : undefined;
-  return isMapping(value) ? value : {};
-}
-
-function section(raw: Record<string, unknown>, kind: Exclude<Kind, 'routes'>): Record<string, unknown> {
-  const there = raw[kind];
-  if (isMapping(there)) return there;
-  const made = {};
-  raw[kind] = made;
-  return made;
-}
-
-/** What objects contain is read by name, like files, so that all checks are the same. */
-function withContents(files: Files, parts: readonly Part[]): Files {
-  const contents = new Map(parts.flatMap((part) => [...part.contents]));
+function sectionWith({ parted }: Base, kind: Part['name']['kind'], parts: readonly Part[]): ObjectList {
+  const own = parts.filter(({ name }) => name.kind === kind);
+  const { keys = [], values = [] } = listOf(parted, [kind]) ?? {};
   return {
-    ...files,
-    async read(file, path, report) {
-      return contents.get(file) ?? files.read(file, path, report);
-    },
-    async isReadableByOthers(file) {
-      return !contents.has(file) && files.isReadableByOthers(file);
-    },
+    path: [kind],
+    kind: 'mapping',
+    keys: [...keys, ...own.map(({ name }) => name.id)],
+    values: [...values, ...own.map(({ raw }) => raw)],
   };
+}
+
+/** Until there is a route for a listener, it refuses. */
+const none: readonly unknown[] = [{ name: 'cluster', deny: 'held' }];
+
+/** Behind the file's own. */
+function routesWith({ parted }: Base, listener: string, own: readonly RoutePart[]): ObjectList {
+  const path = ['listeners', listener, 'routes'];
+  const values = [...(listOf(parted, path)?.values ?? []), ...own.map(({ raw }) => raw)];
+  return { path, kind: 'list', keys: [], values: values.length > 0 ? values : none };
+}
+
+function locateIn(
+  { parted }: Base,
+  parts: readonly Part[],
+  routes: ReadonlyMap<string, readonly RoutePart[]>,
+): ParsedYaml['locate'] {
+  let owners: Map<string, Part> | undefined;
+  return (path, at) => {
+    owners ??= new Map(parts.map((part) => [`${part.name.kind}/${part.name.id}`, part]));
+    const [kind, id, within, index] = path;
+    if (kind === 'listeners' && within === 'routes' && typeof index === 'number') {
+      const before = listOf(parted, path.slice(0, 3))?.values.length ?? 0;
+      const route = routes.get(String(id))?.[index - before];
+      if (route) return route.locate(path.slice(4), at);
+    }
+    const part = owners.get(`${kind}/${id}`);
+    return part ? part.locate(path.slice(2), at) : parted.locate(path, at);
+  };
+}
+
+/** What it refers to, by the names of that: `upstreams/orders`. */
+export function referencesOf(part: Part): readonly string[] {
+  const known = referencesOfParts.get(part) ?? readReferences(part);
+  referencesOfParts.set(part, known);
+  return known;
+}
+
+const referencesOfParts = new WeakMap<Part, readonly string[]>();
+
+function readReferences({ name, raw }: Part): string[] {
+  if (name.kind === 'upstreams') return referencesOfUpstream(raw).flatMap(named);
+  return name.kind === 'routes'
+    ? [`listeners/${name.listener}`, ...referencesOfRoute(raw).flatMap(named)]
+    : [];
+}
+
+const sectionOf = { certificate: 'certificates', authority: 'authorities', upstream: 'upstreams' } as const;
+
+function named({ kind, name }: Reference): string[] {
+  return typeof name === 'string' ? [`${sectionOf[kind]}/${name}`] : [];
+}
+
+function listOf({ lists }: Parted, wanted: Path): ObjectList | undefined {
+  return lists.find(
+    ({ path }) => path.length === wanted.length && path.every((step, at) => step === wanted[at]),
+  );
+}
+
+function listenersIn({ rest }: Pick<Parted, 'rest'>): Record<string, unknown> {
+  return isMapping(rest['listeners']) ? rest['listeners'] : {};
 }

@@ -2,7 +2,7 @@
  * How a limit is divided among the machines that share it: the value of `limits/LISTENER`. What is granted
  * never adds up to more than the limit; all amounts are whole numbers.
  */
-import { isMapping } from './objects.ts';
+import { isMapping } from '../config/read/parted.ts';
 
 export type Share = {
   readonly share: number;

@@ -107,7 +107,12 @@ class Following implements Follower {
 
   async #readAll(): Promise<void> {
     const { revision, clusterId, entries } = await this.#etcd.range(this.#prefix);
-    const next = new Map(entries.map((entry) => [entry.key, entry]));
+    // Entries that did not change stay the same, so that nothing is made of them anew.
+    const known = (entry: KeyValue) => {
+      const before = this.#entries.get(entry.key);
+      return before?.modRevision === entry.modRevision && before.value.equals(entry.value) ? before : entry;
+    };
+    const next = new Map(entries.map((entry) => [entry.key, known(entry)]));
     const changed = differences(this.#entries, next);
     const isFirst = this.#revision === undefined;
     this.#entries = next;

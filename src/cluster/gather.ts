@@ -97,9 +97,19 @@ export class Gatherer {
 
 function objectsIn(entries: ReadonlyMap<string, KeyValue>, { config }: Keys): Objects {
   const objects = new Map<string, Stored>();
-  for (const { key, value, modRevision } of entries.values()) {
-    if (!key.startsWith(config)) continue;
-    objects.set(key.slice(config.length), { text: value.toString(), revision: modRevision });
+  for (const entry of entries.values()) {
+    if (entry.key.startsWith(config)) objects.set(entry.key.slice(config.length), storedOf(entry));
   }
   return objects;
+}
+
+/** An entry's is always the same, and what was read from it is known by that. */
+const storedOfEntries = new WeakMap<KeyValue, Stored>();
+
+function storedOf(entry: KeyValue): Stored {
+  const known = storedOfEntries.get(entry);
+  if (known) return known;
+  const stored = { text: entry.value.toString(), revision: entry.modRevision };
+  storedOfEntries.set(entry, stored);
+  return stored;
 }

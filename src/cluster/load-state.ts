@@ -4,11 +4,14 @@
  * falls through to a less specific route. One author's mistake so costs no one else anything.
  */
 import { ConfigError, type Finding, formatFinding } from '../config/finding.ts';
-import type { LoadedConfig } from '../config/load.ts';
+import { PartsLoader } from '../config/parts-loader.ts';
+import type { SendableConfig } from '../config/transfer.ts';
+import { atOnce } from '../process/pacer.ts';
 import { type Base, isInFile, loadComposed, nameTaken, referencesOf } from './compose.ts';
 import { isOlder } from './crl-order.ts';
 import { type Keys, type ObjectName, parseObjectName } from './keys.ts';
-import { type ObjectContext, type Part, readObject, wholeObject } from './objects.ts';
+import { ObjectReader } from './object-reader.ts';
+import { type ObjectContext, type Part, wholeObject } from './objects.ts';
 
 /** A value, and the revision at which it was written. */
 export type Stored = { readonly text: string; readonly revision: number };
@@ -33,27 +36,30 @@ export type Held = {
 };
 
 export type LoadedState = {
-  readonly loaded: LoadedConfig;
+  readonly loaded: SendableConfig;
   readonly held: readonly Held[];
   readonly lastValid: Objects;
 };
 
 /**
  * Rejects with a ConfigError if the machine's file is at fault. Takes time in proportion to the number of
- * rounds that it needs until all that is left is valid: one, if nothing is faulty.
+ * rounds that it needs until all that is left is valid: one, if nothing is faulty. What `loader` and `reader`
+ * know from an earlier state is neither read nor checked again.
  */
 export async function loadState(
   base: Base,
   { objects, lastValid }: State,
   keys: Keys,
   context: ObjectContext,
+  { loader, reader } = createMemory(),
 ): Promise<LoadedState> {
+  const reading = { base, keys, context, lastValid, reader };
   const slots = new Map<string, Slot>();
   for (const [name, stored] of objects) slots.set(name, createSlot(name, stored, lastValid.get(name)));
   for (;;) {
-    const parts = partsOf(base, slots, lastValid, keys, context);
+    const parts = partsOf(slots, reading);
     try {
-      const loaded = await loadComposed(base, parts);
+      const loaded = await loadComposed(base, parts, loader);
       return { loaded, held: heldIn(slots), lastValid: validIn(slots, lastValid) };
     } catch (error) {
       if (!(error instanceof ConfigError) || !blame(error.findings, slots, keys)) throw error;
@@ -89,21 +95,32 @@ function skip(slot: Slot, findings: readonly Finding[]): void {
   slot.at += 1;
 }
 
+/** What is known from one state to the next. */
+export type StateMemory = { readonly loader: PartsLoader; readonly reader: ObjectReader };
+
+export function createMemory(run: ConstructorParameters<typeof PartsLoader>[0] = atOnce): StateMemory {
+  return { loader: new PartsLoader(run), reader: new ObjectReader() };
+}
+
+type Reading = {
+  readonly base: Base;
+  readonly keys: Keys;
+  readonly context: ObjectContext;
+  readonly lastValid: Objects;
+  readonly reader: ObjectReader;
+};
+
 /** The first version of each object that can be read; brings back deleted ones that others still need. */
-function partsOf(
-  base: Base,
-  slots: Map<string, Slot>,
-  lastValid: Objects,
-  keys: Keys,
-  context: ObjectContext,
-): Part[] {
+function partsOf(slots: Map<string, Slot>, reading: Reading): Part[] {
+  const { lastValid, keys } = reading;
   const parts = new Map<string, Part>();
-  const pending = [...slots.keys()];
-  for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
-    const slot = slots.get(name);
-    const part = slot && readSlot(base, name, slot, lastValid, keys, context);
+  const areGone = [...lastValid.keys()].some((name) => !slots.has(name));
+  // What is added while it is iterated over is iterated over, too.
+  for (const [name, slot] of slots) {
+    const part = readSlot(name, slot, reading);
     if (part === undefined) continue;
     parts.set(name, part);
+    if (!areGone) continue;
     for (const other of referencesOf(part)) {
       const earlier = lastValid.get(other);
       if (slots.has(other) || earlier === undefined) continue;
@@ -112,32 +129,25 @@ function partsOf(
         wholeObject(keys.config + other, 'it was deleted, but others refer to it', `${name} does`),
       ];
       slots.set(other, brought);
-      pending.push(other);
     }
   }
   return [...parts.values()];
 }
 
-function readSlot(
-  base: Base,
-  name: string,
-  slot: Slot,
-  lastValid: Objects,
-  keys: Keys,
-  context: ObjectContext,
-): Part | undefined {
+function readSlot(name: string, slot: Slot, reading: Reading): Part | undefined {
+  const { keys, lastValid } = reading;
   const key = keys.config + name;
   while (slot.at < slot.versions.length) {
     const version = slot.versions[slot.at] as Version;
-    const found = readVersion(base, key, slot.name, version, context);
+    const found = readVersion(key, slot.name, version, reading);
     if (!('raw' in found)) {
       skip(slot, found);
       continue;
     }
     const earlier = version.as === 'itself' ? lastValid.get(name) : undefined;
-    if (earlier?.text === version.stored.text) return found;
-    const before = earlier && readVersion(base, key, slot.name, { stored: earlier, as: 'itself' }, context);
-    if (before === undefined || !('raw' in before) || !isOlder(found, before)) return found;
+    if (earlier === undefined || earlier.text === version.stored.text) return found;
+    const before = readVersion(key, slot.name, { stored: earlier, as: 'itself' }, reading);
+    if (!('raw' in before) || !isOlder(found, before)) return found;
     skip(slot, [
       wholeObject(key, 'its revocation list is older than the one in use', 'write one that is as new'),
     ]);
@@ -146,23 +156,20 @@ function readSlot(
 }
 
 function readVersion(
-  base: Base,
   key: string,
   name: ObjectName | undefined,
   { stored, as }: Version,
-  context: ObjectContext,
+  { base, context, reader }: Reading,
 ): Part | readonly Finding[] {
   if (name === undefined) {
     return [wholeObject(key, 'this penstock knows no such object', 'was it written by a newer one?')];
   }
   if (isInFile(base, name)) return [nameTaken(base, key)];
-  const part = readObject(key, name, stored.text, context);
-  if (!('raw' in part) || as !== 'a refusal') return part;
-  const { sni, wildcard, alpn, from, ja4, name: label } = part.raw;
-  const match = Object.entries({ name: label, sni, wildcard, alpn, from, ja4 }).filter(
-    ([, value]) => value !== undefined,
-  );
-  return { ...part, raw: { ...Object.fromEntries(match), deny: 'held' } };
+  const obstacle = context.obstacle?.(name, stored.text);
+  if (obstacle !== undefined) return [wholeObject(key, obstacle)];
+  return as === 'a refusal'
+    ? reader.refusal(key, name, stored, context)
+    : reader.read(key, name, stored, context);
 }
 
 /** False if none of them is an object's. */

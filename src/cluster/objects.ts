@@ -4,6 +4,7 @@
  */
 import type { Finding, Path } from '../config/finding.ts';
 import { formatPath } from '../config/finding.ts';
+import { isMapping } from '../config/read/parted.ts';
 import { type ParsedYaml, parseYaml } from '../config/read/yaml.ts';
 import type { ObjectName } from './keys.ts';
 import type { Seal } from './seal.ts';
@@ -38,8 +39,6 @@ export function readObject(
 ): Part | readonly Finding[] {
   if (text.includes('${'))
     return [wholeObject(key, 'objects take no environment variables', 'write the value')];
-  const obstacle = context.obstacle?.(name, text);
-  if (obstacle !== undefined) return [wholeObject(key, obstacle)];
   const yaml = parseYaml(text, {});
   const faults: Finding[] = yaml.faults.map(({ line, column, path, message, hint }) => {
     return { file: key, line, column, path: formatPath(path), message, ...(hint && { hint }) };
@@ -47,7 +46,8 @@ export function readObject(
   if (faults.length > 0) return faults;
   if (!isMapping(yaml.raw)) return [wholeObject(key, 'expected a mapping')];
   const contents = new Map<string, Buffer>();
-  const locate: ParsedYaml['locate'] = (path, at) => ({ ...yaml.locate(path, at), file: key });
+  // Parsed again: there may be thousands of objects, and few of them are located.
+  const locate: ParsedYaml['locate'] = (path, at) => ({ ...parseYaml(text, {}).locate(path, at), file: key });
   const reading: Reading = {
     key,
     context,
@@ -174,10 +174,6 @@ function readKey(key: unknown, path: Path, { hold, fault, context, key: place }:
     );
     return undefined;
   }
-}
-
-export function isMapping(value: unknown): value is Mapping {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** One or a list, as a list. */

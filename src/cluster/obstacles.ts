@@ -5,10 +5,11 @@
  */
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { isMapping } from '../config/read/parted.ts';
 import { parseYaml } from '../config/read/yaml.ts';
 import { parseEndpoint } from '../net/written-address.ts';
 import type { Objects } from './load-state.ts';
-import { isMapping, listOf } from './objects.ts';
+import { listOf } from './objects.ts';
 
 type Obstacle = { readonly text: string; readonly message: string };
 

@@ -7,7 +7,6 @@ import type { Logger } from 'pino';
 import type { ClusterConfig } from '../config/schema/schema.ts';
 import type { ConfigSource, Offer, Watch } from '../config/source.ts';
 import type { FileOffer, FileSource, FileWatch } from '../config/sources/file.ts';
-import { toSend } from '../config/transfer.ts';
 import type { ProxyError } from '../errors.ts';
 import { inSlices } from '../process/pacer.ts';
 import { type Base, parseBase } from './compose.ts';
@@ -15,7 +14,7 @@ import { type Cluster, openCluster } from './connect.ts';
 import { type Follower, follow } from './follow.ts';
 import { type Gathered, Gatherer } from './gather.ts';
 import { formatObjectName } from './keys.ts';
-import { type Held, loadState, type Objects, type Stored } from './load-state.ts';
+import { createMemory, type Held, loadState, type Objects, type Stored } from './load-state.ts';
 import { createMember, type Member } from './member.ts';
 import type { ObjectContext } from './objects.ts';
 import { Obstacles } from './obstacles.ts';
@@ -43,6 +42,7 @@ export class ClusterSource implements ConfigSource {
   readonly #cluster: Cluster;
   readonly #follower: Follower;
   readonly #gatherer: Gatherer;
+  readonly #memory = createMemory(inSlices);
   #lastValid: Objects;
   #taken: Taken;
   #base: { readonly file: FileOffer; readonly parsed: Base } | undefined;
@@ -161,8 +161,7 @@ export class ClusterSource implements ConfigSource {
       return { loaded: file.loaded, take: () => this.#take({ file, state, held: [] }, new Map()) };
     let result = await this.#load(file, state);
     if (await this.#lookUp(result.held)) result = await this.#load(file, state);
-    const { held, lastValid } = result;
-    const loaded = await inSlices(toSend(result.loaded));
+    const { loaded, held, lastValid } = result;
     return {
       loaded,
       take: () => this.#take({ file, state, held }, lastValid),
@@ -173,11 +172,21 @@ export class ClusterSource implements ConfigSource {
   #load(file: FileOffer, { objects }: Gathered) {
     const { keys, seal } = this.#cluster;
     const { modules } = file.loaded.config.cluster ?? this.#cluster.config;
-    if (this.#base?.file !== file) this.#base = { file, parsed: parseBase(file.text) };
+    const base = this.#baseOf(file);
     const obstacle: ObjectContext['obstacle'] = (name, text) =>
       this.#obstacles.of(formatObjectName(name), text);
     const context = { seal, modules, obstacle };
-    return loadState(this.#base.parsed, { objects, lastValid: this.#lastValid }, keys, context);
+    const state = { objects, lastValid: this.#lastValid };
+    return loadState(base, state, keys, context, this.#memory);
+  }
+
+  /** A file that says the same is the same base, and what was checked with it need not be checked again. */
+  #baseOf(file: FileOffer): Base {
+    const known = this.#base;
+    if (known && Buffer.from(known.file.text.text).equals(Buffer.from(file.text.text))) return known.parsed;
+    const parsed = parseBase(file.text);
+    this.#base = { file, parsed };
+    return parsed;
   }
 
   /** Looks for the last valid version of faulty objects in etcd's own history. */

@@ -5,7 +5,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import type { TicketMasters } from '../config/load.ts';
-import { isMapping } from './objects.ts';
+import { isMapping } from '../config/read/parted.ts';
 import type { Seal } from './seal.ts';
 
 /** The value of the key `tickets`, opened. */

@@ -4,9 +4,10 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Cluster } from '../../cluster/connect.ts';
 import type { Objects } from '../../cluster/load-state.ts';
-import { isMapping, listOf } from '../../cluster/objects.ts';
+import { listOf } from '../../cluster/objects.ts';
 import { ConfigError, type Finding, formatPath, type Path } from '../../config/finding.ts';
 import { pemText } from '../../config/read/files.ts';
+import { isMapping } from '../../config/read/parted.ts';
 import { parseYaml } from '../../config/read/yaml.ts';
 
 type Mapping = Record<string, unknown>;

@@ -1,7 +1,7 @@
 /** Seals the keys of certificates anew, after the first secret has changed. */
 import type { Cluster } from '../../cluster/connect.ts';
 import type { Objects } from '../../cluster/load-state.ts';
-import { isMapping } from '../../cluster/objects.ts';
+import { isMapping } from '../../config/read/parted.ts';
 import { parseYaml } from '../../config/read/yaml.ts';
 import type { Change } from './write.ts';
 
