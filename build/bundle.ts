@@ -1,11 +1,11 @@
 /**
- * Makes what runs: a file for each program of penstock, with all that it imports. `npm run build` writes those of the package to
- * dist/; executable.ts takes others. What they consist of is in `parts`, for the licences and the SBOM.
+ * Makes what runs, with all that it imports: a file for each program of penstock, and in the package (`npm run build`, to dist/) some
+ * that they share, so that a process loads only what it needs. executable.ts makes its own.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { type BuildOptions, build } from 'esbuild';
+import { type BuildOptions, build, type Plugin } from 'esbuild';
 import { assemblePage } from '../src/observe/assemble-page.ts';
 import { programs } from '../src/process/own-files.ts';
 import { type Part, partsOf, writeLicences } from './parts.ts';
@@ -28,13 +28,28 @@ const shared: BuildOptions = {
   platform: 'node',
   format: 'esm',
   target: 'node20.19',
+  // Modules rather than CommonJS where a package has both: what is not used is left out.
+  mainFields: ['module', 'main'],
   minifyWhitespace: true,
   legalComments: 'none',
   banner: { js: 'const require=(name)=>process.getBuiltinModule(name);' },
   define: { PENSTOCK_BUNDLE: JSON.stringify(version) },
+  plugins: [english()],
   metafile: true,
   logLevel: 'warning',
 };
+
+/** zod has its messages in fifty languages, half of its code; penstock has its own. */
+function english(): Plugin {
+  return {
+    name: 'english',
+    setup({ onLoad }) {
+      onLoad({ filter: /\/zod\/v4\/locales\/index\.js$/ }, () => ({
+        contents: "export { default as en } from './en.js';",
+      }));
+    },
+  };
+}
 
 /** Bundles these sources, by the name of what comes out, into a directory. Returns the packages that are part of them. */
 export async function bundle(
@@ -56,7 +71,11 @@ async function main(): Promise<void> {
   const directory = join(root, 'dist');
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory);
-  const parts = await bundle(sources, directory, { sourcemap: 'linked', sourcesContent: false });
+  const parts = await bundle(sources, directory, {
+    splitting: true,
+    sourcemap: 'linked',
+    sourcesContent: false,
+  });
   // There is only a type to import.
   writeFileSync(join(directory, 'index.js'), 'export {};\n');
   writeLicences(parts, join(directory, 'third-party-licenses.txt'));

@@ -7,6 +7,7 @@ export const notOfThePackage: readonly string[] = [
   'a-failed-workload-is-no-win',
   'a-soak-sees-every-byte',
   'a-soak-tells-a-leak-from-noise',
+  'a-worker-loads-nothing-that-it-does-not-need',
   'each-code-is-documented-and-seen',
   'nobody-is-sent-to-another-package',
   'pages-hold',

@@ -1,6 +1,7 @@
 /**
  * Where the built package is tested: the package as npm packs and installs it, and beside it this project's tests, compiled,
- * because older runtimes take no TypeScript. What the tests import as `../src/….ts` is the package's own `dist/….js`.
+ * because older runtimes take no TypeScript. The program that tests start as `../src/main.ts` is the package's; what they import
+ * besides is compiled from the same sources, module by module.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -9,6 +10,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -28,7 +30,7 @@ const readByTests = [
   'test/corpus',
 ];
 /** Development dependencies that no test imports; `node` is what is tested, and comes by itself. */
-const notForTests = /^(@biomejs\/|@types\/|node$|typescript$|pg$)/;
+const notForTests = /^(@biomejs\/|@types\/|esbuild$|node$|typescript$|pg$)/;
 
 /** Makes it in this directory, unless it is there from an earlier run. Returns the directory to run tests in. */
 export function makeWorkspace(directory: string): string {
@@ -41,8 +43,14 @@ export function makeWorkspace(directory: string): string {
   compileTests(work);
   for (const name of readByTests) cpSync(join(root, name), join(work, name), { recursive: true });
   symlinkSync(join(app, 'node_modules'), join(work, 'node_modules'));
+  const page = 'src/observe/page';
+  cpSync(join(root, page), join(work, 'compiled', page), { recursive: true });
+  writeFileSync(
+    join(work, 'compiled/src/main.js'),
+    `import '${join(app, 'node_modules/penstock-proxy/dist/main.js')}';\n`,
+  );
   // Last: it tells that all the rest is there.
-  symlinkSync(join(app, 'node_modules/penstock-proxy/dist'), join(work, 'src'));
+  renameSync(join(work, 'compiled/src'), join(work, 'src'));
   return work;
 }
 
@@ -64,7 +72,7 @@ function compileTests(work: string): void {
   const config = {
     extends: join(root, 'tsconfig.json'),
     compilerOptions: { noEmit: false, noCheck: true, rootDir: root, outDir: work, types: [] },
-    include: [join(root, 'test'), join(root, 'bench')],
+    include: ['src', 'test', 'bench', 'build'].map((name) => join(root, name)),
     exclude: [join(root, 'test/services')],
   };
   const file = join(work, 'tsconfig.json');
@@ -75,7 +83,8 @@ function compileTests(work: string): void {
     [join(root, 'node_modules/typescript/bin/tsc'), '-p', file, '--outDir', outDir],
     root,
   );
-  for (const name of ['test', 'bench']) cpSync(join(outDir, name), join(work, name), { recursive: true });
+  for (const name of ['test', 'bench', 'build'])
+    cpSync(join(outDir, name), join(work, name), { recursive: true });
   for (const name of readdirSync(join(work, 'test'), { recursive: true, encoding: 'utf8' })) {
     const path = join(work, 'test', name);
     if (!path.endsWith('.js')) continue;
