@@ -4,6 +4,7 @@ import type { Result } from './reporter.ts';
 
 /** Tests of this project's sources, pages and tools, which are not in the package; they need the Node of its scripts. */
 export const notOfThePackage: readonly string[] = [
+  'a-bundle-is-whole',
   'a-failed-workload-is-no-win',
   'a-soak-sees-every-byte',
   'a-soak-tells-a-leak-from-noise',

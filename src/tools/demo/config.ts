@@ -1,10 +1,17 @@
 /** The demo's configuration, written as a person would, since people will read it. */
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { isExecutable, packageDirectory } from '../../process/own-files.ts';
 import { pinOf } from '../pki/issue.ts';
 import type { DemoPki } from './pki.ts';
 import type { Upstreams } from './upstreams.ts';
 
-/** The JSON Schema for editors; the relative path is the same from the sources and from the build. */
-const schemaUrl = new URL('../../../config/penstock.schema.json', import.meta.url).href;
+/** Names the JSON Schema for editors, which the single executable lacks. */
+function modeline(): string {
+  if (isExecutable) return '';
+  const schema = pathToFileURL(join(packageDirectory(), 'config/penstock.schema.json'));
+  return `# yaml-language-server: $schema=${schema}\n`;
+}
 
 /** The port of each listener. */
 export type Listeners = Readonly<
@@ -13,8 +20,7 @@ export type Listeners = Readonly<
 
 /** penstock.yaml, for these ports and this PKI. */
 export function demoConfig(listeners: Listeners, upstreams: Upstreams, pki: DemoPki): string {
-  return `# yaml-language-server: $schema=${schemaUrl}
-# Written anew by every \`penstock demo\`; copy it elsewhere before you change it.
+  return `${modeline()}# Written anew by every \`penstock demo\`; copy it elsewhere before you change it.
 # The upstreams are the demo's own and end with it.
 
 log: { destination: access.log }
