@@ -123,6 +123,7 @@ program
     parseDemoPort,
     7001,
   )
+  .option('--no-mysql', 'without the MySQL mode, which there is where MariaDB is installed')
   .action((options) => finish(import('../tools/demo/command.ts').then(({ demo }) => demo(options))));
 
 addPkiCommand(program);

@@ -40,6 +40,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'recipes-for-patroni-work': [...postgres, 'pg_controldata', 'patroni', 'etcd'],
   'recipes-for-redis-work': ['redis-server', 'redis-cli'],
   'recipes-for-mosquitto-work': ['mosquitto', 'mosquitto_pub', 'mosquitto_sub'],
+  'the-demo-has-mysql-where-mariadb-is-installed': ['mariadb-install-db', 'mariadbd', 'mariadb'],
   'recipes-for-mariadb-work': ['mariadb-install-db', 'mariadbd', 'mariadb'],
   'recipes-for-ldap-work': ['slapd', 'ldapsearch', 'ldapwhoami', 'npm:ldapts', 'java'],
   'recipes-for-xmpp-work': ['prosody', 'prosodyctl', 'openssl'],

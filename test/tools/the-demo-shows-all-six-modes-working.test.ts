@@ -22,7 +22,7 @@ function startDemo(
   directory: string,
   ...options: string[]
 ): ChildProcess & { stdout: NodeJS.ReadableStream } {
-  const child = spawn(process.execPath, [main, 'demo', ...options], {
+  const child = spawn(process.execPath, [main, 'demo', '--no-mysql', ...options], {
     cwd: directory,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -128,7 +128,7 @@ test('its ports can be chosen, and bob’s command is refused as it says', async
 test('where it cannot write it says so', async (t) => {
   const directory = temporaryDirectory(t);
   writeFileSync(join(directory, '.penstock-demo'), 'in the way');
-  const child = spawn(process.execPath, [main, 'demo', '--exit'], { cwd: directory });
+  const child = spawn(process.execPath, [main, 'demo', '--exit', '--no-mysql'], { cwd: directory });
   const [complaint, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
   assert.equal(code, 1);
   assert.match(complaint, /^penstock: .*\.penstock-demo/);

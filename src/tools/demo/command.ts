@@ -8,14 +8,15 @@ import { describeStartFaults } from '../../worker/start-faults.ts';
 import type { Surroundings } from './checks.ts';
 import { demoConfig, type Listeners } from './config.ts';
 import { openDemoLog } from './log.ts';
-import { modes } from './modes.ts';
+import { modesOf } from './modes.ts';
+import { startMysql } from './mysql.ts';
 import { openPki } from './pki.ts';
 import { freePort } from './ports.ts';
 import * as report from './report.ts';
 import { startUpstreams } from './upstreams.ts';
 
-/** `exit`: stop after the first connections. `port`: the first of its ports. */
-type DemoOptions = { readonly exit?: boolean; readonly port: number };
+/** `exit`: stop after the first connections. `port`: the first of its ports. `mysql`: start MariaDB, if it is there. */
+type DemoOptions = { readonly exit?: boolean; readonly port: number; readonly mysql: boolean };
 
 const directory = '.penstock-demo';
 
@@ -28,6 +29,7 @@ function preferredPorts(first: number): Listeners {
     passthrough: first + 3,
     rewrap: first + 4,
     postgres: first + 5,
+    mysql: first + 6,
   };
 }
 
@@ -40,12 +42,13 @@ export async function demo(options: DemoOptions): Promise<number> {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => resolve());
   });
   try {
-    const { worker, around, graceMs } = await start(options.port);
+    const { worker, around, graceMs } = await start(options);
     const ok = await tryAll(around);
     around.log.forget();
-    report.conclusion(ok, directory, options.exit === true);
+    report.conclusion(ok, modesOf(around.upstreams).length, directory, options.exit === true);
     if (!options.exit) await stopped;
     await worker.drain(graceMs);
+    await around.upstreams.mysql?.stop();
     return ok || !options.exit ? 0 : 1;
   } catch (error) {
     for (const fault of describeStartFaults(error)) process.stderr.write(`penstock: ${fault}\n`);
@@ -56,20 +59,21 @@ export async function demo(options: DemoOptions): Promise<number> {
 type Running = { readonly worker: Standalone; readonly around: Surroundings; readonly graceMs: number };
 
 /** Does what `run` does, and makes everything that `run` is normally given. */
-async function start(firstPort: number): Promise<Running> {
+async function start({ port: firstPort, mysql }: DemoOptions): Promise<Running> {
   mkdirSync(directory, { recursive: true });
   chmodSync(directory, 0o700);
   // Keys do not belong in a repository.
   writeFileSync(join(directory, '.gitignore'), '*\n');
   const { pki, reused } = await openPki(directory);
-  const upstreams = await startUpstreams(pki, firstPort + 10);
+  const toys = await startUpstreams(pki, firstPort + 10);
+  const upstreams = { ...toys, mysql: mysql ? await startMysql(directory) : undefined };
   const preferred = preferredPorts(firstPort);
   const listeners = await choosePorts(preferred);
   const file = join(directory, 'penstock.yaml');
   writeFileSync(file, demoConfig(listeners, upstreams, pki));
   const loaded = await loadConfig(file);
   const log = openDemoLog(loaded.config.log.destination);
-  report.opening(directory, reused, movedPorts(preferred, listeners));
+  report.opening(directory, reused, modesOf(upstreams).length, movedPorts(preferred, listeners));
   for (const warning of loaded.warnings) log.logger.warn(formatFinding(warning));
   const worker = await startWorker(loaded, log.logger);
   return { worker, around: { listeners, upstreams, pki, log }, graceMs: loaded.config.shutdown.grace };
@@ -91,7 +95,7 @@ function movedPorts(preferred: Listeners, listeners: Listeners): number[] {
 /** Tries one mode after another, so that the output follows the events. */
 async function tryAll(around: Surroundings): Promise<boolean> {
   let ok = true;
-  for (const [index, mode] of modes.entries()) {
+  for (const [index, mode] of modesOf(around.upstreams).entries()) {
     const checks = await mode.check(around);
     ok = ok && checks.every((check) => check.ok);
     const commands = [mode, ...(mode.refusal ? [mode.refusal] : [])].map(({ command, shows }) => ({

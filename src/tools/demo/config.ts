@@ -15,7 +15,7 @@ function modeline(): string {
 
 /** The port of each listener. */
 export type Listeners = Readonly<
-  Record<'terminate' | 'mutual_tls' | 'pinned' | 'passthrough' | 'rewrap' | 'postgres', number>
+  Record<'terminate' | 'mutual_tls' | 'pinned' | 'passthrough' | 'rewrap' | 'postgres' | 'mysql', number>
 >;
 
 /** penstock.yaml, for these ports and this PKI. */
@@ -36,7 +36,7 @@ authorities:                        # whom it trusts
   clients:  { ca: ca.crt }
   internal: { ca: internal-ca.crt }
 
-${listenersPart(listeners, pki)}
+${listenersPart(listeners, pki)}${upstreams.mysql ? mysqlListener(listeners.mysql) : ''}
 ${upstreamsPart(upstreams)}`;
 }
 
@@ -95,7 +95,19 @@ function listenersPart(listeners: Listeners, pki: DemoPki): string {
 `;
 }
 
+function mysqlListener(port: number): string {
+  return `
+  mysql:                            # and MySQL in another: penstock greets in the server's place
+    bind: 127.0.0.1:${port}
+    starttls: mysql
+    routes:
+      - tls: { certificates: [database] }
+        upstream: mysql
+`;
+}
+
 function upstreamsPart(upstreams: Upstreams): string {
+  const mysql = upstreams.mysql ? `  mysql:\n    endpoints: ["unix:${upstreams.mysql.socket}"]\n` : '';
   return `upstreams:
   echo:
     endpoints: [127.0.0.1:${upstreams.echo}]
@@ -110,5 +122,5 @@ function upstreamsPart(upstreams: Upstreams): string {
       certificate: penstock         # mutual TLS
   database:
     endpoints: [127.0.0.1:${upstreams.database}]
-`;
+${mysql}`;
 }

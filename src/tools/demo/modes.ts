@@ -1,4 +1,4 @@
-/** The six modes: what each shows, the first connections through it, and commands to paste. */
+/** The modes: what each shows, the first connections through it, and commands to paste. */
 import {
   type Check,
   explained,
@@ -10,6 +10,8 @@ import {
 } from './checks.ts';
 import { type Attempt, logInPlainly, query, sayHello } from './client.ts';
 import type { Listeners } from './config.ts';
+import { mysqlMode } from './mysql.ts';
+import type { Upstreams } from './upstreams.ts';
 
 export type Mode = {
   readonly listener: keyof Listeners;
@@ -23,7 +25,12 @@ export type Mode = {
   readonly refusal?: Pick<Mode, 'command' | 'shows'>;
 };
 
-export const modes: readonly Mode[] = [
+/** Those that are shown, in this order. */
+export function modesOf({ mysql }: Upstreams): readonly Mode[] {
+  return mysql ? [...modes, mysqlMode(mysql)] : modes;
+}
+
+const modes: readonly Mode[] = [
   {
     listener: 'terminate',
     title: 'Terminate',

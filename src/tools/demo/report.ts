@@ -3,10 +3,11 @@ import { styleText } from 'node:util';
 import type { Check } from './checks.ts';
 import type { Mode } from './modes.ts';
 
-/** Printed before the first connection. `moved` are the ports that were taken. */
-export function opening(directory: string, reused: boolean, moved: readonly number[]): void {
+/** Printed before the first connection. `count` is how many modes there are, `moved` are the ports that were taken. */
+export function opening(directory: string, reused: boolean, count: number, moved: readonly number[]): void {
   print(paint('bold', 'penstock demo'));
-  print(`six listeners and four upstreams on 127.0.0.1; PKI ${reused ? 'found' : 'made'} in ${directory}/`);
+  const pki = reused ? 'found' : 'made';
+  print(`${inWords(count)} listeners and their upstreams on 127.0.0.1; PKI ${pki} in ${directory}/`);
   if (moved.length > 0)
     print(paint('yellow', `taken by another process: ${moved.join(', ')}; others are used`));
 }
@@ -38,10 +39,14 @@ export function modeTried(
 }
 
 /** Printed after the last mode. */
-export function conclusion(ok: boolean, directory: string, exiting: boolean): void {
+export function conclusion(ok: boolean, count: number, directory: string, exiting: boolean): void {
   const log = `${directory}/access.log`;
   print('');
-  print(ok ? paint('green', '✓ All six modes work.') : paint('red', `✗ Not all of it worked; see ${log}`));
+  print(
+    ok
+      ? paint('green', `✓ All ${inWords(count)} modes work.`)
+      : paint('red', `✗ Not all of it worked; see ${log}`),
+  );
   if (exiting) return;
   print(`
 Paste the commands into another terminal, in this directory. To look further:
@@ -51,6 +56,10 @@ Paste the commands into another terminal, in this directory. To look further:
 (\`run\` would take that file too, but the upstreams in it end with this demo.)
 
 Serving until Ctrl-C.`);
+}
+
+function inWords(count: number): string {
+  return count === 7 ? 'seven' : 'six';
 }
 
 /** How to run it here: in a checkout through npm, which has its own Node. */

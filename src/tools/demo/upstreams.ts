@@ -7,12 +7,15 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { cipherOptions, defaultGroups } from '../../openssl/ciphers.ts';
 import { decodeProxyHeader } from '../../proxy-protocol/decode.ts';
+import type { Mysql } from './mysql.ts';
 import type { DemoPki } from './pki.ts';
 import { listenNear } from './ports.ts';
 import { serveToyPostgres } from './toy-postgres.ts';
 
 /** The port of each. */
-export type Upstreams = Readonly<Record<'echo' | 'secure' | 'vault' | 'database', number>>;
+export type Upstreams = Readonly<Record<'echo' | 'secure' | 'vault' | 'database', number>> & {
+  readonly mysql?: Mysql | undefined;
+};
 
 /** Starts all four, on these ports if they are free; they end with the process. */
 export async function startUpstreams(pki: DemoPki, firstPort: number): Promise<Upstreams> {
