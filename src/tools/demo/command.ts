@@ -15,7 +15,10 @@ import { freePort } from './ports.ts';
 import * as report from './report.ts';
 import { startUpstreams } from './upstreams.ts';
 
-/** `exit`: stop after the first connections. `port`: the first of its ports. `mysql`: start MariaDB, if it is there. */
+/**
+ * `exit`: stop after the first connections. `port`: the first of its ports. `mysql`: start MariaDB, if it is
+ * there.
+ */
 type DemoOptions = { readonly exit?: boolean; readonly port: number; readonly mysql: boolean };
 
 const directory = '.penstock-demo';

@@ -3,7 +3,7 @@ import { styleText } from 'node:util';
 import type { Check } from './checks.ts';
 import type { Mode } from './modes.ts';
 
-/** Printed before the first connection. `count` is how many modes there are, `moved` are the ports that were taken. */
+/** Printed before the first connection. `count`: how many modes. `moved`: the ports that were taken. */
 export function opening(directory: string, reused: boolean, count: number, moved: readonly number[]): void {
   print(paint('bold', 'penstock demo'));
   const pki = reused ? 'found' : 'made';
