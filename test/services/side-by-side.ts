@@ -82,7 +82,10 @@ export async function startBoth(
   await namedUpstreams(
     t,
     upstreamsOf(kind, text),
-    await kit.servers.issue({ dns: ['*.internal', '*.example.com', 'localhost'], ip: ['127.0.0.1'] }),
+    await kit.servers.issue({
+      dns: ['mq.internal', 'mongo.internal', 'db.internal', '*.example.com', 'localhost'],
+      ip: ['127.0.0.1'],
+    }),
   );
   const their = text.replaceAll('LISTEN', theirHost);
   const ports = [...new Set([...text.matchAll(/LISTEN:(\d+)/g)].map(([, port]) => Number(port)))];

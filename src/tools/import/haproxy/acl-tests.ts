@@ -103,9 +103,9 @@ function fetchCondition(test: Test, line: Line, notes: Notes): Condition | undef
   switch (fetch) {
     case 'req.ssl_sni':
     case 'req_ssl_sni':
-      return nameCondition(test, 'hello');
+      return nameCondition(test, 'hello', line, notes);
     case 'ssl_fc_sni':
-      return nameCondition(test, 'handshake');
+      return nameCondition(test, 'handshake', line, notes);
     case 'ssl_fc_has_sni':
       return { kind: 'name', test: patterns.includes('0') ? not(asksForName) : asksForName, of: 'handshake' };
     case 'src':
@@ -165,10 +165,21 @@ function certificateCondition({ fetch, argument, method = 'str', patterns }: Tes
   return { kind: 'certificate', rules: patterns.map((pattern) => ({ [key]: pattern })), is: true };
 }
 
-function nameCondition(test: Test, of: 'hello' | 'handshake'): Condition | undefined {
+function nameCondition(
+  test: Test,
+  of: 'hello' | 'handshake',
+  line: Line,
+  notes: Notes,
+): Condition | undefined {
   const named = nameTest(test);
   const { method, patterns } = test;
   const isLoose = method === 'dom' || (method === 'end' && patterns.some((end) => !end.startsWith('.')));
+  if (named && isLoose) {
+    const [pattern = ''] = patterns;
+    const other = method === 'dom' ? `${pattern}.other.example` : `other${pattern}`;
+    const message = `HAProxy takes names such as ${other}, too: they are not taken for it here`;
+    notes.look(line, line.text, message, 'list such names, if there are any');
+  }
   return named && { kind: 'name', test: named, of, ...(isLoose && { isLoose }) };
 }
 

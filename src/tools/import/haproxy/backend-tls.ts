@@ -8,6 +8,8 @@ import { type Options, tlsParameters } from './tls.ts';
 /** How clients connect, as far as it affects the upstream. */
 export type Approach = {
   readonly kind: 'terminated' | 'passthrough' | 'off';
+  /** Whether they ask for no name, so that there is none to pass on. */
+  readonly isNameless?: boolean;
   /** The ports they may have connected to. */
   readonly ports: readonly number[];
 };
@@ -21,7 +23,7 @@ export type TlsTools = { readonly files: PemFiles; readonly defaults: ServerDefa
 export function upstreamTls(
   first: Server,
   servers: readonly Server[],
-  { kind }: Approach,
+  { kind, isNameless = false }: Approach,
   { files, defaults, notes }: TlsTools,
 ): CheckedTls {
   const options: Options = new Map([...defaults.options, ...first.options]);
@@ -31,7 +33,7 @@ export function upstreamTls(
     ...tlsParameters(options, notes),
     ...(crt && { certificate: files.certificate(crt.value, crt.line) }),
   };
-  const sent = sniName(options, kind, notes);
+  const sent = sniName(options, kind === 'terminated' && !isNameless, notes);
   if ((value('verify') ?? (defaults.verifiesNothing ? 'none' : 'required')) === 'none') {
     const message = 'HAProxy verifies nothing of this server, so `verify: none`: anyone can pass for it';
     notes.look(
@@ -64,13 +66,13 @@ export function checkTls(server: Server, name: string | undefined, tools: TlsToo
 }
 
 /** The name to send, which is then also verified; `{sni}` is the client's. */
-function sniName(options: Options, kind: Approach['kind'], notes: Notes): string | undefined {
+function sniName(options: Options, hasName: boolean, notes: Notes): string | undefined {
   const sni = options.get('sni');
   if (sni === undefined) return undefined;
   const fixed = /^str\((.+)\)$/.exec(sni.value)?.[1];
   if (fixed !== undefined) return fixed;
-  // A client without TLS has no name, and HAProxy then sends none.
-  if (/^ssl_fc_sni(,lower)?$/.test(sni.value)) return kind === 'terminated' ? '{sni}' : undefined;
+  // Without a name of the client's HAProxy sends none, and verifies none.
+  if (/^ssl_fc_sni(,lower)?$/.test(sni.value)) return hasName ? '{sni}' : undefined;
   if (/^req[._]ssl_sni(,lower)?$/.test(sni.value)) return undefined;
   notes.notCarried(
     sni.line,

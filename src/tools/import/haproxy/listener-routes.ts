@@ -3,6 +3,7 @@ import { type Demand, decide, type Entry, type Rule } from '../decision.ts';
 import { nameFrom } from '../draft.ts';
 import type { Notes } from '../notes.ts';
 import { type Handling, plainRoutes, type RouteDraft, routesByName } from '../routes.ts';
+import type { Approach } from './backend-tls.ts';
 import type { Bind } from './bind.ts';
 import type { PemFiles } from './files.ts';
 import type { FrontendParts, Listening } from './listening.ts';
@@ -21,9 +22,10 @@ export function routesOf(listening: Listening, stages: Stages, parts: FrontendPa
   );
   if (bind.tls) return terminatedRoutes(listening, bind.tls, stages, parts);
   if (!looksAtHello) return openRoutes(listening, stages, parts);
-  if (!listening.proxy.last('tcp-request', 'inspect-delay')) {
+  const waits = listening.proxy.every('tcp-request', 'content').length > 0;
+  if (!waits || !listening.proxy.last('tcp-request', 'inspect-delay')) {
     const message =
-      'without tcp-request inspect-delay HAProxy looks for the name even if the hello has not arrived yet, so the outcome is a matter of chance; penstock waits for the hello';
+      'without tcp-request inspect-delay, or without a tcp-request content rule, HAProxy looks for the name even if the hello has not arrived yet, so the outcome is a matter of chance; penstock waits for the hello';
     parts.notes.look(bind.line, bind.line.text, message);
   }
   return [...passedRoutes(listening, stages, parts), ...routesBeside(listening, stages, parts)];
@@ -62,7 +64,13 @@ function terminatedRoutes(
           refused: 'any public certificate would get in: name an authority of your own, or `allow` rules',
         };
       }
-      return handle(target, merged ?? 'off', 'terminated', listening, parts);
+      return handle(
+        target,
+        merged ?? 'off',
+        approach('terminated', listening, clients.kind === 'nameless'),
+        listening,
+        parts,
+      );
     },
   });
   return routes.map((route) => withFittingCertificates(route, parts.files));
@@ -94,7 +102,8 @@ function passedRoutes(listening: Listening, stages: Stages, parts: FrontendParts
     patterns: patternsIn(stages),
     decideFor: (clients) =>
       decide(stages, { clients, terminated: false, ports, auth: 'none' }, teller(parts.notes)),
-    handle: (_, target) => handle(target, 'passthrough', 'passthrough', listening, parts),
+    handle: (_, target) =>
+      handle(target, 'passthrough', approach('passthrough', listening), listening, parts),
   });
 }
 
@@ -104,7 +113,7 @@ function openRoutes(listening: Listening, stages: Stages, parts: FrontendParts):
   return plainRoutes<RuleTarget>({
     decideFor: (clients) =>
       decide(stages, { clients, terminated: false, ports, auth: 'none' }, teller(parts.notes)),
-    handle: (_, target) => handle(target, 'off', 'off', listening, parts),
+    handle: (_, target) => handle(target, 'off', approach('off', listening), listening, parts),
   });
 }
 
@@ -122,7 +131,7 @@ function routesBeside(listening: Listening, stages: Stages, parts: FrontendParts
   if (!entries.some(isMeant)) return [];
   return plainRoutes<RuleTarget>({
     decideFor: () => entries.map((entry) => (isMeant(entry) ? entry : { ...entry, to: undefined })),
-    handle: (_, target) => handle(target, 'off', 'off', listening, parts),
+    handle: (_, target) => handle(target, 'off', approach('off', listening), listening, parts),
   });
 }
 
@@ -155,14 +164,18 @@ function teller(notes: Notes) {
   };
 }
 
+function approach(kind: Approach['kind'], { ports }: Listening, isNameless = false): Approach {
+  return { kind, ports, isNameless };
+}
+
 function handle(
   target: RuleTarget,
   tls: object | 'passthrough' | 'off',
-  kind: 'terminated' | 'passthrough' | 'off',
-  { ports, idle, proxy }: Listening,
+  approach: Approach,
+  { idle, proxy }: Listening,
   { backends }: FrontendParts,
 ): Handling {
-  const used = backends.use(target, { kind, ports });
+  const used = backends.use(target, approach);
   if ('refused' in used) return used;
   const silence = idleOf(proxy, target);
   if (silence !== undefined) idle.add(silence);

@@ -162,6 +162,12 @@ function makeSettings(
 ): TlsSettings {
   const alike = entries.filter((entry) => policyKey(entry.options) === policyKey(options));
   const names = alike.map(({ path, line }) => files.certificate(path, line));
+  const alpn = options.get('alpn');
+  if (alpn) {
+    const message =
+      'clients that offer only other protocols are refused here, and served by HAProxy without one';
+    notes.look(alpn.line, `alpn ${alpn.value}`, message, 'add their protocols, or remove `alpn`');
+  }
   return {
     certificates: [...new Set(names)],
     ...tlsParameters(options, notes),
