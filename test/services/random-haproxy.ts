@@ -66,7 +66,10 @@ export const randomConfiguration = fc.tuple(frontend, options).map(([{ kind, rul
   const isPassed = kind === 'passed';
   const lines = [
     isPassed ? 'bind LISTEN:8443' : `bind LISTEN:8443 ssl crt a.example.com.pem crt b.example.com.pem${tls}`,
-    ...(isPassed ? ['tcp-request inspect-delay 2s'] : []),
+    // A rule that needs the hello: HAProxy waits for no other, and then decides by chance.
+    ...(isPassed
+      ? ['tcp-request inspect-delay 2s', 'tcp-request content reject if { req.ssl_sni -i wait.invalid }']
+      : []),
     // HAProxy warns of content rules behind use_backend, and reads them first anyway.
     ...rules.filter((one) => one.startsWith('tcp-request')),
     ...rules.filter((one) => !one.startsWith('tcp-request')),

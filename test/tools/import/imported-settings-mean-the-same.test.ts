@@ -397,7 +397,109 @@ listen b
   // The mode of a proxy is read, and of words of `bind` and `server` each is told.
   assert.equal(told.length, settings.length + lines.length - 1 + 3 + 4, JSON.stringify(told, null, 1));
   for (const { what, message } of told) assert.notEqual(message, 'it means nothing to penstock', what);
-  assert.match(looks.join('\n'), /without tcp-request inspect-delay .* is a matter of chance/);
+  assert.match(looks.join('\n'), /without tcp-request inspect-delay, .* is a matter of chance/);
+});
+
+test('what HAProxy does otherwise is told, where it is not carried over', () => {
+  const told = (bind: string, ...rules: readonly string[]) => {
+    const lines = [`bind ${bind}`, ...rules].map((line) => `  ${line}\n`).join('');
+    return fromHaproxy(
+      `frontend f\n${lines}  default_backend b\nbackend b\n  server s 10.0.0.1:1\n`,
+    ).looks.join('\n');
+  };
+  const byName = 'use_backend b if { req.ssl_sni a.example }';
+  const chance = /is a matter of chance/;
+  assert.match(told(':1', byName), chance);
+  assert.match(told(':1', 'tcp-request inspect-delay 5s', byName), chance);
+  const others = 'tcp-request content accept if { src 10.0.0.0/8 }';
+  assert.match(told(':1', 'tcp-request inspect-delay 5s', others, byName), chance);
+  for (const rule of [
+    'accept if { req.ssl_hello_type 1 }',
+    'reject if !{ req.ssl_sni -m found }',
+    'accept if WAIT_END',
+  ]) {
+    assert.doesNotMatch(
+      told(':1', 'tcp-request inspect-delay 5s', `tcp-request content ${rule}`, byName),
+      chance,
+      rule,
+    );
+  }
+  assert.match(
+    told(':1 ssl crt a.pem alpn mqtt'),
+    /clients that offer only other protocols are refused here/,
+  );
+  assert.match(
+    told(':1 ssl crt a.pem', 'use_backend b if { ssl_fc_sni -m end a.example }'),
+    /names such as othera\.example, too/,
+  );
+  assert.match(
+    told(':1 ssl crt a.pem', 'use_backend b if { ssl_fc_sni -m dom a.example }'),
+    /names such as a\.example\.other\.example, too/,
+  );
+  assert.doesNotMatch(
+    told(':1 ssl crt a.pem', 'use_backend b if { ssl_fc_sni -m end .a.example }'),
+    /names such as/,
+  );
+});
+
+test('clients without a name get to a server that would be told theirs, without one', () => {
+  const { config, lost } = fromHaproxy(`frontend f
+  bind :1 ssl crt a.pem
+  default_backend b
+backend b
+  server s 10.0.0.1:1 ssl verify none sni ssl_fc_sni
+`);
+  assert.deepEqual(lost, []);
+  const upstreams = config.listeners.f.routes.map(({ sni, upstream }: { sni?: string; upstream: string }) => [
+    sni,
+    config.upstreams[upstream].tls,
+  ]);
+  assert.deepEqual(upstreams, [
+    ['*', { server_name: '{sni}', verify: 'none' }],
+    [undefined, { verify: 'none' }],
+  ]);
+});
+
+test('an expression says nothing of names that end otherwise', () => {
+  const { config, lost } = fromHaproxy(`frontend f
+  bind :1
+  tcp-request inspect-delay 5s
+  tcp-request content reject if !{ req.ssl_hello_type 1 }
+  use_backend b if { req.ssl_sni -m reg ^d[0-9]+\\.a\\.example$ }
+  use_backend c if { req.ssl_sni -m reg ^(d1|d2)\\.a\\.example$|^x$ }
+  default_backend c
+backend b
+  server s 10.0.0.1:1
+backend c
+  server s 10.0.0.2:1
+# d7.a.example
+`);
+  const routes = config.listeners.f.routes.map(({ sni, deny }: { sni?: string; deny?: true }) => [sni, deny]);
+  // The second one may mean anything.
+  assert.deepEqual(routes, [
+    ['*.a.example', true],
+    ['*', true],
+    [undefined, undefined],
+  ]);
+  assert.ok(lost.length > 0);
+  const alone = fromHaproxy(`frontend f
+  bind :1
+  tcp-request inspect-delay 5s
+  tcp-request content reject if !{ req.ssl_hello_type 1 }
+  use_backend b if { req.ssl_sni -m reg ^d[0-9]+\\.a\\.example$ }
+  default_backend c
+backend b
+  server s 10.0.0.1:1
+backend c
+  server s 10.0.0.2:1
+`);
+  assert.deepEqual(
+    alone.config.listeners.f.routes.map(({ sni, deny }: { sni?: string; deny?: true }) => [sni, deny]),
+    [
+      ['*.a.example', true],
+      [undefined, undefined],
+    ],
+  );
 });
 
 test('PROXY headers on unix sockets', () => {

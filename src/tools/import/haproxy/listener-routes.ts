@@ -22,13 +22,19 @@ export function routesOf(listening: Listening, stages: Stages, parts: FrontendPa
   );
   if (bind.tls) return terminatedRoutes(listening, bind.tls, stages, parts);
   if (!looksAtHello) return openRoutes(listening, stages, parts);
-  const waits = listening.proxy.every('tcp-request', 'content').length > 0;
-  if (!waits || !listening.proxy.last('tcp-request', 'inspect-delay')) {
+  if (!waitsForHello(listening)) {
     const message =
-      'without tcp-request inspect-delay, or without a tcp-request content rule, HAProxy looks for the name even if the hello has not arrived yet, so the outcome is a matter of chance; penstock waits for the hello';
+      'without tcp-request inspect-delay, and a tcp-request content rule about the hello, HAProxy looks for the name even if the hello has not arrived yet, so the outcome is a matter of chance; penstock waits for the hello';
     parts.notes.look(bind.line, bind.line.text, message);
   }
   return [...passedRoutes(listening, stages, parts), ...routesBeside(listening, stages, parts)];
+}
+
+/** HAProxy waits only for what its content rules ask for; the choice of backend takes what is there. */
+function waitsForHello({ proxy, rules }: Listening): boolean {
+  const content = rules.stages.slice(0, 2).flat();
+  const asks = content.some(({ when, text }) => when.some(isAboutHello) || text.includes('WAIT_END'));
+  return asks && proxy.last('tcp-request', 'inspect-delay') !== undefined;
 }
 
 function isAboutHello(condition: Rule<RuleTarget>['when'][number]): boolean {
