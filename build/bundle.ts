@@ -32,6 +32,8 @@ const shared: BuildOptions = {
   mainFields: ['module', 'main'],
   minifyWhitespace: true,
   legalComments: 'none',
+  // Optional, and installed beside it.
+  external: ['@opentelemetry/*'],
   banner: { js: 'const require=(name)=>process.getBuiltinModule(name);' },
   define: { PENSTOCK_BUNDLE: JSON.stringify(version) },
   plugins: [english()],

@@ -79,7 +79,7 @@ async function orStopped<T>(step: Promise<T>, { stopped }: Signals): Promise<T |
 
 async function openOrTell({ config }: LoadedConfig, level = config.log.level): Promise<Log | undefined> {
   try {
-    return await openLog({ ...config.log, level });
+    return await openLog({ ...config.log, level, otlp: config.otlp });
   } catch (error) {
     process.stderr.write(`penstock: the log cannot be opened: ${(error as Error).message}\n`);
     return undefined;

@@ -2,7 +2,7 @@
  * The supervisor's side of the metrics: adds up what workers count, keeps what ended
  * workers counted, and publishes it.
  */
-import { formatFamilies } from './exposition.ts';
+import { type Family, formatFamilies } from './exposition.ts';
 import {
   buildFamily,
   connectionFamilies,
@@ -31,7 +31,9 @@ export type MetricsHub = {
   readonly update: (workerId: number, snapshot: MetricsSnapshot) => void;
   /** Call it when a worker has ended: keeps its totals, and drops its open connections and its process. */
   readonly retire: (workerId: number) => void;
-  /** Prometheus' text format. */
+  /** All metrics. */
+  readonly families: (facts: SupervisorFacts) => readonly Family[];
+  /** The same in Prometheus' text format. */
   readonly render: (facts: SupervisorFacts) => Promise<string>;
   /** The parts of a Status that come from metrics. */
   readonly describe: (known: {
@@ -69,24 +71,27 @@ export function createMetricsHub(options: { readonly version: string; readonly n
     return sum;
   }
 
+  function families(facts: SupervisorFacts): readonly Family[] {
+    const sum = totals();
+    for (const name of facts.listeners) countsOf(sum, name);
+    const processes = new Map<string, ProcessUse>([['supervisor', processUse()]]);
+    for (const [id, snapshot] of living) processes.set(`${id}`, snapshot.process);
+    return [
+      ...connectionFamilies(sum),
+      ...supervisorFamilies(facts),
+      ...processFamilies(processes),
+      buildFamily(options.version, options.node ?? process.version),
+    ];
+  }
+
   return {
     update(workerId, snapshot) {
       if (ended.has(workerId)) ended.set(workerId, snapshot);
       else living.set(workerId, snapshot);
     },
     retire,
-    render(facts) {
-      const sum = totals();
-      for (const name of facts.listeners) countsOf(sum, name);
-      const processes = new Map<string, ProcessUse>([['supervisor', processUse()]]);
-      for (const [id, snapshot] of living) processes.set(`${id}`, snapshot.process);
-      return formatFamilies([
-        ...connectionFamilies(sum),
-        ...supervisorFamilies(facts),
-        ...processFamilies(processes),
-        buildFamily(options.version, options.node ?? process.version),
-      ]);
-    },
+    families,
+    render: (facts) => formatFamilies(families(facts)),
     describe({ listeners, workers }) {
       const sum = totals();
       const configured = listeners.map(({ name, addresses }) =>

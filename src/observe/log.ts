@@ -5,8 +5,8 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type DestinationStream, type Logger, pino } from 'pino';
-import { syslogPath } from '../config/schema/destinations.ts';
-import type { Config } from '../config/schema/schema.ts';
+import { syslogPath } from '../config/log-destination.ts';
+import type { Config, OtlpConfig } from '../config/schema/schema.ts';
 import { systemCode } from '../errors.ts';
 
 export type Log = {
@@ -25,8 +25,41 @@ type Destination = ReturnType<typeof pino.destination>;
 /** How many bytes may wait for a slow destination. Beyond that, we drop lines rather than fill memory. */
 const maxBuffered = 16 * 1024 * 1024;
 
-/** Opens the log. Throws the system's error if a file cannot be opened. */
-export async function openLog(config: Pick<Config['log'], 'level' | 'destination'>): Promise<Log> {
+export type LogSettings = Pick<Config['log'], 'level' | 'destination'> & Pick<Config, 'otlp'>;
+
+/**
+ * Opens the log. Rejects with the system's error if a file cannot be opened, or if a package for OTLP is not
+ * installed.
+ */
+export async function openLog(settings: LogSettings): Promise<Log> {
+  const log = await openDestination(settings);
+  return settings.otlp?.logs ? alsoByOtlp(log, settings.otlp) : log;
+}
+
+/** The same log, whose lines are sent to a collector, too. */
+async function alsoByOtlp(log: Log, config: OtlpConfig): Promise<Log> {
+  const { openOtlpLogs } = await import('./otlp-logs.ts');
+  const otlp = await openOtlpLogs(config, (error) =>
+    tell(`the log cannot be sent by OTLP: ${error.message}`),
+  );
+  const stream = streamOf(log.logger);
+  const both: DestinationStream = {
+    write(line) {
+      stream.write(line);
+      otlp.write(line);
+    },
+  };
+  return {
+    logger: createLogger(log.logger.level, both),
+    reopen: log.reopen,
+    async close() {
+      await otlp.close();
+      return log.close();
+    },
+  };
+}
+
+async function openDestination(config: LogSettings): Promise<Log> {
   const descriptor = { stdout: 1, stderr: 2 }[config.destination];
   if (descriptor !== undefined && isatty(descriptor)) {
     return openTerminal(descriptor, config.level);
@@ -114,13 +147,14 @@ export function writeLine(
   msg: string,
 ): void {
   if (!logger.isLevelEnabled(level)) return;
-  const stream = (logger as unknown as { [pino.symbols.streamSym]: DestinationStream })[
-    pino.symbols.streamSym
-  ];
   const line = JSON.stringify(fields);
-  stream.write(
+  streamOf(logger).write(
     `{"level":"${level}"${timestamp()},"pid":${process.pid},${line.slice(1, -1)},"msg":"${msg}"}\n`,
   );
+}
+
+function streamOf(logger: Logger): DestinationStream {
+  return (logger as unknown as { [pino.symbols.streamSym]: DestinationStream })[pino.symbols.streamSym];
 }
 
 /**

@@ -1,6 +1,7 @@
 /** The end: open connections get their time, and the log says which ones it waits for. */
 import type { Logger } from 'pino';
 import type { HealthChecks } from '../health/health-checks.ts';
+import type { OtlpMetrics } from '../observe/otlp-metrics.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
 import type { AdminPlace } from './admin-place.ts';
 import type { Reloader } from './reload.ts';
@@ -16,8 +17,9 @@ export async function drain(parts: {
   readonly health: HealthChecks;
   readonly supervisor: Supervisor;
   readonly admin: AdminPlace;
+  readonly otlp: OtlpMetrics | undefined;
 }): Promise<number> {
-  const { logger, manager, reloader, health, supervisor, admin } = parts;
+  const { logger, manager, reloader, health, supervisor, admin, otlp } = parts;
   const { grace } = reloader.current.config.shutdown;
   logger.info({ grace_ms: grace }, 'draining');
   const waited = sayWhomWeWaitFor(supervisor, grace, logger);
@@ -27,6 +29,7 @@ export async function drain(parts: {
   const cut = await supervisor.drain(grace);
   waited.stop();
   await admin.close();
+  await otlp?.close();
   manager.close();
   return cut;
 }

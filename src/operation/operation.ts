@@ -10,6 +10,7 @@ import type { ConfigSource, Offer } from '../config/source.ts';
 import { createHealthChecks } from '../health/health-checks.ts';
 import { createMetricsHub, type MetricsHub } from '../observe/hub.ts';
 import type { Log } from '../observe/log.ts';
+import type { OtlpMetrics } from '../observe/otlp-metrics.ts';
 import { shareTurns } from '../process/turns.ts';
 import { version } from '../process/version.ts';
 import { StartError } from '../supervisor/rollout.ts';
@@ -108,10 +109,12 @@ export async function startOperation(
     logger,
   });
   opened = openAdmin(loaded, overview, logger);
-  const admin = await opened.catch(async (error: unknown) => {
-    await supervisor.drain(0);
-    throw error;
-  });
+  const [admin, otlp] = await Promise.all([opened, openMetrics(loaded, overview, logger)]).catch(
+    async (error: unknown) => {
+      await supervisor.drain(0);
+      throw error;
+    },
+  );
   manager.ready('serving');
   return {
     listeners,
@@ -119,7 +122,7 @@ export async function startOperation(
     supervisor,
     reload: (reason) => reloader.reload(reason),
     upgrade: shareTurns(() => upgrade(reloader, supervisor, logger)),
-    drain: () => drain({ logger, manager, reloader, health, supervisor, admin }),
+    drain: () => drain({ logger, manager, reloader, health, supervisor, admin, otlp }),
   };
 }
 
@@ -138,7 +141,7 @@ function createServing(loaded: LoadedConfig, hub: MetricsHub, options: Operation
   const supervisor = createSupervisor({
     logger,
     settings: {
-      log: { ...loaded.config.log, level: logLevel.now() },
+      log: { ...loaded.config.log, level: logLevel.now(), otlp: loaded.config.otlp },
       ticketMasters: tickets.read(),
     },
     workers,
@@ -150,6 +153,9 @@ function createServing(loaded: LoadedConfig, hub: MetricsHub, options: Operation
   function warnOfDestination(next: LoadedConfig): void {
     if (next.config.log.destination !== loaded.config.log.destination) {
       logger.warn('log.destination is changed by a restart, not by a reload');
+    }
+    if (JSON.stringify(next.config.otlp) !== JSON.stringify(loaded.config.otlp)) {
+      logger.warn('otlp is changed by a restart, not by a reload');
     }
   }
   return { supervisor, tickets, logLevel, warnOfDestination };
@@ -197,6 +203,18 @@ function openAdmin(loaded: LoadedConfig, source: Overview, logger: Logger): Prom
   const failed = (error: unknown) => logger.error({ err: error }, 'the admin endpoint failed to answer');
   const onMoved = (admin: string | undefined) => logger.info({ admin }, 'admin endpoint moved');
   return openAdminPlace(loaded, { ...source, failed }, onMoved);
+}
+
+/** Sends metrics by OTLP, if that is configured. */
+async function openMetrics(
+  { config }: LoadedConfig,
+  { families }: Overview,
+  logger: Logger,
+): Promise<OtlpMetrics | undefined> {
+  if (!config.otlp?.metrics) return undefined;
+  const { openOtlpMetrics } = await import('../observe/otlp-metrics.ts');
+  const failed = ({ message }: Error) => logger.warn({ error: message }, 'metrics cannot be sent by OTLP');
+  return openOtlpMetrics(config.otlp, { families, failed });
 }
 
 function warnOfRoot(logger: Logger): void {

@@ -5,6 +5,8 @@ import type { Logger } from 'pino';
 import type { ClusterLink } from '../cluster/member.ts';
 import type { AdminSource } from '../observe/admin-source.ts';
 import { describeExpiries, readExpiries } from '../observe/expiry.ts';
+import type { Family } from '../observe/exposition.ts';
+import type { SupervisorFacts } from '../observe/families.ts';
 import type { MetricsHub } from '../observe/hub.ts';
 import { problemsOf } from '../observe/problems.ts';
 import type { Status, UpstreamStatus } from '../observe/status.ts';
@@ -29,7 +31,10 @@ type OverviewParts = {
   readonly logger: Logger;
 };
 
-export type Overview = AdminSource;
+export type Overview = AdminSource & {
+  /** What `metrics` has, not yet as text. */
+  readonly families: () => Promise<readonly Family[]>;
+};
 
 export function createOverview(parts: OverviewParts): Overview {
   const { supervisor, reloader } = parts;
@@ -51,7 +56,8 @@ export function createOverview(parts: OverviewParts): Overview {
       upstreams: () => upstreamsOf(parts),
     }),
     reload: () => reloader.reload('POST /reload'),
-    metrics: async () => renderMetrics(parts, await look()),
+    metrics: async () => parts.hub.render(metricFacts(parts, await look())),
+    families: async () => parts.hub.families(metricFacts(parts, await look())),
     status: async () => describeStatus(parts, startedAt, await look()),
   };
 }
@@ -94,9 +100,9 @@ async function upstreamsOf(parts: OverviewParts): Promise<UpstreamStatus[]> {
   return describeUpstreams(loaded, health(), views, drained.all);
 }
 
-function renderMetrics({ supervisor, reloader, hub, cluster }: OverviewParts, seen: Seen): Promise<string> {
+function metricFacts({ supervisor, reloader, cluster }: OverviewParts, seen: Seen): SupervisorFacts {
   const { succeeded, failed, lastSuccessAt, last } = reloader.history;
-  return hub.render({
+  return {
     ready: seen.ready,
     listeners: Object.keys(reloader.current.config.listeners),
     endpoints: seen.upstreams.flatMap(({ name, endpoints }) =>
@@ -112,7 +118,7 @@ function renderMetrics({ supervisor, reloader, hub, cluster }: OverviewParts, se
     reloads: { success: succeeded, failure: failed, lastSuccess: lastSuccessAt, lastOk: last?.ok ?? true },
     workerCrashes: supervisor.crashes(),
     cluster: cluster?.status(),
-  });
+  };
 }
 
 function describeStatus(

@@ -3,7 +3,7 @@
  * leave.
  */
 import { existsSync, realpathSync } from 'node:fs';
-import { isLogFile } from '../config/schema/destinations.ts';
+import { isLogFile } from '../config/log-destination.ts';
 import type { Config } from '../config/schema/schema.ts';
 import { bundledVersion, isExecutable, packageDirectory } from '../process/own-files.ts';
 

@@ -7,6 +7,7 @@ import type { PackedConfig } from '../config/transfer.ts';
 import type { FoundSession } from '../connection/cancel-request.ts';
 import type { AddressVerdict } from '../listen/address-limits.ts';
 import type { Address } from '../net/address.ts';
+import type { LogSettings } from '../observe/log.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { SessionQuery, SessionsFound } from '../observe/sessions.ts';
 import type { Drain } from '../upstream/drains.ts';
@@ -16,7 +17,7 @@ import type { EndpointView } from '../upstream/registry.ts';
 
 /** Sent to a worker before anything else. */
 export type WorkerSettings = {
-  readonly log: Pick<Config['log'], 'level' | 'destination'>;
+  readonly log: LogSettings;
   readonly ticketMasters: TicketMasters;
   readonly health: readonly EndpointReport[];
   /** Endpoints that are ejected. */

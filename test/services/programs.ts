@@ -4,7 +4,7 @@ import { delimiter, isAbsolute, join } from 'node:path';
 
 /** Debian's packages with all of them. */
 const packages =
-  'postgresql pgbouncer redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils prosody lua-unbound ejabberd dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-managesieved swaks libnet-ssleay-perl freetds-bin stunnel4 nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat gcc libc6-dev libssl-dev libgnutls28-dev libnss3-dev libnss3-tools libmbedtls-dev libwolfssl-dev openjdk-17-jdk-headless golang-go golang-github-go-sql-driver-mysql-dev libmariadb-java php-cli php-mysql python3-pymysql erlang-base erlang-ssl python3 etcd-server etcd-client iproute2 patroni python3-etcd';
+  'postgresql pgbouncer redis-server redis-tools mosquitto mosquitto-clients haproxy nginx libnginx-mod-stream gnutls-bin openssl curl chromium prometheus bsdutils zsh fish systemd perl testssl.sh sslscan mariadb-server mariadb-client slapd ldap-utils prosody lua-unbound ejabberd dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-managesieved swaks libnet-ssleay-perl freetds-bin stunnel4 nats-server openssh-server openssh-client rabbitmq-server amqp-tools postfix socat ncat gcc libc6-dev libssl-dev libgnutls28-dev libnss3-dev libnss3-tools libmbedtls-dev libwolfssl-dev openjdk-17-jdk-headless golang-go golang-github-go-sql-driver-mysql-dev libmariadb-java php-cli php-mysql python3-pymysql erlang-base erlang-ssl python3 etcd-server etcd-client iproute2 patroni python3-etcd';
 
 /** How to install them, and what is needed of npm besides this project's own dependencies. */
 export const installHint = `apt-get install ${packages}; npm ci --prefix test/services/npm`;
@@ -82,6 +82,7 @@ export const neededBy: Readonly<Record<string, readonly string[]>> = {
   'clients-are-told-why': ['openssl', 'gnutls-cli', 'curl'],
   'tls-stacks-see-what-they-should': tlsStacks,
   'tls-stacks-resume-each-time': tlsStacks,
+  'shells-complete-what-is-typed': ['zsh', 'fish'],
   'logger-brings-lines-to-syslog': ['logger', 'socat'],
   'the-live-page-does-what-is-confirmed': ['chromium'],
   'the-live-page-shows-what-status-says': ['chromium'],

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { protocolOf } from '../../protocols/table.ts';
 import type { Path } from '../finding.ts';
-import { isLogFile } from '../schema/destinations.ts';
+import { isLogFile } from '../log-destination.ts';
 import type { Config } from '../schema/schema.ts';
 
 /**

@@ -5,7 +5,7 @@ import { isIPv4 } from 'node:net';
 import { type Binding, parseBinding } from '../../net/written-address.ts';
 import { protocolOf } from '../../protocols/table.ts';
 import type { Path, Report } from '../finding.ts';
-import { syslogPath } from '../schema/destinations.ts';
+import { syslogPath } from '../log-destination.ts';
 import type { ClientAuthConfig, ClientRule, Config, ListenerConfig, RouteConfig } from '../schema/schema.ts';
 import { placeholders } from './placeholders.ts';
 import { checkSocketPath } from './sockets.ts';
@@ -17,6 +17,10 @@ export function checkListeners(config: Config, report: Report): void {
     report.lack(['listeners'], 'expected at least one listener');
   }
   checkBinds(config, report);
+  if (config.restrict_workers && config.otlp?.logs) {
+    const hint = 'set `otlp.logs: false`, and have a collector read the log';
+    report.fault(['otlp', 'logs'], 'with `restrict_workers` workers may not read further packages', hint);
+  }
   if (config.restrict_workers && syslogPath(config.log.destination) !== undefined) {
     const hint = 'log to stdout, from which systemd takes it to the journal, or to a file';
     report.fault(['log', 'destination'], 'with `restrict_workers` workers cannot start `logger`', hint);

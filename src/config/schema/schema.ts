@@ -8,6 +8,7 @@ import { adminApi } from './admin-api-schema.ts';
 import { cluster } from './cluster-schema.ts';
 import { listener } from './listener-schema.ts';
 import { log } from './log-schema.ts';
+import { otlp } from './otlp-schema.ts';
 import { socketFile, withSockets } from './socket-schema.ts';
 import { upstream } from './upstream-schema.ts';
 import { bindAddress, duration, durationOrOff, name, oneOrMore, path } from './values.ts';
@@ -89,6 +90,7 @@ export const configSchema = z
         'Workers cannot start processes or threads, read files other than penstock’s code, or write files other than the log (Node 22.13 and later; not with `authorize`). Applies to workers started afterwards: send SIGUSR2.',
       ),
     log,
+    otlp,
     admin: z
       .strictObject({
         bind: z
@@ -136,6 +138,7 @@ export type RouteConfig = ListenerConfig['routes'][number];
 export type TerminateConfig = Exclude<NonNullable<RouteConfig['tls']>, string>;
 export type ClientAuthConfig = NonNullable<TerminateConfig['client_auth']>;
 export type ClientRule = NonNullable<ClientAuthConfig['allow']>[number];
+export type OtlpConfig = NonNullable<Config['otlp']>;
 export type ClusterConfig = NonNullable<Config['cluster']>;
 export type UpstreamConfig = Config['upstreams'][string];
 export type UpstreamTlsConfig = NonNullable<UpstreamConfig['tls']>;

@@ -112,7 +112,8 @@ ${lists.join('\n')}
     (( files )) && _files
   fi
 }
-compdef _penstock penstock
+# Loaded by compinit, this file is the function's body the first time.
+if [[ $funcstack[1] == _penstock ]]; then _penstock "$@"; else compdef _penstock penstock; fi
 `;
 }
 
