@@ -41,7 +41,8 @@ function lay(): void {
   );
   const rotation = readFileSync(join(root, 'deploy/logrotate/penstock'), 'utf8');
   write('/etc/logrotate.d/penstock', rotation.replace(/^# Copy to .*\n/, ''));
-  for (const folder of ['docs', 'config', 'deploy/systemd']) copy(join(root, folder), `${documentation}/${folder}`);
+  for (const folder of ['docs', 'config', 'deploy/systemd'])
+    copy(join(root, folder), `${documentation}/${folder}`);
   copy(`${executable}.cdx.json`, `${documentation}/sbom.cdx.json`);
   const licences = readFileSync(`${executable}.licenses.txt`, 'utf8');
   write(`${documentation}/copyright`, `${readFileSync(join(root, 'LICENSE'), 'utf8')}\n${licences}`);

@@ -46,6 +46,16 @@ type Resource = {
   };
 };
 
+type Policy = {
+  podSelector: { matchLabels: Labels };
+  policyTypes: string[];
+  ingress: { ports: { port: string }[] }[];
+  egress: {
+    to: { namespaceSelector: { matchLabels: Labels } }[];
+    ports: { port: number; protocol?: string }[];
+  }[];
+};
+
 const manifest = new URL('../../deploy/kubernetes/penstock.yaml', import.meta.url);
 const documents = parseAllDocuments(readFileSync(manifest, 'utf8'), { strict: true });
 const resources = new Map(documents.map((it) => it.toJS() as Resource).map((it) => [it.kind, it]));
@@ -78,7 +88,10 @@ test('it is YAML without faults, and has what it takes', () => {
     documents.flatMap(({ errors, warnings }) => [...errors, ...warnings]),
     [],
   );
-  assert.deepEqual([...resources.keys()], ['ConfigMap', 'Deployment', 'Service', 'PodDisruptionBudget']);
+  assert.deepEqual(
+    [...resources.keys()],
+    ['ConfigMap', 'Deployment', 'Service', 'PodDisruptionBudget', 'NetworkPolicy'],
+  );
 });
 
 test('its configuration has neither faults nor warnings', () => {
@@ -134,6 +147,31 @@ test('selectors select the pods', () => {
   assert.deepEqual(deployment.selector.matchLabels, labels);
   assert.deepEqual(resources.get('Service')?.spec.selector, labels);
   assert.deepEqual(resources.get('PodDisruptionBudget')?.spec.selector.matchLabels, labels);
+});
+
+test('the network policy lets clients in, and penstock out to its upstreams and to the name server', () => {
+  const { podSelector, policyTypes, ingress, egress } = resources.get('NetworkPolicy')!
+    .spec as unknown as Policy;
+  assert.deepEqual(podSelector.matchLabels, deployment.template.metadata.labels);
+  assert.deepEqual(policyTypes, ['Ingress', 'Egress']);
+  const names = container.ports.map(({ name }) => name);
+  assert.deepEqual(
+    ingress.flatMap(({ ports }) => ports.map(({ port }) => port)),
+    names,
+  );
+  const endpoints = Object.values(loaded.config.upstreams).flatMap((upstream) => upstream.endpoints);
+  const reached = endpoints.map(({ address }) =>
+    /^[\w-]+\.(?<namespace>[\w-]+)\.svc\..*:(?<port>\d+)$/.exec(address),
+  );
+  for (const match of reached) {
+    const { namespace = '', port = '' } = match?.groups ?? {};
+    const rule = egress.find(({ ports }) => ports.some((one) => String(one.port) === port));
+    assert.equal(rule?.to[0]?.namespaceSelector.matchLabels['kubernetes.io/metadata.name'], namespace);
+  }
+  assert.deepEqual(
+    egress.at(-1)?.ports.map(({ port, protocol }) => `${port}/${protocol}`),
+    ['53/UDP', '53/TCP'],
+  );
 });
 
 test('the pod may do nothing that it need not', () => {

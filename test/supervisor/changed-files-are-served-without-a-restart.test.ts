@@ -5,9 +5,11 @@
  * midst of a reload is not missed.
  */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { stringify } from 'yaml';
 import {
   type Authority,
   type Credential,
@@ -16,7 +18,7 @@ import {
 } from '../support/certificates.ts';
 import { tlsTalk } from '../support/clients.ts';
 import { eventually } from '../support/eventually.ts';
-import { type Penstock, startPenstock } from '../support/penstock.ts';
+import { isReady, type Penstock, penstockMain, penstockOf, startPenstock } from '../support/penstock.ts';
 import { tcpUpstream } from '../support/upstream.ts';
 
 type Volume = {
@@ -208,4 +210,22 @@ describe('a change on disk', () => {
     await mount(pair(fresh));
     await serves('new.example');
   });
+});
+
+test('a ConfigMap that the kubelet has updated is served, with `reload: auto`', async (t) => {
+  const text = (upstream: string) =>
+    stringify({
+      reload: 'auto',
+      workers: 1,
+      listeners: { in: { bind: '127.0.0.1:0', routes: [{ tls: 'off', upstream }] } },
+      upstreams: { [upstream]: { endpoints: ['127.0.0.1:1'] } },
+    });
+  const configMap = mountSecret(temporaryDirectory(t), { 'penstock.yaml': text('old') });
+  const file = join(configMap.directory, 'penstock.yaml');
+  const child = spawn(process.execPath, [penstockMain, 'run', '-c', file]);
+  t.after(() => child.kill('SIGKILL'));
+  const penstock = penstockOf(child, configMap.directory);
+  await isReady(penstock);
+  configMap.update({ 'penstock.yaml': text('new') });
+  await eventually(() => assert.ok(penstock.log().some(({ msg }) => msg === 'reloaded')), 30_000);
 });
