@@ -20,8 +20,9 @@ export function intersection(a: Networks, b: Networks): Networks {
   return { v4: common(a.v4, b.v4), v6: common(a.v6, b.v6) };
 }
 
+/** In the largest networks: two halves are the whole. */
 export function union(a: Networks, b: Networks): Networks {
-  return { v4: merged([...a.v4, ...b.v4]), v6: merged([...a.v6, ...b.v6]) };
+  return complement(complement({ v4: [...a.v4, ...b.v4], v6: [...a.v6, ...b.v6] }));
 }
 
 export function complement({ v4, v6 }: Networks): Networks {

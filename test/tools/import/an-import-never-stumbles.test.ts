@@ -8,7 +8,13 @@ import fc from 'fast-check';
 import { parse } from 'yaml';
 import { configSchema } from '../../../src/config/schema/schema.ts';
 import { ImportError } from '../../../src/tools/import/result.ts';
-import { fromApisix, fromHaproxy, type ImportedConfig } from '../../support/imported.ts';
+import {
+  fromApisix,
+  fromHaproxy,
+  fromNginx,
+  fromTraefik,
+  type ImportedConfig,
+} from '../../support/imported.ts';
 
 const heads = [
   'global',
@@ -81,6 +87,17 @@ const line = fc.oneof(
     'tcp-request inspect-delay 0',
     'timeout client-fin 0',
     'option pgsql-check',
+    'option httpchk',
+    'option httpchk GET /x HTTP/1.1\\r\\nHost:\\ a',
+    'option httpchk PUT x y',
+    'http-check send meth HEAD uri /y hdr Host b hdr X z',
+    'http-check expect status 200,300-200',
+    'http-check expect ! rstatus ^5',
+    'http-check expect string "a\\"',
+    'tcp-check connect port 5 ssl',
+    'server t 10.0.0.1:5 check port 99999 addr ::1 check-ssl check-sni x',
+    'server t /s check port 5',
+    'server t /s check addr 10.0.0.1 track b/s',
   ),
 );
 const section = fc
@@ -229,4 +246,176 @@ describe('aliases of YAML', () => {
     const { config } = fromApisix(`x: &db { nodes: { "10.0.0.1:5432": 1 } }\n${routes('*db')}`);
     assert.deepEqual(config.upstreams['route-1'].endpoints, ['10.0.0.1:5432']);
   });
+});
+
+const nginxNames =
+  'listen proxy_pass ssl_preread ssl_certificate ssl_certificate_key ssl_verify_client ssl_client_certificate ssl_protocols ssl_ciphers ssl_ecdh_curve ssl_alpn allow deny set_real_ip_from proxy_protocol proxy_ssl proxy_ssl_verify proxy_ssl_name proxy_ssl_trusted_certificate proxy_timeout proxy_connect_timeout preread_timeout proxy_next_upstream proxy_next_upstream_tries set return include server_name hostnames default weight least_conn hash random';
+const nginxValues =
+  'on off optional 443 127.0.0.1:1 [::]:5-6 unix:/s ssl proxy_protocol udp u v $m $g $ssl_preread_server_name $ssl_server_name $1 $a.crt 10.0.0.0/8 all unix: TLSv1.3 TLSv1 HIGH:!x auto 0 5s 1h30m 99999d -1 10.0.0.1:5 db:5 db :5 weight=0 weight=9999 backup down max_conns=3 max_fails=0 fail_timeout=x a.test *.b .c x.* ~^a(b ~*c$ "" default \\';
+const nginxLine = fc
+  .tuple(words(nginxNames), fc.array(words(nginxValues), { maxLength: 3 }))
+  .map(([name, rest]) => `${name} ${rest.join(' ')};`);
+const nginxMap = fc
+  .array(fc.tuple(words(nginxValues), words(nginxValues)), { maxLength: 6 })
+  .map((entries) => entries.map(([key, value]) => `${key} ${value};`).join(' '));
+const nginxBlock = fc.oneof(
+  fc
+    .array(nginxLine, { maxLength: 8 })
+    .map((lines) => `server { listen 443; proxy_pass $m; ${lines.join(' ')} }`),
+  fc
+    .array(nginxLine, { maxLength: 4 })
+    .map((lines) => `upstream u { server 10.0.0.1:5; ${lines.join(' ')} }`),
+  fc
+    .tuple(
+      fc.constantFrom(
+        '$ssl_preread_server_name',
+        '$ssl_server_name',
+        '$remote_addr',
+        '$ssl_preread_alpn_protocols',
+        '$g',
+        '$m',
+      ),
+      nginxMap,
+    )
+    .map(([source, entries]) => `map ${source} $m { hostnames; ${entries} }`),
+  nginxMap.map((entries) => `geo $g { ${entries} }`),
+  fc.constantFrom('split_clients $remote_addr $g { 50% u; * v; }', 'ssl_preread on;', 'js_import x;'),
+);
+
+describe('nginx.conf', () => {
+  test('of words in any order', () => {
+    fc.assert(
+      fc.property(fc.array(nginxBlock, { maxLength: 6 }), (blocks) =>
+        isSound(() => fromNginx(`stream { ${blocks.join('\n')} }`)),
+      ),
+      { numRuns: 400 },
+    );
+  });
+
+  test('of any text', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 200 }), (text) =>
+        isSound(() => fromNginx(`stream { server { ${text}`)),
+      ),
+      { numRuns: 300 },
+    );
+  });
+});
+
+const traefikRule = fc
+  .array(
+    fc.constantFrom(
+      'HostSNI(`a.test`)',
+      'HostSNI(`*`)',
+      'HostSNI(`*.x`)',
+      'HostSNIRegexp(`^a.+\\.b$`)',
+      'HostSNIRegexp(`(`)',
+      'ClientIP(`10.0.0.0/8`)',
+      'ClientIP(`x`)',
+      'ALPN(`h2`)',
+      '&&',
+      '||',
+      '!',
+      '(',
+      ')',
+      ',',
+    ),
+    { maxLength: 5 },
+  )
+  .map((parts) => parts.join(' '));
+const odd = fc.oneof(
+  fc.jsonValue({ maxDepth: 2 }),
+  words('a b default 1s 10.0.0.1:5 VersionTLS13 a.crt RequireAndVerifyClientCert m@file x@docker'),
+);
+const traefik = fc.record(
+  {
+    entryPoints: fc.record({
+      e: fc.record(
+        {
+          address: fc.constantFrom(':443', '10.0.0.1:5/tcp', ':5/udp', 'x'),
+          proxyProtocol: fc.oneof(odd, fc.record({ trustedIPs: fc.array(odd) })),
+        },
+        { requiredKeys: ['address'] },
+      ),
+    }),
+    tcp: fc.record({
+      routers: fc.dictionary(
+        fc.constantFrom('r', 's', '-', '1'),
+        fc.record(
+          {
+            rule: traefikRule,
+            service: fc.constantFrom('a', 'w', 'none'),
+            priority: odd,
+            tls: fc.oneof(odd, fc.record({ passthrough: odd, options: odd })),
+            middlewares: fc.oneof(odd, fc.constant(['m'])),
+          },
+          { requiredKeys: ['rule', 'service'] },
+        ),
+      ),
+      services: fc.record({
+        a: fc.record({
+          loadBalancer: fc.record(
+            {
+              servers: fc.array(
+                fc.record({ address: fc.constantFrom('10.0.0.1:5', 'db:5', 'x', ':1'), tls: fc.boolean() }),
+              ),
+              serversTransport: odd,
+              healthCheck: odd,
+              proxyProtocol: odd,
+            },
+            { requiredKeys: ['servers'] },
+          ),
+        }),
+        w: fc.record({
+          weighted: fc.record({
+            services: fc.array(
+              fc.record({ name: fc.constantFrom('a', 'w'), weight: fc.oneof(fc.nat(), odd) }),
+            ),
+          }),
+        }),
+      }),
+      middlewares: fc.record({
+        m: fc.oneof(
+          odd,
+          fc.record({
+            ipAllowList: fc.record({ sourceRange: fc.array(fc.constantFrom('10.0.0.0/8', 'x')) }),
+          }),
+        ),
+      }),
+    }),
+    tls: fc.record(
+      {
+        certificates: fc.array(fc.record({ certFile: odd, keyFile: odd })),
+        options: fc.record({
+          default: fc.oneof(
+            odd,
+            fc.record({
+              minVersion: odd,
+              clientAuth: fc.record({ clientAuthType: odd, caFiles: fc.array(odd) }),
+              sniStrict: odd,
+              alpnProtocols: odd,
+            }),
+          ),
+        }),
+      },
+      { requiredKeys: [] },
+    ),
+  },
+  { requiredKeys: ['entryPoints', 'tcp'] },
+);
+
+test("Traefik's files of values in any place", () => {
+  fc.assert(
+    fc.property(traefik, (config) => isSound(() => fromTraefik(JSON.stringify(config)))),
+    { numRuns: 400 },
+  );
+});
+
+test('TOML of any text', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary', maxLength: 200 }), (text) =>
+      isSound(() => fromTraefik(`[tcp]\n${text}`)),
+    ),
+    { numRuns: 300 },
+  );
 });

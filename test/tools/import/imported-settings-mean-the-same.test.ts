@@ -164,6 +164,8 @@ test('addresses and limits of frontends', () => {
   });
   const rules = 'tcp-request connection accept if { src 10.0.0.0/8 }; tcp-request connection reject';
   assert.deepEqual(listener(`bind :1; ${rules}`).allow, ['10.0.0.0/8']);
+  const idle = listener('bind :1; tcp-request connection accept if { src 10.0.0.0/8 }');
+  assert.deepEqual([idle.allow, idle.deny], [undefined, undefined], 'all the others are accepted, too');
   const shut = 'tcp-request connection reject if { src 10.6.0.0/255.255.0.0 }';
   assert.deepEqual(listener(`bind :1; ${shut}`).deny, ['10.6.0.0/16']);
 });

@@ -151,9 +151,11 @@ function tlsOf(balancer: Value, approach: Approach, tools: Tools): object | stri
   if (tls === undefined || tls.raw === undefined) return { tls: {} };
   if (hasOthers(tls, ['serverName', 'insecureSkipVerify', 'rootCAs', 'certificates'], notes))
     return 'its TLS has settings that penstock does not know';
-  const name = tls.get('serverName').text;
+  const name = tls.get('serverName').text || undefined;
   const cas = tls.get('rootCAs').items.map((ca) => pathOf(ca, 'servers-ca.crt', tools));
   const [pair] = tls.get('certificates').items;
+  const files = [...tls.get('rootCAs').items, ...(pair ? [pair.get('certFile'), pair.get('keyFile')] : [])];
+  if (files.some(({ text }) => !text)) return 'its TLS names no files';
   const certificate =
     pair &&
     addNamed(draft.certificates, 'proxy-client', {

@@ -90,11 +90,15 @@ type Certificate = { readonly name: string; readonly names: readonly string[] | 
 
 /** The default certificate first, for names that none of the others has. */
 function presented(tools: Tools): Certificate[] {
-  const { sources, draft, surroundings } = tools;
+  const { sources, draft, surroundings, notes } = tools;
   const fallback = sources.stores.get('default')?.get('defaultCertificate');
   const all = [...(fallback?.raw === undefined ? [] : [fallback]), ...sources.certificates];
-  return all.map((value) => {
+  return all.flatMap((value): Certificate[] => {
     const [cert, key] = [value.get('certFile'), value.get('keyFile')];
+    if (!cert.text || !key.text) {
+      notes.notCarried(value.place, value.name, 'expected `certFile` and `keyFile`');
+      return [];
+    }
     const wanted = /BEGIN/.test(cert.text ?? '')
       ? 'certificate'
       : ((cert.text ?? '').split('/').at(-1) ?? '').replace(/\.\w+$/, '');
@@ -103,7 +107,7 @@ function presented(tools: Tools): Certificate[] {
       ([, one]) => JSON.stringify(one) === JSON.stringify(pair),
     )?.[0];
     const pem = /BEGIN/.test(cert.text ?? '') ? cert.text : surroundings.read(cert.text ?? '');
-    return { name: there ?? addNamed(draft.certificates, wanted, pair), names: namesIn(pem) };
+    return [{ name: there ?? addNamed(draft.certificates, wanted, pair), names: namesIn(pem) }];
   });
 }
 
@@ -144,7 +148,7 @@ function clientAuth(section: Value, tools: Tools): object | 'refused' {
     ['VerifyClientCertIfGiven', 'request'],
   ]);
   const wanted = modes.get(mode);
-  if (isStrange || wanted === undefined || cas.length === 0) {
+  if (isStrange || wanted === undefined || cas.length === 0 || cas.some(({ text }) => !text)) {
     notes.denied(
       type.place,
       `${type.name}: ${mode}`,
@@ -164,7 +168,7 @@ function clientAuth(section: Value, tools: Tools): object | 'refused' {
  */
 function parameters(options: Value | undefined, { notes }: Tools): object {
   const text = (key: string) => options?.get(key).text;
-  const listed = options?.get('alpnProtocols').items.flatMap((item) => item.text ?? []) ?? [];
+  const listed = options?.get('alpnProtocols').items.flatMap((item) => item.text || []) ?? [];
   for (const key of ['cipherSuites', 'curvePreferences']) {
     const value = options?.get(key);
     if (value?.raw !== undefined)
