@@ -64,6 +64,11 @@ const idleMs = 10_000;
 const largeBytes = 256 * 1024;
 const manyObjects = 100;
 const largeIdleMs = 600_000;
+/** Whether it pays to remember it. */
+export function isLarge({ text, adding }: ConfigText): boolean {
+  return text.byteLength > largeBytes || (adding?.data.objects.size ?? 0) > manyObjects;
+}
+
 let idle: { readonly loader: Loader; readonly timer: NodeJS.Timeout } | undefined;
 
 function takeLoader(): Loader | undefined {
@@ -97,8 +102,7 @@ function ask(loader: Loader, given: ConfigText): Promise<LoadAnswer | undefined>
     thread.removeAllListeners();
     thread.once('message', (answer: LoadAnswer) => {
       thread.removeAllListeners();
-      const isLarge = given.text.byteLength > largeBytes || loader.objects.size > manyObjects;
-      keep(loader, isLarge ? largeIdleMs : idleMs);
+      keep(loader, isLarge(given) ? largeIdleMs : idleMs);
       resolve(answer);
     });
     thread.once('error', (error: NodeJS.ErrnoException) => {

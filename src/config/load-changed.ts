@@ -22,7 +22,7 @@ import type { ParsedYaml } from './read/yaml.ts';
 import type { Config, ListenerConfig, RouteConfig } from './schema/schema.ts';
 
 /** What a load has found, for the next one. */
-export type Last = Checked & { readonly origin: Pick<Origin, 'name' | 'directory'>; readonly parted: Parted };
+export type Last = Checked & { readonly directory: string; readonly parted: Parted };
 
 export type Changed = Checked & {
   readonly changes: Changes;
@@ -43,7 +43,7 @@ export async function loadChanged(
   last: Last,
 ): Promise<Changed | undefined> {
   const { name, directory } = origin;
-  if (last.origin.name !== name || last.origin.directory !== directory) return undefined;
+  if (last.directory !== directory) return undefined;
   const changes = changesBetween(last.parted, parted);
   if (changes === undefined) return undefined;
   const stale = staleIn(last.loaded, changes, origin);
@@ -74,17 +74,12 @@ function staleIn(
   { material, files }: Origin & { readonly material: MaterialMemory },
 ): Set<string> {
   const stale = new Set<string>();
-  const isGone = (section: 'certificates' | 'authorities', name: string) =>
-    objects.get(section)?.gone.has(name);
-  for (const [name, { pairs }] of Object.entries(config.certificates)) {
-    const isStale =
-      !isGone('certificates', name) && material.isStale(certificateMaterial(name, pairs), files);
-    if (isStale) stale.add(`certificates.${name}`);
-  }
-  for (const [name, settings] of Object.entries(config.authorities)) {
-    const isStale =
-      !isGone('authorities', name) && material.isStale(authorityMaterial(name, settings), files);
-    if (isStale) stale.add(`authorities.${name}`);
+  for (const section of ['certificates', 'authorities'] as const) {
+    const gone = objects.get(section)?.gone;
+    for (const own of Object.keys(config[section])) {
+      const name = `${section}.${own}`;
+      if (!gone?.has(own) && material.isStale(name, files)) stale.add(name);
+    }
   }
   return stale;
 }

@@ -1,8 +1,9 @@
 /** The thread that reads and checks the configurations it is sent, one at a time. */
 
 import { getPriority, setPriority } from 'node:os';
-import { serialize } from 'node:v8';
+import { getHeapStatistics, serialize } from 'node:v8';
 import { parentPort, workerData } from 'node:worker_threads';
+import { freeMemory } from '../process/free-memory.ts';
 import { orElse } from '../process/or-else.ts';
 import { version } from '../process/version.ts';
 import { ConfigError, type ConfigText, type Finding } from './load.ts';
@@ -54,7 +55,19 @@ parentPort?.on('message', async (request: LoadRequest) => {
     answer,
     bytes.map(({ buffer }) => buffer),
   );
+  if (loader.remembered > manyObjects) settling.refresh();
 });
+
+const manyObjects = 5000;
+
+/** What large configurations leave behind soon is more than what is remembered of them. */
+const settling = setTimeout(() => {
+  if (getHeapStatistics().total_heap_size > settledHeap + keptHeap) freeMemory(Number.POSITIVE_INFINITY);
+  settledHeap = getHeapStatistics().total_heap_size;
+}, 1000);
+clearTimeout(settling);
+let settledHeap = 0;
+const keptHeap = 32 * 2 ** 20;
 
 const loader = new RememberingLoader();
 const objects = new Map<string, unknown>();

@@ -29,6 +29,11 @@ export class PartsLoader {
     return this.#checked;
   }
 
+  /** How many objects the last load had. */
+  get remembered(): number {
+    return this.#last === undefined ? 0 : countObjects(this.#last.parted);
+  }
+
   /** To be called when something else was loaded meanwhile. */
   forget(): void {
     this.#last = undefined;
@@ -57,8 +62,7 @@ export class PartsLoader {
         ? await this.#run(changedTables(last, changed))
         : await this.#run(tablesOf(whole.loaded.config));
     const loaded = await this.#run(toSend(adjust(whole.loaded), tables, this.#pieces));
-    const { name, directory } = origin;
-    this.#last = { ...whole, origin: { name, directory }, parted, tables };
+    this.#last = { ...whole, directory: origin.directory, parted, tables };
     return loaded;
   }
 
@@ -74,9 +78,13 @@ export class PartsLoader {
   }
 
   #loadWhole(parted: Parted, origin: Origin): Promise<Checked> {
-    this.#checked = parted.lists.reduce((sum, { values }) => sum + values.length, 0);
+    this.#checked = countObjects(parted);
     return checkParsed(asYaml(parted), origin);
   }
+}
+
+function countObjects({ lists }: Parted): number {
+  return lists.reduce((sum, { values }) => sum + values.length, 0);
 }
 
 function asYaml(parted: Parted) {
@@ -95,7 +103,7 @@ function* changedTables(
     else {
       const replaced =
         table && changes.routes.has(listener) ? yield* replaceRoutes(table, before, routes) : undefined;
-      tables.set(listener, replaced ?? (yield* tableOf(routes)));
+      tables.set(listener, replaced ?? (yield* tableOf(routes, table)));
     }
   }
   return tables;

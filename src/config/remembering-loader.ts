@@ -24,6 +24,11 @@ export class RememberingLoader {
     return this.#loader.checked;
   }
 
+  /** How many objects it knows. */
+  get remembered(): number {
+    return this.#loader.remembered;
+  }
+
   async load(given: ConfigText): Promise<SendableConfig> {
     if (given.included) return this.#loadWhole(given);
     const file = this.#parse(new Uint8Array(given.text));

@@ -2,7 +2,7 @@
  * When the certificates, authorities and CRLs of a configuration expire. An expired CRL locks everybody out.
  */
 import { createHash, X509Certificate } from 'node:crypto';
-import type { LoadedConfig, LoadedPair } from '../config/load.ts';
+import type { LoadedCertificate, LoadedConfig, LoadedPair } from '../config/load.ts';
 import type { SupervisorFacts } from './families.ts';
 import type { AuthorityStatus, CertificateStatus } from './status.ts';
 
@@ -14,18 +14,9 @@ export type Expiries = Pick<SupervisorFacts, 'certificates' | 'authorities' | 'c
 
 type Known = Pick<LoadedConfig, 'certificates' | 'authorities'>;
 
-/** Call it once per configuration. */
 export function readExpiries({ certificates, authorities }: Known): Expiries {
   const own = [...authorities.values()].filter(({ name }) => name !== 'system');
-  const pairs = [...certificates.values()].flatMap(({ name, pairs }) =>
-    pairs.map((pair) => ({
-      name,
-      key_type: pair.keyType,
-      names: namesOf(pair.leaf),
-      expires: firstExpiry(pair).toISOString(),
-      pin: pinOf(pair.leaf),
-    })),
-  );
+  const pairs = [...certificates.values()].flatMap(pairsOf);
   return {
     pairs,
     certificates: pairs.map(({ name, expires }) => ({ name, notAfter: new Date(expires) })),
@@ -36,6 +27,23 @@ export function readExpiries({ certificates, authorities }: Known): Expiries {
       crlNextUpdates.flatMap((nextUpdate) => (nextUpdate ? [{ authority: name, nextUpdate }] : [])),
     ),
   };
+}
+
+/** Parsed once for each certificate: there may be thousands, of which a reload changes one. */
+const knownPairs = new WeakMap<LoadedCertificate, Expiries['pairs']>();
+
+function pairsOf(certificate: LoadedCertificate): Expiries['pairs'] {
+  const known = knownPairs.get(certificate);
+  if (known) return known;
+  const pairs = certificate.pairs.map((pair) => ({
+    name: certificate.name,
+    key_type: pair.keyType,
+    names: namesOf(pair.leaf),
+    expires: firstExpiry(pair).toISOString(),
+    pin: pinOf(pair.leaf),
+  }));
+  knownPairs.set(certificate, pairs);
+  return pairs;
 }
 
 /** The same for a Status, as of `now` (milliseconds since 1970). */

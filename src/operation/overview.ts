@@ -80,12 +80,12 @@ function isReady({ supervisor, cluster }: OverviewParts): boolean {
   return !supervisor.isStopping() && supervisor.workers().some(({ phase }) => phase === 'serving');
 }
 
-/** The expiry dates in the configuration being served, computed once for each. */
+/** The expiry dates in the configuration being served, computed once for each, and when somebody asks. */
 function createExpiries(reloader: Reloader): () => Expiries {
-  let served = reloader.current;
-  let expiries = readExpiries(served);
+  let served: Reloader['current'] | undefined;
+  let expiries: Expiries | undefined;
   return () => {
-    if (served !== reloader.current) {
+    if (expiries === undefined || served !== reloader.current) {
       served = reloader.current;
       expiries = readExpiries(served);
     }

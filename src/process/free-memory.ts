@@ -7,9 +7,10 @@
 import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-export function freeMemory(): void {
+/** Does nothing if more than `most` bytes of the heap are in use. */
+export function freeMemory(most = largeHeap): void {
   // Bun and Deno have other ways.
-  if (!isNode || getHeapStatistics().used_heap_size > largeHeap) return;
+  if (!isNode || getHeapStatistics().used_heap_size > most) return;
   // V8 gives the function to contexts that are made from then on.
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as ((options: object) => void) | undefined;

@@ -26,12 +26,13 @@ export type MaterialMemory = {
    * Whether it has to be read again though its settings are the same, with those contents that are not on
    * disk.
    */
-  readonly isStale: (material: Material, files: Files) => boolean;
+  readonly isStale: (name: string, files: Files) => boolean;
 };
 
 type Warning = readonly [path: Path, message: string, hint: string | undefined];
 type Known = {
   readonly settings: string;
+  readonly named: readonly string[];
   readonly states: readonly string[];
   /** What was found holds until then, in ms since 1970. */
   readonly until: number;
@@ -43,12 +44,15 @@ type Known = {
 export function createMaterialMemory(now: () => number = Date.now): MaterialMemory {
   const known = new Map<string, Known>();
   return {
-    isStale({ name, named }, files) {
+    isStale(name, files) {
       const before = known.get(name);
       if (before === undefined || now() >= before.until) return true;
-      return named.some(
-        (file, index) => files.held(file) === undefined && stateOnDisk(file, now()) !== before.states[index],
-      );
+      const { named, states } = before;
+      for (let at = 0; at < named.length; at += 1) {
+        const file = named[at] ?? '';
+        if (files.held(file) === undefined && stateOnDisk(file, now()) !== states[at]) return true;
+      }
+      return false;
     },
     async load<T>(
       { name, settings, named }: Material,
@@ -70,7 +74,14 @@ export function createMaterialMemory(now: () => number = Date.now): MaterialMemo
       const value = await load(found.report);
       const isKnown = !found.isFaulty() && states.every((state) => state !== undefined);
       if (isKnown)
-        known.set(name, { settings: text, states, until: found.until(), value, warnings: found.warnings });
+        known.set(name, {
+          settings: text,
+          named,
+          states,
+          until: found.until(),
+          value,
+          warnings: found.warnings,
+        });
       return value;
     },
   };

@@ -4,7 +4,7 @@ import type { Work } from '../../process/pacer.ts';
 import { difference } from '../changes.ts';
 import type { RouteConfig } from '../schema/schema.ts';
 import { changeNames, findName } from './names.ts';
-import { countUses, type Form, formOf, type RoutingTable, usesOf } from './routing-table.ts';
+import { countUses, type Form, formKeyOf, formOf, type RoutingTable, usesOf } from './routing-table.ts';
 import { everyName, normalizeServerName, wildcardSuffix } from './server-name.ts';
 
 /** The more routes differ, the less is saved. */
@@ -67,7 +67,7 @@ const unused: Form = Object.freeze({ deny: true });
 
 function createForms(table: RoutingTable, uses: number[]) {
   const all: Form[] = [...table.forms];
-  const places = new Map(all.map((form, place) => [JSON.stringify(form), place]));
+  const places = new Map(all.map((form, place) => [formKeyOf(form), place]));
   const free = all.flatMap((form, place) => (form === unused ? [place] : []));
   const placeFor = (form: Form): number => {
     const place = free.pop() ?? all.length;
@@ -76,17 +76,17 @@ function createForms(table: RoutingTable, uses: number[]) {
   };
   return {
     all,
-    placeOf: (route: RouteConfig) => places.get(formOf(route).key),
+    placeOf: (route: RouteConfig) => places.get(formKeyOf(route)),
     release(place: number): void {
       uses[place] = (uses[place] ?? 0) - 1;
       if (uses[place] !== 0) return;
-      places.delete(JSON.stringify(all[place]));
+      places.delete(formKeyOf(all[place] ?? unused));
       all[place] = unused;
       free.push(place);
     },
     use(route: RouteConfig): number {
-      const { form, key } = formOf(route);
-      const place = places.get(key) ?? placeFor(form);
+      const key = formKeyOf(route);
+      const place = places.get(key) ?? placeFor(formOf(route));
       places.set(key, place);
       uses[place] = (uses[place] ?? 0) + 1;
       return place;

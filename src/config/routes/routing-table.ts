@@ -36,9 +36,10 @@ export type RoutingTable = {
   readonly kinds: readonly ('plain' | 'tls')[];
 };
 
-export function* tableOf(routes: readonly RouteConfig[]): Work<RoutingTable> {
-  const forms = createForms();
-  const exact: RulesByName = new Map();
+/** `former` is the table that this one replaces: forms that it has, too, stay the same values. */
+export function* tableOf(routes: readonly RouteConfig[], former?: RoutingTable): Work<RoutingTable> {
+  const forms = createForms(former);
+  const exact = new Map<string, string>();
   const wildcard: RulesByName = new Map();
   const oneLabel: RulesByName = new Map();
   const suffixLengths = new Set<number>();
@@ -59,7 +60,7 @@ export function* tableOf(routes: readonly RouteConfig[]): Work<RoutingTable> {
       const suffix = wildcardSuffix(name);
       if (name === everyName) continue;
       if (suffix !== undefined) suffixLengths.add(suffix.length);
-      if (suffix === undefined) addRule(exact, name, rule);
+      if (suffix === undefined) addExact(exact, name, rule);
       else addRule(depth === 'one_label' ? oneLabel : wildcard, suffix, rule);
     }
   }
@@ -70,7 +71,7 @@ export function* tableOf(routes: readonly RouteConfig[]): Work<RoutingTable> {
   }
   const table = {
     forms: forms.all,
-    exact: yield* packNames(yield* written(exact)),
+    exact: yield* packNames(exact),
     wildcard: yield* packNames(yield* written(wildcard)),
     oneLabel: yield* packNames(yield* written(oneLabel)),
     suffixLengths: [...suffixLengths],
@@ -112,26 +113,36 @@ function addRule(names: RulesByName, name: string, rule: Rule): void {
   else names.set(name, new Set([rule]));
 }
 
+/** Written at once: there may be a hundred thousand names, most of them with one rule. */
+function addExact(names: Map<string, string>, name: string, rule: Rule): void {
+  const [before, own] = [names.get(name), textOf(rule)];
+  if (before === undefined) names.set(name, own);
+  else if (before !== own && !before.endsWith(`,${own}`)) names.set(name, `${before},${own}`);
+}
+
 function* written(names: RulesByName): Work<Map<string, string>> {
   const lines = new Map<string, string>();
   for (const [name, rules] of names) {
     yield;
-    lines.set(name, [...rules].map(({ index, form }) => `${index}.${form}`).join());
+    lines.set(name, [...rules].map(textOf).join());
   }
   return lines;
 }
 
-/** Remembered, so that what is made of a form need not be made again. */
-const formsOfRoutes = new WeakMap<RouteConfig, { readonly form: Form; readonly key: string }>();
+function textOf({ index, form }: Rule): string {
+  return `${index}.${form}`;
+}
 
-/** A route's form, and a text that equal forms have in common. */
-export function formOf(route: RouteConfig) {
-  const known = formsOfRoutes.get(route);
-  if (known) return known;
-  const { sni: _, name: __, wildcard: ___, ...form } = route;
-  const made = { form, key: JSON.stringify(form) };
-  formsOfRoutes.set(route, made);
-  return made;
+export function formOf({ sni: _, name: __, wildcard: ___, ...form }: RouteConfig): Form {
+  return form;
+}
+
+/** A text that routes with the same form have in common. */
+export function formKeyOf(route: RouteConfig): string {
+  const { tls, upstream, alpn, from, ja4, deny } = route;
+  // Most routes of a large configuration have no more.
+  if (typeof tls === 'string' && (alpn ?? from ?? ja4 ?? deny) === undefined) return `${tls} ${upstream}`;
+  return JSON.stringify(formOf(route));
 }
 
 /** How many routes have each form of a table. */
@@ -145,16 +156,17 @@ export function countUses(table: RoutingTable, uses: readonly number[]): void {
   usesIn.set(table, uses);
 }
 
-function createForms() {
+function createForms(former: RoutingTable | undefined) {
   const all: Form[] = [];
   const uses: number[] = [];
   const known = new Map<string, number>();
+  const before = new Map((former?.forms ?? []).map((form) => [formKeyOf(form), form]));
   return {
     all,
     uses,
     of(route: RouteConfig): number {
-      const { form, key } = formOf(route);
-      const place = known.get(key) ?? all.push(form) - 1;
+      const key = formKeyOf(route);
+      const place = known.get(key) ?? all.push(before.get(key) ?? formOf(route)) - 1;
       known.set(key, place);
       uses[place] = (uses[place] ?? 0) + 1;
       return place;

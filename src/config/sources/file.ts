@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import { atOnce } from '../../process/pacer.ts';
 import { ConfigError, describeFaults, type Finding } from '../finding.ts';
 import { type ConfigText, type LoadedConfig, loadText, sharedText } from '../load.ts';
-import { loadAside, stopLoading } from '../load-aside.ts';
+import { isLarge, loadAside, stopLoading } from '../load-aside.ts';
 import type { Adding } from '../read/added.ts';
 import { readIncluded } from '../read/include.ts';
 import type { ConfigSource, Offer, Watch } from '../source.ts';
@@ -112,15 +112,20 @@ export class FileSource implements ConfigSource {
 
   async load(): Promise<FileOffer> {
     await Promise.all([this.#watcher?.mark(), this.#own?.mark()]);
-    // Nothing is served yet, so there is no one to keep waiting.
-    if (this.#taken === undefined) {
-      const text = await this.#read(this.#given);
-      return this.#offer(text, atOnce(toSend(await loadText(text))));
-    }
+    if (this.#taken === undefined) return this.#loadFirst(await this.#read(this.#given));
     if (this.#given === '-') throw new ConfigError([wholeFile(this.name, 'it cannot be read again')]);
     const text = await this.#read(this.name);
     await this.#watchOwn(text);
     return this.#offer(text, await loadAside(text));
+  }
+
+  /**
+   * Nothing is served yet, so there is no one to keep waiting. But the thread remembers a large configuration
+   * for the first change, and this one then need not have its routes. (A person at a terminal is shown some.)
+   */
+  async #loadFirst(text: ConfigText): Promise<FileOffer> {
+    if (isLarge(text) && !process.stderr.isTTY) return this.#offer(text, await loadAside(text));
+    return this.#offer(text, atOnce(toSend(await loadText(text))));
   }
 
   watch(onNews: () => void, logger: Logger): FileWatch {

@@ -2,8 +2,7 @@
  * Notices that files have changed: written in place, replaced by rename, or behind a symlink that was
  * swapped.
  */
-import { type FSWatcher, watch as fsWatch } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { type FSWatcher, watch as fsWatch, stat } from 'node:fs';
 import { dirname } from 'node:path';
 
 export type Watcher = {
@@ -33,7 +32,15 @@ export function createWatcher(onChange: () => void): Watcher {
   let watchers: FSWatcher[] = [];
   let settling: NodeJS.Timeout | undefined;
   let closed = false;
-  const poll = setInterval(() => void look(), pollMs).unref();
+  let poll = setTimeout(pollAgain, pollMs).unref();
+
+  async function pollAgain(): Promise<void> {
+    const before = performance.now();
+    await look();
+    // Twenty thousand files take a while, and nobody waits for them.
+    const pause = Math.max(pollMs, 20 * (performance.now() - before));
+    if (!closed) poll = setTimeout(pollAgain, pause).unref();
+  }
 
   async function hasChanged(): Promise<boolean> {
     const [watched, before] = [files, seen];
@@ -57,7 +64,7 @@ export function createWatcher(onChange: () => void): Watcher {
       seen = await fingerprints(files);
     },
     async setFiles(next) {
-      seen = new Map([...(await fingerprints(next)), ...seen]);
+      seen = new Map([...(await fingerprints(next.filter((file) => !seen.has(file)))), ...seen]);
       if (closed) return;
       files = next;
       for (const watcher of watchers) watcher.close();
@@ -69,7 +76,7 @@ export function createWatcher(onChange: () => void): Watcher {
     },
     close() {
       closed = true;
-      clearInterval(poll);
+      clearTimeout(poll);
       clearTimeout(settling);
       for (const watcher of watchers) watcher.close();
     },
@@ -110,18 +117,23 @@ async function fingerprints(files: readonly string[]): Promise<Map<string, strin
   const found = new Map<string, string>();
   const rest = files.values();
   async function lookAtSome(): Promise<void> {
-    for (const file of rest) {
-      const state = await stat(file).then(
-        // The modification time can be set back (`cp -p`), but the inode's change time cannot.
-        ({ ino, size, mtimeMs, ctimeMs }) => `${ino} ${size} ${mtimeMs} ${ctimeMs}`,
-        () => 'missing',
-      );
-      found.set(file, state);
-    }
+    for (const file of rest) found.set(file, await fingerprint(file));
   }
   // To begin with all of 20,000 files at once would stall the process.
   await Promise.all(Array.from({ length: lookedAtAtOnce }, lookAtSome));
   return found;
+}
+
+/** By a callback, which costs a quarter of what `fs/promises` does. */
+function fingerprint(file: string): Promise<string> {
+  return new Promise((resolve) => {
+    stat(file, (error, found) => {
+      if (error) return resolve('missing');
+      // The modification time can be set back (`cp -p`), but the inode's change time cannot.
+      const { ino, size, mtimeMs, ctimeMs } = found;
+      resolve(`${ino} ${size} ${mtimeMs} ${ctimeMs}`);
+    });
+  });
 }
 
 const lookedAtAtOnce = 32;
