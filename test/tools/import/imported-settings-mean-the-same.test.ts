@@ -687,6 +687,21 @@ describe('objects of APISIX', () => {
       [checked.all_down, checked.balance, checked.hash_on],
       ['try_anyway', 'hash', 'client_ip'],
     );
+    const asked = (active: object, more = {}) =>
+      upstreamFrom({ nodes: [node(1, {})], checks: { active }, ...more }).health_check;
+    assert.deepEqual(asked({}), { type: 'http', status: [200, 302] });
+    assert.deepEqual(
+      asked({
+        http_path: '/up',
+        host: 'a.example',
+        port: 9,
+        healthy: { http_statuses: [204] },
+        unhealthy: { http_failures: 5, tcp_failures: 2 },
+      }),
+      { type: 'http', port: 9, path: '/up', host: 'a.example', status: [204], unhealthy_after: 5 },
+    );
+    assert.deepEqual(asked({ type: 'https', https_verify_certificate: false }).tls, { verify: 'none' });
+    assert.equal(asked({ type: 'http' }, { scheme: 'tls' }).tls, 'off');
     const dns = upstreamFrom({ discovery_type: 'dns', service_name: 'db.example:1' });
     assert.deepEqual(dns.resolve, { each_address: true });
   });
