@@ -9,5 +9,6 @@ export function kindOf(text: string): ImportKind | undefined {
 const kinds: readonly (readonly [ImportKind, RegExp])[] = [
   ['nginx', /^\s*(stream|server|upstream\s+\S+)\s*\{/m],
   ['haproxy', /^(global|defaults|frontend\s+\S+|backend\s+\S+|listen\s+\S+)\b[^:{]*$/m],
+  ['traefik', /^\s*(\[+(tcp|entryPoints)\.|["']?(tcp|entryPoints)["']?\s*:)/m],
   ['apisix', /["']?\b(stream_routes|ssls|upstreams|stream_proxy)\b["']?\s*:/],
 ];

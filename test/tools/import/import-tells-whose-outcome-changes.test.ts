@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { type TestContext, test } from 'node:test';
 import { parse, stringify } from 'yaml';
+import { kindOf } from '../../../src/tools/import/kind-of.ts';
 import { temporaryDirectory, writeFiles } from '../../support/certificates.ts';
 import { fromHaproxy } from '../../support/imported.ts';
 import { penstockMain } from '../../support/penstock.ts';
@@ -113,4 +114,16 @@ test('files that are not there, or not understood, end with 2', async (t) => {
   ]) {
     assert.equal(command(...args).code, 2, args.join(' '));
   }
+});
+
+test('which proxy a configuration is for is seen from its content', () => {
+  const texts = {
+    haproxy: ['global\n  daemon\n', '# x\nlisten a\n  bind :1\n', 'frontend f\n'],
+    nginx: ['events {}\nstream {\n}', 'upstream a { server 10.0.0.1:1; }\n'],
+    traefik: ['[tcp.routers.a]\n', 'tcp:\n  routers: {}\n', 'entryPoints:\n  a: {}\n'],
+    apisix: ['stream_routes:\n  - id: 1\n', '{"ssls": []}', 'apisix:\n  stream_proxy: {}\n'],
+  };
+  for (const [kind, all] of Object.entries(texts))
+    for (const text of all) assert.equal(kindOf(text), kind, text);
+  for (const text of ['', 'hello', 'listeners: {}']) assert.equal(kindOf(text), undefined, text);
 });
