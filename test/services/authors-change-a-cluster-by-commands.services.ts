@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parse } from 'yaml';
 import {
   type Machine,
@@ -131,6 +132,20 @@ describe('authors change a cluster by commands', { timeout: 280_000 }, () => {
     }
     await each(async (machine) => assert.equal(await answerOf(machine, 'bulk-1'), 'b'));
     assert.equal(await cluster.etcd.ctl('get', `${root}hold`), '');
+
+    // However long it takes its author: longer than changes are collected.
+    const half = (name: string) =>
+      cluster.etcd.ctl('put', `${root}config/upstreams/${name}`, `{"endpoints": ["127.0.0.1:${a?.port}"]}`);
+    await cluster.etcd.ctl('put', `${root}hold`, 'by hand');
+    await half('up-0');
+    await sleep(600);
+    for (const machine of machines) assert.equal(await answerOf(machine, 'bulk-0'), 'b');
+    await half('up-1');
+    await cluster.etcd.ctl('del', `${root}hold`);
+    await each(async (machine) => {
+      const both = await Promise.all([answerOf(machine, 'bulk-0'), answerOf(machine, 'bulk-1')]);
+      assert.deepEqual(both, ['a', 'a']);
+    });
   });
 
   test('what a file no longer has is deleted with --prune only', async () => {
