@@ -94,7 +94,7 @@ async function sessionsResume(): Promise<void> {
   await resumeEverywhere('before');
   for (let rotation = 1; rotation <= 6; rotation++) {
     const misses = canCut && rotation === 3;
-    if (misses) await command('cut', '3');
+    if (misses) await command('isolate', '3');
     const before = await generationOf(1);
     await command('penstock', 'cluster', 'rotate-tickets', '-c', 'author.yaml');
     await resumeEverywhere(`at rotation ${rotation}`);
@@ -106,7 +106,7 @@ async function sessionsResume(): Promise<void> {
     await makeSessions();
     await resumeEverywhere(`after rotation ${rotation}`);
     if (!misses) continue;
-    await command('mend', '3');
+    await command('rejoin', '3');
     await each(async (machine) => assert.equal(await generationOf(machine), before + 1));
     // What it issued meanwhile lasts until the next rotation only.
     await makeSessions();
