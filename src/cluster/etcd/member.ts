@@ -1,8 +1,9 @@
 /** One member of an etcd cluster, and the connections to it. */
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
-import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { createGrpcTransport } from '@connectrpc/connect-node';
 import type { EtcdOptions } from './etcd.ts';
 import { Auth, KV, Lease, Watch } from './rpc_pb.ts';
+import { Sessions } from './sessions.ts';
 
 export type Member = {
   readonly endpoint: string;
@@ -28,7 +29,7 @@ export function createMember(endpoint: string, { ca, certificate, login }: EtcdO
     ...(certificate?.passphrase !== undefined && { passphrase: certificate.passphrase }),
   };
   const connection = () => {
-    const sessionManager = new Http2SessionManager(endpoint, pings, secure);
+    const sessionManager = new Sessions(endpoint, pings, secure);
     return { sessionManager, transport: createGrpcTransport({ baseUrl: endpoint, sessionManager }) };
   };
   const [calls, streams] = [connection(), connection()];
