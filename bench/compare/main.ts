@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join, relative } from 'node:path';
+import { measureChanges, renderChanges } from './changes.ts';
 import { renderChart } from './chart.ts';
 import { describeMachine } from './machine.ts';
 import { betweenMarkers, renderMarkdown, renderReadme } from './markdown.ts';
@@ -35,13 +36,30 @@ async function main(): Promise<number> {
   }
   mkdirSync(results, { recursive: true });
   const cores = chooseCores(options.pin);
-  if (options.scaling) {
-    const table = await measureScaling(options, cores, tell);
-    save(options.share === 1 ? 'scaling.md' : 'partial.scaling.md', table);
-    process.stdout.write(table);
+  if (options.scaling || options.changes) {
+    const table = options.scaling ? await measureScaling(options, cores, tell) : '';
+    const rows = await measureChanges(options, haproxyOf(options));
+    const text = table + renderChanges(rows);
+    const name = options.share === 1 && options.scaling ? 'scaling' : 'partial.scaling';
+    save(`${name}.md`, text);
+    save(
+      `${name}.json`,
+      `${JSON.stringify({ machine: describeMachine(), rounds: options.rounds, rows }, null, 2)}\n`,
+    );
+    process.stdout.write(text);
     return 0;
   }
   return report(await compare(options, cores), options);
+}
+
+/** undefined if it is not installed: the rows then have no peer. */
+function haproxyOf({ peers }: Options): string | undefined {
+  const spec = peers.find(({ kind }) => kind === 'haproxy');
+  try {
+    return spec && findPeer(spec).path;
+  } catch {
+    return undefined;
+  }
 }
 
 async function compare(options: Options, cores: Cores): Promise<Results> {

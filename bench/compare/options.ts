@@ -12,6 +12,8 @@ export type Options = {
   readonly share: number;
   readonly pin: boolean;
   readonly scaling: boolean;
+  /** Only the part of it that changes one of many objects. */
+  readonly changes: boolean;
   readonly writeReadme: boolean;
   /** All known peers beside HAProxy, all workloads, nothing shortened: it may replace the latest results. */
   readonly whole: boolean;
@@ -32,7 +34,8 @@ export const usage = `npm run bench:compare -- [OPTIONS]
   --quick               one round of few connections: shows that everything works, measures nothing
   --no-pin              do not hold peers to core 0 and load generator and upstreams to core 1
   --write-readme        put the table into README.md
-  --scaling             instead: penstock alone by workers, open connections and names
+  --scaling             instead: penstock alone by workers, open connections and names; changes beside HAProxy
+  --changes             only the last: one of 100,000 routes changes, one of 10,000 certificates
 `;
 
 /** Parses the command line. Throws with what is wrong; undefined if help was asked for. */
@@ -50,6 +53,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
       'no-pin': { type: 'boolean', default: false },
       'write-readme': { type: 'boolean', default: false },
       scaling: { type: 'boolean', default: false },
+      changes: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
@@ -71,6 +75,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
     share: values.quick ? 0.03 : 1,
     pin: !values['no-pin'],
     scaling: values.scaling,
+    changes: values.changes,
     writeReadme: values['write-readme'],
     whole:
       [values.only, values.peers, values.baseline].every((value) => value === undefined) &&
