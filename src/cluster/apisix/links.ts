@@ -57,6 +57,32 @@ export function neighboursIn(objects: ReadonlyMap<string, StoredObject>): Neighb
   };
 }
 
+/** The keys of objects, and of everything that they refer to, whether it is there or not. */
+export function keysOf(objects: readonly StoredObject[]): ReadonlySet<string> {
+  return new Set(objects.flatMap((object) => [keyOf(object), ...linksOf(object).references]));
+}
+
+/**
+ * Whether changes may have a say about the clients of a name, whose neighbours had these keys before.
+ * `changed` has both versions of each object.
+ */
+export function reachOf(
+  changed: readonly StoredObject[],
+): (name: string, keys: ReadonlySet<string>) => boolean {
+  const changedKeys = new Set(changed.map(keyOf));
+  const links = changed.map(linksOf);
+  const patterns = new Set(links.flatMap((one) => one.patterns));
+  const isForAll = links.some(({ isCommon }) => isCommon);
+  const areWider = [...patterns].some((pattern) => /^[*+]/.test(pattern));
+  return (name, keys) => {
+    if (isForAll || patterns.has(name)) return true;
+    if (areWider && name !== '' && patternsAbove(clientsOf(name)).some((one) => patterns.has(one)))
+      return true;
+    for (const key of changedKeys) if (keys.has(key)) return true;
+    return false;
+  };
+}
+
 /** Patterns for one label come first: in a configuration, those for any depth have the same rank. */
 function inOrder(names: readonly string[]): string[] {
   const isOneLabel = (name: string) => name.startsWith('+.');

@@ -5,8 +5,8 @@
  */
 import type { Finding } from '../../config/finding.ts';
 import { endingsOf } from '../../tools/import/apisix/import.ts';
-import { neighboursIn } from './links.ts';
-import { keyOf, type StoredObject } from './objects.ts';
+import { keysOf, neighboursIn, reachOf } from './links.ts';
+import type { StoredObject } from './objects.ts';
 import { findingOf, type ObjectListen, type Section, type Translation, translate } from './translate.ts';
 
 /** Names that the file has already, by section. Objects get others. */
@@ -38,6 +38,8 @@ export class Translator {
   #islands = new Map<string, Island>();
   #made = new Map<string, Entry>();
   #translated = 0;
+  #objects: ReadonlyMap<string, StoredObject> = new Map();
+  #faulty: ReadonlySet<string> = new Set();
 
   /** How many names have been translated so far. */
   get translated(): number {
@@ -50,31 +52,41 @@ export class Translator {
     this.#around = text;
     const neighbours = neighboursIn(objects);
     const hasBelow = endingsOf(neighbours.certified);
+    const isReached = reachOf(this.#changesIn(objects, around.faulty));
     const islands = new Map<string, Island>();
     const merged = new Merged(around, this.#made);
     for (const name of ['', ...neighbours.names]) {
-      const of = neighbours.of(name);
-      const isFaulty = of.map((object) => around.faulty.has(keyOf(object)));
-      const depends = [...of, ...isFaulty, name.startsWith('*.') && hasBelow(name.slice(1))];
+      const isCertifiedBelow = name.startsWith('*.') && hasBelow(name.slice(1));
       const make = (isTaken: (section: Section, name: string) => boolean) => {
         this.#translated += 1;
-        const only = { name, hasBelow };
-        return islandOf(translate(of, { ...around, isTaken, only }), depends);
+        const of = neighbours.of(name);
+        const translation = translate(of, { ...around, isTaken, only: { name, hasBelow } });
+        return islandOf(translation, keysOf(of), isCertifiedBelow);
       };
       const known = this.#islands.get(name);
-      const island =
-        known && isSame(known.depends, depends)
-          ? known
-          : withRoutesOf(
-              known,
-              make(() => false),
-            );
+      const isAsBefore = known?.isCertifiedBelow === isCertifiedBelow && !isReached(name, known.keys);
+      const free = () => false;
+      const island = known && isAsBefore ? known : withRoutesOf(known, make(free));
       islands.set(name, island);
       merged.add(island, make);
     }
+    this.#objects = new Map(objects);
+    this.#faulty = around.faulty;
     this.#islands = islands;
     this.#made = merged.made;
     return merged.result();
+  }
+
+  /** Both versions of all objects that differ from the last time, or of which something else is known. */
+  #changesIn(objects: ReadonlyMap<string, StoredObject>, faulty: ReadonlySet<string>): StoredObject[] {
+    const changed: StoredObject[] = [];
+    for (const [key, object] of objects) {
+      const before = this.#objects.get(key);
+      if (before === object && faulty.has(key) === this.#faulty.has(key)) continue;
+      changed.push(object, ...(before ? [before] : []));
+    }
+    for (const [key, before] of this.#objects) if (!objects.has(key)) changed.push(before);
+    return changed;
   }
 }
 
@@ -83,8 +95,9 @@ type Entry = { readonly value: object; readonly text: string; readonly origin: s
 
 /** What becomes of the clients of a name. */
 type Island = {
-  /** What it was made of; other objects, or other facts about them, make another one. */
-  readonly depends: readonly unknown[];
+  /** The keys of what it was made of: another version of one of these makes another island. */
+  readonly keys: ReadonlySet<string>;
+  readonly isCertifiedBelow: boolean;
   readonly routes: ReadonlyMap<string, readonly object[]>;
   /** By section and name, such as `upstreams.orders`. */
   readonly entries: ReadonlyMap<string, Entry>;
@@ -93,7 +106,11 @@ type Island = {
   readonly warnings: readonly Finding[];
 };
 
-function islandOf({ draft, routes, files, notes }: Translation, depends: readonly unknown[]): Island {
+function islandOf(
+  { draft, routes, files, notes }: Translation,
+  keys: ReadonlySet<string>,
+  isCertifiedBelow: boolean,
+): Island {
   const entries = new Map<string, Entry>();
   const add = (section: Section, name: unknown) => {
     const key = `${section}.${name}`;
@@ -117,7 +134,8 @@ function islandOf({ draft, routes, files, notes }: Translation, depends: readonl
     for (const path of namesIn(value)) own.set(path, files.get(path) ?? '');
   }
   return {
-    depends,
+    keys,
+    isCertifiedBelow,
     routes,
     entries,
     files: own,
@@ -147,10 +165,6 @@ function namesIn(value: object): string[] {
     pairs?: readonly object[];
   };
   return [ca, cert, key, ...pairs.flatMap(namesIn)].filter((path) => path !== undefined);
-}
-
-function isSame(one: readonly unknown[], other: readonly unknown[]): boolean {
-  return one.length === other.length && one.every((value, index) => value === other[index]);
 }
 
 /** Routes that say the same as before stay the same values. */
