@@ -133,7 +133,9 @@ async function writeCertificates(directory: string, count: number) {
   const pairs = (await Promise.all(issued)).map(({ chain, key }) => ({ crt: chain, key, pem: chain + key }));
   mkdirSync(join(directory, 'pem'));
   for (const [at, pair] of pairs.entries()) {
-    for (const [end, text] of Object.entries(pair)) writeFileSync(join(directory, `m${at}.${end}`), text);
+    for (const [end, text] of Object.entries(pair)) {
+      writeFileSync(join(directory, `m${at}.${end}`), text, { mode: 0o600 });
+    }
   }
   for (let at = 0; at < count; at += 1) {
     const source = join(directory, `m${at % pairs.length}`);

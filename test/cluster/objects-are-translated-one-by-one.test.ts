@@ -110,11 +110,12 @@ function decisionsOf(made: Made): string[] {
     ]) {
       for (const client of ['10.1.0.1', '10.2.0.1', '192.0.2.1']) {
         const match = router.match({ sni, alpn: [], client, ja4: '', plain: listener === 'plain' });
-        const route = match && (routes[match.index] as { upstream?: string; tls?: unknown; deny?: true });
+        const route = match && (routes[match.index] as { upstream?: string; tls?: unknown; deny?: unknown });
+        const who = `${listener} ${sni} ${client}`;
         const upstream = made.upstreams.get(route?.upstream ?? '');
-        found.push(
-          `${listener} ${sni} ${client}: ${route?.deny} ${tlsOf(route?.tls, made)} ${described(upstream, made)}`,
-        );
+        // By which route a client is refused depends on what else there is; that it is refused does not.
+        const isRefused = route === undefined || route.deny !== undefined;
+        found.push(isRefused ? who : `${who}: ${tlsOf(route.tls, made)} ${described(upstream, made)}`);
       }
     }
   }

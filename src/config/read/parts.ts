@@ -180,14 +180,29 @@ function createLocate(
       return moved(place, lines.ofRest(place.line));
     }
     const { list, index, start, end, below } = found;
-    if (last?.start !== start) {
-      last = { start, parsed: parseWithPlaces(asBuffer(bytes).toString('utf8', start, end), environment) };
-    }
     const step = list.kind === 'list' ? 0 : (list.keys[index] ?? '');
-    const place = last.parsed.locate([step, ...below], at);
+    const place = remembered(list.values[index], [at ?? '', ...below], () => {
+      if (last?.start !== start) {
+        last = { start, parsed: parseWithPlaces(asBuffer(bytes).toString('utf8', start, end), environment) };
+      }
+      return last.parsed.locate([step, ...below], at);
+    });
     const own = list.kind === 'list' ? index : step;
     return moved(place, lines.of(start) + place.line - 1, [...list.path, own, ...place.path.slice(1)]);
   };
+}
+
+/** Places within parts that did not change: each of ten thousand certificates may have a warning. */
+const places = new WeakMap<object, Map<string, Place>>();
+
+function remembered(part: unknown, path: Path, locate: () => Place): Place {
+  if (typeof part !== 'object' || part === null) return locate();
+  const own = places.get(part) ?? new Map<string, Place>();
+  places.set(part, own);
+  const key = JSON.stringify(path);
+  const place = own.get(key) ?? locate();
+  own.set(key, place);
+  return place;
 }
 
 function findPart(lists: readonly PartList[], path: Path) {
