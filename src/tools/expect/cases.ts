@@ -118,6 +118,8 @@ function listenerOf(
 ): string | undefined {
   const names = Object.keys(listeners);
   if (listener === undefined) {
+    const [only, another] = names;
+    if (another === undefined) return only;
     report('`listener` is missing', 'here, or in `defaults`');
     return undefined;
   }
