@@ -1,6 +1,6 @@
 /**
  * Makes one file of the live page's parts: index.html, its style, its modules, and what docs/errors.md says
- * about each code. In a checkout it is made as penstock starts; a bundle has it ready (build/bundle.ts).
+ * about each code. In a checkout it is made as penstock starts; a bundle has it ready (.ci/build/bundle.ts).
  */
 import { readFileSync } from 'node:fs';
 

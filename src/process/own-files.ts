@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /**
- * Where each is in the sources, seen from here and without its ending. build/bundle.ts makes a bundle of
+ * Where each is in the sources, seen from here and without its ending. .ci/build/bundle.ts makes a bundle of
  * each.
  */
 export const programs = {
@@ -21,7 +21,7 @@ export const programs = {
 
 type Program = keyof typeof programs;
 
-/** build/bundle.ts puts the version of the package here. */
+/** .ci/build/bundle.ts puts the version of the package here. */
 declare const PENSTOCK_BUNDLE: string | undefined;
 
 /** Undefined if this is not a bundle. */
@@ -52,7 +52,7 @@ export function urlOf(name: Program): URL {
 /** What `fork` takes: a program, and flags for its Node. */
 export type Forkable = { readonly program: string; readonly execArgv: readonly string[] };
 
-/** The executable starts itself, and finds out by its first argument what it is: build/executable-main.ts. */
+/** The executable starts itself, and finds out by its first argument what it is: .ci/build/executable-main.ts. */
 export function forkable(name: Program, flags: readonly string[]): Forkable {
   if (!isExecutable) return { program: fileURLToPath(urlOf(name)), execArgv: flags };
   const options = flags.map((flag) => `"${flag.replace(/["\\]/g, '\\$&')}"`).join(' ');

@@ -8,9 +8,9 @@ import { execFileSync } from 'node:child_process';
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
-import { bundle, sources, version } from '../../build/bundle.ts';
-import { writeLicences } from '../../build/parts.ts';
-import { writeSbom } from '../../build/sbom.ts';
+import { bundle, sources, version } from '../../.ci/build/bundle.ts';
+import { writeLicences } from '../../.ci/build/parts.ts';
+import { writeSbom } from '../../.ci/build/sbom.ts';
 import { temporaryDirectory } from '../support/certificates.ts';
 
 test('a bundle runs on its own, and says what is in it', async (t) => {

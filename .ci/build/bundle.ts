@@ -6,12 +6,12 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
-import { assemblePage } from '../src/observe/assemble-page.ts';
-import { programs } from '../src/process/own-files.ts';
+import { assemblePage } from '../../src/observe/assemble-page.ts';
+import { programs } from '../../src/process/own-files.ts';
 import { type Part, partsOf, writeLicences } from './parts.ts';
 import { writeSbom } from './sbom.ts';
 
-export const root = resolve(import.meta.dirname, '..');
+export const root = resolve(import.meta.dirname, '../..');
 
 export const { version, name } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
   version: string;
