@@ -52,7 +52,10 @@ export function urlOf(name: Program): URL {
 /** What `fork` takes: a program, and flags for its Node. */
 export type Forkable = { readonly program: string; readonly execArgv: readonly string[] };
 
-/** The executable starts itself, and finds out by its first argument what it is: .ci/build/executable-main.ts. */
+/**
+ * The executable starts itself, and finds out by its first argument what it is:
+ * .ci/build/executable-main.ts.
+ */
 export function forkable(name: Program, flags: readonly string[]): Forkable {
   if (!isExecutable) return { program: fileURLToPath(urlOf(name)), execArgv: flags };
   const options = flags.map((flag) => `"${flag.replace(/["\\]/g, '\\$&')}"`).join(' ');
