@@ -1,6 +1,6 @@
 /**
  * `npm run build:deb [-- --arch ARCH]`: a Debian package of the single executable, which build:executable has made: with the systemd
- * unit, logrotate's file, a user, and the configurations of config/ as examples. Debian's own tools make it: dpkg-dev has to be there.
+ * unit, logrotate's file, a user, a manual page, and the configurations of config/ as examples. Debian's own tools make it: dpkg-dev has to be there.
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -46,7 +46,21 @@ function lay(): void {
   copy(`${executable}.cdx.json`, `${documentation}/sbom.cdx.json`);
   const licences = readFileSync(`${executable}.licenses.txt`, 'utf8');
   write(`${documentation}/copyright`, `${readFileSync(join(root, 'LICENSE'), 'utf8')}\n${licences}`);
+  write('/usr/share/man/man1/penstock.1.gz', gzipSync(printed('man'), { level: 9 }));
+  for (const [shell, path] of Object.entries(completions)) write(path, printed('completion', shell));
   write(`${documentation}/changelog.gz`, gzipSync(readFileSync(join(root, 'CHANGELOG.md')), { level: 9 }));
+}
+
+/** Where Debian's shells look for what completes a command. */
+const completions = {
+  bash: '/usr/share/bash-completion/completions/penstock',
+  zsh: '/usr/share/zsh/vendor-completions/_penstock',
+  fish: '/usr/share/fish/vendor_completions.d/penstock.fish',
+};
+
+/** What a command of penstock prints. */
+function printed(...command: string[]): Buffer {
+  return execFileSync(process.execPath, [join(root, 'src/main.ts'), ...command]);
 }
 
 function control(): void {
