@@ -3,8 +3,10 @@ import { allCommands, type CommandShape } from './shape.ts';
 
 /** In man(7)'s macros. */
 export function manualOf(program: CommandShape, version: string): string {
+  // A command that only leads to others has nothing of its own to say.
   const commands = allCommands(program).filter(
-    ({ path, commands: inner }) => path.length > 1 && inner.length === 0,
+    ({ path, commands: inner, arguments: list }) =>
+      path.length > 1 && (inner.length === 0 || list.length > 0),
   );
   return `${[
     `.TH PENSTOCK 1 "" "penstock ${roff(version)}"`,

@@ -40,7 +40,7 @@ test('bash completes commands, options, their values and files', (t) => {
   };
   assert.deepEqual(complete('un'), ['undrain']);
   assert.deepEqual(complete('pki', 'i').sort(), ['init', 'issue']);
-  assert.deepEqual(complete('check', '--s'), ['--strict']);
+  assert.deepEqual(complete('check', '--st').sort(), ['--stored', '--strict']);
   assert.deepEqual(complete('check', '-c', 'he'), ['here.yaml']);
   assert.deepEqual(complete('log-level', 'de'), ['debug']);
   assert.deepEqual(complete('completion', '').sort(), ['bash', 'fish', 'zsh']);
