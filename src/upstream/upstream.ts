@@ -113,7 +113,8 @@ function createDestinations(candidates: Candidates): Upstream['destination'] {
 /**
  * The endpoints that are up; the balancer takes the best priority among them. If none is, `all_down` decides.
  */
-function usableOf(all: readonly Endpoint[], name: string, { all_down }: UpstreamConfig): readonly Endpoint[] {
+function usableOf(all: readonly Endpoint[], name: string, config: UpstreamConfig): readonly Endpoint[] {
+  const { all_down } = config;
   if (all.every(({ state }) => takesConnections(state))) return all;
   const up = all.filter(({ state }) => takesConnections(state));
   if (up.length > 0) return up;
@@ -126,10 +127,15 @@ function usableOf(all: readonly Endpoint[], name: string, { all_down }: Upstream
     side: 'upstream',
     message: `no endpoint of upstream ${name} is up (${[...shown, ...more].join('; ')})`,
     hint:
-      undrained.length > 0
-        ? `set upstreams.${name}.all_down: try_anyway to try them all the same`
-        : `\`penstock undrain ${name}\` lets clients in again`,
+      undrained.length === 0 ? `\`penstock undrain ${name}\` lets clients in again` : remedyFor(name, config),
   });
+}
+
+/** A check of an answer says who may serve, say who leads: to try the others would be wrong. */
+function remedyFor(name: string, { health_check: check }: UpstreamConfig): string {
+  return check?.type === 'http' || check?.type === 'expect'
+    ? `see what the endpoints answer to upstreams.${name}.health_check: \`penstock top\` shows it`
+    : `set upstreams.${name}.all_down: try_anyway to try them all the same`;
 }
 
 /**

@@ -3,7 +3,15 @@
  * certificate.
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { ProxyError } from '../../errors.ts';
 
@@ -65,10 +73,18 @@ export function refuseToOverwrite(files: Files, force: boolean): void {
   }
 }
 
-/** Writes the texts to their paths. Keys (`.key`) and a new directory are accessible only to the owner. */
+/**
+ * Writes the texts to their paths. Keys (`.key`) and a new directory are accessible only to the owner. A link
+ * stays a link; a device or a pipe is written to, since a file in place of /dev/null breaks the machine.
+ */
 export function writeAll(texts: Readonly<Record<string, string>>): void {
-  for (const [path, text] of Object.entries(texts)) {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  for (const [named, text] of Object.entries(texts)) {
+    mkdirSync(dirname(named), { recursive: true, mode: 0o700 });
+    const path = existsSync(named) ? realpathSync(named) : named;
+    if (existsSync(path) && !statSync(path).isFile()) {
+      writeFileSync(path, text);
+      continue;
+    }
     // Writes by rename, so that a running penstock never reads half a file, and a file readable by others
     // does not stay so.
     const temporary = join(dirname(path), `.${basename(path)}.${process.pid}`);

@@ -5,7 +5,15 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { parse } from 'yaml';
@@ -125,4 +133,20 @@ test('the exit code says how it went', (t) => {
   assert.deepEqual([missing.code, missing.stderr], [2, 'no-such.cfg: it cannot be read (ENOENT)\n']);
   assert.equal(penstock(directory, ['import', 'nginx', 'a']).code, 2);
   assert.equal(penstock(directory, ['import', 'haproxy']).code, 2);
+});
+
+test('what it is told to write to stays what it is: a link a link, a device a device', (t) => {
+  const directory = temporaryDirectory(t);
+  const at = (name: string) => join(directory, name);
+  writeFileSync(at('haproxy.cfg'), haproxy);
+  writeFileSync(at('behind'), '');
+  symlinkSync('behind', at('link'));
+  const write = (name: string) => penstock(directory, ['import', 'haproxy', 'haproxy.cfg', '-o', name]).code;
+  assert.equal(write('link'), 0);
+  assert.ok(lstatSync(at('link')).isSymbolicLink());
+  assert.match(readFileSync(at('behind'), 'utf8'), /^listeners:/m);
+  // Only root may make one, and then it is one of our own: this machine still needs its /dev/null.
+  if (spawnSync('mknod', [at('null'), 'c', '1', '3']).status !== 0) return;
+  assert.equal(write('null'), 0);
+  assert.ok(lstatSync(at('null')).isCharacterDevice());
 });

@@ -706,3 +706,36 @@ describe('objects of APISIX', () => {
     assert.deepEqual(dns.resolve, { each_address: true });
   });
 });
+
+test('defaults take over those that they name, and the proxies of both with them', () => {
+  const sections = (own: string) => `defaults base
+  mode MODE
+  balance leastconn
+  default-server ssl verify required ca-file ca.pem sni str(db.example) send-proxy
+defaults office from base
+  timeout client 1m
+listen l from office
+  bind 127.0.0.1:1
+  ${own}
+  server s 10.0.0.1:1
+`;
+  const { config } = fromHaproxy(sections('').replace('MODE', 'tcp'));
+  const { balance, tls, send_proxy_protocol: header } = config.upstreams.l ?? {};
+  assert.deepEqual(
+    [balance, tls?.server_name, tls?.verify ?? 'full', header],
+    ['least_connections', 'db.example', 'full', 'v1'],
+  );
+  // What is in mode http denies by rules that mean nothing to us: it is carried over only in mode tcp.
+  assert.equal(fromHaproxy(sections('').replace('MODE', 'http')).config.listeners.l, undefined);
+});
+
+test('a forced version sets both ends, whatever the default of binds is', () => {
+  const versions = (forced: string, global: string) => {
+    const bound = listener(`bind 127.0.0.1:1 ssl crt a.pem ${forced}`, `ssl-default-bind-options ${global}`);
+    const { min_version: min, max_version: max } = bound?.routes[0]?.tls ?? {};
+    return [min, max];
+  };
+  assert.deepEqual(versions('force-tlsv12', 'ssl-min-ver TLSv1.3'), [undefined, '1.2']);
+  assert.deepEqual(versions('force-tlsv13', 'ssl-max-ver TLSv1.2')[0], '1.3');
+  assert.deepEqual(versions('', 'ssl-min-ver TLSv1.3'), ['1.3', undefined]);
+});

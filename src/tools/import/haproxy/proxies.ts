@@ -27,6 +27,20 @@ export type Configuration = {
   readonly tellRest: () => ReadonlySet<string>;
 };
 
+/** The lines that a proxy takes over: of the section that it names, and of those that this one names in turn. */
+function defaultsOf(
+  { from }: Section,
+  sections: readonly Section[],
+  last: Section | undefined,
+  seen: ReadonlySet<Section> = new Set(),
+): readonly Line[] {
+  const taken =
+    from === undefined ? last : sections.find((one) => one.kind === 'defaults' && one.name === from);
+  if (taken === undefined || seen.has(taken)) return [];
+  // Without `from`, defaults begin anew.
+  return [...defaultsOf(taken, sections, undefined, new Set([...seen, taken])), ...taken.lines];
+}
+
 /**
  * Reads proxies in TCP mode, the default; reports and skips others. `strange` is what `tellRest` found in an
  * earlier run.
@@ -48,10 +62,7 @@ export function readConfiguration(
   for (const section of sections) {
     if (section.kind === 'defaults') defaults = section;
     if (!isProxyKind(section.kind)) continue;
-    const { from } = section;
-    const taken =
-      from === undefined ? defaults : sections.find((one) => one.kind === 'defaults' && one.name === from);
-    const all = [...(taken?.lines ?? []), ...section.lines];
+    const all = [...defaultsOf(section, sections, defaults), ...section.lines];
     const lines = all.filter(({ branch }) => branch === undefined);
     const every = (...words: readonly string[]) => mark(lines.filter((line) => begins(line, words)));
     const last = (...words: readonly string[]) => every(...words).at(-1);

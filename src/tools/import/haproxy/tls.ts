@@ -39,8 +39,10 @@ function versions(options: Options, notes: Notes): object {
   }
   const min = bound('ssl-min-ver');
   const max = bound('ssl-max-ver');
-  const only13 = min === 'TLSv1.3' || isForced('tlsv13') || options.has('no-tlsv12');
-  const only12 = max === 'TLSv1.2' || isForced('tlsv12') || options.has('no-tlsv13');
+  // One that is forced sets both ends, whatever `ssl-default-bind-options` says of either.
+  const only13 =
+    isForced('tlsv13') || (!isForced('tlsv12') && (min === 'TLSv1.3' || options.has('no-tlsv12')));
+  const only12 = isForced('tlsv12') || max === 'TLSv1.2' || options.has('no-tlsv13');
   return { ...(only13 && { min_version: '1.3' }), ...(only12 && !only13 && { max_version: '1.2' }) };
 }
 
