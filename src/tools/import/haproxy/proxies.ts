@@ -27,7 +27,9 @@ export type Configuration = {
   readonly tellRest: () => ReadonlySet<string>;
 };
 
-/** The lines that a proxy takes over: of the section that it names, and of those that this one names in turn. */
+/**
+ * The lines that a proxy takes over: of the section that it names, and of those that this one names in turn.
+ */
 function defaultsOf(
   { from }: Section,
   sections: readonly Section[],
