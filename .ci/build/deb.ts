@@ -15,6 +15,13 @@ const architectures: Readonly<Record<string, string>> = { x64: 'amd64', arm64: '
 const architecture = architectures[values.arch];
 if (architecture === undefined) throw new Error(`no Debian architecture for ${values.arch}`);
 
+/** Where Debian's shells look for what completes a command. */
+const completions = {
+  bash: '/usr/share/bash-completion/completions/penstock',
+  zsh: '/usr/share/zsh/vendor-completions/_penstock',
+  fish: '/usr/share/fish/vendor_completions.d/penstock.fish',
+};
+
 const executable = join(root, 'out', `penstock-linux-${values.arch}`);
 const output = join(root, 'out', `penstock_${version}_${architecture}.deb`);
 const work = mkdtempSync(join(tmpdir(), 'penstock-deb-'));
@@ -50,13 +57,6 @@ function lay(): void {
   for (const [shell, path] of Object.entries(completions)) write(path, printed('completion', shell));
   write(`${documentation}/changelog.gz`, gzipSync(readFileSync(join(root, 'CHANGELOG.md')), { level: 9 }));
 }
-
-/** Where Debian's shells look for what completes a command. */
-const completions = {
-  bash: '/usr/share/bash-completion/completions/penstock',
-  zsh: '/usr/share/zsh/vendor-completions/_penstock',
-  fish: '/usr/share/fish/vendor_completions.d/penstock.fish',
-};
 
 /** What a command of penstock prints. */
 function printed(...command: string[]): Buffer {
