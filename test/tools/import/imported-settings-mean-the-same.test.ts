@@ -739,3 +739,17 @@ test('a forced version sets both ends, whatever the default of binds is', () => 
   assert.deepEqual(versions('force-tlsv13', 'ssl-max-ver TLSv1.2')[0], '1.3');
   assert.deepEqual(versions('', 'ssl-min-ver TLSv1.3'), ['1.3', undefined]);
 });
+
+test('whom a tag or a general purpose counter bans is never let in by a guess', () => {
+  for (const banned of ['src_get_gpc0(blocked) gt 0', 'sc0_get_gpc0 gt 0', 'src_get_gpt0(blocked) eq 1']) {
+    const { config, lost } = fromHaproxy(
+      `listen l\n  bind 127.0.0.1:1\n  tcp-request connection reject if { ${banned} }\n  server s 10.0.0.1:1\n`,
+    );
+    assert.ok(lost.length > 0, banned);
+    const { routes } = config.listeners.l;
+    assert.ok(
+      routes.every(({ deny }: { deny?: boolean }) => deny === true),
+      `${banned}: ${JSON.stringify(routes)}`,
+    );
+  }
+});

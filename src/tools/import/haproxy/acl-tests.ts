@@ -65,7 +65,10 @@ function parseTest(words: readonly string[], surroundings: Surroundings): Test |
   return { fetch, argument, method, ignoresCase, patterns: [...patterns, ...words.slice(at)] };
 }
 
-/** For HAProxy's counters, assumes a normal load, since penstock has its own limits. */
+/**
+ * For HAProxy's counters, assumes a normal load, since penstock has its own limits. Its tags and general
+ * purpose counters are no load: people keep lists of whom they ban in them.
+ */
 function loadCondition(
   { fetch, patterns }: Test,
   line: Line,
@@ -73,8 +76,8 @@ function loadCondition(
   notes: Notes,
 ): Condition | undefined {
   const counts =
-    /^(sc\d?_|src_(conn|sess|http|gpc|gpt|get_gp|inc_gpc|bytes|kbytes|clr|updt)|table_|fe_|be_|nbsrv|connslots|queue|avg_queue|srv_)/;
-  if (!counts.test(fetch)) return undefined;
+    /^(sc\d?_|src_(conn|sess|http|bytes|kbytes|clr|updt)|table_|fe_|be_|nbsrv|connslots|queue|avg_queue|srv_)/;
+  if (!counts.test(fetch) || /gp[ct]/.test(fetch)) return undefined;
   const isBelow = ['lt', 'le', 'eq'].includes(patterns[0] ?? '') || patterns.length < 2;
   const isServers = ['nbsrv', 'srv_is_up', 'connslots', 'be_conn_free', 'srv_conn_free'].includes(fetch);
   const value = patterns.length > 1 && isBelow !== isServers;
