@@ -30,6 +30,19 @@ function assertTold(query: string): void {
   }
 }
 
+test('the example has every metric that is in the code', () => {
+  const code = ['families', 'exposition', 'hub']
+    .map((file) => readFileSync(`${directory}/../../src/observe/${file}.ts`, 'utf8'))
+    .join('\n');
+  const names = [...code.matchAll(/'((?:penstock|process|nodejs)_\w+)'/g)].map(([, name = '']) => name);
+  assert.ok(names.length > 30);
+  const known = new Set([...told.keys()].map((name) => name.replace(/_(bucket|sum|count)$/, '')));
+  assert.deepEqual(
+    names.filter((name) => !known.has(name)),
+    [],
+  );
+});
+
 test('the dashboard asks for what there is', () => {
   const dashboard = readDashboard();
   const queries = dashboardQueries(dashboard);

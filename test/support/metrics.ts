@@ -57,16 +57,41 @@ export function exampleMetrics(): Promise<string> {
   ended.code = 'ERR_CLIENT_RESET';
   metrics.opened('databases');
   metrics.closed(ended);
+  metrics.warmOf('orders').taken += 1;
   const hub = createMetricsHub({ version: '1.2.3' });
   hub.update(1, metrics.snapshot([]));
   const date = new Date('2026-11-30T08:00:00Z');
   return hub.render(
     factsOf({
       listeners: ['databases', 'cache'],
-      endpoints: [{ upstream: 'orders', endpoint: 'unix:/run/a "quoted"\\path\n.sock', up: true }],
+      endpoints: [
+        {
+          upstream: 'orders',
+          endpoint: 'unix:/run/a "quoted"\\path\n.sock',
+          up: true,
+          drained: true,
+          warm: 2,
+        },
+      ],
       certificates: [{ name: 'orders', notAfter: date }],
       authorities: [{ name: 'clients', notAfter: date }],
       crls: [{ authority: 'clients', nextUpdate: date }],
+      cluster: {
+        name: 'db-edge',
+        machine: 'edge-1',
+        connected: true,
+        endpoint: 'https://192.0.2.1:2379',
+        fault: null,
+        silent_seconds: 0,
+        source: 'etcd',
+        revision: 412,
+        held: [],
+        alarm: null,
+        events_lost: 0,
+        leads: true,
+        tickets: { generation: 3, rotated: '2026-11-02T08:00:00Z' },
+        machines: [],
+      },
     }),
   );
 }
