@@ -1,7 +1,5 @@
 /** Builds from a configuration the objects that a process serves connections with. */
-import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
-import type { LoadedAuthority, LoadedCertificate } from '../config/load.ts';
 import type { Form, RoutingTable } from '../config/routes/routing-table.ts';
 import type { ListenerConfig, TerminateConfig } from '../config/schema/schema.ts';
 import type { ServedConfig } from '../config/transfer.ts';
@@ -20,17 +18,16 @@ import type { Work } from '../process/pacer.ts';
 import { createUsers, type Users } from '../process/users.ts';
 import { type Authorizer, createAuthorizer } from '../tls/client-auth/authorize.ts';
 import { type KeyLog, openKeyLog } from '../tls/key-log.ts';
-import type { PolicyParts } from '../tls/server/policy-servers.ts';
-import { createTlsPolicy, type TlsPolicy } from '../tls/server/terminate.ts';
+import type { TlsPolicy } from '../tls/server/terminate.ts';
 import { holdTicketMasters, type TicketMasterSource } from '../tls/server/ticket-masters.ts';
 import { lookUpNames } from '../upstream/look-up-names.ts';
 import type { UpstreamRegistry } from '../upstream/registry.ts';
 import type { Resolver } from '../upstream/resolve.ts';
+import { createPolicies, known, type Policies, sharedPolicies } from './policies.ts';
 
 export type Service = {
   readonly listeners: readonly Listener[];
-  /** TLS policies, by a key of everything they are made of. */
-  readonly policies: ReadonlyMap<string, TlsPolicy>;
+  readonly policies: Policies;
   /** Starts the threads of `authorize`, and the look-up of names. */
   readonly ready: () => Promise<void>;
   /** It is served from now on: connections are kept ready to the upstreams that have `warm`. */
@@ -73,7 +70,7 @@ export function* buildService(
   const keyLog = keyLogOf(loaded, logger);
   const outbounds = yield* buildOutbounds(loaded, surroundings, keyLog);
   const authorizers = createAuthorizers(surroundings);
-  const policies: Policies = new Map();
+  const policies = createPolicies(loaded);
   const listeners: Listener[] = [];
   const closeWarm = () => {
     for (const { warm } of outbounds.values()) warm?.close();
@@ -222,78 +219,4 @@ function keyLogOf({ config }: ServedConfig, logger: Logger): KeyLog | undefined 
   } catch (error) {
     throw new Error(`log.tls_keys: ${(error as Error).message}`);
   }
-}
-
-type Policies = Map<string, TlsPolicy>;
-
-/**
- * Routes with the same TLS block share one policy, so a hundred thousand names need only a few. An unchanged
- * policy is reused from the former configuration, with its secure contexts and the client chains it has
- * learned.
- */
-function sharedPolicies(
-  loaded: ServedConfig,
-  common: Pick<PolicyParts, 'masters' | 'keyLog'>,
-  policies: Policies,
-  former: ReadonlyMap<string, TlsPolicy> | undefined,
-): (config: TerminateConfig) => TlsPolicy {
-  const keys = new Map<string, string>();
-  return (config) => {
-    const text = JSON.stringify(config);
-    const parts = { config, ...credentialsOf(config, loaded), ...common };
-    const key = keys.get(text) ?? keyOf(text, parts, loaded);
-    keys.set(text, key);
-    const policy = policies.get(key) ?? former?.get(key) ?? createTlsPolicy(parts);
-    policies.set(key, policy);
-    return policy;
-  };
-}
-
-function credentialsOf({ certificates, client_auth }: TerminateConfig, loaded: ServedConfig) {
-  const authority = client_auth?.authority;
-  return {
-    certificates: certificates.map((name) => known<LoadedCertificate>(loaded.certificates, name)),
-    authority: authority === undefined ? undefined : known<LoadedAuthority>(loaded.authorities, authority),
-    module: client_auth?.authorize === undefined ? undefined : loaded.modules.get(client_auth.authorize),
-  };
-}
-
-/** A digest of everything that a policy is made of, since that includes keys. */
-function keyOf(
-  config: string,
-  { certificates, authority, module }: ReturnType<typeof credentialsOf>,
-  { ticketMasters, config: { log } }: ServedConfig,
-): string {
-  const credentials = [...certificates.map(digestOfCertificate), authority && digestOfAuthority(authority)];
-  return digest([config, module, credentials, ticketMasters, log.tls_keys]);
-}
-
-/** Those of unchanged objects are remembered, since there may be thousands. */
-const digests = new WeakMap<object, string>();
-
-function digestOfCertificate(certificate: LoadedCertificate): string {
-  return remembered(certificate, () =>
-    certificate.pairs.map(({ cert, key, passphrase, staple }) => [cert, key, passphrase, staple]),
-  );
-}
-
-function digestOfAuthority(authority: LoadedAuthority): string {
-  return remembered(authority, () => [authority.ca, authority.crl]);
-}
-
-function remembered(object: object, parts: () => unknown): string {
-  const known = digests.get(object) ?? digest(parts());
-  digests.set(object, known);
-  return known;
-}
-
-function digest(parts: unknown): string {
-  return createHash('sha256').update(JSON.stringify(parts)).digest('base64');
-}
-
-/** References were checked when the configuration was loaded. */
-function known<T>(map: ReadonlyMap<string, T>, name: string | undefined): T {
-  const value = name === undefined ? undefined : map.get(name);
-  if (value === undefined) throw new TypeError(`nothing is called ${name}`);
-  return value;
 }
