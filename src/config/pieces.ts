@@ -7,7 +7,7 @@ import { hash, X509Certificate } from 'node:crypto';
 import { deserialize, serialize } from 'node:v8';
 import type { Work } from '../process/pacer.ts';
 import type { LoadedAuthority } from './material/authorities.ts';
-import type { LoadedCertificate, LoadedPair } from './material/certificates.ts';
+import { type LoadedCertificate, type LoadedPair, withLeaf } from './material/certificates.ts';
 import type { RoutingTable } from './routes/routing-table.ts';
 import type { UpstreamConfig } from './schema/schema.ts';
 
@@ -151,17 +151,6 @@ function unpack({ kind, bytes }: Pick<Piece, 'kind' | 'bytes'>): Unpacked[] {
 
 function unpackCertificate({ name, pairs }: PackedCertificate): LoadedCertificate {
   return { name, pairs: pairs.map(withLeaf) };
-}
-
-/** Parses the certificate when it is first needed: most processes need few of ten thousand. */
-function withLeaf(pair: Omit<LoadedPair, 'leaf'>): LoadedPair {
-  let leaf: X509Certificate | undefined;
-  return Object.defineProperty({ ...pair }, 'leaf', {
-    get: () => {
-      leaf ??= new X509Certificate(pair.cert);
-      return leaf;
-    },
-  }) as LoadedPair;
 }
 
 function unpackAuthority(authority: PackedAuthority): LoadedAuthority {

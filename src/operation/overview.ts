@@ -4,12 +4,13 @@ import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import type { ClusterLink } from '../cluster/member.ts';
 import type { AdminSource } from '../observe/admin-source.ts';
-import { describeExpiries, readExpiries } from '../observe/expiry.ts';
+import { describeExpiries, type Expiries, readExpiries } from '../observe/expiry.ts';
 import type { Family } from '../observe/exposition.ts';
 import type { SupervisorFacts } from '../observe/families.ts';
 import type { MetricsHub } from '../observe/hub.ts';
 import { problemsOf } from '../observe/problems.ts';
 import type { Status, UpstreamStatus } from '../observe/status.ts';
+import { inSlices } from '../process/pacer.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import { createCommands } from './commands.ts';
@@ -44,7 +45,7 @@ export function createOverview(parts: OverviewParts): Overview {
   /** Waits until every worker that answers has reported its counts. */
   async function look(): Promise<Seen> {
     const [upstreams] = await Promise.all([upstreamsOf(parts), supervisor.collect()]);
-    return { upstreams, expiries: expiries(), ready: isReady(parts) };
+    return { upstreams, expiries: await expiries(), ready: isReady(parts) };
   }
 
   return {
@@ -61,8 +62,6 @@ export function createOverview(parts: OverviewParts): Overview {
     status: async () => describeStatus(parts, startedAt, await look()),
   };
 }
-
-type Expiries = ReturnType<typeof readExpiries>;
 
 /** A snapshot of the state. */
 type Seen = {
@@ -81,13 +80,13 @@ function isReady({ supervisor, cluster }: OverviewParts): boolean {
 }
 
 /** The expiry dates in the configuration being served, computed once for each, and when somebody asks. */
-function createExpiries(reloader: Reloader): () => Expiries {
+function createExpiries(reloader: Reloader): () => Promise<Expiries> {
   let served: Reloader['current'] | undefined;
-  let expiries: Expiries | undefined;
+  let expiries: Promise<Expiries> | undefined;
   return () => {
     if (expiries === undefined || served !== reloader.current) {
       served = reloader.current;
-      expiries = readExpiries(served);
+      expiries = inSlices(readExpiries(served));
     }
     return expiries;
   };

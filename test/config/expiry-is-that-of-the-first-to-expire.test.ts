@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { describeExpiries, readExpiries } from '../../src/observe/expiry.ts';
+import { atOnce } from '../../src/process/pacer.ts';
 import { createAuthority } from '../support/certificates.ts';
 import { load } from '../support/configuration.ts';
 
@@ -38,7 +39,7 @@ test('certificates, authorities and CRLs of a configuration', async (t) => {
     },
   });
   assert.ok(loaded, faults.join('\n'));
-  const expiries = readExpiries(loaded);
+  const expiries = atOnce(readExpiries(loaded));
 
   assert.deepEqual(byName(expiries.certificates, 'notAfter'), [
     ['both', inDays(20.5)],

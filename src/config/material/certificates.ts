@@ -103,15 +103,15 @@ async function loadPair(
   if (!chain || !leaf || !key || !pem) return undefined;
   if (!fits(chain, key, pair, path, report)) return undefined;
   warnOfDates(chain, [...path, 'cert'], report);
-  const loaded: LoadedPair = {
+  const loaded = {
     cert: chain.map(String).join(''),
     key: pemText(pem),
     passphrase,
-    leaf,
-    keyType: leaf.publicKey.asymmetricKeyType ?? 'unknown',
+    // That of the certificate, since they fit.
+    keyType: key.asymmetricKeyType ?? 'unknown',
     staple: ocsp && checkStaple(ocsp, leaf, [...path, 'ocsp'], report),
   };
-  return openSslTakes(loaded, chain, [...path, 'cert'], report) ? loaded : undefined;
+  return openSslTakes(loaded, chain, [...path, 'cert'], report) ? withLeaf(loaded) : undefined;
 }
 
 /** For checks on a machine that does not have the keys. */
@@ -129,7 +129,21 @@ function loadPublicPart(
   warnOfDates(chain, place, report);
   const keyType = leaf.publicKey.asymmetricKeyType ?? 'unknown';
   const cert = chain.map(String).join('');
-  return { cert, key: '', passphrase: undefined, leaf, keyType, staple: undefined };
+  return withLeaf({ cert, key: '', passphrase: undefined, keyType, staple: undefined });
+}
+
+/**
+ * Parses the certificate when it is first needed: most processes need few of ten thousand, each of which takes
+ * 20 KB.
+ */
+export function withLeaf(pair: Omit<LoadedPair, 'leaf'>): LoadedPair {
+  let leaf: X509Certificate | undefined;
+  return Object.defineProperty({ ...pair }, 'leaf', {
+    get: () => {
+      leaf ??= new X509Certificate(pair.cert);
+      return leaf;
+    },
+  }) as LoadedPair;
 }
 
 /** Only warns, since clients are served without a staple too. */
@@ -257,7 +271,7 @@ function warnOfBreak(chain: readonly X509Certificate[], path: Path, report: Repo
 }
 
 function openSslTakes(
-  pair: LoadedPair,
+  pair: Omit<LoadedPair, 'leaf'>,
   chain: readonly X509Certificate[],
   path: Path,
   report: Report,

@@ -1,6 +1,5 @@
 /** Checks whether certificates suit their use. */
-import type { X509Certificate } from 'node:crypto';
-import { dnsNames } from '../../x509/dns-names.ts';
+import { type Purpose, purposeOf } from '../../x509/own-names.ts';
 import type { Path, Report } from '../finding.ts';
 import type { LoadedCertificate } from '../material/certificates.ts';
 import type { Config, RouteConfig } from '../schema/schema.ts';
@@ -40,7 +39,7 @@ export function checkCoverage(
 
 type Presented = {
   readonly name: string;
-  readonly leaves: readonly X509Certificate[];
+  readonly purposes: readonly Purpose[];
   readonly exact: ReadonlySet<string>;
   /** The text after `*.`. */
   readonly wildcards: ReadonlySet<string>;
@@ -51,10 +50,11 @@ const clientAuth = '1.3.6.1.5.5.7.3.2';
 const anyPurpose = '2.5.29.37.0';
 
 function describe({ name, pairs }: LoadedCertificate): Presented {
-  const names = pairs.flatMap(({ leaf }) => dnsNames(leaf));
+  const purposes = pairs.map(({ cert }) => purposeOf(cert));
+  const names = purposes.flatMap(({ dns }) => dns);
   return {
     name,
-    leaves: pairs.map(({ leaf }) => leaf),
+    purposes,
     exact: new Set(names),
     wildcards: new Set(names.filter((dns) => dns.startsWith('*.')).map((dns) => dns.slice(2))),
   };
@@ -102,10 +102,9 @@ function checkPurpose(
   path: Path,
   report: Report,
 ): void {
-  for (const [index, { name, leaves }] of used.entries()) {
-    // Node calls the extended key usage `keyUsage`. A certificate without one may be used for anything.
-    const unfit = leaves.some(
-      ({ keyUsage }) => keyUsage && !keyUsage.includes(purpose) && !keyUsage.includes(anyPurpose),
+  for (const [index, { name, purposes }] of used.entries()) {
+    const unfit = purposes.some(
+      ({ extendedKeyUsage: all }) => all && !all.includes(purpose) && !all.includes(anyPurpose),
     );
     if (!unfit) continue;
     const message = `certificate "${name}" is not for TLS ${whom} (extended key usage)`;
