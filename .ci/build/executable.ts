@@ -33,8 +33,18 @@ try {
 }
 
 async function make(): Promise<void> {
-  const { 'load-thread': load, 'authorize-thread': authorize, 'apisix-add': add } = sources;
-  const threads = { 'load-thread': load, 'authorize-thread': authorize, 'apisix-add': add };
+  const {
+    'load-thread': load,
+    'look-thread': look,
+    'authorize-thread': authorize,
+    'apisix-add': add,
+  } = sources;
+  const threads = {
+    'load-thread': load,
+    'look-thread': look,
+    'authorize-thread': authorize,
+    'apisix-add': add,
+  };
   const programs = { main: '.ci/build/executable-main.ts', ...threads } as Record<string, string>;
   // It can import nothing that is not in it, not even what is optional.
   const parts = await bundle(programs, work, { external: [] });

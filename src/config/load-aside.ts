@@ -12,12 +12,23 @@ import { version } from '../process/version.ts';
 import { ConfigError, type ConfigText, loadText } from './load.ts';
 import type { LoadAnswer, LoadRequest } from './load-thread.ts';
 import { type Contents, type Piece, unpackPieces } from './pieces.ts';
+import type { FileStates } from './read/file-state.ts';
 import { type PackedConfig, type SendableConfig, toSend, unpackConfig } from './transfer.ts';
 
-/** Like `loadText`, which it falls back to if no thread can be started, or the code on disk has changed. */
-export async function loadAside(text: ConfigText): Promise<SendableConfig> {
+/** What was seen of files before they are read, and when that began, in ms since 1970. */
+export type Seen = {
+  readonly files: readonly string[];
+  readonly states: FileStates;
+  readonly at: number;
+};
+
+/**
+ * Like `loadText`, which it falls back to if no thread can be started, or the code on disk has changed. The
+ * files in `seen` are not looked at again.
+ */
+export async function loadAside(text: ConfigText, seen?: Seen): Promise<SendableConfig> {
   const loader = takeLoader();
-  const answer = loader && (await ask(loader, text));
+  const answer = loader && (await ask(loader, text, seen));
   if (stopped) throw new Error('penstock is stopping');
   if (loader === undefined || answer === undefined) return inSlices(toSend(await loadText(text)));
   if (answer.kind === 'faulty') throw new ConfigError(answer.findings);
@@ -49,6 +60,8 @@ type Loader = {
   readonly thread: Worker;
   /** The objects of a store, by key. */
   objects: ReadonlyMap<string, unknown>;
+  /** The files whose states it was sent last. */
+  seen: readonly string[] | undefined;
   pieces: ReadonlyMap<string, Piece>;
   files: readonly string[];
 };
@@ -74,7 +87,7 @@ let idle: { readonly loader: Loader; readonly timer: NodeJS.Timeout } | undefine
 function takeLoader(): Loader | undefined {
   if (idle === undefined) {
     const thread = orElse(undefined, () => new Worker(urlOf('load-thread'), { workerData: version }));
-    return thread && { thread, objects: new Map(), pieces: new Map(), files: [] };
+    return thread && { thread, objects: new Map(), seen: undefined, pieces: new Map(), files: [] };
   }
   const { loader, timer } = idle;
   idle = undefined;
@@ -95,7 +108,7 @@ function keep(loader: Loader, ms: number): void {
 }
 
 /** undefined if the thread could not run. Rejects if it ran out of memory, as this thread then would too. */
-function ask(loader: Loader, given: ConfigText): Promise<LoadAnswer | undefined> {
+function ask(loader: Loader, given: ConfigText, seen: Seen | undefined): Promise<LoadAnswer | undefined> {
   const { thread } = loader;
   loading.add(thread);
   const answered = new Promise<LoadAnswer | undefined>((resolve, reject) => {
@@ -110,7 +123,7 @@ function ask(loader: Loader, given: ConfigText): Promise<LoadAnswer | undefined>
       else resolve(undefined);
     });
     thread.once('exit', () => resolve(undefined));
-    thread.postMessage(requestFor(loader, given));
+    thread.postMessage({ ...requestFor(loader, given), ...lookedFor(loader, seen) });
   });
   return answered.finally(() => loading.delete(thread));
 }
@@ -123,4 +136,12 @@ function requestFor(loader: Loader, { adding, ...text }: ConfigText): LoadReques
   const gone = [...before.keys()].filter((key) => !data.objects.has(key));
   loader.objects = data.objects;
   return { text, adding: { module, faulty: data.faulty, changed, gone } };
+}
+
+function lookedFor(loader: Loader, seen: Seen | undefined): Pick<LoadRequest, 'looked'> {
+  if (seen === undefined) return {};
+  const { files, states, at } = seen;
+  const names = files === loader.seen ? undefined : files.join('\0');
+  loader.seen = files;
+  return { looked: { files: names, states, at } };
 }

@@ -8,11 +8,19 @@ import { orElse } from '../process/or-else.ts';
 import { version } from '../process/version.ts';
 import { ConfigError, type ConfigText, type Finding } from './load.ts';
 import type { Piece } from './pieces.ts';
+import { type FileStates, type Looked, readState } from './read/file-state.ts';
 import { RememberingLoader } from './remembering-loader.ts';
 import { packConfig, type SendableConfig } from './transfer.ts';
 
 export type LoadRequest = {
   readonly text: Omit<ConfigText, 'adding'>;
+  /** What was seen of files, in the order of `files`. */
+  readonly looked?: {
+    /** Their names, with NULs between them; undefined if they are those of the last such request. */
+    readonly files: string | undefined;
+    readonly states: FileStates;
+    readonly at: number;
+  };
   /** How the objects of a store differ from those of the last request that had some. */
   readonly adding?: {
     readonly module: string;
@@ -73,13 +81,26 @@ const loader = new RememberingLoader();
 const objects = new Map<string, unknown>();
 let sent: { readonly ids: ReadonlySet<string>; readonly files: string } = { ids: new Set(), files: '' };
 
-async function load({ text, adding }: LoadRequest): Promise<LoadAnswer> {
+/** The places of those that were looked at. */
+let places = new Map<string, number>();
+
+async function load({ text, adding, looked }: LoadRequest): Promise<LoadAnswer> {
   try {
-    return answerWith(await loader.load(adding ? { ...text, adding: addingOf(adding) } : text));
+    const given = adding ? { ...text, adding: addingOf(adding) } : text;
+    return answerWith(await loader.load(given, looked && lookedOf(looked)));
   } catch (error) {
     if (error instanceof ConfigError) return { kind: 'faulty', findings: error.findings };
     throw error;
   }
+}
+
+function lookedOf({ files, states, at }: NonNullable<LoadRequest['looked']>): Looked {
+  if (files !== undefined) places = new Map(files.split('\0').map((file, place) => [file, place]));
+  const stateOf = (file: string) => {
+    const place = places.get(file);
+    return place === undefined ? undefined : readState(states, place);
+  };
+  return { stateOf, at };
 }
 
 function addingOf({ module, faulty, changed, gone }: NonNullable<LoadRequest['adding']>) {

@@ -3,6 +3,7 @@ import { atOnce } from '../process/pacer.ts';
 import { type ConfigText, loadText, withHeld, withoutFaulty } from './load.ts';
 import { PartsLoader } from './parts-loader.ts';
 import { type Adding, addedTo, partedWithAdded, withContents } from './read/added.ts';
+import type { Looked } from './read/file-state.ts';
 import { createFiles } from './read/files.ts';
 import { parseText } from './read/parse.ts';
 import { fullyParted, isMapping, type Parted, wholeOf } from './read/parted.ts';
@@ -29,22 +30,27 @@ export class RememberingLoader {
     return this.#loader.remembered;
   }
 
-  async load(given: ConfigText): Promise<SendableConfig> {
+  /** `looked` is what was seen of files before, which need not be looked at again. */
+  async load(given: ConfigText, looked?: Looked): Promise<SendableConfig> {
     if (given.included) return this.#loadWhole(given);
     const file = this.#parse(new Uint8Array(given.text));
     // All faults are found by reading the file as a whole.
     if (file === undefined) return this.#loadWhole(given);
-    return withoutFaulty(given, (adding) => this.#loadParted(given, file, adding));
+    return withoutFaulty(given, (adding) => this.#loadParted(given, file, { adding, looked }));
   }
 
-  async #loadParted(given: ConfigText, file: Parted, adding: Adding | undefined): Promise<SendableConfig> {
+  async #loadParted(
+    given: ConfigText,
+    file: Parted,
+    { adding, looked }: { readonly adding: Adding | undefined; readonly looked: Looked | undefined },
+  ): Promise<SendableConfig> {
     const { name, directory } = given;
     const added = await addedTo(adding && wholeOf(file), adding);
     const parted = added ? partedWithAdded(file, added) : file;
     if (parted === undefined || (added === undefined && hasStreamRoutes(file))) {
       return this.#loadWhole(given);
     }
-    const files = withContents(createFiles(), added?.files);
+    const files = withContents(createFiles({ blocking: true, looked }), added?.files);
     return this.#loader.load(parted, { name, directory, files }, (loaded) => withHeld(loaded, added));
   }
 

@@ -14,6 +14,7 @@ export const programs = {
   main: '../main',
   worker: '../worker/worker-entry',
   'load-thread': '../config/load-thread',
+  'look-thread': '../config/sources/look-thread',
   'authorize-thread': '../tls/client-auth/authorize-thread',
   'load-process': '../tools/load/child',
   'apisix-add': '../cluster/apisix/add',

@@ -12,7 +12,7 @@ export type Policies = {
   readonly common: string;
   /** By a key of everything they are made of. */
   readonly byKey: Map<string, TlsPolicy>;
-  /** By the TLS block: of ten thousand, most are the same objects after a reload, and made of the same ones. */
+  /** By the TLS block: after a reload most are the same objects as before, and made of the same ones. */
   readonly byBlock: Map<TerminateConfig, MadePolicy>;
 };
 

@@ -10,7 +10,7 @@ export type Purpose = {
   readonly extendedKeyUsage: readonly string[] | undefined;
 };
 
-/** Of the first certificate in `pem`. */
+/** What the first certificate in `pem` is for. */
 export function purposeOf(pem: string): Purpose {
   const own = readCertificate(derOf(pem));
   if (own && own.dns.length > 0) {

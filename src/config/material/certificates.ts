@@ -133,8 +133,8 @@ function loadPublicPart(
 }
 
 /**
- * Parses the certificate when it is first needed: most processes need few of ten thousand, each of which takes
- * 20 KB.
+ * Parses the certificate when it is first needed: most processes need few of ten thousand, each of which
+ * takes 20 KB.
  */
 export function withLeaf(pair: Omit<LoadedPair, 'leaf'>): LoadedPair {
   let leaf: X509Certificate | undefined;

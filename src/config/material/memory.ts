@@ -3,8 +3,8 @@
  * were read, and no date has come that matters.
  */
 import { createHash } from 'node:crypto';
-import { statSync } from 'node:fs';
 import type { Path, Report } from '../finding.ts';
+import { type FileState, isRegular, isSameState, lastChange } from '../read/file-state.ts';
 import type { Files } from '../read/files.ts';
 
 /** What is to be loaded: its name, such as `certificates.orders`, and its settings, which name the files. */
@@ -30,10 +30,12 @@ export type MaterialMemory = {
 };
 
 type Warning = readonly [path: Path, message: string, hint: string | undefined];
+/** On disk, or a digest of what is not. */
+type State = FileState | string;
 type Known = {
   readonly settings: string;
   readonly named: readonly string[];
-  readonly states: readonly string[];
+  readonly states: readonly State[];
   /** What was found holds until then, in ms since 1970. */
   readonly until: number;
   readonly value: unknown;
@@ -50,7 +52,7 @@ export function createMaterialMemory(now: () => number = Date.now): MaterialMemo
       const { named, states } = before;
       for (let at = 0; at < named.length; at += 1) {
         const file = named[at] ?? '';
-        if (files.held(file) === undefined && stateOnDisk(file, now()) !== states[at]) return true;
+        if (files.held(file) === undefined && !isSame(files.look(file), states[at])) return true;
       }
       return false;
     },
@@ -63,8 +65,9 @@ export function createMaterialMemory(now: () => number = Date.now): MaterialMemo
       const text = JSON.stringify(settings);
       const states = named.map((file) => stateOf(file, files, now()));
       const before = known.get(name);
-      const isSame = before?.settings === text && states.every((state, at) => state === before.states[at]);
-      if (before !== undefined && isSame && now() < before.until) {
+      const isAsBefore =
+        before?.settings === text && states.every((state, at) => isSame(state, before.states[at]));
+      if (before !== undefined && isAsBefore && now() < before.until) {
         for (const file of named) if (files.held(file) === undefined) files.note(file);
         for (const warning of before.warnings) report.warn(...warning);
         return before.value as T;
@@ -77,7 +80,7 @@ export function createMaterialMemory(now: () => number = Date.now): MaterialMemo
         known.set(name, {
           settings: text,
           named,
-          states,
+          states: states as readonly State[], // `isKnown` says so
           until: found.until(),
           value,
           warnings: found.warnings,
@@ -112,19 +115,20 @@ function watched(report: Report) {
   return { report: own, warnings, isFaulty: () => isFaulty, until: () => until };
 }
 
-function stateOf(file: string, files: Files, now: number): string | undefined {
+function isSame(now: State | undefined, before: State | undefined): boolean {
+  if (now === undefined || before === undefined) return false;
+  if (typeof now === 'string' || typeof before === 'string') return now === before;
+  return isSameState(now, before);
+}
+
+/** Differs whenever the file must be read again; undefined: do not remember it. */
+function stateOf(file: string, files: Files, now: number): State | undefined {
   const held = files.held(file);
-  return held === undefined ? stateOnDisk(file, now) : createHash('sha256').update(held).digest('base64');
+  if (held !== undefined) return createHash('sha256').update(held).digest('base64');
+  const state = files.look(file);
+  const isSafe = Math.min(now, files.lookedAt ?? now) - lastChange(state) >= unsafeMs;
+  return isRegular(state) && isSafe ? state : undefined;
 }
 
 /** A file that changed just now may change again without its times showing it. */
 const unsafeMs = 2000;
-
-/** Differs whenever the file must be read again; undefined: do not remember it. */
-function stateOnDisk(file: string, now: number): string | undefined {
-  const found = statSync(file, { throwIfNoEntry: false });
-  if (found === undefined || !found.isFile() || now - found.ctimeMs < unsafeMs) return undefined;
-  // The modification time can be set back (`cp -p`), but the inode's change time cannot.
-  const { dev, ino, size, mtimeMs, ctimeMs, mode } = found;
-  return `${dev} ${ino} ${size} ${mtimeMs} ${ctimeMs} ${mode}`;
-}

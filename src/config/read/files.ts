@@ -1,6 +1,8 @@
 /** Reads the files that a configuration names, each once. */
+import { readFileSync } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import type { Path, Report } from '../finding.ts';
+import { type FileState, isForOthers, isRegular, type Looked, stateNow, stateOf } from './file-state.ts';
 import { standInFile } from './stand-ins.ts';
 
 export type Files = {
@@ -10,6 +12,10 @@ export type Files = {
   read(file: string, path: Path, report: Report): Promise<Buffer | undefined>;
   /** Whether users other than the owner and the group may read it. */
   isReadableByOthers(file: string): Promise<boolean>;
+  /** What the file system says of it; as of a moment before it was read, if it was. */
+  look(file: string): FileState;
+  /** No file was looked at before that time, in ms since 1970; undefined: only just now. */
+  readonly lookedAt: number | undefined;
   /** The names in a directory; undefined if it is not one. */
   list(directory: string): Promise<string[] | undefined>;
   /** The contents of one that is not on disk. */
@@ -20,17 +26,40 @@ export type Files = {
   all(): string[];
 };
 
-export function createFiles({ withoutSecrets = false }: { withoutSecrets?: boolean } = {}): Files {
+export type FilesOptions = {
+  readonly withoutSecrets?: boolean;
+  /**
+   * For a thread of its own, which may wait for a slow disk: each file then costs a tenth. Pipes and devices,
+   * which may never end, are read without waiting all the same.
+   */
+  readonly blocking?: boolean;
+  /** So that nobody has to look at them again. */
+  readonly looked?: Looked | undefined;
+};
+
+export function createFiles(options: FilesOptions = {}): Files {
+  const { withoutSecrets = false, blocking = false, looked } = options;
   const contents = new Map<string, Buffer | NodeJS.ErrnoException>();
+  const states = new Map<string, FileState>();
   const asked = new Set<string>();
+  const look = (file: string) => {
+    const known = looked?.stateOf(file) ?? states.get(file);
+    if (known) return known;
+    const state = stateNow(file);
+    states.set(file, state);
+    return state;
+  };
   return {
     withoutSecrets,
+    look,
+    lookedAt: looked?.at,
     async read(file, path, report) {
       // Its absence has already been reported.
       if (file === standInFile) return undefined;
       asked.add(file);
       const content =
-        contents.get(file) ?? (await readFile(file).catch((error: NodeJS.ErrnoException) => error));
+        contents.get(file) ??
+        (blocking && isRegular(look(file)) ? readNow(file) : await readFile(file).catch(asError));
       contents.set(file, content);
       if (Buffer.isBuffer(content)) return content;
       const { what, hint } = reasons[content.code ?? ''] ?? { what: `cannot be read (${content.code})` };
@@ -38,7 +67,7 @@ export function createFiles({ withoutSecrets = false }: { withoutSecrets?: boole
       return undefined;
     },
     async isReadableByOthers(file) {
-      return ((await stat(file)).mode & 0o004) !== 0;
+      return isForOthers(blocking ? look(file) : stateOf(await stat(file).catch(() => undefined)));
     },
     async list(directory) {
       asked.add(directory);
@@ -48,6 +77,18 @@ export function createFiles({ withoutSecrets = false }: { withoutSecrets?: boole
     note: (file) => void asked.add(file),
     all: () => [...asked],
   };
+}
+
+function readNow(file: string): Buffer | NodeJS.ErrnoException {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    return asError(error);
+  }
+}
+
+function asError(error: unknown): NodeJS.ErrnoException {
+  return error as NodeJS.ErrnoException;
 }
 
 /**

@@ -111,12 +111,12 @@ export class FileSource implements ConfigSource {
   }
 
   async load(): Promise<FileOffer> {
-    await Promise.all([this.#watcher?.mark(), this.#own?.mark()]);
+    const [seen] = await Promise.all([this.#watcher?.mark(), this.#own?.mark()]);
     if (this.#taken === undefined) return this.#loadFirst(await this.#read(this.#given));
     if (this.#given === '-') throw new ConfigError([wholeFile(this.name, 'it cannot be read again')]);
     const text = await this.#read(this.name);
     await this.#watchOwn(text);
-    return this.#offer(text, await loadAside(text));
+    return this.#offer(text, await loadAside(text, seen));
   }
 
   /**
@@ -155,8 +155,8 @@ export class FileSource implements ConfigSource {
       },
       close() {
         closed = true;
-        watcher.close();
-        own.close();
+        void watcher.close();
+        void own.close();
       },
     };
   }
@@ -167,7 +167,7 @@ export class FileSource implements ConfigSource {
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled([this.#reading, stopLoading()]);
+    await Promise.allSettled([this.#reading, stopLoading(), this.#watcher?.close(), this.#own?.close()]);
   }
 
   #read(file: string): Promise<ConfigText> {
@@ -199,9 +199,9 @@ export class FileSource implements ConfigSource {
    * Uses the configuration being served, whatever its files say by now, and reads only the files it names.
    */
   async #reread(watcher: Watcher): Promise<FileOffer> {
-    await watcher.mark();
+    const seen = await watcher.mark();
     const text = this.#taken ? this.#withAdding(this.#taken) : await this.#read(this.name);
-    return this.#offer(text, await loadAside(text));
+    return this.#offer(text, await loadAside(text, seen));
   }
 
   #offer(text: ConfigText, loaded: SendableConfig): FileOffer {

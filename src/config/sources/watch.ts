@@ -2,19 +2,26 @@
  * Notices that files have changed: written in place, replaced by rename, or behind a symlink that was
  * swapped.
  */
-import { type FSWatcher, watch as fsWatch, stat } from 'node:fs';
+import { type FSWatcher, watch as fsWatch } from 'node:fs';
 import { dirname } from 'node:path';
+import type { Seen } from '../load-aside.ts';
+import { areSameStates, readState, writeStates } from '../read/file-state.ts';
+import { createLooker, type Looker } from './look.ts';
 
 export type Watcher = {
   /** Watches these files from now on. Those already watched are still compared with their state at `mark`. */
   readonly setFiles: (files: readonly string[]) => Promise<void>;
-  /** To be called just before the files are read: any difference from now on is a change. */
-  readonly mark: () => Promise<void>;
+  /**
+   * To be called just before the files are read: any difference from now on is a change. Resolves with what
+   * is seen of them.
+   */
+  readonly mark: () => Promise<Seen>;
   /** Whether a file differs from its state at `mark`. */
   readonly hasChanged: () => Promise<boolean>;
   /** The state of the files now, as one text that is the same only if nothing has changed. */
   readonly state: () => Promise<string>;
-  readonly close: () => void;
+  /** Resolves when nothing is being looked at: never, if a file never answers. */
+  readonly close: () => Promise<unknown>;
 };
 
 /** Events come in bursts: a rename is several, and Kubernetes swaps one link for many files. */
@@ -27,8 +34,8 @@ const pollMs = 5000;
  * of target counts (Kubernetes swaps `..data`). Repeats the call until `mark` is called.
  */
 export function createWatcher(onChange: () => void): Watcher {
-  let files: readonly string[] = [];
-  let seen = new Map<string, string>();
+  const looker = createLooker();
+  let seen: Seen = { files: [], states: writeStates(0, () => []), at: Date.now() };
   let watchers: FSWatcher[] = [];
   let settling: NodeJS.Timeout | undefined;
   let closed = false;
@@ -43,9 +50,9 @@ export function createWatcher(onChange: () => void): Watcher {
   }
 
   async function hasChanged(): Promise<boolean> {
-    const [watched, before] = [files, seen];
-    const now = await fingerprints(watched);
-    return watched === files && before === seen && watched.some((file) => now.get(file) !== seen.get(file));
+    const before = seen;
+    const states = await looker.look(before.files);
+    return before === seen && !areSameStates(states, before.states);
   }
 
   async function look(): Promise<void> {
@@ -59,14 +66,17 @@ export function createWatcher(onChange: () => void): Watcher {
 
   return {
     hasChanged,
-    state: async () => JSON.stringify([...(await fingerprints(files))]),
+    state: async () => (await looker.look(seen.files)).join(),
     async mark() {
-      seen = await fingerprints(files);
+      const [{ files }, at] = [seen, Date.now()];
+      const now = { files, states: await looker.look(files), at };
+      if (files === seen.files) seen = now;
+      return now;
     },
     async setFiles(next) {
-      seen = new Map([...(await fingerprints(next.filter((file) => !seen.has(file)))), ...seen]);
+      const now = await statesFor(next, seen, looker);
       if (closed) return;
-      files = next;
+      seen = now;
       for (const watcher of watchers) watcher.close();
       watchers = [...new Set(next.map((file) => dirname(file)))].flatMap((directory) =>
         watchDirectory(directory, settle),
@@ -79,8 +89,24 @@ export function createWatcher(onChange: () => void): Watcher {
       clearTimeout(poll);
       clearTimeout(settling);
       for (const watcher of watchers) watcher.close();
+      return looker.close();
     },
   };
+}
+
+/** Those seen before as they were then, others as they are now. */
+async function statesFor(files: readonly string[], before: Seen, looker: Looker): Promise<Seen> {
+  const { files: former, states, at: seenAt } = before;
+  if (files.length === former.length && files.every((file, at) => file === former[at])) return before;
+  const places = new Map(former.map((file, at) => [file, at]));
+  const fresh = files.filter((file) => !places.has(file));
+  const found = await looker.look(fresh);
+  let next = 0;
+  const stateOf = (at: number) => {
+    const place = places.get(files[at] ?? '');
+    return place === undefined ? readState(found, next++) : readState(states, place);
+  };
+  return { files, states: writeStates(files.length, stateOf), at: seenAt };
 }
 
 /** Waits until no file has changed for `quietMs`, but not longer than `mostMs`. */
@@ -112,28 +138,3 @@ function watchDirectory(directory: string, onEvent: () => void): FSWatcher[] {
     return []; // not there now, or no watches left: polling will do
   }
 }
-
-async function fingerprints(files: readonly string[]): Promise<Map<string, string>> {
-  const found = new Map<string, string>();
-  const rest = files.values();
-  async function lookAtSome(): Promise<void> {
-    for (const file of rest) found.set(file, await fingerprint(file));
-  }
-  // To begin with all of 20,000 files at once would stall the process.
-  await Promise.all(Array.from({ length: lookedAtAtOnce }, lookAtSome));
-  return found;
-}
-
-/** By a callback, which costs a quarter of what `fs/promises` does. */
-function fingerprint(file: string): Promise<string> {
-  return new Promise((resolve) => {
-    stat(file, (error, found) => {
-      if (error) return resolve('missing');
-      // The modification time can be set back (`cp -p`), but the inode's change time cannot.
-      const { ino, size, mtimeMs, ctimeMs } = found;
-      resolve(`${ino} ${size} ${mtimeMs} ${ctimeMs}`);
-    });
-  });
-}
-
-const lookedAtAtOnce = 32;
