@@ -3,7 +3,7 @@
  * that compete with changed ones for the same clients. Everything else was found valid before, and nothing
  * that it depends on is another now.
  */
-import type { Changes, RouteChanges } from './changes.ts';
+import { type Changes, formerPlace, placeNow, type RouteChanges } from './changes.ts';
 import type { Checked, LoadedConfig, Warned } from './load.ts';
 import { isMapping, type Parted } from './read/parted.ts';
 import {
@@ -12,6 +12,9 @@ import {
   referencesOfRoute,
   referencesOfUpstream,
 } from './rules/references.ts';
+import { placesIn } from './routes/order.ts';
+import { type Claimant, type Claims, claimsOf, rivalsIn } from './routes/rivals.ts';
+import type { RoutingTable } from './routes/routing-table.ts';
 import type { RouteConfig } from './schema/schema.ts';
 
 /** Objects as `certificates.orders`, routes by listener and place. */
@@ -24,11 +27,14 @@ export type Neighbourhood = {
   readonly included: Chosen;
 };
 
+/** What was found before, and the table of each listener. */
+type Former = Checked & { readonly tables: ReadonlyMap<string, RoutingTable> };
+
 /** `stale` has objects whose files have changed. */
 export function neighbourhoodOf(
   changes: Changes,
   stale: ReadonlySet<string>,
-  { loaded: former, warned }: Checked,
+  former: Former,
   now: Parted,
 ): Neighbourhood {
   const judged: Chosen = { objects: new Set(stale), routes: new Map() };
@@ -39,10 +45,10 @@ export function neighbourhoodOf(
   for (const [section, { gone }] of changes.objects) {
     for (const name of gone) touched.add(`${section}.${name}`);
   }
-  addUpstreamsWith(touched, changes, former, judged.objects);
+  addUpstreamsWith(touched, changes, former.loaded, judged.objects);
   for (const [listener, own] of changes.routes) {
     const routes = judgedRoutes(listener, own, touched, former, now);
-    addMoved(routes, listener, own, warned);
+    addMoved(routes, listener, own, former.warned);
     judged.routes.set(listener, routes);
   }
   return { judged, included: withSurroundings(judged, changes, former, now) };
@@ -71,42 +77,45 @@ function addUpstreamsWith(
 
 function judgedRoutes(
   listener: string,
-  { formerly, fresh, gone }: RouteChanges,
+  changes: RouteChanges,
   touched: ReadonlySet<string>,
-  former: LoadedConfig,
+  former: Former,
   now: Parted,
 ): Set<number> {
+  const { fresh, gone } = changes;
   const judged = new Set(fresh);
-  const before = former.config.listeners[listener]?.routes ?? [];
-  const after = routesIn(now, listener);
-  const claims = createClaims();
-  for (const index of fresh) addClaims(claims, writtenClaims(after[index]));
-  for (const index of gone) if (before[index]) addClaims(claims, before[index]);
-  if (touched.size === 0 && isEmpty(claims)) return judged;
-  for (let index = 0; index < formerly.length; index += 1) {
-    const route = before[formerly[index] ?? -1];
-    if (route === undefined) continue;
-    const isTouched = touched.size > 0 && refersTo(referencesOfRoute(route), touched);
-    if (isTouched || competes(route, claims)) judged.add(index);
+  const [before, after] = [formerRoutes(former, listener), routesIn(now, listener)];
+  const goners = gone.flatMap((place) => before[place] ?? []);
+  const claims = claimsOf([...fresh.map((place) => writtenClaims(after[place])), ...goners]);
+  for (const place of rivalsOf(former, listener, claims, changes)) judged.add(place);
+  if (touched.size === 0) return judged;
+  for (let place = 0; place < after.length; place += 1) {
+    const route = before[formerPlace(changes, place)];
+    if (route && refersTo(referencesOfRoute(route), touched)) judged.add(place);
   }
   return judged;
+}
+
+/** The present places of routes of before that have one of these claims. */
+function rivalsOf({ tables }: Former, listener: string, claims: Claims, changes: RouteChanges): number[] {
+  const table = tables.get(listener);
+  const rivals = table === undefined ? [] : rivalsIn(table, claims);
+  return rivals.map((place) => placeNow(changes, place)).filter((place) => place !== -1);
 }
 
 /** Some warnings name the place of another route, which may have moved. */
 function addMoved(
   judged: Set<number>,
   listener: string,
-  { formerly, fresh, gone }: RouteChanges,
+  changes: RouteChanges,
   warned: readonly Warned[],
 ): void {
-  if (fresh.length + gone.length === 0) return;
-  const places = new Set(
-    warned.flatMap(({ path, message }) =>
-      path[1] === listener && message.includes('routes[') ? [Number(path[3])] : [],
-    ),
-  );
-  if (places.size === 0) return;
-  for (const [index, place] of formerly.entries()) if (places.has(place)) judged.add(index);
+  if (changes.fresh.length + changes.gone.length === 0) return;
+  for (const { path, message } of warned) {
+    if (path[1] !== listener || !message.includes('routes[')) continue;
+    const place = placeNow(changes, Number(path[3]));
+    if (place !== -1) judged.add(place);
+  }
 }
 
 const sectionOf = { certificate: 'certificates', authority: 'authorities', upstream: 'upstreams' } as const;
@@ -115,38 +124,7 @@ function refersTo(references: readonly Reference[], touched: ReadonlySet<string>
   return references.some(({ kind, name }) => name !== undefined && touched.has(`${sectionOf[kind]}.${name}`));
 }
 
-/** What routes of a listener can only have once, or one before the other. */
-type Claims = { readonly names: Set<string>; readonly labels: Set<string>; plain: boolean };
-type Claimant = Pick<RouteConfig, 'sni' | 'name' | 'tls' | 'deny' | 'alpn' | 'ja4'>;
-
-function createClaims(): Claims {
-  return { names: new Set(), labels: new Set(), plain: false };
-}
-
-function isEmpty({ names, labels, plain }: Claims): boolean {
-  return names.size + labels.size === 0 && !plain;
-}
-
-const anyName = [''];
-
-function addClaims(claims: Claims, route: Claimant): void {
-  if (route.tls !== 'off') for (const name of route.sni ?? anyName) claims.names.add(name);
-  if (route.name !== undefined) claims.labels.add(route.name);
-  if (maybePlain(route)) claims.plain = true;
-}
-
-function competes(route: RouteConfig, { names, labels, plain }: Claims): boolean {
-  // A hundred thousand routes are asked for each change.
-  if (route.tls !== 'off') for (const name of route.sni ?? anyName) if (names.has(name)) return true;
-  if (route.name !== undefined && labels.has(route.name)) return true;
-  return plain && maybePlain(route);
-}
-
-function maybePlain({ tls, deny, sni, alpn, ja4 }: Claimant): boolean {
-  return tls === 'off' || (deny !== undefined && !sni && !alpn && !ja4);
-}
-
-/** The same of a route as written, whose short forms stand for lists, and which may have faults. */
+/** What a route claims as written, whose short forms stand for lists, and which may have faults. */
 function writtenClaims(raw: unknown): Claimant {
   const { sni, name, tls, deny, alpn, ja4 } = isMapping(raw) ? raw : {};
   const list = sni === undefined ? undefined : listOf(sni).filter((one) => typeof one === 'string');
@@ -164,52 +142,61 @@ function writtenClaims(raw: unknown): Claimant {
  * With what judged objects refer to, routes that compete with judged ones, the first route with each check of
  * the user's own, and the first routes of each kind: some checks ask whether there are any.
  */
-function withSurroundings(judged: Chosen, changes: Changes, former: LoadedConfig, now: Parted): Chosen {
+function withSurroundings(judged: Chosen, changes: Changes, former: Former, now: Parted): Chosen {
   const objects = new Set(judged.objects);
   addNamed(objects, referencesOfRest(now.rest));
   const routes = new Map<string, Set<number>>();
-  const modules = new Set(former.modules.keys());
   const upstreams = now.lists.find(({ path }) => path[0] === 'upstreams');
   for (const [index, name] of (upstreams?.keys ?? []).entries()) {
     if (judged.objects.has(`upstreams.${name}`)) {
       addNamed(objects, referencesOfUpstream(upstreams?.values[index]));
     }
   }
-  for (const [listener, own] of judged.routes) {
+  const modules = new Set(former.loaded.modules.keys());
+  for (const [listener, change] of changes.routes) {
     const written = routesIn(now, listener);
-    const included = new Set([...own, ...firstOfKinds(written)]);
-    const before = former.config.listeners[listener]?.routes ?? [];
-    addRivals(included, own, before, changes.routes.get(listener)?.formerly ?? new Int32Array(), modules);
-    for (const index of own) addNamed(objects, referencesOfRoute(written[index]));
+    const before = formerRoutes(former, listener);
+    const own = judged.routes.get(listener) ?? new Set();
+    const claims = claimsOf([...own].flatMap((place) => before[formerPlace(change, place)] ?? []));
+    const included = new Set([
+      ...own,
+      ...rivalsOf(former, listener, claims, change),
+      ...firstWithModules(modules, written.length, (place) => before[formerPlace(change, place)]),
+      ...firstOfKinds(written, former.tables.get(listener), change),
+    ]);
+    for (const place of own) addNamed(objects, referencesOfRoute(written[place]));
     routes.set(listener, included);
   }
   return { objects, routes };
 }
 
-function addRivals(
-  included: Set<number>,
-  judged: ReadonlySet<number>,
-  before: readonly RouteConfig[],
-  formerly: Int32Array,
+/** Takes those that it finds out of `modules`. */
+function firstWithModules(
   modules: Set<string>,
-): void {
-  const claims = createClaims();
-  for (const index of judged) {
-    const route = before[formerly[index] ?? -1];
-    if (route) addClaims(claims, route);
+  count: number,
+  formerAt: (place: number) => RouteConfig | undefined,
+): number[] {
+  const found: number[] = [];
+  for (let place = 0; place < count && modules.size > 0; place += 1) {
+    const { tls } = formerAt(place) ?? {};
+    const module = typeof tls === 'object' ? tls.client_auth?.authorize : undefined;
+    if (module !== undefined && modules.delete(module)) found.push(place);
   }
-  if (isEmpty(claims) && modules.size === 0) return;
-  for (let index = 0; index < formerly.length; index += 1) {
-    const route = before[formerly[index] ?? -1];
-    if (route === undefined) continue;
-    const module = typeof route.tls === 'object' ? route.tls.client_auth?.authorize : undefined;
-    if (competes(route, claims) || (module !== undefined && modules.delete(module))) included.add(index);
-  }
+  return found;
 }
 
-function firstOfKinds(written: readonly unknown[]): number[] {
+/** The first route for plain clients, and the first for others. */
+function firstOfKinds(written: readonly unknown[], table: RoutingTable | undefined, changes: RouteChanges): number[] {
   const isPlain = (raw: unknown) => isMapping(raw) && (raw['tls'] === 'off' || raw['tls'] === false);
-  return [written.findIndex(isPlain), written.findIndex((raw) => !isPlain(raw))].filter((at) => at !== -1);
+  const placeOf = placesIn(table?.order ?? []);
+  const formerly = (table?.plain ?? []).map(({ id }) => placeNow(changes, placeOf(id)));
+  const plain = [...formerly, ...changes.fresh].filter((place) => isPlain(written[place]));
+  const others = written.findIndex((raw) => !isPlain(raw));
+  return [...(plain.length > 0 ? [plain.reduce((a, b) => Math.min(a, b))] : []), ...(others === -1 ? [] : [others])];
+}
+
+function formerRoutes({ loaded }: Former, listener: string): readonly RouteConfig[] {
+  return loaded.config.listeners[listener]?.routes ?? [];
 }
 
 /** The routes of a listener, as written. */

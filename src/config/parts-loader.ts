@@ -15,7 +15,7 @@ export class PartsLoader {
   readonly #material;
   #pieces = createPieceMemory();
   readonly #run;
-  #last: (Last & { readonly tables: Tables }) | undefined;
+  #last: Last | undefined;
   #checked = 0;
 
   /** `run` does work at once or in slices; `now` is the time in ms since 1970. */
@@ -91,18 +91,15 @@ function asYaml(parted: Parted) {
   return { raw: wholeOf(parted), faults: [], locate: parted.locate };
 }
 
-function* changedTables(
-  last: Last & { readonly tables: Tables },
-  { loaded, changes }: Changed,
-): Work<Tables> {
+function* changedTables(last: Last, { loaded, changes }: Changed): Work<Tables> {
   const tables = new Map<string, RoutingTable>();
   for (const [listener, { routes }] of Object.entries(loaded.config.listeners)) {
     const before = routesOf(last.loaded.config, listener);
     const table = last.tables.get(listener);
     if (table && before === routes) tables.set(listener, table);
     else {
-      const replaced =
-        table && changes.routes.has(listener) ? yield* replaceRoutes(table, before, routes) : undefined;
+      const own = changes.routes.get(listener);
+      const replaced = table && own && (yield* replaceRoutes(table, before, routes, own));
       tables.set(listener, replaced ?? (yield* tableOf(routes, table)));
     }
   }

@@ -9,6 +9,7 @@
 import type { BlockList } from 'node:net';
 import { LRUCache } from 'lru-cache';
 import { isFor } from '../config/routes/kinds.ts';
+import { placesIn } from '../config/routes/order.ts';
 import { type Form, type RoutingTable, type Rule, rulesOf, tableOf } from '../config/routes/routing-table.ts';
 import { hostNameOf, isLabels, normalizeServerName } from '../config/routes/server-name.ts';
 import type { RouteConfig } from '../config/schema/schema.ts';
@@ -26,8 +27,8 @@ export type RouteQuery = {
   readonly plain: boolean;
 };
 
-/** A route, and what the `*` of `*.name` stood for (`a` or `a.b`). */
-export type Match = Rule & { readonly wildcardLabel: string | undefined };
+/** A route with its place in the list, and what the `*` of `*.name` stood for (`a` or `a.b`). */
+export type Match = Rule & { readonly index: number; readonly wildcardLabel: string | undefined };
 
 export type Router = { match(query: RouteQuery): Match | undefined };
 
@@ -50,13 +51,15 @@ export function buildRouter(routes: readonly RouteConfig[]): Router {
 export function* routerOf(table: RoutingTable): Work<Router> {
   const conditions = yield* conditionsOf(table.forms);
   const find = remembering(namesOf(table));
+  const placeOf = placesIn(table.order);
   return {
     match(query) {
       const { rules, wildcardLabel, mayPass } = find(query);
       for (const rule of rules) {
         const own = conditions[rule.form];
         if (own === undefined || (!mayPass && own.passesOn)) continue;
-        if (failedCondition(own, query) === undefined) return { ...rule, wildcardLabel };
+        if (failedCondition(own, query) === undefined)
+          return { ...rule, index: placeOf(rule.id), wildcardLabel };
       }
       return undefined;
     },

@@ -116,7 +116,7 @@ function createRouteTable<T extends Treatment>(
       const { index, wildcardLabel } = match;
       let route = recent.get(index);
       if (route === undefined) {
-        route = { ...treatment, index, label: labelOf(table.labels, index) };
+        route = { ...treatment, index, label: labelOf(table.labels, match) };
         recent.set(index, route);
       }
       return { route, wildcardLabel };

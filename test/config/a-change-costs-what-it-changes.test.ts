@@ -10,12 +10,13 @@ import fc from 'fast-check';
 import { ConfigError, loadText, sharedText } from '../../src/config/load.ts';
 import { unpackPieces } from '../../src/config/pieces.ts';
 import { RememberingLoader } from '../../src/config/remembering-loader.ts';
+import { labelOf } from '../../src/config/routes/routing-table.ts';
 import { packConfig, type SendableConfig, toSend, unpackToServe } from '../../src/config/transfer.ts';
 import { routerOf } from '../../src/decide/router.ts';
 import { atOnce } from '../../src/process/pacer.ts';
 import { createAuthority, temporaryDirectory, writeFiles } from '../support/certificates.ts';
 
-type Route = { readonly sni: string; readonly more: string };
+type Route = { readonly sni: string; readonly more: string; readonly note?: string };
 const many: readonly Route[] = Array.from({ length: 300 }, (_, index) => ({
   sni: `n${index}.example`,
   more: 'tls: passthrough, upstream: u',
@@ -27,7 +28,7 @@ const textOf = (routes: readonly Route[], bind = '127.0.0.1:0') =>
     '  main:',
     `    bind: ${bind}`,
     '    routes:',
-    ...routes.map(({ sni, more }) => `      - { sni: ${sni}, ${more} }`),
+    ...routes.map(({ sni, more, note = '' }) => `${note}      - { sni: ${sni}, ${more} }`),
     'upstreams:',
     '  u: { endpoints: ["127.0.0.1:7"] }',
     '  v: { endpoints: ["127.0.0.1:8"] }',
@@ -49,7 +50,8 @@ function routerIn(loaded: SendableConfig) {
   return (sni: string) => {
     const match = router.match({ sni, alpn: [], client: '10.0.0.1', ja4: '', plain: false });
     const form = match && table.forms[match.form];
-    return match && { index: match.index, upstream: form?.upstream, tls: form?.tls };
+    const label = match && labelOf(table.labels, match);
+    return match && { index: match.index, label, upstream: form?.upstream, tls: form?.tls };
   };
 }
 
@@ -66,6 +68,7 @@ const route = fc.record<Route>({
     'n7.example',
     '"*.wild.example"',
     '[a.example, b.example]',
+    '"*.b.wild.example"',
     '"*"',
     '!!int x',
   ),
@@ -76,15 +79,22 @@ const route = fc.record<Route>({
     'deny: true',
     'tls: off, upstream: u',
     'name: mine, tls: passthrough, upstream: u',
+    'name: yours, tls: passthrough, upstream: v',
+    'wildcard: one_label, tls: passthrough, upstream: v',
+    'wildcard: one_label, tls: passthrough, upstream: u, from: 10.0.0.0/8',
+    'tls: passthrough, upstream: v, from: 10.9.0.0/16',
     'tls: passthrough',
     'tls: passthrough, upstream: u, alpn: [h2]',
     'tls: passthrough, upstream: u, nonsense: 1',
   ),
+  note: fc.constantFrom('', '', '', '\n', '# é\n', '        # note\n\n'),
 });
 const edit = fc.record({
   at: fc.nat({ max: 300 }),
   gone: fc.nat({ max: 2 }),
   fresh: fc.array(route, { maxLength: 2 }),
+  /** A route that is put there from elsewhere. */
+  moved: fc.option(fc.nat({ max: 300 }), { nil: undefined }),
 });
 
 test('after any edits it is as at first', async () => {
@@ -96,7 +106,10 @@ test('after any edits it is as at first', async () => {
         await loader.load(given(textOf(many)));
         let routes = [...many];
         for (const edits of steps) {
-          for (const { at, gone, fresh } of edits) routes.splice(at, gone, ...fresh);
+          for (const { at, gone, fresh, moved } of edits) {
+            const taken = moved === undefined ? [] : routes.splice(moved, 1);
+            routes.splice(at, gone, ...fresh, ...taken);
+          }
           const [again, first] = await Promise.all([
             outcome(loader.load(given(textOf(routes)))),
             outcome(loadText(given(textOf(routes))).then((loaded) => atOnce(toSend(loaded)))),
@@ -112,6 +125,8 @@ test('after any edits it is as at first', async () => {
               'a.example',
               'b.example',
               'x.wild.example',
+              'x.b.wild.example',
+              'x.y.b.wild.example',
               'none.example',
             ]) {
               assert.deepEqual(there(name), here(name), name);
@@ -139,8 +154,23 @@ test('a changed route leaves all pieces but two or three, and every other route,
   for (const [index, one] of routesOf(second).entries()) {
     if (index !== 150) assert.equal(one, routesOf(first)[index]);
   }
-  assert.deepEqual(routerIn(second)('new.example'), { index: 150, upstream: 'v', tls: 'passthrough' });
+  const found = { index: 150, label: 150, upstream: 'v', tls: 'passthrough' };
+  assert.deepEqual(routerIn(second)('new.example'), found);
   assert.equal(routerIn(second)('n150.example'), undefined);
+});
+
+test('a route added at the front or removed from the middle leaves the pieces of all others as they were', async () => {
+  const loader = new RememberingLoader();
+  let before = await loader.load(given(textOf(many)));
+  const added = [{ sni: 'new.example', more: 'tls: passthrough, upstream: v' }, ...many];
+  for (const routes of [added, added.toSpliced(150, 1)]) {
+    const loaded = await loader.load(given(textOf(routes)));
+    const known = new Set(before.pieces.map(({ id }) => id));
+    assert.ok(loaded.pieces.filter(({ id }) => !known.has(id)).length <= 5);
+    const find = routerIn(loaded);
+    for (const [index, { sni }] of routes.entries()) assert.equal(find(sni)?.index, index);
+    before = loaded;
+  }
 });
 
 test('a fault in a changed route is at its line', async () => {

@@ -252,6 +252,96 @@ test('what did not change is the same object, wherever it has moved', () => {
   );
 });
 
+const someLine = fc.constantFrom(
+  '      - { sni: x.example, tls: passthrough }',
+  '      - sni: y.example',
+  '        tls: off',
+  '      - { sni: é.example, note: "日本" }',
+  '      -',
+  '    - { sni: z.example }',
+  '  - a',
+  '# note: é',
+  '      # note',
+  '',
+  '   ',
+  '  u: { endpoints: [b:1] }',
+  '  v:',
+  '    endpoints: [c:1]',
+  '  other:',
+  '    bind: :2',
+  '    routes:',
+  'listeners:',
+  'upstreams:',
+  'certificates:',
+  '  c: { cert: a, key: b }',
+  'log: { level: info }',
+  '"not closed',
+  '\tx',
+  '---',
+);
+const textEdit = fc.record({
+  at: fc.nat({ max: 70 }),
+  gone: fc.constantFrom(0, 0, 1, 1, 2, 9),
+  fresh: fc.array(someLine, { maxLength: 2 }),
+  /** Lines that are taken from elsewhere. */
+  moved: fc.option(fc.nat({ max: 70 }), { freq: 3, nil: undefined }),
+});
+const ending = fc.constantFrom('\n', '\n', '\n', '', '\n\n', '\n# é\n', '\r\n');
+const beginning = fc.constantFrom('', '', '', '# é\n', '\ufeff');
+
+test('whatever is edited in a text, it is read again as at first', () => {
+  let read = 0;
+  const lines = routes(Array.from({ length: 25 }, (_, index) => `n${index}.example`)).trimEnd().split('\n');
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.array(textEdit, { minLength: 1, maxLength: 2 }), beginning, ending), {
+        minLength: 1,
+        maxLength: 5,
+      }),
+      (steps) => {
+        let former = fromText(`${lines.join('\n')}\n`);
+        let current = lines;
+        for (const [edits, begin, end] of steps) {
+          const next = [...current];
+          for (const { at, gone, fresh, moved } of edits) {
+            const taken = moved === undefined ? [] : next.splice(moved, 1);
+            next.splice(at, gone, ...fresh, ...taken);
+          }
+          const text = begin + next.join('\n') + end;
+          const [again, first] = [partsOf(text, former), partsOf(text)];
+          assert.equal(again === undefined, first === undefined, text);
+          if (again === undefined || first === undefined) continue;
+          read += 1;
+          const shape = ({ lists }: Parts) => lists.map(({ kept: _, ...list }) => list);
+          assert.deepEqual(shape(again), shape(first), text);
+          const whole = wholeOf(again);
+          assert.deepEqual(whole, wholeOf(first), text);
+          for (const path of pathsIn(whole))
+            assert.deepEqual(again.locate(path), first.locate(path), `${path} in\n${text}`);
+          [former, current] = [again, next];
+        }
+      },
+    ),
+    { numRuns: 1000 },
+  );
+  assert.ok(read > 500, `${read} read`);
+});
+
+test('of a long list only what is near a change is read again', () => {
+  const names = Array.from({ length: 5000 }, (_, index) => `n${index}.example`);
+  const before = fromText(routes(names));
+  for (const at of [1, 2500, 4999]) {
+    for (const changed of [
+      names.with(at, 'x.example'),
+      names.toSpliced(at, 1),
+      names.toSpliced(at, 0, 'x.example', 'y.example'),
+    ]) {
+      const { kept, starts } = partsOf(routes(changed), before)?.lists[0] ?? {};
+      assert.ok(kept && starts && starts.length - kept.head - kept.tail <= 4);
+    }
+  }
+});
+
 for (const [what, text] of Object.entries({
   'a name that is written twice': 'upstreams:\n  a: { x: 1 }\n  a: { x: 2 }\n',
   'a section that is written twice': 'upstreams:\n  a: 1\nupstreams:\n  b: 1\n',

@@ -100,6 +100,8 @@ const edit = fc.oneof(
     at: fc.nat({ max: 12 }),
     gone: fc.nat({ max: 1 }),
     fresh: fc.array(route, { maxLength: 2 }),
+    /** A route that is put there from elsewhere. */
+    moved: fc.option(fc.nat({ max: 12 }), { nil: undefined }),
   }),
 );
 
@@ -156,9 +158,11 @@ type Edit = typeof edit extends fc.Arbitrary<infer T> ? T : never;
 
 function change(model: Model, edits: readonly Edit[]): void {
   for (const one of edits) {
-    if ('fresh' in one)
-      model.routes[one.section].splice(one.at, one.gone, ...one.fresh.map((raw) => structuredClone(raw)));
-    else if (one.value === undefined) model[one.section].delete(one.name);
+    if ('fresh' in one) {
+      const routes = model.routes[one.section];
+      const taken = one.moved === undefined ? [] : routes.splice(one.moved, 1);
+      routes.splice(one.at, one.gone, ...one.fresh.map((raw) => structuredClone(raw)), ...taken);
+    } else if (one.value === undefined) model[one.section].delete(one.name);
     else model[one.section].set(one.name, structuredClone(one.value));
   }
 }

@@ -3,38 +3,45 @@
  * of `certificates`, `authorities` and `upstreams`. What is cut out is parsed object by object.
  */
 import type { Path } from '../finding.ts';
+import { asBuffer, type SharedEnds, sharedEnds } from './shared-ends.ts';
 
 /** A block list or mapping: its items stand from each start to the next, the last up to `end`. */
 export type Cut = {
   readonly path: Path;
   readonly kind: 'list' | 'mapping';
+  readonly indent: number;
   /** Offsets in bytes, each the beginning of a line. */
   readonly starts: readonly number[];
   readonly end: number;
+  /** How many of its first and of its last items have the same text as in the former file. */
+  readonly kept: { readonly head: number; readonly tail: number };
 };
+
+/** The file as it was before, and where it was cut. */
+export type FormerCuts = { readonly bytes: Uint8Array; readonly lists: readonly Cut[] };
 
 const sections: ReadonlySet<string> = new Set(['certificates', 'authorities', 'upstreams']);
 
 /**
  * Looks only at how far lines are indented. In valid YAML, that alone shows where a block ends, since
  * whatever spans several lines (text, flow collections) is indented more than the block that it is part of.
- * In invalid YAML a piece, or the rest of the file, will be found faulty. undefined if nothing can be cut.
+ * In invalid YAML a piece, or the rest of the file, will be found faulty. Of a list that is in `former` only
+ * the items that differ are looked at. undefined if nothing can be cut.
  */
-export function cutYaml(bytes: Uint8Array): readonly Cut[] | undefined {
+export function cutYaml(bytes: Uint8Array, former?: FormerCuts): readonly Cut[] | undefined {
   // A byte order mark, a directive, tabs and carriage returns are rare in large files, so they are not worth
   // knowing here.
   if (bytes[0] === 0xef || bytes[0] === code.percent) return undefined;
-  // Faster by far than a search of shared memory that is no Buffer.
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const buffer = asBuffer(bytes);
   if (buffer.includes(code.tab) || buffer.includes(code.carriageReturn)) return undefined;
-  const cutter = new Cutter();
+  const cutter = new Cutter(former && alikeWith(former, bytes));
   for (let start = 0; start < bytes.length; ) {
     let at = start;
     while (bytes[at] === code.space) at += 1;
     const newline = bytes.indexOf(code.newline, at);
     const end = newline === -1 ? bytes.length : newline;
     if (at < end && bytes[at] !== code.hash) cutter.take(bytes, start, at, end);
-    start = end + 1;
+    start = cutter.readOn(end + 1);
   }
   return cutter.close(bytes.length);
 }
@@ -50,14 +57,36 @@ const code = {
   colon: 0x3a,
 } as const;
 
-type Expected = Pick<Cut, 'path' | 'kind'> & { readonly indent: number };
-type Open = Omit<Cut, 'starts' | 'end'> & { readonly indent: number; readonly starts: number[] };
+type Expected = Pick<Cut, 'path' | 'kind' | 'indent'>;
+type Open = Expected & {
+  readonly former: Cut | undefined;
+  starts: number[];
+  kept: { readonly head: number; readonly tail: number };
+};
+
+/** The former lists, and how much of the two files is the same. */
+type Alike = SharedEnds & {
+  readonly lists: readonly Cut[];
+  readonly length: number;
+  /** How much further on than before the end is. */
+  readonly shift: number;
+};
+
+function alikeWith({ bytes: before, lists }: FormerCuts, bytes: Uint8Array): Alike {
+  return {
+    ...sharedEnds(before, bytes),
+    lists,
+    length: bytes.length,
+    shift: bytes.length - before.length,
+  };
+}
 
 /** The first character of a line is `at`, its line break `end`. */
 type Line = { readonly start: number; readonly at: number; readonly end: number };
 
 /** Takes the lines that are neither blank nor comments, one after the other. */
 class Cutter {
+  readonly #alike: Alike | undefined;
   readonly #cuts: Cut[] = [];
   #open: Open | undefined;
   /** What the header just read may be followed by, at this indent or more. */
@@ -67,6 +96,10 @@ class Cutter {
   /** The indents of the listeners' names, and of the keys of the current one. */
   #nameIndent = -1;
   #keyIndent = -1;
+
+  constructor(alike: Alike | undefined) {
+    this.#alike = alike;
+  }
 
   /** `at` is the first character of the line, and `end` its line break. */
   take(bytes: Uint8Array, start: number, at: number, end: number): void {
@@ -82,6 +115,14 @@ class Cutter {
     this.#read(bytes, indent, at, end);
   }
 
+  /** The next line to be taken, at `next` or behind items that are as they were: those are taken at once. */
+  readOn(next: number): number {
+    const [open, alike] = [this.#open, this.#alike];
+    if (open?.former === undefined || alike === undefined) return next;
+    if (open.former.indent !== open.indent) return next;
+    return keepHead(open, open.former, alike) ?? keepTail(open, open.former, alike) ?? next;
+  }
+
   close(end: number): readonly Cut[] | undefined {
     if (this.#open) this.#finish(end);
     return this.#cuts.length > 0 ? this.#cuts : undefined;
@@ -90,15 +131,16 @@ class Cutter {
   #opens({ path, kind, indent: least }: Expected, bytes: Uint8Array, { start, at, end }: Line): boolean {
     const indent = at - start;
     if (indent < least || (kind === 'list' && !isDash(bytes, at, end))) return false;
-    this.#open = { path, kind, indent, starts: [start] };
+    const former = this.#alike?.lists.find((list) => list.path.join('\n') === path.join('\n'));
+    this.#open = { path, kind, indent, former, starts: [start], kept: { head: 0, tail: 0 } };
     this.#expected = undefined;
     return true;
   }
 
   #finish(end: number): void {
     if (this.#open) {
-      const { path, kind, starts } = this.#open;
-      this.#cuts.push({ path, kind, starts, end });
+      const { former: _, ...open } = this.#open;
+      this.#cuts.push({ ...open, end });
     }
     this.#open = undefined;
   }
@@ -126,6 +168,40 @@ class Cutter {
     if (indent !== this.#keyIndent || headerIn(bytes, at, end) !== 'routes') return;
     this.#expected = { path: ['listeners', this.#listener, 'routes'], kind: 'list', indent };
   }
+}
+
+/** Takes the first items of a list that has just begun. What ends an item is seen in two characters. */
+function keepHead(open: Open, { starts, end }: Cut, { start: same }: Alike): number | undefined {
+  if (open.starts.length > 1 || open.starts[0] !== starts[0]) return undefined;
+  const isKept = (to: number) => to + open.indent + 2 <= same;
+  const head = isKept(end) ? starts.length : countUntil(starts, (start) => !isKept(start)) - 1;
+  if (head <= 0) return undefined;
+  open.starts = starts.slice(0, head);
+  open.kept = { head, tail: 0 };
+  return starts[head] ?? end;
+}
+
+/** Takes the last items of a list, if the item just taken is the first of these. */
+function keepTail(open: Open, { starts, end }: Cut, { end: same, length, shift }: Alike): number | undefined {
+  const start = open.starts.at(-1) ?? 0;
+  if (start < length - same) return undefined;
+  const at = countUntil(starts, (former) => former >= start - shift);
+  if (starts[at] !== start - shift) return undefined;
+  const tail = starts.slice(at);
+  open.starts = open.starts.slice(0, -1).concat(shift === 0 ? tail : tail.map((former) => former + shift));
+  open.kept = { ...open.kept, tail: tail.length };
+  return end + shift;
+}
+
+/** How many come before the first that is, and so are all later ones. */
+function countUntil(sorted: readonly number[], is: (value: number) => boolean): number {
+  let [from, to] = [0, sorted.length];
+  while (from < to) {
+    const middle = (from + to) >>> 1;
+    if (is(sorted[middle] ?? 0)) to = middle;
+    else from = middle + 1;
+  }
+  return from;
 }
 
 function isDash(bytes: Uint8Array, at: number, end: number): boolean {

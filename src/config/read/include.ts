@@ -4,6 +4,7 @@
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { asBuffer } from './shared-ends.ts';
 import { parseYaml } from './yaml.ts';
 
 /** A file that was included, or why one could not be. */
@@ -68,9 +69,12 @@ async function readOne(path: string, main: string, directory: string): Promise<I
  * at the beginning of a line. A faulty value is left to the schema.
  */
 function patternsIn(bytes: Uint8Array): string[] | undefined {
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
-  const lines = /^include:.*(?:\r?\n(?:[ \t-].*|#.*)?$)*/m.exec(text)?.[0];
-  if (lines === undefined) return undefined;
+  const buffer = asBuffer(bytes);
+  // A search for bytes is over in a millisecond where an expression would take twenty.
+  const starts = ['\ninclude:', '\rinclude:'].map((text) => buffer.indexOf(text)).filter((at) => at !== -1);
+  const at = buffer.subarray(0, 8).toString() === 'include:' ? 0 : Math.min(...starts) + 1;
+  if (at === Number.POSITIVE_INFINITY) return undefined;
+  const lines = /^include:.*(?:\r?\n(?:[ \t-].*|#.*)?$)*/m.exec(buffer.toString('latin1', at))?.[0] ?? '';
   const { raw } = parseYaml(Buffer.from(lines, 'latin1').toString(), process.env);
   const value = (raw as { include?: unknown } | undefined)?.include;
   const patterns = Array.isArray(value) ? value : [value];

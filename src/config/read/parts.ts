@@ -7,6 +7,7 @@ import type { Path } from '../finding.ts';
 import { type Cut, cutYaml } from './cut.ts';
 import { isMapping, type ObjectList, type Parted, valueAt } from './parted.ts';
 import { parsePlainYaml } from './plain-yaml.ts';
+import { asBuffer } from './shared-ends.ts';
 import { type ParsedYaml, type Place, parseWithPlaces } from './yaml.ts';
 
 /** The parts of a file without syntax errors. */
@@ -24,18 +25,15 @@ export function* parseParts(
   environment: NodeJS.ProcessEnv,
   former?: Parts,
 ): Work<Parts | undefined> {
-  const cuts = cutYaml(bytes);
+  const cuts = cutYaml(bytes, former);
   if (cuts === undefined) return undefined;
   const restText = textBetween(bytes, cuts);
   yield;
   const rest = former?.restText === restText ? former.rest : parsedRest(restText, environment);
   if (rest === undefined || !cuts.every(({ path }) => valueAt(rest, path) === null)) return undefined;
-  const alike = former && sharedEnds(former.bytes, bytes);
   const lists: PartList[] = [];
   for (const cut of cuts) {
-    const before = former?.lists.find(({ path }) => path.join('\n') === cut.path.join('\n'));
-    const known = before && alike ? rememberedIn(before, former.bytes, alike, bytes.length) : undefined;
-    const list = yield* parseList(cut, bytes, environment, known);
+    const list = yield* parseList(cut, bytes, environment, former);
     if (list === undefined) return undefined;
     lists.push(list);
   }
@@ -58,91 +56,55 @@ function textBetween(bytes: Uint8Array, cuts: readonly Cut[]): string {
   return text + buffer.toString('utf8', from);
 }
 
-/** How many bytes two files have in common at the beginning, and at the end of the rest. */
-type SharedEnds = { readonly start: number; readonly end: number };
-
-function sharedEnds(before: Uint8Array, after: Uint8Array): SharedEnds {
-  const [a, b] = [asBuffer(before), asBuffer(after)];
-  const most = Math.min(a.length, b.length);
-  const start = longest(most, (from, to) => a.compare(b, from, to, from, to) === 0);
-  const end = longest(most - start, (from, to) => {
-    const [endA, endB] = [a.length - from, b.length - from];
-    return a.compare(b, endB - (to - from), endB, endA - (to - from), endA) === 0;
-  });
-  return { start, end };
-}
-
-/** How far `isSame` holds from 0 on, looked for in steps that double and then halve. */
-function longest(most: number, isSame: (from: number, to: number) => boolean): number {
-  let at = 0;
-  let step = 65_536;
-  while (step > 0 && at < most) {
-    const to = Math.min(most, at + step);
-    if (isSame(at, to)) at = to;
-    else step = to - at === 1 ? 0 : (to - at) >> 1;
-  }
-  return at;
-}
-
 type Entry = { readonly key: string; readonly value: unknown };
-/** The value of an unchanged part, by its place and text in the new file. */
-type Remembered = (start: number, end: number, text: () => string) => Entry | undefined;
-
-function rememberedIn(
-  before: PartList,
-  bytes: Uint8Array,
-  { start: sameStart, end: sameEnd }: SharedEnds,
-  length: number,
-): Remembered {
-  const { starts, end, keys, values } = before;
-  const endOf = (index: number) => starts[index + 1] ?? end;
-  const entry = (index: number): Entry => ({ key: keys[index] ?? '', value: values[index] });
-  const shift = bytes.length - length;
-  let next = 0;
-  const byText = new Map<string, Entry>();
-  const collect = () => {
-    const buffer = asBuffer(bytes);
-    for (const [index, start] of starts.entries()) {
-      const isShared = endOf(index) <= sameStart || start >= bytes.length - sameEnd;
-      if (!isShared) byText.set(buffer.toString('utf8', start, endOf(index)), entry(index));
-    }
-  };
-  let isCollected = false;
-  return (from, to, text) => {
-    const isAtStart = to <= sameStart;
-    if (isAtStart || from >= length - sameEnd) {
-      const start = isAtStart ? from : from + shift;
-      // Parts are asked for in their order.
-      while ((starts[next] ?? Number.POSITIVE_INFINITY) < start) next += 1;
-      if (starts[next] === start && endOf(next) === start + to - from) return entry(next);
-    }
-    if (!isCollected) collect();
-    isCollected = true;
-    return byText.get(text());
-  };
-}
 
 function* parseList(
   cut: Cut,
   bytes: Uint8Array,
   environment: NodeJS.ProcessEnv,
-  known: Remembered | undefined,
+  former: Parts | undefined,
 ): Work<PartList | undefined> {
+  const before = former?.lists.find(({ path }) => path.join('\n') === cut.path.join('\n'));
+  const known = before && rememberedIn(before, cut.kept, former.bytes);
+  const fresh: Entry[] = [];
   const buffer = asBuffer(bytes);
-  const keys: string[] = [];
-  const values: unknown[] = [];
-  for (const [index, start] of cut.starts.entries()) {
+  for (let index = cut.kept.head; index < cut.starts.length - cut.kept.tail; index += 1) {
     yield;
-    const end = cut.starts[index + 1] ?? cut.end;
-    const text = () => buffer.toString('utf8', start, end);
-    const entry = known?.(start, end, text) ?? parsePart(text(), cut.kind, environment);
+    const text = buffer.toString('utf8', cut.starts[index], cut.starts[index + 1] ?? cut.end);
+    const entry = known?.(text) ?? parsePart(text, cut.kind, environment);
     if (entry === undefined) return undefined;
-    if (cut.kind === 'mapping') keys.push(entry.key);
-    values.push(entry.value);
+    fresh.push(entry);
   }
+  const [freshKeys, freshValues] = [fresh.map(({ key }) => key), fresh.map(({ value }) => value)];
+  const keys = cut.kind === 'list' ? [] : joined(before?.keys, freshKeys, cut.kept);
   // If a name is written twice, only the whole file shows where.
-  if (new Set(keys).size !== keys.length) return undefined;
-  return { ...cut, keys, values };
+  if (keys !== before?.keys && new Set(keys).size !== keys.length) return undefined;
+  return { ...cut, keys, values: joined(before?.values, freshValues, cut.kept) };
+}
+
+/** Finds what is neither at the beginning nor at the end, but has the same text as before. */
+function rememberedIn({ starts, end, keys, values }: PartList, kept: Cut['kept'], bytes: Uint8Array) {
+  const collect = () => {
+    const byText = new Map<string, Entry>();
+    const buffer = asBuffer(bytes);
+    for (let index = kept.head; index < starts.length - kept.tail; index += 1) {
+      const text = buffer.toString('utf8', starts[index], starts[index + 1] ?? end);
+      byText.set(text, { key: keys[index] ?? '', value: values[index] });
+    }
+    return byText;
+  };
+  let byText: ReadonlyMap<string, Entry> | undefined;
+  return (text: string): Entry | undefined => {
+    byText ??= collect();
+    return byText.get(text);
+  };
+}
+
+/** The same list as before, if nothing differs. */
+function joined<T>(before: readonly T[] = [], fresh: readonly T[], { head, tail }: Cut['kept']): readonly T[] {
+  const isSame = before.length === head + fresh.length + tail;
+  if (isSame && fresh.every((one, index) => one === before[head + index])) return before;
+  return before.slice(0, head).concat(fresh, before.slice(before.length - tail));
 }
 
 function parsePart(text: string, kind: Cut['kind'], environment: NodeJS.ProcessEnv): Entry | undefined {
@@ -226,28 +188,24 @@ type LineNumbers = {
 };
 
 function countLines(bytes: Uint8Array, lists: readonly PartList[]): LineNumbers {
-  const byOffset = new Map<number, number>();
-  const cuts: { readonly first: number; readonly count: number }[] = [];
-  let [at, line] = [0, 1];
-  const advance = (to: number) => {
-    while (at < to) {
-      const newline = bytes.indexOf(0x0a, at);
-      if (newline === -1 || newline >= to) return;
-      at = newline + 1;
-      line += 1;
-    }
+  const buffer = asBuffer(bytes);
+  const newlinesIn = (from: number, to: number): number => {
+    let count = 0;
+    for (let at = buffer.indexOf('\n', from); at !== -1 && at < to; at = buffer.indexOf('\n', at + 1)) count += 1;
+    return count;
   };
-  for (const { starts, end } of lists) {
-    for (const start of starts) {
-      advance(start);
-      byOffset.set(start, line);
-    }
-    const first = byOffset.get(starts[0] ?? 0) ?? 1;
-    advance(end);
-    cuts.push({ first, count: line - first });
+  // How many come before each block.
+  const blocks = [0];
+  for (let from = 0; from < bytes.length; from += blockBytes) {
+    blocks.push((blocks.at(-1) ?? 0) + newlinesIn(from, Math.min(bytes.length, from + blockBytes)));
   }
+  const of = (offset: number): number => {
+    const block = Math.floor(offset / blockBytes);
+    return 1 + (blocks[block] ?? 0) + newlinesIn(block * blockBytes, offset);
+  };
+  const cuts = lists.map(({ starts, end }) => ({ first: of(starts[0] ?? 0), count: of(end) - of(starts[0] ?? 0) }));
   return {
-    of: (offset) => byOffset.get(offset) ?? 1,
+    of,
     ofRest(inRest) {
       let there = inRest;
       for (const { first, count } of cuts) if (there >= first) there += count;
@@ -256,6 +214,4 @@ function countLines(bytes: Uint8Array, lists: readonly PartList[]): LineNumbers 
   };
 }
 
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
+const blockBytes = 65_536;

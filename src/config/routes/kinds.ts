@@ -11,20 +11,7 @@ export function isFor(route: RouteConfig, plain: boolean): boolean {
   return !plain || (route.deny !== undefined && !looksAtHello(route));
 }
 
-/**
- * Whether a listener with these routes serves plain clients at all; if not, they are refused before any route
- * is tried.
- */
-export function takesPlain(routes: readonly RouteConfig[]): boolean {
-  return routes.some(({ tls }) => tls === 'off');
-}
-
-/** Whether a listener with these routes reads ClientHellos; if not, every client counts as plain. */
-export function takesTls(routes: readonly RouteConfig[]): boolean {
-  return routes.some(looksAtHello) || !takesPlain(routes);
-}
-
 /** A route that denies only by address needs no hello, and must not keep clients waiting that send none. */
-function looksAtHello({ tls, deny, sni, alpn, ja4 }: RouteConfig): boolean {
+export function looksAtHello({ tls, deny, sni, alpn, ja4 }: RouteConfig): boolean {
   return deny ? (sni ?? alpn ?? ja4) !== undefined : tls !== 'off';
 }

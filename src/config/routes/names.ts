@@ -100,6 +100,22 @@ export function findName(names: Names, name: string): string | undefined {
   return block.slice(start, end === -1 ? undefined : end);
 }
 
+/** The names that have one of these values: takes time in proportion to all names, though little. */
+export function namesWith(names: Names, values: ReadonlySet<string>): string[] {
+  const found: string[] = [];
+  for (const block of names) {
+    for (const value of values) {
+      const tail = `\t${value}`;
+      for (let at = block.indexOf(tail); at !== -1; at = block.indexOf(tail, at + 1)) {
+        const end = at + tail.length;
+        const isWhole = end === block.length || block[end] === '\n';
+        if (isWhole) found.push(block.slice(block.lastIndexOf('\n', at) + 1, at));
+      }
+    }
+  }
+  return found;
+}
+
 /** How many blocks begin with this name or an earlier one. */
 function blocksUpTo(names: Names, name: string): number {
   // Sorts after the line of this name (a tab sorts before a line break), and before the line of any later

@@ -1,63 +1,65 @@
 /** A routing table in which some routes were replaced, made from the former one: all other blocks stay. */
 
 import type { Work } from '../../process/pacer.ts';
-import { difference } from '../changes.ts';
+import type { RouteChanges } from '../changes.ts';
 import type { RouteConfig } from '../schema/schema.ts';
-import { changeNames, findName } from './names.ts';
-import { countUses, type Form, formKeyOf, formOf, type RoutingTable, usesOf } from './routing-table.ts';
+import { isFor } from './kinds.ts';
+import { changeNames } from './names.ts';
+import { changedOrder, idAt, placesIn } from './order.ts';
+import {
+  countUses,
+  type Form,
+  formKeyOf,
+  formOf,
+  kindsOf,
+  type RoutingTable,
+  type Rule,
+  rulesOf,
+  textOf,
+  usesOf,
+} from './routing-table.ts';
 import { everyName, normalizeServerName, wildcardSuffix } from './server-name.ts';
 
 /** The more routes differ, the less is saved. */
 const mostReplaced = 1000;
+/** The more routes have come and gone, the more an order consists of. */
+const mostRuns = 1000;
 
 /**
- * `table` is that of the routes `before`. undefined if the table must be built anew: if something other than
- * the routes of exact names has changed, or routes have moved.
+ * `table` is that of the routes `before`. undefined if the table must be built anew, since too much has
+ * changed.
  */
 export function* replaceRoutes(
   table: RoutingTable,
   before: readonly RouteConfig[],
   after: readonly RouteConfig[],
+  changes: RouteChanges,
 ): Work<RoutingTable | undefined> {
-  const { from, to, behind } = difference(before, after);
-  // Others may follow only if none of them moves.
-  if (to !== behind && (to !== before.length || behind !== after.length)) return undefined;
-  if (Math.max(to, behind) - from > mostReplaced) return undefined;
-  const [gone, fresh] = [before.slice(from, to), after.slice(from, behind)];
-  if (![...gone, ...fresh].every(isExact)) return undefined;
-  const uses = [...(usesOf(table) ?? [])];
-  if (uses.length === 0) return undefined;
+  const { fresh, gone } = changes;
+  const former = usesOf(table);
+  if (former === undefined || fresh.length + gone.length > mostReplaced) return undefined;
+  const order = changedOrder(table.order, changes);
+  if (order.length > mostRuns) return undefined;
+  const uses = [...former];
   const forms = createForms(table, uses);
-  const names = new Map<string, string | undefined>();
+  const rules = createRules(table, placesIn(order));
   const labels = new Map<string, string | undefined>();
-  for (const [index, route] of gone.entries()) {
-    const place = forms.placeOf(route);
-    if (place === undefined) return undefined;
-    const rule = `${from + index}.${place}`;
-    labels.set(String(from + index), undefined);
-    for (const name of namesOf(route)) {
-      if (findName(table.exact, name) !== rule) return undefined;
-      names.set(name, undefined);
-    }
+  for (const place of gone) {
+    const [route, id] = [before[place], idAt(table.order, place)];
+    if (route === undefined) continue;
+    labels.set(String(id), undefined);
+    rules.remove(route, id);
+    forms.release(route);
   }
-  for (const route of gone) forms.release(forms.placeOf(route) ?? -1);
-  for (const [index, route] of fresh.entries()) {
+  for (const place of fresh) {
     yield;
-    const rule = `${from + index}.${forms.use(route)}`;
-    if (route.name !== undefined) labels.set(String(from + index), JSON.stringify(route.name));
-    for (const name of new Set(namesOf(route))) {
-      const isFree = names.has(name)
-        ? names.get(name) === undefined
-        : findName(table.exact, name) === undefined;
-      if (!isFree) return undefined;
-      names.set(name, rule);
-    }
+    const [route, id] = [after[place], idAt(order, place)];
+    if (route === undefined) continue;
+    if (route.name !== undefined) labels.set(String(id), JSON.stringify(route.name));
+    rules.add(route, { id, form: forms.use(route) });
   }
-  const [exact, labelled] = [
-    yield* changeNames(table.exact, names),
-    yield* changeNames(table.labels, labels),
-  ];
-  const replaced = { ...table, forms: forms.all, exact, labels: labelled };
+  const changed = { ...table, ...(yield* rules.changed()), order, forms: forms.all };
+  const replaced = { ...changed, kinds: kindsOf(changed), labels: yield* changeNames(table.labels, labels) };
   countUses(replaced, uses);
   return replaced;
 }
@@ -76,11 +78,11 @@ function createForms(table: RoutingTable, uses: number[]) {
   };
   return {
     all,
-    placeOf: (route: RouteConfig) => places.get(formKeyOf(route)),
-    release(place: number): void {
+    release(route: RouteConfig): void {
+      const place = places.get(formKeyOf(route)) ?? -1;
       uses[place] = (uses[place] ?? 0) - 1;
       if (uses[place] !== 0) return;
-      places.delete(formKeyOf(all[place] ?? unused));
+      places.delete(formKeyOf(route));
       all[place] = unused;
       free.push(place);
     },
@@ -94,12 +96,71 @@ function createForms(table: RoutingTable, uses: number[]) {
   };
 }
 
-/** For clients with TLS, by names without a wildcard. */
-function isExact({ tls, sni }: RouteConfig): boolean {
-  if (tls === 'off' || sni === undefined) return false;
-  return sni.every((name) => name !== everyName && wildcardSuffix(name) === undefined);
+type Named = 'exact' | 'wildcard' | 'oneLabel';
+type Unnamed = 'named' | 'unnamed' | 'plain';
+
+/** The rules of all names, and lists of rules, that some route has or had. `placeOf` finds a route by its id. */
+function createRules(table: RoutingTable, placeOf: (id: number) => number) {
+  const names = { exact: new Map(), wildcard: new Map(), oneLabel: new Map() } as Record<
+    Named,
+    Map<string, Rule[]>
+  >;
+  const lists = new Map<Unnamed, Rule[]>();
+  const rulesAt = (list: Named, name: string): Rule[] =>
+    names[list].get(name) ?? (list === 'oneLabel' ? oneLabelRules(table, name) : (rulesOf(table[list], name) ?? []));
+  const sorted = (rules: readonly Rule[]) => rules.toSorted((a, b) => placeOf(a.id) - placeOf(b.id));
+  const change = (route: RouteConfig, changed: (rules: readonly Rule[]) => Rule[]) => {
+    for (const list of listsWith(route)) lists.set(list, changed(lists.get(list) ?? table[list]));
+    for (const [list, name] of namesIn(route)) names[list].set(name, changed(rulesAt(list, name)));
+  };
+  const lines = (of: ReadonlyMap<string, readonly Rule[]>) =>
+    new Map([...of].map(([name, rules]) => [name, sorted(rules).map(textOf).join() || undefined]));
+  return {
+    remove: (route: RouteConfig, id: number) => change(route, (rules) => rules.filter((rule) => rule.id !== id)),
+    add: (route: RouteConfig, rule: Rule) =>
+      change(route, (rules) => [...rules.filter(({ id }) => id !== rule.id), rule]),
+    *changed(): Work<Pick<RoutingTable, Named | Unnamed | 'suffixLengths'>> {
+      const suffixes = new Set([...names.wildcard.keys(), ...names.oneLabel.keys()]);
+      const oneLabel = new Map<string, Rule[]>();
+      for (const suffix of suffixes) {
+        const own = rulesAt('oneLabel', suffix);
+        oneLabel.set(suffix, own.length === 0 ? [] : [...own, ...rulesAt('wildcard', suffix)]);
+      }
+      const list = (name: Unnamed) => (lists.has(name) ? sorted(lists.get(name) ?? []) : table[name]);
+      return {
+        exact: yield* changeNames(table.exact, lines(names.exact)),
+        wildcard: yield* changeNames(table.wildcard, lines(names.wildcard)),
+        oneLabel: yield* changeNames(table.oneLabel, lines(oneLabel)),
+        // Those that are no longer in use do no harm.
+        suffixLengths: [...new Set([...table.suffixLengths, ...[...suffixes].map(({ length }) => length)])],
+        named: list('named'),
+        unnamed: list('unnamed'),
+        plain: list('plain'),
+      };
+    },
+  };
 }
 
-function namesOf({ sni = [] }: RouteConfig): string[] {
-  return sni.map(normalizeServerName);
+/** Without those for any number of labels. */
+function oneLabelRules(table: RoutingTable, suffix: string): Rule[] {
+  const wide = new Set((rulesOf(table.wildcard, suffix) ?? []).map(({ id }) => id));
+  return (rulesOf(table.oneLabel, suffix) ?? []).filter(({ id }) => !wide.has(id));
+}
+
+function listsWith(route: RouteConfig): Unnamed[] {
+  const lists: Unnamed[] = isFor(route, true) ? ['plain'] : [];
+  if (!isFor(route, false)) return lists;
+  if (route.sni === undefined) return [...lists, 'unnamed'];
+  return route.sni.includes(everyName) ? [...lists, 'named'] : lists;
+}
+
+function namesIn(route: RouteConfig): [list: Named, name: string][] {
+  const { sni = [], wildcard } = route;
+  if (!isFor(route, false)) return [];
+  return sni.map(normalizeServerName).flatMap((name): [Named, string][] => {
+    const suffix = wildcardSuffix(name);
+    if (name === everyName) return [];
+    if (suffix === undefined) return [['exact', name]];
+    return [[wildcard === 'one_label' ? 'oneLabel' : 'wildcard', suffix]];
+  });
 }

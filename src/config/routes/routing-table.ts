@@ -5,18 +5,20 @@
 
 import type { Work } from '../../process/pacer.ts';
 import type { RouteConfig } from '../schema/schema.ts';
-import { isFor, takesPlain, takesTls } from './kinds.ts';
+import { isFor, looksAtHello } from './kinds.ts';
 import { findName, type Names, packNames } from './names.ts';
+import { type Order, orderOf } from './order.ts';
 import { everyName, normalizeServerName, wildcardSuffix } from './server-name.ts';
 
 /** A route without its names: thousands of routes tend to share a few forms. */
 export type Form = Omit<RouteConfig, 'sni' | 'name' | 'wildcard'>;
 
-/** A route: its index in the list, and the index of its form. */
-export type Rule = { readonly index: number; readonly form: number };
+/** A route: its id, which `order` translates to its place in the list, and the index of its form. */
+export type Rule = { readonly id: number; readonly form: number };
 
 /** Consists only of lists, so that it can be sent in pieces. */
 export type RoutingTable = {
+  readonly order: Order;
   readonly forms: readonly Form[];
   /** The rules of each name, in the order of the routes; `rulesOf` reads them. */
   readonly exact: Names;
@@ -30,7 +32,7 @@ export type RoutingTable = {
   readonly named: readonly Rule[];
   readonly unnamed: readonly Rule[];
   readonly plain: readonly Rule[];
-  /** The `name` of routes, as JSON, by index. */
+  /** The `name` of routes, as JSON, by id. */
   readonly labels: Names;
   /** The kinds of client that its routes are for. */
   readonly kinds: readonly ('plain' | 'tls')[];
@@ -45,11 +47,11 @@ export function* tableOf(routes: readonly RouteConfig[], former?: RoutingTable):
   const suffixLengths = new Set<number>();
   const [named, unnamed, plain]: [Rule[], Rule[], Rule[]] = [[], [], []];
   const labels = new Map<string, string>();
-  for (const [index, route] of routes.entries()) {
+  for (const [id, route] of routes.entries()) {
     yield;
     const { sni, name: label, wildcard: depth } = route;
-    const rule = { index, form: forms.of(route) };
-    if (label !== undefined) labels.set(String(index), JSON.stringify(label));
+    const rule = { id, form: forms.of(route) };
+    if (label !== undefined) labels.set(String(id), JSON.stringify(label));
     if (isFor(route, true)) plain.push(rule);
     if (!isFor(route, false)) continue;
     if (sni === undefined) unnamed.push(rule);
@@ -67,9 +69,10 @@ export function* tableOf(routes: readonly RouteConfig[], former?: RoutingTable):
   for (const [suffix, own] of oneLabel) {
     yield;
     const all = [...own, ...(wildcard.get(suffix) ?? [])];
-    oneLabel.set(suffix, new Set(all.sort((a, b) => a.index - b.index)));
+    oneLabel.set(suffix, new Set(all.sort((a, b) => a.id - b.id)));
   }
   const table = {
+    order: orderOf(routes.length),
     forms: forms.all,
     exact: yield* packNames(exact),
     wildcard: yield* packNames(yield* written(wildcard)),
@@ -79,29 +82,41 @@ export function* tableOf(routes: readonly RouteConfig[], former?: RoutingTable):
     unnamed,
     plain,
     labels: yield* packNames(labels),
-    kinds: [...(takesPlain(routes) ? ['plain' as const] : []), ...(takesTls(routes) ? ['tls' as const] : [])],
   };
-  countUses(table, forms.uses);
-  return table;
+  const whole = { ...table, kinds: kindsOf(table) };
+  countUses(whole, forms.uses);
+  return whole;
+}
+
+/**
+ * A listener serves plain clients only if a route does, and refuses them otherwise before any route is tried.
+ * It reads ClientHellos if a route looks at them; if none does, every client counts as plain.
+ */
+export function kindsOf(table: Omit<RoutingTable, 'kinds' | 'labels'>): RoutingTable['kinds'] {
+  const { forms, exact, wildcard, oneLabel, named, unnamed, plain } = table;
+  const takesPlain = plain.some(({ form }) => forms[form]?.tls === 'off');
+  const isNamed = exact.length + wildcard.length + oneLabel.length + named.length > 0;
+  const takesTls = isNamed || unnamed.some(({ form }) => looksAtHello(forms[form] ?? {})) || !takesPlain;
+  return [...(takesPlain ? ['plain' as const] : []), ...(takesTls ? ['tls' as const] : [])];
 }
 
 export function emptyTable(): RoutingTable {
   const names = { exact: [], wildcard: [], oneLabel: [], suffixLengths: [], labels: [] };
-  return { forms: [], ...names, named: [], unnamed: [], plain: [], kinds: [] };
+  return { order: [], forms: [], ...names, named: [], unnamed: [], plain: [], kinds: [] };
 }
 
 /** The rules of a name; undefined if there are none. */
 export function rulesOf(names: Names, name: string): Rule[] | undefined {
   const value = findName(names, name);
   return value?.split(',').map((pair) => {
-    const [index, form] = pair.split('.').map(Number);
-    return { index, form } as Rule; // as `written` writes it
+    const [id, form] = pair.split('.').map(Number);
+    return { id, form } as Rule; // as `textOf` writes it
   });
 }
 
-/** A route's configured name, or else its index. */
-export function labelOf(labels: Names, index: number): string | number {
-  const label = findName(labels, String(index));
+/** A route's configured name, or else its place in the list. */
+export function labelOf(labels: Names, { id, index }: { readonly id: number; readonly index: number }): string | number {
+  const label = findName(labels, String(id));
   return label === undefined ? index : (JSON.parse(label) as string);
 }
 
@@ -129,8 +144,9 @@ function* written(names: RulesByName): Work<Map<string, string>> {
   return lines;
 }
 
-function textOf({ index, form }: Rule): string {
-  return `${index}.${form}`;
+/** A line of names has its rules so, with commas between them. */
+export function textOf({ id, form }: Rule): string {
+  return `${id}.${form}`;
 }
 
 export function formOf({ sni: _, name: __, wildcard: ___, ...form }: RouteConfig): Form {

@@ -24,8 +24,7 @@ export function checkReferences(raw: unknown, names: Names, report: Pick<Report,
     authority: names.authorities,
     upstream: names.upstreams,
   };
-  const check = (kind: keyof typeof known, name: unknown, path: Path) => {
-    if (typeof name !== 'string' || known[kind].has(name)) return;
+  const refuse = (kind: keyof typeof known, name: string, path: Path) => {
     const there = sections[kind];
     const hint = suggest(name, there, 'there are') ?? (there.length === 0 ? 'there are none' : undefined);
     report.fault(path, `no ${kind} is called "${name}"`, hint);
@@ -37,17 +36,20 @@ export function checkReferences(raw: unknown, names: Names, report: Pick<Report,
       'choose another name',
     );
   }
-  const checkAll = (references: readonly Reference[], path: Path) => {
-    for (const { kind, name, at } of references) check(kind, name, [...path, ...at]);
+  // There may be a hundred thousand.
+  const checkAll = (references: readonly Reference[], path: () => Path) => {
+    for (const { kind, name, at } of references) {
+      if (typeof name === 'string' && !known[kind].has(name)) refuse(kind, name, [...path(), ...at]);
+    }
   };
-  checkAll(referencesOfRest(within(raw)), []);
+  checkAll(referencesOfRest(within(raw)), () => []);
   for (const [name, listener] of Object.entries(within(raw, 'listeners'))) {
     for (const [index, route] of listOf(within(listener)['routes']).entries()) {
-      checkAll(referencesOfRoute(route), ['listeners', name, 'routes', index]);
+      checkAll(referencesOfRoute(route), () => ['listeners', name, 'routes', index]);
     }
   }
   for (const [name, upstream] of Object.entries(within(raw, 'upstreams'))) {
-    checkAll(referencesOfUpstream(upstream), ['upstreams', name]);
+    checkAll(referencesOfUpstream(upstream), () => ['upstreams', name]);
   }
 }
 
@@ -61,13 +63,15 @@ export type Reference = {
 /** What a route refers to, as written or as parsed. */
 export function referencesOfRoute(route: unknown): Reference[] {
   const { upstream, tls } = within(route);
+  const leads: Reference = { kind: 'upstream', name: upstream, at: ['upstream'] };
+  if (typeof tls !== 'object') return [leads];
   const { certificates, client_auth } = within(tls);
   const at = ['tls', 'certificates'];
   const presented = Array.isArray(certificates)
     ? certificates.map((name, position) => certificate(name, [...at, position]))
     : [certificate(certificates, at)];
   return [
-    { kind: 'upstream', name: upstream, at: ['upstream'] },
+    leads,
     ...presented,
     authority(within(client_auth)['authority'], ['tls', 'client_auth', 'authority']),
   ];

@@ -1,6 +1,7 @@
 /** The schema of a listener: its addresses, limits and routes, down to what a client certificate must be. */
 import { z } from 'zod';
 import { protocolNames, protocols } from '../../protocols/table.ts';
+import { withShortcut } from './shortcut.ts';
 import { socketFile, withSockets } from './socket-schema.ts';
 import { alpnName, ciphers, groups } from './tls-schema.ts';
 import {
@@ -161,6 +162,16 @@ const route = z.strictObject({
     .meta({ samples: ['orders'] }),
 });
 
+/** The plainest routes: one name, as it is after parsing, passed through to an upstream. */
+function passthroughRoute(input: unknown): z.output<typeof route> | undefined {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) return undefined;
+  for (const key in input) if (key !== 'sni' && key !== 'tls' && key !== 'upstream') return undefined;
+  const { sni, tls, upstream } = input as Record<string, unknown>;
+  if (typeof sni !== 'string' || tls !== 'passthrough' || typeof upstream !== 'string') return undefined;
+  if (sni.length > 253 || !/^(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z0-9]+$/.test(sni)) return undefined;
+  return /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(upstream) ? { sni: [sni], tls, upstream } : undefined;
+}
+
 const listenerLimits = z
   .strictObject({
     connections: countOrOff.prefault(20000).describe('Open connections of this listener.'),
@@ -224,7 +235,7 @@ export const listener = z
         'A reload ends connections that would no longer be admitted. A check (`authorize`) that gives no answer ends none.',
       ),
     routes: z
-      .array(route)
+      .array(withShortcut(route, passthroughRoute))
       .min(1, 'expected at least one route')
       .describe('What to do with a client, by what its ClientHello says.'),
     stream_routes: z
