@@ -10,7 +10,9 @@ export type Changes = {
 
 type ObjectChanges = { readonly fresh: ReadonlySet<string>; readonly gone: ReadonlySet<string> };
 
-/** Before `from` nothing has changed, and from `to`, which is at `behind` now, everything is the same again. */
+/**
+ * Before `from` nothing has changed, and from `to`, which is at `behind` now, everything is the same again.
+ */
 export type RouteChanges = {
   readonly from: number;
   readonly to: number;
@@ -88,7 +90,8 @@ function routeChanges(before: readonly unknown[], after: readonly unknown[]): Ro
   const formerly = longestIncreasing(found);
   const now = new Int32Array(to - from).fill(-1);
   for (const [index, place] of formerly.entries()) if (place !== -1) now[place - from] = from + index;
-  const missing = (places: Int32Array) => [...places.keys()].filter((at) => places[at] === -1).map((at) => from + at);
+  const missing = (places: Int32Array) =>
+    [...places.keys()].filter((at) => places[at] === -1).map((at) => from + at);
   return { from, to, behind, formerly, now, fresh: missing(formerly), gone: missing(now) };
 }
 
@@ -109,7 +112,8 @@ function longestIncreasing(places: Int32Array): Int32Array {
     ends[least] = index;
   }
   const kept = new Int32Array(places.length).fill(-1);
-  for (let index = ends.at(-1) ?? -1; index !== -1; index = previous[index] ?? -1) kept[index] = places[index] ?? -1;
+  for (let index = ends.at(-1) ?? -1; index !== -1; index = previous[index] ?? -1)
+    kept[index] = places[index] ?? -1;
   return kept;
 }
 

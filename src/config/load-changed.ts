@@ -26,7 +26,7 @@ import type { Tables } from './transfer.ts';
 export type Last = Checked & {
   readonly directory: string;
   readonly parted: Parted;
-  /** Of its routes. */
+  /** The tables of its listeners. */
   readonly tables: Tables;
 };
 

@@ -6,15 +6,15 @@
 import { type Changes, formerPlace, placeNow, type RouteChanges } from './changes.ts';
 import type { Checked, LoadedConfig, Warned } from './load.ts';
 import { isMapping, type Parted } from './read/parted.ts';
+import { placesIn } from './routes/order.ts';
+import { type Claimant, type Claims, claimsOf, rivalsIn } from './routes/rivals.ts';
+import type { RoutingTable } from './routes/routing-table.ts';
 import {
   type Reference,
   referencesOfRest,
   referencesOfRoute,
   referencesOfUpstream,
 } from './rules/references.ts';
-import { placesIn } from './routes/order.ts';
-import { type Claimant, type Claims, claimsOf, rivalsIn } from './routes/rivals.ts';
-import type { RoutingTable } from './routes/routing-table.ts';
 import type { RouteConfig } from './schema/schema.ts';
 
 /** Objects as `certificates.orders`, routes by listener and place. */
@@ -186,13 +186,20 @@ function firstWithModules(
 }
 
 /** The first route for plain clients, and the first for others. */
-function firstOfKinds(written: readonly unknown[], table: RoutingTable | undefined, changes: RouteChanges): number[] {
+function firstOfKinds(
+  written: readonly unknown[],
+  table: RoutingTable | undefined,
+  changes: RouteChanges,
+): number[] {
   const isPlain = (raw: unknown) => isMapping(raw) && (raw['tls'] === 'off' || raw['tls'] === false);
   const placeOf = placesIn(table?.order ?? []);
   const formerly = (table?.plain ?? []).map(({ id }) => placeNow(changes, placeOf(id)));
   const plain = [...formerly, ...changes.fresh].filter((place) => isPlain(written[place]));
   const others = written.findIndex((raw) => !isPlain(raw));
-  return [...(plain.length > 0 ? [plain.reduce((a, b) => Math.min(a, b))] : []), ...(others === -1 ? [] : [others])];
+  return [
+    ...(plain.length > 0 ? [plain.reduce((a, b) => Math.min(a, b))] : []),
+    ...(others === -1 ? [] : [others]),
+  ];
 }
 
 function formerRoutes({ loaded }: Former, listener: string): readonly RouteConfig[] {

@@ -252,46 +252,54 @@ test('what did not change is the same object, wherever it has moved', () => {
   );
 });
 
-const someLine = fc.constantFrom(
+const goodLine = fc.constantFrom(
   '      - { sni: x.example, tls: passthrough }',
-  '      - sni: y.example',
-  '        tls: off',
   '      - { sni: é.example, note: "日本" }',
+  '      - sni: y.example',
   '      -',
-  '    - { sni: z.example }',
-  '  - a',
   '# note: é',
   '      # note',
+  '        # note',
   '',
   '   ',
-  '  u: { endpoints: [b:1] }',
-  '  v:',
-  '    endpoints: [c:1]',
-  '  other:',
-  '    bind: :2',
-  '    routes:',
-  'listeners:',
-  'upstreams:',
-  'certificates:',
-  '  c: { cert: a, key: b }',
-  'log: { level: info }',
-  '"not closed',
-  '\tx',
-  '---',
+);
+const someLine = fc.oneof(
+  { weight: 6, arbitrary: goodLine },
+  fc.constantFrom(
+    '        tls: off',
+    '    - { sni: z.example }',
+    '  - a',
+    '  u: { endpoints: [b:1] }',
+    '  v:',
+    '    endpoints: [c:1]',
+    '  other:',
+    '    bind: :2',
+    '    routes:',
+    'listeners:',
+    'upstreams:',
+    'certificates:',
+    '  c: { cert: a, key: b }',
+    'log: { level: info }',
+    '"not closed',
+    '\tx',
+    '---',
+  ),
 );
 const textEdit = fc.record({
-  at: fc.nat({ max: 70 }),
-  gone: fc.constantFrom(0, 0, 1, 1, 2, 9),
+  at: fc.nat({ max: 36 }),
+  gone: fc.constantFrom(0, 0, 0, 1, 2, 2, 9),
   fresh: fc.array(someLine, { maxLength: 2 }),
   /** Lines that are taken from elsewhere. */
-  moved: fc.option(fc.nat({ max: 70 }), { freq: 3, nil: undefined }),
+  moved: fc.option(fc.nat({ max: 36 }), { freq: 1, nil: undefined }),
 });
-const ending = fc.constantFrom('\n', '\n', '\n', '', '\n\n', '\n# é\n', '\r\n');
-const beginning = fc.constantFrom('', '', '', '# é\n', '\ufeff');
+const ending = fc.constantFrom(...Array(6).fill('\n'), '', '\n\n', '\n# é\n', '\r\n');
+const beginning = fc.constantFrom(...Array(8).fill(''), '# é\n', '\ufeff');
 
 test('whatever is edited in a text, it is read again as at first', () => {
   let read = 0;
-  const lines = routes(Array.from({ length: 25 }, (_, index) => `n${index}.example`)).trimEnd().split('\n');
+  const lines = routes(Array.from({ length: 14 }, (_, index) => `n${index}.example`))
+    .trimEnd()
+    .split('\n');
   fc.assert(
     fc.property(
       fc.array(fc.tuple(fc.array(textEdit, { minLength: 1, maxLength: 2 }), beginning, ending), {
@@ -322,9 +330,9 @@ test('whatever is edited in a text, it is read again as at first', () => {
         }
       },
     ),
-    { numRuns: 1000 },
+    { numRuns: 250 },
   );
-  assert.ok(read > 500, `${read} read`);
+  assert.ok(read > 120, `${read} read`);
 });
 
 test('of a long list only what is near a change is read again', () => {

@@ -5,18 +5,36 @@ import fc from 'fast-check';
 import { configSchema } from '../../src/config/schema/schema.ts';
 
 const label = fc.oneof(
-  fc.constantFrom('a', 'A', 'a-b', '-a', 'a-', '_a', 'é', '', '*', 'x'.repeat(63), 'y'.repeat(90), '1'),
+  { weight: 4, arbitrary: fc.constantFrom('a', 'b1', 'example') },
+  fc.constantFrom('A', 'a-b', '-a', 'a-', '_a', 'é', '', '*', 'x'.repeat(63), 'y'.repeat(90), '1'),
   fc.string({ maxLength: 4 }),
 );
 const sni = fc.oneof(
   { weight: 8, arbitrary: fc.array(label, { minLength: 1, maxLength: 4 }).map((labels) => labels.join('.')) },
-  { weight: 1, arbitrary: fc.constantFrom<unknown>('a.example.', ' a.example', 'a.example\n', ['a.example'], [], 5, null) },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom<unknown>(
+      'a.example.',
+      ' a.example',
+      'a.example\n',
+      ['a.example'],
+      [],
+      5,
+      null,
+    ),
+  },
 );
-const name = fc.oneof(fc.constantFrom('u', 'u-1', '-u', '.u', 'u'.repeat(63), 'u'.repeat(64), 'u\n'), fc.string({ maxLength: 3 }));
+const name = fc.oneof(
+  fc.constantFrom('u', 'u-1', '-u', '.u', 'u'.repeat(63), 'u'.repeat(64), 'u\n'),
+  fc.string({ maxLength: 3 }),
+);
 const route = fc.record(
   {
     sni,
-    tls: fc.oneof({ weight: 6, arbitrary: fc.constant('passthrough') }, fc.constantFrom<unknown>('off', false, 'x', { certificates: 'c' }, null)),
+    tls: fc.oneof(
+      { weight: 6, arbitrary: fc.constant('passthrough') },
+      fc.constantFrom<unknown>('off', false, 'x', { certificates: 'c' }, null),
+    ),
     upstream: fc.oneof({ weight: 6, arbitrary: name }, fc.constantFrom<unknown>(5, null, ['u'])),
     deny: fc.constant(true),
     nonsense: fc.constant(1),
@@ -25,7 +43,9 @@ const route = fc.record(
 );
 
 function parse(raw: object) {
-  const { success, data, error } = configSchema.safeParse({ listeners: { l: { bind: ':1', routes: [raw] } } });
+  const { success, data, error } = configSchema.safeParse({
+    listeners: { l: { bind: ':1', routes: [raw] } },
+  });
   return success ? data.listeners['l']?.routes[0] : error.issues;
 }
 
@@ -42,7 +62,7 @@ test('a route is parsed as one that takes the long way', () => {
       assert.deepEqual(Object.keys(short ?? {}), Object.keys(rest));
       valid += 1;
     }),
-    { numRuns: 5000, examples: [[{ sni: 'a.example', tls: 'passthrough', upstream: 'u' }]] },
+    { numRuns: 3000, examples: [[{ sni: 'a.example', tls: 'passthrough', upstream: 'u' }]] },
   );
-  assert.ok(valid > 200, `${valid} are valid`);
+  assert.ok(valid > 100, `${valid} are valid`);
 });

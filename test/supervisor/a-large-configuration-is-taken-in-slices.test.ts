@@ -168,7 +168,9 @@ test('what arrives is what was sent, whatever the routes', async (t) => {
   ]);
   const { received } = await messagesWith(loaded);
   assert.deepEqual(received.tables, atOnce(toServe(loaded)).tables);
-  const labels = [0, 1, 2, 3].map((index) => labelOf(known(received.tables.get('one')).labels, { id: index, index }));
+  const labels = [0, 1, 2, 3].map((index) =>
+    labelOf(known(received.tables.get('one')).labels, { id: index, index }),
+  );
   assert.deepEqual(labels, ['a\tb\n"c"', 1, 2, '7']);
 });
 

@@ -25,8 +25,8 @@ const sections: ReadonlySet<string> = new Set(['certificates', 'authorities', 'u
 /**
  * Looks only at how far lines are indented. In valid YAML, that alone shows where a block ends, since
  * whatever spans several lines (text, flow collections) is indented more than the block that it is part of.
- * In invalid YAML a piece, or the rest of the file, will be found faulty. Of a list that is in `former` only
- * the items that differ are looked at. undefined if nothing can be cut.
+ * In invalid YAML a piece, or the rest of the file, will be found faulty. If a list is in `former`, only the
+ * items that differ are looked at. undefined if nothing can be cut.
  */
 export function cutYaml(bytes: Uint8Array, former?: FormerCuts): readonly Cut[] | undefined {
   // A byte order mark, a directive, tabs and carriage returns are rare in large files, so they are not worth

@@ -65,7 +65,7 @@ function* parseList(
   former: Parts | undefined,
 ): Work<PartList | undefined> {
   const before = former?.lists.find(({ path }) => path.join('\n') === cut.path.join('\n'));
-  const known = before && rememberedIn(before, cut.kept, former.bytes);
+  const known = before && rememberedIn(before, cut.kept, former?.bytes ?? bytes);
   const fresh: Entry[] = [];
   const buffer = asBuffer(bytes);
   for (let index = cut.kept.head; index < cut.starts.length - cut.kept.tail; index += 1) {
@@ -101,7 +101,11 @@ function rememberedIn({ starts, end, keys, values }: PartList, kept: Cut['kept']
 }
 
 /** The same list as before, if nothing differs. */
-function joined<T>(before: readonly T[] = [], fresh: readonly T[], { head, tail }: Cut['kept']): readonly T[] {
+function joined<T>(
+  before: readonly T[] = [],
+  fresh: readonly T[],
+  { head, tail }: Cut['kept'],
+): readonly T[] {
   const isSame = before.length === head + fresh.length + tail;
   if (isSame && fresh.every((one, index) => one === before[head + index])) return before;
   return before.slice(0, head).concat(fresh, before.slice(before.length - tail));
@@ -191,7 +195,8 @@ function countLines(bytes: Uint8Array, lists: readonly PartList[]): LineNumbers 
   const buffer = asBuffer(bytes);
   const newlinesIn = (from: number, to: number): number => {
     let count = 0;
-    for (let at = buffer.indexOf('\n', from); at !== -1 && at < to; at = buffer.indexOf('\n', at + 1)) count += 1;
+    for (let at = buffer.indexOf('\n', from); at !== -1 && at < to; at = buffer.indexOf('\n', at + 1))
+      count += 1;
     return count;
   };
   // How many come before each block.
@@ -203,7 +208,10 @@ function countLines(bytes: Uint8Array, lists: readonly PartList[]): LineNumbers 
     const block = Math.floor(offset / blockBytes);
     return 1 + (blocks[block] ?? 0) + newlinesIn(block * blockBytes, offset);
   };
-  const cuts = lists.map(({ starts, end }) => ({ first: of(starts[0] ?? 0), count: of(end) - of(starts[0] ?? 0) }));
+  const cuts = lists.map(({ starts, end }) => ({
+    first: of(starts[0] ?? 0),
+    count: of(end) - of(starts[0] ?? 0),
+  }));
   return {
     of,
     ofRest(inRest) {

@@ -45,7 +45,7 @@ export function idAt(order: Order, place: number): number {
   return -1;
 }
 
-/** A route that replaces another at the same place takes over its id, any other new one gets an id of its own. */
+/** A route that replaces another at the same place takes over its id; any other new one gets its own. */
 export function changedOrder(order: Order, changes: RouteChanges): Order {
   const { from, to, behind, now } = changes;
   const total = order.reduce((sum, { count }) => sum + count, 0);

@@ -99,7 +99,7 @@ function createForms(table: RoutingTable, uses: number[]) {
 type Named = 'exact' | 'wildcard' | 'oneLabel';
 type Unnamed = 'named' | 'unnamed' | 'plain';
 
-/** The rules of all names, and lists of rules, that some route has or had. `placeOf` finds a route by its id. */
+/** All rules of the names and lists that some route has or had. `placeOf` finds a route by its id. */
 function createRules(table: RoutingTable, placeOf: (id: number) => number) {
   const names = { exact: new Map(), wildcard: new Map(), oneLabel: new Map() } as Record<
     Named,
@@ -107,7 +107,8 @@ function createRules(table: RoutingTable, placeOf: (id: number) => number) {
   >;
   const lists = new Map<Unnamed, Rule[]>();
   const rulesAt = (list: Named, name: string): Rule[] =>
-    names[list].get(name) ?? (list === 'oneLabel' ? oneLabelRules(table, name) : (rulesOf(table[list], name) ?? []));
+    names[list].get(name) ??
+    (list === 'oneLabel' ? oneLabelRules(table, name) : (rulesOf(table[list], name) ?? []));
   const sorted = (rules: readonly Rule[]) => rules.toSorted((a, b) => placeOf(a.id) - placeOf(b.id));
   const change = (route: RouteConfig, changed: (rules: readonly Rule[]) => Rule[]) => {
     for (const list of listsWith(route)) lists.set(list, changed(lists.get(list) ?? table[list]));
@@ -116,7 +117,8 @@ function createRules(table: RoutingTable, placeOf: (id: number) => number) {
   const lines = (of: ReadonlyMap<string, readonly Rule[]>) =>
     new Map([...of].map(([name, rules]) => [name, sorted(rules).map(textOf).join() || undefined]));
   return {
-    remove: (route: RouteConfig, id: number) => change(route, (rules) => rules.filter((rule) => rule.id !== id)),
+    remove: (route: RouteConfig, id: number) =>
+      change(route, (rules) => rules.filter((rule) => rule.id !== id)),
     add: (route: RouteConfig, rule: Rule) =>
       change(route, (rules) => [...rules.filter(({ id }) => id !== rule.id), rule]),
     *changed(): Work<Pick<RoutingTable, Named | Unnamed | 'suffixLengths'>> {

@@ -115,7 +115,10 @@ export function rulesOf(names: Names, name: string): Rule[] | undefined {
 }
 
 /** A route's configured name, or else its place in the list. */
-export function labelOf(labels: Names, { id, index }: { readonly id: number; readonly index: number }): string | number {
+export function labelOf(
+  labels: Names,
+  { id, index }: { readonly id: number; readonly index: number },
+): string | number {
   const label = findName(labels, String(id));
   return label === undefined ? index : (JSON.parse(label) as string);
 }
