@@ -2,7 +2,7 @@
  * `penstock import`: converts the configuration of another proxy, and reports what could not be carried
  * over.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { systemCode } from '../../errors.ts';
 import { writeAll } from '../pki/directory.ts';
@@ -23,20 +23,28 @@ const importers = {
 
 /**
  * Writes the configuration to stdout or a file, notes to stderr. Returns the exit code: 0; 1 if nothing could
- * be written, or with `strict` if something was not carried over; 2 if a file cannot be read or understood.
+ * be written, as to a file that is there, or with `strict` if something was not carried over; 2 if a file
+ * cannot be read or understood.
  */
 export function importFiles(kind: ImportKind, files: readonly string[], options: ImportOptions): number {
   let imported: Imported;
   try {
     const inputs = files.map(readInput);
-    imported = importers[kind](inputs, surroundings(files[0] ?? '-', options));
+    const around = { ...surroundings(files[0] ?? '-', options), hasAdmin: true };
+    imported = importers[kind](inputs, around);
   } catch (error) {
     if (!(error instanceof ImportError)) throw error;
     process.stderr.write(`${error.message}\n`);
     return 2;
   }
   try {
-    write(imported, options);
+    const texts = textsOf(imported, options);
+    const there = options.force ? [] : Object.keys(texts).filter(holdsSomething);
+    for (const path of there) process.stderr.write(`${path} is there already; --force replaces it\n`);
+    if (there.length > 0) return 1;
+    // Makes files that end in `.key` readable only by the owner.
+    writeAll(texts);
+    if (options.output === undefined) process.stdout.write(imported.yaml);
   } catch (error) {
     if (systemCode(error) === '') throw error;
     process.stderr.write(`${(error as Error).message}\n`);
@@ -82,14 +90,23 @@ function surroundings(file: string, { output, certificates }: ImportOptions): Su
   };
 }
 
-function write({ yaml, files }: Imported, { output, certificates }: ImportOptions): void {
+/** What is written to files, by their paths. */
+function textsOf(
+  { yaml, files }: Imported,
+  { output, certificates }: ImportOptions,
+): Readonly<Record<string, string>> {
   const to = output === undefined ? '.' : dirname(output);
-  if (certificates !== undefined) {
-    // `writeAll` makes files that end in `.key` readable only by the owner.
-    writeAll(Object.fromEntries(files.map(({ path, text }) => [resolve(to, path), text])));
-  }
-  if (output === undefined) process.stdout.write(yaml);
-  else writeAll({ [output]: yaml });
+  const written = certificates === undefined ? [] : files;
+  return {
+    ...Object.fromEntries(written.map(({ path, text }) => [resolve(to, path), text])),
+    ...(output !== undefined && { [output]: yaml }),
+  };
+}
+
+/** Links, devices and pipes are written to as asked. */
+function holdsSomething(path: string): boolean {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  return found?.isFile() === true && found.size > 0;
 }
 
 /** Returns the number of things not carried over. */

@@ -36,7 +36,8 @@ export type Action<Target> =
    * skip the rest.
    */
   | { readonly kind: 'next'; readonly keeps?: true }
-  | { readonly kind: 'deny' }
+  /** `isGuess`: it stands for something that the other proxy does and penstock does not know. */
+  | { readonly kind: 'deny'; readonly isGuess?: true }
   /** `guard` has the target's own rules, which come first. */
   | { readonly kind: 'to'; readonly target: Target; readonly guard?: readonly Rule<Target>[] };
 
@@ -70,6 +71,11 @@ export type Entry<Target> = {
   /** Whether a rule that asks for clients without TLS led here. */
   readonly meantForPlain: boolean;
   readonly because: string | undefined;
+  /**
+   * The rule because of which it is not known what the other proxy does with these clients; undefined if it
+   * does the same.
+   */
+  readonly unclear: string | undefined;
 };
 
 /** Called to report a rule that cannot be decided for such clients. */
@@ -84,13 +90,25 @@ export function decide<Target>(
   situation: Situation,
   onUnknown: OnUnknown<Target>,
 ): Entry<Target>[] {
-  const start: Path = { from: everywhere, alpn: undefined, demand: noDemand, meantForPlain: false };
   return withoutRest(walk(stages, start, { situation, onUnknown }));
+}
+
+/** Refuses them all, because it is not known what the other proxy does with them. */
+export function refusedUnclear(why: string): Entry<never> {
+  return { ...start, to: undefined, because: why, unclear: why };
 }
 
 const noDemand: Demand = { present: false, rules: undefined };
 
-type Path = Pick<Entry<never>, 'from' | 'alpn' | 'demand' | 'meantForPlain'>;
+type Path = Pick<Entry<never>, 'from' | 'alpn' | 'demand' | 'meantForPlain' | 'unclear'>;
+const start: Path = {
+  from: everywhere,
+  alpn: undefined,
+  demand: noDemand,
+  meantForPlain: false,
+  unclear: undefined,
+};
+
 type Context<Target> = { readonly situation: Situation; readonly onUnknown: OnUnknown<Target> };
 
 function walk<Target>(
@@ -101,37 +119,51 @@ function walk<Target>(
   const [rules, ...later] = stages;
   if (rules === undefined) return [];
   const entries: Entry<Target>[] = [];
+  let here = path;
   for (const [index, rule] of rules.entries()) {
-    const met = meet(rule, path, context.situation);
+    const met = meet(rule, here, context.situation);
     if (met === 'never') continue;
-    const rest = () => [rules.slice(index + 1), ...later];
-    entries.push(...follow(rule, met, rest, later, context));
+    const onward: Onward<Target> = {
+      rest: (from) => walk([rules.slice(index + 1), ...later], from, context),
+      next: () => walk(later, { ...met.path, unclear: path.unclear }, context),
+    };
+    entries.push(...follow(rule, met, onward, context));
     if (met.always && !(met.unknown && isPassable(rule))) return entries;
+    // In the other proxy, those whom it lets pass do not meet the rest of these rules.
+    if ((met.unknown || met.lacking) && isPassable(rule)) here = { ...here, unclear: rule.text };
   }
   return [...entries, ...walk(later, path, context)];
 }
+
+type Onward<Target> = {
+  /** Continues with the rules after this one. */
+  readonly rest: (from: Path) => Entry<Target>[];
+  /** Continues with the next stage. */
+  readonly next: () => Entry<Target>[];
+};
 
 /** What happens to clients that match a rule. */
 function follow<Target>(
   rule: Rule<Target>,
   met: Met,
-  rest: () => readonly (readonly Rule<Target>[])[],
-  later: readonly (readonly Rule<Target>[])[],
+  { rest, next }: Onward<Target>,
   context: Context<Target>,
 ): Entry<Target>[] {
   const { action } = rule;
-  const denied = (because: string) => [{ ...met.path, to: undefined, because }];
+  const denied = (isGuess: boolean) => [
+    { ...met.path, to: undefined, because: rule.text, unclear: isGuess ? rule.text : met.path.unclear },
+  ];
   // Refusing clients without a certificate amounts to requiring one from all others.
   if (met.lacking && action.kind === 'deny' && !met.unknown) {
     const demand = bothDemands(met.path.demand, met.lacking);
-    if (demand) return walk(rest(), { ...met.path, demand }, context);
+    if (demand) return rest({ ...met.path, demand });
   }
   if (met.unknown || met.lacking) {
     context.onUnknown(rule, context.situation.clients);
-    return isPassable(rule) ? [] : denied(rule.text);
+    return isPassable(rule) && (met.unknown || !met.always) ? [] : denied(true);
   }
-  if (action.kind === 'deny') return denied(rule.text);
-  if (action.kind === 'next') return walk(later, met.path, context);
+  if (action.kind === 'deny') return denied(action.isGuess === true);
+  if (action.kind === 'next') return next();
   const arrived: Entry<Target> = { ...met.path, to: action.target, because: undefined };
   if (action.guard === undefined) return [arrived];
   const arrive: Rule<Target> = { ...rule, when: [], action: { kind: 'to', target: action.target } };

@@ -1,5 +1,6 @@
 /** A penstock configuration under construction, and its text. */
 import { type Document, isMap, isSeq, type Node, Document as YamlDocument } from 'yaml';
+import type { Surroundings } from './result.ts';
 import type { RouteDraft } from './routes.ts';
 
 /** A file to write beside the configuration; `secret` ones only for the owner. */
@@ -9,6 +10,8 @@ export type ListenerDraft = {
   readonly options: Readonly<Record<string, unknown>>;
   readonly routes: readonly RouteDraft[];
   readonly comment: string;
+  /** Why it is not known what the other proxy does with clients without TLS, for which there is no route. */
+  readonly unclearPlain?: string | undefined;
 };
 
 export type Draft = {
@@ -59,9 +62,28 @@ export function nameFrom(text: string): string {
   return name === '' ? 'unnamed' : name;
 }
 
+/** Clients of whom it is not known what the other proxy does: those of a route, or those without TLS. */
+export type Unclear = {
+  readonly listener: string;
+  readonly route: number | 'plain';
+  readonly why: string;
+};
+
+export function unclearIn({ listeners }: Draft): Unclear[] {
+  return [...listeners].flatMap(([listener, { routes, unclearPlain }]) => [
+    ...routes.flatMap(({ unclear: why }, route) => (why === undefined ? [] : [{ listener, route, why }])),
+    ...(unclearPlain === undefined ? [] : [{ listener, route: 'plain' as const, why: unclearPlain }]),
+  ]);
+}
+
 /** The text of the file, with `header` and comments before what they are about. */
-export function textOf(draft: Draft, header: string): string {
+export function textOf(
+  draft: Draft,
+  header: string,
+  { hasAdmin = false }: Pick<Surroundings, 'hasAdmin'>,
+): string {
   const sections = {
+    ...(hasAdmin && { admin: { bind: `127.0.0.1:${freePort(draft)}` } }),
     ...draft.top,
     ...(draft.certificates.size > 0 && { certificates: Object.fromEntries(draft.certificates) }),
     ...(draft.authorities.size > 0 && { authorities: Object.fromEntries(draft.authorities) }),
@@ -73,6 +95,11 @@ export function textOf(draft: Draft, header: string): string {
   };
   const document = new YamlDocument(escaped(sections), { aliasDuplicateObjects: false });
   document.commentBefore = commentOf(header);
+  annotate(
+    document,
+    ['admin'],
+    'For `penstock top` and other commands, metrics and a live page: on this machine only.',
+  );
   for (const [name, { comment, routes }] of draft.listeners) {
     annotate(document, ['listeners', name], comment);
     routes.forEach((route, index) => {
@@ -83,6 +110,14 @@ export function textOf(draft: Draft, header: string): string {
   for (const [name, { comment }] of draft.upstreams) annotate(document, ['upstreams', name], comment);
   makeCompact(document);
   return document.toString({ lineWidth: 0, flowCollectionPadding: true });
+}
+
+/** That of the documentation, unless a listener has it. */
+function freePort({ listeners }: Draft): number {
+  const bound = JSON.stringify([...listeners.values()].map(({ options }) => options['bind']));
+  let port = 9901;
+  while (bound.includes(`:${port}"`)) port += 1;
+  return port;
 }
 
 function mapped<T>(section: ReadonlyMap<string, T>, of: (value: T) => unknown): object {

@@ -9,6 +9,8 @@ export type ImportOptions = {
   /** A directory for certificates and keys that the configuration itself contains. */
   readonly certificates?: string;
   readonly strict?: boolean;
+  /** Replaces files that are there. */
+  readonly force?: boolean;
 };
 
 /** Adds `import apisix` and its like. */
@@ -37,6 +39,7 @@ export function addImportCommand(
       .description(description)
       .argument('<file...>', file)
       .option('-o, --output <file>', 'where to write the configuration (default: stdout)')
+      .option('--force', 'replace files that are there already')
       .option('--strict', 'exit with 1 if something was not carried over')
       .action((files: string[], options: ImportOptions) => run(kind, files, options));
   add(

@@ -1,6 +1,6 @@
 /** The input and output of an import, which reads and writes only through the functions it is given. */
 import { oneLine } from '../../net/one-line.ts';
-import type { WrittenFile } from './draft.ts';
+import type { Unclear, WrittenFile } from './draft.ts';
 import type { Note } from './notes.ts';
 
 export type Input = { readonly file: string; readonly text: string };
@@ -16,11 +16,14 @@ export type Surroundings = {
   readonly certificatePath: (name: string) => string;
   /** Whether such files will be written. */
   readonly writesCertificates: boolean;
+  /** Whether the result has an admin endpoint. */
+  readonly hasAdmin?: boolean;
 };
 
 export type Imported = {
   readonly yaml: string;
   readonly notes: readonly Note[];
+  readonly unclear: readonly Unclear[];
   /** What the configuration contains inline, including keys, with paths from `certificatePath`. */
   readonly files: readonly WrittenFile[];
 };

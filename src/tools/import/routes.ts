@@ -3,8 +3,15 @@ import { type Clients, clientsOf, kindsOf, patternsAbove, spellingOf } from './c
 import type { Entry } from './decision.ts';
 import { cidrsOf, complement, isEverywhere } from './networks.ts';
 
-/** A route as in the file, with its comment. */
-export type RouteDraft = { readonly value: Readonly<Record<string, unknown>>; readonly comment?: string };
+/**
+ * A route as in the file, with its comment. `unclear`: why it is not known what the other proxy does with
+ * these clients.
+ */
+export type RouteDraft = {
+  readonly value: Readonly<Record<string, unknown>>;
+  readonly comment?: string;
+  readonly unclear?: string;
+};
 
 /** What happens to clients that are let through; `refused` says why they are refused after all. */
 export type Handling =
@@ -61,11 +68,11 @@ function rowsOf<Target>({ decideFor, handle }: Routing<Target>, clients: Clients
       ...(entry.alpn && { alpn: entry.alpn }),
       ...(!isEverywhere(entry.from) && { from: cidrsOf(entry.from) }),
     };
-    if (entry.to === undefined) return refusal(entry.because, conditions);
+    if (entry.to === undefined) return refusal(entry.because, conditions, entry.unclear);
     const handled = handle(entry, entry.to, clients);
     return 'refused' in handled
-      ? refusal(handled.refused, conditions)
-      : { value: { ...conditions, ...handled } };
+      ? refusal(handled.refused, conditions, handled.refused)
+      : withUnclear({ value: { ...conditions, ...handled } }, entry.unclear);
   });
 }
 
@@ -75,14 +82,24 @@ function rowsOf<Target>({ decideFor, handle }: Routing<Target>, clients: Clients
 function withoutComplement<Target>(entries: readonly Entry<Target>[]): readonly Entry<Target>[] {
   const [denied, last] = entries.slice(-2);
   if (!denied || !last || denied.to !== undefined || last.to === undefined) return entries;
-  if (denied.alpn || last.alpn || !isEverywhere(last.from)) return entries;
+  if (denied.alpn || denied.unclear || last.alpn || !isEverywhere(last.from)) return entries;
   const from = complement(denied.from);
   const isShorter = cidrsOf(from).length < cidrsOf(denied.from).length;
   return isShorter ? [...entries.slice(0, -2), { ...last, from }] : entries;
 }
 
-function refusal(comment: string | undefined, conditions = {}): RouteDraft {
-  return { value: { ...conditions, deny: true }, ...(comment !== undefined && { comment }) };
+function refusal(comment: string | undefined, conditions = {}, unclear?: string): RouteDraft {
+  const route = { value: { ...conditions, deny: true }, ...(comment !== undefined && { comment }) };
+  return withUnclear(route, unclear);
+}
+
+function withUnclear(route: RouteDraft, unclear: string | undefined): RouteDraft {
+  return unclear === undefined ? route : { ...route, unclear };
+}
+
+/** The routes of a listener; without any it refuses all clients, `unclear` whether rightly. */
+export function orRefusesAll(routes: readonly RouteDraft[], unclear?: string): readonly RouteDraft[] {
+  return routes.length > 0 ? routes : [refusal('nothing could be carried over', {}, unclear)];
 }
 
 /** Makes route names unique by numbers. */
@@ -130,9 +147,9 @@ function grouped(kept: ReadonlyMap<string, Kind>): RouteDraft[] {
     else groups.set(group, { names: [name], rows });
   }
   return [...groups.values()].flatMap(({ names, rows }) =>
-    rows.map(({ value, comment }) => ({
+    rows.map(({ value, ...beside }) => ({
       value: { ...('name' in value && { name: value['name'] }), ...nameConditions(names), ...value },
-      ...(comment !== undefined && { comment }),
+      ...beside,
     })),
   );
 }

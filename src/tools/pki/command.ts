@@ -4,6 +4,7 @@
  */
 import { randomBytes, X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { stringify } from 'yaml';
 import { ProxyError, systemCode } from '../../errors.ts';
 import { configName, howToTrust } from './advice.ts';
@@ -249,7 +250,7 @@ function warnOfMode(directory: string, output: Output): void {
 function endOf(cert: string, path: string): Date {
   const end = new Date(new X509Certificate(cert).validTo);
   if (end.getTime() > Date.now()) return end;
-  throw fault(`${path} expired on ${day(end)}`, 'make a new CA: penstock pki init DIR --force');
+  throw fault(`${path} expired on ${day(end)}`, `make a new CA: penstock pki init ${dirname(path)} --force`);
 }
 
 function day(date: Date): string {

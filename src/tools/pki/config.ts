@@ -30,14 +30,17 @@ export function configForPki(directory: string, issuing: Issuing, options: PkiCo
   const tls = { certificates: certificates.map(([name]) => name), ...clientAuth };
   const bind = addressOf(options.bind ?? '127.0.0.1:8443', '--bind');
   const endpoint = addressOf(options.upstream ?? '127.0.0.1:8080', '--upstream');
+  const admin = stringify({ admin: { bind: '127.0.0.1:9901' } });
   const config = {
     certificates: Object.fromEntries(certificates.map(([name, { cert, key }]) => [name, { cert, key }])),
     ...authorities,
     listeners: { main: { bind, routes: [{ tls, upstream: 'app' }] } },
     upstreams: { app: { endpoints: [endpoint] } },
   };
-  return `# made of the certificates in ${directory}\n${remarks}${stringify(config)}`;
+  return `# made of the certificates in ${directory}\n${remarks}${aboutAdmin}${admin}${stringify(config)}`;
 }
+
+const aboutAdmin = '# for `penstock top` and other commands, metrics and a live page: on this machine only\n';
 
 type Clients = { readonly authorities: object; readonly clientAuth: object; readonly remarks: string };
 

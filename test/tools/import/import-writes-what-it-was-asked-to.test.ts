@@ -91,6 +91,10 @@ test('certificates and keys that APISIX holds', async (t) => {
   }
   const { certificates } = parse(readFileSync(join(directory, 'sub/penstock.yaml'), 'utf8'));
   assert.deepEqual(certificates['a.example'], { cert: 'tls/a.example.crt', key: 'tls/a.example.key' });
+  const again = penstock(directory, [...args, '--certificates', 'sub/tls', '-o', 'new.yaml']);
+  assert.equal(again.code, 1);
+  assert.match(again.stderr, /sub\/tls\/a\.example\.key is there already; --force replaces it\n/);
+  assert.equal(existsSync(join(directory, 'new.yaml')), false, 'nothing is written beside what stays');
   assert.equal(statSync(join(directory, 'sub/tls/a.example.key')).mode & 0o777, 0o600);
   assert.equal(statSync(join(directory, 'sub/tls/route-5-client.key')).mode & 0o777, 0o600);
   const checked = penstock(directory, ['check', '-c', 'sub/penstock.yaml']);
@@ -114,6 +118,33 @@ test('paths are relative to where the result is written', (t) => {
   const beside = config(['-o', 'etc/penstock.yaml']);
   assert.deepEqual(beside.certificates.a, { cert: 'own/a.pem', key: 'own/a.pem' });
   assert.deepEqual(beside.authorities.clients, { ca: '/abs/ca.pem' });
+});
+
+test('a file that is there is replaced only if that was asked for', (t) => {
+  const directory = temporaryDirectory(t);
+  const file = join(directory, 'penstock.yaml');
+  const write = (...args: string[]) =>
+    penstock(directory, ['import', 'haproxy', '-', '-o', 'penstock.yaml', ...args], haproxy);
+  writeFileSync(file, '# mine\n');
+  assert.deepEqual(write(), {
+    code: 1,
+    stdout: '',
+    stderr: 'penstock.yaml is there already; --force replaces it\n',
+  });
+  assert.equal(readFileSync(file, 'utf8'), '# mine\n');
+  assert.equal(write('--force').code, 0);
+  assert.match(readFileSync(file, 'utf8'), /^listeners:/m);
+  // As `mktemp` makes it.
+  writeFileSync(file, '');
+  assert.equal(write().code, 0);
+});
+
+test('commands find a penstock that runs with it, on a port that no listener has', (t) => {
+  const directory = temporaryDirectory(t);
+  const from = (text: string) => penstock(directory, ['import', 'haproxy', '-'], text).stdout;
+  assert.match(from(haproxy), /^# For `penstock top` .*\nadmin:\n {2}bind: 127\.0\.0\.1:9901\n/m);
+  const taken = parse(from('listen a\n  bind :9901\n  bind :9902\n  server s 10.0.0.1:1\n'));
+  assert.equal(taken.admin.bind, '127.0.0.1:9903');
 });
 
 test('the exit code says how it went', (t) => {

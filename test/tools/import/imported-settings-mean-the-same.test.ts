@@ -617,6 +617,54 @@ listen a from base # not the http one
   assert.equal(config.listeners.a.timeouts.idle, '7s');
 });
 
+test('what haproxy.cfg itself sets in its environment is put in place, for the lines after it', () => {
+  const lines = [
+    'global',
+    '  setenv PORT 5432',
+    '  setenv ADDRESS "10.0.0.1:@{PORT}"',
+    '  presetenv PORT 1',
+    '  presetenv HOST db.example',
+    '  presetenv NESTED "@{HOST}.inner"',
+    '  unsetenv GONE',
+    '.if defined(X)',
+    '  setenv MAYBE 1',
+    '.endif',
+    'listen a',
+    '  bind "127.0.0.1:@{PORT}"',
+    '  server one "@{ADDRESS}"',
+    '  server two "@{HOST}:1"',
+    '  server three "10.0.0.3:@{GONE-3}"',
+    '  server four "@{MAYBE}:4"',
+    '  server five "@{NESTED}:5"',
+  ];
+  const { config, lost } = fromHaproxy(`${lines.join('\n')}\n`.replaceAll('@', '$'));
+  assert.equal(config.listeners.a.bind, '127.0.0.1:5432');
+  const endpoints: string[] = config.upstreams.a.endpoints;
+  assert.deepEqual(
+    endpoints.map((one) => one.replace('$', '@')),
+    ['10.0.0.1:5432', '@{HOST:-db.example}:1', '10.0.0.3:3', '@{MAYBE}:4', '@{NESTED}:5'],
+  );
+  assert.equal(lost.filter((line) => /setenv/.test(line) && !/MAYBE/.test(line)).length, 0, lost.join('\n'));
+});
+
+test('clients that send nothing are noted where a port takes both kinds', () => {
+  const mixed = `frontend a
+  bind :443
+  tcp-request inspect-delay 5s
+  tcp-request content accept if { req.ssl_hello_type 1 }
+  use_backend secure if { req.ssl_sni -i a.example }
+  use_backend plain if !{ req.ssl_hello_type 1 }
+backend secure
+  server s 10.0.0.1:1
+backend plain
+  server s 10.0.0.2:1
+`;
+  const silent = ({ looks }: ReturnType<typeof fromHaproxy>) =>
+    looks.filter((line) => line.includes('HAProxy admits clients that send nothing')).length;
+  assert.equal(silent(fromHaproxy(mixed)), 1);
+  assert.equal(silent(fromHaproxy(mixed.replace(/.*use_backend plain.*\n/, ''))), 0);
+});
+
 test('a map of many names takes a moment', () => {
   const names = Array.from({ length: 5000 }, (_, index) => `t${index}.example b${index % 20}`);
   const backends = Array.from(

@@ -172,7 +172,10 @@ backend b
     assert.equal(lost.length, 2);
     assert.deepEqual(
       config.listeners.f.routes.map(({ sni, deny }: { sni: string; deny?: boolean }) => [sni, deny]),
-      [['b.example', undefined]],
+      [
+        ['a.example', true],
+        ['b.example', undefined],
+      ],
     );
     assert.equal(config.upstreams.b.tls.verify, 'none');
   });

@@ -1,7 +1,7 @@
 /** Converts APISIX's stream routes, upstreams and certificates. */
 import { type Clients, clientsOf, patternsAbove, spellingOf } from '../clients.ts';
 import { decide, type Rule } from '../decision.ts';
-import { addNamed, createDraft, type Draft, type ListenerDraft, textOf } from '../draft.ts';
+import { addNamed, createDraft, type Draft, type ListenerDraft, textOf, unclearIn } from '../draft.ts';
 import { createNotes, type Notes } from '../notes.ts';
 import { duration } from '../numbers.ts';
 import type { Imported, Input, Surroundings } from '../result.ts';
@@ -50,8 +50,12 @@ function build(
   const yaml = textOf(
     draft,
     `Made by \`penstock import apisix\` from ${files}. Read what it said, and run \`penstock check\`.`,
+    surroundings,
   );
-  return { imported: { yaml, notes: notes.all(), files: certificates.files }, strange: found };
+  return {
+    imported: { yaml, notes: notes.all(), unclear: unclearIn(draft), files: certificates.files },
+    strange: found,
+  };
 }
 
 /** Everything that the routes of a listener are made of. */
@@ -110,6 +114,7 @@ function addListener(listen: Listen, routes: readonly StreamRoute[], parts: Part
   const deniesAll: RouteDraft = {
     value: { deny: true },
     comment: 'no route of this port could be carried over',
+    ...(isRefused && { unclear: `${listen.place.file}:${listen.place.line} ${listen.text}` }),
   };
   const listener: ListenerDraft = {
     options: {

@@ -24,6 +24,9 @@ export type StreamRoute = {
   readonly ports: readonly number[] | undefined;
 };
 
+/** Stands for what penstock does not know. */
+const guess = { kind: 'deny', isGuess: true } as const;
+
 /** In the order in which APISIX tries them. */
 export function streamRoutes(objects: Objects, strange: Strange, notes: Notes): StreamRoute[] {
   const routes = objects.stream_routes.flatMap((route) => {
@@ -48,7 +51,7 @@ function streamRoute(route: ApisixObject, objects: Objects, strange: Strange, no
   const text = `${value.place.file}:${value.place.line} ${value.name}`.trim();
   const isMissing = value.get('service_id').raw !== undefined && service === undefined;
   const isStrange = [value, service].some((one) => one && strange.narrows(one, 'upstream'));
-  const refusal: Rule<UpstreamTarget> = { when: [], action: { kind: 'deny' }, place: value.place, text };
+  const refusal: Rule<UpstreamTarget> = { when: [], action: guess, place: value.place, text };
   const guard = [...(isMissing || isStrange ? [refusal] : []), ...pluginRules(plugins, notes)];
   const protocol = value.get('protocol');
   if (protocol.raw !== undefined) {
@@ -237,7 +240,7 @@ function otherPlugin(name: string, plugin: Value, notes: Notes): Rule<UpstreamTa
   return [
     {
       when: [],
-      action: { kind: 'deny' },
+      action: guess,
       place: plugin.place,
       text: `penstock does not know plugin ${name}`,
     },

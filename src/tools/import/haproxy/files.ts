@@ -103,7 +103,7 @@ function pairAt(path: string, line: Line, notes: Notes, surroundings: Surroundin
   if (key === undefined) {
     const isThere = read(path) !== undefined;
     const message = 'it cannot be read, so its key is taken to be in the same file';
-    notes.look(line, `crt ${path}`, isThere ? 'no key is there, nor in FILE.key' : message);
+    notes.look(line, `crt ${path}`, isThere ? `no key is there, nor in ${path}.key` : message);
   }
   const ocsp = read(`${path}.ocsp`) === undefined ? {} : { ocsp: pathFor(`${path}.ocsp`) };
   return { cert: pathFor(path), key: pathFor(key ?? path), ...ocsp };

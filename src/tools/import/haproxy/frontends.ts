@@ -1,7 +1,7 @@
 /** Converts `frontend` sections, and the frontend part of `listen` sections, to listeners. */
 import { addNamed } from '../draft.ts';
 import { duration, whole } from '../numbers.ts';
-import { type RouteDraft, withNames } from '../routes.ts';
+import { orRefusesAll, type RouteDraft, withNames } from '../routes.ts';
 import { type Bind, readBind } from './bind.ts';
 import { admissionOf } from './listener-admission.ts';
 import { routesOf } from './listener-routes.ts';
@@ -62,12 +62,15 @@ function addListener(
     ),
     rules,
     idle: new Set(),
+    unclear: {},
   };
   const admission = admissionOf(listening, parts);
   const stages = admission.isDone ? rules.stages : [rules.connection, ...rules.stages];
-  const isRefused = proxy.strange !== undefined || group.some(({ isStrange }) => isStrange);
+  const strange = proxy.strange ?? group.find(({ isStrange }) => isStrange)?.line;
   const made = routesOf(listening, stages, parts);
-  const routes = isRefused ? [] : withNames(made);
+  const routes = strange ? [] : withNames(made);
+  const unread = strange ?? (bind.tls?.isUnreadable ? bind.line : undefined);
+  const why = unread && `${unread.file}:${unread.line} ${unread.text}`;
   const comment = `${bind.line.file}:${bind.line.line} ${proxy.kind} ${proxy.name}`;
   if (routes.length === 0) {
     notes.notCarried(bind.line, bind.line.text, 'no rule leads anywhere from here: it refuses all clients');
@@ -80,8 +83,8 @@ function addListener(
       ...limits(proxy, group, parts),
       ...timeouts(listening, routes),
     },
-    routes:
-      routes.length > 0 ? routes : [{ value: { deny: true }, comment: 'nothing could be carried over' }],
+    routes: orRefusesAll(routes, why),
+    unclearPlain: listening.unclear.plain ?? why,
   });
 }
 

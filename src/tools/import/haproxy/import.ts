@@ -1,5 +1,5 @@
 /** Converts a haproxy.cfg in TCP mode. */
-import { createDraft, type Draft, textOf } from '../draft.ts';
+import { createDraft, type Draft, textOf, unclearIn } from '../draft.ts';
 import { createNotes, type Notes } from '../notes.ts';
 import { whole } from '../numbers.ts';
 import type { Imported, Input, Surroundings } from '../result.ts';
@@ -41,6 +41,8 @@ function build(
     notes,
   );
   const bindDefaults = defaultOptions('bind', global);
+  // What they set has been put in its place.
+  for (const keyword of ['setenv', 'presetenv', 'unsetenv']) global(keyword);
   const maxconn = global('maxconn')?.words[1];
   for (const proxy of proxies) {
     if (proxy.kind === 'backend') continue;
@@ -53,8 +55,9 @@ function build(
   const yaml = textOf(
     draft,
     `Made by \`penstock import haproxy\` from ${names}. Read what it said, and run \`penstock check\`.`,
+    surroundings,
   );
-  return { imported: { yaml, notes: notes.all(), files: [] }, strange: found };
+  return { imported: { yaml, notes: notes.all(), unclear: unclearIn(draft), files: [] }, strange: found };
 }
 
 function bases({ global }: Configuration) {

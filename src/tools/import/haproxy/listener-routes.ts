@@ -1,5 +1,5 @@
 /** Turns a frontend's rules into routes. */
-import { type Demand, decide, type Entry, type Rule } from '../decision.ts';
+import { type Demand, decide, type Entry, type Rule, refusedUnclear } from '../decision.ts';
 import { nameFrom } from '../draft.ts';
 import type { Notes } from '../notes.ts';
 import { type Handling, plainRoutes, type RouteDraft, routesByName } from '../routes.ts';
@@ -59,12 +59,13 @@ function terminatedRoutes(
     decideFor(clients) {
       const settings = tls.settingsFor(clients);
       if (settings === undefined) return [];
+      if (typeof settings === 'string') return [refusedUnclear(settings)];
       const auth = settings.client_auth?.mode ?? 'none';
       return decide(stages, { clients, terminated: true, ports, auth }, teller(parts.notes));
     },
     handle({ demand }, target, clients) {
       const settings = tls.settingsFor(clients);
-      const merged = settings && withDemand(settings, demand);
+      const merged = typeof settings === 'object' ? withDemand(settings, demand) : undefined;
       if (merged?.client_auth?.authority === 'system' && !('allow' in merged.client_auth)) {
         return {
           refused: 'any public certificate would get in: name an authority of your own, or `allow` rules',
@@ -125,18 +126,24 @@ function openRoutes(listening: Listening, stages: Stages, parts: FrontendParts):
 
 /** On a port where names matter, clients without TLS get in only if a rule asks for them. */
 function routesBeside(listening: Listening, stages: Stages, parts: FrontendParts): RouteDraft[] {
-  const { ports, bind } = listening;
+  const { ports, bind, unclear } = listening;
   const situation = { clients: { kind: 'plain' as const }, terminated: false, ports, auth: 'none' as const };
   const entries = decide(stages, situation, teller(parts.notes));
   const isMeant = ({ to, meantForPlain }: Entry<RuleTarget>) => to !== undefined && meantForPlain;
-  if (entries.some((entry) => entry.to !== undefined && !entry.meantForPlain)) {
-    const message =
-      'once tcp-request inspect-delay is over, HAProxy admits clients that do not speak TLS; penstock refuses them';
-    parts.notes.look(bind.line, bind.line.text, message, 'a route with `tls: off` lets them in');
+  const isAdmittedThere = (entry: Entry<RuleTarget>) => entry.to !== undefined && !entry.meantForPlain;
+  const admits =
+    'once tcp-request inspect-delay is over, HAProxy admits clients that do not speak TLS; penstock refuses them';
+  if (entries.some(isAdmittedThere)) {
+    parts.notes.look(bind.line, bind.line.text, admits, 'a route with `tls: off` lets them in');
+    unclear.plain = admits;
   }
   if (!entries.some(isMeant)) return [];
+  const message =
+    'once tcp-request inspect-delay is over, HAProxy admits clients that send nothing, as where the server speaks first; penstock waits for their first byte, and refuses them after timeouts.client_hello';
+  parts.notes.look(bind.line, bind.line.text, message, 'give them a listener of their own');
   return plainRoutes<RuleTarget>({
-    decideFor: () => entries.map((entry) => (isMeant(entry) ? entry : { ...entry, to: undefined })),
+    decideFor: () =>
+      entries.map((entry) => (isAdmittedThere(entry) ? { ...entry, to: undefined, unclear: admits } : entry)),
     handle: (_, target) => handle(target, 'off', approach('off', listening), listening, parts),
   });
 }

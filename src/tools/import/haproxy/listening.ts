@@ -22,7 +22,10 @@ export type FrontendParts = {
   readonly surroundings: Surroundings;
 };
 
-/** `idle` collects the idle time-outs, in milliseconds, of the upstreams in use. */
+/**
+ * `idle` collects the idle time-outs, in milliseconds, of the upstreams in use; `unclear.plain` is why it is
+ * not known what HAProxy does with clients without TLS.
+ */
 export type Listening = {
   readonly proxy: ProxySection;
   readonly bind: Bind;
@@ -31,4 +34,5 @@ export type Listening = {
   readonly onlyIpv6: boolean;
   readonly rules: FrontendRules;
   readonly idle: Set<number>;
+  readonly unclear: { plain?: string };
 };

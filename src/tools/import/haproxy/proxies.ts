@@ -114,7 +114,7 @@ const idle = new RegExp(
     'log|log-tag|log-format|log-format-sd|error-log-format|log-steps|no log|unique-id-format',
     'chroot|daemon|user|group|uid|gid|pidfile|stats|master-worker|node|description|localpeer|hard-stop-after|grace|set-dumpable',
     'external-check|insecure-.*|nbproc|nbthread|cpu-map|thread-groups?|ulimit-n|fd-hard-limit|maxpipes|spread-checks|expose-.*',
-    'tune\\..*|noepoll|nopoll|nosplice|noreuseport|busy-polling|strict-limits|quiet|debug|zero-warning|lua-.*|setenv|presetenv|resetenv',
+    'tune\\..*|noepoll|nopoll|nosplice|noreuseport|busy-polling|strict-limits|quiet|debug|zero-warning|lua-.*|resetenv',
     'unix-bind|ssl-dh-param-file|ssl-engine|ssl-mode-async|ssl-load-extra-.*|issuers-chain-path|harden\\..*|limited-quic',
     'mode|id|enabled|guid|backlog|fullconn|errorfile|errorfiles|errorloc.*|http-.*|cookie|hash-type|hash-balance-factor|email-alert',
     'option (tcplog|httplog|dontlognull|dontlog-normal|logasap|log-health-checks|log-separate-errors|socket-stats|contstats|accept-.*)',

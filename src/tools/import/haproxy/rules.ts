@@ -65,6 +65,9 @@ export function admitted(rules: readonly Rule<RuleTarget>[]): Networks | undefin
   return union(accepted, left);
 }
 
+/** Stands for what penstock does not know. */
+const guess = { kind: 'deny', isGuess: true } as const;
+
 /** Actions that only count, observe or log, and do not affect where a client goes. */
 const harmless =
   /^(track-sc\d?|sc-.*|set-var.*|unset-var|capture|set-log-level|set-mark|set-fc-mark|set-tos|set-fc-tos|set-nice|set-priority-.*|send-spoe-group|do-log)/;
@@ -91,7 +94,7 @@ function requestRules(
   const kind = kinds.get(action.replace(/\(.*/, ''));
   if (kind !== undefined) return rules(alternatives, { kind }, line);
   notes.notCarried(line, line.text, 'penstock has no such action', 'clients it may apply to are refused');
-  return rules(alternatives, { kind: 'deny' }, line);
+  return rules(alternatives, guess, line);
 }
 
 function rules(alternatives: Alternatives, action: Action<RuleTarget>, line: Line): Rule<RuleTarget>[] {
@@ -112,10 +115,10 @@ function backendGuard(
 ): Rule<RuleTarget>[] {
   const refuse = (line: Line, why: string, hint: string) => {
     notes.notCarried(line, line.text, why, hint);
-    return rules([[]], { kind: 'deny' }, line);
+    return rules([[]], guess, line);
   };
   const hint = 'clients of this backend are refused';
-  const strange = backend.strange && rules([[]], { kind: 'deny' }, backend.strange);
+  const strange = backend.strange && rules([[]], guess, backend.strange);
   if (strange) return strange;
   const responses = backend
     .every('tcp-response')
@@ -152,7 +155,7 @@ function backendRules(
       `there is no backend "${name}" in mode tcp`,
       'clients it applies to are refused',
     );
-    return rules(alternatives, { kind: 'deny' }, line);
+    return rules(alternatives, guess, line);
   }
   const [, before = '', inner = '', after = ''] = expression;
   const mapped = mappedNames(inner, backends, { before, after }, surroundings);
@@ -163,7 +166,7 @@ function backendRules(
       'where this leads cannot be known in advance',
       'clients it may apply to are refused',
     );
-    return rules(both(alternatives, [{ kind: 'unknown' }]), { kind: 'deny' }, line);
+    return rules(both(alternatives, [{ kind: 'unknown' }]), guess, line);
   }
   // HAProxy then evaluates no further use_backend: if there is no such backend, the default takes the client.
   const toDefault: Action<RuleTarget> = { kind: 'next', keeps: true };

@@ -31,9 +31,10 @@ const kinds = [
  */
 export function readSections(inputs: readonly Input[], notes: Notes): Section[] {
   const sections: (Section & { readonly lines: Line[] })[] = [];
+  const variables: Variables = new Map();
   for (const input of inputs) {
     let skipped: number | undefined;
-    for (const line of readLines(input, notes)) {
+    for (const line of readLines(input, variables, notes)) {
       const [kind = '', second] = line.words;
       const isHead = kinds.includes(kind);
       if (isHead) skipped = line.branch;
@@ -63,18 +64,25 @@ export function readSections(inputs: readonly Input[], notes: Notes): Section[] 
   return sections;
 }
 
+/**
+ * What `setenv` and its like say of environment variables, for the lines after them: each one's value, which
+ * may itself depend on the environment, or undefined if it is unset.
+ */
+type Variables = Map<string, string | undefined>;
+
 /** Lines with words. Lines between `.if` and `.endif` may or may not apply: they are marked and reported. */
-function readLines({ file, text }: Input, notes: Notes): Line[] {
+function readLines({ file, text }: Input, variables: Variables, notes: Notes): Line[] {
   let [conditions, branch] = [0, 0];
   return text.split(/\r?\n/).flatMap((source, index): Line[] => {
     const place = { file, line: index + 1 };
-    const { words, length } = split(source, place);
-    const [first = ''] = words;
+    const { words, length } = split(source, place, variables);
+    const [first = '', ...rest] = words;
     const line = { ...place, words, text: source.slice(0, length).trim() };
     if (/^\.(if|elif|else|endif)$/.test(first)) branch += 1;
     if (first === '.if') conditions += 1;
     if (first === '.endif') conditions = Math.max(0, conditions - 1);
     if (words.length === 0) return [];
+    setVariables(first, rest, variables, conditions === 0);
     if (!first.startsWith('.') && conditions === 0) return [line];
     tellConditional(line, notes);
     return first.startsWith('.') ? [] : [{ ...line, branch }];
@@ -85,8 +93,25 @@ function tellConditional(line: Line, notes: Notes): void {
   notes.notCarried(line, line.text, 'what is between .if and .endif may hold or not');
 }
 
+/** Does what a line of `global` does to variables. Those of a line that may not hold are not known. */
+function setVariables(keyword: string, given: readonly string[], variables: Variables, holds: boolean): void {
+  const [name = '', value = ''] = given;
+  const set = (one: string, text: string | undefined) =>
+    holds ? variables.set(one, text) : variables.delete(one);
+  if (keyword === 'setenv') set(name, value);
+  if (keyword === 'unsetenv') for (const one of given) set(one, undefined);
+  // A default of penstock's can hold no variable, and ends at the first brace.
+  if (keyword === 'presetenv' && !variables.has(name) && !/[}\uE000]/.test(value)) {
+    set(name, environment(name, value));
+  }
+}
+
 /** Words as HAProxy splits them (configuration manual, §2.2 and §2.3), and where a comment begins. */
-function split(source: string, place: SourcePlace): { words: string[]; length: number } {
+function split(
+  source: string,
+  place: SourcePlace,
+  variables: Variables,
+): { words: string[]; length: number } {
   const words: string[] = [];
   let word: string | undefined;
   let at = 0;
@@ -99,7 +124,7 @@ function split(source: string, place: SourcePlace): { words: string[]; length: n
       at += 1;
       continue;
     }
-    const part = readPart(source, at, place);
+    const part = readPart(source, at, place, variables);
     word = (word ?? '') + part.text;
     at = part.end;
   }
@@ -109,10 +134,10 @@ function split(source: string, place: SourcePlace): { words: string[]; length: n
 
 type Part = { readonly text: string; readonly end: number };
 
-function readPart(source: string, at: number, place: SourcePlace): Part {
+function readPart(source: string, at: number, place: SourcePlace, variables: Variables): Part {
   const char = source.charAt(at);
   if (char === '\\') return readEscape(source, at);
-  if (char === '"') return readQuoted(source, at + 1, place);
+  if (char === '"') return readQuoted(source, at + 1, place, variables);
   if (char !== "'") return { text: char, end: at + 1 };
   const end = source.indexOf("'", at + 1);
   if (end === -1) throw new ImportError(`${place.file}:${place.line}: a quote is not closed`);
@@ -131,14 +156,14 @@ function readEscape(source: string, at: number): Part {
 }
 
 /** Double quotes allow escapes and variables. */
-function readQuoted(source: string, start: number, place: SourcePlace): Part {
+function readQuoted(source: string, start: number, place: SourcePlace, variables: Variables): Part {
   let text = '';
   let at = start;
   while (at < source.length && source.charAt(at) !== '"') {
     const rest = source.slice(at);
     const variable = /^\$(?:\{([A-Za-z_]\w*)(?:-([^}]*))?\}|([A-Za-z_]\w*))/.exec(rest);
     if (variable) {
-      text += environment(variable[1] ?? variable[3] ?? '', variable[2]);
+      text += textOf(variable[1] ?? variable[3] ?? '', variable[2], variables);
       at += variable[0].length;
     } else if (rest.startsWith('\\')) {
       const escaped = readEscape(source, at);
@@ -151,6 +176,11 @@ function readQuoted(source: string, start: number, place: SourcePlace): Part {
   }
   if (at >= source.length) throw new ImportError(`${place.file}:${place.line}: a quote is not closed`);
   return { text, end: at + 1 };
+}
+
+function textOf(name: string, fallback: string | undefined, variables: Variables): string {
+  if (!variables.has(name)) return environment(name, fallback);
+  return variables.get(name) ?? fallback ?? '';
 }
 
 /** Milliseconds of a time such as `10`, `5s` or `1m` (manual, §2.5); undefined if it is not one. */

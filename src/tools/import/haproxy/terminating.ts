@@ -12,8 +12,10 @@ import type { Line } from './syntax.ts';
 import { type Options, tlsParameters } from './tls.ts';
 
 export type Terminating = {
-  /** undefined if such clients are refused. */
-  readonly settingsFor: (clients: Clients) => TlsSettings | undefined;
+  /** undefined if such clients are refused; a text says why they are, although HAProxy may serve them. */
+  readonly settingsFor: (clients: Clients) => TlsSettings | string | undefined;
+  /** Nobody is served, since it names no certificate that can be read. */
+  readonly isUnreadable?: true;
   readonly patterns: readonly string[];
 };
 
@@ -39,7 +41,7 @@ export function terminating(
         ? 'the list that says who is served, and how, cannot be read'
         : 'it names no certificate that can be read';
     notes.notCarried(line, line.text, message, 'it refuses all clients');
-    return { settingsFor: () => undefined, patterns: [] };
+    return { settingsFor: () => undefined, patterns: [], isUnreadable: true };
   }
   const made = new Map<string, TlsSettings>();
   const settingsOf = (entry: Entry): TlsSettings => {
@@ -58,8 +60,11 @@ export function terminating(
   return {
     patterns: [...own.map(asOneLabel), ...entries.flatMap(({ excluded }) => excluded)],
     settingsFor(clients) {
-      const entry = oneOf(choose(clients), clients, notes);
-      return entry && !entry.isStrange ? settingsOf(entry) : undefined;
+      const choices = choose(clients);
+      if (choices === 'unread') return `${line.file}:${line.line} ${line.text}`;
+      const entry = oneOf(choices, clients, notes);
+      if (typeof entry !== 'object') return entry;
+      return entry.isStrange ? placeOf(entry) : settingsOf(entry);
     },
   };
 }
@@ -67,10 +72,14 @@ export function terminating(
 /** An entry, and the key type for which it is chosen; undefined if not known. */
 type Choice = { readonly entry: Entry; readonly type: KeyType | undefined };
 
+function placeOf({ line }: Entry): string {
+  return `${line.file}:${line.line} ${line.text}`;
+}
+
 /**
  * HAProxy looks up the whole name, and the part after its first dot among wildcards (which so cover one
  * label), and from both together takes the first for each key type. Which of these a client gets depends on
- * what it offers.
+ * what it offers. `unread`: one whose names are not known may be for these clients.
  */
 function createChoice(
   entries: readonly Entry[],
@@ -78,7 +87,7 @@ function createChoice(
   line: Line,
   files: PemFiles,
   notes: Notes,
-): (clients: Clients) => readonly Choice[] {
+): (clients: Clients) => readonly Choice[] | 'unread' {
   const named = new Map<string, Entry[]>();
   const unknown: Entry[] = [];
   for (const entry of entries) {
@@ -100,7 +109,8 @@ function createChoice(
     const wildcards = (named.get(oneLabel) ?? []).filter(({ excluded }) => !excluded.includes(own));
     const found = [...(named.get(own) ?? []), ...wildcards];
     if (found.length > 0) return byType([...found, ...unknown], files);
-    return isStrict || unknown.length > 0 ? [] : byType(others, files);
+    if (unknown.length > 0) return 'unread';
+    return isStrict ? [] : byType(others, files);
   };
 }
 
@@ -119,9 +129,9 @@ function byType(entries: readonly Entry[], files: PemFiles): Choice[] {
 
 /**
  * If one certificate would require a client certificate and another would not, clients must be refused, since
- * routes cannot depend on key types.
+ * routes cannot depend on key types; a text then says which.
  */
-function oneOf(choices: readonly Choice[], clients: Clients, notes: Notes): Entry | undefined {
+function oneOf(choices: readonly Choice[], clients: Clients, notes: Notes): Entry | string | undefined {
   const [first, ...rest] = choices.map(({ entry }) => entry);
   if (first === undefined) return undefined;
   const other = rest.find(
@@ -136,7 +146,7 @@ function oneOf(choices: readonly Choice[], clients: Clients, notes: Notes): Entr
       'such clients are refused; give both the same `verify`, `ca-file` and `crl-file`',
     );
   }
-  return other ? undefined : first;
+  return other ? placeOf(other) : first;
 }
 
 function authKey(options: Options): string {

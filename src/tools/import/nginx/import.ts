@@ -1,5 +1,5 @@
 /** Converts the `stream` block of an nginx.conf. */
-import { createDraft, type Draft, textOf } from '../draft.ts';
+import { createDraft, type Draft, textOf, unclearIn } from '../draft.ts';
 import { createNotes, type Notes } from '../notes.ts';
 import { ImportError, type Imported, type Input, type Surroundings } from '../result.ts';
 import { addServer } from './servers.ts';
@@ -46,8 +46,9 @@ export function importNginx(inputs: readonly Input[], surroundings: Surroundings
   const yaml = textOf(
     draft,
     `Made by \`penstock import nginx\` from ${names}. Read what it said, and run \`penstock check\`.`,
+    surroundings,
   );
-  return { yaml, notes: notes.all(), files: [] };
+  return { yaml, notes: notes.all(), unclear: unclearIn(draft), files: [] };
 }
 
 /** The inside of all stream blocks; or all of a file that is included within one. */

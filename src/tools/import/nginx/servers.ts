@@ -13,7 +13,14 @@ import {
   union,
 } from '../networks.ts';
 import { duration } from '../numbers.ts';
-import { type Handling, plainRoutes, type RouteDraft, routesByName, withNames } from '../routes.ts';
+import {
+  type Handling,
+  orRefusesAll,
+  plainRoutes,
+  type RouteDraft,
+  routesByName,
+  withNames,
+} from '../routes.ts';
 import type { Parts } from './import.ts';
 import { grouped, type Listen, listenOf } from './listens.ts';
 import { type Settings, settingsOf, tellStrange } from './settings.ts';
@@ -95,8 +102,7 @@ function addListener(server: Server, group: readonly Listen[], parts: Parts): vo
         ...admission,
         ...timeouts(settings),
       },
-      routes:
-        routes.length > 0 ? routes : [{ value: { deny: true }, comment: 'nothing could be carried over' }],
+      routes: orRefusesAll(routes, isRefused ? `${file}:${line} server` : undefined),
     },
   );
 }

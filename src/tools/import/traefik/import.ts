@@ -1,9 +1,9 @@
 /** Converts Traefik's TCP routers and services, from its file provider and static configuration. */
-import { addNamed, createDraft, type Draft, textOf, type WrittenFile } from '../draft.ts';
+import { addNamed, createDraft, type Draft, textOf, unclearIn, type WrittenFile } from '../draft.ts';
 import { cidrsOf, everywhere, networksOf } from '../networks.ts';
 import { createNotes, type Notes } from '../notes.ts';
 import type { Imported, Input, Surroundings } from '../result.ts';
-import { withNames } from '../routes.ts';
+import { orRefusesAll, withNames } from '../routes.ts';
 import type { Value } from '../value.ts';
 import { hasOthers, readSources, type Sources } from './input.ts';
 import { routesOf } from './routers.ts';
@@ -37,8 +37,9 @@ export function importTraefik(inputs: readonly Input[], surroundings: Surroundin
   const yaml = textOf(
     draft,
     `Made by \`penstock import traefik\` from ${names}. Read what it said, and run \`penstock check\`.`,
+    surroundings,
   );
-  return { yaml, notes: notes.all(), files };
+  return { yaml, notes: notes.all(), unclear: unclearIn(draft), files };
 }
 
 /** Routers without entry points of their own are at all of them. */
@@ -88,8 +89,7 @@ function addListener(name: string, entryPoint: Value, parts: Parts): void {
   addNamed(draft.listeners, name, {
     comment: `${file}:${line} entryPoints.${name}`,
     options: { bind: `${host}:${port}`, ...admission },
-    routes:
-      routes.length > 0 ? routes : [{ value: { deny: true }, comment: 'nothing could be carried over' }],
+    routes: orRefusesAll(routes, `${file}:${line} entryPoints.${name}`),
   });
 }
 

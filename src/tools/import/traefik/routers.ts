@@ -29,6 +29,7 @@ export function routesOf(named: readonly (readonly [string, Value])[], parts: Pa
   const httpsBeside: RouteDraft = {
     value: { deny: true },
     comment: 'routers of HTTPS take these, which are not carried over',
+    unclear: 'routers of HTTPS take these',
   };
   if (secure.length === 0) return open.length > 0 && parts.sources.hasHttps ? [httpsBeside, ...open] : open;
   const rules = rulesOf(secure, parts);
@@ -100,7 +101,7 @@ function rulesOf(routers: readonly Router[], parts: Parts): Rule<Router>[] {
     const guard = guardOf(value, base, parts);
     const action =
       isStrange || guard === 'refused'
-        ? { kind: 'deny' as const }
+        ? { kind: 'deny' as const, isGuess: true as const }
         : { kind: 'to' as const, target: router, ...(guard && { guard }) };
     return { priority, rules: parsed.alternatives.map((when): Rule<Router> => ({ when, action, ...base })) };
   });
