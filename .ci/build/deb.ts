@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
@@ -70,7 +70,7 @@ function control(): void {
     `Package: penstock
 Version: ${version}
 Architecture: ${architecture}
-Maintainer: the penstock developers <penstock@example.com>
+Maintainer: ${maintainer()}
 Installed-Size: ${size}
 Depends: ${libraries()}, adduser
 Recommends: logrotate
@@ -85,6 +85,13 @@ Description: Layer-4 TLS-over-TCP stream proxy
   write('/DEBIAN/conffiles', '/etc/logrotate.d/penstock\n');
   for (const script of ['postinst', 'prerm', 'postrm'])
     copy(join(root, 'deploy/debian', script), `/DEBIAN/${script}`, 0o755);
+}
+
+/** Whoever builds it, as Debian's own tools know them: by DEBFULLNAME and DEBEMAIL, or else the login. */
+function maintainer(): string {
+  const { username } = userInfo();
+  const { DEBFULLNAME: name = username, DEBEMAIL: email = `${username}@${hostname()}` } = process.env;
+  return `${name} <${email}>`;
 }
 
 /** What the executable is linked to. The libraries of another architecture are not here, but they are the same. */

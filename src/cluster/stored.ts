@@ -2,6 +2,7 @@
  * Loads a configuration with the objects that etcd or the store of an Admin API holds now, for commands that
  * only look: `check` and `explain` with `--stored`.
  */
+import { withAccepted } from '../config/accepted.ts';
 import { ConfigError } from '../config/finding.ts';
 import { type ConfigText, type LoadedConfig, loadText } from '../config/load.ts';
 import type { ClusterConfig } from '../config/schema/schema.ts';
@@ -23,6 +24,10 @@ import { wholeObject } from './objects.ts';
  */
 export async function loadStored(file: string): Promise<LoadedConfig> {
   const text = await readConfigFile(file);
+  return withAccepted(await loadWithStored(text, file), text);
+}
+
+async function loadWithStored(text: ConfigText, file: string): Promise<LoadedConfig> {
   const plain = await loadText(text);
   const { cluster, admin_api: api } = plain.config;
   try {

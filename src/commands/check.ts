@@ -1,5 +1,6 @@
 /** `penstock check`: is this configuration correct, and what does it mean? */
 import { createHash, type X509Certificate } from 'node:crypto';
+import { formatWarning } from '../config/finding.ts';
 import { ConfigError, type Finding, formatFinding, type LoadedConfig } from '../config/load.ts';
 import { daysLeft, nameOf } from '../config/material/describe.ts';
 import type { ListenerConfig, RouteConfig, UpstreamConfig } from '../config/schema/schema.ts';
@@ -35,15 +36,15 @@ export async function check(options: CheckOptions): Promise<number> {
     else printFindings(error.findings);
     return 2;
   }
-  const warnings = loaded.warnings;
+  const { warnings, accepted = [] } = loaded;
   const code = options.strict && warnings.length > 0 ? 1 : 0;
   if (options.json) {
-    printJson({ ok: true, file, faults: [], warnings, ...summarize(loaded) });
+    printJson({ ok: true, file, faults: [], warnings, accepted, ...summarize(loaded) });
     return code;
   }
-  printFindings(warnings.map((warning) => ({ ...warning, message: `warning: ${warning.message}` })));
+  for (const warning of warnings) process.stderr.write(`${formatWarning(warning)}\n`);
   process.stdout.write(
-    `${tables(loaded).join('\n')}\n${nameOfFile(file)} is valid${count(warnings.length)}${options.keys === false ? '; its keys were not checked' : ''}\n`,
+    `${tables(loaded).join('\n')}\n${nameOfFile(file)} is valid${count(warnings.length, accepted.length)}${options.keys === false ? '; its keys were not checked' : ''}\n`,
   );
   return code;
 }
@@ -60,8 +61,10 @@ function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 }
 
-function count(warnings: number): string {
-  return warnings === 0 ? '' : `, with ${warnings} warning${warnings === 1 ? '' : 's'}`;
+function count(warnings: number, accepted: number): string {
+  if (warnings + accepted === 0) return '';
+  const all = warnings + accepted;
+  return `, with ${all} warning${all === 1 ? '' : 's'}${accepted === 0 ? '' : `, ${accepted} of them accepted`}`;
 }
 
 type Summary = ReturnType<typeof summarize>;

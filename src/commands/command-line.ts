@@ -5,7 +5,7 @@ import { leaveSignals } from '../process/no-inspector.ts';
 import { describeVersion } from '../process/version.ts';
 import { protocolNames } from '../protocols/table.ts';
 import { addClusterCommand } from '../tools/cluster/flags.ts';
-import { addControlCommands } from '../tools/control/flags.ts';
+import { addControlCommands, addPlaceOptions } from '../tools/control/flags.ts';
 import { addImportCommand } from '../tools/import/flags.ts';
 import { addLoadFlags } from '../tools/load/flags.ts';
 import { addPkiCommand } from '../tools/pki/flags.ts';
@@ -21,11 +21,6 @@ const noKeys = () =>
   new Option(
     '--no-keys',
     'do without private keys: they are neither read nor checked, nor are handshakes tried',
-  );
-const admin = () =>
-  new Option(
-    '--admin <address>',
-    'its admin endpoint: host:port or unix:/path (default: admin.bind of the configuration, or 127.0.0.1:9901)',
   );
 
 const program = new Command('penstock')
@@ -165,14 +160,13 @@ addProbeFlags(
   finish(import('../tools/probe/command.ts').then(({ probe }) => probe(target, options))),
 );
 
-program
-  .command('top')
-  .description('watch a running penstock: rates, endpoints, errors, what expires')
-  .addOption(admin())
+addPlaceOptions(
+  program.command('top').description('watch a running penstock: rates, endpoints, errors, what expires'),
+)
   .option('--once', 'print once, without rates')
   .action((options) => finish(import('../tools/top/command.ts').then(({ top }) => top(options))));
 
-addControlCommands(program, admin, (command) => finish(import('../tools/control/command.ts').then(command)));
+addControlCommands(program, (command) => finish(import('../tools/control/command.ts').then(command)));
 
 addLoadFlags(
   program.command('load').description('load-test a TLS or TCP endpoint: rates, latencies, errors'),

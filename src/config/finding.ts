@@ -48,6 +48,11 @@ export function formatFinding({ file, line, column, path, message, hint }: Findi
   return oneLine(text);
 }
 
+/** The same for what does not prevent the start. */
+export function formatWarning(finding: Finding): string {
+  return formatFinding({ ...finding, message: `warning: ${finding.message}` });
+}
+
 /** Why a configuration could not be loaded, one fault per line. */
 export function describeFaults(error: unknown): readonly string[] {
   if (error instanceof ConfigError) return error.findings.map(formatFinding);

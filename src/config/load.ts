@@ -73,6 +73,8 @@ export type LoadedConfig = {
   /** The permissions of unix socket files, by address. */
   readonly sockets: ReadonlyMap<string, SocketRights>;
   readonly warnings: readonly Finding[];
+  /** Warnings that the file itself accepts. */
+  readonly accepted?: readonly Finding[];
   /** Stored objects that are not served as they are, with the reasons. The warnings have them, too. */
   readonly held: readonly Finding[];
   /** Every file that was read and directory that was listed, absolute: whatever may change on its own. */

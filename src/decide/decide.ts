@@ -48,8 +48,8 @@ export function admitPeer({ name, trustsPeer }: Rules, peer: string): Refusal<ne
 }
 
 /** Whether `allow` and `deny` let in the client's address, which may come from a PROXY header. */
-export function admitAddress({ allows }: Rules, address: string): Refusal<never> | undefined {
-  return allows(address) ? undefined : addressDenied(address);
+export function admitAddress({ name, allows }: Rules, address: string): Refusal<never> | undefined {
+  return allows(address) ? undefined : addressDenied(name, address);
 }
 
 /**

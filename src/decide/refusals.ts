@@ -2,6 +2,7 @@
 
 import { hostNameOf } from '../config/routes/server-name.ts';
 import { ProxyError, type Side } from '../errors.ts';
+import { shellWord } from '../net/shell-word.ts';
 import { notTls } from '../peek/not-tls.ts';
 import type { Protocol } from '../protocols/protocol.ts';
 import type { RouteQuery } from './router.ts';
@@ -46,8 +47,8 @@ export function peerUntrusted(listener: string, peer: string): Refusal<never> {
   );
 }
 
-export function addressDenied(address: string): Refusal<never> {
-  const hint = "see the listener's allow and deny";
+export function addressDenied(listener: string, address: string): Refusal<never> {
+  const hint = `see allow and deny of listeners.${listener}`;
   return { ...refuse('ERR_ADDRESS_DENIED', `${address} is not let in`, hint), side: 'proxy' };
 }
 
@@ -60,7 +61,7 @@ export function plainRefused(protocol: Protocol | undefined): Refusal<never> {
 
 export function noRoute(listener: string, client: RouteQuery): Refusal<never> {
   const message = `no route of ${listener} takes ${describe(client)}`;
-  return refuse('ERR_NO_ROUTE', message, client.plain ? undefined : hintOfNoRoute(listener, client.sni));
+  return refuse('ERR_NO_ROUTE', message, client.plain ? undefined : hintOfNoRoute(listener, client));
 }
 
 export function routeDenied<R extends Destination>(route: R, client: RouteQuery): Refusal<R> {
@@ -82,11 +83,12 @@ function refuse(code: Refusal['code'], message: string, hint?: string): Refusal<
   return { kind: 'refusal', code, side: 'client', message, hint, route: undefined };
 }
 
-function hintOfNoRoute(listener: string, sni: string | undefined): string {
+function hintOfNoRoute(listener: string, client: RouteQuery): string {
+  const { sni } = client;
   if (sni === undefined) {
     return 'the client sent no server name (SNI), as with an address in place of a name; a route without `sni` would take it';
   }
-  const explain = `\`penstock explain --listener ${listener} --sni NAME\` says why`;
+  const explain = `\`${explainCommand(listener, client)}\` says why`;
   if (hostNameOf(sni) === undefined) {
     return `an address or a port is no server name: have the client send the name alone (a route without \`sni\` would take it); ${explain}`;
   }
@@ -94,6 +96,18 @@ function hintOfNoRoute(listener: string, sni: string | undefined): string {
     return `a name of one label, as from a search domain or a hosts file: have the client connect by the full name; ${explain}`;
   }
   return explain;
+}
+
+/** Ready to paste, although strangers have chosen what is in it. */
+function explainCommand(listener: string, { sni, alpn, client }: RouteQuery): string {
+  // With `=`, a value that begins with a dash is no option.
+  const flags = Object.entries({ sni, alpn: alpn.join(',') || undefined, from: client }).flatMap(
+    ([flag, value]) => {
+      const word = value === undefined ? undefined : shellWord(value);
+      return word === undefined ? [] : [`--${flag}=${word}`];
+    },
+  );
+  return ['penstock explain', `--listener=${listener}`, ...flags].join(' ');
 }
 
 function describe({ plain, sni }: RouteQuery): string {

@@ -27,7 +27,7 @@ export function createHealthChecks(options: {
   readonly descriptors?: Descriptors;
   readonly onChange: (states: EndpointReport[]) => void;
 }): HealthChecks {
-  const resolver = createResolver();
+  const resolver = createResolver({ logger: options.logger });
   const checker = createHealthChecker({
     ...options,
     descriptors: options.descriptors ?? createDescriptors(),

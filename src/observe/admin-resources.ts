@@ -75,7 +75,9 @@ export const resources = new Map<string, Resource>([
       isPublic: false,
       async answer({ commands }, { given }) {
         const query = readSessionQuery(given);
-        return typeof query === 'string' ? text(400, query) : json(200, await commands.sessions(query));
+        if (typeof query === 'string') return text(400, query);
+        const found = await commands.sessions(query);
+        return json('fault' in found ? 422 : 200, found);
       },
     },
   ],

@@ -17,4 +17,11 @@ export type AdminSource = {
   readonly failed?: ((error: unknown) => void) | undefined;
 };
 
-export type ReloadResult = { readonly ok: boolean; readonly faults: readonly string[] };
+export type ReloadResult = {
+  readonly ok: boolean;
+  readonly faults: readonly string[];
+  /** Those of what is served from now on, as `check` prints them; absent if it failed. */
+  readonly warnings?: readonly string[];
+  /** What was read. */
+  readonly file?: string;
+};

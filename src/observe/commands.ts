@@ -3,7 +3,7 @@ import { isClientFilter, type SessionQuery, type SessionsFound, sessionFilters }
 
 /** Whoever carries them out. A rejection is answered with 500. */
 export type Commands = {
-  readonly sessions: (query: SessionQuery) => Promise<SessionsFound>;
+  readonly sessions: (query: SessionQuery) => Promise<SessionsFound | Fault>;
   readonly kill: (conn: string) => Promise<CommandResult>;
   readonly drain: (place: DrainPlace) => Promise<CommandResult>;
   readonly undrain: (place: DrainPlace) => Promise<CommandResult>;
@@ -15,9 +15,9 @@ export type Commands = {
 export type DrainPlace = { readonly upstream: string; readonly endpoint: string | undefined };
 
 /** What came of a command: `fault` says why it was not carried out. */
-export type CommandResult =
-  | ({ readonly ok: true } & Readonly<Record<string, unknown>>)
-  | { readonly ok: false; readonly fault: string };
+export type CommandResult = ({ readonly ok: true } & Readonly<Record<string, unknown>>) | Fault;
+
+export type Fault = { readonly ok: false; readonly fault: string };
 
 /**
  * A header that a command must have. No form can set one, and a script of another site's page may not

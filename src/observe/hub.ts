@@ -2,6 +2,7 @@
  * The supervisor's side of the metrics: adds up what workers count, keeps what ended
  * workers counted, and publishes it.
  */
+import { formatAddress } from '../net/address.ts';
 import { type Family, formatFamilies } from './exposition.ts';
 import {
   buildFamily,
@@ -14,6 +15,7 @@ import {
   addTotals,
   countsOf,
   emptyTotals,
+  type LastEnding,
   type ListenerCounts,
   type MetricsSnapshot,
   noOutcomes,
@@ -37,7 +39,7 @@ export type MetricsHub = {
   readonly render: (facts: SupervisorFacts) => Promise<string>;
   /** The parts of a Status that come from metrics. */
   readonly describe: (known: {
-    readonly listeners: readonly Pick<ListenerStatus, 'name' | 'addresses'>[];
+    readonly listeners: readonly Configured[];
     readonly workers: readonly { readonly id: number; readonly pid: number; readonly state: WorkerState }[];
   }) => Pick<Status, 'listeners' | 'workers'>;
 };
@@ -94,13 +96,11 @@ export function createMetricsHub(options: { readonly version: string; readonly n
     render: (facts) => formatFamilies(families(facts)),
     describe({ listeners, workers }) {
       const sum = totals();
-      const configured = listeners.map(({ name, addresses }) =>
-        describeListener(name, addresses, countsOf(sum, name)),
-      );
+      const configured = listeners.map((one) => describeListener(one, countsOf(sum, one.name)));
       const names = new Set(listeners.map(({ name }) => name));
       const former = [...sum.listeners]
         .filter(([name, { opened, closed }]) => !names.has(name) && opened > closed)
-        .map(([name, counts]) => describeListener(name, [], counts));
+        .map(([name, counts]) => describeListener({ name, addresses: [] }, counts));
       return {
         listeners: [...configured, ...former],
         workers: workers.map((worker) => describeWorker(worker, living.get(worker.id))),
@@ -122,28 +122,34 @@ function withoutActive({ traffic }: ListenerCounts): ListenerCounts['traffic'] {
   return new Map([...traffic].map(([route, counts]) => [route, { ...counts, active: 0 }]));
 }
 
-function describeListener(
-  name: string,
-  addresses: readonly string[],
-  counts: ListenerCounts,
-): ListenerStatus {
+type Configured = Pick<ListenerStatus, 'name' | 'addresses' | 'limit'>;
+
+function describeListener({ name, addresses, limit }: Configured, counts: ListenerCounts): ListenerStatus {
   const sum = noOutcomes();
   for (const ofRoute of counts.outcomes.values()) {
     for (const outcome of outcomes) sum[outcome] += ofRoute[outcome];
   }
   const errors = (['client', 'upstream', 'proxy'] as const).flatMap((side) =>
-    [...counts.errors[side]].map(([code, count]) => ({ side, code, count })),
+    [...counts.errors[side]].map(([code, count]) => {
+      const last = counts.latest[side].get(code);
+      return { side, code, count, last: last && describeEnding(last) };
+    }),
   );
   return {
     name,
     addresses,
     active: counts.opened - counts.closed,
+    limit,
     total: counts.opened,
     outcomes: sum,
     errors: errors.sort((a, b) => b.count - a.count),
     bytes: { in: counts.bytesIn, out: counts.bytesOut },
     routes: describeRoutes(counts),
   };
+}
+
+function describeEnding({ at, conn, client, error }: LastEnding) {
+  return { at: new Date(at).toISOString(), conn, client: formatAddress(client), error };
 }
 
 function describeRoutes({ traffic, outcomes }: ListenerCounts): RouteStatus[] {

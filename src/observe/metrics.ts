@@ -4,6 +4,7 @@
  * something a client can choose.
  */
 import type { ConnectionCode, Side } from '../errors.ts';
+import type { Address } from '../net/address.ts';
 import { orElse } from '../process/or-else.ts';
 import type { AccessRecord } from './access-log.ts';
 
@@ -34,8 +35,21 @@ export type ListenerCounts = {
   /** By route, as `outcomes`. */
   readonly traffic: Map<string | number, Traffic>;
   readonly errors: Record<Side, Map<ConnectionCode, number>>;
+  /** The last connection that ended so. */
+  readonly latest: Record<Side, Map<ConnectionCode, LastEnding>>;
   readonly handshakes: { readonly full: Histogram; readonly resumed: Histogram };
 };
+
+/** `at` is in ms since 1970. For people: no label of a metric. */
+export type LastEnding = {
+  readonly at: number;
+  readonly conn: string;
+  readonly client: Address;
+  readonly error: string;
+};
+
+/** As long as fits on a wide screen. */
+const longestError = 300;
 
 /** `active` are open now, the bytes those since the start. */
 export type Traffic = { active: number; bytesIn: number; bytesOut: number };
@@ -110,6 +124,9 @@ export function createWorkerMetrics(): WorkerMetrics {
       if (record.code !== undefined && !record.isProbe) {
         const errors = counts.errors[record.side];
         errors.set(record.code, (errors.get(record.code) ?? 0) + 1);
+        const { conn, client, error = '' } = record;
+        const ending = { at: Date.now(), conn, client, error: error.slice(0, longestError) };
+        counts.latest[record.side].set(record.code, ending);
       }
       measure(totals, record);
     },
@@ -153,6 +170,7 @@ export function countsOf({ listeners }: Totals, name: string): ListenerCounts {
       outcomes: new Map(),
       traffic: new Map(),
       errors: { client: new Map(), upstream: new Map(), proxy: new Map() },
+      latest: { client: new Map(), upstream: new Map(), proxy: new Map() },
       handshakes: { full: emptyHistogram(), resumed: emptyHistogram() },
     };
     listeners.set(name, counts);
@@ -312,6 +330,10 @@ function addCounts(to: ListenerCounts, from: ListenerCounts): void {
   for (const side of ['client', 'upstream', 'proxy'] as const) {
     for (const [code, count] of from.errors[side]) {
       to.errors[side].set(code, (to.errors[side].get(code) ?? 0) + count);
+    }
+    for (const [code, ending] of from.latest[side]) {
+      const known = to.latest[side].get(code);
+      if (known === undefined || known.at < ending.at) to.latest[side].set(code, ending);
     }
   }
   addHistogram(to.handshakes.full, from.handshakes.full);

@@ -1,5 +1,5 @@
 /** What an operator should look at, from a status: for the head of the page and of `top`. */
-import type { Status, UpstreamStatus, WorkerStatus } from './status.ts';
+import type { EndpointStatus, ListenerStatus, Status, UpstreamStatus, WorkerStatus } from './status.ts';
 
 export type Problem = {
   /** `bad`: clients are refused, or will be within days. `warn`: look at it soon. */
@@ -20,7 +20,8 @@ type Known = Omit<Status, 'problems'>;
 export function problemsOf(status: Known): Problem[] {
   const found = [
     ...readiness(status),
-    ...status.upstreams.flatMap(upstreamProblems),
+    ...status.listeners.flatMap(listenerProblems),
+    ...status.upstreams.flatMap((upstream) => upstreamProblems(upstream, status)),
     ...expiries(status),
     ...lastReload(status),
     ...status.workers.flatMap(descriptors),
@@ -39,7 +40,14 @@ function readiness({ ready, draining }: Known): Problem[] {
   return ready || draining ? [] : [bad('no worker serves')];
 }
 
-function upstreamProblems({ name, endpoints, drained }: UpstreamStatus): Problem[] {
+function listenerProblems({ name, active, limit }: ListenerStatus): Problem[] {
+  if (limit === undefined || active < 0.9 * limit) return [];
+  const text = `listener ${name} has ${active} of at most ${limit} connections`;
+  return [active >= limit ? bad(`${text}: further clients are refused`) : warn(text)];
+}
+
+function upstreamProblems(upstream: UpstreamStatus, { at }: Known): Problem[] {
+  const { name, endpoints, drained } = upstream;
   const down = endpoints.filter(({ state }) => state === 'down' || state === 'ejected');
   const out = endpoints.filter((endpoint) => endpoint.drained);
   const problems: Problem[] = [];
@@ -47,10 +55,32 @@ function upstreamProblems({ name, endpoints, drained }: UpstreamStatus): Problem
   else if (out.length > 0) {
     problems.push(warn(`drained by an operator in ${name}: ${listed(out.map(({ label }) => label))}`));
   }
+  problems.push(...full(upstream), ...failingDials(upstream, at));
   if (down.length === 0) return problems;
   const text = `${listed(down.map(({ label, state }) => `${label} is ${state}`))} in ${name}`;
   const isAll = down.length === endpoints.length;
   return [isAll ? bad(`upstream ${name} is down`) : warn(text), ...problems];
+}
+
+function full({ name, endpoints, limit }: UpstreamStatus): Problem[] {
+  const active = endpoints.reduce((sum, endpoint) => sum + endpoint.active, 0);
+  if (limit === undefined || active < limit) return [];
+  return [warn(`upstream ${name} has all of its ${limit} connections: further clients wait or are refused`)];
+}
+
+/** For as long the last failure is taken for what would happen now. */
+const freshMs = 5 * 60_000;
+
+/** What neither a health check nor `outlier` takes out, although no client gets through. */
+function failingDials({ name, endpoints }: UpstreamStatus, at: string): Problem[] {
+  const isFresh = ({ failing, last_error_at: then = '', state }: EndpointStatus) =>
+    failing && state !== 'down' && state !== 'ejected' && Date.parse(at) - Date.parse(then) < freshMs;
+  const found = endpoints.filter(isFresh);
+  const [first] = found;
+  if (first === undefined) return [];
+  const why = first.last_error ?? '';
+  if (found.length === endpoints.length) return [bad(`no connection to upstream ${name} succeeds: ${why}`)];
+  return [warn(`no connection to ${listed(found.map(({ label }) => label))} in ${name} succeeds: ${why}`)];
 }
 
 function expiries({ certificates, authorities }: Known): Problem[] {

@@ -56,14 +56,32 @@ export type ListenerStatus = {
   /** Empty: the listener is no longer in the configuration, but still has connections. */
   readonly addresses: readonly string[];
   readonly active: number;
+  /** How many may be open (`limits.connections`); absent: any number. */
+  readonly limit?: number | undefined;
   /** Clients accepted. */
   readonly total: number;
   readonly outcomes: Readonly<Record<Outcome, number>>;
   /** Most frequent first. */
-  readonly errors: readonly { readonly side: Side; readonly code: ConnectionCode; readonly count: number }[];
+  readonly errors: readonly EndingStatus[];
   readonly bytes: { readonly in: number; readonly out: number };
   /** Those that had clients, the busiest first. */
   readonly routes: readonly RouteStatus[];
+};
+
+/** How many connections ended with a code, and the last of them. */
+export type EndingStatus = {
+  readonly side: Side;
+  readonly code: ConnectionCode;
+  readonly count: number;
+  readonly last?:
+    | {
+        readonly at: string;
+        readonly conn: string;
+        readonly client: string;
+        /** As logged, and cut where it is long. */
+        readonly error: string;
+      }
+    | undefined;
 };
 
 export type RouteStatus = {
@@ -80,6 +98,8 @@ export type UpstreamStatus = {
   readonly endpoints: readonly EndpointStatus[];
   /** An operator has taken all of it out of service; absent if not. */
   readonly drained?: true | undefined;
+  /** How many connections its endpoints may have together (`limits.connections`); absent: any number. */
+  readonly limit?: number | undefined;
 };
 
 export type EndpointStatus = {
@@ -106,6 +126,8 @@ export type EndpointStatus = {
   readonly last_error?: string | undefined;
   /** When that dial failed; absent if the error is a health check's. */
   readonly last_error_at?: string | undefined;
+  /** No dial has succeeded since that one; absent otherwise. */
+  readonly failing?: true | undefined;
 };
 
 /** One per pair of a certificate. */

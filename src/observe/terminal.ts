@@ -46,7 +46,7 @@ export function createTerminalLog(print: (text: string) => void, color: boolean)
   function alone(conn: unknown): void {
     const fields = remedies.get(conn)?.fields;
     const remedy = take(conn);
-    if (fields) show(`${placeOf(fields)} ${outcomeOf(fields)}`, fields, 'yellow', remedy);
+    if (fields) show(`${conn} ${placeOf(fields)} ${outcomeOf(fields)}`, fields, 'yellow', remedy);
   }
 
   function show(text: string, { time }: Fields, tone: Color, remedy?: string): void {
@@ -76,7 +76,7 @@ export function createTerminalLog(print: (text: string) => void, color: boolean)
   };
 }
 
-/** `database/orders 127.0.0.1:56250 → 127.0.0.1:21432 CN=orders TLSv1.3 246 B/652 B 48 ms ok` */
+/** `a84pbu-1 database/orders 127.0.0.1:56250 → 127.0.0.1:21432 CN=orders TLSv1.3 246 B/652 B 48 ms ok` */
 function describeConnection(fields: Fields): string {
   const { bytes_in = 0, bytes_out = 0, duration_ms = 0 } = fields as Record<string, number | undefined>;
   const traffic = `${bytes(bytes_in)}/${bytes(bytes_out)}`;
@@ -85,12 +85,14 @@ function describeConnection(fields: Fields): string {
 
 function describeOpen(fields: Fields): string {
   const {
+    conn,
     client,
     endpoint,
     sni,
     tls,
     client_cert: certificate,
   } = fields as {
+    conn?: string;
     client?: string;
     endpoint?: string;
     sni?: string;
@@ -99,7 +101,7 @@ function describeOpen(fields: Fields): string {
   };
   const identity = certificate && (certificate.subject ?? certificate.spki ?? certificate.fingerprint);
   // Whoever has no identity is known by what it asked for.
-  const parts = [placeOf(fields), client, endpoint && `→ ${endpoint}`, identity ?? sni, tls?.version];
+  const parts = [conn, placeOf(fields), client, endpoint && `→ ${endpoint}`, identity ?? sni, tls?.version];
   return parts.filter((part) => part).join(' ');
 }
 

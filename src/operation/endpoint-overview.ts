@@ -34,6 +34,7 @@ export function describeUpstreams(
     return {
       name,
       drained: drains.some((it) => it.upstream === name && it.endpoint === undefined) || undefined,
+      limit: finite(upstream.limits.connections),
       endpoints: labelsOf(upstream, checked, seen).map((label) =>
         describeEndpoint(label, upstream, {
           report: checked.find(({ endpoint }) => endpoint === label),
@@ -85,6 +86,7 @@ function describeEndpoint(label: string, config: UpstreamConfig, known: Known): 
   const errors = {
     last_error: report?.reason ?? failure?.reason,
     last_error_at: report?.reason === undefined ? (ago(failure?.agoMs) ?? undefined) : undefined,
+    failing: (failure && views.every((view) => isBefore(view.lastSuccessAgoMs, failure.agoMs))) || undefined,
   };
   const resting = views.filter(({ state }) => state === 'ejected');
   if (resting.length > 0) {
@@ -97,6 +99,15 @@ function describeEndpoint(label: string, config: UpstreamConfig, known: Known): 
   const share = returned ? progressOf(forMs, config.slow_start) : 1;
   if (share < 1) return { ...common, ...errors, state: 'slow_start', since: ago(forMs), share };
   return { ...common, ...errors, state: report ? 'up' : 'unchecked', since: ago(forMs) };
+}
+
+/** undefined for a limit that is off. */
+export function finite(limit: number | undefined): number | undefined {
+  return Number.isFinite(limit) ? limit : undefined;
+}
+
+function isBefore(agoMs: number | undefined, otherAgoMs: number): boolean {
+  return agoMs === undefined || agoMs > otherAgoMs;
 }
 
 function latestOf(failures: readonly NonNullable<EndpointView['lastFailure']>[]) {

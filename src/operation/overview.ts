@@ -3,6 +3,7 @@
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import type { ClusterLink } from '../cluster/member.ts';
+import { routeNamesIn } from '../config/routes/route-names.ts';
 import type { AdminSource } from '../observe/admin-source.ts';
 import { describeExpiries, type Expiries, readExpiries } from '../observe/expiry.ts';
 import type { Family } from '../observe/exposition.ts';
@@ -15,7 +16,7 @@ import type { Supervisor } from '../supervisor/supervisor.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import { createCommands } from './commands.ts';
 import type { Drained } from './drained.ts';
-import { describeUpstreams, listedUpstreams } from './endpoint-overview.ts';
+import { describeUpstreams, finite, listedUpstreams } from './endpoint-overview.ts';
 import type { LogLevel } from './log-level.ts';
 import type { Reloader } from './reload.ts';
 
@@ -54,6 +55,7 @@ export function createOverview(parts: OverviewParts): Overview {
     commands: createCommands({
       ...parts,
       config: () => reloader.current.config,
+      routeNames: () => inSlices(routeNamesIn(reloader.current.pieces)),
       upstreams: () => upstreamsOf(parts),
     }),
     reload: () => reloader.reload('POST /reload'),
@@ -126,6 +128,7 @@ function describeStatus(
   seen: Seen,
 ): Status {
   const { last } = reloader.history;
+  const { listeners } = reloader.current.config;
   const workers = supervisor.workers();
   const status = {
     version,
@@ -138,7 +141,11 @@ function describeStatus(
     draining: supervisor.isStopping(),
     log_level: logLevel.now(),
     ...hub.describe({
-      listeners: Object.entries(supervisor.bound()).map(([name, addresses]) => ({ name, addresses })),
+      listeners: Object.entries(supervisor.bound()).map(([name, addresses]) => ({
+        name,
+        addresses,
+        limit: finite(listeners[name]?.limits.connections),
+      })),
       workers: workers.map(({ id, pid, phase }) => ({
         id,
         pid,

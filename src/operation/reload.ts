@@ -1,6 +1,6 @@
 /** Reloads the configuration, on request and when its source has news. */
 import type { Logger } from 'pino';
-import { describeFaults } from '../config/finding.ts';
+import { describeFaults, formatWarning } from '../config/finding.ts';
 import type { ConfigSource, Offer, Watch } from '../config/source.ts';
 import type { SendableConfig } from '../config/transfer.ts';
 import type { ReloadResult } from '../observe/admin-source.ts';
@@ -144,7 +144,8 @@ export class Reloader {
     this.#current = loaded;
     await take();
     events.onApplied?.(loaded);
-    return { ok: true, faults: [] };
+    const warnings = loaded.warnings.map(formatWarning);
+    return { ok: true, faults: [], warnings, file: this.#parts.source.name };
   }
 
   #record(reason: string, result: ReloadResult): ReloadResult {

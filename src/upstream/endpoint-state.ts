@@ -25,6 +25,8 @@ export type EndpointState = {
   failures: number;
   /** The last failed dial that was the endpoint's fault. */
   lastFailure: { readonly at: number; readonly reason: string } | undefined;
+  /** When a dial succeeded last. */
+  lastSuccessAt: number | undefined;
   /** Called with the reason when it goes down. Created for the first watcher. */
   watchers: Set<(reason: string) => void> | undefined;
 };
@@ -61,6 +63,7 @@ export function createEndpointState(
     drained: false,
     failures: 0,
     lastFailure: undefined,
+    lastSuccessAt: undefined,
     watchers: undefined,
   };
   if (rest) eject(state, rest.forMs, rest.reason);
@@ -119,6 +122,7 @@ export function applyReport(state: EndpointState, report: EndpointReport | undef
 
 export function dialSucceeded(state: EndpointState): void {
   state.failures = 0;
+  state.lastSuccessAt = performance.now();
 }
 
 /** Counts a failed dial. Returns true if `outlier` allows no more, so that the endpoint is now ejected. */

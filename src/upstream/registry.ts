@@ -41,6 +41,8 @@ export type EndpointView = {
   readonly warm: number;
   /** This process's last failed dial that was the endpoint's fault, and how long ago it was. */
   readonly lastFailure: { readonly agoMs: number; readonly reason: string } | undefined;
+  /** How long ago this process's last successful dial was. */
+  readonly lastSuccessAgoMs: number | undefined;
 };
 
 export type UpstreamRegistry = {
@@ -139,7 +141,7 @@ function viewOf(upstream: string, state: EndpointState): EndpointView {
   const now = performance.now();
   // `isUp` ends an ejection whose time is over.
   isUp(state);
-  const { label, health, drained, active, warm, lastFailure } = state;
+  const { label, health, drained, active, warm, lastFailure, lastSuccessAt } = state;
   return {
     upstream,
     endpoint: label,
@@ -150,6 +152,7 @@ function viewOf(upstream: string, state: EndpointState): EndpointView {
     active,
     warm,
     lastFailure: lastFailure && { agoMs: now - lastFailure.at, reason: lastFailure.reason },
+    lastSuccessAgoMs: lastSuccessAt === undefined ? undefined : now - lastSuccessAt,
   };
 }
 

@@ -3,6 +3,7 @@
 import { lookup as systemLookup } from 'node:dns';
 import { isIP } from 'node:net';
 import { LRUCache } from 'lru-cache';
+import type { Logger } from 'pino';
 import { ProxyError, systemCode } from '../errors.ts';
 import type { Signal } from '../net/abort-signal.ts';
 import { normalizeAddress } from '../net/address.ts';
@@ -33,11 +34,22 @@ const failureTtlMs = 1000;
 const patienceMs = 1000;
 
 /**
- * A resolver with its own memory, which drops the least recently used names.
- * `lookup` is the system's unless given.
+ * A resolver with its own memory, which drops the least recently used names. `lookup` is the system's unless
+ * given. Logs when older answers come to be used.
  */
-export function createResolver({ lookup = systemLookup }: { lookup?: Lookup } = {}): Resolver {
-  const names = new LRUCache<string, Known>({ max: maxNames });
+export function createResolver({
+  lookup = systemLookup,
+  logger,
+}: {
+  readonly lookup?: Lookup;
+  readonly logger?: Pick<Logger, 'warn' | 'info'>;
+} = {}): Resolver {
+  const outdated = watchOutdated(logger);
+  const names = new LRUCache<string, Known>({
+    max: maxNames,
+    noDisposeOnSet: true,
+    dispose: (_, name) => outdated.forget(name),
+  });
   const underway = new Map<string, Promise<readonly string[]>>();
   const lookUps = createLookUps(lookup);
 
@@ -50,6 +62,7 @@ export function createResolver({ lookup = systemLookup }: { lookup?: Lookup } = 
         clearTimeout(patience);
         if (underway.get(name) === answer) underway.delete(name);
         names.set(name, outcome);
+        outdated.settled(name, outcome);
         if (outcome.addresses) resolve(outcome.addresses);
         else reject(outcome.failure);
       };
@@ -73,6 +86,38 @@ export function createResolver({ lookup = systemLookup }: { lookup?: Lookup } = 
       if (!shared && lookUps.isFull()) return known?.addresses ?? tooMany(name);
       const answer = shared ?? ask(name, known);
       return signal ? untilAborted(answer, signal) : answer;
+    },
+  };
+}
+
+const againMs = 600_000;
+
+/**
+ * Nobody notices that a name server is gone as long as older answers are good: says so for the first name,
+ * again every ten minutes while more fail, and when all can be looked up again.
+ */
+function watchOutdated(logger: Pick<Logger, 'warn' | 'info'> | undefined) {
+  const names = new Set<string>();
+  let saidAt = Number.NEGATIVE_INFINITY;
+  function forget(name: string): void {
+    if (!names.delete(name) || names.size > 0) return;
+    saidAt = Number.NEGATIVE_INFINITY;
+    logger?.info('names of upstreams can be looked up again');
+  }
+  return {
+    forget,
+    settled(name: string, { addresses, failure }: Known): void {
+      if (addresses === undefined || failure === undefined) {
+        forget(name);
+        return;
+      }
+      names.add(name);
+      if (performance.now() - saidAt < againMs) return;
+      saidAt = performance.now();
+      logger?.warn(
+        { error: failure.message, hint: failure.hint, names: names.size },
+        'names of upstreams cannot be looked up: their last addresses are used',
+      );
     },
   };
 }

@@ -133,7 +133,7 @@ function surroundingsOf(around: Around, open: LiveSet<Connection>, descriptors: 
     ...around,
     open,
     upstreams: around.upstreams ?? createUpstreamRegistry({ logger: around.logger }),
-    resolver: around.resolver ?? createResolver(),
+    resolver: around.resolver ?? createResolver({ logger: around.logger }),
     descriptors,
     countsOf: (listener, limits) => ({
       connections: around.connectionQuota(listener, limits.connections),

@@ -125,6 +125,19 @@ test('with --strict a warning is a fault', async (t) => {
   assert.equal(code, 0);
 });
 
+test('a warning that its line accepts, with a reason, is neither printed nor counted', async (t) => {
+  const check = (text: string, ...flags: string[]) =>
+    penstock(directoryWith(t, `${config}session_tickets: { rotate: 1h }${text}\n`), 'check', ...flags);
+  const accepted = await check(' # accepted: they are rotated elsewhere', '--strict');
+  assert.deepEqual([accepted.code, accepted.stderr], [0, '']);
+  assert.match(accepted.stdout, / is valid, with 1 warning, 1 of them accepted\n$/);
+  const listed = JSON.parse((await check(' # accepted: they are rotated elsewhere', '--json')).stdout);
+  assert.deepEqual([listed.warnings.length, listed.accepted.length], [0, 1]);
+  for (const comment of ['', ' # accepted:', ' # rotated elsewhere', '\n# accepted: on another line']) {
+    assert.equal((await check(comment, '--strict')).code, 1, comment);
+  }
+});
+
 test('every fault, and nothing on stdout', async (t) => {
   const directory = directoryWith(
     t,

@@ -288,7 +288,7 @@ describe('told by the log when the first client meets it:', () => {
       meet: talk({ servername: 'orders.example' }),
       code: 'ERR_NO_ROUTE',
       error: /no route of l takes the server name orders\.example/,
-      hint: /`penstock explain --listener l --sni NAME` says why/,
+      hint: /`penstock explain --listener=l --sni=orders\.example --from=127\.0\.0\.1` says why/,
     },
     'a client that asks for a name with a port': {
       meet: talk({ servername: 'db.example:5432' }),

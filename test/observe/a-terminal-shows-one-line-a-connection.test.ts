@@ -46,10 +46,10 @@ test('a line for each connection, and each remedy once', async (t) => {
 
   const lines = shown(proxy.log.filter(({ level }) => level !== 'debug'));
   const ok =
-    /^\d\d:\d\d:\d\d databases\/orders 127\.0\.0\.1:\d+ → 127\.0\.0\.1:\d+ CN=orders-app TLSv1\.3 4 B\/4 B \d+ ms ok\n$/;
+    /^\d\d:\d\d:\d\d \w{6}-\w+ databases\/orders 127\.0\.0\.1:\d+ → 127\.0\.0\.1:\d+ CN=orders-app TLSv1\.3 4 B\/4 B \d+ ms ok\n$/;
   assert.equal(lines.filter((line) => ok.test(line)).length, 1, lines.join(''));
   const unknown =
-    /^\d\d:\d\d:\d\d databases 127\.0\.0\.1:\d+ oders\.test 0 B\/0 B \d+ ms ERR_NO_ROUTE: .*\n$/;
+    /^\d\d:\d\d:\d\d \w{6}-\w+ databases 127\.0\.0\.1:\d+ oders\.test 0 B\/0 B \d+ ms ERR_NO_ROUTE: .*\n$/;
   assert.equal(lines.filter((line) => unknown.test(line)).length, 2, lines.join(''));
   const hint = String(proxy.log.find(({ code }) => code === 'ERR_NO_ROUTE')?.['hint']);
   const remedies = lines.flatMap((line, at) => (line.trim() === hint ? [at] : []));
@@ -70,7 +70,7 @@ test('a failure without its line is shown by itself', () => {
     msg: 'first failure of its kind',
   };
   const [line, remedy] = shown([failure]);
-  assert.match(String(line), /^\d\d:00:00 databases ERR_NO_ROUTE: no route for x\.test\n$/);
+  assert.match(String(line), /^\d\d:00:00 a-1 databases ERR_NO_ROUTE: no route for x\.test\n$/);
   assert.equal(remedy, '         add one\n');
 });
 

@@ -1,6 +1,6 @@
 /**
  * /status tells of each endpoint, over all workers: its state and since when, how far a slow start or a rest has come, its
- * connections, and why it failed last.
+ * connections, and why it failed last; of each code, which connection it ended last; and what of this needs a look.
  */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
@@ -125,4 +125,48 @@ test('a dial that failed, though no client noticed', async (t) => {
   isBetween(failed.last_error_at, startedAt, Date.now() + 1);
   const good = await told(penstock, one, () => true);
   assert.equal(good.last_error, undefined);
+});
+
+test('where no client gets through, and where no more are let in, is a problem that says why', async (t) => {
+  const [dead, alive] = [await mortalUpstream(t), await mortalUpstream(t)];
+  const routes = (upstream: string) => [{ name: upstream, tls: 'off', upstream }];
+  const penstock = await startPenstock(t, {
+    workers: 1,
+    admin: { bind: '127.0.0.1:0' },
+    listeners: {
+      one: { bind: '127.0.0.1:0', routes: routes('dead') },
+      two: { bind: '127.0.0.1:0', limits: { connections: 1 }, routes: routes('alive') },
+    },
+    upstreams: { dead: { endpoints: [dead.address] }, alive: { endpoints: [alive.address] } },
+  });
+  const problems = async () =>
+    (await statusOf(penstock)).problems.map(({ severity, text }) => `${severity}: ${text}`);
+  await exchange(penstock.port('one'), 'ping');
+  assert.deepEqual(await problems(), []);
+
+  dead.die();
+  const client = rawClient(t, penstock.port('two'));
+  client.socket.write('x');
+  await client.until(1);
+  await exchange(penstock.port('one'), 'ping');
+  await eventually(async () => {
+    const [first, second, ...others] = await problems();
+    assert.equal(first, 'bad: listener two has 1 of at most 1 connections: further clients are refused');
+    assert.match(String(second), /^bad: no connection to upstream dead succeeds: \S+ refused the connection/);
+    assert.deepEqual(others, []);
+  });
+  const { listeners } = await statusOf(penstock);
+  const [ending] = listeners.find(({ name }) => name === 'one')?.errors ?? [];
+  await eventually(() => {
+    const logged = penstock.log().find(({ code, msg }) => code && msg === 'connection');
+    assert.deepEqual(
+      [ending?.code, ending?.count, ending?.last?.conn, ending?.last?.client, ending?.last?.error],
+      ['ERR_UPSTREAM_CONNECT', 1, logged?.['conn'], logged?.['client'], logged?.['error']],
+    );
+  });
+
+  await dead.comeBack();
+  await exchange(penstock.port('one'), 'ping');
+  client.socket.destroy();
+  await eventually(async () => assert.deepEqual(await problems(), []));
 });

@@ -32,6 +32,13 @@ const endpoint = (state: EndpointStatus['state'], drained?: true): EndpointStatu
   active: 0,
   drained,
 });
+const failing = (minute: string): EndpointStatus => ({
+  ...endpoint('unchecked'),
+  failing: true,
+  last_error: 'it refused',
+  last_error_at: `2026-11-29T${minute}:00.000Z`,
+});
+const listener = (name: string, active: number) => ({ ...sampleStatus().listeners[0]!, name, active });
 const certificate = (days_left: number) => ({
   name: 'orders',
   key_type: 'ec',
@@ -67,6 +74,44 @@ for (const [what, differs, expected] of [
       'warn: 10.0.0.1:down is down in a',
       'warn: upstream c is drained by an operator',
       'warn: drained by an operator in d: 10.0.0.1:up',
+    ],
+  ],
+  [
+    'what is full, or nearly',
+    {
+      listeners: [
+        { ...listener('a', 89), limit: 100 },
+        { ...listener('b', 90), limit: 100 },
+        { ...listener('c', 100), limit: 100 },
+        listener('d', 1000),
+      ],
+      upstreams: [
+        { name: 'e', limit: 3, endpoints: [{ ...endpoint('up'), active: 2 }] },
+        { name: 'f', limit: 3, endpoints: [1, 2].map((active) => ({ ...endpoint('up'), active })) },
+      ],
+    },
+    [
+      'bad: listener c has 100 of at most 100 connections: further clients are refused',
+      'warn: listener b has 90 of at most 100 connections',
+      'warn: upstream f has all of its 3 connections: further clients wait or are refused',
+    ],
+  ],
+  [
+    'dials that fail where nothing checks',
+    {
+      at: '2026-11-29T10:10:00.000Z',
+      upstreams: [
+        { name: 'a', endpoints: [failing('10:09'), endpoint('up')] },
+        { name: 'b', endpoints: [failing('10:09')] },
+        { name: 'c', endpoints: [failing('10:04')] },
+        { name: 'd', endpoints: [{ ...failing('10:09'), failing: undefined }] },
+        { name: 'e', endpoints: [{ ...failing('10:09'), state: 'ejected' }] },
+      ],
+    },
+    [
+      'bad: no connection to upstream b succeeds: it refused',
+      'bad: upstream e is down',
+      'warn: no connection to 10.0.0.1:unchecked in a succeeds: it refused',
     ],
   ],
   [

@@ -3,11 +3,13 @@
  * say: by its access log, by where its clients arrive, and for workers that come later, too.
  */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { stringify } from 'yaml';
 import type { Session, SessionsFound } from '../../src/observe/sessions.ts';
 import type { Status } from '../../src/observe/status.ts';
+import { temporaryDirectory } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
 import { http } from '../support/http.ts';
 import { type Mortal, mortalUpstream } from '../support/mortal.ts';
@@ -19,7 +21,7 @@ import { type RawClient, rawClient } from '../support/raw-client.ts';
 type Scene = {
   readonly penstock: Penstock;
   readonly endpoints: readonly [Mortal, Mortal];
-  /** Runs a command against its admin endpoint. */
+  /** Runs a command against its admin endpoint, which its configuration names. */
   readonly ask: (...args: string[]) => ReturnType<typeof penstockCommand>;
   readonly config: object;
 };
@@ -33,8 +35,8 @@ async function setScene(t: TestContext, upstream: object = {}): Promise<Scene> {
     upstreams: { orders: { endpoints: endpoints.map(({ address }) => address), ...upstream } },
   };
   const penstock = await startPenstock(t, config);
-  const admin = `unix:${penstock.directory}/admin.sock`;
-  return { penstock, endpoints, config, ask: (...args) => penstockCommand([...args, '--admin', admin]) };
+  const file = `${penstock.directory}/penstock.yaml`;
+  return { penstock, endpoints, config, ask: (...args) => penstockCommand([...args, '-c', file]) };
 }
 
 /** A client whose connection is established. */
@@ -69,7 +71,6 @@ test('sessions are listed from all workers, and one is ended', async (t) => {
     [{ client: '127.0.0.0/8' }, 12],
     [{ client: '192.0.2.1' }, 0],
     [{ listener: 'one', upstream: 'orders', route: 'all' }, 12],
-    [{ listener: 'two' }, 0],
     [{ sni: 'orders.example' }, 0],
     [{ limit: '3' }, 12],
   ] as const) {
@@ -124,7 +125,7 @@ test('a drained endpoint keeps its clients and gets no more, until that is undon
     () => assert.ok(scene.penstock.log().some(({ msg }) => msg === 'workers replaced')),
     30_000,
   );
-  assert.equal((await ask('reload')).stdout, 'reloaded\n');
+  assert.match((await ask('reload')).stdout, /^reloaded \S+penstock\.yaml\n$/);
   for (let count = 0; count < 10; count++) await exchange(scene.penstock.port('one'), 'ping');
   assert.equal(one.accepted, before);
 
@@ -163,8 +164,9 @@ test('a drained upstream refuses clients, whatever all_down says, and says how t
 test('what is not there is not drained', async (t) => {
   const { ask, endpoints } = await setScene(t);
   for (const [place, reason] of [
-    ['nothing', 'no upstream is called nothing'],
-    ['__proto__', 'no upstream is called __proto__'],
+    ['nothing', 'no upstream is called "nothing"; there are: orders'],
+    ['ordres', 'no upstream is called "ordres"; did you mean "orders"?'],
+    ['__proto__', 'no upstream is called "__proto__"; there are: orders'],
     [
       'orders/192.0.2.1:1',
       `orders has no endpoint 192.0.2.1:1; it has ${endpoints.map((it) => it.address).join(', ')}`,
@@ -173,6 +175,135 @@ test('what is not there is not drained', async (t) => {
     const { code, stderr } = await ask('drain', place);
     assert.deepEqual([code, stderr], [1, `penstock: ${reason}\n`]);
   }
+});
+
+test('a filter that names what there is not is an error that names what there is', async (t) => {
+  const scene = await setScene(t);
+  const { ask, penstock } = scene;
+  const complaint = async (...args: string[]) => {
+    const { code, stderr } = await ask('sessions', ...args);
+    return [code, stderr];
+  };
+  assert.deepEqual(await complaint('--listener', 'oen'), [
+    1,
+    'penstock: no listener is called "oen"; did you mean "one"?\n',
+  ]);
+  assert.deepEqual(await complaint('--listener', 'one', '--route', 'any'), [
+    1,
+    'penstock: no route is called "any"; there are: all\n',
+  ]);
+  const undrained = await ask('undrain', 'order');
+  assert.deepEqual(
+    [undrained.code, undrained.stderr],
+    [1, 'penstock: no upstream is called "order"; did you mean "orders"?\n'],
+  );
+  // The same by HTTP; a reload leaves the supervisor without routes, but not without their names.
+  assert.equal((await ask('reload')).code, 0);
+  const socket = `unix:${penstock.directory}/admin.sock`;
+  for (const [filter, fault] of [
+    ['route=al', 'no route is called "al"; did you mean "all"?'],
+    ['upstream=x', 'no upstream is called "x"; there are: orders'],
+    ['upstream=orders&endpoint=192.0.2.1:1', /^orders has no endpoint 192\.0\.2\.1:1; it has /],
+  ] as const) {
+    const { status, body } = await http(socket, `/sessions?${filter}`);
+    const answer = JSON.parse(body) as { ok: boolean; fault: string };
+    assert.deepEqual([status, answer.ok], [422, false]);
+    if (typeof fault === 'string') assert.equal(answer.fault, fault);
+    else assert.match(answer.fault, fault);
+  }
+  for (const filter of ['route=all', 'route=0', 'listener=one', 'upstream=orders']) {
+    assert.deepEqual(JSON.parse((await http(socket, `/sessions?${filter}`)).body), {
+      total: 0,
+      sessions: [],
+    });
+  }
+});
+
+test('what has been removed is still found while it has connections', async (t) => {
+  const scene = await setScene(t);
+  await established(t, scene);
+  const { one } = (scene.config as { listeners: { one: object } }).listeners;
+  write(scene, { ...scene.config, listeners: { other: one } });
+  assert.equal((await scene.ask('reload')).code, 0);
+  const { total } = jsonOf<SessionsFound>(await scene.ask('sessions', '--listener', 'one', '--json'));
+  assert.equal(total, 1);
+});
+
+test('where to ask is read from the configuration, after a move too, and an error says where it looked', async (t) => {
+  const scene = await setScene(t);
+  const { directory } = scene.penstock;
+  const socket = (name: string) => join(directory, name);
+  write(scene, { ...scene.config, admin: { bind: { path: 'moved.sock', mode: '0600' } } });
+  // The file already has the new place, where nobody is yet.
+  const early = await scene.ask('reload');
+  assert.equal(early.code, 1);
+  assert.equal(
+    early.stderr,
+    `penstock: no penstock answers on unix:${socket('moved.sock')} (ENOENT), admin.bind of ${directory}/penstock.yaml; ` +
+      'is it running? If admin.bind was changed since, --admin names the place before\n',
+  );
+  const before = `unix:${socket('admin.sock')}`;
+  assert.equal((await penstockCommand(['reload', '--admin', before])).code, 0);
+  for (const args of [['sessions'], ['log-level'], ['top', '--once']]) {
+    assert.equal((await scene.ask(...args)).code, 0, args.join(' '));
+    const within = await penstockCommand([...args], { cwd: directory });
+    assert.equal(within.code, 0, within.stderr);
+    const byDirectory = await penstockCommand([...args, '-c', '.'], { cwd: directory });
+    assert.equal(byDirectory.code, 0, byDirectory.stderr);
+  }
+});
+
+test('a configuration that names no place to ask is an error, if it was asked for', async (t) => {
+  const directory = temporaryDirectory(t);
+  const ask = (...args: string[]) => penstockCommand(['sessions', ...args], { cwd: directory });
+  const none = await ask();
+  assert.equal(none.code, 1);
+  assert.match(
+    none.stderr,
+    /^penstock: no penstock answers on 127\.0\.0\.1:9901 \(\w+\), the default: there is neither \S+penstock\.yaml nor \/etc\/penstock\/penstock\.yaml; -c FILE or --admin ADDRESS names another place\n$/,
+  );
+  writeFileSync(join(directory, 'bare.yaml'), 'listeners: {}\n');
+  writeFileSync(join(directory, 'unset.yaml'), `admin: { bind: "$${'{PENSTOCK_NO_SUCH_VARIABLE}'}" }\n`);
+  for (const [args, complaint] of [
+    [['-c', 'bare.yaml'], /^penstock: bare\.yaml has no admin\.bind; or name the place by --admin\n$/],
+    [
+      ['-c', 'gone.yaml'],
+      /^penstock: \S+gone\.yaml cannot be read \(ENOENT\); or name the place by --admin\n$/,
+    ],
+    [
+      ['-c', 'unset.yaml'],
+      /^penstock: unset\.yaml:1:16 admin\.bind: the environment has no variable PENSTOCK_NO_SUCH_VARIABLE;/,
+    ],
+    [['--admin', 'nonsense'], /^penstock: --admin nonsense: expected host:port or unix:\/path\n$/],
+    [['-c', 'bare.yaml', '--admin', '127.0.0.1:9901'], /cannot be used with option/],
+  ] as const) {
+    const { code, stderr } = await ask(...args);
+    assert.equal(code, 2, args.join(' '));
+    assert.match(stderr, complaint);
+  }
+});
+
+test('a reload prints the warnings of what is served now', async (t) => {
+  const scene = await setScene(t);
+  const [route] = (scene.config as { listeners: { one: { routes: object[] } } }).listeners.one.routes;
+  write(scene, {
+    ...scene.config,
+    listeners: { one: { bind: '127.0.0.1:0', routes: [route, { ...route, name: 'never' }] } },
+  });
+  const file = `${scene.penstock.directory}/penstock.yaml`;
+  const checked = await penstockCommand(['check', '-c', file]);
+  assert.match(checked.stderr, /: warning: /);
+  const { code, stdout, stderr } = await scene.ask('reload');
+  assert.deepEqual([code, stdout, stderr], [0, `reloaded ${file}, with 1 warning\n`, checked.stderr]);
+  const { warnings } = jsonOf<{ warnings: string[] }>(await scene.ask('reload', '--json'));
+  assert.equal(warnings.map((line) => `${line}\n`).join(''), checked.stderr);
+
+  const lines = readFileSync(file, 'utf8').split('\n');
+  const warned = Number(/:(\d+):\d+ /.exec(checked.stderr)?.[1]) - 1;
+  lines[warned] += ' # accepted: for a test';
+  writeFileSync(file, lines.join('\n'));
+  const accepted = await scene.ask('reload');
+  assert.deepEqual([accepted.stdout, accepted.stderr], [`reloaded ${file}\n`, '']);
 });
 
 test('more is logged until it is reset, whatever is reloaded meanwhile', async (t) => {

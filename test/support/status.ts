@@ -37,7 +37,17 @@ export function sampleStatus(tick = 0): Status {
         outcomes: { ok: 1_198_200 + tick * 117, error: 3_120 + tick, refused: 1_431, probe: 7_204 },
         errors: [
           { side: 'client', code: 'ERR_CLIENT_RESET', count: 2_890 + tick },
-          { side: 'client', code: 'ERR_CLIENT_CERT_NOT_ALLOWED', count: 1_431 },
+          {
+            side: 'client',
+            code: 'ERR_CLIENT_CERT_NOT_ALLOWED',
+            count: 1_431,
+            last: {
+              at: ago(40),
+              conn: 'a84pbu-7f3',
+              client: '10.1.4.17:50412',
+              error: 'no entry of allow lets in CN=reports-2',
+            },
+          },
           { side: 'upstream', code: 'ERR_UPSTREAM_CONNECT', count: 230 },
         ],
         bytes: {

@@ -65,6 +65,37 @@ test('the last good answer serves while a new look-up fails, and the failing nam
   assert.equal(asked.length, 2);
 });
 
+test('that older answers serve is logged once for all names, and that they can be looked up again', async () => {
+  const { lookup, asked } = byHand();
+  const said: string[] = [];
+  const note = (_: object | string, text?: string) => void said.push(text ?? String(_));
+  const logger = { warn: note, info: note } as unknown as NonNullable<
+    NonNullable<Parameters<typeof createResolver>[0]>['logger']
+  >;
+  const resolver = createResolver({ lookup, logger });
+  const names = ['a.test', 'b.test'];
+  /** Answers the next look-up of each name. */
+  const each = async (answer: (one: Asked | undefined) => void) => {
+    for (const name of names) {
+      const before = asked.length;
+      let resolved: Promise<unknown> = Promise.resolve();
+      await eventually(() => {
+        resolved = resolver.resolve(name, 0);
+        assert.equal(asked.length, before + 1);
+      });
+      answer(asked.at(-1));
+      await resolved;
+    }
+  };
+  await each((one) => one?.answer('10.0.0.1'));
+  assert.deepEqual(said, []);
+  await each((one) => one?.fail('EAI_AGAIN'));
+  const lost = 'names of upstreams cannot be looked up: their last addresses are used';
+  assert.deepEqual(said, [lost]);
+  await each((one) => one?.answer('10.0.0.1'));
+  assert.deepEqual(said, [lost, 'names of upstreams can be looked up again']);
+});
+
 test('the last good answer serves after a second of waiting for a new one', async () => {
   const { lookup, asked } = byHand();
   const resolver = createResolver({ lookup });

@@ -4,6 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { buffer as readAll } from 'node:stream/consumers';
 import type { Logger } from 'pino';
 import { atOnce } from '../../process/pacer.ts';
+import { withAccepted } from '../accepted.ts';
 import { ConfigError, describeFaults, type Finding } from '../finding.ts';
 import { type ConfigText, type LoadedConfig, loadText, sharedText } from '../load.ts';
 import { isLarge, loadAside, stopLoading } from '../load-aside.ts';
@@ -22,7 +23,8 @@ export async function loadConfig(
   environment: NodeJS.ProcessEnv = process.env,
   { withoutSecrets = false }: { withoutSecrets?: boolean } = {},
 ): Promise<LoadedConfig> {
-  return loadText(await readConfigFile(file), environment, { withoutSecrets });
+  const text = await readConfigFile(file);
+  return withAccepted(await loadText(text, environment, { withoutSecrets }), text);
 }
 
 /**
@@ -163,7 +165,8 @@ export class FileSource implements ConfigSource {
 
   /** The configuration being served, with something else beside it. Rejects like `load`. */
   async loadWith(adding: Adding): Promise<SendableConfig> {
-    return loadAside({ ...(this.#taken ?? (await this.#read(this.name))), adding });
+    const text = { ...(this.#taken ?? (await this.#read(this.name))), adding };
+    return withAccepted(await loadAside(text), text);
   }
 
   async close(): Promise<void> {
@@ -207,7 +210,7 @@ export class FileSource implements ConfigSource {
   #offer(text: ConfigText, loaded: SendableConfig): FileOffer {
     return {
       text,
-      loaded,
+      loaded: withAccepted(loaded, text),
       take: async () => {
         this.#taken = { ...text, name: this.name };
         this.#isAuto = loaded.config.reload === 'auto' && this.#given !== '-';

@@ -133,18 +133,34 @@ export const endpoints = {
 export const errors = {
   title: 'Connections that ended with a code',
   none: 'None since the start.',
-  columns: [['Code', 'code'], ['Count', 'number'], ['/s', 'number aside'], ['Listener'], ['Side']],
+  columns: [
+    ['Code', 'code'],
+    ['Count', 'number'],
+    ['/s', 'number aside'],
+    ['Listener'],
+    ['Side'],
+    ['Last', 'long'],
+  ],
   most: 20,
   rows: (now, before) =>
     now.listeners
       .flatMap((one) => one.errors.map((error) => ({ ...error, name: one.name })))
       .sort((a, b) => b.count - a.count)
       .slice(0, 200)
-      .map(({ name, side, code, count: many }) => {
+      .map(({ name, side, code, count: many, last }) => {
         const countIn = ({ errors: all }) =>
           all.find((it) => it.side === side && it.code === code)?.count ?? 0;
         const rate = listenerRate(now, before, name, countIn);
-        return [{ text: code, act: () => explainCode(code) }, count(many), perSecond(rate), name, side];
+        return [
+          { text: code, act: () => explainCode(code) },
+          count(many),
+          perSecond(rate),
+          name,
+          side,
+          last
+            ? { text: `${ago(last.at, now.at)} ago, ${last.client}: ${last.error}`, title: last.conn }
+            : '–',
+        ];
       }),
 };
 

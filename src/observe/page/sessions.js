@@ -61,6 +61,7 @@ async function list() {
   );
   try {
     const response = await fetch(`sessions?${new URLSearchParams([...given, ['limit', String(limit)]])}`);
+    if (response.status === 422) throw new Error((await response.json()).fault);
     if (!response.ok) throw new Error(await response.text());
     const { total, sessions } = await response.json();
     fillSection(section, { sessions, at: new Date().toISOString() });

@@ -1,30 +1,12 @@
 /** Asks a running penstock, at its admin endpoint. */
-import { readFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
-import { dirname, resolve } from 'node:path';
-import { parseYaml } from '../../config/read/yaml.ts';
-import { findConfigFile } from '../../config/sources/file.ts';
 import { systemCode } from '../../errors.ts';
-import { type EndpointAddress, parseEndpoint } from '../../net/written-address.ts';
 import { commandHeader } from '../../observe/commands.ts';
 import type { Status } from '../../observe/status.ts';
 import { harmless } from '../terminal/text.ts';
+import type { AdminAddress } from './admin-address.ts';
 
-/** Where to ask; `text` is the address for messages. */
-export type AdminAddress = { readonly text: string; readonly endpoint: EndpointAddress };
-
-const fallback = '127.0.0.1:9901';
 const usualPatience = 5_000;
-
-/**
- * The address from `--admin`, or `admin.bind` of the configuration, or 127.0.0.1:9901. undefined if `--admin`
- * is not an address.
- */
-export async function adminAddress(option: string | undefined): Promise<AdminAddress | undefined> {
-  const text = option ?? (await configuredBind()) ?? fallback;
-  const endpoint = parseEndpoint(text);
-  return endpoint && { text, endpoint };
-}
 
 export type Request = {
   readonly method?: 'GET' | 'POST';
@@ -42,7 +24,7 @@ export type AdminAnswer = { readonly status: number; readonly body: unknown };
  * of text. Throws an Error that says what to do if nobody answers.
  */
 export async function ask(
-  { text, endpoint }: AdminAddress,
+  { text, endpoint, origin, remedy }: AdminAddress,
   path: string,
   request: Request = {},
 ): Promise<AdminAnswer> {
@@ -54,7 +36,7 @@ export async function ask(
     return await exchange(where, path, request);
   } catch (cause) {
     throw new Error(
-      `no penstock answers on ${text} (${reasonOf(cause, request.patience)}); is it running, with admin.bind set?`,
+      `no penstock answers on ${text} (${reasonOf(cause, request.patience)}), ${origin}; ${remedy}`,
       { cause },
     );
   }
@@ -68,21 +50,6 @@ export async function askStatus(address: AdminAddress, stop?: AbortSignal): Prom
   }
   if (!isStatus(body)) throw new Error(`${address.text} answers, but it is not penstock`);
   return body;
-}
-
-/** The file may be faulty or unreadable for this user; then the default applies. */
-async function configuredBind(): Promise<string | undefined> {
-  try {
-    const file = resolve(await findConfigFile());
-    const { raw } = parseYaml(await readFile(file, 'utf8'), process.env);
-    const written = (raw as { admin?: { bind?: unknown } } | undefined)?.admin?.bind;
-    const path = (written as { path?: unknown } | undefined)?.path;
-    const bind = path === undefined ? written : `unix:${path}`;
-    if (typeof bind !== 'string' || parseEndpoint(bind) === undefined) return undefined;
-    return bind.startsWith('unix:') ? `unix:${resolve(dirname(file), bind.slice(5))}` : bind;
-  } catch {
-    return undefined;
-  }
 }
 
 /** An address to connect to, if the bound one means every address of the machine. */

@@ -1,10 +1,12 @@
 /** `penstock reload`, `sessions`, `kill`, `drain`, `undrain`, `log-level`: commands on what runs. */
 import type { ReloadResult } from '../../observe/admin-source.ts';
-import type { CommandResult } from '../../observe/commands.ts';
+import type { CommandResult, Fault } from '../../observe/commands.ts';
 import type { SessionsFound } from '../../observe/sessions.ts';
-import { type AdminAddress, type AdminAnswer, adminAddress, ask, askStatus, type Request } from './ask.ts';
+import { UsageError } from '../terminal/usage.ts';
+import { type AdminAddress, adminAddress } from './admin-address.ts';
+import { type AdminAnswer, ask, askStatus, type Request } from './ask.ts';
 import type { AdminFlags, SessionFlags } from './flags.ts';
-import { describeDrain, sessionsTable } from './text.ts';
+import { describeDrain, describeReload, sessionsTable } from './text.ts';
 
 /**
  * All of them resolve with the exit code: 0, 1 if no penstock answers or it did not do it, 2 if the usage is
@@ -14,17 +16,19 @@ export function reload(flags: AdminFlags): Promise<number> {
   return withPenstock(flags, async (address) => {
     // A reload takes as long as it needs.
     const answer = await ask(address, '/reload', { method: 'POST', patience: Number.POSITIVE_INFINITY });
-    const { ok, faults } = bodyOf<ReloadResult>(answer);
-    print(flags, { ok, faults }, ok ? 'reloaded\n' : '');
-    if (!ok) for (const fault of faults) complain(fault);
-    return ok ? 0 : 1;
+    const result = bodyOf<ReloadResult>(answer);
+    print(flags, result, result.ok ? describeReload(result) : '');
+    for (const fault of result.faults) complain(fault);
+    if (!flags.json) for (const warning of result.warnings ?? []) process.stderr.write(`${warning}\n`);
+    return result.ok ? 0 : 1;
   });
 }
 
-export function sessions({ admin, json, ...filters }: SessionFlags): Promise<number> {
-  const flags = { admin, json };
+export function sessions({ admin, config, json, ...filters }: SessionFlags): Promise<number> {
+  const flags = { admin, config, json };
   return withPenstock(flags, async (address) => {
-    const found = bodyOf<SessionsFound>(await ask(address, '/sessions', { given: filters }));
+    const found = bodyOf<SessionsFound | Fault>(await ask(address, '/sessions', { given: filters }));
+    if ('fault' in found) return tell(flags, found, () => '');
     print(flags, found, sessionsTable(found, process.stdout.columns));
     return 0;
   });
@@ -73,19 +77,14 @@ function changeDrain(path: string, place: string, flags: AdminFlags): Promise<nu
 }
 
 async function withPenstock(
-  { admin }: AdminFlags,
+  flags: AdminFlags,
   act: (address: AdminAddress) => Promise<number>,
 ): Promise<number> {
-  const address = await adminAddress(admin);
-  if (address === undefined) {
-    complain(`--admin ${admin}: expected host:port or unix:/path`);
-    return 2;
-  }
   try {
-    return await act(address);
+    return await act(await adminAddress(flags));
   } catch (error) {
     complain((error as Error).message);
-    return 1;
+    return error instanceof UsageError ? 2 : 1;
   }
 }
 

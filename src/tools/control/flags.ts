@@ -1,8 +1,9 @@
 /** The command line of the commands on what runs; their implementation is loaded only when needed. */
-import { Argument, type Command, InvalidArgumentError, type Option } from 'commander';
+import { Argument, type Command, InvalidArgumentError, Option } from 'commander';
 import { levels } from '../../config/schema/levels.ts';
+import type { PlaceFlags } from './admin-address.ts';
 
-export type AdminFlags = { readonly admin?: string | undefined; readonly json?: boolean | undefined };
+export type AdminFlags = PlaceFlags & { readonly json?: boolean | undefined };
 
 export type SessionFlags = AdminFlags & {
   readonly listener?: string;
@@ -17,14 +18,30 @@ export type SessionFlags = AdminFlags & {
 /** What runs the commands; each resolves with an exit code. */
 export type Control = typeof import('./command.ts');
 
+/** Adds `-c` and `--admin`, which say where a running penstock is asked. */
+export function addPlaceOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        '-c, --config <file>',
+        'the configuration that it runs with, whose admin.bind is asked (default: ./penstock.yaml, then /etc/penstock/penstock.yaml)',
+      ),
+    )
+    .addOption(
+      new Option(
+        '--admin <address>',
+        'its admin endpoint: host:port or unix:/path (default: admin.bind of the configuration, or 127.0.0.1:9901)',
+      ).conflicts('config'),
+    );
+}
+
 /** Adds `reload`, `sessions`, `kill`, `drain`, `undrain` and `log-level`. */
 export function addControlCommands(
   program: Command,
-  admin: () => Option,
   run: (command: (control: Control) => Promise<number>) => Promise<void>,
 ): void {
   const add = (name: string, description: string): Command =>
-    program.command(name).description(description).addOption(admin()).option('--json', 'print JSON');
+    addPlaceOptions(program.command(name).description(description)).option('--json', 'print JSON');
   add('reload', 'have a running penstock read its configuration again').action((options: AdminFlags) =>
     run(({ reload }) => reload(options)),
   );

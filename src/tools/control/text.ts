@@ -1,4 +1,5 @@
 /** The answers of a running penstock, for people. */
+import type { ReloadResult } from '../../observe/admin-source.ts';
 import type { Session, SessionsFound } from '../../observe/sessions.ts';
 import { bytes, count, span } from '../../observe/units.ts';
 import { formatTable } from '../terminal/table.ts';
@@ -28,6 +29,13 @@ function row(session: Session): string[] {
     bytes(bytes_in),
     bytes(bytes_out),
   ];
+}
+
+/** What is served from now on. */
+export function describeReload({ file, warnings = [] }: ReloadResult): string {
+  const what = file === undefined ? 'reloaded' : `reloaded ${file}`;
+  const { length } = warnings;
+  return `${what}${length === 0 ? '' : `, with ${count(length)} warning${length === 1 ? '' : 's'}`}\n`;
 }
 
 /** What has become of an upstream or endpoint, and what that means for clients. */

@@ -1,11 +1,11 @@
 /** `penstock top`: shows a running penstock in the terminal, from its admin endpoint. */
 import type { Status } from '../../observe/status.ts';
-import { type AdminAddress, adminAddress, askStatus } from '../control/ask.ts';
+import { type AdminAddress, adminAddress, type PlaceFlags } from '../control/admin-address.ts';
+import { askStatus } from '../control/ask.ts';
+import { UsageError } from '../terminal/usage.ts';
 import { cutToHeight, frameLines, type Screen } from './frame.ts';
 
-type TopOptions = {
-  /** `host:port` or `unix:/path`. Default: `admin.bind` of the configuration, or 127.0.0.1:9901. */
-  readonly admin?: string | undefined;
+type TopOptions = PlaceFlags & {
   /** Print once and exit, as also happens if the output is not a terminal. */
   readonly once?: boolean | undefined;
 };
@@ -14,19 +14,16 @@ const period = 2_000;
 /** q, Q, Ctrl-C and Ctrl-D, which are ordinary keys in raw mode. */
 const quitKeys = [0x71, 0x51, 0x03, 0x04];
 
-/** Resolves with the exit code: 0, 1 if no penstock answers, 2 if `admin` is not an address. */
-export async function top({ admin, once }: TopOptions): Promise<number> {
-  const address = await adminAddress(admin);
-  if (address === undefined) {
-    process.stderr.write(`penstock: --admin ${admin}: expected host:port or unix:/path\n`);
-    return 2;
-  }
+/** Resolves with the exit code: 0, 1 if no penstock answers, 2 if the options name no place to ask. */
+export async function top({ once, ...place }: TopOptions): Promise<number> {
+  let address: AdminAddress;
   let status: Status;
   try {
+    address = await adminAddress(place);
     status = await askStatus(address);
   } catch (error) {
-    process.stderr.write(`penstock: ${(error as Error).message}${admin ? '' : '; --admin names another'}\n`);
-    return 1;
+    process.stderr.write(`penstock: ${(error as Error).message}\n`);
+    return error instanceof UsageError ? 2 : 1;
   }
   if (once || !process.stdout.isTTY) {
     process.stdout.write(`${frameLines(status, undefined, screen()).join('\n')}\n`);

@@ -130,7 +130,7 @@ function stateOf({ state, share, until, drained }: EndpointStatus, at: string): 
 function endings(now: Status, before: Status | undefined, columns: number): Line[] {
   const rows = now.listeners
     .flatMap(({ name, errors }) =>
-      errors.map(({ side, code, count: many }) => ({
+      errors.map(({ side, code, count: many, last }) => ({
         many,
         cells: [
           code,
@@ -138,11 +138,13 @@ function endings(now: Status, before: Status | undefined, columns: number): Line
           perSecond(rateOf(now, before, (status) => countOf(status, name, side, code))),
           name,
           side,
+          last ? `${span(Date.parse(now.at) - Date.parse(last.at))} ago, ${last.client}: ${last.error}` : '-',
         ],
       })),
     )
     .sort((a, b) => b.many - a.many);
-  return table(['ENDED WITH', 'COUNT', '/S', 'LISTENER', 'SIDE'], rows.slice(0, 10), columns, [1, 2]);
+  const header = ['ENDED WITH', 'COUNT', '/S', 'LISTENER', 'SIDE', 'LAST'];
+  return table(header, rows.slice(0, 10), columns, [1, 2]);
 }
 
 function countOf(status: Status, listener: string, side: string, code: string): number {
