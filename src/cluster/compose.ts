@@ -57,7 +57,8 @@ export async function loadComposed(
     ],
     locate: locateIn(base, parts, routes),
   };
-  const contents = new Map(parts.flatMap((part) => [...part.contents]));
+  const contents = new Map<string, Buffer>();
+  for (const part of parts) for (const [named, content] of part.contents) contents.set(named, content);
   const { name, directory } = base;
   return loader.load(parted, { name, directory, files: withContents(createFiles(), contents) });
 }

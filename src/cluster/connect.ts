@@ -1,12 +1,13 @@
 /** Opens the etcd that a machine's file names. */
 import { hostname } from 'node:os';
+import type { Logger } from 'pino';
 import type { Report } from '../config/finding.ts';
-import { ConfigError, type Finding } from '../config/finding.ts';
+import { ConfigError, describeFaults, type Finding } from '../config/finding.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { parseSecrets } from '../config/material/ticket-keys.ts';
 import { createFiles } from '../config/read/files.ts';
 import type { ClusterConfig } from '../config/schema/schema.ts';
-import { createEtcd, type Etcd } from './etcd/etcd.ts';
+import { type Credentials, createEtcd, type Etcd } from './etcd/etcd.ts';
 import { type Keys, keysOf } from './keys.ts';
 import { wholeObject } from './objects.ts';
 import { createSeal, type Seal } from './seal.ts';
@@ -16,27 +17,50 @@ export type Cluster = {
   readonly machine: string;
   readonly etcd: Etcd;
   readonly keys: Keys;
-  readonly seal: Seal;
+  /** Another one after a reload, if the secrets have changed. */
+  seal: Seal;
 };
 
 /** Rejects with a ConfigError if the secrets or the password cannot be read. */
 export async function openCluster(loaded: LoadedConfig, config: ClusterConfig): Promise<Cluster> {
   const { etcd } = config;
-  const authority = loaded.authorities.get(etcd.authority);
-  const certificate =
-    etcd.certificate === undefined ? undefined : loaded.certificates.get(etcd.certificate)?.pairs[0];
-  const password = await readPassword(etcd.password_file);
   return {
     config,
     machine: config.machine ?? hostname(),
     keys: keysOf({ prefix: etcd.prefix, name: config.name }),
     seal: await openSeal(config.seal, ['cluster', 'seal']),
-    etcd: createEtcd({
-      endpoints: etcd.endpoints,
-      ca: authority?.ca ?? [],
-      ...(certificate && { certificate }),
-      ...(etcd.user !== undefined && password !== undefined && { login: { user: etcd.user, password } }),
-    }),
+    etcd: createEtcd({ endpoints: etcd.endpoints, ...(await readCredentials(loaded, etcd)) }),
+  };
+}
+
+type Materials = Pick<LoadedConfig, 'config' | 'authorities' | 'certificates'>;
+
+/** A certificate may be a new one: the one before would expire, and etcd no longer know this machine. */
+export async function useCredentials(
+  { etcd, config }: Cluster,
+  loaded: Materials,
+  logger: Logger | undefined,
+): Promise<void> {
+  try {
+    etcd.use(await readCredentials(loaded, (loaded.config.cluster ?? config).etcd));
+  } catch (error) {
+    const faults = describeFaults(error);
+    logger?.error({ faults }, 'cluster.etcd.password_file cannot be read: the former password is used');
+  }
+}
+
+/** Rejects with a ConfigError if the password cannot be read. */
+async function readCredentials(
+  { authorities, certificates }: Materials,
+  etcd: ClusterConfig['etcd'],
+): Promise<Credentials> {
+  const certificate =
+    etcd.certificate === undefined ? undefined : certificates.get(etcd.certificate)?.pairs[0];
+  const password = await readPassword(etcd.password_file);
+  return {
+    ca: authorities.get(etcd.authority)?.ca ?? [],
+    ...(certificate && { certificate }),
+    ...(etcd.user !== undefined && password !== undefined && { login: { user: etcd.user, password } }),
   };
 }
 

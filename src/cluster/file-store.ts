@@ -25,7 +25,7 @@ import type { Change, Store } from './store.ts';
  * Seals keys that are not sealed yet, or by an earlier secret. Rejects with a ProxyError (ERR_STORE) that
  * names the file if one cannot be read or opened.
  */
-export async function openFileStore(directory: string, seal?: Seal): Promise<Store> {
+export async function openFileStore(directory: string, seal?: Seal): Promise<FileStore> {
   const keys = keysWith(seal);
   await prepare(directory);
   const { state, toSeal } = await readState(directory, keys);
@@ -38,11 +38,11 @@ export async function readFileStore(directory: string, seal?: Seal): Promise<Sta
   return (await readState(directory, keysWith(seal))).state;
 }
 
-class FileStore implements Store {
+export class FileStore implements Store {
   readonly name: string;
   #state: State;
   readonly #inTurn = createTurns(() => {});
-  readonly #keys: StoredKeys;
+  #keys: StoredKeys;
   #onChange = () => {};
 
   constructor(directory: string, state: State, keys: StoredKeys) {
@@ -60,6 +60,16 @@ class FileStore implements Store {
   write = (change: Change): Promise<State | undefined> => this.#inTurn(() => this.#write(change));
 
   close = (): Promise<void> => this.#inTurn(async () => {});
+
+  /** Seals all keys with these secrets, unless they are the same as before. */
+  reseal = (seal: Seal | undefined): Promise<void> =>
+    this.#inTurn(async () => {
+      if (seal?.id === this.#keys.sealId) return;
+      this.#keys = keysWith(seal);
+      for (const object of this.#state.objects.values()) {
+        if (this.#keys.isDue(object)) await writeObject(this.name, object, this.#keys);
+      }
+    });
 
   async #write(change: Change): Promise<State | undefined> {
     const { kind, id, value } = change;
@@ -102,6 +112,7 @@ async function durable(file: string, text: string): Promise<void> {
 
 /** How private keys lie in the files. */
 type StoredKeys = {
+  readonly sealId: string | undefined;
   readonly sealed: (object: StoredObject) => Fields;
   /** Throws an Error that says what is wrong. */
   readonly opened: (object: StoredObject) => Fields;
@@ -115,6 +126,7 @@ function keysWith(seal: Seal | undefined): StoredKeys {
   const change = (object: StoredObject, how: (text: string, place: string) => string) =>
     withKeys(object.kind, object.value, (text) => how(text, `store ${keyOf(object)}`));
   return {
+    sealId: seal?.id,
     sealed: (object) =>
       seal === undefined
         ? object.value

@@ -31,11 +31,15 @@ export type Follower = {
 
 const retry = { least: 200, most: 5000 } as const;
 /** How often everything is compared with etcd (ms), and how long a difference must last to count. */
-const compareEvery = 60_000;
-const differenceLasts = 5000;
+const comparing = { every: 60_000, lasts: 5000 };
 
-export function follow(etcd: Etcd, prefix: string, events: FollowEvents): Follower {
-  const following = new Following(etcd, prefix, events);
+export function follow(
+  etcd: Etcd,
+  prefix: string,
+  events: FollowEvents,
+  compare: typeof comparing = comparing,
+): Follower {
+  const following = new Following(etcd, prefix, events, compare);
   void following.run();
   return following;
 }
@@ -44,6 +48,7 @@ class Following implements Follower {
   readonly #etcd: Etcd;
   readonly #prefix: string;
   readonly #events: FollowEvents;
+  readonly #compareTimes: typeof comparing;
   readonly #ending = new AbortController();
   #entries = new Map<string, KeyValue>();
   /**
@@ -58,8 +63,9 @@ class Following implements Follower {
   #isStale = true;
   #comparing: NodeJS.Timeout | undefined;
 
-  constructor(etcd: Etcd, prefix: string, events: FollowEvents) {
+  constructor(etcd: Etcd, prefix: string, events: FollowEvents, compare: typeof comparing) {
     this.#etcd = etcd;
+    this.#compareTimes = compare;
     this.#prefix = prefix;
     this.#events = events;
   }
@@ -159,7 +165,7 @@ class Following implements Follower {
   }
 
   #compareLater(): void {
-    const ms = compareEvery * (0.8 + 0.4 * Math.random());
+    const ms = this.#compareTimes.every * (0.8 + 0.4 * Math.random());
     this.#comparing = setTimeout(() => {
       void this.#compare()
         // The watch notices it too, and says so.
@@ -176,7 +182,7 @@ class Following implements Follower {
     const theirs = new Map(read.entries.map((entry) => [entry.key, entry]));
     const suspects = differences(this.#entries, theirs);
     if (suspects.length > 0) {
-      await sleep(differenceLasts, undefined, { signal: this.#ending.signal, ref: false });
+      await sleep(this.#compareTimes.lasts, undefined, { signal: this.#ending.signal, ref: false });
     }
     const isMissing = (key: string) => {
       const [ours, was] = [this.#entries.get(key), theirs.get(key)];

@@ -28,6 +28,9 @@ export class Gatherer {
   #alarm: Alarm | undefined;
   /** When objects last changed, also by a deletion. */
   #changedAt = 0;
+  /** The newest objects, and the keys that have changed since; undefined: all may have. */
+  #objects: Objects = new Map();
+  #stale: Set<string> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #since: number | undefined;
 
@@ -52,6 +55,7 @@ export class Gatherer {
   changed(keys: readonly string[], revision: number): void {
     const { config, accept, hold, format: formatKey } = this.#keys;
     const isFirst = this.#changedAt === 0;
+    if (!isFirst) for (const key of keys) this.#stale?.add(key);
     if (isFirst || keys.some((key) => key.startsWith(config))) this.#changedAt = revision;
     else if (!keys.some((key) => key === accept || key === hold || key === formatKey)) return;
     const now = performance.now();
@@ -69,7 +73,11 @@ export class Gatherer {
     this.#since = undefined;
     const copy = this.#copy();
     if (copy === undefined || copy.entries.has(this.#keys.hold)) return;
-    const objects = objectsIn(copy.entries, this.#keys);
+    const objects = this.#stale
+      ? objectsWith(this.#objects, this.#stale, copy.entries, this.#keys)
+      : objectsIn(copy.entries, this.#keys);
+    this.#objects = objects;
+    this.#stale = new Set();
     const reason = this.#whyNot(copy, objects);
     this.#alarm = reason === undefined ? undefined : { revision: this.#changedAt, reason };
     if (reason === undefined) this.#state = { revision: this.#changedAt, objects };
@@ -99,6 +107,23 @@ function objectsIn(entries: ReadonlyMap<string, KeyValue>, { config }: Keys): Ob
   const objects = new Map<string, Stored>();
   for (const entry of entries.values()) {
     if (entry.key.startsWith(config)) objects.set(entry.key.slice(config.length), storedOf(entry));
+  }
+  return objects;
+}
+
+/** Those of before, except where keys have changed. */
+function objectsWith(
+  before: Objects,
+  changed: ReadonlySet<string>,
+  entries: ReadonlyMap<string, KeyValue>,
+  { config }: Keys,
+): Objects {
+  const objects = new Map(before);
+  for (const key of changed) {
+    if (!key.startsWith(config)) continue;
+    const entry = entries.get(key);
+    if (entry) objects.set(key.slice(config.length), storedOf(entry));
+    else objects.delete(key.slice(config.length));
   }
   return objects;
 }

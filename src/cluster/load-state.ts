@@ -53,21 +53,24 @@ export async function loadState(
   context: ObjectContext,
   { loader, reader } = createMemory(),
 ): Promise<LoadedState> {
-  const reading = { base, keys, context, lastValid, reader };
+  reader.begin(base, context);
+  const reading = { base, keys, context, objects, lastValid, reader };
   const slots = new Map<string, Slot>();
-  for (const [name, stored] of objects) slots.set(name, createSlot(name, stored, lastValid.get(name)));
   for (;;) {
     const parts = partsOf(slots, reading);
     try {
       const loaded = await loadComposed(base, parts, loader);
-      return { loaded, held: heldIn(slots), lastValid: validIn(slots, lastValid) };
+      return { loaded, held: heldIn(slots), lastValid: validIn(slots, objects, lastValid) };
     } catch (error) {
-      if (!(error instanceof ConfigError) || !blame(error.findings, slots, keys)) throw error;
+      if (!(error instanceof ConfigError) || !blame(error.findings, slots, reading)) throw error;
     }
   }
 }
 
-/** What may stand for an object, best first; `at` is the one in use. */
+/**
+ * What may stand for an object, best first; `at` is the one in use. Those that are as they were when they
+ * were valid have none, until they are blamed.
+ */
 type Slot = {
   readonly name: ObjectName | undefined;
   readonly revision: number;
@@ -106,32 +109,63 @@ type Reading = {
   readonly base: Base;
   readonly keys: Keys;
   readonly context: ObjectContext;
+  readonly objects: Objects;
   readonly lastValid: Objects;
   readonly reader: ObjectReader;
 };
 
 /** The first version of each object that can be read; brings back deleted ones that others still need. */
 function partsOf(slots: Map<string, Slot>, reading: Reading): Part[] {
-  const { lastValid, keys } = reading;
+  const { objects, lastValid } = reading;
   const parts = new Map<string, Part>();
-  const areGone = [...lastValid.keys()].some((name) => !slots.has(name));
-  // What is added while it is iterated over is iterated over, too.
-  for (const [name, slot] of slots) {
-    const part = readSlot(name, slot, reading);
-    if (part === undefined) continue;
-    parts.set(name, part);
-    if (!areGone) continue;
-    for (const other of referencesOf(part)) {
-      const earlier = lastValid.get(other);
-      if (slots.has(other) || earlier === undefined) continue;
-      const brought = createSlot(other, undefined, earlier);
-      brought.faults = [
-        wholeObject(keys.config + other, 'it was deleted, but others refer to it', `${name} does`),
-      ];
-      slots.set(other, brought);
-    }
+  for (const [name, stored] of objects) {
+    const part = (!slots.has(name) && unchangedPart(name, stored, reading)) || partOf(name, slots, reading);
+    if (part) parts.set(name, part);
   }
+  for (const name of slots.keys()) {
+    const part = parts.has(name) ? undefined : partOf(name, slots, reading);
+    if (part) parts.set(name, part);
+  }
+  const areGone = [...lastValid.keys()].some((name) => !objects.has(name));
+  // What is added while it is iterated over is iterated over, too.
+  if (areGone) for (const [name, part] of parts) bringBack(name, part, parts, slots, reading);
   return [...parts.values()];
+}
+
+/** A listener may have become one that cannot be bound here. */
+function unchangedPart(name: string, stored: Stored, { lastValid, reader }: Reading): Part | undefined {
+  const part = lastValid.get(name) === stored ? reader.known(stored) : undefined;
+  return part?.name.kind === 'listeners' ? undefined : part;
+}
+
+function partOf(name: string, slots: Map<string, Slot>, reading: Reading): Part | undefined {
+  const slot = slotOf(name, slots, reading);
+  return readSlot(name, slot, reading);
+}
+
+function slotOf(name: string, slots: Map<string, Slot>, { objects, lastValid }: Reading): Slot {
+  const slot = slots.get(name) ?? createSlot(name, objects.get(name), lastValid.get(name));
+  slots.set(name, slot);
+  return slot;
+}
+
+/** What it refers to, if that was deleted. */
+function bringBack(
+  name: string,
+  part: Part,
+  parts: Map<string, Part>,
+  slots: Map<string, Slot>,
+  reading: Reading,
+): void {
+  const { objects, lastValid, keys } = reading;
+  for (const other of referencesOf(part)) {
+    if (objects.has(other) || slots.has(other) || !lastValid.has(other)) continue;
+    const key = keys.config + other;
+    const slot = slotOf(other, slots, reading);
+    slot.faults = [wholeObject(key, 'it was deleted, but others refer to it', `${name} does`)];
+    const brought = readSlot(other, slot, reading);
+    if (brought) parts.set(other, brought);
+  }
 }
 
 function readSlot(name: string, slot: Slot, reading: Reading): Part | undefined {
@@ -173,14 +207,15 @@ function readVersion(
 }
 
 /** False if none of them is an object's. */
-function blame(findings: readonly Finding[], slots: ReadonlyMap<string, Slot>, keys: Keys): boolean {
+function blame(findings: readonly Finding[], slots: Map<string, Slot>, reading: Reading): boolean {
+  const { keys, objects } = reading;
   const files = new Set(findings.map(({ file }) => file));
   let isBlamed = false;
   for (const file of files) {
-    const slot = file.startsWith(keys.config) ? slots.get(file.slice(keys.config.length)) : undefined;
-    if (slot === undefined) continue;
+    const name = file.startsWith(keys.config) ? file.slice(keys.config.length) : '';
+    if (!objects.has(name) && !slots.has(name)) continue;
     skip(
-      slot,
+      slotOf(name, slots, reading),
       findings.filter((finding) => finding.file === file),
     );
     isBlamed = true;
@@ -204,12 +239,13 @@ function heldIn(slots: ReadonlyMap<string, Slot>): Held[] {
 }
 
 /** A refusal is no version of an object: the last valid one stays known. */
-function validIn(slots: ReadonlyMap<string, Slot>, before: Objects): Objects {
-  const valid = new Map<string, Stored>();
+function validIn(slots: ReadonlyMap<string, Slot>, objects: Objects, before: Objects): Objects {
+  const valid = new Map(objects);
   for (const [name, { versions, at }] of slots) {
     const version = versions[at];
     const stored = version === undefined || version.as === 'a refusal' ? before.get(name) : version.stored;
     if (stored) valid.set(name, stored);
+    else valid.delete(name);
   }
   return valid;
 }

@@ -36,10 +36,15 @@ export type Member = ClusterLink & {
   readonly connected: (fault: ProxyError | undefined) => void;
   readonly lostEvents: () => void;
   readonly fromSnapshot: () => void;
+  /** To be called when the secrets are others. */
+  readonly unsealAgain: () => void;
   /** The sealed value. */
   readonly tickets: () => string | undefined;
   readonly close: () => Promise<void>;
 };
+
+/** How many of the objects held back the report names. */
+const mostReported = 100;
 
 type Parts = {
   readonly copy: () => Copy | undefined;
@@ -71,7 +76,14 @@ class MachineMember implements Member {
     this.#cluster = cluster;
     this.#parts = parts;
     this.#contact = new Contact(cluster);
-    this.#report = { version, applied: 0, held: [], alarm: null, since: this.#since.toISOString() };
+    this.#report = {
+      version,
+      applied: 0,
+      held: [],
+      heldCount: 0,
+      alarm: null,
+      since: this.#since.toISOString(),
+    };
     this.#takeTickets(parts.tickets);
     this.#presence = new Presence(cluster.etcd, cluster.keys, cluster.machine, this.#report, {
       onRival: () => this.#tellOfRival(),
@@ -118,7 +130,8 @@ class MachineMember implements Member {
     this.#report = {
       ...this.#report,
       applied: state?.revision ?? 0,
-      held: held.map(({ name, faults, serving }) => ({ name, faults, serving })),
+      held: held.slice(0, mostReported).map(({ name, faults, serving }) => ({ name, faults, serving })),
+      heldCount: held.length,
       alarm: reason,
     };
     this.#presence.update(this.#report);
@@ -137,6 +150,11 @@ class MachineMember implements Member {
     if (fault !== undefined) return;
     this.shares?.refresh();
     this.#presence.look();
+  }
+
+  unsealAgain(): void {
+    const { tickets } = this.#cluster.keys;
+    this.#takeTickets(this.#parts.copy()?.entries.get(tickets)?.value.toString());
   }
 
   lostEvents(): void {
@@ -171,7 +189,7 @@ class MachineMember implements Member {
       name,
       version: report.version,
       revision: report.applied,
-      held: report.held.length,
+      held: report.heldCount,
       alarm: report.alarm,
       leads: name === leads,
       since: report.since,

@@ -11,11 +11,30 @@ export class ObjectReader {
   #seal: ObjectContext['seal'] | undefined;
   #parts = new WeakMap<Stored, Read>();
   #refusals = new WeakMap<Stored, Read>();
+  #base: unknown;
+  #withBase = new WeakSet<Stored>();
+
+  /** To be called first: the secrets and the modules of the machine are part of what is read. */
+  begin(base: unknown, { seal, modules }: ObjectContext): void {
+    if (base !== this.#base) this.#withBase = new WeakSet();
+    this.#base = base;
+    const text = JSON.stringify(modules);
+    if (seal === this.#seal && text === this.#modules) return;
+    [this.#seal, this.#modules] = [seal, text];
+    this.#parts = new WeakMap();
+    this.#refusals = new WeakMap();
+  }
+
+  /** What was read already, with the same file of the machine, and has no faults. */
+  known(stored: Stored): Part | undefined {
+    const known = this.#withBase.has(stored) ? this.#parts.get(stored) : undefined;
+    return known && 'raw' in known ? known : undefined;
+  }
 
   read(key: string, name: ObjectName, stored: Stored, context: ObjectContext): Read {
-    this.#forgetOthers(context);
     const known = this.#parts.get(stored) ?? readObject(key, name, stored.text, context);
     this.#parts.set(stored, known);
+    this.#withBase.add(stored);
     return known;
   }
 
@@ -24,15 +43,6 @@ export class ObjectReader {
     const known = this.#refusals.get(stored) ?? refusing(this.read(key, name, stored, context));
     this.#refusals.set(stored, known);
     return known;
-  }
-
-  /** The secrets and the modules of the machine are part of what is read. */
-  #forgetOthers({ seal, modules }: ObjectContext): void {
-    const text = JSON.stringify(modules);
-    if (seal === this.#seal && text === this.#modules) return;
-    [this.#seal, this.#modules] = [seal, text];
-    this.#parts = new WeakMap();
-    this.#refusals = new WeakMap();
   }
 }
 

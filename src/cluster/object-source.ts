@@ -18,8 +18,8 @@ export type ObjectEvents = {
   readonly onWatch?: (logger: Logger) => void;
   /** The store has news. */
   readonly onChange?: () => void;
-  /** Somebody asks for everything to be read again. */
-  readonly onRequest?: () => void;
+  /** Somebody asks for everything to be read again. Rejects like `load`. */
+  readonly onRequest?: () => Promise<void>;
   /** This is served from now on. */
   readonly onTaken?: (taken: Candidate, logger: Logger | undefined) => void | Promise<void>;
   readonly onClose?: () => void | Promise<void>;
@@ -54,7 +54,7 @@ export class ObjectSource<Store extends Observed = Observed> implements ConfigSo
   }
 
   async load(): Promise<Offer> {
-    this.#events.onRequest?.();
+    await this.#events.onRequest?.();
     return this.#offer(this.store.state(), () => this.#file.load());
   }
 

@@ -6,7 +6,7 @@ import type { Offer } from '../config/source.ts';
 import { ProxyError } from '../errors.ts';
 import { type AdminApi, startAdminApi } from './admin-api/server.ts';
 import { openSeal } from './connect.ts';
-import { openFileStore } from './file-store.ts';
+import { type FileStore, openFileStore } from './file-store.ts';
 import { ObjectSource } from './object-source.ts';
 import type { Seal } from './seal.ts';
 import type { Store } from './store.ts';
@@ -21,9 +21,11 @@ export type OpenedObjects = {
 /** `plain` is the file without the objects. Rejects with a ConfigError if the objects cannot be read. */
 export async function openObjects(file: string, plain: LoadedConfig): Promise<OpenedObjects> {
   const { store: directory = '', seal } = plain.config.admin_api ?? {};
-  const secrets = seal === undefined ? undefined : await openSeal(seal, ['admin_api', 'seal']);
-  const store = await openStore(directory, secrets);
-  const source = new ObjectSource(file, store);
+  const readSecrets = async () => (seal === undefined ? undefined : openSeal(seal, ['admin_api', 'seal']));
+  const store = await openStore(directory, await readSecrets());
+  const source = new ObjectSource<Store>(file, store, {
+    onRequest: async () => store.reseal(await readSecrets()),
+  });
   const first = await source.load();
   return { source, first, startApi: apiFor(source, first) };
 }
@@ -37,7 +39,7 @@ export function apiFor(source: ObjectSource<Store>, first: Offer): OpenedObjects
   };
 }
 
-async function openStore(directory: string, seal: Seal | undefined): Promise<Store> {
+async function openStore(directory: string, seal: Seal | undefined): Promise<FileStore> {
   try {
     return await openFileStore(directory, seal);
   } catch (error) {

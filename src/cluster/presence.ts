@@ -20,11 +20,13 @@ export type Report = {
   readonly version: string;
   /** The revision that is served. */
   readonly applied: number;
+  /** The first of them: etcd takes 1.5 MB at once. */
   readonly held: readonly {
     readonly name: string;
     readonly faults: readonly string[];
     readonly serving: string;
   }[];
+  readonly heldCount: number;
   /** Why a newer state is not served. */
   readonly alarm: string | null;
   /** When this process began. */

@@ -8,12 +8,16 @@ import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:cr
 export type Seal = {
   /** With the first secret. */
   readonly seal: (clear: Uint8Array, place: string) => string;
+  /** The same for what is long: what comes in parts is sealed in parts, which belong together. */
+  readonly sealParts: (clear: Iterable<string>, place: string) => Iterable<string>;
   /**
    * With whichever secret sealed it. Throws an Error that says what is wrong, and nothing of the contents.
    */
   readonly open: (sealed: string, place: string) => Buffer;
   /** Whether the first secret sealed it. */
   readonly isLatest: (sealed: string) => boolean;
+  /** The same for the same secrets in the same order. */
+  readonly id: string;
 };
 
 /** `secrets` are 32 bytes or more each; there is at least one. */
@@ -23,12 +27,8 @@ export function createSeal(secrets: readonly Uint8Array[]): Seal {
   const [first] = keys;
   if (first === undefined) throw new TypeError('no secret to seal with');
   return {
-    seal(clear, place) {
-      const nonce = randomBytes(sizes.nonce);
-      const cipher = createCipheriv(algorithm, first.key, nonce).setAAD(Buffer.from(place));
-      const parts = [Buffer.of(version), first.id, nonce, cipher.update(clear), cipher.final()];
-      return Buffer.concat([...parts, cipher.getAuthTag()]).toString('base64');
-    },
+    seal: (clear, place) => [...sealing(first, [clear], place)].join(''),
+    sealParts: (clear, place) => sealing(first, clear, place),
     open(sealed, place) {
       const { id, nonce, body, tag } = partsOf(sealed);
       const key = byId.get(id.toString('hex'));
@@ -42,7 +42,22 @@ export function createSeal(secrets: readonly Uint8Array[]): Seal {
       }
     },
     isLatest: (sealed) => partsOf(sealed).id.equals(first.id),
+    id: [...byId.keys()].join(),
   };
+}
+
+function* sealing({ id, key }: Key, clear: Iterable<Uint8Array | string>, place: string): Generator<string> {
+  const nonce = randomBytes(sizes.nonce);
+  const cipher = createCipheriv(algorithm, key, nonce).setAAD(Buffer.from(place));
+  let bytes = Buffer.concat([Buffer.of(version), id, nonce]);
+  for (const part of clear) {
+    bytes = Buffer.concat([bytes, cipher.update(typeof part === 'string' ? Buffer.from(part) : part)]);
+    // Three bytes are four characters of base64.
+    const whole = bytes.length - (bytes.length % 3);
+    yield bytes.toString('base64', 0, whole);
+    bytes = bytes.subarray(whole);
+  }
+  yield Buffer.concat([bytes, cipher.final(), cipher.getAuthTag()]).toString('base64');
 }
 
 const algorithm = 'aes-256-gcm';
@@ -64,7 +79,9 @@ function partsOf(sealed: string) {
   };
 }
 
-function keyOf(secret: Uint8Array): { readonly id: Buffer; readonly key: Buffer } {
+type Key = { readonly id: Buffer; readonly key: Buffer };
+
+function keyOf(secret: Uint8Array): Key {
   const derived = Buffer.from(hkdfSync('sha256', secret, '', 'penstock cluster seal', 32 + sizes.id));
   return { key: derived.subarray(0, 32), id: derived.subarray(32) };
 }

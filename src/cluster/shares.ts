@@ -30,11 +30,13 @@ export type Counter = {
 
 export type SharesParts = {
   readonly etcd: Pick<Etcd, 'txn' | 'get'>;
-  readonly keys: Pick<Keys, 'limit' | 'machines'>;
+  readonly keys: Pick<Keys, 'limit' | 'machine'>;
   readonly machine: string;
   readonly copy: () => Copy | undefined;
   /** Holds while this machine is the one of its name; undefined: it is not. */
   readonly guard: () => Compare | undefined;
+  /** A clock that nobody sets (ms). */
+  readonly now?: () => number;
 };
 
 /** At most one write a second, but some more at once when a burst begins. */
@@ -50,6 +52,7 @@ type Known = { readonly division: Division; readonly revision: number };
 export class Shares {
   readonly #parts: SharesParts;
   readonly #timer: NodeJS.Timeout;
+  readonly #now: () => number;
   #counter: Counter | undefined;
   #limits: ReadonlyMap<string, number> = new Map();
   /** What was written here, until the copy has it. */
@@ -65,6 +68,7 @@ export class Shares {
 
   constructor(parts: SharesParts) {
     this.#parts = parts;
+    this.#now = parts.now ?? (() => performance.now());
     this.#timer = setInterval(() => this.#beat(), beatMs).unref();
   }
 
@@ -93,7 +97,7 @@ export class Shares {
   /** Asks for more. Resolves when that was answered, which may be with nothing. */
   async more(listener: string): Promise<void> {
     this.#wanting.add(listener);
-    this.#askedAt.set(listener, performance.now());
+    this.#askedAt.set(listener, this.#now());
     await this.#settle();
   }
 
@@ -133,8 +137,24 @@ export class Shares {
 
   #beat(): void {
     this.#tokens = Math.min(burst, this.#tokens + 1);
+    this.#noteMissing();
     const isDue = [...this.#limits.keys()].some((listener) => this.#isDue(listener));
     if (isDue) void this.#settle();
+  }
+
+  /** Also while nobody asks for more: their ten minutes begin now. */
+  #noteMissing(): void {
+    const divisions = [...this.#limits.keys()].flatMap((listener) => this.#known(listener)?.division ?? []);
+    const machines = new Set(divisions.flatMap((division) => [...division.keys()]));
+    for (const machine of machines) {
+      if (this.#isPresent(machine)) this.#missing.delete(machine);
+      else if (!this.#missing.has(machine)) this.#missing.set(machine, this.#now());
+    }
+  }
+
+  #isPresent(machine: string): boolean {
+    const { copy, keys } = this.#parts;
+    return machine === this.#parts.machine || copy()?.entries.has(keys.machine(machine)) === true;
   }
 
   /** Whether others wait for what is unused here, or this machine for others, or it no longer does. */
@@ -187,22 +207,18 @@ export class Shares {
   }
 
   #hasAskedLately(listener: string): boolean {
-    return performance.now() - (this.#askedAt.get(listener) ?? Number.NEGATIVE_INFINITY) < shortMs;
+    return this.#now() - (this.#askedAt.get(listener) ?? Number.NEGATIVE_INFINITY) < shortMs;
   }
 
   /** Which machines are there, and which have been gone for so long that their parts are free. */
   #machines(division: Division): { present: ReadonlySet<string>; gone: ReadonlySet<string> } {
-    const prefix = this.#parts.keys.machines;
-    const entries = this.#parts.copy()?.entries;
-    const now = performance.now();
-    const present = new Set([...division.keys()].filter((machine) => entries?.has(prefix + machine)));
-    const gone = new Set<string>();
-    for (const machine of division.keys()) {
-      if (present.has(machine) || machine === this.#parts.machine) this.#missing.delete(machine);
-      else if (!this.#missing.has(machine)) this.#missing.set(machine, now);
-      else if (now - (this.#missing.get(machine) ?? now) > reservedMs) gone.add(machine);
-    }
-    return { present, gone };
+    this.#noteMissing();
+    const since = (machine: string) => this.#missing.get(machine) ?? Number.POSITIVE_INFINITY;
+    const machines = [...division.keys()];
+    return {
+      present: new Set(machines.filter((machine) => this.#isPresent(machine))),
+      gone: new Set(machines.filter((machine) => this.#now() - since(machine) > reservedMs)),
+    };
   }
 
   /** Writes all divisions that `change` alters in one transaction, and again if others have written. */

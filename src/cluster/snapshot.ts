@@ -1,9 +1,8 @@
-/** What was served last, on disk and sealed: a restart without etcd serves it. */
-import { randomBytes } from 'node:crypto';
-import { readFile, rename, unlink, writeFile } from 'node:fs/promises';
+/** What a machine served last, as the lines of its snapshot. */
+import type { Cluster } from './connect.ts';
 import type { Gathered } from './gather.ts';
 import type { Objects, Stored } from './load-state.ts';
-import type { Seal } from './seal.ts';
+import { readSnapshotFile, type SnapshotPlace } from './snapshot-file.ts';
 
 export type Snapshot = Gathered & {
   readonly lastValid: Objects;
@@ -11,47 +10,46 @@ export type Snapshot = Gathered & {
   readonly tickets: string | undefined;
 };
 
-type Written = {
-  readonly revision: number;
-  readonly objects: readonly (readonly [string, Stored])[];
-  readonly lastValid: readonly (readonly [string, Stored])[];
-  readonly tickets?: string | undefined;
-};
+/** A line for each object; the last valid version only where it is another one. */
+type Line = readonly [name: string, now: Stored | null, valid?: Stored | null];
 
-/** Replaces the file as a whole, so that a crash leaves the earlier one. */
-export async function writeSnapshot(
-  file: string,
-  snapshot: Snapshot,
-  seal: Seal,
-  root: string,
-): Promise<void> {
-  const { revision, objects, lastValid, tickets } = snapshot;
-  const written: Written = { revision, objects: [...objects], lastValid: [...lastValid], tickets };
-  const made = `${file}.${randomBytes(6).toString('hex')}`;
-  try {
-    await writeFile(made, seal.seal(Buffer.from(JSON.stringify(written)), placeOf(root)), {
-      mode: 0o600,
-      flag: 'wx',
-    });
-    await rename(made, file);
-  } catch (error) {
-    await unlink(made).catch(() => {});
-    throw error;
+export function* linesOf({ revision, objects, lastValid, tickets }: Snapshot): Generator<string> {
+  yield JSON.stringify({ revision, tickets });
+  for (const name of new Set([...objects.keys(), ...lastValid.keys()])) {
+    const [now, valid] = [objects.get(name) ?? null, lastValid.get(name) ?? null];
+    const line: Line = now === valid ? [name, now] : [name, now, valid];
+    yield JSON.stringify(line);
   }
 }
 
-/** undefined if there is none. Rejects if it cannot be read or opened. */
-export async function readSnapshot(file: string, seal: Seal, root: string): Promise<Snapshot | undefined> {
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
-  if (text === undefined) return undefined;
-  const written = JSON.parse(seal.open(text, placeOf(root)).toString()) as Written;
-  const { revision, tickets } = written;
-  return { revision, objects: new Map(written.objects), lastValid: new Map(written.lastValid), tickets };
+/** undefined if the configuration wants none. */
+export function placeOf({ config, keys }: Cluster): SnapshotPlace | undefined {
+  return config.snapshot === undefined
+    ? undefined
+    : { file: config.snapshot, place: `snapshot of ${keys.root}` };
 }
 
-function placeOf(root: string): string {
-  return `snapshot of ${root}`;
+/** A snapshot that cannot be read is none; the start says so. */
+export async function readSnapshot(cluster: Cluster): Promise<Snapshot | undefined> {
+  const at = placeOf(cluster);
+  if (at === undefined) return undefined;
+  try {
+    const lines = await readSnapshotFile(at, cluster.seal);
+    return lines && parseLines(lines);
+  } catch (error) {
+    process.stderr.write(`penstock: ${at.file} cannot be used: ${(error as Error).message}\n`);
+    return undefined;
+  }
+}
+
+/** Throws an Error if they are not those of a snapshot. */
+export function parseLines([first = '', ...lines]: readonly string[]): Snapshot {
+  const { revision, tickets } = JSON.parse(first) as Pick<Snapshot, 'revision' | 'tickets'>;
+  const [objects, lastValid] = [new Map<string, Stored>(), new Map<string, Stored>()];
+  for (const line of lines) {
+    const [name, now, valid = now] = JSON.parse(line) as Line;
+    if (now) objects.set(name, now);
+    if (valid) lastValid.set(name, valid);
+  }
+  return { revision, objects, lastValid, tickets };
 }

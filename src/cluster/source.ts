@@ -4,13 +4,14 @@
  * version. If etcd is lost, nothing changes.
  */
 import type { Logger } from 'pino';
+import { ConfigError } from '../config/finding.ts';
 import type { ClusterConfig } from '../config/schema/schema.ts';
 import type { ConfigSource, Offer, Watch } from '../config/source.ts';
 import type { FileOffer, FileSource, FileWatch } from '../config/sources/file.ts';
 import type { ProxyError } from '../errors.ts';
 import { inSlices } from '../process/pacer.ts';
 import { type Base, parseBase } from './compose.ts';
-import { type Cluster, openCluster } from './connect.ts';
+import { type Cluster, openCluster, openSeal, useCredentials } from './connect.ts';
 import { type Follower, follow } from './follow.ts';
 import { type Gathered, Gatherer } from './gather.ts';
 import { formatObjectName } from './keys.ts';
@@ -18,7 +19,9 @@ import { createMemory, type Held, loadState, type Objects, type Stored } from '.
 import { createMember, type Member } from './member.ts';
 import type { ObjectContext } from './objects.ts';
 import { Obstacles } from './obstacles.ts';
-import { readSnapshot, type Snapshot, writeSnapshot } from './snapshot.ts';
+import type { Seal } from './seal.ts';
+import { linesOf, placeOf, readSnapshot, type Snapshot } from './snapshot.ts';
+import { SnapshotFile } from './snapshot-file.ts';
 
 /** How long a start waits for etcd before it serves the snapshot. */
 const startMs = 3000;
@@ -35,6 +38,9 @@ type Taken = {
   readonly held: readonly Held[];
 };
 
+/** What an offer is made of. */
+type Basis = { readonly file: FileOffer; readonly seal: Seal };
+
 export class ClusterSource implements ConfigSource {
   readonly name: string;
   readonly member: Member;
@@ -43,6 +49,7 @@ export class ClusterSource implements ConfigSource {
   readonly #follower: Follower;
   readonly #gatherer: Gatherer;
   readonly #memory = createMemory(inSlices);
+  readonly #snapshot: SnapshotFile | undefined;
   #lastValid: Objects;
   #taken: Taken;
   #base: { readonly file: FileOffer; readonly parsed: Base } | undefined;
@@ -70,7 +77,7 @@ export class ClusterSource implements ConfigSource {
       copy,
       rotateEvery: () => this.#taken.file.loaded.config.session_tickets.rotate,
       tickets: snapshot?.tickets,
-      onTickets: () => void this.#save(),
+      onTickets: () => this.#keep(),
     });
     this.#follower = follow(cluster.etcd, cluster.keys.root, {
       onChange: (keys, revision) => {
@@ -80,6 +87,14 @@ export class ClusterSource implements ConfigSource {
       onConnected: (fault: ProxyError | undefined) => this.member.connected(fault),
       onEventsLost: () => this.member.lostEvents(),
     });
+    const at = placeOf(cluster);
+    this.#snapshot =
+      at &&
+      new SnapshotFile(
+        at,
+        () => cluster.seal,
+        (err) => this.#tellUnwritten(err),
+      );
     this.#binding = setInterval(() => void this.#bindAgain(), bindEvery).unref();
   }
 
@@ -95,11 +110,15 @@ export class ClusterSource implements ConfigSource {
     });
     this.#onState = () => {};
     if (this.#gatherer.state === baseline && baseline !== undefined) this.member.fromSnapshot();
-    return this.#compose(this.#taken.file);
+    return this.#compose(this.#basedOn(this.#taken.file));
   }
 
+  /** Reads the secrets again, too. */
   async load(): Promise<Offer> {
-    return this.#compose(await this.#file.load());
+    const file = await this.#file.load();
+    const { seal: secrets } = file.loaded.config.cluster ?? this.#cluster.config;
+    const seal = await openSeal(secrets, ['cluster', 'seal']);
+    return this.#compose(seal.id === this.#cluster.seal.id ? this.#basedOn(file) : { file, seal });
   }
 
   watch(onNews: () => void, logger: Logger): Watch {
@@ -130,7 +149,7 @@ export class ClusterSource implements ConfigSource {
     clearInterval(this.#binding);
     this.#follower.close();
     this.#gatherer.close();
-    await Promise.allSettled([this.#file.close(), this.member.close()]);
+    await Promise.allSettled([this.#file.close(), this.member.close(), this.#snapshot?.close()]);
     this.#cluster.etcd.close();
   }
 
@@ -146,7 +165,7 @@ export class ClusterSource implements ConfigSource {
 
   async #news(file: FileWatch | undefined, onNews: () => void): Promise<Offer> {
     try {
-      return await this.#compose(file ? await file.news() : this.#taken.file);
+      return await this.#compose(this.#basedOn(file ? await file.news() : this.#taken.file));
     } catch (error) {
       clearTimeout(this.#retry);
       this.#retry = setTimeout(onNews, retryMs).unref();
@@ -154,27 +173,42 @@ export class ClusterSource implements ConfigSource {
     }
   }
 
-  async #compose(file: FileOffer): Promise<Offer> {
+  #basedOn(file: FileOffer): Basis {
+    return { file, seal: this.#cluster.seal };
+  }
+
+  async #compose(basis: Basis): Promise<Offer> {
+    const { file } = basis;
     const state = this.#gatherer.state;
     this.#isFreed = false;
     if (state === undefined)
-      return { loaded: file.loaded, take: () => this.#take({ file, state, held: [] }, new Map()) };
-    let result = await this.#load(file, state);
-    if (await this.#lookUp(result.held)) result = await this.#load(file, state);
+      return { loaded: file.loaded, take: () => this.#take({ file, state, held: [] }, new Map(), basis) };
+    let result = await this.#load(basis, state);
+    if (await this.#lookUp(result.held)) result = await this.#load(basis, state);
     const { loaded, held, lastValid } = result;
+    if (basis.seal !== this.#cluster.seal) this.#refuseWithout(held);
     return {
       loaded,
-      take: () => this.#take({ file, state, held }, lastValid),
-      without: async (faults) => (this.#obstacles.learn(faults, lastValid) ? this.#compose(file) : undefined),
+      take: () => this.#take({ file, state, held }, lastValid, basis),
+      without: async (faults) =>
+        this.#obstacles.learn(faults, lastValid) ? this.#compose(basis) : undefined,
     };
   }
 
-  #load(file: FileOffer, { objects }: Gathered) {
-    const { keys, seal } = this.#cluster;
-    const { modules } = file.loaded.config.cluster ?? this.#cluster.config;
+  /** Throws a ConfigError if other secrets no longer open what is served. */
+  #refuseWithout(held: readonly Held[]): void {
+    const known = new Set(this.#taken.held.map(keyOfHeld));
+    const { revision = 0 } = this.#taken.state ?? {};
+    const closed = held.filter((one) => one.revision <= revision && !known.has(keyOfHeld(one)));
+    if (closed.length > 0) throw new ConfigError(closed.flatMap(({ findings }) => findings));
+  }
+
+  #load({ file, seal }: Basis, { objects }: Gathered) {
+    const { keys, config } = this.#cluster;
+    const { modules } = file.loaded.config.cluster ?? config;
     const base = this.#baseOf(file);
     const obstacle: ObjectContext['obstacle'] = (name, text) =>
-      this.#obstacles.of(formatObjectName(name), text);
+      name.kind === 'listeners' ? this.#obstacles.of(formatObjectName(name), text) : undefined;
     const context = { seal, modules, obstacle };
     const state = { objects, lastValid: this.#lastValid };
     return loadState(base, state, keys, context, this.#memory);
@@ -207,8 +241,8 @@ export class ClusterSource implements ConfigSource {
     return true;
   }
 
-  async #take(taken: Taken, lastValid: Objects): Promise<void> {
-    await taken.file.take();
+  async #take(taken: Taken, lastValid: Objects, { file, seal }: Basis): Promise<void> {
+    await file.take();
     const before = new Set(this.#taken.held.map(keyOfHeld));
     for (const one of taken.held) {
       if (before.has(keyOfHeld(one))) continue;
@@ -220,23 +254,34 @@ export class ClusterSource implements ConfigSource {
     }
     this.#taken = taken;
     if (taken.state !== undefined) this.#lastValid = lastValid;
+    await this.#useSecrets(file, seal);
     this.member.report(taken, this.#gatherer.alarm);
-    await this.#save();
+    this.#keep();
     // Something may have changed meanwhile.
     this.#onState();
   }
 
-  async #save(): Promise<void> {
-    const { config, keys, seal } = this.#cluster;
+  /** Those that open objects, and those by which etcd knows this machine. */
+  async #useSecrets({ loaded }: FileOffer, seal: Seal): Promise<void> {
+    await useCredentials(this.#cluster, loaded, this.#logger);
+    if (seal === this.#cluster.seal) return;
+    this.#cluster.seal = seal;
+    this.member.unsealAgain();
+  }
+
+  /** Writes what is served to disk, soon. */
+  #keep(): void {
     const { state } = this.#taken;
-    if (config.snapshot === undefined || state === undefined) return;
-    const snapshot = { ...state, lastValid: this.#lastValid, tickets: this.member.tickets() };
-    await writeSnapshot(config.snapshot, snapshot, seal, keys.root).catch((err: unknown) => {
-      this.#logger?.error(
-        { err },
-        'the snapshot of the cluster cannot be written: a restart without etcd would not serve it',
-      );
-    });
+    const lastValid = this.#lastValid;
+    if (state === undefined) return;
+    this.#snapshot?.keep(() => linesOf({ ...state, lastValid, tickets: this.member.tickets() }));
+  }
+
+  #tellUnwritten(err: unknown): void {
+    this.#logger?.error(
+      { err },
+      'the snapshot of the cluster cannot be written: a restart without etcd would not serve it',
+    );
   }
 }
 
@@ -251,14 +296,5 @@ export async function openClusterSource(
   config: ClusterConfig,
 ): Promise<ClusterSource> {
   const cluster = await openCluster(first.loaded, config);
-  return new ClusterSource(file, first, cluster, await readLastSnapshot(cluster));
-}
-
-/** A snapshot that cannot be read is none; the start says so. */
-async function readLastSnapshot({ config, seal, keys }: Cluster): Promise<Snapshot | undefined> {
-  if (config.snapshot === undefined) return undefined;
-  return readSnapshot(config.snapshot, seal, keys.root).catch((error: Error) => {
-    process.stderr.write(`penstock: ${config.snapshot} cannot be used: ${error.message}\n`);
-    return undefined;
-  });
+  return new ClusterSource(file, first, cluster, await readSnapshot(cluster));
 }

@@ -24,6 +24,7 @@ import { createLogLevel } from './log-level.ts';
 import { counterOf, lenderOf } from './machine-limits.ts';
 import { createOverview, type Overview } from './overview.ts';
 import { type Reloader, startReloader } from './reload.ts';
+import { createRestartWarner } from './restart-only.ts';
 import { createServiceManager } from './service-manager.ts';
 
 export type Operation = {
@@ -66,9 +67,10 @@ export async function startOperation(
   const warn = createWarner(logger);
   warn(first.loaded);
   warnOfRoot(logger);
+  const warnOfRestart = createRestartWarner(first.loaded.config, logger);
 
   const hub = createMetricsHub({ version });
-  const { supervisor, tickets, logLevel, warnOfDestination } = createServing(first.loaded, hub, options);
+  const { supervisor, tickets, logLevel } = createServing(first.loaded, hub, options);
   const drained = new Drained(supervisor.setDrains);
   const manager = createServiceManager(logger, supervisor.isHeard);
   const health = createHealthChecks({ logger, onChange: supervisor.setHealth });
@@ -90,7 +92,7 @@ export async function startOperation(
         health.update(next);
         tickets.rotateEvery(next.config.session_tickets.rotate);
         logLevel.follow(next.config.log.level);
-        warnOfDestination(next);
+        warnOfRestart(next.config);
         forgetDrains(drained, next, logger);
       },
       onEnd: ({ ok, faults }) =>
@@ -150,15 +152,7 @@ function createServing(loaded: LoadedConfig, hub: MetricsHub, options: Operation
   });
   cluster?.shares?.attach(counterOf(supervisor));
   cluster?.onMasters((masters) => supervisor.setTicketMasters(masters));
-  function warnOfDestination(next: LoadedConfig): void {
-    if (next.config.log.destination !== loaded.config.log.destination) {
-      logger.warn('log.destination is changed by a restart, not by a reload');
-    }
-    if (JSON.stringify(next.config.otlp) !== JSON.stringify(loaded.config.otlp)) {
-      logger.warn('otlp is changed by a restart, not by a reload');
-    }
-  }
-  return { supervisor, tickets, logLevel, warnOfDestination };
+  return { supervisor, tickets, logLevel };
 }
 
 /** Resolves with the offer that is served: the first, or one without what is at fault in it. */

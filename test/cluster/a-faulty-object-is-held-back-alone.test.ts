@@ -97,6 +97,38 @@ test('what is deleted stays while others refer to it', async () => {
   assert.equal(gone.loaded.config.upstreams['a'], undefined);
 });
 
+test('a deleted or faulty authority lets nobody in', async () => {
+  const authority = await createAuthority();
+  const all = {
+    'certificates/a': await certificate(authority, 'a'),
+    'authorities/clients': { ca: authority.cert },
+    'upstreams/a': upstream,
+    'routes/edge/a': {
+      ...route,
+      tls: { certificates: 'a', client_auth: { mode: 'require', authority: 'clients' } },
+    },
+    'routes/edge/any': { ...route, sni: '*.example.com', tls: { certificates: 'a' } },
+  };
+  const { lastValid, held } = await load(objects(all));
+  assert.deepEqual(held, []);
+  const { 'authorities/clients': _, ...without } = all;
+  for (const now of [without, { ...all, 'authorities/clients': { ca: 'nothing' } }]) {
+    const { loaded } = await load(objects(now), lastValid);
+    assert.equal(loaded.authorities.get('clients')?.ca.length, 1);
+    const [own] = loaded.config.listeners['edge']?.routes ?? [];
+    assert.ok(typeof own?.tls === 'object' && own.tls.client_auth?.authority === 'clients');
+    // A machine that never had it refuses those clients, who do not fall to the wildcard.
+    const fresh = (await load(objects(now))).loaded.config.listeners['edge']?.routes ?? [];
+    assert.deepEqual(
+      fresh.map(({ sni, deny }) => [sni, deny]),
+      [
+        [['a.example.com'], 'held'],
+        [['*.example.com'], undefined],
+      ],
+    );
+  }
+});
+
 test('a revocation list is never replaced by an older one', async () => {
   const authority = await createAuthority();
   const list = (day: number) =>

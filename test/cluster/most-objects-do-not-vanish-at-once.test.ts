@@ -2,20 +2,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { KeyValue } from '../../src/cluster/etcd/etcd.ts';
-import { Gatherer } from '../../src/cluster/gather.ts';
+import { type Gathered, Gatherer } from '../../src/cluster/gather.ts';
 import { keysOf } from '../../src/cluster/keys.ts';
 import { eventually } from '../support/eventually.ts';
 
 const keys = keysOf({ prefix: '/penstock', name: 'edge' });
 
-function start() {
+function start(baseline?: Gathered) {
   const entries = new Map<string, KeyValue>();
   let revision = 0;
   let states = 0;
   const gatherer: Gatherer = new Gatherer(
     keys,
     () => ({ revision, entries }),
-    undefined,
+    baseline,
     () => {
       states += 1;
     },
@@ -99,4 +99,53 @@ test('a newer format is not served, nor a state without one', async () => {
     assert.ok(gatherer.alarm);
     assert.equal(names().length, 4);
   }
+});
+
+test('what was accepted is one state, and no later one', async () => {
+  for (const accept of ['1', 'meant']) {
+    const { gatherer, change, settled, names } = start();
+    change({ format: '1', accept, ...four });
+    await settled(1);
+    change({
+      'config/upstreams/a': undefined,
+      'config/upstreams/b': undefined,
+      'config/upstreams/c': undefined,
+    });
+    await settled(2);
+    assert.ok(gatherer.alarm, `"${accept}" was of an earlier revision`);
+    change({ accept: '1' });
+    await settled(3);
+    assert.ok(gatherer.alarm, 'that is an earlier state');
+    change({ accept: 'whatever' });
+    await settled(4);
+    assert.ok(gatherer.alarm);
+    assert.equal(names().length, 4);
+    change({ accept: '2' });
+    await settled(5);
+    assert.deepEqual(names(), ['upstreams/d']);
+  }
+});
+
+test('whoever deletes with a command means it', async () => {
+  const { gatherer, change, settled, names } = start();
+  change({ format: '1', ...four });
+  await settled(1);
+  change({ accept: 'meant', ...Object.fromEntries(Object.keys(four).map((key) => [key, undefined])) });
+  await settled(2);
+  assert.equal(gatherer.alarm, undefined);
+  assert.deepEqual(names(), []);
+});
+
+test('a machine that starts finds out, too, that most objects have vanished meanwhile', async () => {
+  const objects = new Map(['a', 'b', 'c'].map((id) => [`upstreams/${id}`, { text: id, revision: 1 }]));
+  const { gatherer, change, settled, names } = start({ revision: 1, objects });
+  change({ format: '1', 'config/upstreams/a': 'a' });
+  await settled(1);
+  assert.match(gatherer.alarm?.reason ?? '', /there were 3 objects, and now there are 1/);
+  assert.equal(names().length, 3);
+  // What is more than half of them is served.
+  change({ 'config/upstreams/b': 'b' });
+  await settled(2);
+  assert.equal(gatherer.alarm, undefined);
+  assert.deepEqual(names(), ['upstreams/a', 'upstreams/b']);
 });

@@ -13,6 +13,7 @@ import { openFileStore, readFileStore } from '../../src/cluster/file-store.ts';
 import { createSeal } from '../../src/cluster/seal.ts';
 import { apiConfig, issueFor, namedUpstream, restart, sslOf, startApi } from '../support/admin-api.ts';
 import { tlsTalk } from '../support/clients.ts';
+import { eventually } from '../support/eventually.ts';
 import { type Penstock, penstockMain } from '../support/penstock.ts';
 
 const config = (seal?: string) => {
@@ -55,19 +56,23 @@ test('no key lies in clear text, whenever it was written', async (t) => {
   assert.match(stored(penstock), /PRIVATE KEY/);
   await stop(penstock);
 
-  const [old, later] = [secret(), secret()];
-  writeFileSync(join(penstock.directory, 'store.key'), old);
+  const [first, old, later] = [secret(), secret(), secret()];
+  writeFileSync(join(penstock.directory, 'store.key'), first);
   writeFileSync(join(penstock.directory, 'penstock.yaml'), stringify(config('store.key')));
   const sealed = await restart(t, penstock);
   assert.doesNotMatch(stored(penstock), /PRIVATE KEY/);
   await add('after.example', sealed.ask);
   assert.doesNotMatch(stored(penstock), /PRIVATE KEY/);
   assert.deepEqual(await served(sealed.penstock), ['served', 'served']);
-  await stop(sealed.penstock);
 
-  // A new secret ahead of it: everything is sealed by it, and the old one is needed no more.
+  // A new secret ahead of it: after a reload or a start everything is sealed by it, and the old one is needed no more.
   const store = join(penstock.directory, 'objects');
   const sealBy = (...secrets: readonly string[]) => createSeal(secrets.map((one) => Buffer.from(one, 'hex')));
+  writeFileSync(join(penstock.directory, 'store.key'), `${old}\n${first}`);
+  sealed.penstock.child.kill('SIGHUP');
+  await eventually(async () => assert.equal((await readFileStore(store, sealBy(old))).objects.size, 6));
+  await stop(sealed.penstock);
+
   await assert.rejects(readFileStore(store, sealBy(later)), /ssls\/.*\.json cannot be opened: none of the/);
   await assert.rejects(readFileStore(store), /its keys are sealed, and there is no admin_api.seal/);
   await openFileStore(store, sealBy(later, old));

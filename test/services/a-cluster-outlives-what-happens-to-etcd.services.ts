@@ -1,12 +1,21 @@
 /**
- * A user with a password whose tokens die within seconds follows etcd all the same; of two machines that
- * each believe that they lead, one rotates; and a backup that was restored without higher revisions is
- * noticed, and served.
+ * A user with a password whose tokens die within seconds follows etcd all the same, and so does one whose
+ * certificate or password is replaced; of two machines that each believe that they lead, one rotates, and of
+ * two of one name one counts; and a backup that was restored without higher revisions is noticed, and served.
  */
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createEtcd, type Etcd } from '../../src/cluster/etcd/etcd.ts';
+import { put, remove } from '../../src/cluster/etcd/messages.ts';
+import { follow } from '../../src/cluster/follow.ts';
+import { keysOf } from '../../src/cluster/keys.ts';
+import { createMember } from '../../src/cluster/member.ts';
+import { createSeal } from '../../src/cluster/seal.ts';
+import { configSchema } from '../../src/config/schema/schema.ts';
+import { writeFiles } from '../support/certificates.ts';
 import {
   type Machine,
   root,
@@ -24,6 +33,8 @@ const rotate = 4;
 describe('a cluster outlives what happens to etcd', { timeout: 280_000 }, () => {
   let cluster: TestCluster;
   let machines: Machine[];
+  /** It has the name of another. */
+  let twin: Machine;
   const ends: (() => unknown)[] = [];
 
   before(async () => {
@@ -43,6 +54,7 @@ describe('a cluster outlives what happens to etcd', { timeout: 280_000 }, () => 
         files,
       }),
     ]);
+    twin = await cluster.machine('one', { more });
     const { objects, files: keys } = await tenants(cluster, 'first');
     succeeded(await cluster.cluster(['apply', 'FILE', '--wait', '--timeout', '30'], objects, keys));
   });
@@ -71,6 +83,46 @@ describe('a cluster outlives what happens to etcd', { timeout: 280_000 }, () => 
     }
     await becomesServed('third');
     assert.equal((await two.status()).cluster.connected, true);
+  });
+
+  test('a new certificate or password is used at once', async () => {
+    const nobody = await cluster.etcd.user('outsider');
+    const own = await cluster.etcd.authority.issue({ cn: 'machine', usage: 'client' });
+    const outsider = { 'machine.crt': nobody.cert, 'machine.key': nobody.key };
+    const [byCertificate, byPassword] = await Promise.all([
+      cluster.machine('late', { files: outsider }),
+      cluster.machine('later', {
+        etcd: { user: 'clerk', password_file: 'password' },
+        files: { ...outsider, password: 'let me out\n' },
+      }),
+    ]);
+    for (const { cluster } of [await byCertificate.status(), await byPassword.status()]) {
+      assert.deepEqual([cluster.connected, cluster.source], [false, 'none']);
+    }
+    writeFiles(byCertificate.penstock.directory, { 'machine.crt': own.cert, 'machine.key': own.key });
+    writeFiles(byPassword.penstock.directory, { password: 'let me in\n' });
+    byPassword.penstock.child.kill('SIGHUP');
+    for (const machine of [byCertificate, byPassword]) {
+      await eventually(async () => assert.equal(await served(machine, 'first'), 'ping'), 20_000);
+      machine.penstock.child.kill('SIGTERM');
+      await machine.penstock.exited;
+    }
+  });
+
+  test('of two machines of one name one counts, and the other serves', async () => {
+    const isTold = ({ penstock }: Machine) =>
+      penstock.log().some(({ msg }) => msg.startsWith('another machine has the same name'));
+    await eventually(() => assert.equal(isTold(twin), true), 60_000);
+    assert.equal(isTold(machines[0] as Machine), false);
+    assert.equal(await served(twin, 'first'), 'ping');
+    assert.equal((await twin.status()).cluster.leads, false);
+    const names = succeeded(await cluster.cluster(['status'])).match(/^(one|two) /gm);
+    assert.deepEqual(names, ['one ', 'two ']);
+    // Its name is free, and it takes its place.
+    machines[0]?.penstock.child.kill('SIGTERM');
+    await machines[0]?.penstock.exited;
+    machines[0] = twin;
+    await becomesServed('seventh');
   });
 
   test('two leaders rotate once', async () => {
@@ -123,6 +175,52 @@ describe('a cluster outlives what happens to etcd', { timeout: 280_000 }, () => 
       return [...seen.values()];
     };
   }
+
+  test('a leader that was paused before it wrote changes nothing', async () => {
+    const keys = keysOf({ prefix: '/penstock', name: 'paused' });
+    const user = await cluster.etcd.user('paused', ['readwrite', '/penstock/']);
+    const { endpoints, authority } = cluster.etcd;
+    const etcd = createEtcd({ endpoints, ca: [authority.cert], certificate: user });
+    const outcomes: boolean[] = [];
+    const slow: Etcd = {
+      ...etcd,
+      async txn(compares, operations) {
+        const isRotation = operations.some(
+          ({ message: { request } }) =>
+            request?.case === 'requestPut' && String(Buffer.from(request.value.key ?? [])) === keys.tickets,
+        );
+        // It has seen that it leads; and now another one does.
+        if (isRotation) await etcd.txn([], [remove(keys.leader)]);
+        if (isRotation) await etcd.txn([], [put(keys.leader, 'another')]);
+        const result = await etcd.txn(compares, operations);
+        if (isRotation) outcomes.push(result.succeeded);
+        return result;
+      },
+    };
+    const { cluster: config } = configSchema.parse({
+      listeners: { edge: { bind: '127.0.0.1:0', routes: [{ deny: true }] } },
+      cluster: { name: 'paused', etcd: { endpoints }, seal: 'cluster.key' },
+    });
+    assert.ok(config);
+    const parts = { config, machine: 'one', etcd: slow, keys, seal: createSeal([randomBytes(32)]) };
+    const member = createMember(parts, {
+      copy: () => follower.copy(),
+      rotateEvery: () => 0,
+      tickets: undefined,
+      onTickets: () => {},
+    });
+    const follower = follow(slow, keys.root, {
+      onChange: (changed) => member.changed(changed),
+      onConnected: (fault) => member.connected(fault),
+      onEventsLost: () => {},
+    });
+    await eventually(() => assert.ok(outcomes.length > 0), 20_000);
+    assert.equal(outcomes[0], false);
+    assert.equal((await etcd.get(keys.tickets)).entry, undefined);
+    follower.close();
+    await member.close();
+    etcd.close();
+  });
 
   test('a restored backup is noticed, and served', async () => {
     const backup = join(cluster.directory, 'backup');

@@ -5,6 +5,13 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Division, formatDivision } from '../../src/cluster/division.ts';
+import { createEtcd } from '../../src/cluster/etcd/etcd.ts';
+import { createdAt, put, remove } from '../../src/cluster/etcd/messages.ts';
+import { follow } from '../../src/cluster/follow.ts';
+import { keysOf } from '../../src/cluster/keys.ts';
+import { Shares } from '../../src/cluster/shares.ts';
 import { type OpenClient, tlsOpen } from '../support/clients.ts';
 import {
   type Machine,
@@ -121,6 +128,62 @@ describe('a limit of three machines', { timeout: 280_000 }, () => {
     // The same machine again has its part at once.
     machines[2] = await start('three');
     await fill(machines[2], 1);
+  });
+
+  test('after ten minutes it is free', async () => {
+    const [machine, gone] = ['two', 'gone'];
+    const keys = keysOf({ prefix: '/penstock', name: 'released' });
+    const user = await cluster.etcd.user('keeper', ['readwrite', '/penstock/']);
+    const { endpoints, authority } = cluster.etcd;
+    const etcd = createEtcd({ endpoints, ca: [authority.cert], certificate: user });
+    ends.push(() => etcd.close());
+    const division: Division = new Map([[gone, { share: 8, short: false }]]);
+    const { revision } = await etcd.txn([], [put(keys.machine(machine), '{}')]);
+    await etcd.txn([], [put(keys.limit('edge'), formatDivision(division))]);
+    let now = 0;
+    const follower = follow(etcd, keys.root, {
+      onChange: (changed) => shares.changed(changed),
+      onConnected: () => {},
+      onEventsLost: () => {},
+    });
+    const guard = () => createdAt(keys.machine(machine), revision);
+    const shares = new Shares({ etcd, keys, machine, copy: () => follower.copy(), guard, now: () => now });
+    ends.push(
+      () => follower.close(),
+      () => shares.close(),
+    );
+    shares.setLimits(new Map([['edge', limit]]));
+    shares.attach({ held: () => limit, reclaim: async () => {}, setPart: () => {} });
+    const asks = async (wanted: number) => {
+      await eventually(async () => {
+        await shares.more('edge');
+        assert.equal(shares.partOf('edge'), wanted);
+      }, 20_000);
+    };
+    await eventually(() => assert.ok(follower.copy()));
+    // Nobody has asked for more: it counts as gone all the same.
+    await sleep(2500);
+    now += 10 * 60_000 - 1;
+    await asks(4);
+    // It is back for a moment, so it may serve for another ten minutes.
+    await etcd.txn([], [put(keys.machine(gone), '{}')]);
+    await eventually(() => assert.ok(follower.copy()?.entries.has(keys.machine(gone))));
+    await sleep(2500);
+    await etcd.txn([], [remove(keys.machine(gone))]);
+    await eventually(() => assert.ok(!follower.copy()?.entries.has(keys.machine(gone))));
+    await sleep(2500);
+    now += 10 * 60_000 - 1;
+    for (let tries = 0; tries < 3; tries++) await shares.more('edge');
+    assert.equal(shares.partOf('edge'), 4);
+    now += 2;
+    await asks(limit);
+  });
+
+  test('the status says whose part is reserved', async () => {
+    await cluster.etcd.ctl('put', `${root}limits/other`, '{"gone": {"share": 3, "short": false}}');
+    const told = succeeded(await cluster.cluster(['status']));
+    assert.match(told, /^limits\.connections of edge: (?!.*gone).*\bone \d+/m);
+    assert.match(told, /^limits\.connections of other: gone 3 \(gone: reserved for ten minutes\)$/m);
   });
 
   test('without etcd parts stay as they are', async () => {

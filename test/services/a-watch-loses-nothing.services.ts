@@ -8,7 +8,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createEtcd, type Etcd } from '../../src/cluster/etcd/etcd.ts';
-import { put } from '../../src/cluster/etcd/messages.ts';
+import { put, remove } from '../../src/cluster/etcd/messages.ts';
 import { type Follower, follow } from '../../src/cluster/follow.ts';
 import { startEtcd, type TestEtcd } from '../support/etcd.ts';
 import { eventually } from '../support/eventually.ts';
@@ -34,11 +34,12 @@ describe('a watch loses nothing', { timeout: 280_000 }, () => {
     return client;
   };
   const following = (endpoints: readonly string[]) => {
-    const seen = { lost: 0, faults: 0 };
+    const seen = { lost: 0, faults: 0, connected: 0 };
     const follower: Follower = follow(clientOf(endpoints), prefix, {
       onChange: () => {},
       onConnected(fault) {
         if (fault) seen.faults += 1;
+        else seen.connected += 1;
       },
       onEventsLost() {
         seen.lost += 1;
@@ -116,10 +117,14 @@ describe('a watch loses nothing', { timeout: 280_000 }, () => {
     await same(follower);
     const [first, second, third] = etcd.members;
     const alone = clientOf([third?.endpoint ?? '']);
+    const { seen } = following([third?.endpoint ?? '']);
+    await eventually(() => assert.equal(seen.connected, 1));
     // What only the third knows is nothing: it has lost both others.
     first?.pause();
     second?.pause();
     await assert.rejects(alone.range(prefix));
+    // It goes on answering, but says that it has no leader.
+    await eventually(() => assert.ok(seen.faults > 0), 20_000);
     third?.pause();
     first?.resume();
     second?.resume();
@@ -128,6 +133,48 @@ describe('a watch loses nothing', { timeout: 280_000 }, () => {
     third?.resume();
     follower.close();
   });
+
+  test('what a watch has not delivered is found by comparing', async () => {
+    let lost = 0;
+    const onEventsLost = () => {
+      lost += 1;
+    };
+    const events = { onChange() {}, onConnected() {}, onEventsLost };
+    const follower = follow(deafTo('unheard'), prefix, events, { every: 300, lasts: 1000 });
+    soon.after(() => follower.close());
+    await same(follower);
+    for (let heard = 0; heard < 20; heard++) await write('heard', `${heard}`);
+    await same(follower);
+    assert.equal(lost, 0);
+    await write('unheard', '1');
+    await same(follower);
+    assert.equal(lost, 1);
+    await writer.txn([], [remove(`${prefix}unheard`)]);
+    await same(follower);
+    assert.equal(lost, 2);
+    follower.close();
+  });
+
+  /** A client whose watches lose what happens to one key, as those of some versions of etcd do. */
+  function deafTo(key: string): Etcd {
+    const client = clientOf(etcd.endpoints);
+    return {
+      ...client,
+      watch(...at) {
+        const watching = client.watch(...at);
+        return {
+          close: watching.close,
+          async *[Symbol.asyncIterator]() {
+            for await (const answer of watching) {
+              if (answer.kind !== 'events') yield answer;
+              else
+                yield { ...answer, events: answer.events.filter(({ entry }) => entry.key !== prefix + key) };
+            }
+          },
+        };
+      },
+    };
+  }
 
   test('stops', async () => {
     for (const end of ends.reverse()) await end();

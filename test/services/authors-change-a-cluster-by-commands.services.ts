@@ -10,6 +10,10 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parse } from 'yaml';
+import { createEtcd, type Etcd } from '../../src/cluster/etcd/etcd.ts';
+import { put, remove } from '../../src/cluster/etcd/messages.ts';
+import { type Keys, keysOf } from '../../src/cluster/keys.ts';
+import { write } from '../../src/tools/cluster/write.ts';
 import {
   type Machine,
   root,
@@ -148,6 +152,70 @@ describe('authors change a cluster by commands', { timeout: 280_000 }, () => {
     });
   });
 
+  test('of two authors, none overwrites what the other has not seen', async () => {
+    const keys = keysOf({ prefix: '/penstock', name: 'authors' });
+    const { etcd } = await openAuthor(keys);
+    const seen = { revision: 0, objects: new Map(), hasFormat: false };
+    const author = { etcd, keys };
+    const few = new Map([['upstreams/a', '{"by": "the first"}']]);
+    const lots = new Map([...Array(many).keys()].map((index) => [`upstreams/up-${index}`, '{}']));
+    const revision = await write(author, seen, few);
+    assert.ok(revision);
+    // Both have seen nothing, and there is something now, be it another object.
+    for (const change of [few, lots, new Map([['upstreams/b', '{}']])]) {
+      assert.equal(await write(author, seen, change), undefined);
+    }
+    const now = { revision, objects: new Map([['upstreams/a', { text: '', revision }]]), hasFormat: true };
+    // Nothing tells of deletions but the object itself.
+    await etcd.txn([], [remove(`${keys.config}upstreams/a`)]);
+    assert.equal(await write(author, now, few), undefined);
+    // A change of several transactions is under way.
+    await etcd.txn([], [put(keys.hold, 'another')]);
+    assert.equal(await write(author, now, lots), undefined);
+    assert.equal((await etcd.range(keys.config)).entries.length, 0);
+  });
+
+  test('an author who took too long stops, and says so', async () => {
+    const keys = keysOf({ prefix: '/penstock', name: 'late' });
+    const { etcd } = await openAuthor(keys);
+    let written = 0;
+    const slow: Etcd = {
+      ...etcd,
+      async txn(...all) {
+        written += 1;
+        // The hold, a part; and then its lease ends, and another author has one.
+        if (written === 3) {
+          await etcd.txn([], [remove(keys.hold)]);
+          await etcd.txn([], [put(keys.hold, 'another')]);
+        }
+        return etcd.txn(...all);
+      },
+    };
+    const lots = new Map([...Array(many).keys()].map((index) => [`upstreams/up-${index}`, '{}']));
+    const change = write({ etcd: slow, keys }, { revision: 0, objects: new Map(), hasFormat: false }, lots);
+    await assert.rejects(change, /the lease of the hold ended: part of the change is written/);
+    assert.equal((await etcd.range(keys.config)).entries.length, 100);
+    assert.equal(String((await etcd.get(keys.hold)).entry?.value), 'another');
+  });
+
+  test('what etcd cannot take at once is refused by name', async () => {
+    const list = 'x'.repeat(1_600_000);
+    const objects = { authorities: { big: { ca: 'big.crt' } } };
+    const { code, stderr } = await cluster.cluster(['apply', 'FILE'], objects, {
+      'big.crt': `${cluster.authority.cert}\n# ${list}\n`,
+    });
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, /authorities\/big has 1\.6 MB, and etcd takes 1\.5 MB at once: nothing was written/);
+  });
+
+  async function openAuthor(keys: Keys): Promise<{ etcd: Etcd }> {
+    const { endpoints, authority, user } = cluster.etcd;
+    const { cert, key } = await user(keys.root.replace(/\W/g, ''), ['readwrite', keys.root]);
+    const etcd = createEtcd({ endpoints, ca: [authority.cert], certificate: { cert, key } });
+    t.after(() => etcd.close());
+    return { etcd };
+  }
+
   test('what a file no longer has is deleted with --prune only', async () => {
     const { objects, files } = await tenants(cluster, 'orders', 'billing');
     const kept = succeeded(
@@ -180,13 +248,35 @@ describe('authors change a cluster by commands', { timeout: 280_000 }, () => {
       await machine.penstock.exited;
       machines[index] = await cluster.machine(machine.name, { files: { 'cluster.key': secret } });
     };
-    for (const index of [0, 1]) await restarted(index, both);
+    /** Replaces the secrets of a running machine; resolves with what it says of them. */
+    const reloaded = async (index: number, secret: string) => {
+      const { penstock } = machines[index] as Machine;
+      const outcomes = () => penstock.log().filter(({ msg }) => /^reload(ed$| failed)/.test(msg));
+      const before = outcomes().length;
+      writeFileSync(join(penstock.directory, 'cluster.key'), secret);
+      penstock.child.kill('SIGHUP');
+      await eventually(() => assert.equal(outcomes().length, before + 1), 20_000);
+      return outcomes().at(-1);
+    };
+    await restarted(0, both);
+    assert.equal((await reloaded(1, both))?.msg, 'reloaded');
     const sealed = succeeded(await cluster.cluster(['seal', '--wait', '--timeout', '30']));
     assert.match(sealed, /^\+ certificates\/billing$/m);
     assert.match(succeeded(await cluster.cluster(['seal'])), /nothing to change/);
     for (let rotation = 0; rotation < 3; rotation++) succeeded(await cluster.cluster(['rotate-tickets']));
+    // Without the one that has sealed what is served, nothing changes.
+    const refused = await reloaded(1, randomBytes(32).toString('hex'));
+    assert.match(
+      String(refused?.['faults']),
+      /certificates\/billing\S* key: the key cannot be opened: none of the secrets/,
+    );
+    assert.equal(await answerOf(machines[1] as Machine, 'orders'), 'ping');
+    assert.equal((await reloaded(1, later))?.msg, 'reloaded');
     writeFileSync(secrets, later);
     await restarted(0, later);
+    const { objects, files } = await tenants(cluster, 'fresh');
+    succeeded(await cluster.cluster(['apply', 'FILE', '--wait', '--timeout', '30'], objects, files));
+    await each(async (machine) => assert.equal(await answerOf(machine, 'fresh'), 'ping'));
     assert.equal(await answerOf(machines[0] as Machine, 'orders'), 'ping');
     const { cluster: seen } = await (machines[0] as Machine).status();
     assert.deepEqual([seen.held, seen.tickets !== null], [[], true]);

@@ -9,7 +9,7 @@ import { type Authority, createAuthority, writeFiles } from './certificates.ts';
 import { type ClientOptions, type Talk, tlsTalk } from './clients.ts';
 import { startEtcd, type TestEtcd } from './etcd.ts';
 import { http } from './http.ts';
-import { type Penstock, penstockMain, startPenstock } from './penstock.ts';
+import { type Penstock, type PenstockOptions, penstockMain, startPenstock } from './penstock.ts';
 import { tcpUpstream } from './upstream.ts';
 
 export type Machine = {
@@ -39,6 +39,7 @@ export type MachineOptions = {
   readonly cluster?: object;
   readonly more?: object;
   readonly files?: Readonly<Record<string, string>>;
+  readonly process?: Pick<PenstockOptions, 'flags' | 'env'>;
 };
 
 export type TestCluster = {
@@ -95,8 +96,10 @@ export async function startCluster(t: Pick<TestContext, 'after'>): Promise<TestC
     authority,
     echo: upstream.port,
     directory: etcd.directory,
-    async machine(name, { etcd: connection = {}, cluster: part = {}, more = {}, files: own = {} } = {}) {
+    async machine(name, options = {}) {
+      const { etcd: connection = {}, cluster: part = {}, more = {}, files: own = {} } = options;
       const penstock = await startPenstock(t, fileOf(name, connection, part, more), {
+        ...options.process,
         files: { ...files, ...own },
       });
       const admin = String(penstock.log().find(({ msg }) => msg === 'ready')?.['admin']);

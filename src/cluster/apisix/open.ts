@@ -5,14 +5,16 @@ import { ConfigError } from '../../config/finding.ts';
 import type { LoadedConfig } from '../../config/load.ts';
 import type { ClusterConfig } from '../../config/schema/schema.ts';
 import { systemCode } from '../../errors.ts';
-import { openCluster } from '../connect.ts';
+import { type Cluster, openCluster, openSeal, useCredentials } from '../connect.ts';
 import { follow } from '../follow.ts';
 import { ObjectSource } from '../object-source.ts';
 import { apiFor, type OpenedObjects } from '../open-objects.ts';
+import { readSnapshotFile, SnapshotFile, type SnapshotPlace } from '../snapshot-file.ts';
 import { EtcdObjects } from './etcd-objects.ts';
 import { isKeyOfRing, type Keyring, published } from './keyring.ts';
 import { ApisixLink } from './link.ts';
-import { readState, writeState } from './snapshot.ts';
+import type { State } from './objects.ts';
+import { linesOf, parseLines } from './snapshot.ts';
 
 /** How long a start waits for etcd before it serves the snapshot. */
 const startMs = 3000;
@@ -31,11 +33,20 @@ export async function openApisix(
 ): Promise<OpenedApisix> {
   const cluster = await openCluster(plain, config);
   const keyring = await readKeyring(config.etcd.keyring);
-  const { snapshot } = config;
-  const baseline = snapshot === undefined ? undefined : await readState(snapshot, cluster.seal);
+  const at =
+    config.snapshot === undefined ? undefined : { file: config.snapshot, place: 'snapshot of APISIX' };
+  const baseline = at && (await readBaseline(at, cluster));
   const prefix = prefixOf(config);
   const { etcd } = cluster;
   const objects = new EtcdObjects({ etcd, prefix, keyring, copy: () => follower.copy(), baseline });
+  let tellUnwritten = (_: unknown) => {};
+  const snapshot =
+    at &&
+    new SnapshotFile(
+      at,
+      () => cluster.seal,
+      (error) => tellUnwritten(error),
+    );
   let arrived = () => {};
   let isFirst = true;
   const link = new ApisixLink(cluster, objects, () => source);
@@ -50,21 +61,25 @@ export async function openApisix(
     onEventsLost: () => link.lostEvents(),
   });
   const source = new ObjectSource(file, objects, {
-    onWatch: (logger: Logger) => link.log(logger),
-    onChange: () => link.tellVanished(),
-    onRequest: () => {
-      if (objects.vanished) objects.settle(true);
+    onWatch(logger: Logger) {
+      link.log(logger);
+      tellUnwritten = (err) =>
+        logger.error({ err }, 'the snapshot cannot be written: a restart without etcd would not serve it');
     },
-    onClose: async () => {
+    onChange: () => link.tellVanished(),
+    async onRequest() {
+      if (objects.vanished) objects.settle(true);
+      cluster.seal = await openSeal(config.seal, ['cluster', 'seal']);
+    },
+    async onClose() {
       follower.close();
       link.close();
+      await snapshot?.close();
       cluster.etcd.close();
     },
-    onTaken: async ({ state }, logger) => {
-      if (snapshot === undefined || state.revision === 0) return;
-      await writeState(snapshot, state, cluster.seal).catch((err: unknown) => {
-        logger?.error({ err }, 'the snapshot cannot be written: a restart without etcd would not serve it');
-      });
+    async onTaken({ state, loaded }, logger) {
+      await useCredentials(cluster, loaded, logger);
+      if (state.revision > 0) snapshot?.keep(() => linesOf(state));
     },
   });
   await new Promise<void>((resolve) => {
@@ -79,6 +94,16 @@ export async function openApisix(
   const first = await source.load();
   const startApi = plain.config.admin_api && { startApi: apiFor(source, first) };
   return { source, first, cluster: link, ...startApi };
+}
+
+/** undefined if there is none, or it is of another layout. */
+async function readBaseline(at: SnapshotPlace, { seal }: Cluster): Promise<State | undefined> {
+  try {
+    const lines = await readSnapshotFile(at, seal);
+    return lines && parseLines(lines);
+  } catch {
+    return undefined;
+  }
 }
 
 /** What the keys of objects begin with. */

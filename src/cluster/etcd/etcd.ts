@@ -20,8 +20,8 @@ import { type Watching, watchOn } from './watch.ts';
 export type { Compare, KeyValue, Operation } from './messages.ts';
 export type { WatchAnswer, Watching } from './watch.ts';
 
-export type EtcdOptions = {
-  readonly endpoints: readonly string[];
+/** How etcd knows who this is, and the other way round. */
+export type Credentials = {
   /** PEM. */
   readonly ca: readonly string[];
   /** PEM: its common name is the user. */
@@ -32,6 +32,10 @@ export type EtcdOptions = {
   };
   /** Instead of a certificate's common name. */
   readonly login?: { readonly user: string; readonly password: string };
+};
+
+export type EtcdOptions = Credentials & {
+  readonly endpoints: readonly string[];
   /** How long to wait for an answer (ms). */
   readonly timeout?: number;
 };
@@ -69,6 +73,8 @@ export type Etcd = {
   readonly revoke: (lease: bigint) => Promise<void>;
   /** Leaves the member, which is known to be of no use: the next call goes to another one. */
   readonly leave: () => void;
+  /** Connects anew if these are others than before. */
+  readonly use: (credentials: Credentials) => void;
   readonly close: () => void;
 };
 
@@ -76,7 +82,7 @@ const pageSize = 500;
 const defaultTimeout = 4000;
 
 export function createEtcd(options: EtcdOptions): Etcd {
-  const { current, leave, ask, isClosed, close } = createMembers(options);
+  const { current, leave, ask, use, isClosed, close } = createMembers(options);
   return {
     endpoint: () => current().endpoint,
     range: (prefix, wanted) => readPages(ask, prefix, wanted),
@@ -121,6 +127,7 @@ export function createEtcd(options: EtcdOptions): Etcd {
       await ask((member, call) => member.lease.leaseRevoke({ ID: lease }, { ...member.metadata(), ...call }));
     },
     leave: () => leave(current()),
+    use,
     close,
   };
 }
@@ -129,7 +136,8 @@ type Ask = <T>(question: (member: Member, options: { timeoutMs: number }) => Pro
 
 /** The members, of which one is asked until it fails. */
 function createMembers(options: EtcdOptions) {
-  const members = options.endpoints.map((endpoint) => createMember(endpoint, options));
+  let credentials: Credentials = options;
+  const members = options.endpoints.map((endpoint) => createMember(endpoint, () => credentials));
   const timeoutMs = options.timeout ?? defaultTimeout;
   let at = Math.floor(Math.random() * members.length);
   let closed = false;
@@ -154,12 +162,23 @@ function createMembers(options: EtcdOptions) {
     }
   };
 
+  function use(next: Credentials): void {
+    if (textOf(next) === textOf(credentials)) return;
+    credentials = next;
+    for (const member of members) member.abort();
+  }
+
   function close(): void {
     closed = true;
     for (const member of members) member.abort();
   }
 
-  return { current, leave, ask, close, isClosed: () => closed };
+  return { current, leave, ask, use, close, isClosed: () => closed };
+}
+
+function textOf({ ca, certificate, login }: Credentials): string {
+  const { cert, key, passphrase } = certificate ?? {};
+  return JSON.stringify([ca, cert, key, passphrase, login]);
 }
 
 /** All keys below the prefix as they are at one revision: that of the first page, unless one is wanted. */

@@ -1,7 +1,7 @@
 /** One member of an etcd cluster, and the connections to it. */
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
-import type { EtcdOptions } from './etcd.ts';
+import type { Credentials } from './etcd.ts';
 import { Auth, KV, Lease, Watch } from './rpc_pb.ts';
 import { Sessions } from './sessions.ts';
 
@@ -14,19 +14,29 @@ export type Member = {
   readonly metadata: () => { headers: Headers };
   /** Logs in if needed, and once again if etcd has forgotten the login: its tokens live for minutes. */
   readonly authenticated: <T>(call: () => Promise<T>) => Promise<T>;
-  /** Drops its connections; the next call makes new ones. */
+  /** Drops its connections, and the login; the next call makes new ones. */
   readonly abort: () => void;
 };
 
 /** etcd takes more frequent pings for abuse (`too_many_pings`), and any on a connection without a stream. */
 const pings = { pingIntervalMs: 10_000, pingIdleConnection: false, pingTimeoutMs: 3000 } as const;
 
-export function createMember(endpoint: string, { ca, certificate, login }: EtcdOptions): Member {
+/** `credentials` are asked for with each connection. */
+export function createMember(endpoint: string, credentials: () => Credentials): Member {
   const secure = {
-    ca: [...ca],
     minVersion: 'TLSv1.2' as const,
-    ...(certificate && { cert: certificate.cert, key: certificate.key }),
-    ...(certificate?.passphrase !== undefined && { passphrase: certificate.passphrase }),
+    get ca() {
+      return [...credentials().ca];
+    },
+    get cert() {
+      return credentials().certificate?.cert;
+    },
+    get key() {
+      return credentials().certificate?.key;
+    },
+    get passphrase() {
+      return credentials().certificate?.passphrase;
+    },
   };
   const connection = () => {
     const sessionManager = new Sessions(endpoint, pings, secure);
@@ -37,6 +47,7 @@ export function createMember(endpoint: string, { ca, certificate, login }: EtcdO
   let token: string | undefined;
 
   async function logIn(): Promise<void> {
+    const { login } = credentials();
     if (login === undefined) return;
     const answer = await auth.authenticate(
       { name: login.user, password: login.password },
@@ -56,12 +67,14 @@ export function createMember(endpoint: string, { ca, certificate, login }: EtcdO
       try {
         return await call();
       } catch (error) {
-        if (login === undefined || ConnectError.from(error).code !== Code.Unauthenticated) throw error;
+        if (credentials().login === undefined || ConnectError.from(error).code !== Code.Unauthenticated)
+          throw error;
         await logIn();
         return call();
       }
     },
     abort() {
+      token = undefined;
       calls.sessionManager.abort();
       streams.sessionManager.abort();
     },

@@ -1,6 +1,9 @@
 /** `penstock cluster …`: writes and shows what the machines of a cluster share. */
 import { randomBytes } from 'node:crypto';
 import { stringify } from 'yaml';
+import type { Cluster } from '../../cluster/connect.ts';
+import { parseDivision } from '../../cluster/division.ts';
+import type { KeyValue } from '../../cluster/etcd/etcd.ts';
 import { lastWrittenAt, put, unchangedSince } from '../../cluster/etcd/messages.ts';
 import { readMasters, replaced, rotated, writeMasters } from '../../cluster/tickets.ts';
 import { parseYaml } from '../../config/read/yaml.ts';
@@ -81,8 +84,8 @@ export function status(options: ClusterOptions): Promise<number> {
     const machines = await machinesOf(cluster);
     const textOf = (key: string) => entries.find((entry) => entry.key === key)?.value.toString();
     const leader = textOf(keys.leader)?.split(' ')[0];
-    const rows = machines.map(({ name, report: { version, applied, held, since } }) => {
-      return [name, version, String(applied), String(held.length), name === leader ? 'leads' : '', since];
+    const rows = machines.map(({ name, report: { version, applied, heldCount, since } }) => {
+      return [name, version, String(applied), String(heldCount), name === leader ? 'leads' : '', since];
     });
     process.stdout.write(formatTable(['MACHINE', 'VERSION', 'REVISION', 'HELD', '', 'SINCE'], rows));
     const tickets = textOf(keys.tickets);
@@ -90,6 +93,9 @@ export function status(options: ClusterOptions): Promise<number> {
     const age =
       masters && `generation ${masters.generation}, rotated ${new Date(masters.rotated).toISOString()}`;
     process.stdout.write(`${keys.root} at revision ${revision}; session tickets: ${age ?? 'none yet'}\n`);
+    if (textOf(keys.hold) !== undefined)
+      process.stdout.write('a change is under way: nothing of it is served yet\n');
+    for (const line of sharesIn(entries, keys, machines)) process.stdout.write(`${line}\n`);
     let code = 0;
     for (const { name, report } of machines) {
       const held = report.held.flatMap(({ faults, serving }) =>
@@ -101,6 +107,22 @@ export function status(options: ClusterOptions): Promise<number> {
       }
     }
     return code;
+  });
+}
+
+/** How machines divide limits; the part of one that has vanished stays reserved. */
+function sharesIn(
+  entries: readonly KeyValue[],
+  { limit }: Cluster['keys'],
+  machines: Awaited<ReturnType<typeof machinesOf>>,
+): string[] {
+  const present = new Set(machines.map(({ name }) => name));
+  return entries.flatMap(({ key, value }) => {
+    if (!key.startsWith(limit(''))) return [];
+    const parts = [...parseDivision(value.toString())].map(([machine, { share }]) => {
+      return `${machine} ${share}${present.has(machine) ? '' : ' (gone: reserved for ten minutes)'}`;
+    });
+    return [`limits.connections of ${key.slice(limit('').length)}: ${parts.join(', ')}`];
   });
 }
 

@@ -1,7 +1,13 @@
 /** What the commands share: the machine's file, the etcd that it names, and the state there. */
 import { type Base, parseBase } from '../../cluster/compose.ts';
 import { type Cluster, openCluster } from '../../cluster/connect.ts';
-import { type Held, loadState, type Objects, type Stored } from '../../cluster/load-state.ts';
+import {
+  type Held,
+  loadState,
+  type Objects,
+  type StateMemory,
+  type Stored,
+} from '../../cluster/load-state.ts';
 import { ConfigError } from '../../config/finding.ts';
 import { loadText } from '../../config/load.ts';
 import { findConfigFile, readConfigFile } from '../../config/sources/file.ts';
@@ -64,8 +70,10 @@ export async function heldOf(
   { cluster, base }: Session,
   objects: Objects,
   lastValid: Objects,
+  memory: StateMemory,
 ): Promise<readonly Held[]> {
   const { keys, seal, config } = cluster;
-  const { held } = await loadState(base, { objects, lastValid }, keys, { seal, modules: config.modules });
+  const context = { seal, modules: config.modules };
+  const { held } = await loadState(base, { objects, lastValid }, keys, context, memory);
   return held;
 }

@@ -13,19 +13,24 @@ import { meant } from '../../cluster/gather.ts';
 import { ProxyError } from '../../errors.ts';
 import type { Present } from './session.ts';
 
+/** What it takes to write. */
+type Writing = Pick<Cluster, 'etcd' | 'keys'>;
+
 /** By name: the new text, or undefined to delete it. */
 export type Change = ReadonlyMap<string, string | undefined>;
 
 /** What etcd takes in one transaction is 128 operations and 1.5 MiB. */
 const most = { operations: 100, bytes: 1_000_000 } as const;
+const mostInObject = 1_500_000;
 const holdSeconds = 60;
 
 /**
  * Resolves with the revision; undefined if somebody else has changed something since it was read: nothing is
  * written.
  */
-export async function write(cluster: Cluster, present: Present, change: Change): Promise<number | undefined> {
+export async function write(cluster: Writing, present: Present, change: Change): Promise<number | undefined> {
   const { keys, etcd } = cluster;
+  refuseLarge(change);
   const batches = batchesOf(cluster, change);
   const around = [
     ...(present.hasFormat ? [] : [put(keys.format, '1')]),
@@ -45,7 +50,7 @@ export async function write(cluster: Cluster, present: Present, change: Change):
 }
 
 async function writeBehindHold(
-  { etcd, keys }: Cluster,
+  { etcd, keys }: Writing,
   unchanged: Compare,
   batches: readonly (readonly Operation[])[],
   around: readonly Operation[],
@@ -75,7 +80,17 @@ function holdLost(): ProxyError {
   return new ProxyError('ERR_CLUSTER', { side: 'upstream', message, hint: 'apply it again' });
 }
 
-function batchesOf({ keys }: Cluster, change: Change): Operation[][] {
+function refuseLarge(change: Change): void {
+  for (const [name, text = ''] of change) {
+    const size = Buffer.byteLength(text);
+    if (size <= mostInObject) continue;
+    const message = `${name} has ${(size / 1_000_000).toFixed(1)} MB, and etcd takes 1.5 MB at once: nothing was written`;
+    const hint = 'put it into the file of each machine';
+    throw new ProxyError('ERR_CLUSTER', { side: 'upstream', message, hint });
+  }
+}
+
+function batchesOf({ keys }: Writing, change: Change): Operation[][] {
   const batches: Operation[][] = [];
   let bytes = Number.POSITIVE_INFINITY;
   for (const [name, text] of change) {

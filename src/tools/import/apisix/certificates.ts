@@ -18,6 +18,8 @@ export type Certificates = {
    * How TLS is terminated for such clients; undefined if APISIX has no certificate for them and refuses them.
    */
   readonly tlsFor: (clients: Clients) => TlsSettings | undefined;
+  /** Whether what penstock does not know may decide which of them the certificate is for. */
+  readonly isUnclearFor: (clients: Clients) => boolean;
   /** What client certificates such clients need; undefined as above. Adds nothing to the draft. */
   readonly authFor: (clients: Clients) => 'none' | 'require' | undefined;
   /** The names and patterns of all certificates. */
@@ -78,9 +80,12 @@ export function createCertificates(
       const ssl = sslFor(client, byName);
       return ssl && settingsOf(ssl);
     },
+    isUnclearFor(client) {
+      const ssl = sslFor(client, byName);
+      return ssl !== undefined && strange.narrows(ssl.value);
+    },
     authFor(client) {
       const ssl = sslFor(client, byName);
-      if (ssl && strange.narrows(ssl.value)) return undefined;
       return ssl && (ssl.value.keys.includes('client') ? 'require' : 'none');
     },
     clientCertificate(id, from) {

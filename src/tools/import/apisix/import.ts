@@ -202,6 +202,9 @@ function tlsRoutes(
     },
     handle(_, target, who) {
       const clients = certificates.takenFor(who) ?? who;
+      if (certificates.isUnclearFor(clients)) {
+        return { refused: 'its certificate could not be carried over' };
+      }
       // The upstream too gets the name under which APISIX treats such clients.
       const name = clients !== who && clients.kind === 'name' ? clients.name : '{sni}';
       return handle(target, { tls: certificates.tlsFor(clients) ?? 'off', name }, listen, parts, idle);
