@@ -76,6 +76,7 @@ test('the page shows what status says, and how fast counters grow', async (t) =>
     '0',
     'databases',
     'client',
+    '5 min ago, 10.1.4.17:50412: no entry of allow lets in CN=reports-2',
   ]);
   assert.deepEqual(
     tables.get('Certificates')?.map((row) => row.slice(0, 3)),

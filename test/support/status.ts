@@ -42,7 +42,7 @@ export function sampleStatus(tick = 0): Status {
             code: 'ERR_CLIENT_CERT_NOT_ALLOWED',
             count: 1_431,
             last: {
-              at: ago(40),
+              at: ago(330),
               conn: 'a84pbu-7f3',
               client: '10.1.4.17:50412',
               error: 'no entry of allow lets in CN=reports-2',

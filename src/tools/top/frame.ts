@@ -17,7 +17,7 @@ const codes: Record<Tone, string> = { plain: '', head: '\x1b[2m', warn: '\x1b[33
 export function frameLines(now: Status, before: Status | undefined, screen: Screen): string[] {
   const lines = [
     ...summary(now, before),
-    ...problems(now),
+    ...problems(now, screen.columns),
     ...listeners(now, before, screen.columns),
     ...endpoints(now, screen.columns),
     ...endings(now, before, screen.columns),
@@ -62,11 +62,13 @@ function summary(now: Status, before: Status | undefined): Line[] {
 
 const shownProblems = 5;
 
-function problems({ problems: all = [] }: Status): Line[] {
+function problems({ problems: all = [] }: Status, columns: number): Line[] {
   const lines = all
     .slice(0, shownProblems)
-    .map(({ severity, text }): Line => ({ text: `! ${text}`, tone: severity }));
-  const more = all.length - lines.length;
+    .flatMap(({ severity, text }) =>
+      wrap(`! ${text}`, columns).map((line): Line => ({ text: line, tone: severity })),
+    );
+  const more = all.length - shownProblems;
   return more > 0 ? [...lines, { text: `! and ${more} more`, tone: 'warn' }] : lines;
 }
 
@@ -111,7 +113,7 @@ function endpoints(now: Status, columns: number): Line[] {
           count(one.active),
           one.last_error_at === undefined ? error : `${ago(one.last_error_at)} ago: ${error}`,
         ],
-        tone: one.state === 'down' || one.state === 'ejected' ? 'bad' : 'plain',
+        tone: one.state === 'down' || one.state === 'ejected' ? 'bad' : one.failing ? 'warn' : 'plain',
       };
     }),
   );
