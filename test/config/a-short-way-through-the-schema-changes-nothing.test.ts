@@ -1,4 +1,4 @@
-/** The plainest routes are parsed without the schema's general way, and come out as it would have them. */
+/** The plainest routes and certificates are parsed without the schema's general way, and come out as it would have them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -32,7 +32,12 @@ const route = fc.record(
   {
     sni,
     tls: fc.oneof(
-      { weight: 6, arbitrary: fc.constant('passthrough') },
+      { weight: 6, arbitrary: fc.constant<unknown>('passthrough') },
+      {
+        weight: 3,
+        arbitrary: fc.record({ certificates: fc.oneof(name, fc.constantFrom<unknown>([], ['c'], 5)) }),
+      },
+      { weight: 1, arbitrary: fc.constant({ certificates: 'c', alpn: 'h2' }) },
       fc.constantFrom<unknown>('off', false, 'x', { certificates: 'c' }, null),
     ),
     upstream: fc.oneof({ weight: 6, arbitrary: name }, fc.constantFrom<unknown>(5, null, ['u'])),
@@ -65,4 +70,33 @@ test('a route is parsed as one that takes the long way', () => {
     { numRuns: 3000, examples: [[{ sni: 'a.example', tls: 'passthrough', upstream: 'u' }]] },
   );
   assert.ok(valid > 100, `${valid} are valid`);
+});
+
+const file = fc.oneof(
+  fc.constantFrom<unknown>('a.pem', 'tls/a.pem', '', 5, null),
+  fc.string({ maxLength: 3 }),
+);
+const certificate = fc.record(
+  { cert: file, key: file, ocsp: fc.constant('a.ocsp'), nonsense: fc.constant(1) },
+  { requiredKeys: [] },
+);
+
+test('a certificate is parsed as a pair in a list, which takes the long way', () => {
+  let valid = 0;
+  fc.assert(
+    fc.property(certificate, (raw) => {
+      const parseOne = (one: object) =>
+        configSchema.safeParse({
+          listeners: { l: { bind: ':1', routes: [{ deny: true }] } },
+          certificates: { one },
+        });
+      const [short, long] = [parseOne(raw), parseOne({ pairs: [raw] })];
+      assert.equal(short.success, long.success);
+      if (!short.success || !long.success) return;
+      assert.deepEqual(short.data.certificates, long.data.certificates);
+      valid += 1;
+    }),
+    { numRuns: 1000, examples: [[{ cert: 'a.crt', key: 'a.key' }]] },
+  );
+  assert.ok(valid > 20, `${valid} are valid`);
 });

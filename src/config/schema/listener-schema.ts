@@ -162,14 +162,33 @@ const route = z.strictObject({
     .meta({ samples: ['orders'] }),
 });
 
-/** The plainest routes: one name, as it is after parsing, passed through to an upstream. */
-function passthroughRoute(input: unknown): z.output<typeof route> | undefined {
-  if (typeof input !== 'object' || input === null || Array.isArray(input)) return undefined;
+/** The plainest routes: one name, as it is after parsing, and an upstream; passed through, or with one certificate. */
+function plainRoute(input: unknown): z.output<typeof route> | undefined {
+  if (!isMapping(input)) return undefined;
   for (const key in input) if (key !== 'sni' && key !== 'tls' && key !== 'upstream') return undefined;
-  const { sni, tls, upstream } = input as Record<string, unknown>;
-  if (typeof sni !== 'string' || tls !== 'passthrough' || typeof upstream !== 'string') return undefined;
+  const { sni, upstream } = input;
+  if (typeof sni !== 'string' || !isName(upstream)) return undefined;
   if (sni.length > 253 || !/^(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z0-9]+$/.test(sni)) return undefined;
-  return /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(upstream) ? { sni: [sni], tls, upstream } : undefined;
+  const tls = plainTls(input['tls']);
+  return tls && { sni: [sni], tls, upstream };
+}
+
+function plainTls(input: unknown): 'passthrough' | z.output<typeof terminate> | undefined {
+  if (input === 'passthrough') return input;
+  if (!isMapping(input)) return undefined;
+  for (const key in input) if (key !== 'certificates') return undefined;
+  const { certificates } = input;
+  return isName(certificates) ? { ...defaultTls, certificates: [certificates] } : undefined;
+}
+
+const defaultTls = terminate.parse({ certificates: 'any' });
+
+function isMapping(input: unknown): input is Record<string, unknown> {
+  return typeof input === 'object' && input !== null && !Array.isArray(input);
+}
+
+function isName(input: unknown): input is string {
+  return typeof input === 'string' && /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(input);
 }
 
 const listenerLimits = z
@@ -235,7 +254,7 @@ export const listener = z
         'A reload ends connections that would no longer be admitted. A check (`authorize`) that gives no answer ends none.',
       ),
     routes: z
-      .array(withShortcut(route, passthroughRoute))
+      .array(withShortcut(route, plainRoute))
       .min(1, 'expected at least one route')
       .describe('What to do with a client, by what its ClientHello says.'),
     stream_routes: z

@@ -9,6 +9,7 @@ import { cluster } from './cluster-schema.ts';
 import { listener } from './listener-schema.ts';
 import { log } from './log-schema.ts';
 import { otlp } from './otlp-schema.ts';
+import { withShortcut } from './shortcut.ts';
 import { socketFile, withSockets } from './socket-schema.ts';
 import { upstream } from './upstream-schema.ts';
 import { bindAddress, duration, durationOrOff, name, oneOrMore, path } from './values.ts';
@@ -34,6 +35,15 @@ const certificate = z.union([
       .describe('Instead of the above: one pair for each key type, for the same names.'),
   }),
 ]);
+
+/** The plainest certificates: one pair. */
+function plainCertificate(input: unknown): z.output<typeof certificate> | undefined {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) return undefined;
+  for (const part in input) if (part !== 'cert' && part !== 'key') return undefined;
+  const { cert, key } = input as Record<string, unknown>;
+  if (typeof cert !== 'string' || typeof key !== 'string' || cert === '' || key === '') return undefined;
+  return { pairs: [{ cert, key }] };
+}
 
 const sessionTickets = z
   .strictObject({
@@ -120,7 +130,7 @@ export const configSchema = z
     session_tickets: sessionTickets,
     cluster,
     certificates: z
-      .record(name, certificate)
+      .record(name, withShortcut(certificate, plainCertificate))
       .default({})
       .describe('Certificates that penstock presents, by name.'),
     authorities: z
