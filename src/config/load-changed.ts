@@ -4,21 +4,14 @@
  */
 import { type Changes, changesBetween, placeNow, type RouteChanges } from './changes.ts';
 import type { Path } from './finding.ts';
-import {
-  type Checked,
-  checkParsed,
-  type LoadedConfig,
-  namesIn,
-  type Origin,
-  placed,
-  type Warned,
-} from './load.ts';
+import { type Checked, checkParsed, type LoadedConfig, type Origin, placed, type Warned } from './load.ts';
 import { authorityMaterial } from './material/authorities.ts';
 import { certificateMaterial } from './material/certificates.ts';
 import type { MaterialMemory } from './material/memory.ts';
 import { type Chosen, neighbourhoodOf, sizeOf } from './neighbourhood.ts';
 import { type ObjectList, type Parted, type Section, wholeOf } from './read/parted.ts';
 import type { ParsedYaml } from './read/yaml.ts';
+import type { Names } from './rules/references.ts';
 import type { Config, ListenerConfig, RouteConfig } from './schema/schema.ts';
 import type { Tables } from './transfer.ts';
 
@@ -59,7 +52,7 @@ export async function loadChanged(
   const reduced = reduce(parted, included);
   const found = await checkParsed(reduced, {
     ...origin,
-    names: namesIn(namesOnly(parted)),
+    names: namesOf(parted),
     placeOf: (listener, index) => reduced.places.get(listener)?.[index] ?? index,
   });
   const config = configOf(found.loaded.config, last.loaded.config, parted, changes, reduced.places);
@@ -106,7 +99,9 @@ function reduce(parted: Parted, { objects, routes }: Chosen): Reduced {
       places.set(listener, kept);
       return { ...list, values: kept.map((index) => values[index]) };
     }
-    const kept = keys.flatMap((key, index) => (objects.has(`${path[0]}.${key}`) ? [index] : []));
+    const wanted = namesFrom(String(path[0]), objects);
+    const kept: number[] = [];
+    for (let index = 0; index < keys.length; index += 1) if (wanted.has(keys[index] ?? '')) kept.push(index);
     return { ...list, keys: kept.map((at) => keys[at] ?? ''), values: kept.map((at) => values[at]) };
   });
   return {
@@ -124,12 +119,17 @@ function pathInWhole(path: Path, places: Reduced['places']): Path {
   return [section, String(listener), part, place, ...path.slice(4)];
 }
 
+/** The names of those objects that are in a section. */
+function namesFrom(section: string, objects: ReadonlySet<string>): Set<string> {
+  const own = [...objects].filter((name) => name.startsWith(`${section}.`));
+  return new Set(own.map((name) => name.slice(section.length + 1)));
+}
+
 /** All names of objects, for references to them. */
-function namesOnly({ lists }: Parted): Record<string, unknown> {
-  const sections = lists.filter(({ kind }) => kind === 'mapping');
-  return Object.fromEntries(
-    sections.map(({ path, keys }) => [path[0], Object.fromEntries(keys.map((key) => [key, null]))]),
-  );
+function namesOf({ lists }: Parted): Names {
+  const keysOf = (section: Section) => lists.find(({ path }) => path[0] === section)?.keys ?? [];
+  const authorities = ['system', ...keysOf('authorities')];
+  return { certificates: keysOf('certificates'), authorities, upstreams: keysOf('upstreams') };
 }
 
 /** What is as before stays the same value. */
@@ -179,6 +179,11 @@ function routesOf(
 
 function materialsOf(found: LoadedConfig, last: LoadedConfig, config: Config, { objects }: Chosen) {
   const of = <Section extends 'certificates' | 'authorities'>(section: Section) => {
+    if (config[section] === last.config[section]) {
+      const same = new Map<string, unknown>(last[section]);
+      for (const name of namesFrom(section, objects)) same.set(name, found[section].get(name));
+      return same as LoadedConfig[Section] & Map<string, unknown>;
+    }
     const isJudged = (name: string) => objects.has(`${section}.${name}`);
     const one = (name: string) => (isJudged(name) ? found : last)[section].get(name);
     const all = [...Object.keys(config[section]), ...(section === 'authorities' ? ['system'] : [])];
@@ -221,11 +226,31 @@ function isAboutObject([section, , part, index]: Path): boolean {
   return section === 'certificates' || section === 'authorities' || section === 'upstreams';
 }
 
-/** In the order in which they are named. Not those of which the contents are known otherwise. */
+/** Not those of which the contents are known otherwise. */
 function filesOf(found: LoadedConfig, { certificates, authorities }: Config, { files }: Origin): string[] {
-  const named = [
-    ...Object.entries(certificates).flatMap(([name, { pairs }]) => certificateMaterial(name, pairs).named),
-    ...Object.entries(authorities).flatMap(([name, settings]) => authorityMaterial(name, settings).named),
-  ];
-  return [...new Set([...found.files, ...named.filter((file) => files.held(file) === undefined)])];
+  const named = [filesNamedIn(certificates, certificateFiles), filesNamedIn(authorities, authorityFiles)];
+  const others = found.files.filter((file) => !named.some(({ known }) => known.has(file)));
+  const isOnDisk = (file: string) => files.held(file) === undefined;
+  return [...new Set([...others, ...named.flatMap(({ all }) => all)])].filter(isOnDisk);
+}
+
+const certificateFiles = (name: string, { pairs }: Config['certificates'][string]) =>
+  certificateMaterial(name, pairs).named;
+const authorityFiles = (name: string, settings: Config['authorities'][string]) =>
+  authorityMaterial(name, settings).named;
+
+type NamedFiles = { readonly all: readonly string[]; readonly known: ReadonlySet<string> };
+/** By the section: most changes leave it as it was, and it may name twenty thousand. */
+const namedFiles = new WeakMap<object, NamedFiles>();
+
+function filesNamedIn<T>(
+  section: Readonly<Record<string, T>>,
+  named: (name: string, one: T) => readonly string[],
+): NamedFiles {
+  const before = namedFiles.get(section);
+  if (before) return before;
+  const known = new Set(Object.entries(section).flatMap(([name, one]) => named(name, one)));
+  const made = { all: [...known], known };
+  namedFiles.set(section, made);
+  return made;
 }

@@ -8,7 +8,7 @@ import { orElse } from '../process/or-else.ts';
 import { version } from '../process/version.ts';
 import { ConfigError, type ConfigText, type Finding } from './load.ts';
 import type { Piece } from './pieces.ts';
-import { type FileStates, type Looked, readState } from './read/file-state.ts';
+import { type FileState, type FileStates, isStateAt, type Looked, readState } from './read/file-state.ts';
 import { RememberingLoader } from './remembering-loader.ts';
 import { packConfig, type SendableConfig } from './transfer.ts';
 
@@ -100,7 +100,11 @@ function lookedOf({ files, states, at }: NonNullable<LoadRequest['looked']>): Lo
     const place = places.get(file);
     return place === undefined ? undefined : readState(states, place);
   };
-  return { stateOf, at };
+  const isAs = (file: string, state: FileState) => {
+    const place = places.get(file);
+    return place === undefined ? undefined : isStateAt(states, place, state);
+  };
+  return { stateOf, isAs, at };
 }
 
 function addingOf({ module, faulty, changed, gone }: NonNullable<LoadRequest['adding']>) {

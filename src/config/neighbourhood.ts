@@ -10,6 +10,7 @@ import { placesIn } from './routes/order.ts';
 import { type Claimant, type Claims, claimsOf, rivalsIn } from './routes/rivals.ts';
 import type { RoutingTable } from './routes/routing-table.ts';
 import {
+  doesRouteReferTo,
   type Reference,
   referencesOfRest,
   referencesOfRoute,
@@ -89,9 +90,14 @@ function judgedRoutes(
   const claims = claimsOf([...fresh.map((place) => writtenClaims(after[place])), ...goners]);
   for (const place of rivalsOf(former, listener, claims, changes)) judged.add(place);
   if (touched.size === 0) return judged;
+  const named = {
+    certificate: namesIn(touched, 'certificate'),
+    authority: namesIn(touched, 'authority'),
+    upstream: namesIn(touched, 'upstream'),
+  };
   for (let place = 0; place < after.length; place += 1) {
     const route = before[formerPlace(changes, place)];
-    if (route && refersTo(referencesOfRoute(route), touched)) judged.add(place);
+    if (route && doesRouteReferTo(route, named)) judged.add(place);
   }
   return judged;
 }
@@ -119,6 +125,12 @@ function addMoved(
 }
 
 const sectionOf = { certificate: 'certificates', authority: 'authorities', upstream: 'upstreams' } as const;
+
+function namesIn(touched: ReadonlySet<string>, kind: Reference['kind']): Set<string> {
+  const section = `${sectionOf[kind]}.`;
+  const own = [...touched].filter((name) => name.startsWith(section));
+  return new Set(own.map((name) => name.slice(section.length)));
+}
 
 function refersTo(references: readonly Reference[], touched: ReadonlySet<string>): boolean {
   return references.some(({ kind, name }) => name !== undefined && touched.has(`${sectionOf[kind]}.${name}`));

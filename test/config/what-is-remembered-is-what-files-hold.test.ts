@@ -59,7 +59,9 @@ const files = ['own.crt', 'own.key', 'other.crt', 'other.key'];
 /** What is seen of the files now. */
 function look(here: (name: string) => string, at = Date.now()): Looked {
   const states = new Map<string, FileState>(files.map(here).map((file) => [file, stateNow(file)]));
-  return { stateOf: (file) => states.get(file), at };
+  const isAs = (file: string, state: FileState) =>
+    states.get(file)?.every((part, place) => part === state[place]);
+  return { stateOf: (file) => states.get(file), isAs, at };
 }
 
 function names({ certificates }: SendableConfig): (string | undefined)[] {

@@ -52,7 +52,9 @@ export function createMaterialMemory(now: () => number = Date.now): MaterialMemo
       const { named, states } = before;
       for (let at = 0; at < named.length; at += 1) {
         const file = named[at] ?? '';
-        if (files.held(file) === undefined && !isSame(files.look(file), states[at])) return true;
+        const state = states[at];
+        if (files.held(file) !== undefined) continue;
+        if (typeof state !== 'object' || !files.isAs(file, state)) return true;
       }
       return false;
     },

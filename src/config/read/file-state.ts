@@ -42,6 +42,12 @@ export function readState(states: FileStates, at: number): FileState {
   return state;
 }
 
+export function isStateAt(states: FileStates, at: number, state: FileState): boolean {
+  for (let place = 0; place < width; place += 1)
+    if (states[at * width + place] !== state[place]) return false;
+  return true;
+}
+
 export function areSameStates(some: FileStates, others: FileStates): boolean {
   if (some.length !== others.length) return false;
   for (let at = 0; at < some.length; at += 1) if (some[at] !== others[at]) return false;
@@ -52,6 +58,8 @@ export function areSameStates(some: FileStates, others: FileStates): boolean {
 export type Looked = {
   /** undefined: it was not looked at. */
   readonly stateOf: (file: string) => FileState | undefined;
+  /** The same as a question: thousands are asked it for each reload. */
+  readonly isAs: (file: string, state: FileState) => boolean | undefined;
   /** When the first of them was looked at, in ms since 1970. */
   readonly at: number;
 };

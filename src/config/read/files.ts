@@ -2,7 +2,15 @@
 import { readFileSync } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import type { Path, Report } from '../finding.ts';
-import { type FileState, isForOthers, isRegular, type Looked, stateNow, stateOf } from './file-state.ts';
+import {
+  type FileState,
+  isForOthers,
+  isRegular,
+  isSameState,
+  type Looked,
+  stateNow,
+  stateOf,
+} from './file-state.ts';
 import { standInFile } from './stand-ins.ts';
 
 export type Files = {
@@ -14,6 +22,8 @@ export type Files = {
   isReadableByOthers(file: string): Promise<boolean>;
   /** What the file system says of it; as of a moment before it was read, if it was. */
   look(file: string): FileState;
+  /** Whether that is this. */
+  isAs(file: string, state: FileState): boolean;
   /** No file was looked at before that time, in ms since 1970; undefined: only just now. */
   readonly lookedAt: number | undefined;
   /** The names in a directory; undefined if it is not one. */
@@ -52,6 +62,7 @@ export function createFiles(options: FilesOptions = {}): Files {
   return {
     withoutSecrets,
     look,
+    isAs: (file, state) => looked?.isAs(file, state) ?? isSameState(look(file), state),
     lookedAt: looked?.at,
     async read(file, path, report) {
       // Its absence has already been reported.

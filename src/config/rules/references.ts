@@ -1,5 +1,6 @@
 /** Checks references to upstreams, certificates and authorities. */
 import type { Path, Report } from '../finding.ts';
+import type { RouteConfig } from '../schema/schema.ts';
 import { suggest } from './near-miss.ts';
 
 /** The names of each section, `system` included. */
@@ -75,6 +76,17 @@ export function referencesOfRoute(route: unknown): Reference[] {
     ...presented,
     authority(within(client_auth)['authority'], ['tls', 'client_auth', 'authority']),
   ];
+}
+
+/** Whether a parsed route refers to one of these, by kind: a hundred thousand are asked for one change. */
+export function doesRouteReferTo(
+  { upstream, tls }: RouteConfig,
+  named: Readonly<Record<Reference['kind'], ReadonlySet<string>>>,
+): boolean {
+  if (upstream !== undefined && named.upstream.has(upstream)) return true;
+  if (typeof tls !== 'object') return false;
+  for (const name of tls.certificates) if (named.certificate.has(name)) return true;
+  return tls.client_auth?.authority !== undefined && named.authority.has(tls.client_auth.authority);
 }
 
 /** What an upstream refers to, as written or as parsed. */

@@ -162,7 +162,7 @@ const route = z.strictObject({
     .meta({ samples: ['orders'] }),
 });
 
-/** The plainest routes: one name, as it is after parsing, and an upstream; passed through, or with one certificate. */
+/** The plainest routes: one name, as it is after parsing, an upstream, and one certificate or none. */
 function plainRoute(input: unknown): z.output<typeof route> | undefined {
   if (!isMapping(input)) return undefined;
   for (const key in input) if (key !== 'sni' && key !== 'tls' && key !== 'upstream') return undefined;
