@@ -63,19 +63,28 @@ parentPort?.on('message', async (request: LoadRequest) => {
     answer,
     bytes.map(({ buffer }) => buffer),
   );
-  if (loader.remembered > manyObjects) settling.refresh();
+  passed += request.text.text.byteLength;
+  if (loader.remembered > manyObjects) {
+    clearTimeout(settling);
+    settling = setTimeout(settle, 1000);
+  }
 });
 
 const manyObjects = 5000;
 
 /** What large configurations leave behind soon is more than what is remembered of them. */
-const settling = setTimeout(() => {
-  if (getHeapStatistics().total_heap_size > settledHeap + keptHeap) freeMemory(Number.POSITIVE_INFINITY);
-  settledHeap = getHeapStatistics().total_heap_size;
-}, 1000);
-clearTimeout(settling);
+let settling: NodeJS.Timeout | undefined;
 let settledHeap = 0;
-const keptHeap = 32 * 2 ** 20;
+/** The texts since then, which V8 does not count: they are shared with the thread that has read them. */
+let passed = 0;
+const mostLeft = 24 * 2 ** 20;
+
+function settle(): void {
+  if (getHeapStatistics().total_heap_size + passed <= settledHeap + mostLeft) return;
+  freeMemory(Number.POSITIVE_INFINITY);
+  settledHeap = getHeapStatistics().total_heap_size;
+  passed = 0;
+}
 
 const loader = new RememberingLoader();
 const objects = new Map<string, unknown>();

@@ -11,7 +11,7 @@ export type Cut = {
   readonly kind: 'list' | 'mapping';
   readonly indent: number;
   /** Offsets in bytes, each the beginning of a line. */
-  readonly starts: readonly number[];
+  readonly starts: Uint32Array;
   readonly end: number;
   /** How many of its first and of its last items have the same text as in the former file. */
   readonly kept: { readonly head: number; readonly tail: number };
@@ -60,9 +60,14 @@ const code = {
 type Expected = Pick<Cut, 'path' | 'kind' | 'indent'>;
 type Open = Expected & {
   readonly former: Cut | undefined;
-  starts: number[];
-  kept: { readonly head: number; readonly tail: number };
+  /** The starts of its first items, as they were. */
+  head: Uint32Array;
+  readonly starts: number[];
+  /** Those of its last items, as they were in the former file. */
+  tail: Uint32Array;
 };
+
+const none = new Uint32Array();
 
 /** The former lists, and how much of the two files is the same. */
 type Alike = SharedEnds & {
@@ -132,15 +137,16 @@ class Cutter {
     const indent = at - start;
     if (indent < least || (kind === 'list' && !isDash(bytes, at, end))) return false;
     const former = this.#alike?.lists.find((list) => list.path.join('\n') === path.join('\n'));
-    this.#open = { path, kind, indent, former, starts: [start], kept: { head: 0, tail: 0 } };
+    this.#open = { path, kind, indent, former, head: none, starts: [start], tail: none };
     this.#expected = undefined;
     return true;
   }
 
   #finish(end: number): void {
     if (this.#open) {
-      const { former: _, ...open } = this.#open;
-      this.#cuts.push({ ...open, end });
+      const { path, kind, indent, head, tail } = this.#open;
+      const starts = startsOf(this.#open, this.#alike?.shift ?? 0);
+      this.#cuts.push({ path, kind, indent, starts, end, kept: { head: head.length, tail: tail.length } });
     }
     this.#open = undefined;
   }
@@ -172,12 +178,12 @@ class Cutter {
 
 /** Takes the first items of a list that has just begun. What ends an item is seen in two characters. */
 function keepHead(open: Open, { starts, end }: Cut, { start: same }: Alike): number | undefined {
-  if (open.starts.length > 1 || open.starts[0] !== starts[0]) return undefined;
+  if (open.head.length > 0 || open.starts.length > 1 || open.starts[0] !== starts[0]) return undefined;
   const isKept = (to: number) => to + open.indent + 2 <= same;
   const head = isKept(end) ? starts.length : countUntil(starts, (start) => !isKept(start)) - 1;
   if (head <= 0) return undefined;
-  open.starts = starts.slice(0, head);
-  open.kept = { head, tail: 0 };
+  open.head = starts.subarray(0, head);
+  open.starts.pop();
   return starts[head] ?? end;
 }
 
@@ -187,14 +193,23 @@ function keepTail(open: Open, { starts, end }: Cut, { end: same, length, shift }
   if (start < length - same) return undefined;
   const at = countUntil(starts, (former) => former >= start - shift);
   if (starts[at] !== start - shift) return undefined;
-  const tail = starts.slice(at);
-  open.starts = open.starts.slice(0, -1).concat(shift === 0 ? tail : tail.map((former) => former + shift));
-  open.kept = { ...open.kept, tail: tail.length };
+  open.tail = starts.subarray(at);
+  open.starts.pop();
   return end + shift;
 }
 
+function startsOf({ head, starts, tail }: Open, shift: number): Uint32Array {
+  const all = new Uint32Array(head.length + starts.length + tail.length);
+  all.set(head);
+  all.set(starts, head.length);
+  const from = head.length + starts.length;
+  all.set(tail, from);
+  if (shift !== 0) for (let at = from; at < all.length; at += 1) all[at] = (all[at] ?? 0) + shift;
+  return all;
+}
+
 /** How many come before the first that is, and so are all later ones. */
-function countUntil(sorted: readonly number[], is: (value: number) => boolean): number {
+function countUntil(sorted: Uint32Array, is: (value: number) => boolean): number {
   let [from, to] = [0, sorted.length];
   while (from < to) {
     const middle = (from + to) >>> 1;

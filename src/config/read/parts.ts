@@ -3,6 +3,7 @@
  * rest. A part whose text has not changed since the last time is the very same value as then.
  */
 import type { Work } from '../../process/pacer.ts';
+import { spliced } from '../changes.ts';
 import type { Path } from '../finding.ts';
 import { type Cut, cutYaml } from './cut.ts';
 import { isMapping, type ObjectList, type Parted, valueAt } from './parted.ts';
@@ -108,7 +109,7 @@ function joined<T>(
 ): readonly T[] {
   const isSame = before.length === head + fresh.length + tail;
   if (isSame && fresh.every((one, index) => one === before[head + index])) return before;
-  return before.slice(0, head).concat(fresh, before.slice(before.length - tail));
+  return spliced(before, head, before.length - tail, fresh);
 }
 
 function parsePart(text: string, kind: Cut['kind'], environment: NodeJS.ProcessEnv): Entry | undefined {

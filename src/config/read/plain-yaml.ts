@@ -90,7 +90,7 @@ function readFlow(flow: Flow): Plain | undefined {
   if (first === '[') return readFlowItems(flow, ']', [], readFlowItem);
   if (first === '{') return readFlowItems(flow, '}', {}, readFlowPair);
   const token = match(flow, /"[^"\\$]*"|'[^'$]*'|[A-Za-z0-9_./](?:[\w./@%+-]|:(?=[A-Za-z0-9]))*/y);
-  return token === undefined ? undefined : readScalar(token);
+  return token === undefined ? undefined : meaningOf(token);
 }
 
 /** The items up to `close`, with commas between them. */
@@ -147,15 +147,24 @@ const words: ReadonlyMap<string, null | boolean> = new Map<string, null | boolea
   ...['false', 'False', 'FALSE'].map((word) => [word, false] as const),
 ]);
 
+const longestWord = 5;
+
 /** Numbers in any notation but the usual one. */
 const unusualNumber = /^(?:\.\d+|\d+\.?\d*)(?:e[-+]?\d+)?$|^0o[0-7]+$|^0x[0-9a-f]+$|^\.(?:inf|nan)$|^\.+$/i;
 
 function readScalar(text: string): Plain | undefined {
-  if (text.startsWith('"')) return /^"[^"\\$]*"$/.test(text) ? text.slice(1, -1) : undefined;
-  if (text.startsWith("'")) return /^'[^'$]*'$/.test(text) ? text.slice(1, -1) : undefined;
-  if (!/^[A-Za-z0-9_./](?:[\w./@%+-]|:(?=[A-Za-z0-9]))*$/.test(text)) return undefined;
-  const word = words.get(text);
+  const isScalar = /^(?:"[^"\\$]*"|'[^'$]*'|[A-Za-z0-9_./](?:[\w./@%+-]|:(?=[A-Za-z0-9]))*)$/;
+  return isScalar.test(text) ? meaningOf(text) : undefined;
+}
+
+/** The value of a scalar without escapes. */
+function meaningOf(text: string): Plain | undefined {
+  const first = text[0] ?? '';
+  if (first === '"' || first === "'") return text.slice(1, -1);
+  const word = text.length <= longestWord ? words.get(text) : undefined;
   if (word !== undefined) return word;
+  // Numbers begin with a digit or a dot.
+  if (first > '9') return text;
   if (/^\d{1,15}(?:\.\d{1,15})?$/.test(text)) return Number(text);
   return unusualNumber.test(text) ? undefined : text;
 }

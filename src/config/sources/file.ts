@@ -3,6 +3,7 @@ import { access, readFile, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { buffer as readAll } from 'node:stream/consumers';
 import type { Logger } from 'pino';
+import { freeMemory } from '../../process/free-memory.ts';
 import { atOnce } from '../../process/pacer.ts';
 import { withAccepted } from '../accepted.ts';
 import { ConfigError, describeFaults, type Finding } from '../finding.ts';
@@ -80,6 +81,9 @@ const retryMs = 500;
 /** With `reload: auto`: how long nothing may have changed, and how long to wait for that. */
 const quietMs = 2000;
 const quietAtMostMs = 60_000;
+/** After so many bytes of texts, and so long after the last, their memory is given back. */
+const mostRead = 16 * 2 ** 20;
+const settleMs = 1000;
 
 /** An offer, and the text that it was made of. */
 export type FileOffer = Offer & { readonly text: ConfigText };
@@ -104,6 +108,7 @@ export class FileSource implements ConfigSource {
   #seen: ConfigText | undefined;
   #hasNewText = false;
   #reading: Promise<unknown> | undefined;
+  #bytesRead = 0;
 
   /** `adding` has what is to be served beside the file at that moment. */
   constructor(file: string, adding: () => Adding | undefined = () => undefined) {
@@ -177,10 +182,19 @@ export class FileSource implements ConfigSource {
     const reading = readConfigFile(file).then((text) => {
       this.#seen = text;
       this.#hasNewText = false;
+      this.#collectLater(text.text.byteLength);
       return this.#withAdding(text);
     });
     this.#reading = reading;
     return reading;
+  }
+
+  /** V8 does not count the memory of texts, and would let many of them pile up. */
+  #collectLater(bytes: number): void {
+    this.#bytesRead += bytes;
+    if (this.#bytesRead < mostRead) return;
+    this.#bytesRead = 0;
+    setTimeout(() => freeMemory(), settleMs).unref();
   }
 
   /** Something has changed, and not only the times of files, or what else is in their directories. */
