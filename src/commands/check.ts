@@ -1,11 +1,13 @@
 /** `penstock check`: is this configuration correct, and what does it mean? */
-import { createHash, type X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import { formatWarning } from '../config/finding.ts';
 import { ConfigError, type Finding, formatFinding, type LoadedConfig } from '../config/load.ts';
 import { daysLeft, nameOf } from '../config/material/describe.ts';
 import type { ListenerConfig, RouteConfig, UpstreamConfig } from '../config/schema/schema.ts';
 import { findConfigFile, loadConfig } from '../config/sources/file.ts';
 import { formatTable } from '../tools/terminal/table.ts';
+import { counted } from '../tools/terminal/text.ts';
+import { pinOf } from '../x509/pin.ts';
 import { loaderFor } from './stored.ts';
 
 type CheckOptions = {
@@ -63,8 +65,8 @@ function printJson(value: unknown): void {
 
 function count(warnings: number, accepted: number): string {
   if (warnings + accepted === 0) return '';
-  const all = warnings + accepted;
-  return `, with ${all} warning${all === 1 ? '' : 's'}${accepted === 0 ? '' : `, ${accepted} of them accepted`}`;
+  const all = counted(warnings + accepted, 'warning');
+  return `, with ${all}${accepted === 0 ? '' : `, ${accepted} of them accepted`}`;
 }
 
 type Summary = ReturnType<typeof summarize>;
@@ -141,12 +143,6 @@ function summarizeCertificate(certificate: X509Certificate) {
     expires: expires.toISOString(),
     days_left: daysLeft(expires),
   };
-}
-
-/** In the form that `pins` take: the SHA-256 of the SubjectPublicKeyInfo. */
-function pinOf({ publicKey }: X509Certificate): string {
-  const spki = publicKey.export({ type: 'spki', format: 'der' });
-  return `sha256:${createHash('sha256').update(spki).digest('base64')}`;
 }
 
 /** A table of listeners and their routes, with at most `most` rows; '' if there are none. */

@@ -1,6 +1,6 @@
 /** Addresses of sockets, as configurations and command lines write them. */
 import { isIP } from 'node:net';
-import { normalizeAddress } from './address.ts';
+import { formatAddress, normalizeAddress } from './address.ts';
 
 /** `host:port`, `[v6]:port`, `:port` or `unix:/path`, parsed. `host` is undefined for all interfaces. */
 export type EndpointAddress = TcpEndpoint | { readonly path: string };
@@ -15,6 +15,15 @@ export function parseEndpoint(text: string): EndpointAddress | undefined {
   if (parts['path'] !== undefined) return { path: parts['path'] };
   const port = Number(parts['port']);
   return port > 65535 ? undefined : { host: parts['v6'] || parts['host'] || undefined, port };
+}
+
+/** The address as text, as it is written. */
+export function formatEndpoint(
+  endpoint: { readonly host: string; readonly port: number } | { readonly path: string },
+): string {
+  return 'path' in endpoint
+    ? `unix:${endpoint.path}`
+    : formatAddress({ address: endpoint.host, port: endpoint.port });
 }
 
 /**

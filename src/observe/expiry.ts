@@ -1,11 +1,12 @@
 /**
  * When the certificates, authorities and CRLs of a configuration expire. An expired CRL locks everybody out.
  */
-import { createHash, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import type { LoadedCertificate, LoadedConfig, LoadedPair } from '../config/load.ts';
 import type { Work } from '../process/pacer.ts';
 import { type CertificateNames, readCertificate } from '../x509/certificate-names.ts';
 import { derOf } from '../x509/own-names.ts';
+import { pinOf, pinOfKey } from '../x509/pin.ts';
 import type { SupervisorFacts } from './families.ts';
 import type { AuthorityStatus, CertificateStatus } from './status.ts';
 
@@ -50,7 +51,7 @@ function pairsOf(certificate: LoadedCertificate): Expiries['pairs'] {
       key_type: pair.keyType,
       names: leaf && hasOnlyDnsNames(leaf) ? [...leaf.dns] : namesOf(pair.leaf),
       expires: new Date(Math.min(...chain.map(expiryOf))).toISOString(),
-      pin: pinOf(leaf?.spkiDer ?? pair.leaf.publicKey.export({ type: 'spki', format: 'der' })),
+      pin: leaf ? pinOfKey(leaf.spkiDer) : pinOf(pair.leaf),
     };
   });
   knownPairs.set(certificate, pairs);
@@ -109,8 +110,4 @@ function namesOf({ subjectAltName, subject }: X509Certificate): string[] {
   // On Node 20 it is null if it cannot be read.
   if (!subjectAltName) return subject ? [subject.replaceAll('\n', ', ')] : [];
   return subjectAltName.split(', ').map((name) => name.replace(/^(DNS|URI|IP Address|email):/, ''));
-}
-
-function pinOf(publicKey: Buffer): string {
-  return `sha256:${createHash('sha256').update(publicKey).digest('base64')}`;
 }

@@ -67,10 +67,11 @@ function room(): number {
  * reports none.
  */
 export function softLimit(): number {
-  const report = process.report?.getReport() as
-    | { userLimits?: { open_files?: { soft: unknown } } }
-    | undefined;
-  const soft = Number(report?.userLimits?.open_files?.soft);
+  const { report } = process;
+  // Otherwise the report would look up the names of all peers.
+  if (report) Object.assign(report, { excludeNetwork: true });
+  const found = report?.getReport() as { userLimits?: { open_files?: { soft: unknown } } } | undefined;
+  const soft = Number(found?.userLimits?.open_files?.soft);
   return Number.isFinite(soft) ? soft : Number.POSITIVE_INFINITY;
 }
 

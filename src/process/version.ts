@@ -16,7 +16,7 @@ export function describeVersion(versions: NodeJS.ProcessVersions, now = new Date
   return [
     version,
     `${runtime}, OpenSSL ${openssl}, ${process.platform}-${process.arch}`,
-    ...(bun === undefined && end ? [`warning: Node ${node} gets no security fixes since ${end}`] : []),
+    ...(bun === undefined && end ? [`warning: Node ${node} has had no security fixes since ${end}`] : []),
   ].join('\n');
 }
 

@@ -9,6 +9,7 @@ import type { ClientAuthConfig } from '../../config/schema/schema.ts';
 import { ProxyError } from '../../errors.ts';
 import { verifyError } from '../../openssl/verify-errors.ts';
 import { type CertificateNames, printName, readCertificate } from '../../x509/certificate-names.ts';
+import { pinOfKey } from '../../x509/pin.ts';
 import { withoutIssuer } from '../chain-error.ts';
 import { chainRefusal, type Refusal, stateRefusal } from './chain-refusal.ts';
 import { compileRules, type RuleMatcher } from './client-rules.ts';
@@ -162,7 +163,7 @@ function identify(certificate: X509Certificate, policy: Policy): Identity {
     const nothing = { isForClients: false, isPinned: false, isAllowed: false };
     return { certificate, names, ...nothing, claimed, accepted: claimed };
   }
-  const spki = `sha256:${hash('sha256', names.spkiDer, 'base64')}`;
+  const spki = pinOfKey(names.spkiDer);
   const { subject, sans, extendedKeyUsage } = names;
   return {
     certificate,

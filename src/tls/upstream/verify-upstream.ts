@@ -1,9 +1,10 @@
 /** Whether the certificate that an upstream presented is the intended one. */
-import { createHash, type X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import type { UpstreamTlsConfig } from '../../config/schema/schema.ts';
 import { type Code, ProxyError } from '../../errors.ts';
 import { verifyError } from '../../openssl/verify-errors.ts';
 import { isNamed } from '../../x509/is-named.ts';
+import { pinOf } from '../../x509/pin.ts';
 
 /** What to require of the certificate, and what to refer to when refusing it. */
 export type Expectation = {
@@ -56,8 +57,7 @@ function pinFault(
   certificate: X509Certificate,
   { config, endpoint, setting }: Expectation,
 ): ProxyError | undefined {
-  const spki = certificate.publicKey.export({ type: 'spki', format: 'der' });
-  const seen = `sha256:${createHash('sha256').update(spki).digest('base64')}`;
+  const seen = pinOf(certificate);
   if (config.pins?.includes(seen)) return undefined;
   return refusal(
     'ERR_UPSTREAM_CERT_NOT_PINNED',

@@ -6,7 +6,7 @@ import { pemBlocks } from '../../config/read/files.ts';
 import { normalizeServerName } from '../../config/routes/server-name.ts';
 import { systemCode } from '../../errors.ts';
 import { isAddressForName, normalizeAddress } from '../../net/address.ts';
-import { UsageError } from '../terminal/usage.ts';
+import { flagOf, UsageError } from '../terminal/usage.ts';
 import { type AssumedClient, anyClient, tlsVersions } from './assumed-client.ts';
 
 /** As parsed by commander. */
@@ -36,7 +36,7 @@ export function clientOfFlags(flags: ClientFlags): AssumedClient {
   const { sni, alpn, ja4, tls, plain = false } = flags;
   const said = [...heard, 'clientCert' as const].find((name) => flags[name] !== undefined);
   if (plain && said) {
-    throw new UsageError(`--plain and --${flagOf(said)} exclude each other: only TLS clients have that`);
+    throw new UsageError(`--plain and ${flagOf(said)} exclude each other: only TLS clients have that`);
   }
   return {
     ...anyClient,
@@ -54,7 +54,7 @@ export function clientOfFlags(flags: ClientFlags): AssumedClient {
  */
 export function overridesOf(flags: ClientFlags, source: string): Partial<AssumedClient> {
   const said = [...heard, 'plain' as const].find((name) => flags[name] !== undefined);
-  if (said) throw new UsageError(`${source} and --${said} exclude each other: it says that itself`);
+  if (said) throw new UsageError(`${source} and ${flagOf(said)} exclude each other: it says that itself`);
   return surroundingsOf(flags);
 }
 
@@ -64,10 +64,6 @@ function surroundingsOf({ from, peer, clientCert }: ClientFlags): Partial<Assume
     ...(peer !== undefined && { peer: address(peer, '--peer') }),
     ...(clientCert !== undefined && { certificates: readCertificates(clientCert) }),
   };
-}
-
-function flagOf(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 /** The names that a ClientHello can have; any other is refused before routing. */

@@ -11,7 +11,7 @@ import { createExplainer, type Explanation } from '../explain/explanation.ts';
 import { importText } from '../import/command.ts';
 import { kindOf } from '../import/kind-of.ts';
 import { ImportError, type Imported } from '../import/result.ts';
-import { harmless } from '../terminal/text.ts';
+import { counted, harmless } from '../terminal/text.ts';
 import { type Case, loadCases } from './cases.ts';
 import { clientsSchema } from './schema.ts';
 
@@ -58,7 +58,7 @@ export async function diff(old: string, file: string, cases: string): Promise<nu
 type Verdict = 'same' | 'other' | 'unclear';
 
 function summaryOf(count: number, { same, other, unclear }: Readonly<Record<Verdict, number>>): string {
-  const clients = `${count} ${count === 1 ? 'client' : 'clients'}`;
+  const clients = counted(count, 'client');
   if (same === count) return `${clients}, all with the same outcome`;
   const parts = [`${other} with another outcome`, ...(unclear > 0 ? [`${unclear} unclear`] : [])];
   return [clients, ...parts].join(', ');

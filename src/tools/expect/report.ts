@@ -1,7 +1,7 @@
 /** Reports the results of the cases, for people and for programs. */
 import type { ListenerConfig } from '../../config/schema/schema.ts';
 import { labelOf } from '../explain/reasons.ts';
-import { harmless } from '../terminal/text.ts';
+import { counted, harmless } from '../terminal/text.ts';
 import type { CaseOutcome, Miss } from './outcome.ts';
 
 /** The results of one run. `untested` has the routes, by listener, that no case takes. */
@@ -30,7 +30,7 @@ export function formatReport({ files, untested }: Report): string {
   );
   const outcomes = files.flatMap((one) => one.outcomes);
   const failed = outcomes.filter(({ misses }) => misses.length > 0).length;
-  const count = `${outcomes.length} ${outcomes.length === 1 ? 'case' : 'cases'}`;
+  const count = counted(outcomes.length, 'case');
   const summary = failed === 0 ? `${count}, all as expected` : `${count}, ${failed} not as expected`;
   const left = Object.entries(untested).map(([listener, labels]) => `${listener} ${listed(labels)}`);
   return [...lines, summary, ...(left.length === 0 ? [] : [`no case takes these routes: ${left.join('; ')}`])]

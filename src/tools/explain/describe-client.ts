@@ -1,6 +1,7 @@
 /** An assumed client as plain values, for `--json` and for the text. */
 import { createHash, type X509Certificate } from 'node:crypto';
 import { printName, readCertificate } from '../../x509/certificate-names.ts';
+import { pinOfKey } from '../../x509/pin.ts';
 import { type AssumedClient, tlsVersions } from '../client/assumed-client.ts';
 
 export type DescribedClient = ReturnType<typeof describeClient>;
@@ -42,6 +43,6 @@ function describeCertificate(certificate: X509Certificate | undefined) {
     subject: names ? printName(names.subjectDer) : null,
     sans: names?.sans ?? null,
     fingerprint: createHash('sha256').update(certificate.raw).digest('hex'),
-    spki: names ? `sha256:${createHash('sha256').update(names.spkiDer).digest('base64')}` : null,
+    spki: names ? pinOfKey(names.spkiDer) : null,
   };
 }

@@ -1,7 +1,7 @@
 /** Formats an explanation for people: what happens, in one sentence, then why, step by step. */
 
 import { phases } from '../../errors.ts';
-import { harmless, section, some, wrap } from '../terminal/text.ts';
+import { counted, harmless, section, some, wrap } from '../terminal/text.ts';
 import type { ClientSide } from './client-side.ts';
 import type { ExplainedRoute, Explanation } from './explanation.ts';
 import type { Logged } from './log-line.ts';
@@ -50,7 +50,7 @@ function who({ listener, client }: Explanation): string {
   const { sni, alpn, address, peer, plain, tls, gone } = client;
   const version = tls?.length === 1 ? ` ${tls[0]}` : '';
   const kind = gone
-    ? 'A client that went too early to say what it wants'
+    ? 'A client that left before it said what it wants'
     : plain
       ? 'A client without TLS'
       : `A TLS${version} client ${sni === null ? 'that asks for no name' : `for ${sni}`}`;
@@ -187,7 +187,7 @@ function certificate({ certificate: { name, pairs } }: ClientSide, sni: string |
 }
 
 function days(left: number): string {
-  const count = Math.abs(left) === 1 ? '1 day' : `${Math.abs(left)} days`;
+  const count = counted(Math.abs(left), 'day');
   return left < 0 ? `${count} ago` : `in ${count}`;
 }
 
@@ -195,7 +195,7 @@ function demands({ client_auth }: ClientSide, given: Explanation['client']['cert
   if (client_auth === null) return ['no certificate is asked of it'];
   const { mode, authority, crl, pins, allow, authorize, admitted } = client_auth;
   const trusted = pins
-    ? `have a pinned key (${pinCount(pins)})`
+    ? `have a pinned key (${counted(pins.length, 'pin')})`
     : `be issued by authority ${authority}${crl ? ' and not revoked' : ''}`;
   return [
     mode === 'require'
@@ -301,19 +301,15 @@ function verification(
   all: UpstreamSide['endpoints'],
 ): string {
   const names = [...new Set(all.flatMap(({ server_name }) => server_name ?? []))];
-  const pinned = pins ? ` and have a pinned key (${pinCount(pins)})` : '';
+  const pinned = pins ? ` and have a pinned key (${counted(pins.length, 'pin')})` : '';
   switch (verify) {
     case 'full':
       return `its certificate must be issued by ${authority} and be for ${some(names)}${pinned}`;
     case 'ca':
       return `its certificate must be issued by ${authority}${pinned}; its name does not count`;
     case 'pin':
-      return `its key must be a pinned one (${pinCount(pins ?? [])})`;
+      return `its key must be a pinned one (${counted(pins?.length ?? 0, 'pin')})`;
     case 'none':
       return 'its certificate is not verified: anyone can pass for it';
   }
-}
-
-function pinCount(pins: readonly string[]): string {
-  return pins.length === 1 ? '1 pin' : `${pins.length} pins`;
 }

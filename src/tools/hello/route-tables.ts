@@ -55,10 +55,7 @@ function sentence({ listener, route, action, upstream, code, error, undecided, .
   const by = route === null ? '' : `route ${route}${action === null ? '' : ` (${verbs[action]})`}`;
   const seen = tls.certificate === null ? '' : `, certificate ${tls.certificate}`;
   const agreed = tls.version === null ? '' : `, TLS ${tls.version} with ${tls.cipher}`;
-  const asked =
-    tls.client_auth === null
-      ? ''
-      : `, client certificate ${tls.client_auth}d`.replace('requestd', 'requested');
+  const asked = tls.client_auth === null ? '' : `, client certificate ${demands[tls.client_auth]}`;
   const end =
     code === null
       ? `, to upstream ${upstream}`
@@ -66,6 +63,8 @@ function sentence({ listener, route, action, upstream, code, error, undecided, .
   const open = undecided.length === 0 ? '' : `; it depends on ${undecided.join(', ')}, which is not known`;
   return `${listener}: ${by}${code === null ? `${seen}${agreed}${asked}` : ''}${end}${open}`;
 }
+
+const demands = { require: 'required', request: 'requested', none: 'not requested' } as const;
 
 const verbs = {
   terminate: 'TLS ends here',

@@ -1,5 +1,6 @@
 /** `penstock load`: opens connections to a target, and reports rates, latencies and errors. */
 import '../../process/garbage-collector.ts';
+import { formatEndpoint } from '../../net/written-address.ts';
 import { UsageError } from '../terminal/usage.ts';
 import { type Assertion, parseAssertion } from './engine/assertion.ts';
 import { figuresOf } from './engine/figures.ts';
@@ -10,7 +11,7 @@ import type { LoadFlags } from './flags.ts';
 import { makePlans } from './plans.ts';
 import { createGenerator, type Generator } from './processes.ts';
 import { drawProgress } from './progress.ts';
-import { describeTarget, resolveTarget } from './target.ts';
+import { resolveTarget } from './target.ts';
 import { formatSummary, type Summary } from './text.ts';
 
 /**
@@ -32,7 +33,7 @@ async function generate(text: string, flags: LoadFlags): Promise<number> {
   const plans = makePlans(flags, target);
   const outcome = await run(plans, flags);
   if (outcome === 'interrupted') return 130;
-  const summary = summarize(describeTarget(target.plan), plans, assertions, outcome);
+  const summary = summarize(formatEndpoint(target.plan), plans, assertions, outcome);
   const failed = summary.verdicts.filter(({ ok }) => !ok);
   if (flags.json) {
     process.stdout.write(`${JSON.stringify(jsonOf(summary, flags))}\n`);

@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { byteText, serverName } from '../../config/schema/values.ts';
-import { UsageError } from '../terminal/usage.ts';
-import { descriptorsForConnections } from './descriptors.ts';
+import { softLimit } from '../../process/descriptors.ts';
+import { flagOf, UsageError } from '../terminal/usage.ts';
 import type { Exchange, Pace, Plan, TlsPlan } from './engine/plan.ts';
 import type { LoadFlags } from './flags.ts';
 import type { LoadTarget } from './target.ts';
@@ -13,6 +13,8 @@ import type { LoadTarget } from './target.ts';
 const defaultDurationMs = 10_000;
 const defaultConcurrency = 10;
 const defaultMaxOpen = 5000;
+/** Descriptors of a process for everything except connections. */
+const reserve = 50;
 const maxNames = 1_000_000;
 /** Each session is kept, and takes a separate handshake before the start. */
 const maxResumedNames = 10_000;
@@ -71,7 +73,7 @@ function paceOf(
 
 /** Returns how many may be open at once with --rate. */
 function refuseTooMany({ rate, maxOpen }: LoadFlags, concurrency: number, processes: number): number {
-  const room = descriptorsForConnections() * processes;
+  const room = Math.max(1, softLimit() - reserve) * processes;
   if (rate !== undefined && maxOpen === undefined) return Math.min(defaultMaxOpen, room);
   const [flag, wanted] = rate === undefined ? ['--concurrency', concurrency] : ['--max-open', maxOpen ?? 0];
   if (wanted > room) {
@@ -130,10 +132,6 @@ function refuseContradictions(flags: LoadFlags): void {
   exclude('untilClose', ['expectBytes', 'messages']);
   need('cert', 'key');
   need('key', 'cert');
-}
-
-function flagOf(name: string): string {
-  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
 function exchangeOf(flags: LoadFlags): Exchange {

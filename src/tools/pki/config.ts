@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { stringify } from 'yaml';
 import { parseEndpoint } from '../../net/written-address.ts';
 import { readCertificate } from '../../x509/certificate-names.ts';
+import { pinOf } from '../../x509/pin.ts';
 import { configName, ruleFor } from './advice.ts';
 import { caFiles, fault } from './directory.ts';
 import { type Issuing, isExpired, readAll, revokedIn } from './holdings.ts';
@@ -25,7 +26,7 @@ export function configForPki(directory: string, issuing: Issuing, options: PkiCo
     const hint = `make one: penstock pki issue ${directory} NAME`;
     throw fault(`there is no valid certificate for a server in ${directory}`, hint);
   }
-  const { authorities, clientAuth, remarks } = clientsOf(directory, good, issuing);
+  const { authorities, clientAuth, remarks } = clientsOf(directory, good);
   const certificates = servers.map(({ name, files }) => [configName(name), files] as const);
   const tls = { certificates: certificates.map(([name]) => name), ...clientAuth };
   const bind = addressOf(options.bind ?? '127.0.0.1:8443', '--bind');
@@ -47,11 +48,11 @@ type Clients = { readonly authorities: object; readonly clientAuth: object; read
 /**
  * By the CA if it has issued a client certificate, otherwise by pins; any client if the directory has none.
  */
-function clientsOf(directory: string, good: readonly Held[], { pinOf }: Issuing): Clients {
+function clientsOf(directory: string, good: readonly Held[]): Clients {
   const known = good.filter(({ usage, signedBy }) => usage !== 'server' && signedBy === 'ca');
   const pinned = good
     .filter(({ usage, signedBy }) => usage === 'client' && signedBy === 'itself')
-    .map(({ name, certificate }) => ({ name, pin: pinOf(certificate.toString()) }));
+    .map(({ name, certificate }) => ({ name, pin: pinOf(certificate) }));
   if (known.length === 0) {
     const client_auth = { mode: 'require', pins: pinned.map(({ pin }) => pin) };
     return { authorities: {}, clientAuth: pinned.length === 0 ? {} : { client_auth }, remarks: '' };

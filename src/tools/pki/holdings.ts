@@ -5,7 +5,7 @@ import { caFiles, fault } from './directory.ts';
 import { type Held, inventory } from './inventory.ts';
 
 /** Functions of the library that takes a quarter of a second to load. */
-export type Issuing = Pick<typeof import('./issue.ts'), 'pinOf' | 'revocationsIn'>;
+export type Issuing = Pick<typeof import('./issue.ts'), 'revocationsIn'>;
 
 /** Every certificate except the CA's; throws ERR_CONFIG if there is no such directory. */
 export function readAll(directory: string): Held[] {

@@ -2,8 +2,9 @@
  * Makes certificates, keys and revocation lists (RFC 5280), for `penstock pki`, the demo and the tests. PEM
  * texts in, PEM texts out: it reads and writes no files, and keeps no state.
  */
-import { createHash, createPrivateKey, randomBytes, webcrypto, X509Certificate } from 'node:crypto';
+import { createPrivateKey, randomBytes, webcrypto, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
+import { pinOf as pinOfCertificate } from '../../x509/pin.ts';
 import './reflect-metadata.ts';
 import type * as X509 from '@peculiar/x509';
 
@@ -128,8 +129,7 @@ export function revocationsIn(crlPem: string): Revocation[] {
 
 /** The pin of a certificate in PEM, as `pins` in the configuration takes it. */
 export function pinOf(certPem: string): string {
-  const spki = new X509Certificate(certPem).publicKey.export({ type: 'spki', format: 'der' });
-  return `sha256:${createHash('sha256').update(spki).digest('base64')}`;
+  return pinOfCertificate(new X509Certificate(certPem));
 }
 
 async function leaf(ca: Issuer | undefined, options: LeafOptions): Promise<Credential> {

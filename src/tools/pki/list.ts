@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { daysLeft } from '../../config/material/describe.ts';
 import { readCertificate as readNames } from '../../x509/certificate-names.ts';
+import { pinOf } from '../../x509/pin.ts';
 import { formatTable } from '../terminal/table.ts';
 import { caFiles, readCertificate } from './directory.ts';
 import { type Issuing, isExpired, readAll, revokedIn } from './holdings.ts';
@@ -29,7 +30,7 @@ export function listPki(directory: string, issuing: Issuing): string {
   );
   const pins = held
     .filter(({ signedBy }) => signedBy === 'itself')
-    .map(({ name, certificate }) => `${name}: ${issuing.pinOf(certificate.toString())}\n`);
+    .map(({ name, certificate }) => `${name}: ${pinOf(certificate)}\n`);
   return table + (pins.length === 0 ? '' : `\npins of those that are self-signed:\n${pins.join('')}`);
 }
 

@@ -1,12 +1,13 @@
 /** A survey's findings as plain values, for `--json` and the tables. */
-import { createHash, type X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import { daysLeft, nameOf } from '../../config/material/describe.ts';
+import { formatEndpoint } from '../../net/written-address.ts';
 import { registeredName } from '../../openssl/registries.ts';
 import { chainReason } from '../../tls/upstream/verify-upstream.ts';
 import { printName, readCertificate } from '../../x509/certificate-names.ts';
+import { pinOf } from '../../x509/pin.ts';
 import { harmless } from '../terminal/text.ts';
 import type { Accepted, Findings, FoundCertificate, Questions } from './engine/findings.ts';
-import { describePlace } from './engine/link.ts';
 
 /** What `--json` prints; null means that it could not be found out. */
 export type ProbeDescription = ReturnType<typeof describeFindings>;
@@ -15,7 +16,7 @@ export function describeFindings(target: string, questions: Questions, findings:
   const { ciphers13, ciphers12, groups, resumption, request, own } = findings;
   return {
     target,
-    address: describePlace(questions.way.place),
+    address: formatEndpoint(questions.way.place),
     starttls: questions.way.starttls ?? null,
     sni: questions.name ?? null,
     connections: findings.connections,
@@ -103,9 +104,3 @@ const curves: Readonly<Record<string, string>> = {
   secp384r1: 'P-384',
   secp521r1: 'P-521',
 };
-
-/** In the form that `pins` take: the SHA-256 of the SubjectPublicKeyInfo. */
-function pinOf({ publicKey }: X509Certificate): string {
-  const spki = publicKey.export({ type: 'spki', format: 'der' });
-  return `sha256:${createHash('sha256').update(spki).digest('base64')}`;
-}

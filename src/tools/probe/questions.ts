@@ -1,12 +1,12 @@
 /** Turns the command line into questions for an endpoint. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { lookup } from 'node:dns/promises';
 import { readFileSync } from 'node:fs';
-import { connect, isIP } from 'node:net';
+import { isIP } from 'node:net';
 import { systemAuthority } from '../../config/material/authorities.ts';
+import { pemBlocks } from '../../config/read/files.ts';
 import { serverName } from '../../config/schema/values.ts';
 import { systemCode } from '../../errors.ts';
-import { normalizeAddress } from '../../net/address.ts';
+import { addressesOf, firstThatAccepts } from '../../net/target-address.ts';
 import { parseEndpoint } from '../../net/written-address.ts';
 import { cipherOptions } from '../../openssl/ciphers.ts';
 import { UsageError } from '../terminal/usage.ts';
@@ -27,16 +27,11 @@ export async function questionsFor(target: string, flags: ProbeFlags): Promise<Q
   const [anchors, credential] = [anchorsOf(flags.ca), credentialOf(flags)];
   const name = flags.sni === undefined ? undefined : nameOf(flags.sni);
   const host = 'path' in endpoint ? undefined : endpoint.host;
-  const places = await resolvePlaces(endpoint);
   const sni = name ?? (host !== undefined && isIP(host) === 0 ? host : undefined);
   const timeoutMs = flags.timeout;
+  const place = await placeFor(endpoint, timeoutMs);
   return {
-    way: {
-      place: await firstThatAccepts(places, timeoutMs),
-      starttls: flags.starttls,
-      name: sni,
-      timeoutMs,
-    },
+    way: { place, starttls: flags.starttls, name: sni, timeoutMs },
     name: sni,
     host: name ?? host,
     anchors,
@@ -59,43 +54,18 @@ function endpointOf(target: string): ProbeAddress {
   return { host: endpoint.host.replace(/\.$/, '').toLowerCase(), port: endpoint.port };
 }
 
-async function resolvePlaces(endpoint: ProbeAddress): Promise<readonly ProbeAddress[]> {
-  if ('path' in endpoint) return [endpoint];
-  const { host, port } = endpoint;
-  if (isIP(host)) return [{ host: normalizeAddress(host), port }];
-  try {
-    const found = await lookup(host, { all: true });
-    return found.map(({ address }) => ({ host: normalizeAddress(address), port }));
-  } catch (error) {
-    throw new Failure('unresolved', `${host} cannot be resolved (${systemCode(error)})`, {
+/** A place that accepts connections, if any does: otherwise the survey says why the first one does not. */
+async function placeFor(endpoint: ProbeAddress, timeoutMs: number): Promise<ProbeAddress> {
+  if ('path' in endpoint) return endpoint;
+  const addresses = await addressesOf(endpoint.host).catch((error: unknown) => {
+    throw new Failure('unresolved', `${endpoint.host} cannot be resolved (${systemCode(error)})`, {
       hint: 'check the name, and /etc/resolv.conf and /etc/hosts of this machine',
       cause: error,
     });
-  }
-}
-
-/**
- * `localhost` often resolves to `::1` first, where nothing listens. If none accepts, the first one's error is
- * reported.
- */
-async function firstThatAccepts(places: readonly ProbeAddress[], timeoutMs: number): Promise<ProbeAddress> {
-  const [first] = places;
-  if (!first) throw new Failure('unresolved', 'the name has no address');
-  if (places.length > 1) for (const place of places) if (await accepts(place, timeoutMs)) return place;
-  return first;
-}
-
-function accepts(place: ProbeAddress, timeoutMs: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ ...place, timeout: timeoutMs });
-    const settle = (answer: boolean) => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.on('connect', () => settle(true));
-    socket.on('error', () => settle(false));
-    socket.on('timeout', () => settle(false));
   });
+  const host = await firstThatAccepts(addresses, endpoint.port, timeoutMs);
+  if (host === undefined) throw new Failure('unresolved', 'the name has no address');
+  return { host, port: endpoint.port };
 }
 
 function nameOf(text: string): string {
@@ -108,7 +78,7 @@ function nameOf(text: string): string {
 
 function anchorsOf(ca: string): readonly string[] {
   if (ca === 'system') return systemAuthority().ca;
-  const blocks = read('--ca', ca).match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  const blocks = pemBlocks(read('--ca', ca), 'CERTIFICATE');
   if (blocks.length === 0) throw new UsageError(`--ca ${ca}: it holds no PEM certificate`);
   return blocks.map((block) => parsed('--ca', ca, () => new X509Certificate(block)).toString());
 }

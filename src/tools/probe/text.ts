@@ -1,5 +1,5 @@
 /** Formats a survey's findings for a terminal of 80 columns. */
-import { harmless, section } from '../terminal/text.ts';
+import { counted, harmless, section } from '../terminal/text.ts';
 import type { ProbeDescription } from './describe.ts';
 
 type Certificate = ProbeDescription['certificates'][number];
@@ -23,7 +23,7 @@ export function formatProbe(found: ProbeDescription, trusted: string): string {
     section('Client', clientCertificate(found)),
     ...found.certificates.map((certificate) => describeCertificate(certificate, found, trusted)),
     section('penstock', [ownSettings(found)]),
-    section('Asked by', [`${count(found.connections, 'connection')}, one at a time${stopped(found)}`]),
+    section('Asked by', [`${counted(found.connections, 'connection')}, one at a time${stopped(found)}`]),
   ].join('');
 }
 
@@ -94,7 +94,7 @@ function describeCertificate(
 }
 
 function daysLeft(days: number): string {
-  return days < 0 ? `EXPIRED ${count(-days, 'day')} ago` : `${count(days, 'day')} left`;
+  return days < 0 ? `EXPIRED ${counted(-days, 'day')} ago` : `${counted(days, 'day')} left`;
 }
 
 function verdict(
@@ -121,7 +121,7 @@ function sentChain({ state, missing, sent, oddities: odd }: Certificate['chain']
     incomplete: `INCOMPLETE: the issuer is neither sent nor trusted, ${missing}`,
   };
   const remarks = [states[state], ...odd.map((one) => oddities[one])].join('; ');
-  return `${count(sent.length, 'certificate')}, ${remarks}`;
+  return `${counted(sent.length, 'certificate')}, ${remarks}`;
 }
 
 function ownSettings({
@@ -140,8 +140,4 @@ function ownSettings({
 
 function stopped({ stopped: reason }: ProbeDescription): string {
   return reason === null ? '' : `; not all was asked: ${reason}`;
-}
-
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }

@@ -30,6 +30,11 @@ export function wrap(text: string, columns = width): string[] {
   return [...lines, line];
 }
 
+/** `1 day`, `2 days`. */
+export function counted(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}
+
 /** The first three values, and the number of the rest. */
 export function some(values: readonly string[]): string {
   const shown = values.slice(0, 3).join(', ');

@@ -1,4 +1,5 @@
 /** `penstock top`: shows a running penstock in the terminal, from its admin endpoint. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Status } from '../../observe/status.ts';
 import { type AdminAddress, adminAddress, type PlaceFlags } from '../control/admin-address.ts';
 import { askStatus } from '../control/ask.ts';
@@ -50,7 +51,7 @@ async function watch(address: AdminAddress, first: Status): Promise<void> {
   stdout.write(enter);
   while (!stop.signal.aborted) {
     redraw();
-    await pause(period, stop.signal);
+    await sleep(period, undefined, { signal: stop.signal }).catch(() => {});
     if (!stop.signal.aborted) view = await refresh(address, view, stop.signal);
   }
   stdout.write(leave);
@@ -92,16 +93,4 @@ const clearBelow = '\x1b[K\x1b[J';
 function screen(): Screen {
   const { columns, rows, isTTY } = process.stdout;
   return { columns: columns || 100, rows: rows || 24, color: isTTY && process.env['NO_COLOR'] === undefined };
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener('abort', done);
-  });
 }

@@ -1,7 +1,8 @@
 /** `penstock completion` and `penstock man`. */
 import type { Command } from 'commander';
 import { version } from '../../process/version.ts';
-import { completionFor, type Shell } from './completion.ts';
+import { completionFor } from './completion.ts';
+import type { Shell } from './flags.ts';
 import { manualOf } from './man.ts';
 import { shapeOf } from './shape.ts';
 

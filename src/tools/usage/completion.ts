@@ -1,8 +1,6 @@
 /** Completion scripts for shells, from the shape of the command line. */
+import type { Shell } from './flags.ts';
 import { allCommands, type CommandShape, type OptionShape, type ValueShape } from './shape.ts';
-
-export const shells = ['bash', 'zsh', 'fish'] as const;
-export type Shell = (typeof shells)[number];
 
 /** A script that completes commands, options, and values as far as they are files or one of a few words. */
 export function completionFor(shell: Shell, program: CommandShape): string {
@@ -14,13 +12,17 @@ function paths(program: CommandShape): { readonly path: string; readonly shape: 
   return allCommands(program).map((shape) => ({ path: shape.path.slice(1).join(' '), shape }));
 }
 
-/** Both shells first follow the words that are commands, then look at the one before the cursor. */
-function caseOfCommands(program: CommandShape): string {
-  const known = paths(program)
+/** All commands, quoted. */
+function knownCommands(program: CommandShape): string[] {
+  return paths(program)
     .filter(({ path }) => path !== '')
     .map(({ path }) => `'${path}'`);
+}
+
+/** Both shells first follow the words that are commands, then look at the one before the cursor. */
+function caseOfCommands(program: CommandShape): string {
   return `case "\${at:+$at }$word" in
-      ${known.join('|')}) at="\${at:+$at }$word" ;;
+      ${knownCommands(program).join('|')}) at="\${at:+$at }$word" ;;
     esac`;
 }
 
@@ -118,9 +120,6 @@ if [[ $funcstack[1] == _penstock ]]; then _penstock "$@"; else compdef _penstock
 }
 
 function fish(program: CommandShape): string {
-  const known = paths(program)
-    .filter(({ path }) => path !== '')
-    .map(({ path }) => `'${path}'`);
   const lines = paths(program).flatMap(({ path, shape }) => {
     const start = `complete -c penstock -n "__penstock_at '${path}'"`;
     return [
@@ -137,7 +136,7 @@ function __penstock_at
   set -l at ''
   for word in (commandline -opc)[2..-1]
     set -l next (string trim -- "$at $word")
-    contains -- $next ${known.join(' ')}; and set at $next
+    contains -- $next ${knownCommands(program).join(' ')}; and set at $next
   end
   test "$at" = "$argv"
 end

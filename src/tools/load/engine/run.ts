@@ -1,5 +1,6 @@
 /** The load of one process: warm-up, then connections by concurrency or by the clock, then the end. */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import { LiveSet } from '../../../net/live-set.ts';
 import { runConnection } from './connection.ts';
 import { type Engine, fail, type Link, type Preamble, release } from './link.ts';
@@ -76,18 +77,18 @@ async function runClosed(engine: Engine, limits: Limits): Promise<void> {
   const { pace } = engine.plan;
   const concurrency = pace.kind === 'closed' ? pace.concurrency : 0;
   const slots: Promise<void>[] = [];
-  const goesOn = () => !engine.stopping && limits.begun < limits.connections;
-  while (slots.length < concurrency && goesOn()) {
+  const isMore = () => !engine.stopping && limits.begun < limits.connections;
+  while (slots.length < concurrency && isMore()) {
     // Starting all at once would overflow the server's queue, and lost connection requests are only repeated
     // after a second.
     if (engine.settingUp >= 100) await pause(1);
-    else slots.push(runSlot(engine, limits, goesOn));
+    else slots.push(runSlot(engine, limits, isMore));
   }
   await Promise.all(slots);
 }
 
-async function runSlot(engine: Engine, limits: Limits, goesOn: () => boolean): Promise<void> {
-  while (goesOn()) {
+async function runSlot(engine: Engine, limits: Limits, isMore: () => boolean): Promise<void> {
+  while (isMore()) {
     limits.begun++;
     const fault = await runConnection(engine, performance.now());
     // Ten thousand refusals a second would be of no use.
@@ -219,10 +220,6 @@ function timeOut(ms: number): { readonly up: Promise<'time'>; readonly handle: N
     handle = setTimeout(() => resolve('time'), ms);
   });
   return { up, handle };
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 function sumOf(counts: ReadonlyMap<string, number>): number {

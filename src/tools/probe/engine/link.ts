@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { ProxyError, systemCode } from '../../../errors.ts';
-import { formatAddress } from '../../../net/address.ts';
+import { formatEndpoint } from '../../../net/written-address.ts';
 import { askForTls } from '../../../protocols/ask-for-tls.ts';
 import { type ProtocolName, protocols } from '../../../protocols/table.ts';
 import { connectFailure, Failure } from './failure.ts';
@@ -28,11 +28,6 @@ export type Link = {
   readonly connectMs: number;
 };
 
-/** The place as text. */
-export function describePlace(place: ProbeAddress): string {
-  return 'path' in place ? `unix:${place.path}` : formatAddress({ address: place.host, port: place.port });
-}
-
 /** Connects. The caller owns the socket, and must end it with `closeLink`. Throws a Failure. */
 export async function openLink({ place, starttls, name, timeoutMs }: Way): Promise<Link> {
   const startedAt = performance.now();
@@ -45,7 +40,7 @@ export async function openLink({ place, starttls, name, timeoutMs }: Way): Promi
     await once(raw, 'connect');
   } catch (error) {
     const code = error instanceof Failure ? 'ETIMEDOUT' : systemCode(error);
-    throw connectFailure(code, describePlace(place), timeoutMs);
+    throw connectFailure(code, formatEndpoint(place), timeoutMs);
   }
   const connectMs = performance.now() - startedAt;
   const over = starttls ? await startTls(raw, starttls, name) : raw;
