@@ -1,4 +1,5 @@
 /** An endpoint that is checked over and over, and what is known about it. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { UpstreamConfig } from '../config/schema/schema.ts';
 import { systemCode } from '../errors.ts';
@@ -6,14 +7,20 @@ import type { Descriptors } from '../process/descriptors.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import { checkOnce, type Subject } from './check-once.ts';
-import { pause, type Turns } from './turns.ts';
-import { type CheckOutcome, firstVerdict, type HealthVerdict, nextVerdict, tellsNothing } from './verdict.ts';
+import type { Semaphore } from './semaphore.ts';
+import {
+  type CheckOutcome,
+  firstVerdict,
+  type HealthVerdict,
+  isInconclusive,
+  nextVerdict,
+} from './verdict.ts';
 
 /** What all checks of a process share. */
 export type Surroundings = {
   readonly logger: Pick<Logger, 'info' | 'warn' | 'debug'>;
   readonly descriptors: Descriptors;
-  readonly turns: Turns;
+  readonly running: Semaphore;
   /** Call it when an endpoint goes down or comes up, and when the set of endpoints has changed. */
   readonly changed: () => void;
   /** Whether the latest check could not be made. Remembered so that it is logged only once. */
@@ -55,13 +62,13 @@ export class Checked {
 
   async #keepChecking(): Promise<void> {
     const { signal } = this.#stop;
-    const { turns, descriptors } = this.#surroundings;
+    const { running, descriptors } = this.#surroundings;
     while (!signal.aborted) {
-      await turns.take();
+      await running.acquire();
       const startedAt = performance.now();
       const { timeout } = settingsOf(this.#subject());
       const outcome = await checkOnce(this.#subject(), this.endpoint, { timeout, signal, descriptors });
-      turns.give();
+      running.release();
       if (signal.aborted) return;
       this.#conclude(outcome);
       // Random, so that checks that started together drift apart; never later than configured.
@@ -87,7 +94,7 @@ export class Checked {
 
   #logFailure(outcome: CheckOutcome): void {
     const { logger, blocked } = this.#surroundings;
-    const isOurFault = tellsNothing(outcome);
+    const isOurFault = isInconclusive(outcome);
     this.#surroundings.blocked = isOurFault;
     if (outcome.ok) return;
     const fields = { ...this.#names(), ...described(outcome.error) };
@@ -98,6 +105,11 @@ export class Checked {
   #names() {
     return { upstream: this.#subject().upstream.name, endpoint: this.endpoint.label };
   }
+}
+
+/** Resolves when the time is over, or when the signal aborts. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(Math.max(0, ms), undefined, { signal }).catch(() => {});
 }
 
 function described(error: Error) {

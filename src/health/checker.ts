@@ -5,7 +5,7 @@ import { type Descriptors, unbounded } from '../process/descriptors.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import type { Subject } from './check-once.ts';
 import type { Surroundings } from './checked.ts';
-import { createTurns } from './turns.ts';
+import { createSemaphore } from './semaphore.ts';
 import { Watch } from './watch.ts';
 
 type HealthChecker = {
@@ -45,7 +45,7 @@ export function createHealthChecker({
     logger,
     descriptors,
     changed,
-    turns: createTurns(maxRunning),
+    running: createSemaphore(maxRunning),
     blocked: false,
   };
   return {

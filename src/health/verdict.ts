@@ -33,7 +33,7 @@ export const firstVerdict: HealthVerdict = {
 };
 
 /** Whether a check failed on our side, for example because no descriptor was left. */
-export function tellsNothing(outcome: CheckOutcome): boolean {
+export function isInconclusive(outcome: CheckOutcome): boolean {
   return !outcome.ok && outcome.error instanceof ProxyError && outcome.error.side === 'proxy';
 }
 
@@ -47,8 +47,8 @@ function isWrongFromTheStart(verdict: HealthVerdict, error: Error): boolean {
 }
 
 /**
- * `unhealthy_after` failures in a row take it down, `healthy_after` successes in a row bring it up again. A
- * check that tells nothing changes nothing.
+ * `unhealthy_after` failures in a row take it down, `healthy_after` successes in a row bring it up again. An
+ * inconclusive check changes nothing.
  */
 export function nextVerdict(
   verdict: HealthVerdict,
@@ -64,7 +64,7 @@ export function nextVerdict(
     if (streak < limits.healthy_after) return { ...verdict, ...good, streak };
     return { ...good, kind: 'up', since: now, streak: 0, reason: undefined };
   }
-  if (tellsNothing(outcome)) return verdict;
+  if (isInconclusive(outcome)) return verdict;
   const { error } = outcome;
   if (kind === 'down') return { ...verdict, streak: 0, reason: error.message };
   const streak = verdict.streak + 1;

@@ -5,8 +5,7 @@
 import type { Endpoint } from '../upstream/endpoint.ts';
 import type { EndpointReport } from '../upstream/endpoint-state.ts';
 import type { Subject } from './check-once.ts';
-import { Checked, type Surroundings, settingsOf } from './checked.ts';
-import { pause } from './turns.ts';
+import { Checked, pause, type Surroundings, settingsOf } from './checked.ts';
 
 export class Watch {
   readonly #surroundings: Surroundings;
