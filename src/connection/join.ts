@@ -53,7 +53,6 @@ export async function connectSides(
   connection.dialled = dialled;
   const meeting = meetingToJoin(connection, route);
   if (dialled.prepared.isWarm && meeting === undefined) {
-    const { outbound } = route;
     const redial = () => dialFor(connection, anew(outbound), options);
     dialled = await keepOrReplace(connection, client, dialled, outbound.upstream.config, redial);
   }

@@ -4,6 +4,7 @@ import { enforce } from '../decide/refusals.ts';
 import type { Rules } from '../decide/rules.ts';
 import type { Stream } from '../net/stream.ts';
 import { Peek } from '../peek/peek.ts';
+import { contentTypes } from '../peek/records.ts';
 import type { Meeting, Opening } from '../protocols/protocol.ts';
 import { decodeProxyHeader, type ProxyHeader } from '../proxy-protocol/decode.ts';
 import type { Connection } from './state.ts';
@@ -32,11 +33,8 @@ const tls: Opening = { kind: 'tls' };
 
 function tlsOrPlain([first]: Buffer): Opening | undefined {
   if (first === undefined) return undefined;
-  return first === handshakeRecord ? tls : plain;
+  return first === contentTypes.handshake ? tls : plain;
 }
-
-/** ContentType handshake(22), RFC 8446 §5.1: the first byte of any ClientHello. */
-const handshakeRecord = 22;
 
 /** What the client says first inside TLS: it opens a session, or asks to cancel something. */
 export async function readWithinTls({ meeting, record }: Connection, client: Stream): Promise<Opening> {

@@ -4,6 +4,7 @@ import { Malformed } from './cursor.ts';
 /** A complete record; `header` is what AEADs authenticate. */
 type TlsRecord = { readonly type: number; readonly header: Buffer; readonly body: Buffer };
 
+/** The first byte of a record, and so of any ClientHello. */
 export const contentTypes = { alert: 21, handshake: 22, applicationData: 23 } as const;
 
 /** The complete records at the start of the bytes. */

@@ -35,7 +35,7 @@ export type Protocol = {
   readonly asksForClient?: true;
   /** What may fail when TLS ends here and the upstream is reached in plain TCP; absent if nothing does. */
   readonly plainHint?: string;
-  /** Which clients cannot be passed through, as not their server has greeted them; absent if all can. */
+  /** Which clients cannot be passed through: we greet them in their server's place. Absent if all can. */
   readonly passthroughHint?: string;
   /** If the handshake of those who asked for TLS is carried by packets of the protocol. */
   readonly carrier?: Carrier;

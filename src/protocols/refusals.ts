@@ -1,5 +1,4 @@
-/** What several protocols refuse for the same reasons, each in its own words. */
-import { ProxyError } from '../errors.ts';
+/** Why clients are turned away; each protocol has words of its own for it. */
 import type { Refusal } from './protocol.ts';
 
 /** Why a client is turned away, as far as its last words differ by it. */
@@ -11,18 +10,4 @@ export function reasonFor({ code, phase }: Refusal): Reason | undefined {
   if (phase === 'starttls') return code === 'ERR_CLIENT_CLOSED' ? undefined : 'misspoken';
   if (phase !== 'connect') return undefined;
   return /^ERR_UPSTREAM_(LIMIT|QUEUE)/.test(code) ? 'full' : 'unreachable';
-}
-
-/** For what follows a request for TLS too early: it would be taken for part of the protected session. */
-export function stuffed(cve: 'CVE-2011-0411' | 'CVE-2021-23222'): ProxyError {
-  return new ProxyError('ERR_STARTTLS_STUFFED', {
-    side: 'client',
-    message: 'the client sent bytes ahead of the answer to its request for TLS',
-    hint: `this is how plain text is smuggled into a protected session (${cve})`,
-  });
-}
-
-/** For a client that leaves politely. */
-export function gone(): ProxyError {
-  return new ProxyError('ERR_CLIENT_CLOSED', { side: 'client', message: 'the client said goodbye' });
 }

@@ -1,6 +1,8 @@
 /** Asks an LDAP server for TLS, RFC 4511 §4.14. */
-import { ProxyError } from '../../errors.ts';
+
+import type { ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
+import { noTls, serverFault } from '../faults.ts';
 import { encodeStartTls, type Message, operations, readMessage, resultCodeIn, results } from './messages.ts';
 
 const id = Buffer.of(1);
@@ -29,19 +31,14 @@ export function readAnswer(bytes: Buffer): Message | undefined {
 }
 
 function no(code: number, isNotice: boolean): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_STARTTLS_REFUSED', {
-    side: 'upstream',
-    message: isNotice
+  return noTls(
+    isNotice
       ? `the server turns the connection away (result ${code})`
       : `the server answers StartTLS with result ${code}`,
-    hint: 'give the server a certificate (olcTLSCertificateFile), or reach it in plain text by taking tls out of the upstream',
-  });
+    'give the server a certificate (olcTLSCertificateFile), or reach it in plain text by taking tls out of the upstream',
+  );
 }
 
-function invalid(what: string): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_STARTTLS_INVALID', {
-    side: 'upstream',
-    message: `the server ${what}`,
-    hint: 'check that the endpoint is an LDAP server; one that begins with TLS (port 636) is reached without starttls',
-  });
-}
+const invalid = serverFault(
+  'check that the endpoint is an LDAP server; one that begins with TLS (port 636) is reached without starttls',
+);

@@ -2,7 +2,8 @@
  * The health check: a search for the root entry, which servers answer to anybody. An anonymous bind would be
  * refused where those are forbidden, and counted as a failed login.
  */
-import { ProxyError } from '../../errors.ts';
+import type { ProxyError } from '../../errors.ts';
+import { unhealthy } from '../faults.ts';
 import type { Check } from '../protocol.ts';
 import { encode } from './ber.ts';
 import {
@@ -24,9 +25,9 @@ export const check: Check = {
       server.drop(length);
       if (operation.tag === operations.searchDone) return judge(resultCodeIn(operation));
       // It turns everybody away.
-      if (operation.tag === operations.extendedResponse) throw unhealthy(resultCodeIn(operation));
+      if (operation.tag === operations.extendedResponse) throw withResult(resultCodeIn(operation));
     }
-    throw down('does not finish its answer to a search');
+    throw unhealthy('does not finish its answer to a search');
   },
 };
 
@@ -37,7 +38,7 @@ const maxMessages = 10;
 const unready: readonly (number | undefined)[] = [results.busy, results.unavailable, undefined];
 
 function judge(code: number | undefined): Buffer {
-  if (unready.includes(code)) throw unhealthy(code);
+  if (unready.includes(code)) throw withResult(code);
   return unbind;
 }
 
@@ -63,13 +64,11 @@ const searchForRoot = encodeMessage(
 const unbind = encodeMessage(Buffer.of(2), encode(operations.unbind));
 
 function readNext(bytes: Buffer): Message | undefined {
-  return readMessage(bytes, down);
+  return readMessage(bytes, unhealthy);
 }
 
-function unhealthy(code: number | undefined): ProxyError {
-  return down(code === undefined ? 'answers a search with something else' : `answers with result ${code}`);
-}
-
-function down(what: string): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_DOWN', { side: 'upstream', message: `the server ${what}` });
+function withResult(code: number | undefined): ProxyError {
+  return unhealthy(
+    code === undefined ? 'answers a search with something else' : `answers with result ${code}`,
+  );
 }

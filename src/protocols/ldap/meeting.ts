@@ -1,7 +1,8 @@
 /** LDAP clients: they ask for TLS by an extended operation, or begin with it, as on port 636. */
-import { ProxyError } from '../../errors.ts';
+import { contentTypes } from '../../peek/records.ts';
+import { clientFault, gone, onlyFor, plainText, stuffed } from '../faults.ts';
 import type { Meeting, Refusal, Terms } from '../protocol.ts';
-import { gone, reasonFor, stuffed } from '../refusals.ts';
+import { reasonFor } from '../refusals.ts';
 import { ask } from './ask.ts';
 import {
   encodeResult,
@@ -28,7 +29,7 @@ export function meet({ takesPlain, takesGlued = false }: Terms): Meeting {
         client.drop(first.length);
         if (first.operation.tag === operations.unbind) {
           hasLeft = true;
-          throw refused > 0 ? required() : gone();
+          throw refused > 0 ? plainText('LDAP', tlsHint) : gone();
         }
         const { kind, words } = answerTo(first);
         if (kind === 'upgrade' && client.length > 0 && !takesGlued) throw stuffed('CVE-2011-0411');
@@ -36,7 +37,7 @@ export function meet({ takesPlain, takesGlued = false }: Terms): Meeting {
         if (kind === 'upgrade') return { kind: 'tls' };
         refused += 1;
       }
-      throw required();
+      throw plainText('LDAP', tlsHint);
     },
     announce: ask,
     refuse: (why) => (hasLeft ? undefined : lastWords(why)),
@@ -45,7 +46,7 @@ export function meet({ takesPlain, takesGlued = false }: Terms): Meeting {
 
 /** A message, or the first byte of a ClientHello, which no message begins with. */
 export function readFirst(bytes: Buffer): Message | 'tls' | undefined {
-  return bytes[0] === 0x16 ? 'tls' : readMessage(bytes, invalid);
+  return bytes[0] === contentTypes.handshake ? 'tls' : readMessage(bytes, invalid);
 }
 
 function asksForTls({ operation }: Message): boolean {
@@ -92,20 +93,6 @@ function notice(code: number, text: string): Buffer {
 
 const noticeOfDisconnection = '1.3.6.1.4.1.1466.20036';
 
-function invalid(what: string): ProxyError {
-  return new ProxyError('ERR_STARTTLS_INVALID', {
-    side: 'client',
-    message: `the client ${what}`,
-    hint: 'the listener has starttls: ldap; other clients need a listener of their own',
-  });
-}
-
-function required(): ProxyError {
-  return new ProxyError('ERR_STARTTLS_REQUIRED', {
-    side: 'client',
-    message: 'the client speaks LDAP in plain text',
-    hint: tlsHint,
-  });
-}
+const invalid = clientFault(onlyFor('ldap'));
 
 export const tlsHint = 'have the client use StartTLS (ldapsearch -ZZ), or ldaps://';

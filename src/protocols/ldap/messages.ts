@@ -1,5 +1,5 @@
 /** LDAP's messages, as far as they are said before TLS (RFC 4511). Pure: bytes in, bytes out. */
-import type { ProxyError } from '../../errors.ts';
+import type { Fault } from '../faults.ts';
 import { type Element, elementsIn, encode, extentOf } from './ber.ts';
 
 /** Far more than what precedes TLS needs, though a client may begin with a bind that carries a ticket. */
@@ -14,9 +14,6 @@ export type Message = {
 };
 
 type Control = { readonly isCritical: boolean };
-
-/** Makes an error of what a side did: "sends a message of more than 16384 bytes". */
-export type Fault = (what: string) => ProxyError;
 
 /**
  * The first message, given all that has arrived; undefined if more is needed. Throws what `fault` returns as

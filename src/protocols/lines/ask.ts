@@ -1,6 +1,7 @@
 /** Servers of line-based protocols: their greeting, and how they are asked for TLS. */
 import { type Code, ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
+import { type Fault, noTls, serverFault } from '../faults.ts';
 import type { Greeting } from '../protocol.ts';
 import { type Dialect, type Exchange, text } from './dialect.ts';
 import { Lines } from './lines.ts';
@@ -25,7 +26,8 @@ const any = /^/;
 
 /** Holds one exchange after another. Throws `refused` for a "no". */
 function talkTo(dialect: Dialect, server: Peek, refused: Code): (exchange: Exchange) => Promise<string[]> {
-  const lines = new Lines(server, (what) => invalid(dialect, what));
+  const invalid = faultOf(dialect);
+  const lines = new Lines(server, invalid);
   return async (exchange) => {
     const { says = '', offers = any } = exchange;
     if (says !== '') server.write(Buffer.from(text(says)));
@@ -34,12 +36,11 @@ function talkTo(dialect: Dialect, server: Peek, refused: Code): (exchange: Excha
       const line = await lines.next();
       reply.push(line);
       const judgement = judge(exchange, line);
-      if (judgement === 'invalid')
-        throw invalid(dialect, `answers ${says || 'a connection'} with something else`);
+      if (judgement === 'invalid') throw invalid(`answers ${says || 'a connection'} with something else`);
       if (typeof judgement === 'object') throw no(refused, judgement.no, says);
       isLast = judgement === 'yes';
     }
-    if (!reply.some((line) => offers.test(line))) throw noTls(dialect);
+    if (!reply.some((line) => offers.test(line))) throw withoutTls(dialect);
     return reply;
   };
 }
@@ -66,18 +67,15 @@ function no(code: Code, word: string, command: string): ProxyError {
   });
 }
 
-function noTls({ title }: Dialect): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_STARTTLS_REFUSED', {
-    side: 'upstream',
-    message: 'the server does not offer STARTTLS',
-    hint: `give the ${title} server a certificate, and let it offer TLS; or reach it in plain text by taking tls out of the upstream`,
-  });
+function withoutTls({ title }: Dialect): ProxyError {
+  return noTls(
+    'the server does not offer STARTTLS',
+    `give the ${title} server a certificate, and let it offer TLS; or reach it in plain text by taking tls out of the upstream`,
+  );
 }
 
-function invalid({ title }: Dialect, what: string): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_STARTTLS_INVALID', {
-    side: 'upstream',
-    message: `the server ${what}`,
-    hint: `check that the endpoint is a ${title} server; one that begins with TLS is reached without starttls`,
-  });
+function faultOf({ title }: Dialect): Fault {
+  return serverFault(
+    `check that the endpoint is a ${title} server; one that begins with TLS is reached without starttls`,
+  );
 }

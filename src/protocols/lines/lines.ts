@@ -1,15 +1,12 @@
 /** Lines of text in a dialogue before TLS: one after another, and within bounds, whoever speaks. */
-import type { ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
+import type { Fault } from '../faults.ts';
 
 /** More than a command, a reply or a list of capabilities needs. */
 export const maxLine = 4096;
 /** The most that one side may say before TLS. */
 const maxLines = 100;
 const maxBytes = 32 * 1024;
-
-/** Makes an error of what a side did: "sends a line of more than 4096 bytes". */
-export type Fault = (what: string) => ProxyError;
 
 export type Line = {
   /** Without its line break. */

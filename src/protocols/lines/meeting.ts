@@ -1,8 +1,8 @@
 /** Clients of line-based protocols: greeted in the server's place, and answered until they ask for TLS. */
-import { ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
+import { clientFault, type Fault, gone, plainText, stuffed } from '../faults.ts';
 import type { Meeting, Opening, Refusal, Sides, Terms } from '../protocol.ts';
-import { gone, reasonFor, stuffed } from '../refusals.ts';
+import { reasonFor } from '../refusals.ts';
 import { ask } from './ask.ts';
 import { type Dialect, type Reply, text } from './dialect.ts';
 import { Lines } from './lines.ts';
@@ -11,6 +11,7 @@ import { Lines } from './lines.ts';
 const maxRefused = 10;
 
 export function meet(dialect: Dialect, { takesGlued = false }: Terms): Meeting {
+  const { title, tlsHint } = dialect;
   let isGreeted = false;
   let hasLeft = false;
   return {
@@ -21,7 +22,7 @@ export function meet(dialect: Dialect, { takesGlued = false }: Terms): Meeting {
       hasLeft = kind === 'goodbye';
       if (!hasLeft && client.length > 0 && !takesGlued) throw stuffed('CVE-2011-0411');
       write(client, words);
-      if (hasLeft) throw refused > 0 ? required(dialect) : gone();
+      if (hasLeft) throw refused > 0 ? plainText(title, tlsHint) : gone();
       return tls;
     },
     announce: (server) => ask(dialect, server),
@@ -37,13 +38,13 @@ const tls: Opening = { kind: 'tls' };
 
 /** Answers commands up to one that ends the dialogue, which is left to answer. */
 async function converse(dialect: Dialect, client: Peek): Promise<Said & { readonly refused: number }> {
-  const lines = new Lines(client, (what) => invalid(dialect, what));
+  const lines = new Lines(client, faultOf(dialect));
   for (let refused = 0; ; ) {
     const said = replyTo(dialect, await lines.next());
     if (said.kind === 'upgrade' || said.kind === 'goodbye') return { ...said, refused };
     write(client, said.words);
     if (said.kind === 'refused') refused += 1;
-    if (refused === maxRefused) throw required(dialect);
+    if (refused === maxRefused) throw plainText(dialect.title, dialect.tlsHint);
   }
 }
 
@@ -90,18 +91,8 @@ function write(client: Peek, words: string): void {
   client.write(Buffer.from(words, 'latin1'));
 }
 
-function invalid({ title }: Dialect, what: string): ProxyError {
-  return new ProxyError('ERR_STARTTLS_INVALID', {
-    side: 'client',
-    message: `the client ${what}`,
-    hint: `the listener has starttls, for ${title}; clients that begin with TLS, and others, need a listener of their own`,
-  });
-}
-
-function required({ title, tlsHint }: Dialect): ProxyError {
-  return new ProxyError('ERR_STARTTLS_REQUIRED', {
-    side: 'client',
-    message: `the client speaks ${title} in plain text`,
-    hint: tlsHint,
-  });
+function faultOf({ title }: Dialect): Fault {
+  return clientFault(
+    `the listener has starttls, for ${title}; clients that begin with TLS, and others, need a listener of their own`,
+  );
 }

@@ -1,6 +1,7 @@
 /** Asks a SQL Server for TLS, or for none, by PRELOGIN. */
 import { type Code, ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
+import { noTls } from '../faults.ts';
 import type { Greeting } from '../protocol.ts';
 import { readPacket, types } from './packets.ts';
 import { encodePrelogin, encryption, encryptionIn, type Options, options, optionsIn } from './prelogin.ts';
@@ -18,11 +19,10 @@ export const ownOptions: Options = new Map([
 export async function ask(server: Peek, client: Options = ownOptions): Promise<Greeting> {
   const { said, answer } = await prelogin(server, client, encryption.on);
   if (said === encryption.on || said === encryption.required) return answer;
-  throw new ProxyError('ERR_UPSTREAM_STARTTLS_REFUSED', {
-    side: 'upstream',
-    message: 'the server answers PRELOGIN that it has no TLS',
-    hint: 'give the server a certificate, or reach it in plain text by taking tls out of the upstream',
-  });
+  throw noTls(
+    'the server answers PRELOGIN that it has no TLS',
+    'give the server a certificate, or reach it in plain text by taking tls out of the upstream',
+  );
 }
 
 /** Nothing within TLS. */

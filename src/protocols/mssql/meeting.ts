@@ -1,7 +1,8 @@
 /** Clients of SQL Server: their PRELOGIN is answered in the server's place, before one is chosen for them. */
-import { ProxyError } from '../../errors.ts';
+import { contentTypes } from '../../peek/records.ts';
+import { clientFault, type Fault, onlyFor, plainText, stuffed } from '../faults.ts';
 import type { Carrier, Meeting, Opening, Refusal, Terms } from '../protocol.ts';
-import { reasonFor, stuffed } from '../refusals.ts';
+import { reasonFor } from '../refusals.ts';
 import { ask, askForNone } from './ask.ts';
 import { encodeError, type Packet, readPacket, types } from './packets.ts';
 import { encodePrelogin, encryption, encryptionIn, type Options, options, optionsIn } from './prelogin.ts';
@@ -20,7 +21,7 @@ export function meet({ takesPlain, takesTls = true, takesGlued = false }: Terms,
       const first = await client.read(readFirst);
       if (first === 'tls') return { kind: 'tls' };
       if (first.type === types.login) {
-        if (!takesPlain) throw required();
+        if (!takesPlain) throw plainText('TDS', tlsHint);
         return { kind: 'plain' };
       }
       said = optionsOf(first);
@@ -28,7 +29,7 @@ export function meet({ takesPlain, takesTls = true, takesGlued = false }: Terms,
       if (client.length > 0 && !takesGlued) throw stuffed('CVE-2021-23222');
       const wish = encryptionIn(said);
       isCarried = takesTls && !(wish === encryption.none && takesPlain);
-      if (isCarried && wish === encryption.none) throw required();
+      if (isCarried && wish === encryption.none) throw plainText('TDS', tlsHint);
       client.write(answerTo(said, isCarried ? grants[wish] : encryption.none));
       return { kind: isCarried ? 'tls' : 'plain' };
     },
@@ -41,7 +42,9 @@ export function meet({ takesPlain, takesTls = true, takesGlued = false }: Terms,
 
 /** A packet, or the first byte of a ClientHello, which no packet begins with. */
 export function readFirst(bytes: Buffer): Packet | 'tls' | undefined {
-  return bytes[0] === 0x16 ? 'tls' : readPacket(bytes, [types.prelogin, types.login], invalid);
+  return bytes[0] === contentTypes.handshake
+    ? 'tls'
+    : readPacket(bytes, [types.prelogin, types.login], invalid);
 }
 
 /** What a client says of itself. */
@@ -90,20 +93,6 @@ const tooMany = 17809;
 /** "Database '…' on server '…' is not currently available. Please retry the connection later." */
 const notAvailable = 40613;
 
-export function invalid(what: string): ProxyError {
-  return new ProxyError('ERR_STARTTLS_INVALID', {
-    side: 'client',
-    message: `the client ${what}`,
-    hint: 'the listener has starttls: mssql; other clients need a listener of their own',
-  });
-}
-
-function required(): ProxyError {
-  return new ProxyError('ERR_STARTTLS_REQUIRED', {
-    side: 'client',
-    message: 'the client speaks TDS in plain text',
-    hint: tlsHint,
-  });
-}
+export const invalid: Fault = clientFault(onlyFor('mssql'));
 
 export const tlsHint = 'connect with Encrypt=True (mandatory), or strict with TDS 8';

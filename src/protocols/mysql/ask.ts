@@ -1,6 +1,6 @@
 /** Asks a MySQL server for TLS: it greets, and the answer is the request. The server does not answer that. */
-import { ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
+import { noTls } from '../faults.ts';
 import type { Greeting } from '../protocol.ts';
 import { can, needed } from './capabilities.ts';
 import { greetingIn, readGreeting } from './greeting.ts';
@@ -20,11 +20,10 @@ export const ownHead: Buffer = ownHeadOf(needed | can.longPassword | can.transac
 export async function askWith(server: Peek, head: Buffer): Promise<Greeting> {
   const greeting = await hear(server);
   if (!(greetingIn(greeting).capabilities & can.ssl)) {
-    throw new ProxyError('ERR_UPSTREAM_STARTTLS_REFUSED', {
-      side: 'upstream',
-      message: "the server's greeting says that it has no TLS",
-      hint: 'give the server ssl_cert and ssl_key, or reach it in plain text by taking tls out of the upstream',
-    });
+    throw noTls(
+      "the server's greeting says that it has no TLS",
+      'give the server ssl_cert and ssl_key, or reach it in plain text by taking tls out of the upstream',
+    );
   }
   server.write(encodePacket(1, headWith(head, head.readInt32LE(0) | can.ssl)));
   return greeting;

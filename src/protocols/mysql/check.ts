@@ -2,8 +2,8 @@
  * The health check: a whole login, because servers count a connection that ends earlier against its host, and
  * shut that out after `max_connect_errors`. A login that is refused does not count.
  */
-import { ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
+import { unhealthy } from '../faults.ts';
 import type { Check, Greeting } from '../protocol.ts';
 import { hear, numberOfLogin, ownHead } from './ask.ts';
 import { can } from './capabilities.ts';
@@ -71,7 +71,3 @@ function judge(code: number): 'refused' {
 
 /** ER_SERVER_SHUTDOWN, _NORMAL_SHUTDOWN, _SHUTDOWN_COMPLETE, _SERVER_OFFLINE_MODE, _SERVER_ISNT_AVAILABLE. */
 const stopping = new Set([1053, 1077, 1079, 3032, 3168]);
-
-function unhealthy(what: string): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_DOWN', { side: 'upstream', message: `the server ${what}` });
-}

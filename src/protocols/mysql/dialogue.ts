@@ -2,8 +2,8 @@
  * The rest of a login: both sides may speak several times, as the account's plugin wants it, until the server
  * says OK or no. Each counts the packets from a beginning of its own, so we number them anew.
  */
-import type { ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
+import type { Fault } from '../faults.ts';
 import { invalid as serverInvalid } from './greeting.ts';
 import { encodePacket, isFinal, type Packet, readPacket, readText } from './packets.ts';
 import { invalid as clientInvalid } from './response.ts';
@@ -66,11 +66,7 @@ function bytesFrom(peek: Peek, speaker: Speaker): Promise<Speaker> {
 }
 
 /** The next packet, complete and consumed; it must have this number. */
-export async function take(
-  from: Peek,
-  invalid: (what: string) => ProxyError,
-  number: number,
-): Promise<Packet> {
+export async function take(from: Peek, invalid: Fault, number: number): Promise<Packet> {
   const packet = await from.read((bytes) => readPacket(bytes, invalid));
   if (packet.sequence !== (number & 0xff)) throw invalid('sends packets out of order while it logs in');
   from.drop(packet.length);

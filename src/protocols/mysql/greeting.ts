@@ -1,6 +1,7 @@
 /** The greeting with which servers begin: theirs is read, and ours written in its place. Pure. */
 import { randomBytes } from 'node:crypto';
-import { ProxyError } from '../../errors.ts';
+import type { ProxyError } from '../../errors.ts';
+import { type Fault, noTls, serverFault } from '../faults.ts';
 import { can } from './capabilities.ts';
 import { encodePacket, errorCodeIn, readPacket, readText } from './packets.ts';
 
@@ -104,21 +105,16 @@ function freshNonce(): Buffer {
   return randomBytes(20).map((byte) => 0x40 + (byte & 0x3f)) as Buffer;
 }
 
-export function invalid(what: string): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_STARTTLS_INVALID', {
-    side: 'upstream',
-    message: `the server ${what}`,
-    hint: 'check that the endpoint is a MySQL or MariaDB server, and what is between it and penstock',
-  });
-}
+export const invalid: Fault = serverFault(
+  'check that the endpoint is a MySQL or MariaDB server, and what is between it and penstock',
+);
 
 /** Its text is unauthenticated, so we pass none of it on. */
 function turnedAway(code: number): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_STARTTLS_REFUSED', {
-    side: 'upstream',
-    message: `the server turned us away with error ${code} in place of its greeting`,
-    hint: hints[code] ?? "the server's list of errors explains it",
-  });
+  return noTls(
+    `the server turned us away with error ${code} in place of its greeting`,
+    hints[code] ?? "the server's list of errors explains it",
+  );
 }
 
 const hints: Readonly<Record<number, string>> = {

@@ -2,7 +2,7 @@
  * The packets of MySQL's and MariaDB's protocol, and what errors look like in them. Pure: bytes in, bytes
  * out. MySQL's internals manual, "Client/Server Protocol"; MariaDB's documentation, "Protocol".
  */
-import type { ProxyError } from '../../errors.ts';
+import type { Fault } from '../faults.ts';
 
 /** A payload, and its number in the exchange. `length` is that of the whole packet. */
 export type Packet = { readonly sequence: number; readonly payload: Buffer; readonly length: number };
@@ -17,11 +17,7 @@ const headerLength = 4;
  * The first packet, given all that has arrived; undefined if more is needed. Throws what `invalid` returns
  * if it cannot become one of at most `max` bytes.
  */
-export function readPacket(
-  bytes: Buffer,
-  invalid: (what: string) => ProxyError,
-  max = maxPayload,
-): Packet | undefined {
+export function readPacket(bytes: Buffer, invalid: Fault, max = maxPayload): Packet | undefined {
   if (bytes.length < headerLength) return undefined;
   const size = bytes.readUIntLE(0, 3);
   if (size > max) throw invalid(`sends a packet of more than ${max} bytes`);

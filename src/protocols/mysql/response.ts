@@ -1,5 +1,7 @@
 /** What clients answer to a greeting: a request for TLS, or their login. Pure: bytes in, bytes out. */
 import { ProxyError } from '../../errors.ts';
+import { contentTypes } from '../../peek/records.ts';
+import { clientFault, type Fault, onlyFor } from '../faults.ts';
 import { can, needed } from './capabilities.ts';
 import { encodePacket, readPacket, readText } from './packets.ts';
 
@@ -44,14 +46,11 @@ export function readAnswer(bytes: Buffer, sequence: number): Answer | undefined 
   const capabilities = head.readInt32LE(0);
   if (payload.length === headLength) {
     if (!(capabilities & can.ssl)) throw invalid('sends a login without a user');
-    if (bytes.length > length && bytes[length] !== handshakeRecord) throw stuffed();
+    if (bytes.length > length && bytes[length] !== contentTypes.handshake) throw stuffed();
     return { kind: 'ssl_request', head, length };
   }
   return { kind: 'login', login: loginIn(payload, capabilities), length };
 }
-
-/** The first byte of any ClientHello. */
-const handshakeRecord = 0x16;
 
 function loginIn(payload: Buffer, capabilities: number): Login {
   if ((capabilities & needed) !== needed) {
@@ -143,13 +142,7 @@ export function encodeLogin(
   );
 }
 
-export function invalid(what: string): ProxyError {
-  return new ProxyError('ERR_STARTTLS_INVALID', {
-    side: 'client',
-    message: `the client ${what}`,
-    hint: 'the listener has starttls: mysql; other clients need a listener of their own',
-  });
-}
+export const invalid: Fault = clientFault(onlyFor('mysql'));
 
 function stuffed(): ProxyError {
   return new ProxyError('ERR_STARTTLS_STUFFED', {

@@ -3,8 +3,8 @@
  * right after it, without asking. Alternatively, clients and servers may be configured to start with TLS;
  * INFO then comes inside it. https://docs.nats.io, "Client Protocol".
  */
-import { ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
+import { unhealthy } from '../faults.ts';
 import type { Greeting, Protocol } from '../protocol.ts';
 import { ask } from './ask.ts';
 import { infoIn, readInfo } from './info.ts';
@@ -24,7 +24,7 @@ export const nats: Protocol = {
     async run(server, greeting) {
       const { ldm } = infoIn(greeting ?? (await hear(server)));
       // "Lame duck mode".
-      if (ldm === true) throw down('the server is about to stop: it is in lame duck mode');
+      if (ldm === true) throw unhealthy('is about to stop: it is in lame duck mode');
       return undefined;
     },
   },
@@ -35,8 +35,4 @@ async function hear(server: Peek): Promise<Greeting> {
   const info = await server.read(readInfo);
   server.drop(info.length);
   return info;
-}
-
-function down(message: string): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_DOWN', { side: 'upstream', message });
 }

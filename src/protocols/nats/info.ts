@@ -1,5 +1,5 @@
 /** Reads and writes NATS's INFO: `INFO {"server_id":"…",…} \r\n`. Pure: bytes in, bytes out. */
-import { ProxyError } from '../../errors.ts';
+import { serverFault } from '../faults.ts';
 
 /** Far more than a server needs that lists a large cluster. */
 export const maxInfo = 32 * 1024;
@@ -55,10 +55,6 @@ export function encodeInfo(info: Info): Buffer {
   return Buffer.from(`INFO ${JSON.stringify(info)} \r\n`);
 }
 
-function invalid(what: string): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_STARTTLS_INVALID', {
-    side: 'upstream',
-    message: `the server ${what}`,
-    hint: 'check that the endpoint is a NATS server; one that begins with TLS (handshake_first) is reached without starttls',
-  });
-}
+const invalid = serverFault(
+  'check that the endpoint is a NATS server; one that begins with TLS (handshake_first) is reached without starttls',
+);

@@ -2,9 +2,11 @@
  * NATS clients. We greet them in the server's place, because we dial no server for a
  * client that we know nothing about.
  */
-import { ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
+import { contentTypes } from '../../peek/records.ts';
+import { clientFault, onlyFor } from '../faults.ts';
 import type { Meeting, Opening, Refusal, Sides, Terms } from '../protocol.ts';
+import { reasonFor } from '../refusals.ts';
 import { ask } from './ask.ts';
 import { encodeInfo, infoFor } from './info.ts';
 
@@ -78,16 +80,14 @@ const greetings = {
 /** A client that wants TLS starts with its ClientHello. Any other client is plain, whatever follows. */
 export function readFirst(bytes: Buffer): Opening | undefined {
   if (bytes.length === 0) return undefined;
-  if (bytes[0] === 0x16) return { kind: 'tls' };
+  if (bytes[0] === contentTypes.handshake) return { kind: 'tls' };
   const text = bytes.toString('latin1', 0, longest).toUpperCase();
   if (operations.some((one) => text.startsWith(one))) return { kind: 'plain' };
   if (operations.some((one) => one.startsWith(text))) return undefined;
-  throw new ProxyError('ERR_STARTTLS_INVALID', {
-    side: 'client',
-    message: 'the client does not speak NATS',
-    hint: 'the listener has starttls: nats; other clients need a listener of their own',
-  });
+  throw invalid('does not speak NATS');
 }
+
+const invalid = clientFault(onlyFor('nats'));
 
 /** How a client can start: with CONNECT, though some first ask whether anybody is there. */
 const operations = ['CONNECT ', 'CONNECT\t', 'PING\r\n'];
@@ -97,17 +97,20 @@ const longest = 8;
  * In nats-server's own words where it has any. A client that starts with TLS and was not greeted
  * understands an alert, or a close.
  */
-function lastWords({ code, phase, conn }: Refusal, greeted: boolean): Buffer | undefined {
-  if (code === 'ERR_STARTTLS_REQUIRED' || code === 'ERR_NO_ROUTE')
-    return error('Secure Connection - TLS Required');
-  if (phase === 'starttls') return error('Unknown Protocol Operation');
-  if (phase !== 'connect' || !greeted) return undefined;
-  const isFull = /^ERR_UPSTREAM_(LIMIT|QUEUE)/.test(code);
-  return error(
-    isFull
-      ? 'maximum connections exceeded'
-      : `the server behind this proxy cannot be reached (connection ${conn})`,
-  );
+function lastWords(why: Refusal, greeted: boolean): Buffer | undefined {
+  switch (reasonFor(why)) {
+    case 'needs_tls':
+      return error('Secure Connection - TLS Required');
+    case 'misspoken':
+      return error('Unknown Protocol Operation');
+    case 'full':
+      return greeted ? error('maximum connections exceeded') : undefined;
+    case 'unreachable':
+      return greeted
+        ? error(`the server behind this proxy cannot be reached (connection ${why.conn})`)
+        : undefined;
+  }
+  return undefined;
 }
 
 function error(text: string): Buffer {

@@ -2,7 +2,7 @@
  * What a PostgreSQL server's first answer says about its health. Pure: bytes in, bytes out. PostgreSQL's
  * documentation, "Frontend/Backend Protocol": "Message Formats" and appendix "Error Codes".
  */
-import { ProxyError } from '../../errors.ts';
+import { unhealthy } from '../faults.ts';
 
 /** A StartupMessage of protocol 3.0, for a role that need not exist: any working server answers it. */
 export const startupMessage: Buffer = encodeStartup({
@@ -49,10 +49,6 @@ function judgeError(fields: Buffer): 'works' {
   if (state === undefined) throw unhealthy('answers with an error that has no SQLSTATE');
   if (/^57P0[123]$/.test(state)) throw unhealthy(`is starting up, shutting down or recovering (${state})`);
   return 'works';
-}
-
-function unhealthy(what: string): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_DOWN', { side: 'upstream', message: `the server ${what}` });
 }
 
 function encodeStartup(parameters: Readonly<Record<string, string>>): Buffer {

@@ -1,8 +1,8 @@
 /** PostgreSQL clients: what they ask for before TLS, and what they may send instead of opening a session. */
 import { ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
+import { stuffed } from '../faults.ts';
 import type { Meeting, Opening, Terms } from '../protocol.ts';
-import { stuffed } from '../refusals.ts';
 import { ask } from './ask.ts';
 import { acceptSsl, readPreamble, refuse } from './preamble.ts';
 import { lastWords } from './refusals.ts';

@@ -3,6 +3,8 @@
  * PostgreSQL's documentation, "Frontend/Backend Protocol": "Message Flow" and "Message Formats".
  */
 import { ProxyError } from '../../errors.ts';
+import { contentTypes } from '../../peek/records.ts';
+import { noTls, onlyFor, serverFault } from '../faults.ts';
 
 /**
  * `length` is how many bytes it took: none for `tls` and `startup`, because the next step
@@ -34,7 +36,7 @@ const maxStartupLength = 10000;
  */
 export function readPreamble(bytes: Buffer): Preamble | undefined {
   if (bytes.length === 0) return undefined;
-  if (bytes[0] === 0x16) return { kind: 'tls', length: 0 };
+  if (bytes[0] === contentTypes.handshake) return { kind: 'tls', length: 0 };
   // Valid lengths fit in the lower two bytes, so another protocol shows in its first byte.
   if (bytes[0] !== 0 || (bytes[1] ?? 0) !== 0) throw invalid('the client does not speak PostgreSQL');
   if (bytes.length < 4) return undefined;
@@ -103,7 +105,7 @@ export function readSslAnswer(bytes: Buffer): 'accepted' | undefined {
       return undefined;
     case 0x53: // 'S'
       if (bytes.length === 1) return 'accepted';
-      throw answerInvalid('the server sent bytes between its "S" and the TLS handshake');
+      throw answerInvalid('sent bytes between its "S" and the TLS handshake');
     case 0x4e: // 'N'
       throw answerRefused('the server answered the SSLRequest with "N": it has no TLS');
     case 0x45: // 'E'
@@ -111,7 +113,7 @@ export function readSslAnswer(bytes: Buffer): 'accepted' | undefined {
       // unauthenticated, so we pass none of it on (CVE-2024-10977).
       throw answerRefused('the server answered the SSLRequest with an error');
     default:
-      throw answerInvalid('the server answered the SSLRequest with something that is not PostgreSQL');
+      throw answerInvalid('answered the SSLRequest with something that is not PostgreSQL');
   }
 }
 
@@ -119,22 +121,17 @@ function invalid(message: string): ProxyError {
   return new ProxyError('ERR_STARTTLS_INVALID', {
     side: 'client',
     message,
-    hint: 'the listener has starttls: postgres; other clients need a listener of their own',
+    hint: onlyFor('postgres'),
   });
 }
 
 function answerRefused(message: string): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_STARTTLS_REFUSED', {
-    side: 'upstream',
+  return noTls(
     message,
-    hint: 'turn on ssl in the server, or reach it in plain text by taking tls out of the upstream',
-  });
+    'turn on ssl in the server, or reach it in plain text by taking tls out of the upstream',
+  );
 }
 
-function answerInvalid(message: string): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_STARTTLS_INVALID', {
-    side: 'upstream',
-    message,
-    hint: 'check that the endpoint is a PostgreSQL server, and what is between it and penstock',
-  });
-}
+const answerInvalid = serverFault(
+  'check that the endpoint is a PostgreSQL server, and what is between it and penstock',
+);

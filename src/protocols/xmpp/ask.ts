@@ -1,6 +1,7 @@
 /** Asks an XMPP server for TLS, RFC 6120 §5. */
-import { ProxyError } from '../../errors.ts';
+import type { ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
+import { type Fault, noTls, serverFault } from '../faults.ts';
 import { type Element, namespaces, XmlStream } from './stream.ts';
 import { type Condition, type Content, conditionOf, header, isAddress, starttls } from './words.ts';
 
@@ -12,7 +13,7 @@ export async function ask(content: Content, server: Peek, addresses: Addresses):
   const features = await stream.element();
   if (is(features, 'error', namespaces.streams)) throw turnedAway(conditionIn(features));
   if (!is(features, 'features', namespaces.streams)) throw invalid('lists no features');
-  if (!features?.children.some((child) => is(child, 'starttls', namespaces.tls))) throw noTls();
+  if (!features?.children.some((child) => is(child, 'starttls', namespaces.tls))) throw notOffered();
   server.write(Buffer.from(starttls));
   const answer = await stream.element();
   if (is(answer, 'failure', namespaces.tls)) throw no();
@@ -25,7 +26,7 @@ export async function begin(
   content: Content,
   server: Peek,
   { to, from }: Addresses,
-  fault: (what: string) => ProxyError,
+  fault: Fault,
 ): Promise<XmlStream> {
   const names = {
     from: from && isAddress(from) ? from : undefined,
@@ -53,36 +54,28 @@ export function conditionIn(error: Element | undefined): Condition | undefined {
 }
 
 function turnedAway(condition: Condition = 'undefined-condition'): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_STARTTLS_REFUSED', {
-    side: 'upstream',
-    message: `the server ends the stream with ${condition}`,
-    hint:
-      condition === 'host-unknown'
-        ? "it does not serve that domain, which is the client's, or else server_name"
-        : 'its log says why',
-  });
+  return noTls(
+    `the server ends the stream with ${condition}`,
+    condition === 'host-unknown'
+      ? "it does not serve that domain, which is the client's, or else server_name"
+      : 'its log says why',
+  );
 }
 
-function noTls(): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_STARTTLS_REFUSED', {
-    side: 'upstream',
-    message: 'the server does not offer starttls',
-    hint: 'give the server a certificate for that domain, or reach it in plain text by taking tls out of the upstream',
-  });
+function notOffered(): ProxyError {
+  return noTls(
+    'the server does not offer starttls',
+    'give the server a certificate for that domain, or reach it in plain text by taking tls out of the upstream',
+  );
 }
 
 function no(): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_STARTTLS_REFUSED', {
-    side: 'upstream',
-    message: 'the server answers starttls with failure',
-    hint: 'its log says why; it may have no certificate for that domain',
-  });
+  return noTls(
+    'the server answers starttls with failure',
+    'its log says why; it may have no certificate for that domain',
+  );
 }
 
-function invalid(what: string): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_STARTTLS_INVALID', {
-    side: 'upstream',
-    message: `the server ${what}`,
-    hint: 'check that the endpoint is an XMPP server; one that begins with TLS is reached without starttls',
-  });
-}
+const invalid = serverFault(
+  'check that the endpoint is an XMPP server; one that begins with TLS is reached without starttls',
+);

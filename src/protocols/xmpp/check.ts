@@ -1,5 +1,5 @@
 /** The health check: the header of a stream, for which the server begins one too. */
-import { ProxyError } from '../../errors.ts';
+import { unhealthy } from '../faults.ts';
 import type { Check } from '../protocol.ts';
 import { begin, conditionIn, is } from './ask.ts';
 import { namespaces } from './stream.ts';
@@ -9,11 +9,11 @@ export function checkOf(content: Content): Check {
   return {
     passesIf: 'it begins a stream, and is neither overloaded nor about to stop',
     async run(server, _greeting, name) {
-      const stream = await begin(content, server, { to: name }, down);
+      const stream = await begin(content, server, { to: name }, unhealthy);
       const first = await stream.element();
       if (!is(first, 'error', namespaces.streams)) return Buffer.from(end);
       const condition = conditionIn(first) ?? 'undefined-condition';
-      if (unready.has(condition)) throw down(`ends the stream with ${condition}`);
+      if (unready.has(condition)) throw unhealthy(`ends the stream with ${condition}`);
       return undefined;
     },
   };
@@ -26,7 +26,3 @@ const unready: ReadonlySet<Condition> = new Set([
   'system-shutdown',
   'undefined-condition',
 ]);
-
-function down(what: string): ProxyError {
-  return new ProxyError('ERR_UPSTREAM_DOWN', { side: 'upstream', message: `the server ${what}` });
-}

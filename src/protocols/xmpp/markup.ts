@@ -2,7 +2,7 @@
  * XML as XMPP uses it: tags and text, without comments, processing instructions and document types (RFC 6120
  * §11.1). Pure: bytes in, values out.
  */
-import type { ProxyError } from '../../errors.ts';
+import type { Fault } from '../faults.ts';
 
 /** More than the header of a stream or a tag ahead of TLS needs. */
 export const maxMarkup = 4096;
@@ -15,9 +15,6 @@ export type Markup = { readonly length: number } & (
   | { readonly kind: 'close'; readonly name: string }
   | { readonly kind: 'open' | 'empty'; readonly name: string; readonly attributes: Attributes }
 );
-
-/** Makes an error of what a side did: "sends more than 4096 bytes of XML without a tag". */
-export type Fault = (what: string) => ProxyError;
 
 /**
  * The first tag, or the text before it, given all that has arrived; undefined if more is needed. Throws what

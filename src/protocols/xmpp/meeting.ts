@@ -3,8 +3,10 @@ import { randomBytes } from 'node:crypto';
 import { domainToASCII } from 'node:url';
 import { ProxyError } from '../../errors.ts';
 import type { Peek } from '../../peek/peek.ts';
+import { contentTypes } from '../../peek/records.ts';
+import { clientFault, plainText, stuffed } from '../faults.ts';
 import type { Meeting, Opening, Refusal, Terms } from '../protocol.ts';
-import { reasonFor, stuffed } from '../refusals.ts';
+import { reasonFor } from '../refusals.ts';
 import { ask, is } from './ask.ts';
 import type { Attributes } from './markup.ts';
 import { namespaces, XmlStream } from './stream.ts';
@@ -50,7 +52,7 @@ class Talk {
   }
 
   async accept(client: Peek): Promise<Opening> {
-    if ((await client.read(([first]) => first)) === handshakeRecord) return { kind: 'tls' };
+    if ((await client.read(([first]) => first)) === contentTypes.handshake) return { kind: 'tls' };
     const stream = new XmlStream(client, invalid);
     const { content, attributes } = await stream.header();
     this.#take(content, attributes);
@@ -62,7 +64,7 @@ class Talk {
       this.#hasLeft = true;
       throw new ProxyError('ERR_CLIENT_CLOSED', { side: 'client', message: 'the client ended its stream' });
     }
-    if (!is(element, 'starttls', namespaces.tls)) throw required();
+    if (!is(element, 'starttls', namespaces.tls)) throw plainText('XMPP', tlsHint);
     if (client.length > 0 && !this.#takesGlued) throw stuffed('CVE-2011-0411');
     client.write(Buffer.from(proceed));
     return { kind: 'tls' };
@@ -114,28 +116,13 @@ class Talk {
   }
 }
 
-/** ContentType handshake(22), with which a ClientHello begins and no stream does. */
-const handshakeRecord = 22;
-
 /** A domain as SNI writes it; undefined for what is none. */
 function hostOf(address: string | undefined): string | undefined {
   return (address && domainToASCII(address).toLowerCase().replace(/\.$/, '')) || undefined;
 }
 
-function invalid(what: string): ProxyError {
-  return new ProxyError('ERR_STARTTLS_INVALID', {
-    side: 'client',
-    message: `the client ${what}`,
-    hint: 'clients of XMPP need a listener with starttls: xmpp, servers one with starttls: xmpp-server, others one of their own',
-  });
-}
-
-function required(): ProxyError {
-  return new ProxyError('ERR_STARTTLS_REQUIRED', {
-    side: 'client',
-    message: 'the client speaks XMPP in plain text',
-    hint: tlsHint,
-  });
-}
+const invalid = clientFault(
+  'clients of XMPP need a listener with starttls: xmpp, servers one with starttls: xmpp-server, others one of their own',
+);
 
 export const tlsHint = 'have the client require STARTTLS, or begin with TLS';

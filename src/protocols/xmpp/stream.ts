@@ -1,6 +1,7 @@
 /** One side of a stream of XMPP ahead of TLS: its header, and the elements behind it, within bounds. */
 import type { Peek } from '../../peek/peek.ts';
-import { type Attributes, type Fault, type Markup, readMarkup } from './markup.ts';
+import type { Fault } from '../faults.ts';
+import { type Attributes, type Markup, readMarkup } from './markup.ts';
 
 /** The most that one side may say before TLS. */
 const maxTags = 500;
