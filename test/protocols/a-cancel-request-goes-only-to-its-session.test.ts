@@ -8,7 +8,6 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { createSecureContext, TLSSocket } from 'node:tls';
 import { createDescriptors, type Descriptors, perConnection } from '../../src/process/descriptors.ts';
 import { type Talk, tlsOpen } from '../support/clients.ts';
 import { eventually } from '../support/eventually.ts';
@@ -17,6 +16,7 @@ import { cancelRequest, readExactly, sslRequest, startup } from '../support/post
 import { type RunningProxy, startProxy } from '../support/proxy.ts';
 import { rawClient } from '../support/raw-client.ts';
 import { tcpUpstream } from '../support/upstream.ts';
+import { serverTls } from '../support/within-tls.ts';
 
 /** A server that greets sessions with its name, and keeps the cancel requests that it got. */
 type ToyServer = {
@@ -36,8 +36,7 @@ async function toyServer(t: TestContext, name: string, tls?: OwnCertificate): Pr
     if (tls) {
       assert.deepEqual(await readExactly(socket, 8), sslRequest);
       socket.write('S');
-      const secureContext = createSecureContext({ cert: tls.credential.chain, key: tls.credential.key });
-      stream = new TLSSocket(socket, { isServer: true, secureContext }).on('error', () => {});
+      stream = serverTls(socket, tls.credential);
       secured += 1;
     }
     const head = await readExactly(stream, 8);

@@ -5,7 +5,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { describe, type TestContext, test } from 'node:test';
-import { TLSSocket } from 'node:tls';
 import { watchLogin } from '../../src/protocols/postgres/login.ts';
 import { tlsOpen } from '../support/clients.ts';
 import { eventually } from '../support/eventually.ts';
@@ -13,6 +12,7 @@ import { ownCertificate } from '../support/own-certificate.ts';
 import { readExactly, sslRequest, startup } from '../support/postgres.ts';
 import { startProxy } from '../support/proxy.ts';
 import { tcpUpstream } from '../support/upstream.ts';
+import { serverTls } from '../support/within-tls.ts';
 
 /** Byte1 type, Int32 length, itself included, body. */
 function message(type: string, ...body: (string | number)[]): Buffer {
@@ -69,9 +69,7 @@ async function login(t: TestContext, answer: Buffer) {
   const upstream = await tcpUpstream(t, async (socket) => {
     await readExactly(socket, sslRequest.length);
     socket.write('S');
-    const { chain: cert, key } = server.credential;
-    const tls = new TLSSocket(socket, { isServer: true, cert, key });
-    tls.on('error', () => {});
+    const tls = serverTls(socket, server.credential);
     for (const reply of replies) {
       await once(tls, 'data');
       tls.write(reply);

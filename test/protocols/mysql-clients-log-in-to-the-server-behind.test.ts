@@ -20,39 +20,17 @@ import {
   packetsOf,
   serverNonce,
 } from '../support/mysql.ts';
-import { ownCertificate } from '../support/own-certificate.ts';
-import { type RunningProxy, startProxy } from '../support/proxy.ts';
+import type { RunningProxy } from '../support/proxy.ts';
 import { rawClient } from '../support/raw-client.ts';
+import { type Changes, sceneOf } from '../support/starttls.ts';
 import { tcpUpstream } from '../support/upstream.ts';
 
-const own = await ownCertificate('db.example', 'localhost');
-const clients = await ownCertificate('a-client');
-const byTls = { tls: { starttls: 'mysql', authority: 'test', server_name: 'db.example' } };
+const { own, clients, ...scene } = await sceneOf('db.example');
+const byTls = scene.towards('mysql').starttls;
+const proxyTo = (t: TestContext, server: { readonly port: number }, changes: Changes = {}) =>
+  scene.proxyTo(t, 'mysql', server, changes);
 const servername = 'db.example';
 const query = Buffer.from('\x03select 1');
-
-async function proxyTo(
-  t: TestContext,
-  { port }: { port: number },
-  { upstream = {}, tls = {}, ...listener }: { upstream?: object; tls?: object; [key: string]: unknown } = {},
-): Promise<RunningProxy> {
-  return startProxy(
-    t,
-    {
-      certificates: own.sections.certificates,
-      authorities: { ...own.sections.authorities, clients: { ca: 'clients.crt' } },
-      listeners: {
-        mysql: {
-          starttls: 'mysql',
-          routes: [{ sni: servername, tls: { certificates: 'own', ...tls }, upstream: 'mysql' }],
-          ...listener,
-        },
-      },
-      upstreams: { mysql: { endpoints: [`127.0.0.1:${port}`], retries: 0, ...upstream } },
-    },
-    { ...own.files, 'clients.crt': clients.authority.cert },
-  );
-}
 
 for (const [mode, upstream] of [
   ['in plain text', {}],
@@ -83,8 +61,8 @@ for (const [mode, upstream] of [
 
     test('a client without TLS, on a route for such', async (t) => {
       const server = await mysqlServer(t, own.credential);
-      const routes = [{ tls: 'off', upstream: 'mysql' }];
-      const mixed = [{ tls: { certificates: 'own' }, upstream: 'mysql' }, ...routes];
+      const routes = [{ tls: 'off', upstream: 'it' }];
+      const mixed = [{ tls: { certificates: 'own' }, upstream: 'it' }, ...routes];
       for (const [listed, offersTls] of [
         [routes, false],
         [mixed, true],
@@ -175,7 +153,7 @@ describe('what a client says in plain text', () => {
 });
 
 describe('a client certificate', () => {
-  const tls = { client_auth: { authority: 'clients' } };
+  const tls = { certificates: 'own', client_auth: { authority: 'clients' } };
   test('that is missing: an alert ends the handshake, and no server is dialled', async (t) => {
     const server = await mysqlServer(t, own.credential);
     const proxy = await proxyTo(t, server, { tls });
@@ -203,9 +181,7 @@ describe('a client certificate', () => {
 
 test('passed through: the request for TLS is the client’s own, less what it was not offered', async (t) => {
   const server = await mysqlServer(t, own.credential, { afterLogin: async ({ say }) => say(ok) });
-  const proxy = await proxyTo(t, server, {
-    routes: [{ sni: servername, tls: 'passthrough', upstream: 'mysql' }],
-  });
+  const proxy = await proxyTo(t, server, { tls: 'passthrough' });
   const odd = 1 << 27;
   const capabilities = can.protocol41 | can.secureConnection | can.pluginAuth | odd;
   const { told } = await logIn(t, proxy.port(), { servername, capabilities });
@@ -265,7 +241,7 @@ describe('a server that does not keep to it', () => {
 
 test('a client that counts wrongly is refused, and what it sent goes nowhere', async (t) => {
   const server = await mysqlServer(t, own.credential);
-  const proxy = await proxyTo(t, server, { routes: [{ tls: 'off', upstream: 'mysql' }] });
+  const proxy = await proxyTo(t, server, { routes: [{ tls: 'off', upstream: 'it' }] });
   const { socket } = rawClient(t, proxy.port());
   const packets = packetsOf(socket);
   const { sequence } = await packets.next();

@@ -8,50 +8,17 @@ import { describe, type TestContext, test } from 'node:test';
 import { connect as tlsConnect } from 'node:tls';
 import { capturedHello } from '../support/client-hellos.ts';
 import { eventually } from '../support/eventually.ts';
-import {
-  found,
-  greetedTalk,
-  infoOf,
-  type NatsServer,
-  natsServer,
-  type ServerMode,
-  tlsFirstTalk,
-} from '../support/nats.ts';
-import { ownCertificate } from '../support/own-certificate.ts';
-import { type RunningProxy, startProxy } from '../support/proxy.ts';
+import { found, greetedTalk, infoOf, natsServer, tlsFirstTalk } from '../support/nats.ts';
+import type { RunningProxy } from '../support/proxy.ts';
 import { rawClient } from '../support/raw-client.ts';
+import { type Changes, sceneOf } from '../support/starttls.ts';
 import { tcpUpstream } from '../support/upstream.ts';
+import { clientTls } from '../support/within-tls.ts';
 
-const own = await ownCertificate('nats.example', 'localhost');
-const clientCa = await ownCertificate('a-client');
-
-const towards: Record<ServerMode, object> = {
-  plain: {},
-  starttls: { tls: { starttls: 'nats', authority: 'test', server_name: 'nats.example' } },
-  first: { tls: { authority: 'test', server_name: 'nats.example' } },
-};
-
-async function proxyTo(
-  t: TestContext,
-  { port }: { port: number },
-  { upstream = {}, tls = {}, ...listener }: { upstream?: object; tls?: object; [key: string]: unknown } = {},
-): Promise<RunningProxy> {
-  return startProxy(
-    t,
-    {
-      ...own.sections,
-      listeners: {
-        nats: {
-          starttls: 'nats',
-          routes: [{ sni: 'nats.example', tls: { certificates: 'own', ...tls }, upstream: 'nats' }],
-          ...listener,
-        },
-      },
-      upstreams: { nats: { endpoints: [`127.0.0.1:${port}`], retries: 0, ...upstream } },
-    },
-    own.files,
-  );
-}
+const { own, ...scene } = await sceneOf('nats.example');
+const towards = scene.towards('nats');
+const proxyTo = (t: TestContext, server: { readonly port: number }, changes: Changes = {}) =>
+  scene.proxyTo(t, 'nats', server, changes);
 
 for (const mode of ['plain', 'starttls', 'first'] as const) {
   describe(`a server with TLS: ${mode}`, () => {
@@ -76,7 +43,7 @@ for (const mode of ['plain', 'starttls', 'first'] as const) {
 
     test('a plain client reads an INFO without TLS', async (t) => {
       const server = await natsServer(t, mode, own.credential);
-      const routes = [{ tls: 'off', upstream: 'nats' }];
+      const routes = [{ tls: 'off', upstream: 'it' }];
       const proxy = await proxyTo(t, server, { upstream: towards[mode], routes });
       const { socket, received } = rawClient(t, proxy.port());
       const info = await found(() => infoOf(received().toString()));
@@ -97,8 +64,8 @@ test('a listener without starttls gives its clients the INFO that was read on th
 test('where plain clients are taken too, the greeting offers TLS and does not demand it', async (t) => {
   const server = await natsServer(t, 'plain', own.credential);
   const routes = [
-    { tls: { certificates: 'own' }, upstream: 'nats' },
-    { name: 'plain', tls: 'off', upstream: 'nats' },
+    { tls: { certificates: 'own' }, upstream: 'it' },
+    { name: 'plain', tls: 'off', upstream: 'it' },
   ];
   const proxy = await proxyTo(t, server, { routes });
   const { socket, received } = rawClient(t, proxy.port());
@@ -113,17 +80,16 @@ test('where plain clients are taken too, the greeting offers TLS and does not de
 });
 
 describe('passed through', () => {
-  const routes = [{ sni: 'nats.example', tls: 'passthrough', upstream: 'nats' }];
   test('a client that was greeted, to a server that speaks first', async (t) => {
     const server = await natsServer(t, 'starttls', own.credential);
-    const proxy = await proxyTo(t, server, { routes });
+    const proxy = await proxyTo(t, server, { tls: 'passthrough' });
     const { greeting, within } = await greetedTalk(t, proxy.port(), { ca: own.authority.cert });
     assert.equal(greeting?.['tls_required'], true);
     assert.equal(within, 'PONG\r\n');
   });
   test('a client that begins with TLS, to a server that waits for it', async (t) => {
     const server = await natsServer(t, 'first', own.credential);
-    const proxy = await proxyTo(t, server, { routes });
+    const proxy = await proxyTo(t, server, { tls: 'passthrough' });
     const { within } = await tlsFirstTalk(t, proxy.port());
     assert.equal(infoOf(within)['tls_required'], true);
   });
@@ -178,27 +144,9 @@ describe('what a client says in plain text', () => {
 describe('a client without the certificate that is demanded', () => {
   for (const greeted of [true, false]) {
     test(`is refused by an alert before anything is dialled, ${greeted ? 'greeted' : 'TLS first'}`, async (t) => {
-      const server: NatsServer = await natsServer(t, 'plain', own.credential);
-      const proxy = await startProxy(
-        t,
-        {
-          ...own.sections,
-          authorities: { clients: { ca: 'clients.crt' } },
-          listeners: {
-            nats: {
-              starttls: 'nats',
-              routes: [
-                {
-                  tls: { certificates: 'own', client_auth: { authority: 'clients' } },
-                  upstream: 'nats',
-                },
-              ],
-            },
-          },
-          upstreams: { nats: { endpoints: [`127.0.0.1:${server.port}`] } },
-        },
-        { ...own.files, 'clients.crt': clientCa.authority.cert },
-      );
+      const server = await natsServer(t, 'plain', own.credential);
+      const tls = { certificates: 'own', client_auth: { authority: 'clients' } };
+      const proxy = await proxyTo(t, server, { tls });
       const { socket, received } = rawClient(t, proxy.port());
       if (greeted) await found(() => infoOf(received().toString()));
       socket.removeAllListeners('data');
@@ -238,15 +186,10 @@ describe('a server that does not keep to it', () => {
       const { socket, received } = rawClient(t, proxy.port());
       await found(() => infoOf(received().toString()));
       socket.removeAllListeners('data');
-      const stream = tlsConnect({ socket, servername: 'nats.example', rejectUnauthorized: false });
-      let within = '';
-      stream.on('data', (data) => {
-        within += data;
-      });
-      stream.on('error', () => {});
+      const { text } = clientTls(t, socket, { servername: 'nats.example' });
       assert.equal((await proxy.connectionLine())['code'], code);
-      await eventually(() => assert.match(within, /^-ERR 'the server behind this proxy cannot be reached/));
-      assert.ok(!within.includes('evil'));
+      await eventually(() => assert.match(text(), /^-ERR 'the server behind this proxy cannot be reached/));
+      assert.ok(!text().includes('evil'));
       assert.equal(got, '');
     });
   }

@@ -4,58 +4,33 @@
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { connect as tlsConnect } from 'node:tls';
 import { protocols } from '../../src/protocols/table.ts';
 import { listenForHellos } from '../../src/tools/hello/listen.ts';
-import { checksOf, isDown, passed } from '../support/health.ts';
 import { load } from '../support/load.ts';
 import { found, infoOf, natsServer } from '../support/nats.ts';
-import { ownCertificate } from '../support/own-certificate.ts';
 import { pathsOf, probeTarget } from '../support/probe.ts';
 import { rawClient } from '../support/raw-client.ts';
+import { type ServerMode, sceneOf } from '../support/starttls.ts';
 import { tcpUpstream } from '../support/upstream.ts';
 
-const own = await ownCertificate('nats.example', 'localhost');
-const starttls = { starttls: 'nats', authority: 'test', server_name: 'nats.example' };
-
-/** Why a server is down, or undefined. */
-async function verdictOn(t: TestContext, port: number, upstream: object): Promise<string | undefined> {
-  const address = `127.0.0.1:${port}`;
-  const health_check = {
-    type: 'nats',
-    interval: '50ms',
-    timeout: '500ms',
-    healthy_after: 1,
-    unhealthy_after: 2,
-  };
-  const checks = await checksOf(
-    t,
-    { endpoints: [address], health_check, ...upstream },
-    { sections: own.sections, files: own.files },
-  );
-  const { up, reason } = await checks.report(address, (it) => passed(it) || isDown(it));
-  return up ? undefined : reason;
-}
+const { own, ...scene } = await sceneOf('nats.example');
 
 test('a health check reads INFO, before TLS, within it, or without any', async (t) => {
-  const server = (mode: 'plain' | 'starttls' | 'first', info = {}) =>
-    natsServer(t, mode, own.credential, { info });
-  assert.equal(await verdictOn(t, (await server('plain')).port, {}), undefined);
-  assert.equal(await verdictOn(t, (await server('starttls')).port, { tls: starttls }), undefined);
-  const tlsFirst = { ...starttls, starttls: undefined };
-  assert.equal(await verdictOn(t, (await server('first')).port, { tls: tlsFirst }), undefined);
+  const server = (mode: ServerMode, info = {}) => natsServer(t, mode, own.credential, { info });
+  const towards = scene.towards('nats');
+  const verdictOn = ({ port }: { port: number }, upstream: object) =>
+    scene.verdictOn(t, 'nats', port, upstream);
+  for (const mode of ['plain', 'starttls', 'first'] as const)
+    assert.equal(await verdictOn(await server(mode), towards[mode]), undefined, mode);
   const stopping = await server('starttls', { ldm: true });
-  assert.match((await verdictOn(t, stopping.port, { tls: starttls })) ?? '', /lame duck/);
+  assert.match((await verdictOn(stopping, towards.starttls)) ?? '', /lame duck/);
   const expecting = { type: 'expect', expect: 'server_id', interval: '50ms', healthy_after: 1 };
-  const asked = { tls: starttls, health_check: expecting };
-  assert.equal(
-    await verdictOn(t, (await server('starttls')).port, asked),
-    undefined,
-    'what was said before TLS',
-  );
+  const asked = { ...towards.starttls, health_check: expecting };
+  assert.equal(await verdictOn(await server('starttls'), asked), undefined, 'what was said before TLS');
   const other = await tcpUpstream(t, (socket) => socket.end('220 mx.example ESMTP\r\n'));
-  assert.match((await verdictOn(t, other.port, {})) ?? '', /does not begin with INFO/);
+  assert.match((await verdictOn(other, {})) ?? '', /does not begin with INFO/);
 });
 
 test('probe names it, and asks for TLS behind INFO', async (t) => {

@@ -5,7 +5,6 @@
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
-import { createSecureContext, TLSSocket } from 'node:tls';
 import { capturedHello } from '../support/client-hellos.ts';
 import { tlsTalk } from '../support/clients.ts';
 import { ownCertificate } from '../support/own-certificate.ts';
@@ -13,6 +12,7 @@ import { parseErrorResponse, readExactly, sslRequest, startup } from '../support
 import { startProxy } from '../support/proxy.ts';
 import { rawClient } from '../support/raw-client.ts';
 import { tcpUpstream } from '../support/upstream.ts';
+import { serverTls } from '../support/within-tls.ts';
 
 /** A server that answers the request, and keeps all that it was sent. */
 async function answering(t: TestContext, answer: Buffer): Promise<{ port: number; got: () => Buffer }> {
@@ -106,13 +106,7 @@ describe('an upstream that answers S', () => {
   const secured = async (socket: Socket, own: Awaited<ReturnType<typeof ownCertificate>>) => {
     assert.deepEqual(await readExactly(socket, 8), sslRequest);
     socket.write('S');
-    const { chain: cert, key } = own.credential;
-    const stream = new TLSSocket(socket, {
-      isServer: true,
-      secureContext: createSecureContext({ cert, key }),
-      ALPNProtocols: ['postgresql'],
-    });
-    return stream.on('error', () => {});
+    return serverTls(socket, own.credential, { ALPNProtocols: ['postgresql'] });
   };
 
   it('gets a plain client within TLS', async (t) => {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TestContext } from 'node:test';
-import { createSecureContext, type TLSSocket, TLSSocket as TlsSocket, connect as tlsConnect } from 'node:tls';
+import type { ConnectionOptions } from 'node:tls';
 import { ownOptions } from '../../src/protocols/mssql/ask.ts';
 import { encodePrelogin } from '../../src/protocols/mssql/prelogin.ts';
 import type { Carrier } from '../../src/protocols/protocol.ts';
@@ -13,6 +13,7 @@ import { eventually } from './eventually.ts';
 import { rawClient } from './raw-client.ts';
 import type { ServerMode, StandIn } from './starttls.ts';
 import { tcpUpstream } from './upstream.ts';
+import { clientTls, serverTls } from './within-tls.ts';
 
 export const clientFirstNames = ['ldap', 'xmpp', 'xmpp-server', 'mssql'] as const;
 export type ClientFirstName = (typeof clientFirstNames)[number];
@@ -205,7 +206,7 @@ export async function askedServer(
   };
   const { port } = await tcpUpstream(t, (socket) => {
     accepted++;
-    if (mode === 'first') return serve(secured(credential, socket));
+    if (mode === 'first') return serve(serverTls(socket, credential));
     if (mode === 'plain') return serve(socket);
     const left = [...heard];
     let seen = '';
@@ -219,17 +220,10 @@ export async function askedServer(
       if (left.length === 0) socket.removeAllListeners('data');
       // The last byte of the last answer must be sent before the handshake is read.
       for (const byte of reply) socket.write(byte, 'latin1');
-      if (left.length === 0) serve(secured(credential, carrier ? carrier.over(socket) : socket));
+      if (left.length === 0) serve(serverTls(carrier ? carrier.over(socket) : socket, credential));
     });
   });
   return { port, accepted: () => accepted, got: () => got, within: () => within };
-}
-
-function secured({ cert, chain, key }: Credential, socket: Duplex): TLSSocket {
-  return new TlsSocket(socket as Socket, {
-    isServer: true,
-    secureContext: createSecureContext({ cert: chain || cert, key }),
-  });
 }
 
 /** Asks for TLS as its clients do; TLS is to be spoken over what is returned. */
@@ -266,17 +260,5 @@ export async function echoed(t: TestContext, socket: Duplex, options: object = {
 }
 
 /** TLS on a socket, and what is read in it. */
-export function withinTls(
-  t: TestContext,
-  socket: Duplex,
-  options: object = {},
-): { stream: TLSSocket; text: () => string } {
-  const stream = tlsConnect({ socket, servername: 'xmpp.example', rejectUnauthorized: false, ...options });
-  t.after(() => stream.destroy());
-  let text = '';
-  stream.on('data', (data: Buffer) => {
-    text += data.toString('latin1');
-  });
-  stream.on('error', () => {});
-  return { stream, text: () => text };
-}
+export const withinTls = (t: TestContext, socket: Duplex, options: ConnectionOptions = {}) =>
+  clientTls(t, socket, { servername: 'xmpp.example', ...options });

@@ -2,12 +2,13 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { TestContext } from 'node:test';
-import { createSecureContext, type TLSSocket, TLSSocket as TlsSocket, connect as tlsConnect } from 'node:tls';
+import type { ConnectionOptions } from 'node:tls';
 import type { Credential } from './certificates.ts';
 import { eventually } from './eventually.ts';
 import { rawClient } from './raw-client.ts';
 import type { ServerMode, StandIn } from './starttls.ts';
 import { tcpUpstream } from './upstream.ts';
+import { clientTls, serverTls } from './within-tls.ts';
 
 export const mailNames = ['smtp', 'lmtp', 'imap', 'pop3', 'sieve'] as const;
 export type MailName = (typeof mailNames)[number];
@@ -98,11 +99,6 @@ export async function mailServer(
   let accepted = 0;
   let got = '';
   let within = '';
-  const secure = ({ cert, chain, key }: Credential, socket: Socket) =>
-    new TlsSocket(socket, {
-      isServer: true,
-      secureContext: createSecureContext({ cert: chain || cert, key }),
-    });
   const serve = (stream: Socket, said: string) => {
     stream.on('error', () => {});
     stream.on('end', () => stream.end());
@@ -114,7 +110,7 @@ export async function mailServer(
   };
   const { port } = await tcpUpstream(t, (socket) => {
     accepted++;
-    if (mode === 'first') return serve(secure(credential, socket), greeting);
+    if (mode === 'first') return serve(serverTls(socket, credential), greeting);
     if (mode === 'plain') return serve(socket, greeting);
     const left = [...asking];
     inPieces(socket, greeting);
@@ -126,7 +122,7 @@ export async function mailServer(
       if (left.length > 0) return inPieces(socket, reply);
       socket.removeAllListeners('data');
       socket.write(reply);
-      serve(secure(credential, socket), again);
+      serve(serverTls(socket, credential), again);
     });
   });
   return { port, accepted: () => accepted, got: () => got, within: () => within };
@@ -185,17 +181,5 @@ export async function pinged(
 }
 
 /** TLS on a socket, and what is read in it. */
-export function within(
-  t: TestContext,
-  socket: Socket,
-  options: object = {},
-): { stream: TLSSocket; text: () => string } {
-  const stream = tlsConnect({ socket, servername: 'mail.example', rejectUnauthorized: false, ...options });
-  t.after(() => stream.destroy());
-  let text = '';
-  stream.on('data', (data) => {
-    text += data;
-  });
-  stream.on('error', () => {});
-  return { stream, text: () => text };
-}
+export const within = (t: TestContext, socket: Socket, options: ConnectionOptions = {}) =>
+  clientTls(t, socket, { servername: 'mail.example', ...options });

@@ -3,13 +3,14 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
-import { createSecureContext, TLSSocket, connect as tlsConnect } from 'node:tls';
+import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { can, common } from '../../src/protocols/mysql/capabilities.ts';
 import { greetingIn } from '../../src/protocols/mysql/greeting.ts';
 import { encodePacket } from '../../src/protocols/mysql/packets.ts';
 import type { Credential } from './certificates.ts';
 import { withPrefix } from './raw-client.ts';
 import { tcpUpstream } from './upstream.ts';
+import { serverTls } from './within-tls.ts';
 
 export type Packet = { readonly sequence: number; readonly payload: Buffer };
 
@@ -126,9 +127,7 @@ export async function mysqlServer(
     if (login.payload.length === 32) {
       request = login.payload;
       packets.stop();
-      const secureContext = createSecureContext({ cert: credential.chain, key: credential.key });
-      stream = new TLSSocket(raw, { isServer: true, secureContext });
-      stream.on('error', () => {});
+      stream = serverTls(raw, credential);
       packets = packetsOf(stream);
       login = await packets.next();
     }

@@ -1,17 +1,15 @@
 /** As much of NATS as the tests need: a server that says INFO before TLS, within it or without any, and clients of either kind. */
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
 import type { TestContext } from 'node:test';
-import { createSecureContext, type TLSSocket, TLSSocket as TlsSocket, connect as tlsConnect } from 'node:tls';
+import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import type { Credential } from './certificates.ts';
 import { eventually } from './eventually.ts';
 import { rawClient } from './raw-client.ts';
+import type { ServerMode } from './starttls.ts';
 import { tcpUpstream } from './upstream.ts';
+import { serverTls } from './within-tls.ts';
 
 export type Info = Readonly<Record<string, unknown>>;
-
-/** `plain`: no TLS. `starttls`: TLS behind INFO. `first`: INFO within TLS. */
-export type ServerMode = 'plain' | 'starttls' | 'first';
 
 export type NatsServer = {
   readonly port: number;
@@ -30,16 +28,10 @@ export async function natsServer(
   let got = '';
   const tls = mode === 'plain' ? {} : { tls_required: true };
   const line = `INFO ${JSON.stringify({ server_id: 'S', nonce: 'n', ...tls, ...info })} \r\n${behind}`;
-  const secure = (socket: Socket): TLSSocket => {
-    const { cert, chain, key } = credential;
-    const secureContext = createSecureContext({ cert: chain || cert, key });
-    const stream = new TlsSocket(socket, { isServer: true, secureContext });
-    return stream.on('error', () => {});
-  };
   const { port } = await tcpUpstream(t, (socket) => {
     accepted++;
     if (mode !== 'first') socket.write(line);
-    const stream = mode === 'plain' ? socket : secure(socket);
+    const stream = mode === 'plain' ? socket : serverTls(socket, credential);
     if (mode === 'first') stream.write(line);
     stream.on('end', () => stream.end());
     stream.on('data', (data) => {

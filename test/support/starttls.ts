@@ -16,7 +16,7 @@ export type StandIn = {
   readonly within: () => string;
 };
 
-type Changes = {
+export type Changes = {
   readonly upstream?: object;
   readonly tls?: object | string;
   readonly [key: string]: unknown;
@@ -73,5 +73,5 @@ export async function sceneOf(serverName: string) {
     return up ? undefined : reason;
   };
 
-  return { own, towards, proxyTo, verdictOn };
+  return { own, clients, towards, proxyTo, verdictOn };
 }

@@ -6,7 +6,6 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
-import { TLSSocket } from 'node:tls';
 import { tlsTalk } from '../support/clients.ts';
 import { eventually } from '../support/eventually.ts';
 import { ownCertificate } from '../support/own-certificate.ts';
@@ -15,6 +14,7 @@ import { exchange, startProxy } from '../support/proxy.ts';
 import { rawClient } from '../support/raw-client.ts';
 import { tlsUpstream } from '../support/tls-upstream.ts';
 import { recorder, warmConfig, warmProxy } from '../support/warm.ts';
+import { serverTls } from '../support/within-tls.ts';
 
 const own = ownCertificate('a.example');
 
@@ -41,8 +41,7 @@ async function serverBehind(t: TestContext, ahead: 'request' | 'header'): Promis
       while (!line.endsWith('\n')) line += await readExactly(socket, 1);
       seen.headers.push(line);
     }
-    const stream = new TLSSocket(socket, { isServer: true, cert: credential.chain, key: credential.key });
-    stream.on('error', () => {});
+    const stream = serverTls(socket, credential);
     stream.on('secure', () => {
       seen.secured += 1;
     });

@@ -5,7 +5,6 @@
  */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { TLSSocket } from 'node:tls';
 import { afterFailure, afterNoRoom, unhindered } from '../../src/upstream/warm/pace.ts';
 import { tlsOpen } from '../support/clients.ts';
 import { eventually } from '../support/eventually.ts';
@@ -14,6 +13,7 @@ import { exchange, startProxy } from '../support/proxy.ts';
 import { rawClient } from '../support/raw-client.ts';
 import { tcpUpstream } from '../support/upstream.ts';
 import { recorder, warmConfig, warmProxy } from '../support/warm.ts';
+import { serverTls } from '../support/within-tls.ts';
 
 const leaves = {
   'an end': (socket: { end: () => void }) => socket.end(),
@@ -109,9 +109,8 @@ describe('a warm connection that its upstream has closed', () => {
         socket.pause();
         const hello = header.subarray(header.indexOf('\n') + 1);
         if (hello.length > 0) socket.unshift(hello);
-        const { chain: cert, key } = own.credential;
-        const stream = new TLSSocket(socket, { isServer: true, cert, key });
-        stream.on('error', () => {}).pipe(stream);
+        const stream = serverTls(socket, own.credential);
+        stream.pipe(stream);
       });
     });
     const tls = { authority: 'test', server_name: 'a.example' };
