@@ -56,7 +56,7 @@ test('the check fails when penstock takes more than the budget says', (t) => {
   const file = join(directory, 'budget.json');
   writeFileSync(file, JSON.stringify({ plain: { listeners: 1, timers: 1000 } }));
   const program = resolve(import.meta.dirname, '../../bench/path/main.ts');
-  const few = ['--only', 'plain', '--connections', '20', '--warm-up', '10'];
+  const few = ['--only', 'plain', '--connections', '5', '--warm-up', '1'];
   const run = spawnSync(process.execPath, [program, '--check', ...few, '--budget', file], {
     encoding: 'utf8',
   });

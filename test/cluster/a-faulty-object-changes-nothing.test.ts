@@ -3,20 +3,19 @@
  * object that turns out to be faulty refuses its own clients, and no others.
  */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { issueFor, namedUpstream, restart, sslOf, startApi } from '../support/admin-api.ts';
+import { apiConfig, issueFor, namedUpstream, restart, sslOf, startApi } from '../support/admin-api.ts';
 import { createAuthority } from '../support/certificates.ts';
 import { tlsTalk } from '../support/clients.ts';
 import { eventually } from '../support/eventually.ts';
-import { penstockMain } from '../support/penstock.ts';
+import { penstockCommand } from '../support/penstock-command.ts';
 
 const nodes = { '127.0.0.1:1': 1 };
 
 test('a faulty object is refused with its key, place and remedy, and not stored', async (t) => {
-  const { penstock, ask } = await startApi(t);
+  const { penstock, ask } = await startApi(t, apiConfig({ workers: 1 }));
   const [credential, other] = [await issueFor(['a.example']), await issueFor(['b.example'])];
   const good = sslOf(['a.example'], credential);
   const cases: readonly (readonly [path: string, body: unknown, error: RegExp])[] = [
@@ -138,7 +137,7 @@ test('the log tells a route that is held back from one that denies', async (t) =
 });
 
 test('private keys are never returned', async (t) => {
-  const { ask } = await startApi(t);
+  const { ask } = await startApi(t, apiConfig({ workers: 1 }));
   const { cert, key } = await issueFor(['a.example']);
   const inline = { scheme: 'tls', nodes, tls: { client_cert: cert, client_key: key } };
   const ssl = sslOf(['a.example'], { cert, key, chain: '' } as never, { certs: [], keys: [] });
@@ -163,7 +162,7 @@ test('private keys are never returned', async (t) => {
 });
 
 test('a store that cannot be written changes nothing; one that cannot be read ends the start', async (t) => {
-  const { penstock, ask } = await startApi(t);
+  const { penstock, ask } = await startApi(t, apiConfig({ workers: 1 }));
   const folder = join(penstock.directory, 'objects/upstreams');
   rmSync(folder, { recursive: true });
   writeFileSync(folder, '');
@@ -180,12 +179,7 @@ test('a store that cannot be written changes nothing; one that cannot be read en
   await penstock.exited;
   rmSync(folder);
   writeFileSync(join(penstock.directory, 'objects/services/1.json'), '{');
-  const ended = spawnSync(process.execPath, [
-    penstockMain,
-    'run',
-    '-c',
-    join(penstock.directory, 'penstock.yaml'),
-  ]);
-  assert.equal(ended.status, 2);
-  assert.match(String(ended.stderr), /objects\/services\/1\.json holds no object of penstock/);
+  const ended = await penstockCommand(['run', '-c', join(penstock.directory, 'penstock.yaml')]);
+  assert.equal(ended.code, 2);
+  assert.match(ended.stderr, /objects\/services\/1\.json holds no object of penstock/);
 });

@@ -18,6 +18,7 @@ import {
 } from '../support/admin-api.ts';
 import { tlsTalk } from '../support/clients.ts';
 import type { Penstock } from '../support/penstock.ts';
+import { exchange } from '../support/proxy.ts';
 
 /** What a client of this name gets, from several connections, so that every worker is asked. */
 async function served(penstock: Penstock, servername: string): Promise<string> {
@@ -69,17 +70,7 @@ test('a plain listener serves routes, by address', async (t) => {
   const { penstock, ask } = await startApi(t);
   const address = await namedUpstream(t, 'plainly');
   await ask('POST', 'stream_routes', { remote_addr: '10.0.0.0/8', upstream: { nodes: { [address]: 1 } } });
-  const { connect } = await import('node:net');
-  const talk = () =>
-    new Promise<string>((resolve) => {
-      let text = '';
-      const socket = connect(penstock.port('plain'), '127.0.0.1');
-      socket.on('data', (chunk) => {
-        text += chunk;
-      });
-      socket.on('error', () => {});
-      socket.on('close', () => resolve(text));
-    });
+  const talk = async () => String((await exchange(penstock.port('plain'), '')).received);
   assert.equal(await talk(), '');
   const all = await ask('PUT', 'stream_routes/all', {
     upstream: { nodes: [{ ...nodeOf(address), weight: 1 }] },
@@ -93,11 +84,14 @@ function nodeOf(address: string) {
   return { host, port: Number(port) };
 }
 
-test('killed at any time, it starts again with what was stored', async (t) => {
+test('killed at any time, it starts again with what was stored, in files that only its user can read', async (t) => {
   const { penstock, ask } = await startApi(t);
   await addTenant(t, ask, 'a.example', '1');
   assert.equal(await served(penstock, 'a.example'), 'tenant 1');
   const before = (await ask('GET', 'stream_routes')).body;
+  const file = join(penstock.directory, 'objects/ssls/1.json');
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+  assert.match(readFileSync(file, 'utf8'), /PRIVATE KEY/);
 
   // Half a write that a crash left behind.
   writeFileSync(join(penstock.directory, 'objects/ssls/1.json.new'), '{"format":1,');
@@ -107,14 +101,6 @@ test('killed at any time, it starts again with what was stored', async (t) => {
   assert.equal(await served(again.penstock, 'a.example'), 'tenant 1');
   assert.deepEqual((await again.ask('GET', 'stream_routes')).body, before);
   assert.ok(!readdirSync(join(penstock.directory, 'objects/ssls')).includes('1.json.new'));
-});
-
-test('the files of objects are readable by their owner alone', async (t) => {
-  const { penstock, ask } = await startApi(t);
-  await addTenant(t, ask, 'a.example', '1');
-  const file = join(penstock.directory, 'objects/ssls/1.json');
-  assert.equal(statSync(file).mode & 0o777, 0o600);
-  assert.match(readFileSync(file, 'utf8'), /PRIVATE KEY/);
 });
 
 test('requests at the same time are all served', async (t) => {
@@ -148,7 +134,7 @@ test('what the file says is served beside it, and reloaded beside it', async (t)
 });
 
 test('keys decide who may do what', async (t) => {
-  const { penstock, ask } = await startApi(t);
+  const { penstock, ask } = await startApi(t, apiConfig({ workers: 1 }));
   for (const key of ['', 'wrong', `${adminKey}x`]) {
     const { status, body } = await ask('GET', 'ssls', undefined, key);
     assert.equal(status, 401);

@@ -1,12 +1,12 @@
 /** Methods, statuses and bodies of the Admin API, as APISIX's documentation has them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { issueFor, sslOf, startApi } from '../support/admin-api.ts';
+import { apiConfig, issueFor, sslOf, startApi } from '../support/admin-api.ts';
 
 const nodes = { '127.0.0.1:1980': 1 };
 
 test('the nodes of an upstream are added, weighed, removed and replaced', async (t) => {
-  const { ask } = await startApi(t);
+  const { ask } = await startApi(t, apiConfig({ workers: 1 }));
   const created = await ask('PUT', 'upstreams/100', { type: 'roundrobin', nodes });
   assert.equal(created.status, 201);
   const steps: readonly (readonly [path: string, body: object, nodes: object])[] = [
@@ -27,7 +27,7 @@ test('the nodes of an upstream are added, weighed, removed and replaced', async 
 });
 
 test('a service has an upstream that is patched; plugins of unused services do no harm', async (t) => {
-  const { ask } = await startApi(t);
+  const { ask } = await startApi(t, apiConfig({ workers: 1 }));
   const plugins = { 'limit-count': { count: 2, time_window: 60, rejected_code: 503, key: 'remote_addr' } };
   const service = { plugins, enable_websocket: true, upstream: { type: 'roundrobin', nodes } };
   assert.equal((await ask('PUT', 'services/201', service)).status, 201);
@@ -42,7 +42,7 @@ test('a service has an upstream that is patched; plugins of unused services do n
 });
 
 test('statuses and bodies', async (t) => {
-  const { ask } = await startApi(t);
+  const { ask } = await startApi(t, apiConfig({ workers: 1 }));
   const route = { upstream: { nodes } };
   const posted = await ask('POST', 'stream_routes', route);
   assert.equal(posted.status, 201);
@@ -80,7 +80,7 @@ test('statuses and bodies', async (t) => {
 });
 
 test('lists are filtered and come in pages', async (t) => {
-  const { ask } = await startApi(t);
+  const { ask } = await startApi(t, apiConfig({ workers: 1 }));
   for (let index = 1; index <= 12; index++) {
     const labels = index % 2 === 0 ? { even: 'yes' } : {};
     await ask('PUT', `upstreams/${index}`, { name: `up-${index}`, labels, nodes });
@@ -99,7 +99,7 @@ test('lists are filtered and come in pages', async (t) => {
 });
 
 test('configurations and schemas are checked without being stored', async (t) => {
-  const { ask } = await startApi(t);
+  const { ask } = await startApi(t, apiConfig({ workers: 1 }));
   const ssl = sslOf(['a.example'], await issueFor(['a.example']));
   const whole = { ssls: [ssl], upstreams: [{ id: 1, nodes }], stream_routes: [{ upstream_id: 5 }] };
   const fine = await ask('POST', 'configs/validate', whole);

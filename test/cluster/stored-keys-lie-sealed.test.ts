@@ -3,7 +3,6 @@
  * added, nor those that were there before. A secret can be replaced, and without it nothing is opened.
  */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,7 +13,8 @@ import { createSeal } from '../../src/cluster/seal.ts';
 import { apiConfig, issueFor, namedUpstream, restart, sslOf, startApi } from '../support/admin-api.ts';
 import { tlsTalk } from '../support/clients.ts';
 import { eventually } from '../support/eventually.ts';
-import { type Penstock, penstockMain } from '../support/penstock.ts';
+import type { Penstock } from '../support/penstock.ts';
+import { penstockCommand } from '../support/penstock-command.ts';
 
 const config = (seal?: string) => {
   const whole = apiConfig() as { admin_api: object };
@@ -82,10 +82,8 @@ test('no key lies in clear text, whenever it was written', async (t) => {
   writeFileSync(join(penstock.directory, 'store.key'), later);
 
   const file = join(penstock.directory, 'penstock.yaml');
-  const checked = spawnSync(process.execPath, [penstockMain, 'check', '--stored', '-c', file], {
-    encoding: 'utf8',
-  });
-  assert.equal(checked.status, 0, checked.stderr);
+  const checked = await penstockCommand(['check', '--stored', '-c', file]);
+  assert.equal(checked.code, 0, checked.stderr);
   assert.match(checked.stdout, /before\.example/);
   assert.doesNotMatch(checked.stdout + checked.stderr, /PRIVATE KEY/);
 });

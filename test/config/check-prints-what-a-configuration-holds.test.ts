@@ -3,13 +3,9 @@
  * ends with 2; with `--json` all of it is one object on stdout.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { text as readAll } from 'node:stream/consumers';
 import { before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import {
   type Authority,
   type Credential,
@@ -17,21 +13,9 @@ import {
   temporaryDirectory,
   writeFiles,
 } from '../support/certificates.ts';
+import { penstockCommand } from '../support/penstock-command.ts';
 
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
-
-async function penstock(directory: string, ...args: string[]) {
-  const child = spawn(process.execPath, [main, ...args], {
-    cwd: directory,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const [stdout, stderr, [code]] = await Promise.all([
-    readAll(child.stdout),
-    readAll(child.stderr),
-    once(child, 'close') as Promise<[number]>,
-  ]);
-  return { stdout, stderr, code };
-}
+const penstock = (cwd: string, ...args: string[]) => penstockCommand(args, { cwd });
 
 const config = `listeners:
   databases:

@@ -137,7 +137,9 @@ test('a collector gets lines and metrics', async (t) => {
 test('a collector that cannot be reached costs no connection, and is reported once', async (t) => {
   const { port } = await echoUpstream(t);
   const endpoint = `http://127.0.0.1:${await closedPort()}`;
-  const penstock = await startPenstock(t, configOf(port, { endpoint, interval: '100ms' }));
+  // The exporters give up after this, of their own 10 s.
+  const env = { OTEL_EXPORTER_OTLP_TIMEOUT: '500' };
+  const penstock = await startPenstock(t, configOf(port, { endpoint, interval: '100ms' }), { env });
   const warned = () => penstock.log().filter(({ msg }) => msg === 'metrics cannot be sent by OTLP').length;
   await eventually(() => assert.equal(warned(), 1), 30_000);
   assert.equal(String((await exchange(penstock.port('one'), 'ping')).received), 'ping');

@@ -3,14 +3,12 @@
  * the endpoint by the configuration, and says plainly when there is none.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { test } from 'node:test';
 import type { Status } from '../../src/observe/status.ts';
 import { cutToHeight, frameLines } from '../../src/tools/top/frame.ts';
 import { temporaryDirectory } from '../support/certificates.ts';
+import { penstockCommand } from '../support/penstock-command.ts';
 import { sampleStatus, startSampleAdmin } from '../support/status.ts';
 import { closedPort } from '../support/upstream.ts';
 
@@ -157,17 +155,4 @@ test('colours tell what is wrong', () => {
   assert.doesNotMatch(painted('31') + painted('33'), /10\.0\.1\.5:5432/);
 });
 
-const main = resolve(import.meta.dirname, '../../src/main.ts');
-
-async function top(args: readonly string[], cwd?: string) {
-  const child = spawn(process.execPath, [main, 'top', ...args], { cwd });
-  let [stdout, stderr] = ['', ''];
-  child.stdout.on('data', (chunk) => {
-    stdout += chunk;
-  });
-  child.stderr.on('data', (chunk) => {
-    stderr += chunk;
-  });
-  const [code] = (await once(child, 'close')) as [number | null];
-  return { code, stdout, stderr };
-}
+const top = (args: readonly string[], cwd?: string) => penstockCommand(['top', ...args], { cwd });

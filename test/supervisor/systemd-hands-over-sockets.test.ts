@@ -5,17 +5,16 @@
  * such a socket it does not start, and says why; `check` needs none.
  */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { promisify } from 'node:util';
 import { stringify } from 'yaml';
 import { temporaryDirectory } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
 import { heldSocket } from '../support/held-socket.ts';
 import { type Penstock, spawnPenstock, startPenstock } from '../support/penstock.ts';
+import { penstockCommand } from '../support/penstock-command.ts';
 import { tcpUpstream } from '../support/upstream.ts';
 
 async function echoConfig(t: TestContext, listeners: Record<string, string>, workers = 2) {
@@ -140,11 +139,8 @@ test('check needs no socket, and finds a name that is used twice', async (t) => 
   const check = async (listeners: Record<string, string>) => {
     const file = join(directory, 'penstock.yaml');
     writeFileSync(file, stringify(await echoConfig(t, listeners)));
-    const main = join(import.meta.dirname, '../../src/main.ts');
-    const outcome = await promisify(execFile)(process.execPath, [main, 'check', '-c', file]).catch(
-      (it) => it,
-    );
-    return outcome.stdout + outcome.stderr;
+    const { stdout, stderr } = await penstockCommand(['check', '-c', file]);
+    return stdout + stderr;
   };
   assert.match(await check({ a: 'systemd:orders' }), /systemd:orders/);
   assert.match(

@@ -4,7 +4,6 @@
  * the user's own it is no different, for TLS 1.3 alone neither, unless they name a level.
  */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createServer } from 'node:tls';
@@ -12,7 +11,8 @@ import { stringify } from 'yaml';
 import { createAuthority, temporaryDirectory, writeFiles } from '../support/certificates.ts';
 import { tlsTalk } from '../support/clients.ts';
 import { eventually } from '../support/eventually.ts';
-import { penstockMain, startPenstock } from '../support/penstock.ts';
+import { startPenstock } from '../support/penstock.ts';
+import { penstockCommand } from '../support/penstock-command.ts';
 import { sceneConfig, serverCredential } from '../support/terminating.ts';
 
 const ca = await createAuthority({ name: 'Clients' });
@@ -145,10 +145,7 @@ test('so is a certificate of our own', async (t) => {
   };
   const directory = temporaryDirectory(t);
   const { 'penstock.yaml': file } = writeFiles(directory, { ...files, 'penstock.yaml': stringify(config) });
-  const { status, stderr } = spawnSync(process.execPath, [penstockMain, 'check', '-c', file], {
-    env: { ...process.env, ...undemanding(t) },
-    encoding: 'utf8',
-  });
+  const { code, stderr } = await penstockCommand(['check', '-c', file], { env: undemanding(t) });
   assert.match(stderr, /^\S+ certificates\.own\.cert: OpenSSL refuses it: ee key too small\n$/);
-  assert.equal(status, 2);
+  assert.equal(code, 2);
 });

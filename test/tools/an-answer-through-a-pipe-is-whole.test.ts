@@ -8,10 +8,9 @@ import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { temporaryDirectory } from '../support/certificates.ts';
+import { penstockMain } from '../support/penstock.ts';
 
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const count = 5000;
 
 function checked(t: TestContext): ChildProcessByStdio<null, Readable, Readable> {
@@ -26,7 +25,10 @@ function checked(t: TestContext): ChildProcessByStdio<null, Readable, Readable> 
 upstreams: { db: { endpoints: ["10.0.0.1:5432"] } }
 `,
   );
-  return spawn(process.execPath, [main, 'check'], { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] });
+  return spawn(process.execPath, [penstockMain, 'check'], {
+    cwd: directory,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
 }
 
 test('check, of thousands of routes', async (t) => {

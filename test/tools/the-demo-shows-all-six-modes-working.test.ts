@@ -8,21 +8,21 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import test from 'node:test';
 import { sayHello } from '../../src/tools/demo/client.ts';
 import { temporaryDirectory } from '../support/certificates.ts';
+import { penstockMain } from '../support/penstock.ts';
+import { penstockCommand } from '../support/penstock-command.ts';
 import { closedPort } from '../support/upstream.ts';
-
-const main = resolve(import.meta.dirname, '../../src/main.ts');
 
 /** Starts it; nobody waits for it to end. */
 function startDemo(
   directory: string,
   ...options: string[]
 ): ChildProcess & { stdout: NodeJS.ReadableStream } {
-  const child = spawn(process.execPath, [main, 'demo', '--no-mysql', ...options], {
+  const child = spawn(process.execPath, [penstockMain, 'demo', '--no-mysql', ...options], {
     cwd: directory,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -128,9 +128,8 @@ test('its ports can be chosen, and bob’s command is refused as it says', async
 test('where it cannot write it says so', async (t) => {
   const directory = temporaryDirectory(t);
   writeFileSync(join(directory, '.penstock-demo'), 'in the way');
-  const child = spawn(process.execPath, [main, 'demo', '--exit', '--no-mysql'], { cwd: directory });
-  const [complaint, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
+  const { code, stderr } = await penstockCommand(['demo', '--exit', '--no-mysql'], { cwd: directory });
   assert.equal(code, 1);
-  assert.match(complaint, /^penstock: .*\.penstock-demo/);
-  assert.doesNotMatch(complaint, / at /);
+  assert.match(stderr, /^penstock: .*\.penstock-demo/);
+  assert.doesNotMatch(stderr, / at /);
 });

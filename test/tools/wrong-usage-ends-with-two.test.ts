@@ -3,29 +3,13 @@
  * one that is right it ends with 0. `explain` ends with 0 whenever it could explain, refusals included.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { text as readAll } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { temporaryDirectory } from '../support/certificates.ts';
+import { penstockCommand } from '../support/penstock-command.ts';
 
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
-
-async function penstock(directory: string, ...args: string[]) {
-  const child = spawn(process.execPath, [main, ...args], {
-    cwd: directory,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const [stdout, stderr, [code]] = await Promise.all([
-    readAll(child.stdout),
-    readAll(child.stderr),
-    once(child, 'close') as Promise<[number]>,
-  ]);
-  return { stdout, stderr, code };
-}
+const penstock = (cwd: string, ...args: string[]) => penstockCommand(args, { cwd });
 
 function withConfiguration(t: TestContext): string {
   const directory = temporaryDirectory(t);

@@ -4,9 +4,7 @@
  * told one after the other, as JSON one a line.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { text as readAll } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { type ClientFlags, clientOfFlags, overridesOf } from '../../../src/tools/client/flags.ts';
 import type { Explanation } from '../../../src/tools/explain/explanation.ts';
@@ -15,7 +13,7 @@ import { capturedTraffic, pcap, tcpPacket } from '../../support/captures.ts';
 import { temporaryDirectory, writeFiles } from '../../support/certificates.ts';
 import { capturedHello } from '../../support/client-hellos.ts';
 import { tlsTalk } from '../../support/clients.ts';
-import { penstockMain } from '../../support/penstock.ts';
+import { startCommand } from '../../support/penstock-command.ts';
 
 const configuration = `listeners:
   databases:
@@ -41,12 +39,9 @@ function start(t: TestContext, args: readonly string[]) {
     'proxied.pcap': pcap(packets, { linkType: 101 }),
     'curl.bin': capturedHello('curl-7.88'),
   });
-  const child = spawn(process.execPath, [penstockMain, ...args], { cwd: directory });
-  t.after(() => child.kill('SIGKILL'));
-  const ended = Promise.all([readAll(child.stdout), readAll(child.stderr), once(child, 'close')]).then(
-    ([stdout, stderr, [code]]) => ({ stdout, stderr, code }),
-  );
-  return { child, ended };
+  const started = startCommand(args, { cwd: directory });
+  t.after(() => started.child.kill('SIGKILL'));
+  return started;
 }
 
 function run(t: TestContext, args: readonly string[], input = '') {

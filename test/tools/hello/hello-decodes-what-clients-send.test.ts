@@ -4,14 +4,11 @@
  * code 1.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { text as readAll } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { getCiphers } from 'node:tls';
-import { fileURLToPath } from 'node:url';
 import { named } from '../../../src/openssl/registries.ts';
 import { recognizeBytes } from '../../../src/tools/captures/bytes.ts';
 import { type FoundHello, findHello } from '../../../src/tools/captures/find.ts';
@@ -28,28 +25,17 @@ import {
   supportedVersions,
 } from '../../support/client-hellos.ts';
 import { tlsTalk } from '../../support/clients.ts';
+import { penstockCommand, startCommand } from '../../support/penstock-command.ts';
 import { exchange } from '../../support/proxy.ts';
 
-const main = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
-
 function start(t: TestContext, ...args: string[]) {
-  const child = spawn(process.execPath, [main, 'hello', ...args], { stdio: 'pipe' });
-  t.after(() => child.kill('SIGKILL'));
-  const ended = Promise.all([
-    readAll(child.stdout),
-    readAll(child.stderr),
-    once(child, 'close') as Promise<[number]>,
-  ]).then(([stdout, stderr, [code]]) => ({ stdout, stderr, code }));
-  return { child, ended };
+  const started = startCommand(['hello', ...args]);
+  t.after(() => started.child.kill('SIGKILL'));
+  return started;
 }
 
-async function run(t: TestContext, args: string[], input?: Buffer | string) {
-  const { child, ended } = start(t, ...args);
-  // A child that has its answer early does not wait for the rest.
-  child.stdin.on('error', () => {});
-  child.stdin.end(input);
-  return ended;
-}
+const run = (args: readonly string[], input: Buffer | string = '') =>
+  penstockCommand(['hello', ...args], { input });
 
 /** Starts it on a free port and waits until it listens. */
 async function listen(t: TestContext, ...args: string[]) {
@@ -233,9 +219,9 @@ test('from a file, and from standard input', async (t) => {
   const wire = capturedHello('psql-15');
   writeFileSync(file, wire);
   const [fromFile, fromInput, fromNothing] = await Promise.all([
-    run(t, [file, '--json']),
-    run(t, ['-', '--json'], wire.toString('base64')),
-    run(t, ['--json'], wire.toString('hex')),
+    run([file, '--json']),
+    run(['-', '--json'], wire.toString('base64')),
+    run(['--json'], wire.toString('hex')),
   ]);
   assert.equal(fromFile.code, 0);
   assert.deepEqual(fromInput, fromFile);
@@ -243,7 +229,7 @@ test('from a file, and from standard input', async (t) => {
   assert.equal(JSON.parse(fromFile.stdout).sni, 'orders.example.com');
 });
 
-test('malformed input: the reason, and exit code 1', async (t) => {
+test('malformed input: the reason, and exit code 1', async () => {
   const wire = capturedHello('openssl-tls13');
   for (const [input, expected] of [
     [wire.subarray(0, 100), 'penstock: the ClientHello is cut short: 100 bytes are not all of it'],
@@ -253,7 +239,7 @@ test('malformed input: the reason, and exit code 1', async (t) => {
     ['1603010004010000ff', 'penstock: the ClientHello is cut short: 9 bytes are not all of it'],
     ['160301000401000000', 'penstock: malformed ClientHello: session_id is cut short'],
   ] as const) {
-    const { stdout, stderr, code } = await run(t, ['-'], input);
+    const { stdout, stderr, code } = await run(['-'], input);
     assert.deepEqual([code, stdout], [1, '']);
     assert.ok(stderr.startsWith(expected), stderr);
   }

@@ -3,16 +3,14 @@
  * an alert by name; and what to do about it. It ends with 1, of a wrong command line with 2.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import { text as readAll } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { tlsAlert } from '../../../src/net/stream.ts';
 import { Failure } from '../../../src/tools/probe/engine/failure.ts';
 import type { ProbeFlags } from '../../../src/tools/probe/flags.ts';
 import { createAuthority } from '../../support/certificates.ts';
+import { penstockMain } from '../../support/penstock.ts';
+import { penstockCommand } from '../../support/penstock-command.ts';
 import { probeTarget } from '../../support/probe.ts';
 import { startProxy } from '../../support/proxy.ts';
 import { tlsUpstream } from '../../support/tls-upstream.ts';
@@ -174,17 +172,7 @@ test('a penstock that has no route for the name says so by its alert, and takes 
   assert.equal(asked.certificates[0]?.pin, own.pin);
 });
 
-const main = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
-
-async function penstock(...args: string[]) {
-  const child = spawn(process.execPath, [main, 'probe', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-  const [stdout, stderr, [code]] = await Promise.all([
-    readAll(child.stdout),
-    readAll(child.stderr),
-    once(child, 'close') as Promise<[number]>,
-  ]);
-  return { stdout, stderr, code };
-}
+const penstock = (...args: string[]) => penstockCommand(['probe', ...args]);
 
 test('exit codes and where it is told', async (t) => {
   const port = await closedPort();
@@ -220,8 +208,8 @@ const wrong: readonly [string[], RegExp][] = [
   [['db.example'], /db\.example: expected host:port/],
   [['db.example:1', '--sni', '*.example'], /--sni \*\.example: expected a host name/],
   [['127.0.0.1:1', '--ca', '/nonexistent'], /--ca \/nonexistent: it cannot be read \(ENOENT\)/],
-  [['127.0.0.1:1', '--ca', main], /it holds no PEM certificate/],
-  [['127.0.0.1:1', '--cert', main], /--cert and --key go together/],
+  [['127.0.0.1:1', '--ca', penstockMain], /it holds no PEM certificate/],
+  [['127.0.0.1:1', '--cert', penstockMain], /--cert and --key go together/],
   [['127.0.0.1:1', '--connections', '1000'], /expected 1 to 100/],
   [['127.0.0.1:1', '--starttls', 'ftp'], /expected postgres/],
   [['127.0.0.1:1', '--json', '--yaml'], /cannot be used with/],
