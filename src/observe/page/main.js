@@ -26,13 +26,13 @@ function build() {
     return box;
   };
   const rest = [
-    pair(errors, workers),
     pair(machines, served),
     pair(certificates, authorities),
+    workers.node,
     makeSessions(),
     reload.node,
   ];
-  byId('sections').append(listeners.node, routes.node, endpoints.node, ...rest);
+  byId('sections').append(listeners.node, routes.node, endpoints.node, errors.node, ...rest);
 }
 
 function fillReload({ last_reload: last }) {
