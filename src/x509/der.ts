@@ -102,14 +102,14 @@ export function readTime(der: Buffer, { tag, start, end }: Element): number {
   const full = digits === 14 ? text : `${Number(text.slice(0, 2)) < 50 ? 20 : 19}${text}`;
   const part = (from: number): number => Number(full.slice(from, from + 2));
   const [year, month, day] = [Number(full.slice(0, 4)), part(4), part(6)];
+  const [hour, minute, second] = [part(8), part(10), part(12)];
   const date = new Date(0);
   // Unlike Date.UTC, this takes the years 0 to 99 literally.
   date.setUTCFullYear(year, month - 1, day);
-  date.setUTCHours(part(8), part(10), part(12));
+  date.setUTCHours(hour, minute, second);
   // Date carries an excess month, day, hour, minute or second over to the next larger unit.
-  if (date.toISOString().replace(/[-:T]/g, '').slice(0, 14) !== full.slice(0, 14)) {
-    throw new DerError('no such time');
-  }
+  const isDay = date.getUTCMonth() === month - 1 && date.getUTCDate() === day;
+  if (!isDay || hour > 23 || minute > 59 || second > 59) throw new DerError('no such time');
   return date.getTime();
 }
 

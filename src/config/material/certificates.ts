@@ -137,13 +137,29 @@ function loadPublicPart(
  * takes 20 KB.
  */
 export function withLeaf(pair: Omit<LoadedPair, 'leaf'>): LoadedPair {
-  let leaf: X509Certificate | undefined;
-  return Object.defineProperty({ ...pair }, 'leaf', {
-    get: () => {
-      leaf ??= new X509Certificate(pair.cert);
-      return leaf;
-    },
-  }) as LoadedPair;
+  return new Pair(pair);
+}
+
+class Pair implements LoadedPair {
+  readonly cert: string;
+  readonly key: string;
+  readonly passphrase: string | undefined;
+  readonly keyType: string;
+  readonly staple: Staple | undefined;
+  #leaf: X509Certificate | undefined;
+
+  constructor({ cert, key, passphrase, keyType, staple }: Omit<LoadedPair, 'leaf'>) {
+    this.cert = cert;
+    this.key = key;
+    this.passphrase = passphrase;
+    this.keyType = keyType;
+    this.staple = staple;
+  }
+
+  get leaf(): X509Certificate {
+    this.#leaf ??= new X509Certificate(this.cert);
+    return this.#leaf;
+  }
 }
 
 /** Only warns, since clients are served without a staple too. */

@@ -40,8 +40,8 @@ export function readStrength(der: Buffer): string | undefined {
     const { issuer, subject, key, signatureAlgorithm } = fieldsOf(der);
     if (!issuer || !subject || !key || !signatureAlgorithm) return undefined;
     const kind = kindOfKey(der, key);
-    const isOwn = whole(der, issuer).equals(whole(der, subject));
-    return kind && [kind, whole(der, signatureAlgorithm).toString('hex'), isOwn].join(' ');
+    const isOwn = textOf(der, issuer) === textOf(der, subject);
+    return kind && `${kind} ${textOf(der, signatureAlgorithm)} ${isOwn}`;
   });
 }
 
@@ -68,8 +68,8 @@ function fieldsOf(der: Buffer): Partial<Record<Field, Element>> {
 }
 
 /** OBJECT IDENTIFIERs of RFC 5480 §2.1.1 and RFC 8017 §A.1, with tag and length. */
-const ecPublicKey = '06072a8648ce3d0201';
-const rsaEncryption = '06092a864886f70d010101';
+const ecPublicKey = Buffer.from('06072a8648ce3d0201', 'hex').toString('latin1');
+const rsaEncryption = Buffer.from('06092a864886f70d010101', 'hex').toString('latin1');
 
 // SubjectPublicKeyInfo ::= SEQUENCE {
 //   algorithm SEQUENCE { algorithm OBJECT IDENTIFIER, parameters ANY }, subjectPublicKey BIT STRING }
@@ -77,14 +77,19 @@ function kindOfKey(der: Buffer, key: Element): string | undefined {
   const [algorithm, bits] = readChildren(der, key, 2);
   if (!algorithm || bits?.tag !== tags.bitString) return undefined;
   const [oid, parameters] = readChildren(der, algorithm, 2);
-  const name = oid && whole(der, oid).toString('hex');
+  const name = oid && textOf(der, oid);
   // A curve by its name.
-  if (name === ecPublicKey && parameters?.tag === tags.oid) return contents(der, algorithm).toString('hex');
+  if (name === ecPublicKey && parameters?.tag === tags.oid) return textOf(der, algorithm);
   if (name !== rsaEncryption) return undefined;
   // The first byte says how many bits of the last are unused: none. RSAPublicKey ::= SEQUENCE {
   //   modulus INTEGER, publicExponent INTEGER }
   const pair = readElement(der, bits.start + 1, bits.end, tags.sequence);
   return `rsa ${bitsOf(contents(der, readElement(der, pair.start, pair.end, tags.integer)))}`;
+}
+
+/** The bytes of an element as characters. */
+function textOf(der: Buffer, { at, end }: Element): string {
+  return der.toString('latin1', at, end);
 }
 
 function bitsOf(number: Buffer): number {

@@ -118,10 +118,11 @@ export class FileSource implements ConfigSource {
   }
 
   async load(): Promise<FileOffer> {
-    const [seen] = await Promise.all([this.#watcher?.mark(), this.#own?.mark()]);
+    await this.#own?.mark();
     if (this.#taken === undefined) return this.#loadFirst(await this.#read(this.#given));
     if (this.#given === '-') throw new ConfigError([wholeFile(this.name, 'it cannot be read again')]);
-    const text = await this.#read(this.name);
+    // The files that it names are not read before both are done.
+    const [seen, text] = await Promise.all([this.#watcher?.mark(), this.#read(this.name)]);
     await this.#watchOwn(text);
     return this.#offer(text, await loadAside(text, seen));
   }

@@ -36,6 +36,7 @@ const pollMs = 5000;
 export function createWatcher(onChange: () => void): Watcher {
   const looker = createLooker();
   let seen: Seen = { files: [], states: writeStates(0, () => []), at: Date.now() };
+  let directories: ReadonlySet<string> = new Set();
   let watchers: FSWatcher[] = [];
   let settling: NodeJS.Timeout | undefined;
   let closed = false;
@@ -76,11 +77,10 @@ export function createWatcher(onChange: () => void): Watcher {
     async setFiles(next) {
       const now = await statesFor(next, seen, looker);
       if (closed) return;
+      if (now.files !== seen.files) directories = new Set(next.map((file) => dirname(file)));
       seen = now;
       for (const watcher of watchers) watcher.close();
-      watchers = [...new Set(next.map((file) => dirname(file)))].flatMap((directory) =>
-        watchDirectory(directory, settle),
-      );
+      watchers = [...directories].flatMap((directory) => watchDirectory(directory, settle));
       // Notices changes since they were read.
       settle();
     },
