@@ -1,5 +1,6 @@
 /** Defines the command line: every command with its flags. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { startAhead } from '../config/loading-threads.ts';
 import { levels } from '../config/schema/levels.ts';
 import { leaveSignals } from '../process/no-inspector.ts';
 import { describeVersion } from '../process/version.ts';
@@ -40,7 +41,9 @@ program
   .addOption(config)
   .option('--workers <n>', 'processes that share the listeners; overrides the file', parseWorkers)
   .option('--log-level <level>', `one of ${levels.join(', ')}; overrides the file`, parseLevel)
-  .action((options) => finish(import('./run.ts').then(({ run }) => run(options))));
+  .action((options) =>
+    finish(startAhead(options.config).then(async () => (await import('./run.ts')).run(options))),
+  );
 
 program
   .command('check')

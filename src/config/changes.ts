@@ -133,7 +133,9 @@ function difference(before: readonly unknown[], after: readonly unknown[]) {
 
 /** A list that has `fresh` instead of what is between two places. */
 export function spliced<T>(list: readonly T[], from: number, to: number, fresh: readonly T[]): T[] {
-  // Copies a hundred thousand at once, but takes only so many arguments.
-  if (fresh.length <= 1000) return list.toSpliced(from, to - from, ...fresh);
-  return list.slice(0, from).concat(fresh, list.slice(to));
+  // Spreading copies any list at once, even a frozen one; but a call takes only so many arguments.
+  const all = [...list];
+  if (fresh.length > 1000) return all.slice(0, from).concat(fresh, all.slice(to));
+  all.splice(from, to - from, ...fresh);
+  return all;
 }

@@ -4,13 +4,11 @@
  * has changed since the last time.
  */
 import { deserialize } from 'node:v8';
-import { Worker } from 'node:worker_threads';
-import { orElse } from '../process/or-else.ts';
-import { urlOf } from '../process/own-files.ts';
+import type { Worker } from 'node:worker_threads';
 import { inSlices } from '../process/pacer.ts';
-import { version } from '../process/version.ts';
 import { ConfigError, type ConfigText, loadText } from './load.ts';
 import type { LoadAnswer, LoadRequest } from './load-thread.ts';
+import { largeBytes, takeThread } from './loading-threads.ts';
 import { type Contents, type Piece, unpackPieces } from './pieces.ts';
 import type { FileStates } from './read/file-state.ts';
 import { type PackedConfig, type SendableConfig, toSend, unpackConfig } from './transfer.ts';
@@ -74,7 +72,6 @@ const idleMs = 10_000;
 /**
  * A thread remembers what it has loaded, which saves seconds if there is much of it: it is kept longer then.
  */
-const largeBytes = 256 * 1024;
 const manyObjects = 100;
 const largeIdleMs = 600_000;
 /** Whether it pays to remember it. */
@@ -86,7 +83,7 @@ let idle: { readonly loader: Loader; readonly timer: NodeJS.Timeout } | undefine
 
 function takeLoader(): Loader | undefined {
   if (idle === undefined) {
-    const thread = orElse(undefined, () => new Worker(urlOf('load-thread'), { workerData: version }));
+    const thread = takeThread();
     return thread && { thread, objects: new Map(), seen: undefined, pieces: new Map(), files: [] };
   }
   const { loader, timer } = idle;

@@ -77,11 +77,12 @@ let settling: NodeJS.Timeout | undefined;
 let settledHeap = 0;
 /** The texts since then, which V8 does not count: they are shared with the thread that has read them. */
 let passed = 0;
-const mostLeft = 24 * 2 ** 20;
+const mostLeft = 32 * 2 ** 20;
 
 function settle(): void {
-  if (getHeapStatistics().total_heap_size + passed <= settledHeap + mostLeft) return;
-  freeMemory(Number.POSITIVE_INFINITY);
+  const grown = getHeapStatistics().total_heap_size - settledHeap;
+  if (grown + passed <= mostLeft) return;
+  freeMemory(Number.POSITIVE_INFINITY, grown > mostLeft ? 'last-resort' : 'regular');
   settledHeap = getHeapStatistics().total_heap_size;
   passed = 0;
 }

@@ -7,15 +7,18 @@
 import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/** Does nothing if more than `most` bytes of the heap are in use. */
-export function freeMemory(most = largeHeap): void {
+/**
+ * Does nothing if more than `most` bytes of the heap are in use. A `regular` collection takes less time; it
+ * gives back large lists and the memory of Buffers, but few pages of small objects.
+ */
+export function freeMemory(most = largeHeap, flavor: 'last-resort' | 'regular' = 'last-resort'): void {
   // Bun and Deno have other ways.
   if (!isNode || getHeapStatistics().used_heap_size > most) return;
   // V8 gives the function to contexts that are made from then on.
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as ((options: object) => void) | undefined;
   setFlagsFromString('--no-expose-gc');
-  collect?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+  collect?.({ type: 'major', execution: 'sync', flavor });
 }
 
 /** Beyond this the pause would be as long as a large configuration is, for a smaller share of the memory. */

@@ -6,7 +6,8 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ConfigError } from '../../src/config/load.ts';
-import { findConfigFile, loadConfig } from '../../src/config/sources/file.ts';
+import { loadConfig } from '../../src/config/sources/file.ts';
+import { findConfigFile } from '../../src/config/sources/find-file.ts';
 import { temporaryDirectory } from '../support/certificates.ts';
 import { load } from '../support/configuration.ts';
 

@@ -1,18 +1,19 @@
 /** The source for configurations in a file, which names other files: certificates, keys, lists. */
-import { access, readFile, stat } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { buffer as readAll } from 'node:stream/consumers';
 import type { Logger } from 'pino';
 import { freeMemory } from '../../process/free-memory.ts';
 import { atOnce } from '../../process/pacer.ts';
 import { withAccepted } from '../accepted.ts';
-import { ConfigError, describeFaults, type Finding } from '../finding.ts';
+import { ConfigError, describeFaults } from '../finding.ts';
 import { type ConfigText, type LoadedConfig, loadText, sharedText } from '../load.ts';
 import { isLarge, loadAside, stopLoading } from '../load-aside.ts';
 import type { Adding } from '../read/added.ts';
 import { readIncluded } from '../read/include.ts';
 import type { ConfigSource, Offer, Watch } from '../source.ts';
 import { type SendableConfig, toSend } from '../transfer.ts';
+import { wholeFile } from './find-file.ts';
 import { createWatcher, untilQuiet, type Watcher } from './watch.ts';
 
 /**
@@ -26,27 +27,6 @@ export async function loadConfig(
 ): Promise<LoadedConfig> {
   const text = await readConfigFile(file);
   return withAccepted(await loadText(text, environment, { withoutSecrets }), text);
-}
-
-/**
- * The file given by `-c`, or else `./penstock.yaml`, or else `/etc/penstock/penstock.yaml`. A directory
- * stands for the `penstock.yaml` in it, `-` for standard input.
- */
-export async function findConfigFile(option?: string): Promise<string> {
-  if (option !== undefined) {
-    const isDirectory = option !== '-' && (await isTrue(stat(option).then((found) => found.isDirectory())));
-    return isDirectory ? join(option, 'penstock.yaml') : option;
-  }
-  const candidates = ['penstock.yaml', '/etc/penstock/penstock.yaml'];
-  for (const candidate of candidates) {
-    if (await isTrue(access(candidate).then(() => true))) return candidate;
-  }
-  const message = `there is neither ${resolve('penstock.yaml')} nor ${candidates[1]}`;
-  throw new ConfigError([wholeFile('penstock.yaml', message)]);
-}
-
-function isTrue(answer: Promise<boolean>): Promise<boolean> {
-  return answer.catch(() => false);
 }
 
 const standardInput = 'standard input';
@@ -66,10 +46,6 @@ export async function readConfigFile(file: string): Promise<ConfigText> {
     const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
     throw new ConfigError([wholeFile(place.name, `${isInput ? file : absolute} cannot be read (${code})`)]);
   }
-}
-
-function wholeFile(file: string, message: string): Finding {
-  return { file, line: 0, column: 0, path: '', message, hint: 'name the configuration with -c FILE' };
 }
 
 /**
@@ -195,7 +171,7 @@ export class FileSource implements ConfigSource {
     this.#bytesRead += bytes;
     if (this.#bytesRead < mostRead) return;
     this.#bytesRead = 0;
-    setTimeout(() => freeMemory(), settleMs).unref();
+    setTimeout(() => freeMemory(undefined, 'regular'), settleMs).unref();
   }
 
   /** Something has changed, and not only the times of files, or what else is in their directories. */

@@ -10,7 +10,8 @@ import {
 } from '../../cluster/load-state.ts';
 import { ConfigError } from '../../config/finding.ts';
 import { loadText } from '../../config/load.ts';
-import { findConfigFile, readConfigFile } from '../../config/sources/file.ts';
+import { readConfigFile } from '../../config/sources/file.ts';
+import { findConfigFile } from '../../config/sources/find-file.ts';
 import { ProxyError } from '../../errors.ts';
 import { orTell } from '../terminal/load-or-tell.ts';
 

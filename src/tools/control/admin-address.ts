@@ -3,7 +3,8 @@ import { resolve } from 'node:path';
 import { ConfigError, formatFinding, formatPath } from '../../config/finding.ts';
 import { parseText } from '../../config/read/parse.ts';
 import type { ParsedYaml } from '../../config/read/yaml.ts';
-import { findConfigFile, readConfigFile } from '../../config/sources/file.ts';
+import { readConfigFile } from '../../config/sources/file.ts';
+import { findConfigFile } from '../../config/sources/find-file.ts';
 import { type EndpointAddress, parseEndpoint } from '../../net/written-address.ts';
 import { UsageError } from '../terminal/usage.ts';
 

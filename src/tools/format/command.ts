@@ -2,7 +2,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { text as readAll } from 'node:stream/consumers';
 import { ConfigError, describeFaults } from '../../config/finding.ts';
-import { findConfigFile } from '../../config/sources/file.ts';
+import { findConfigFile } from '../../config/sources/find-file.ts';
 import { systemCode } from '../../errors.ts';
 import { formatYaml } from './format.ts';
 

@@ -1,7 +1,8 @@
 /** Loads the configuration for a command. */
 import { ConfigError, describeFaults } from '../../config/finding.ts';
 import type { LoadedConfig } from '../../config/load.ts';
-import { findConfigFile, loadConfig } from '../../config/sources/file.ts';
+import { loadConfig } from '../../config/sources/file.ts';
+import { findConfigFile } from '../../config/sources/find-file.ts';
 
 export type Load = (file: string) => Promise<LoadedConfig>;
 
