@@ -79,6 +79,17 @@ test('no key lies in clear text, whenever it was written', async (t) => {
   const { objects } = await readFileStore(store, sealBy(later));
   assert.equal(objects.size, 6);
   assert.match(String(objects.get('/apisix/ssls/after.example')?.value['key']), /PRIVATE KEY/);
+  // A sealed key is void in the place of another one.
+  const fileOf = (name: string) => join(store, 'ssls', `${name}.json`);
+  const [before, after] = names.map((name) => readFileSync(fileOf(name), 'utf8'));
+  const { value } = JSON.parse(String(before));
+  const swapped = { ...JSON.parse(String(after)), value };
+  writeFileSync(fileOf('after.example'), JSON.stringify(swapped));
+  await assert.rejects(
+    readFileStore(store, sealBy(later)),
+    /after\.example\.json cannot be opened: .* another place/,
+  );
+  writeFileSync(fileOf('after.example'), String(after));
   writeFileSync(join(penstock.directory, 'store.key'), later);
 
   const file = join(penstock.directory, 'penstock.yaml');

@@ -86,6 +86,22 @@ describe('machines serve what etcd holds', { timeout: 280_000 }, () => {
     await each(async (machine) => assert.deepEqual((await machine.status()).cluster.held, []));
   });
 
+  test('a new machine finds the last valid version in the history of etcd', async () => {
+    const good = await textOf('certificates/orders');
+    await put('certificates/orders', '{"cert": "half of it"}');
+    const fresh = await cluster.machine('fresh');
+    await serves(fresh, 'orders');
+    const { held } = (await fresh.status()).cluster;
+    assert.deepEqual(
+      held.map(({ object, serving }) => [object, serving]),
+      [['certificates/orders', 'its earlier version']],
+    );
+    fresh.penstock.child.kill('SIGTERM');
+    assert.equal(await fresh.penstock.exited, 0);
+    await put('certificates/orders', good);
+    await each(async (machine) => assert.deepEqual((await machine.status()).cluster.held, []));
+  });
+
   test('a faulty route that never was valid refuses at its own place', async () => {
     await put(
       'routes/edge/any',
@@ -228,6 +244,25 @@ describe('machines serve what etcd holds', { timeout: 280_000 }, () => {
     assert.equal(talk.text, 'ping');
     succeeded(await cluster.cluster(['delete', 'routes/extra/orders', 'listeners/extra', '--wait']));
     await each(async (machine) => assert.deepEqual((await machine.status()).cluster.held, []));
+  });
+
+  test('whatever was served when it stopped, a machine starts with it without etcd', async () => {
+    for (const name of ['quick', 'quicker']) {
+      const route = { sni: `${name}.example.com`, tls: { certificates: 'orders' }, upstream: 'echo' };
+      await put(`routes/edge/${name}`, JSON.stringify(route));
+      await eventually(async () => {
+        assert.equal((await machines[2]!.talk({ servername: `${name}.example.com` })).text, 'ping');
+      }, 15_000);
+    }
+    // The snapshot of the second is not due yet.
+    machines[2]!.penstock.child.kill('SIGTERM');
+    assert.equal(await machines[2]!.penstock.exited, 0);
+    for (const member of cluster.etcd.members) await member.stop();
+    machines[2] = await cluster.machine('three');
+    assert.equal((await machines[2].talk({ servername: 'quicker.example.com' })).text, 'ping');
+    assert.equal((await machines[2].status()).cluster.source, 'snapshot');
+    await Promise.all(cluster.etcd.members.map((member) => member.start()));
+    await each(async (machine) => assert.equal((await machine.status()).cluster.connected, true));
   });
 
   test('no quorum changes nothing that serves, and a restart without etcd serves the same', async () => {
