@@ -6,7 +6,7 @@
 import { ConfigError, type Finding, formatFinding } from '../config/finding.ts';
 import { PartsLoader } from '../config/parts-loader.ts';
 import type { SendableConfig } from '../config/transfer.ts';
-import { atOnce } from '../process/pacer.ts';
+import { atOnce, type Work } from '../process/pacer.ts';
 import { type Base, isInFile, loadComposed, nameTaken, referencesOf } from './compose.ts';
 import { isOlder } from './crl-order.ts';
 import { type Keys, type ObjectName, parseObjectName } from './keys.ts';
@@ -51,13 +51,13 @@ export async function loadState(
   { objects, lastValid }: State,
   keys: Keys,
   context: ObjectContext,
-  { loader, reader } = createMemory(),
+  { loader, reader, run } = createMemory(),
 ): Promise<LoadedState> {
   reader.begin(base, context);
   const reading = { base, keys, context, objects, lastValid, reader };
   const slots = new Map<string, Slot>();
   for (;;) {
-    const parts = partsOf(slots, reading);
+    const parts = await run(partsOf(slots, reading));
     try {
       const loaded = await loadComposed(base, parts, loader);
       return { loaded, held: heldIn(slots), lastValid: validIn(slots, objects, lastValid) };
@@ -99,10 +99,16 @@ function skip(slot: Slot, findings: readonly Finding[]): void {
 }
 
 /** What is known from one state to the next. */
-export type StateMemory = { readonly loader: PartsLoader; readonly reader: ObjectReader };
+export type StateMemory = {
+  readonly loader: PartsLoader;
+  readonly reader: ObjectReader;
+  readonly run: Run;
+};
 
-export function createMemory(run: ConstructorParameters<typeof PartsLoader>[0] = atOnce): StateMemory {
-  return { loader: new PartsLoader(run), reader: new ObjectReader() };
+type Run = ConstructorParameters<typeof PartsLoader>[0];
+
+export function createMemory(run: Run = atOnce): StateMemory {
+  return { loader: new PartsLoader(run), reader: new ObjectReader(), run };
 }
 
 type Reading = {
@@ -115,10 +121,11 @@ type Reading = {
 };
 
 /** The first version of each object that can be read; brings back deleted ones that others still need. */
-function partsOf(slots: Map<string, Slot>, reading: Reading): Part[] {
+function* partsOf(slots: Map<string, Slot>, reading: Reading): Work<Part[]> {
   const { objects, lastValid } = reading;
   const parts = new Map<string, Part>();
   for (const [name, stored] of objects) {
+    yield;
     const part = (!slots.has(name) && unchangedPart(name, stored, reading)) || partOf(name, slots, reading);
     if (part) parts.set(name, part);
   }
