@@ -93,7 +93,7 @@ export function excuse({ file, name }: Result, version: string): Exception | und
 }
 
 /** As for sorting: 20.19.0 before 22.3.1. */
-export function compareVersions(one: string, another: string): number {
+function compareVersions(one: string, another: string): number {
   const [a, b] = [one, another].map((version) => version.split('.').map(Number));
   const at = (a ?? []).findIndex((part, index) => part !== b?.[index]);
   return at === -1 ? 0 : (a?.[at] ?? 0) - (b?.[at] ?? 0);

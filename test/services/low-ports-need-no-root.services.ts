@@ -6,17 +6,17 @@
 import assert from 'node:assert/strict';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { stringify } from 'yaml';
 import { temporaryDirectory } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
+import { penstockMain } from '../support/penstock.ts';
 import { tcpUpstream } from '../support/upstream.ts';
 import { launch, type Running, run } from './process.ts';
 
 const isRoot = process.getuid?.() === 0;
 const nobody = 65_534;
-const main = resolve(import.meta.dirname, '../../src/main.ts');
 /** CAP_NET_BIND_SERVICE is number 10. */
 const bindService = 1 << 10;
 /** Where the system lets everybody bind low ports, nothing is to be shown. */
@@ -40,7 +40,7 @@ async function command(t: TestContext, bind: string): Promise<readonly string[]>
   };
   writeFileSync(file, stringify(config));
   chmodSync(file, 0o644);
-  return [process.execPath, main, 'run', '-c', file];
+  return [process.execPath, penstockMain, 'run', '-c', file];
 }
 
 /** One below 1024 that is free now. */

@@ -11,7 +11,7 @@ import { type TestContext, test } from 'node:test';
 import { stringify } from 'yaml';
 import { temporaryDirectory } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
-import { startPenstock } from '../support/penstock.ts';
+import { penstockMain, startPenstock } from '../support/penstock.ts';
 import { closedPort, tcpUpstream } from '../support/upstream.ts';
 import { launch, run } from './process.ts';
 
@@ -95,8 +95,7 @@ test('a socket of systemd-socket-activate is served', async (t) => {
   const file = join(directory, 'penstock.yaml');
   writeFileSync(file, stringify(config(upstream.port, 'systemd:databases')));
   const port = await closedPort();
-  const main = resolve(import.meta.dirname, '../../src/main.ts');
-  const penstock = [process.execPath, main, 'run', '-c', file];
+  const penstock = [process.execPath, penstockMain, 'run', '-c', file];
   const socket = [`--listen=127.0.0.1:${port}`, '--fdname=databases'];
   const activate = launch('systemd-socket-activate', [...socket, ...penstock]);
   t.after(() => activate.child.kill());

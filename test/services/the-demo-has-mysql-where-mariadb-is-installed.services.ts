@@ -1,16 +1,16 @@
 /** Proves that the demo starts the MariaDB that is installed, logs in to it over TLS, is refused without, and that its command to paste works. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { temporaryDirectory } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
+import { penstockMain } from '../support/penstock.ts';
 import { launch, run } from './process.ts';
 
 test('a seventh mode', async (t) => {
   const directory = temporaryDirectory(t);
-  const main = resolve(import.meta.dirname, '../../src/main.ts');
-  const demo = launch(process.execPath, [main, 'demo', '--port', '7301'], { cwd: directory });
+  const demo = launch(process.execPath, [penstockMain, 'demo', '--port', '7301'], { cwd: directory });
   t.after(() => demo.child.kill('SIGKILL'));
   await eventually(() => assert.match(demo.output(), /Serving until Ctrl-C/), 60_000);
   const output = demo.stdout();

@@ -62,7 +62,7 @@ type Shortfall = Partial<Expected> & {
 };
 
 /** All that falls short of the right values. What is seen must be this exactly: when it is mended, its entry has to go. */
-export const shortfalls: readonly Shortfall[] = [
+const shortfalls: readonly Shortfall[] = [
   {
     ...fullOnly('1.2', 4),
     ...{ stack: 'Erlang', version: '1.2', what: 'resumed', cell: 'never: it knows no tickets' },

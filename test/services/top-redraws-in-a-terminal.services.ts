@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { resolve } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { eventually } from '../support/eventually.ts';
+import { penstockMain } from '../support/penstock.ts';
 import { sampleStatus, startSampleAdmin } from '../support/status.ts';
 import { program } from './programs.ts';
 
@@ -53,11 +53,9 @@ test('it says that penstock is gone, and goes on', async (t) => {
   assert.equal(await terminal.code, 0);
 });
 
-const main = resolve(import.meta.dirname, '../../src/main.ts');
-
 /** A terminal of 80 by 12. */
 function startInTerminal(t: Pick<TestContext, 'after'>, admin: string) {
-  const command = `stty cols 80 rows 12; exec "${process.execPath}" "${main}" top --admin ${admin}`;
+  const command = `stty cols 80 rows 12; exec "${process.execPath}" "${penstockMain}" top --admin ${admin}`;
   const child = spawn(program('script'), ['-qec', command, '/dev/null']);
   t.after(() => child.kill('SIGKILL'));
   let output = '';

@@ -72,7 +72,7 @@ export async function startApi(
   return { penstock, ask: askerOf(penstock) };
 }
 
-export function askerOf(penstock: Penstock): Api['ask'] {
+function askerOf(penstock: Penstock): Api['ask'] {
   return async (method, path, body, key = adminKey) => {
     const address = String(penstock.log().find(({ msg }) => msg === 'ready')?.['admin_api']);
     const text = body === undefined || typeof body === 'string' ? body : JSON.stringify(body);

@@ -74,7 +74,7 @@ export function greetingOf({
 }
 
 /** SHA1(password) xor SHA1(nonce, SHA1(SHA1(password))) */
-export function nativeProof(password: string, nonce: Buffer): Buffer {
+function nativeProof(password: string, nonce: Buffer): Buffer {
   const sha1 = (...parts: Buffer[]) => createHash('sha1').update(Buffer.concat(parts)).digest();
   const once = sha1(Buffer.from(password));
   return Buffer.from(sha1(nonce, sha1(once)).map((byte, at) => byte ^ (once[at] ?? 0)));
