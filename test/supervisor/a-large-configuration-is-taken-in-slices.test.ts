@@ -112,13 +112,14 @@ for (const [shape, routesOf] of Object.entries(shapes)) {
     assert.ok(parts < 3000, `${parts} parts`);
   });
 
-  test(`${shape}: every piece and every name is a step`, async (t) => {
+  test(`${shape}: every piece and every few names are a step`, async (t) => {
     const loaded = await load(t, routesOf(5000));
     const { pieces } = atOnce(toSend(loaded));
     assert.ok(pieces.length > 1);
     const byId = new Map(pieces.map((piece) => [piece.id, piece]));
     assert.ok(stepsOf(unpackPieces([...byId.keys()], byId, new Map())) >= pieces.length);
-    assert.ok(stepsOf(toSend(loaded)) >= 5000);
+    // A step of 32 names takes a tenth of a millisecond.
+    assert.ok(stepsOf(toSend(loaded)) >= 5000 / 32);
   });
 
   test(`${shape}: the worker that takes it has turns meanwhile`, async (t) => {

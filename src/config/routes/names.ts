@@ -19,8 +19,8 @@ export function* packNames(entries: ReadonlyMap<string, string>): Work<string[]>
   const blocks: string[] = [];
   let block = '';
   for (const name of [...entries.keys()].sort()) {
-    yield;
     if (block !== '' && beginsBlock(name)) {
+      yield;
       blocks.push(block);
       block = '';
     }
@@ -53,11 +53,7 @@ function changedLines(
   own: readonly string[],
   changes: ReadonlyMap<string, string | undefined>,
 ): [name: string, value: string][] {
-  const lines = new Map<string, string>();
-  for (const line of block.split('\n').slice(1)) {
-    const tab = line.indexOf('\t');
-    lines.set(line.slice(0, tab), line.slice(tab + 1));
-  }
+  const lines = new Map(linesOf(block));
   for (const name of own) {
     const value = changes.get(name);
     if (value === undefined) lines.delete(name);
@@ -102,18 +98,23 @@ export function findName(names: Names, name: string): string | undefined {
 
 /** The names that have one of these values: takes time in proportion to all names, though little. */
 export function namesWith(names: Names, values: ReadonlySet<string>): string[] {
-  const found: string[] = [];
-  for (const block of names) {
-    for (const value of values) {
-      const tail = `\t${value}`;
-      for (let at = block.indexOf(tail); at !== -1; at = block.indexOf(tail, at + 1)) {
-        const end = at + tail.length;
-        const isWhole = end === block.length || block[end] === '\n';
-        if (isWhole) found.push(block.slice(block.lastIndexOf('\n', at) + 1, at));
-      }
-    }
-  }
-  return found;
+  const tails = [...values].map((value) => `\t${value}`);
+  const mayHave = (block: string) => tails.length > 8 || tails.some((tail) => block.includes(tail));
+  return names.filter(mayHave).flatMap((block) =>
+    linesOf(block)
+      .filter(([, value]) => values.has(value))
+      .map(([name]) => name),
+  );
+}
+
+function linesOf(block: string): [name: string, value: string][] {
+  return block
+    .split('\n')
+    .slice(1)
+    .map((line) => {
+      const tab = line.indexOf('\t');
+      return [line.slice(0, tab), line.slice(tab + 1)];
+    });
 }
 
 /** How many blocks begin with this name or an earlier one. */
