@@ -70,10 +70,21 @@ export type Unclear = {
 };
 
 export function unclearIn({ listeners }: Draft): Unclear[] {
-  return [...listeners].flatMap(([listener, { routes, unclearPlain }]) => [
-    ...routes.flatMap(({ unclear: why }, route) => (why === undefined ? [] : [{ listener, route, why }])),
-    ...(unclearPlain === undefined ? [] : [{ listener, route: 'plain' as const, why: unclearPlain }]),
-  ]);
+  return [...listeners].flatMap(([listener, draft]) => {
+    const plain = draft.unclearPlain ?? whyNobodyIsServed(draft.routes);
+    return [
+      ...draft.routes.flatMap(({ unclear: why }, route) =>
+        why === undefined ? [] : [{ listener, route, why }],
+      ),
+      ...(plain === undefined ? [] : [{ listener, route: 'plain' as const, why: plain }]),
+    ];
+  });
+}
+
+/** Where the only route refuses everyone, clients without TLS do not even get that far. */
+function whyNobodyIsServed([first, second]: readonly RouteDraft[]): string | undefined {
+  const isForAll = second === undefined && first !== undefined && Object.keys(first.value).length === 1;
+  return isForAll ? first.unclear : undefined;
 }
 
 /** The text of the file, with `header` and comments before what they are about. */

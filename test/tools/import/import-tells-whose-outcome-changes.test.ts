@@ -179,6 +179,8 @@ test('of a whole listener, too, and of clients without TLS that HAProxy would le
   const one = (client: string) => `cases: [{ client: { listener: databases, from: 10.1.1.1, ${client} } }]`;
   const all = await difference(t, () => {}, one('sni: orders.example.com'), strange);
   assert.match(all.stdout, /cannot tell: .*\(haproxy\.cfg:8 unheard-of directive\)/);
+  const without = await difference(t, () => {}, one('plain: true'), strange);
+  assert.match(without.stdout, /cannot tell: .*\(haproxy\.cfg:8 unheard-of directive\)/);
   const open = old.replace('\nbackend orders', '\n  default_backend orders\nbackend orders');
   const plain = await difference(t, () => {}, one('plain: true'), open);
   assert.match(plain.stdout, /cannot tell: .*HAProxy admits clients that do not speak TLS/);

@@ -84,7 +84,7 @@ function addListener(
       ...timeouts(listening, routes),
     },
     routes: orRefusesAll(routes, why),
-    unclearPlain: listening.unclear.plain ?? why,
+    unclearPlain: listening.unclear.plain,
   });
 }
 
