@@ -36,17 +36,20 @@ export type ChangeRow = {
   };
 };
 
+/** What is measured: `penstock` is the main file of a checkout or a package. */
+export type Programs = { readonly penstock: string; readonly haproxy: string | undefined };
+
 /** `share` makes it smaller, to try whether it works. */
 export async function measureChanges(
   { share, rounds }: { readonly share: number; readonly rounds: number },
-  haproxy: string | undefined,
+  programs: Programs,
 ): Promise<ChangeRow[]> {
   const counts = { routes: Math.round(100_000 * share), certificates: Math.round(10_000 * share) };
   const rows: ChangeRow[] = [];
   for (const shape of ['routes', 'certificates'] as const) {
     const directory = mkdtempSync(join(tmpdir(), 'penstock-changes-'));
     try {
-      rows.push(await measure(shape, counts[shape], { directory, rounds, haproxy }));
+      rows.push(await measure(shape, counts[shape], { directory, rounds, ...programs }));
     } finally {
       rmSync(directory, { recursive: true });
     }
@@ -70,7 +73,7 @@ export function renderChanges(rows: readonly ChangeRow[]): string {
   return `\n## What a change costs\n\n${table([...head, ...more], cells)}\n`;
 }
 
-type Around = { readonly directory: string; readonly rounds: number; readonly haproxy: string | undefined };
+type Around = Programs & { readonly directory: string; readonly rounds: number };
 
 async function measure(shape: Shape, count: number, around: Around): Promise<ChangeRow> {
   const { directory, rounds } = around;
@@ -85,7 +88,7 @@ async function measure(shape: Shape, count: number, around: Around): Promise<Cha
   write(0);
   writeFileSync(join(directory, 'turns'), '');
   const startedAt = performance.now();
-  const penstock = run(file, directory);
+  const penstock = run(around.penstock, file, directory);
   await penstock.told('ready');
   const startMs = performance.now() - startedAt;
   const startCpuMs = cpuOf(penstock.pids()) / 1e6;
@@ -159,9 +162,9 @@ function textOf(shape: Shape, count: number, version: number): string {
   ].join('');
 }
 
-function run(file: string, directory: string) {
+function run(main: string, file: string, directory: string) {
   const probe = resolve(checkout, 'bench/stalls/probe.ts');
-  const child = spawn(ownNode(), ['--import', probe, resolve(checkout, 'src/main.ts'), 'run', '-c', file], {
+  const child = spawn(ownNode(), ['--import', probe, main, 'run', '-c', file], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: { ...process.env, STALLS: directory },
   });

@@ -8,6 +8,7 @@ import { describeMachine } from './machine.ts';
 import { betweenMarkers, renderMarkdown, renderReadme } from './markdown.ts';
 import { aloneAs, measureWorkload, type Sample, warmUp } from './measure.ts';
 import { type Options, parseOptions, usage } from './options.ts';
+import { penstockMain } from './peer-penstock.ts';
 import { checkout, findPeer } from './peers.ts';
 import { startDatabase } from './postgres.ts';
 import { type Missing, type PeerRecord, type Results, type Row, rowOf } from './results.ts';
@@ -38,7 +39,10 @@ async function main(): Promise<number> {
   const cores = chooseCores(options.pin);
   if (options.scaling || options.changes) {
     const table = options.scaling ? await measureScaling(options, cores, tell) : '';
-    const rows = await measureChanges(options, haproxyOf(options));
+    const rows = await measureChanges(options, {
+      penstock: penstockOf(options),
+      haproxy: haproxyOf(options),
+    });
     const text = table + renderChanges(rows);
     const name = options.share === 1 && options.scaling ? 'scaling' : 'partial.scaling';
     save(`${name}.md`, text);
@@ -50,6 +54,11 @@ async function main(): Promise<number> {
     return 0;
   }
   return report(await compare(options, cores), options);
+}
+
+/** The file that is run. */
+function penstockOf({ peers }: Options): string {
+  return penstockMain(peers.find(({ kind }) => kind === 'penstock')?.path ?? checkout);
 }
 
 /** undefined if it is not installed: the rows then have no peer. */
