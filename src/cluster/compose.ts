@@ -5,13 +5,15 @@ import { ConfigError, type Finding, type Path } from '../config/finding.ts';
 import type { ConfigText } from '../config/load.ts';
 import type { PartsLoader } from '../config/parts-loader.ts';
 import { withContents } from '../config/read/added.ts';
-import { createFiles } from '../config/read/files.ts';
+import { createFiles, type Files } from '../config/read/files.ts';
 import { fullyParted, isMapping, type ObjectList, type Parted } from '../config/read/parted.ts';
 import { type ParsedYaml, parseYaml } from '../config/read/yaml.ts';
+import { collide } from '../config/rules/listeners.ts';
 import { type Reference, referencesOfRoute, referencesOfUpstream } from '../config/rules/references.ts';
 import type { SendableConfig } from '../config/transfer.ts';
+import { type Binding, parseBinding } from '../net/written-address.ts';
 import type { ObjectName } from './keys.ts';
-import { type Part, wholeObject } from './objects.ts';
+import { listOf as oneOrMore, type Part, wholeObject } from './objects.ts';
 
 /** A machine's file, in parts. */
 export type Base = Pick<ConfigText, 'name' | 'directory'> & { readonly parted: Parted };
@@ -29,6 +31,32 @@ export function isInFile({ parted }: Base, name: ObjectName): boolean {
   if (name.kind === 'routes') return false;
   if (name.kind === 'listeners') return Object.hasOwn(listenersIn(parted), name.id);
   return listOf(parted, [name.kind])?.keys.includes(name.id) ?? false;
+}
+
+/** The addresses of a listener of etcd that the machine's file has, or one of the `earlier` listeners. */
+export function addressesTaken({ parted, name }: Base, earlier: readonly Part[], part: Part): Finding[] {
+  const own = [parted.rest['admin'], ...Object.values(listenersIn(parted))];
+  const taken = [
+    ...own.flatMap((one) => bindingsOf(one, `the machine's ${name}`)),
+    ...earlier.flatMap(({ key, raw }) => bindingsOf(raw, key)),
+  ];
+  return bindingsOf(part.raw, part.key).flatMap(({ text, binding }, index) => {
+    const other = taken.find((one) => collide(one.binding, binding));
+    if (other === undefined) return [];
+    const { line, column } = part.locate(['bind', index]);
+    const message = `${text} is already taken by ${other.owner}`;
+    const hint = 'give each listener its own address';
+    return [{ file: part.key, line, column, path: 'bind', message, hint }];
+  });
+}
+
+type Bound = { readonly text: string; readonly binding: Binding; readonly owner: string };
+
+function bindingsOf(listener: unknown, owner: string): Bound[] {
+  return oneOrMore(isMapping(listener) ? listener['bind'] : undefined).flatMap((text) => {
+    const binding = typeof text === 'string' ? parseBinding(text) : undefined;
+    return binding ? [{ text: String(text), binding, owner }] : [];
+  });
 }
 
 export function nameTaken({ name }: Base, key: string): Finding {
@@ -57,10 +85,25 @@ export async function loadComposed(
     ],
     locate: locateIn(base, parts, routes),
   };
+  const { name, directory } = base;
+  return loader.load(parted, { name, directory, files: filesFor(parts) });
+}
+
+/** Whatever an object says: its certificates come from the object itself, never from a file. */
+function filesFor(parts: readonly Part[]): Files {
   const contents = new Map<string, Buffer>();
   for (const part of parts) for (const [named, content] of part.contents) contents.set(named, content);
-  const { name, directory } = base;
-  return loader.load(parted, { name, directory, files: withContents(createFiles(), contents) });
+  const files = withContents(createFiles(), contents);
+  const isOfObject = ([kind, id]: Path) =>
+    kind !== 'listeners' && parts.some(({ name }) => name.kind === kind && name.id === id);
+  return {
+    ...files,
+    async read(file, path, report) {
+      if (files.held(file) !== undefined || !isOfObject(path)) return files.read(file, path, report);
+      report.fault(path, 'an object names no file', 'it has the contents themselves');
+      return undefined;
+    },
+  };
 }
 
 type RoutePart = Part & { readonly name: Extract<ObjectName, { kind: 'routes' }> };

@@ -59,6 +59,7 @@ async function readCredentials(
   const password = await readPassword(etcd.password_file);
   return {
     ca: authorities.get(etcd.authority)?.ca ?? [],
+    crl: authorities.get(etcd.authority)?.crl ?? [],
     ...(certificate && { certificate }),
     ...(etcd.user !== undefined && password !== undefined && { login: { user: etcd.user, password } }),
   };
@@ -87,7 +88,18 @@ async function readSecrets(file: string, path: readonly string[]): Promise<Buffe
 
 async function readNamed(file: string, path: readonly string[]): Promise<[Buffer | undefined, Finding[]]> {
   const faults: Finding[] = [];
-  return [await createFiles().read(file, path, reportTo(faults, file)), faults];
+  const content = await createFiles().read(file, path, reportTo(faults, file));
+  if (content) await warnIfReadable(file);
+  return [content, faults];
+}
+
+const warned = new Set<string>();
+
+/** Once; at the start there is no log yet. */
+export async function warnIfReadable(file: string): Promise<void> {
+  if (warned.has(file) || !(await createFiles().isReadableByOthers(file))) return;
+  warned.add(file);
+  process.stderr.write(`penstock: ${file} can be read by every user of this machine; chmod o-r ${file}\n`);
 }
 
 function reportTo(faults: Finding[], file: string): Report {

@@ -30,8 +30,9 @@ export class Contact {
     this.#remind();
   }
 
-  /** etcd answers; or no longer does, because of the fault. */
+  /** etcd answers; or does not, because of the fault, which may be another than before. */
   connected(fault: ProxyError | undefined): void {
+    const isNews = this.#fault === undefined;
     this.#fault = fault;
     if (fault === undefined) {
       this.#source = 'etcd';
@@ -39,7 +40,7 @@ export class Contact {
       this.#logger?.info({ endpoint: this.#cluster.etcd.endpoint() }, 'following etcd');
     } else {
       this.#lostAt ??= performance.now();
-      this.#remind();
+      if (isNews) this.#remind();
     }
   }
 

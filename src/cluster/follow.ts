@@ -17,7 +17,7 @@ export type Copy = {
 export type FollowEvents = {
   /** These keys have changed, at this revision or before it; the copy already has it. */
   readonly onChange: (keys: readonly string[], revision: number) => void;
-  /** etcd answers, or no longer does. Called when that changes. */
+  /** etcd answers, called when that is news; or it does not, called for each attempt. */
   readonly onConnected: (fault: ProxyError | undefined) => void;
   /** The watch had not delivered everything. */
   readonly onEventsLost: () => void;
@@ -106,7 +106,7 @@ class Following implements Follower {
 
   #note(fault: ProxyError | undefined): void {
     if (fault === undefined) this.#failures = 0;
-    if (this.#connected === (fault === undefined)) return;
+    if (fault === undefined && this.#connected === true) return;
     this.#connected = fault === undefined;
     this.#events.onConnected(fault);
   }

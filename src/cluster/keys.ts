@@ -1,5 +1,7 @@
 /** The names of keys in etcd: PREFIX/NAME/…, where `config/` holds the objects. */
 
+import type { Finding } from '../config/finding.ts';
+
 /** What an object is; routes belong to a listener. */
 export const kinds = ['certificates', 'authorities', 'upstreams', 'listeners', 'routes'] as const;
 export type Kind = (typeof kinds)[number];
@@ -58,6 +60,17 @@ export function parseObjectName(text: string): ObjectName | undefined {
     ? undefined
     : { kind: known as Exclude<Kind, 'routes'>, id: first };
 }
+
+/** What is wrong with the key of an object whose name cannot be parsed. */
+export function unknownObject(key: string): Finding {
+  const isKnown = kinds.some((kind) => key.includes(`/config/${kind}/`));
+  const place = { file: key, line: 0, column: 0, path: '' };
+  return isKnown
+    ? { ...place, message: 'this is no name of an object', hint: namesHint }
+    : { ...place, message: 'this penstock knows no such object', hint: 'was it written by a newer one?' };
+}
+
+const namesHint = 'names have letters, digits, "-", "_" and ".", at most 63; a route may be given a `name`';
 
 export function formatObjectName(name: ObjectName): string {
   return name.kind === 'routes' ? `routes/${name.listener}/${name.id}` : `${name.kind}/${name.id}`;

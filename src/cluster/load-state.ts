@@ -7,9 +7,9 @@ import { ConfigError, type Finding, formatFinding } from '../config/finding.ts';
 import { PartsLoader } from '../config/parts-loader.ts';
 import type { SendableConfig } from '../config/transfer.ts';
 import { atOnce, type Work } from '../process/pacer.ts';
-import { type Base, isInFile, loadComposed, nameTaken, referencesOf } from './compose.ts';
+import { addressesTaken, type Base, isInFile, loadComposed, nameTaken, referencesOf } from './compose.ts';
 import { isOlder } from './crl-order.ts';
-import { type Keys, type ObjectName, parseObjectName } from './keys.ts';
+import { type Keys, type ObjectName, parseObjectName, unknownObject } from './keys.ts';
 import { ObjectReader } from './object-reader.ts';
 import { type ObjectContext, type Part, wholeObject } from './objects.ts';
 
@@ -62,9 +62,20 @@ export async function loadState(
       const loaded = await loadComposed(base, parts, loader);
       return { loaded, held: heldIn(slots), lastValid: validIn(slots, objects, lastValid) };
     } catch (error) {
-      if (!(error instanceof ConfigError) || !blame(error.findings, slots, reading)) throw error;
+      if (!(error instanceof ConfigError)) throw error;
+      const { findings } = error;
+      if (!blame(findings, slots, reading) && !blameNew(findings, slots, reading)) throw error;
     }
   }
+}
+
+/** Listeners first: an address goes to the one that is served, or else to the oldest. */
+function inOrder(objects: Objects, lastValid: Objects): Iterable<readonly [string, Stored]> {
+  const listeners = [...objects].filter(([name]) => name.startsWith('listeners/'));
+  if (listeners.length < 2) return objects;
+  const rank = ([name]: readonly [string, Stored]) => (lastValid.has(name) ? 0 : 1);
+  listeners.sort((a, b) => rank(a) - rank(b) || a[1].revision - b[1].revision);
+  return new Map([...listeners, ...objects]);
 }
 
 /**
@@ -118,16 +129,21 @@ type Reading = {
   readonly objects: Objects;
   readonly lastValid: Objects;
   readonly reader: ObjectReader;
+  /** Those that have got their addresses. */
+  readonly listeners: readonly Part[];
 };
 
 /** The first version of each object that can be read; brings back deleted ones that others still need. */
-function* partsOf(slots: Map<string, Slot>, reading: Reading): Work<Part[]> {
-  const { objects, lastValid } = reading;
+function* partsOf(slots: Map<string, Slot>, given: Omit<Reading, 'listeners'>): Work<Part[]> {
+  const { objects, lastValid } = given;
+  const listeners: Part[] = [];
+  const reading = { ...given, listeners };
   const parts = new Map<string, Part>();
-  for (const [name, stored] of objects) {
+  for (const [name, stored] of inOrder(objects, lastValid)) {
     yield;
     const part = (!slots.has(name) && unchangedPart(name, stored, reading)) || partOf(name, slots, reading);
     if (part) parts.set(name, part);
+    if (part?.name.kind === 'listeners') listeners.push(part);
   }
   for (const name of slots.keys()) {
     const part = parts.has(name) ? undefined : partOf(name, slots, reading);
@@ -150,7 +166,11 @@ function partOf(name: string, slots: Map<string, Slot>, reading: Reading): Part 
   return readSlot(name, slot, reading);
 }
 
-function slotOf(name: string, slots: Map<string, Slot>, { objects, lastValid }: Reading): Slot {
+function slotOf(
+  name: string,
+  slots: Map<string, Slot>,
+  { objects, lastValid }: Pick<Reading, 'objects' | 'lastValid'>,
+): Slot {
   const slot = slots.get(name) ?? createSlot(name, objects.get(name), lastValid.get(name));
   slots.set(name, slot);
   return slot;
@@ -200,21 +220,24 @@ function readVersion(
   key: string,
   name: ObjectName | undefined,
   { stored, as }: Version,
-  { base, context, reader }: Reading,
+  { base, context, reader, listeners }: Reading,
 ): Part | readonly Finding[] {
-  if (name === undefined) {
-    return [wholeObject(key, 'this penstock knows no such object', 'was it written by a newer one?')];
-  }
+  if (name === undefined) return [unknownObject(key)];
   if (isInFile(base, name)) return [nameTaken(base, key)];
   const obstacle = context.obstacle?.(name, stored.text);
   if (obstacle !== undefined) return [wholeObject(key, obstacle)];
-  return as === 'a refusal'
-    ? reader.refusal(key, name, stored, context)
-    : reader.read(key, name, stored, context);
+  if (as === 'a refusal') return reader.refusal(key, name, stored);
+  const part = reader.read(key, name, stored, context);
+  const taken = 'raw' in part && name.kind === 'listeners' ? addressesTaken(base, listeners, part) : [];
+  return taken.length > 0 ? taken : part;
 }
 
 /** False if none of them is an object's. */
-function blame(findings: readonly Finding[], slots: Map<string, Slot>, reading: Reading): boolean {
+function blame(
+  findings: readonly Finding[],
+  slots: Map<string, Slot>,
+  reading: Omit<Reading, 'listeners'>,
+): boolean {
   const { keys, objects } = reading;
   const files = new Set(findings.map(({ file }) => file));
   let isBlamed = false;
@@ -225,6 +248,29 @@ function blame(findings: readonly Finding[], slots: Map<string, Slot>, reading: 
       slotOf(name, slots, reading),
       findings.filter((finding) => finding.file === file),
     );
+    isBlamed = true;
+  }
+  return isBlamed;
+}
+
+/**
+ * The machine's file is valid alone, so what is found in it comes of some object: of one that is new or
+ * changed. False if there are none.
+ */
+function blameNew(
+  findings: readonly Finding[],
+  slots: Map<string, Slot>,
+  reading: Omit<Reading, 'listeners'>,
+): boolean {
+  const { objects, lastValid } = reading;
+  let isBlamed = false;
+  for (const [name, { text }] of objects) {
+    const valid = lastValid.get(name)?.text;
+    if (text === valid) continue;
+    const slot = slotOf(name, slots, reading);
+    const version = slot.versions[slot.at];
+    if (version === undefined || version.stored.text === valid) continue;
+    skip(slot, findings);
     isBlamed = true;
   }
   return isBlamed;

@@ -1,6 +1,7 @@
 /** One machine's part in the cluster beside its configuration: what it reports, its tickets, its state. */
 import type { Logger } from 'pino';
 import type { TicketMasters } from '../config/load.ts';
+import { isMapping } from '../config/read/parted.ts';
 import type { ProxyError } from '../errors.ts';
 import type { ClusterStatus, MachineStatus } from '../observe/status.ts';
 import { version } from '../process/version.ts';
@@ -234,7 +235,9 @@ class MachineMember implements Member {
   #due(text: string, now: number): SharedMasters | undefined {
     const { keys, seal } = this.#cluster;
     const masters = readMasters(text, keys.tickets, seal);
-    return now - masters.rotated >= this.#parts.rotateEvery() ? rotated(masters, now) : undefined;
+    // Written by a machine whose clock was wrong, they may be of the far future.
+    const age = Math.abs(now - masters.rotated);
+    return age >= this.#parts.rotateEvery() ? rotated(masters, now) : undefined;
   }
 
   #tellOfRival(): void {
@@ -257,10 +260,16 @@ export function readMachines(
   for (const { key, value } of entries) {
     if (!key.startsWith(prefix)) continue;
     try {
-      found.push({ name: key.slice(prefix.length), report: JSON.parse(value.toString()) as Report });
+      const report: unknown = JSON.parse(value.toString());
+      if (isReport(report)) found.push({ name: key.slice(prefix.length), report });
     } catch {
       // Not written by penstock.
     }
   }
   return found.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function isReport(value: unknown): value is Report {
+  if (!isMapping(value) || !Array.isArray(value['held'])) return false;
+  return value['held'].every((one) => isMapping(one) && Array.isArray(one['faults']));
 }

@@ -4,8 +4,10 @@
  */
 import type { Finding, Path } from '../config/finding.ts';
 import { formatPath } from '../config/finding.ts';
+import { parseJsonObject } from '../config/read/json.ts';
 import { isMapping } from '../config/read/parted.ts';
 import { type ParsedYaml, parseYaml } from '../config/read/yaml.ts';
+import { troubleWithForm } from './form.ts';
 import type { ObjectName } from './keys.ts';
 import type { Seal } from './seal.ts';
 
@@ -39,15 +41,17 @@ export function readObject(
 ): Part | readonly Finding[] {
   if (text.includes('${'))
     return [wholeObject(key, 'objects take no environment variables', 'write the value')];
-  const yaml = parseYaml(text, {});
+  const yaml = parseObjectText(text);
   const faults: Finding[] = yaml.faults.map(({ line, column, path, message, hint }) => {
     return { file: key, line, column, path: formatPath(path), message, ...(hint && { hint }) };
   });
   if (faults.length > 0) return faults;
   if (!isMapping(yaml.raw)) return [wholeObject(key, 'expected a mapping')];
+  const trouble = troubleWithForm(yaml.raw);
+  if (trouble !== undefined) return [wholeObject(key, trouble)];
   const contents = new Map<string, Buffer>();
   // Parsed again: there may be thousands of objects, and few of them are located.
-  const locate: ParsedYaml['locate'] = (path, at) => ({ ...parseYaml(text, {}).locate(path, at), file: key });
+  const locate: ParsedYaml['locate'] = (path, at) => ({ ...placesIn(text).locate(path, at), file: key });
   const reading: Reading = {
     key,
     context,
@@ -61,11 +65,38 @@ export function readObject(
       faults.push({ file: key, line, column, path: formatPath(path), message, ...(hint && { hint }) });
     },
   };
-  const { order = 100, ...raw } = yaml.raw as { order?: unknown };
-  if (name.kind === 'routes' && !Number.isInteger(order)) reading.fault(['order'], 'expected a whole number');
+  const { order: _, ...raw } = yaml.raw;
+  const order = orderOf(yaml.raw);
+  if (name.kind === 'routes' && order === undefined) reading.fault(['order'], 'expected a whole number');
   const part = readers[name.kind](name.kind === 'routes' ? raw : yaml.raw, reading);
   if (faults.length > 0) return faults;
-  return { key, name, raw: part, order: Number(order), contents, locate };
+  return { key, name, raw: part, order: order ?? 100, contents, locate };
+}
+
+/** The YAML parser takes minutes for what a megabyte may contain. */
+const longestYaml = 32 * 1024;
+
+export function parseObjectText(text: string): ParsedYaml {
+  if (text.length <= longestYaml) return parseYaml(text, {});
+  const start = { line: 0, column: 0, path: [] };
+  const raw = parseJsonObject(text);
+  const message = `it has more than ${longestYaml} characters, and is no plain JSON`;
+  const faults =
+    raw === undefined ? [{ ...start, message, hint: 'write it as `penstock cluster apply` does' }] : [];
+  return { raw, faults, locate: () => start };
+}
+
+/** What was located last: an object may have thousands of faults. */
+let located: { readonly text: string; readonly yaml: ParsedYaml } | undefined;
+
+function placesIn(text: string): ParsedYaml {
+  if (located?.text !== text) located = { text, yaml: parseObjectText(text) };
+  return located.yaml;
+}
+
+/** undefined if it is no number. */
+export function orderOf({ order = 100 }: { readonly order?: unknown }): number | undefined {
+  return Number.isInteger(order) ? Number(order) : undefined;
 }
 
 export function wholeObject(file: string, message: string, hint?: string): Finding {
@@ -84,11 +115,13 @@ type Reading = {
 
 const readers: Readonly<Record<ObjectName['kind'], (raw: Mapping, reading: Reading) => Mapping>> = {
   certificates(raw, reading) {
-    if (!Array.isArray(raw['pairs'])) return readPair(raw, [], reading);
-    const pairs = raw['pairs'].map((pair, index) =>
-      isMapping(pair) ? readPair(pair, ['pairs', index], reading) : pair,
-    );
-    return { ...raw, pairs };
+    // A `cert` beside `pairs` is a fault, but whatever parses is checked all the same.
+    const { pairs, ...whole } = readPair(raw, [], reading);
+    if (!Array.isArray(pairs)) return pairs === undefined ? whole : { ...whole, pairs };
+    return {
+      ...whole,
+      pairs: pairs.map((pair, index) => (isMapping(pair) ? readPair(pair, ['pairs', index], reading) : pair)),
+    };
   },
   authorities(raw, reading) {
     const inline = (key: 'ca' | 'crl') => {
@@ -103,20 +136,16 @@ const readers: Readonly<Record<ObjectName['kind'], (raw: Mapping, reading: Readi
     return { ...raw, ...inline('ca'), ...inline('crl') };
   },
   upstreams(raw, reading) {
-    for (const [index, endpoint] of listOf(raw['endpoints']).entries()) {
-      const address = isMapping(endpoint) ? endpoint['address'] : endpoint;
-      if (isUnix(address))
-        reading.fault(['endpoints', index], 'an object names no path', 'put this upstream into the file');
-    }
+    refuseSockets(raw, [], 'put this upstream into the file', reading);
     return raw;
   },
   listeners(raw, reading) {
     if (raw['routes'] !== undefined)
       reading.fault(['routes'], 'routes are objects of their own: routes/LISTENER/ID');
+    const hint = 'put this listener into the file';
+    refuseSockets(raw, [], hint, reading);
     for (const [index, place] of listOf(raw['bind']).entries()) {
-      if (isMapping(place) || isUnix(place)) {
-        reading.fault(['bind', index], 'an object names no path', 'put this listener into the file');
-      }
+      if (isMapping(place)) reading.fault(['bind', index], namesNoPath, hint);
     }
     return raw;
   },
@@ -181,6 +210,14 @@ export function listOf(value: unknown): readonly unknown[] {
   return value === undefined ? [] : Array.isArray(value) ? value : [value];
 }
 
-function isUnix(address: unknown): boolean {
-  return typeof address === 'string' && address.startsWith('unix:');
+const namesNoPath = 'an object names no path';
+
+/** Unix sockets, wherever they are written: of endpoints, of health checks, of whatever will have some. */
+function refuseSockets(value: unknown, path: Path, hint: string, reading: Reading): void {
+  if (typeof value === 'string' && value.startsWith('unix:')) reading.fault(path, namesNoPath, hint);
+  if (Array.isArray(value)) {
+    for (const [index, one] of value.entries()) refuseSockets(one, [...path, index], hint, reading);
+  } else if (isMapping(value)) {
+    for (const [key, one] of Object.entries(value)) refuseSockets(one, [...path, key], hint, reading);
+  }
 }

@@ -6,10 +6,9 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { isMapping } from '../config/read/parted.ts';
-import { parseYaml } from '../config/read/yaml.ts';
 import { parseEndpoint } from '../net/written-address.ts';
 import type { Objects } from './load-state.ts';
-import { listOf } from './objects.ts';
+import { listOf, parseObjectText } from './objects.ts';
 
 type Obstacle = { readonly text: string; readonly message: string };
 
@@ -52,7 +51,7 @@ export class Obstacles {
 }
 
 async function canBind(text: string): Promise<boolean> {
-  const { raw } = parseYaml(text, {});
+  const { raw } = parseObjectText(text);
   const addresses = isMapping(raw) ? listOf(raw['bind']) : [];
   const bound = await Promise.all(addresses.map(isFree));
   return bound.every(Boolean);

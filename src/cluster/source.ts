@@ -252,6 +252,11 @@ export class ClusterSource implements ConfigSource {
         'an object is held back',
       );
     }
+    if (taken.state !== this.#taken.state && taken.state?.objects.size === 0) {
+      const { root: prefix } = this.#cluster.keys;
+      const hint = 'are its name and prefix right, and has `penstock cluster apply` been run?';
+      this.#logger?.warn({ prefix, hint }, 'etcd has no objects of this cluster');
+    }
     this.#taken = taken;
     if (taken.state !== undefined) this.#lastValid = lastValid;
     await this.#useSecrets(file, seal);

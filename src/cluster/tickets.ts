@@ -38,7 +38,7 @@ export function toServe({ masters: [previous, issuing, next] }: SharedMasters): 
   return { current: issuing, accepted: [previous, next] };
 }
 
-/** Each master is sealed for its key and generation: an old value put back is void. */
+/** Each master is sealed for its key and generation, so that a value holds those of one generation only. */
 export function writeMasters(
   { generation, masters, rotated: at }: SharedMasters,
   key: string,
@@ -62,7 +62,9 @@ export function readMasters(text: string, key: string, seal: Seal): SharedMaster
   const [previous, issuing, next] = masters;
   if (!previous || !issuing || !next || masters.some(({ length }) => length < size))
     throw new Error('expected three masters');
-  return { generation, masters: [previous, issuing, next], rotated: Date.parse(String(value['rotated'])) };
+  const at = Date.parse(String(value['rotated']));
+  if (Number.isNaN(at)) throw new Error('expected the time of the last rotation');
+  return { generation, masters: [previous, issuing, next], rotated: at };
 }
 
 function placeOf(key: string, generation: number): string {

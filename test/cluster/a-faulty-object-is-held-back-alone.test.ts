@@ -155,6 +155,32 @@ test('objects name no file, no variable and no code, and take no name of the fil
     ['authorities/x', { ca: ['/etc/ssl/certs/ca-certificates.crt'] }, /holds no PEM certificate/],
     ['upstreams/x', { endpoints: [{ address: 'unix:/run/docker.sock' }] }, /names no path/],
     ['upstreams/y', `endpoints: ["$\{HOME}:1"]`, /no environment variables/],
+    [
+      'upstreams/check',
+      {
+        ...upstream,
+        health_check: { type: 'expect', send: 'x', expect: 'y', address: 'unix:/run/docker.sock' },
+      },
+      /health_check\.address: an object names no path/,
+    ],
+    [
+      'certificates/both',
+      { pairs: [await certificate(authority, 'both')], cert: '/nowhere/both.crt', key: '/nowhere/both.key' },
+      /the key is not sealed/,
+    ],
+    ['upstreams/deep', `{"endpoints":${'['.repeat(500)}${']'.repeat(500)}}`, /nested too deeply/],
+    [
+      'upstreams/long',
+      `endpoints: [x]\n${[...Array(50_000).keys()].map((at) => `k${at}: 1\n`).join('')}`,
+      /no plain JSON/,
+    ],
+    [
+      'upstreams/many',
+      `{${[...Array(1500).keys()].map((at) => `"k${at}": 1`).join()}}`,
+      /more than 1000 keys/,
+    ],
+    ['upstreams/some', `{${[...Array(900).keys()].map((at) => `"k${at}": 1`).join()}}`, /unknown key "k1"/],
+    ['upstreams/deeper', `{"endpoints":${'['.repeat(200_000)}${']'.repeat(200_000)}}`, /no plain JSON/],
     ['upstreams/own', upstream, /has something of this name/],
     ['listeners/x', { bind: { path: '/tmp/x' } }, /names no path/],
     ['listeners/y', { bind: ':1', routes: [route] }, /routes are objects of their own/],
@@ -171,4 +197,105 @@ test('objects name no file, no variable and no code, and take no name of the fil
   assert.deepEqual(held.map(({ name }) => name).sort(), cases.map(([name]) => name).sort());
   for (const [name, , words] of cases)
     assert.match(String(held.find((one) => one.name === name)?.faults), words, name);
+  assert.doesNotMatch(String(held.flatMap(({ faults }) => faults)), /does not exist/);
+});
+
+test('nothing of a key is repeated, however it is written', async () => {
+  const secret = randomBytes(48).toString('base64');
+  const pem = `-----BEGIN PRIVATE KEY-----\n${secret}\n-----END PRIVATE KEY-----`;
+  const texts = [
+    `cert: x\nkey: |\n${pem}\n`,
+    `cert: x\nkey: ${pem}\n`,
+    `cert: x\nkey: |${secret}\n`,
+    `cert: x\nkey: "${secret}\n`,
+    `cert: x\nkey: *${secret}\n`,
+    `cert: x\nkey: [a] ${secret}\n`,
+    `cert: x\nkey: }${secret}\n`,
+    `cert: x\n\tkey: ${secret}\n`,
+    JSON.stringify({ cert: 'x', key: pem }),
+    JSON.stringify({ cert: 'x', key: pem }).slice(0, -2),
+    JSON.stringify({ cert: pem, key: { sealed: secret } }),
+    JSON.stringify({ cert: { pem }, key: [pem] }),
+  ];
+  const names = texts.map((text, index) => [`certificates/${index}`, text]);
+  const { held } = await load(objects(Object.fromEntries(names)));
+  assert.equal(held.length, texts.length);
+  const told = JSON.stringify(held);
+  for (let at = 0; at + 12 <= secret.length; at += 4)
+    assert.ok(!told.includes(secret.slice(at, at + 12)), told);
+});
+
+test('a route refuses its clients whatever is wrong with it, and they fall to no other', async () => {
+  const fine = { 'upstreams/a': upstream, 'routes/edge/any': { ...route, sni: '*.example.com' } };
+  const auth = { authority: 'x', authorize: 'unknown' };
+  const cases: [faulty: object, refusal: object][] = [
+    [{ ...route, tls: { certificates: 'x', client_auth: auth } }, { sni: ['a.example.com'] }],
+    [{ ...route, order: 'first' }, { sni: ['a.example.com'] }],
+    [{ ...route, sni: ['a.example.com', 'no name'] }, { sni: ['a.example.com'] }],
+    [{ ...route, from: ['10.0.0.0/99'] }, { sni: ['a.example.com'] }],
+    [
+      { ...route, from: ['10.0.0.0/8', 'x'] },
+      { sni: ['a.example.com'], from: ['10.0.0.0/8'] },
+    ],
+    [{ ...route, name: 'no name' }, { sni: ['a.example.com'] }],
+    [{ ...route, upstream: `$\{UPSTREAM}` }, { sni: ['a.example.com'] }],
+    [{ ...route, upstreams: 'a' }, { sni: ['a.example.com'] }],
+  ];
+  for (const [faulty, refusal] of cases) {
+    const { loaded, held } = await load(objects({ ...fine, 'routes/edge/a': faulty }));
+    const found = loaded.config.listeners['edge']?.routes.find(({ deny }) => deny === 'held');
+    assert.deepEqual({ ...found }, { name: 'a', ...refusal, deny: 'held' }, JSON.stringify(faulty));
+    assert.deepEqual(
+      held.map(({ name, serving }) => [name, serving]),
+      [['routes/edge/a', 'a refusal']],
+    );
+  }
+});
+
+test('an address of the file, or of a listener that is served, is taken', async () => {
+  const own = { bind: '127.0.0.1:5432' };
+  const taken = await load(objects({ 'listeners/1': { bind: ':8443' }, 'listeners/fine': own }));
+  assert.deepEqual(
+    taken.held.map(({ name }) => name),
+    ['listeners/1'],
+  );
+  assert.match(
+    String(taken.held[0]?.faults),
+    /config\/listeners\/1:.*:8443 is already taken by the machine's/,
+  );
+  assert.deepEqual(Object.keys(taken.loaded.config.listeners), ['edge', 'fine']);
+
+  const { lastValid } = await load(objects({ 'listeners/served': own }));
+  const both = await load(
+    objects({ 'listeners/1': own, 'listeners/served': { ...own, allow: '10.0.0.0/8' } }),
+    lastValid,
+  );
+  assert.deepEqual(
+    both.held.map(({ name }) => name),
+    ['listeners/1'],
+  );
+});
+
+test('what makes the file itself faulty is held back, and the file is served', async () => {
+  const text = JSON.stringify({
+    ...JSON.parse(file),
+    listeners: {
+      edge: {
+        bind: '127.0.0.1:8443',
+        starttls: 'smtp',
+        routes: [{ name: 'plain', tls: 'off', upstream: 'own' }],
+      },
+    },
+  });
+  const plain = parseBase({ text: sharedText(Buffer.from(text)), name: 'penstock.yaml', directory: '/' });
+  const state = {
+    objects: objects({ 'routes/edge/a': { ...route, upstream: 'own' } }),
+    lastValid: new Map(),
+  };
+  const { loaded, held } = await loadState(plain, state, keys, { seal, modules: {} });
+  assert.deepEqual(
+    held.map(({ name }) => name),
+    ['routes/edge/a'],
+  );
+  assert.equal(loaded.config.listeners['edge']?.routes[0]?.name, 'plain');
 });

@@ -75,6 +75,18 @@ test('statuses and bodies', async (t) => {
     assert.equal((await ask(method, path, body)).status, status, `${method} ${path}`);
   }
   assert.equal((await ask('PUT', 'stream_routes/1?ttl=0', route)).status, 201);
+  // Whoever means a part gets, replaces or deletes no whole.
+  for (const [method, body] of [['GET'], ['DELETE'], ['PUT', route]] as const)
+    assert.equal((await ask(method, 'stream_routes/9/upstream', body)).status, 404, method);
+  assert.equal((await ask('GET', 'stream_routes/9')).status, 200);
+  // An id of digits that somebody has chosen is not given to another.
+  const taken = Number((await ask('GET', 'stream_routes/1')).body.modifiedIndex) + 2;
+  const chosen = String(taken).padStart(20, '0');
+  assert.equal((await ask('PUT', `stream_routes/${chosen}`, { desc: 'mine', ...route })).status, 201);
+  const next = await ask('POST', 'stream_routes', route);
+  assert.equal(next.status, 201);
+  assert.notEqual(next.body.value.id, chosen);
+  assert.equal((await ask('GET', `stream_routes/${chosen}`)).body.value['desc'], 'mine');
   const long = await ask('PUT', 'stream_routes/1', JSON.stringify({ desc: 'x'.repeat(2_000_000) }));
   assert.equal(long.status, 400);
 });

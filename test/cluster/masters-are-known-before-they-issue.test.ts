@@ -46,5 +46,6 @@ test('they are sealed for their key and generation', () => {
     () => readMasters(text.replace('"generation":1', '"generation":2'), '/a/tickets', seal),
     /another place/,
   );
+  assert.throws(() => readMasters(text.replace(/"2023-[^"]*"/, '"soon"'), '/a/tickets', seal), /the time/);
   for (const master of masters.masters) assert.ok(!text.includes(master.toString('base64').slice(0, 12)));
 });

@@ -4,7 +4,7 @@
  * two of one name one counts; and a backup that was restored without higher revisions is noticed, and served.
  */
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -69,6 +69,53 @@ describe('a cluster outlives what happens to etcd', { timeout: 280_000 }, () => 
     succeeded(await cluster.cluster(['apply', 'FILE', '--wait', '--timeout', '60'], objects, files));
     for (const machine of machines) assert.equal(await served(machine, name), 'ping');
   };
+
+  test('a renewed certificate is used without a restart, and a revoked member is not', async () => {
+    const [rightless, good] = [await cluster.etcd.user('rightless'), await cluster.etcd.user('late')];
+    await cluster.etcd.ctl('user', 'grant-role', 'late', 'machine');
+    const server = new X509Certificate(cluster.etcd.serverCertificate);
+    const crl = (serials: string[]) =>
+      cluster.etcd.authority.crl(serials, { nextUpdate: new Date('2040-01-01') });
+    const more = { authorities: { etcd: { ca: 'etcd.crt', crl: 'etcd.crl' } } };
+    const machine = await cluster.machine('three', {
+      more,
+      files: {
+        'machine.crt': rightless.cert,
+        'machine.key': rightless.key,
+        'etcd.crl': await crl([server.serialNumber]),
+      },
+    });
+    const becomes = (fault: RegExp | null) =>
+      eventually(async () => {
+        const { cluster: seen } = await machine.status();
+        if (fault === null) assert.equal(seen.connected, true, String(seen.fault));
+        else assert.match(String(seen.fault), fault);
+      }, 30_000);
+    await becomes(/revoked/);
+    const { directory } = machine.penstock;
+    writeFiles(directory, { 'etcd.crl': await crl([]) });
+    await becomes(/permission denied/);
+    writeFiles(directory, { 'machine.crt': good.cert, 'machine.key': good.key });
+    await becomes(null);
+    await eventually(async () => assert.equal(await served(machine, 'first'), 'ping'), 15_000);
+    machine.penstock.child.kill('SIGTERM');
+    await machine.penstock.exited;
+  });
+
+  test('what others write into its keys ends nothing', async () => {
+    for (const value of ['null', '{}', '{"held": [1]}', 'x'])
+      await cluster.etcd.ctl('put', `${root}machines/rogue`, value);
+    const tickets = (await cluster.etcd.ctl('get', `${root}tickets`, '--print-value-only')).trim();
+    const later = JSON.stringify({ ...JSON.parse(tickets), rotated: 'soon' });
+    await cluster.etcd.ctl('put', `${root}tickets`, later);
+    for (const machine of machines) {
+      await eventually(async () => assert.equal((await machine.status()).cluster.connected, true));
+      assert.notEqual((await machine.status()).cluster.tickets, null);
+    }
+    await cluster.etcd.ctl('put', `${root}tickets`, tickets);
+    await cluster.etcd.ctl('del', `${root}machines/rogue`);
+    succeeded(await cluster.cluster(['status']));
+  });
 
   test('an expired token is renewed', async () => {
     const [, two] = machines as [Machine, Machine];

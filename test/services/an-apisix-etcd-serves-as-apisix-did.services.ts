@@ -87,7 +87,7 @@ describe('an etcd of APISIX', { timeout: 280_000 }, () => {
     for (const end of ends.reverse()) await end();
   });
 
-  async function addTenant(name: string, key: string): Promise<void> {
+  async function addTenant(name: string, key: string, rest: object = {}): Promise<void> {
     const credential = await issueFor([name]);
     const ssl = {
       id: name,
@@ -106,6 +106,7 @@ describe('an etcd of APISIX', { timeout: 280_000 }, () => {
       upstream_id: name,
       create_time: 1,
       update_time: 1,
+      ...rest,
     });
   }
 
@@ -126,10 +127,7 @@ describe('an etcd of APISIX', { timeout: 280_000 }, () => {
   test('what cannot be carried over refuses its clients; what became faulty serves as before', async () => {
     await addTenant('d.example', keyring[0] ?? '');
     await servedSoon('d.example', 'upstream of d.example');
-    const nodes = { '127.0.0.1:1': 1 };
-    const route = { id: 'e', sni: 'e.example', upstream: { nodes }, plugins: { 'some-plugin': {} } };
-    await addTenant('e.example', keyring[0] ?? '');
-    await put('stream_routes/e.example', { ...route, id: 'e.example' });
+    await addTenant('e.example', keyring[0] ?? '', { plugins: { 'some-plugin': {} } });
     await servedSoon('e.example', /^refused/);
     // Encrypted by nobody's key.
     const { cert, key } = await issueFor(['d.example']);
@@ -147,6 +145,31 @@ describe('an etcd of APISIX', { timeout: 280_000 }, () => {
     }, 10_000);
     assert.equal(await served(penstock, 'd.example'), 'upstream of d.example');
     assert.doesNotMatch(penstock.stdout(), /PRIVATE KEY/);
+  });
+
+  test('an object that is none serves as before, and one that nothing can follow hurts no other', async () => {
+    await put('stream_routes/c2', { sni: '*.example', upstream: { nodes: { '127.0.0.1:1': 1 } } });
+    await put('stream_routes/d.example', 'half an ob');
+    await eventually(async () => {
+      const { held } = await status(penstock);
+      const serving = new Map(held.map((one) => [one.object, one.serving]));
+      assert.equal(
+        serving.get('/apisix/stream_routes/d.example'),
+        'its earlier version',
+        JSON.stringify(held),
+      );
+    }, 10_000);
+    assert.equal(await served(penstock, 'd.example'), 'upstream of d.example');
+    await etcd.ctl('del', '/apisix/stream_routes/c2');
+    await put('stream_routes/deep', `{"plugins":{"x":${'['.repeat(20_000)}${']'.repeat(20_000)}}}`);
+    await addTenant('f.example', keyring[0] ?? '');
+    await servedSoon('f.example', 'upstream of f.example');
+    const { held } = await status(penstock);
+    assert.ok(
+      held.some(({ object }) => object === '/apisix/stream_routes/deep'),
+      JSON.stringify(held),
+    );
+    await etcd.ctl('del', '/apisix/stream_routes/deep');
   });
 
   test('suddenly empty, it changes nothing until somebody asks for a reload', async () => {

@@ -5,14 +5,18 @@
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parse } from 'yaml';
+import { openCluster } from '../../src/cluster/connect.ts';
 import { createEtcd, type Etcd } from '../../src/cluster/etcd/etcd.ts';
 import { put, remove } from '../../src/cluster/etcd/messages.ts';
 import { type Keys, keysOf } from '../../src/cluster/keys.ts';
+import type { ClusterConfig } from '../../src/config/schema/schema.ts';
+import { loadConfig } from '../../src/config/sources/file.ts';
+import { readPresent } from '../../src/tools/cluster/session.ts';
 import { write } from '../../src/tools/cluster/write.ts';
 import {
   type Machine,
@@ -25,7 +29,7 @@ import {
 import { eventually } from '../support/eventually.ts';
 import { penstockMain } from '../support/penstock.ts';
 import { tcpUpstream } from '../support/upstream.ts';
-import { run } from './process.ts';
+import { launch, run } from './process.ts';
 
 /** More than etcd takes in one transaction. */
 const many = 300;
@@ -155,7 +159,7 @@ describe('authors change a cluster by commands', { timeout: 280_000 }, () => {
   test('of two authors, none overwrites what the other has not seen', async () => {
     const keys = keysOf({ prefix: '/penstock', name: 'authors' });
     const { etcd } = await openAuthor(keys);
-    const seen = { revision: 0, objects: new Map(), hasFormat: false };
+    const seen = { revision: 0, objects: new Map(), hasFormat: false, isHeld: false };
     const author = { etcd, keys };
     const few = new Map([['upstreams/a', '{"by": "the first"}']]);
     const lots = new Map([...Array(many).keys()].map((index) => [`upstreams/up-${index}`, '{}']));
@@ -165,7 +169,12 @@ describe('authors change a cluster by commands', { timeout: 280_000 }, () => {
     for (const change of [few, lots, new Map([['upstreams/b', '{}']])]) {
       assert.equal(await write(author, seen, change), undefined);
     }
-    const now = { revision, objects: new Map([['upstreams/a', { text: '', revision }]]), hasFormat: true };
+    const now = {
+      revision,
+      objects: new Map([['upstreams/a', { text: '', revision }]]),
+      hasFormat: true,
+      isHeld: false,
+    };
     // Nothing tells of deletions but the object itself.
     await etcd.txn([], [remove(`${keys.config}upstreams/a`)]);
     assert.equal(await write(author, now, few), undefined);
@@ -192,7 +201,11 @@ describe('authors change a cluster by commands', { timeout: 280_000 }, () => {
       },
     };
     const lots = new Map([...Array(many).keys()].map((index) => [`upstreams/up-${index}`, '{}']));
-    const change = write({ etcd: slow, keys }, { revision: 0, objects: new Map(), hasFormat: false }, lots);
+    const change = write(
+      { etcd: slow, keys },
+      { revision: 0, objects: new Map(), hasFormat: false, isHeld: false },
+      lots,
+    );
     await assert.rejects(change, /the lease of the hold ended: part of the change is written/);
     assert.equal((await etcd.range(keys.config)).entries.length, 100);
     assert.equal(String((await etcd.get(keys.hold)).entry?.value), 'another');
@@ -215,6 +228,43 @@ describe('authors change a cluster by commands', { timeout: 280_000 }, () => {
     t.after(() => etcd.close());
     return { etcd };
   }
+
+  test('nobody writes into the change of another', async () => {
+    const { objects, files } = await tenants(cluster, 'orders', 'meanwhile');
+    await cluster.etcd.ctl('put', `${root}hold`, 'by hand');
+    assert.match(succeeded(await cluster.cluster(['status'])), /a change is under way/);
+    const loaded = await loadConfig(join(cluster.directory, 'author.yaml'));
+    const author = await openCluster(loaded, loaded.config.cluster as ClusterConfig);
+    try {
+      const present = { ...(await readPresent(author)), isHeld: false };
+      const change = new Map([['upstreams/meanwhile', '{"endpoints": ["127.0.0.1:1"]}']]);
+      assert.equal(await write(author, present, change), undefined);
+    } finally {
+      author.etcd.close();
+    }
+    // Writes the files.
+    assert.equal((await cluster.cluster(['diff', 'FILE'], objects, files)).code, 1);
+    const [file, config] = ['objects.yaml', 'author.yaml'].map((name) => join(cluster.directory, name));
+    const words = ['cluster', 'apply', file ?? '', '-c', config ?? '', '--wait', '--timeout', '30'];
+    const applying = launch(process.execPath, [penstockMain, ...words]);
+    await eventually(() => assert.match(applying.output(), /another change is under way: waiting/), 30_000);
+    assert.doesNotMatch(await cluster.etcd.ctl('get', '--prefix', `${root}config/`), /meanwhile/);
+    await cluster.etcd.ctl('del', `${root}hold`);
+    await applying.finished;
+    assert.match(applying.output(), /live on 2 of 2 machines/);
+    await each(async (machine) => assert.equal(await answerOf(machine, 'meanwhile'), 'ping'));
+  });
+
+  test('a directory or a section without objects deletes nothing', async () => {
+    const empty = join(cluster.directory, 'empty');
+    mkdirSync(empty);
+    const none = await cluster.cluster(['apply', empty, '--prune']);
+    assert.deepEqual([none.code, none.stdout], [2, '']);
+    assert.match(none.stderr, /empty: it has no \.yaml/);
+    const list = await cluster.cluster(['apply', 'FILE'], { upstreams: [{ name: 'x' }] });
+    assert.equal(list.code, 2);
+    assert.match(list.stderr, /upstreams: expected a mapping/);
+  });
 
   test('what a file no longer has is deleted with --prune only', async () => {
     const { objects, files } = await tenants(cluster, 'orders', 'billing');

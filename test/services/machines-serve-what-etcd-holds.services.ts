@@ -126,6 +126,13 @@ describe('machines serve what etcd holds', { timeout: 280_000 }, () => {
       ['authorities/x', { ca: '/etc/ssl/certs/ca-certificates.crt' }],
       ['upstreams/x', { endpoints: ['unix:/run/docker.sock'] }],
       ['upstreams/y', { endpoints: [`$${'{HOME}'}:1`] }],
+      [
+        'upstreams/z',
+        {
+          endpoints: ['127.0.0.1:1'],
+          health_check: { type: 'expect', send: 'x', expect: 'y', address: 'unix:/run/docker.sock' },
+        },
+      ],
       ['listeners/x', { bind: 'unix:/tmp/x' }],
       [
         'routes/edge/x',

@@ -46,6 +46,16 @@ for (const dropIns of [[], ['without-privileges.conf']]) {
   });
 }
 
+test('what penstock writes by default is in directories that the unit makes', () => {
+  const unit = readFileSync(join(units, 'penstock.service'), 'utf8');
+  const properties = JSON.parse(
+    readFileSync(join(units, '../../config/penstock.schema.json'), 'utf8'),
+  ).properties;
+  const { default: snapshot } = properties.cluster.properties.snapshot;
+  assert.match(unit, /^ProtectSystem=strict$/m);
+  assert.equal(snapshot, `/var/lib/${/^StateDirectory=(.*)$/m.exec(unit)?.[1]}/cluster.snapshot`);
+});
+
 /** A socket as systemd's, and the messages that came; an @ in front stands for an abstract one. */
 async function notifySocket(t: TestContext, name: string) {
   // Node has no datagram sockets of this kind. Without room for descriptors, that of systemd-notify's barrier is closed.

@@ -22,6 +22,7 @@ export type Machine = {
 
 type ClusterView = {
   connected: boolean;
+  fault: string | null;
   source: string;
   revision: number;
   held: { object: string; serving: string; faults: string[] }[];

@@ -28,6 +28,8 @@ export type TestEtcd = {
   readonly members: readonly EtcdMember[];
   readonly endpoints: readonly string[];
   readonly authority: Authority;
+  /** What its members present, PEM. */
+  readonly serverCertificate: string;
   /** Runs etcdctl as root. */
   readonly ctl: (...args: readonly string[]) => Promise<string>;
   /** Saves all that there is to a file. */
@@ -81,6 +83,7 @@ export async function startEtcd(t: Pick<TestContext, 'after'>): Promise<TestEtcd
     members,
     endpoints,
     authority,
+    serverCertificate: server.cert,
     ctl,
     async backUp(file) {
       await ask(endpoints.slice(0, 1), 'snapshot', 'save', file);

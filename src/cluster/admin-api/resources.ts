@@ -39,9 +39,11 @@ const methods = new Map<string, Method>([
 
 /** Throws a Refusal, or returns one as an answer. */
 export async function answerAbout(request: Request, objects: Objects): Promise<Answer> {
-  const { method, kind, query } = request;
+  const { method, kind, below, query } = request;
   const answer = methods.get(method);
   if (answer === undefined) return { status: 404, body: { error_msg: `nothing answers ${method} here` } };
+  // Whoever means a part must not get, replace or delete the whole.
+  if (below.length > 0 && method !== 'PATCH') throw new Refusal(404, 'below an id there is only PATCH');
   const ttl = query.get('ttl');
   if (ttl !== null && Number.isNaN(Number(ttl))) throw new Refusal(400, 'ttl is no number');
   if (Number(ttl ?? 0) !== 0) throw new Refusal(400, `a ${words[kind]} with a ttl cannot be kept here`);
@@ -76,12 +78,20 @@ async function post({ kind, id: written, body }: Request, { writer }: Objects): 
   }
   refuseTimes(given);
   const done = await writer.change((state) => {
-    const id = String(state.revision + 1).padStart(20, '0');
+    const id = freeId(kind, state);
     const value = timed({ ...given, id }, undefined);
     refuseFaulty(kind, id, value, state);
     return { kind, id, value, expected: 0 };
   }, false);
   return written2xx(201, done);
+}
+
+/** The next revision, unless somebody has chosen that for an id. */
+function freeId(kind: Kind, { revision, objects }: State): string {
+  for (let number = revision + 1; ; number++) {
+    const id = String(number).padStart(20, '0');
+    if (!objects.has(keyOf({ kind, id }))) return id;
+  }
 }
 
 async function patch(request: Request, { writer }: Objects): Promise<Answer> {

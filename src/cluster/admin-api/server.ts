@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
 import type { Server as TlsServer } from 'node:https';
 import type { SecureContextOptions } from 'node:tls';
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../../config/load.ts';
 import { giveRightsAsked } from '../../net/socket-file.ts';
@@ -47,6 +48,7 @@ export async function startAdminApi(
   const bind = first.config.admin_api?.bind ?? '';
   const keeper = createKeeper(first.apiKeys, logger);
   const objects = { state: source.store.state, writer: createWriter(source) };
+  let context = contextOf(first);
   const server = createServer(first, async (request, response) => {
     try {
       send(response, await answerTo(request, objects, keeper), request);
@@ -64,7 +66,13 @@ export async function startAdminApi(
     address,
     update(loaded) {
       keeper.setKeys(loaded.apiKeys);
-      if (isTls(server) && loaded.config.admin_api?.tls) server.setSecureContext(contextOf(loaded));
+      const next = contextOf(loaded);
+      if (isTls(server) && loaded.config.admin_api?.tls && !isDeepStrictEqual(next, context)) {
+        server.setSecureContext(next);
+        // Their clients were admitted by what was there before.
+        server.closeIdleConnections();
+        context = next;
+      }
       if (!isSame(first, loaded)) {
         logger.warn(
           'admin_api: bind, store, seal, and whether there is tls, are changed by a restart, not by a reload',

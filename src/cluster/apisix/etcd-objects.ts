@@ -3,6 +3,7 @@ import { ProxyError } from '../../errors.ts';
 import type { Etcd, KeyValue } from '../etcd/etcd.ts';
 import { lastWrittenAt, put, remove } from '../etcd/messages.ts';
 import type { Copy } from '../follow.ts';
+import { troubleWithForm } from '../form.ts';
 import type { Change, Store } from '../store.ts';
 import { encrypted, type Keyring, opened } from './keyring.ts';
 import { type Fields, isFields, isId, isKind, keyOf, type State, type StoredObject } from './objects.ts';
@@ -134,7 +135,7 @@ export class EtcdObjects implements Store {
     return new Map(objects.map((one) => [keyOf(one), one]));
   }
 
-  /** undefined: it is of another kind. What is no JSON object is one without fields, which is a fault. */
+  /** undefined: it is of another kind. What is no JSON object is one that is faulty. */
   #parse({ key, value, createRevision, modRevision }: KeyValue): StoredObject | undefined {
     const [kind = '', id = '', ...below] = key.slice(this.#parts.prefix.length).split('/');
     // `DIRECTORY/` with the value "init_dir" only makes a directory.
@@ -147,8 +148,11 @@ export class EtcdObjects implements Store {
 function parsed(text: string): Fields {
   try {
     const value: unknown = JSON.parse(text);
-    return isFields(value) ? value : {};
+    return isFields(value) && troubleWithForm(value) === undefined ? value : noObject;
   } catch {
-    return {};
+    return noObject;
   }
 }
+
+/** No kind has such a field, though some would do without any. */
+const noObject: Fields = { 'JSON object': null };

@@ -5,7 +5,7 @@ import { ConfigError } from '../../config/finding.ts';
 import type { LoadedConfig } from '../../config/load.ts';
 import type { ClusterConfig } from '../../config/schema/schema.ts';
 import { systemCode } from '../../errors.ts';
-import { type Cluster, openCluster, openSeal, useCredentials } from '../connect.ts';
+import { type Cluster, openCluster, openSeal, useCredentials, warnIfReadable } from '../connect.ts';
 import { follow } from '../follow.ts';
 import { ObjectSource } from '../object-source.ts';
 import { apiFor, type OpenedObjects } from '../open-objects.ts';
@@ -33,10 +33,10 @@ export async function openApisix(
 ): Promise<OpenedApisix> {
   const cluster = await openCluster(plain, config);
   const keyring = await readKeyring(config.etcd.keyring);
-  const at =
-    config.snapshot === undefined ? undefined : { file: config.snapshot, place: 'snapshot of APISIX' };
-  const baseline = at && (await readBaseline(at, cluster));
   const prefix = prefixOf(config);
+  const place = `snapshot of APISIX at ${prefix}`;
+  const at = config.snapshot === undefined ? undefined : { file: config.snapshot, place };
+  const baseline = at && (await readBaseline(at, cluster));
   const { etcd } = cluster;
   const objects = new EtcdObjects({ etcd, prefix, keyring, copy: () => follower.copy(), baseline });
   let tellUnwritten = (_: unknown) => {};
@@ -96,12 +96,13 @@ export async function openApisix(
   return { source, first, cluster: link, ...startApi };
 }
 
-/** undefined if there is none, or it is of another layout. */
+/** A snapshot that cannot be read is none; the start says so. */
 async function readBaseline(at: SnapshotPlace, { seal }: Cluster): Promise<State | undefined> {
   try {
     const lines = await readSnapshotFile(at, seal);
     return lines && parseLines(lines);
-  } catch {
+  } catch (error) {
+    process.stderr.write(`penstock: ${at.file} cannot be used: ${(error as Error).message}\n`);
     return undefined;
   }
 }
@@ -119,6 +120,7 @@ export async function readKeyring(file: string | undefined): Promise<Keyring> {
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
     throw fault(`it cannot be read (${systemCode(error)})`);
   });
+  await warnIfReadable(file);
   const keys = text.split('\n').flatMap((line) => (line.trim() === '' ? [] : [line.trim()]));
   if (keys.length > 0 && keys.every(isKeyOfRing)) return keys;
   throw fault(

@@ -4,7 +4,7 @@
  * time, and moves to the next when one does not answer.
  */
 import { Code, ConnectError } from '@connectrpc/connect';
-import { ProxyError } from '../../errors.ts';
+import { faultOf, isMembersFault } from './faults.ts';
 import { createMember, type Member } from './member.ts';
 import {
   type Compare,
@@ -24,6 +24,7 @@ export type { WatchAnswer, Watching } from './watch.ts';
 export type Credentials = {
   /** PEM. */
   readonly ca: readonly string[];
+  readonly crl?: readonly string[];
   /** PEM: its common name is the user. */
   readonly certificate?: {
     readonly cert: string;
@@ -176,9 +177,9 @@ function createMembers(options: EtcdOptions) {
   return { current, leave, ask, use, close, isClosed: () => closed };
 }
 
-function textOf({ ca, certificate, login }: Credentials): string {
+function textOf({ ca, crl, certificate, login }: Credentials): string {
   const { cert, key, passphrase } = certificate ?? {};
-  return JSON.stringify([ca, cert, key, passphrase, login]);
+  return JSON.stringify([ca, crl, cert, key, passphrase, login]);
 }
 
 /** All keys below the prefix as they are at one revision: that of the first page, unless one is wanted. */
@@ -206,30 +207,4 @@ async function readPages(
     if (!page.more || last === undefined) return { ...header, entries };
     key = Buffer.concat([last.key, Buffer.of(0)]);
   }
-}
-
-/** Another member may do better; anything else is an answer. */
-function isMembersFault(error: unknown): boolean {
-  const { code } = ConnectError.from(error);
-  return (
-    code === Code.Unavailable ||
-    code === Code.DeadlineExceeded ||
-    code === Code.Canceled ||
-    code === Code.Internal ||
-    code === Code.Unknown
-  );
-}
-
-function faultOf(error: unknown, { endpoint }: Member): ProxyError {
-  const { code, rawMessage } = ConnectError.from(error);
-  const hints: Partial<Record<Code, string>> = {
-    [Code.PermissionDenied]: '`penstock cluster roles` prints the rights that the users of etcd need',
-    [Code.Unauthenticated]: 'check cluster.etcd.certificate, or user and password_file',
-  };
-  return new ProxyError('ERR_CLUSTER', {
-    side: 'upstream',
-    message: `${endpoint}: ${rawMessage}`,
-    hint: hints[code] ?? 'is etcd running, and may this machine reach it?',
-    cause: error,
-  });
 }

@@ -28,6 +28,9 @@ export function createMember(endpoint: string, credentials: () => Credentials): 
     get ca() {
       return [...credentials().ca];
     },
+    get crl() {
+      return [...(credentials().crl ?? [])];
+    },
     get cert() {
       return credentials().certificate?.cert;
     },

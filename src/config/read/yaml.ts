@@ -61,6 +61,18 @@ export function parseYaml(text: string, environment: NodeJS.ProcessEnv): ParsedY
 
 /** Parses with the position of each value, by the full parser. */
 export function parseWithPlaces(text: string, environment: NodeJS.ProcessEnv): ParsedYaml {
+  try {
+    return parseDocumentWithPlaces(text, environment);
+  } catch (error) {
+    // The parser steps into each level by a call, and there may be thousands.
+    if (!(error instanceof RangeError)) throw error;
+    const start = { line: 1, column: 1, path: [] };
+    const fault = { ...start, message: 'it is nested too deeply' };
+    return { raw: undefined, faults: [fault], locate: () => start };
+  }
+}
+
+function parseDocumentWithPlaces(text: string, environment: NodeJS.ProcessEnv): ParsedYaml {
   const lines = new LineCounter();
   const document = parseDocument(cover(text), { lineCounter: lines, prettyErrors: false, schema: 'core' });
   const locate = (path: Path, at: 'key' | 'value' = 'value') => findPlace(document, lines, path, at);
@@ -96,8 +108,12 @@ export function parseWithPlaces(text: string, environment: NodeJS.ProcessEnv): P
 
 function plainMessage(code: string, message: string): string {
   if (code === 'DUPLICATE_KEY') return 'this key is written twice';
+  // The parser steps into each level by a call.
+  if (/call stack/.test(message)) return 'it is nested too deeply';
   if (code === 'MULTIPLE_DOCS') return 'the file holds more than one YAML document';
-  return message.charAt(0).toLowerCase() + message.slice(1);
+  // What follows is what is written there, which may be a private key. Its place is known.
+  const [, words = message] = /^([^:]*): (?!!\w{1,20}$).{6,}$/s.exec(message) ?? [];
+  return words.charAt(0).toLowerCase() + words.slice(1);
 }
 
 function substituteAll(

@@ -70,7 +70,7 @@ function checkBinds(config: Config, report: Report): void {
 }
 
 /** Whether the system would refuse to bind the second. Port 0 means any free port; `::` includes IPv4. */
-function collide(a: Binding, b: Binding): boolean {
+export function collide(a: Binding, b: Binding): boolean {
   if ('systemd' in a || 'systemd' in b) return 'systemd' in a && 'systemd' in b && a.systemd === b.systemd;
   if ('path' in a || 'path' in b) return 'path' in a && 'path' in b && a.path === b.path;
   if (a.port !== b.port || a.port === 0) return false;

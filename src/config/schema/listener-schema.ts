@@ -118,7 +118,8 @@ const terminate = z
   })
   .describe('Terminate TLS here.');
 
-const route = z.strictObject({
+/** The clients that a route is for. */
+export const routeMatch = z.strictObject({
   name: name
     .optional()
     .describe('For logs and `explain`. Default: its index.')
@@ -140,6 +141,10 @@ const route = z.strictObject({
     .optional()
     .describe('JA4 fingerprints; `*` stands for any run of characters.')
     .meta({ samples: ['t13d1516h2_8daaf6152771_b186095e22b6', 't13d*'] }),
+});
+
+const route = z.strictObject({
+  ...routeMatch.shape,
   deny: z
     .literal([true, 'held'], 'expected true')
     .optional()

@@ -1,5 +1,8 @@
 /** What a command would change, checked as a machine would check it. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Cluster } from '../../cluster/connect.ts';
 import { createMemory, type Held, type Objects, type Stored } from '../../cluster/load-state.ts';
+import { ProxyError } from '../../errors.ts';
 import { objectsOf } from './objects-of.ts';
 import { heldOf, type Present, readPresent, type Session } from './session.ts';
 import { type Change, write } from './write.ts';
@@ -43,6 +46,26 @@ function lastWritten(objects: Objects): number {
 }
 
 const attempts = 5;
+/** Longer than the lease of a hold lasts after its author has gone. */
+const holdMs = 75_000;
+const pollMs = 200;
+
+/** What there is while nobody is writing a part of more. */
+async function readWhole(cluster: Cluster): Promise<Present> {
+  const { hold } = cluster.keys;
+  const begun = performance.now();
+  for (let isTold = false; ; isTold = true) {
+    const present = await readPresent(cluster);
+    if (!present.isHeld) return present;
+    if (performance.now() - begun > holdMs) {
+      const message = `another change has been under way for too long: ${hold} is still there`;
+      const hint = `if no \`penstock cluster apply\` runs anywhere: \`etcdctl del ${hold}\``;
+      throw new ProxyError('ERR_CLUSTER', { side: 'upstream', message, hint });
+    }
+    if (!isTold) process.stderr.write('another change is under way: waiting until it is complete\n');
+    await sleep(pollMs);
+  }
+}
 
 /**
  * Checks a change and writes it; begins anew if somebody else has changed something meanwhile. Resolves with
@@ -53,7 +76,7 @@ export async function carryOut(
   changeFrom: (present: Present) => Promise<Change>,
 ): Promise<{ readonly revision: number; readonly change: Change } | undefined> {
   for (let attempt = 0; attempt < attempts; attempt++) {
-    const present = await readPresent(session.cluster);
+    const present = await readWhole(session.cluster);
     const change = await changeFrom(present);
     if (change.size === 0) return { revision: lastWritten(present.objects), change };
     const faults = await faultsOf(session, present, change);

@@ -5,16 +5,16 @@ import type { Cluster } from '../../cluster/connect.ts';
 import { parseDivision } from '../../cluster/division.ts';
 import type { KeyValue } from '../../cluster/etcd/etcd.ts';
 import { lastWrittenAt, put, unchangedSince } from '../../cluster/etcd/messages.ts';
+import { parseObjectText } from '../../cluster/objects.ts';
 import { readMasters, replaced, rotated, writeMasters } from '../../cluster/tickets.ts';
-import { parseYaml } from '../../config/read/yaml.ts';
 import { formatTable } from '../terminal/table.ts';
 import { carryOut, changeOf } from './change.ts';
-import { awaitMachines, machinesOf } from './live.ts';
+import { awaitMachines, machinesOf, noMachines } from './live.ts';
 import { resealed } from './reseal.ts';
 import { type ClusterOptions, readPresent, type Session, withCluster } from './session.ts';
 import type { Change } from './write.ts';
 
-type WriteOptions = ClusterOptions & { readonly wait?: boolean; readonly timeout?: string };
+type WriteOptions = ClusterOptions & { readonly wait?: boolean; readonly timeout?: number };
 
 export function apply(path: string, options: WriteOptions & { readonly prune?: boolean }): Promise<number> {
   return withCluster(options, async (session) => {
@@ -25,10 +25,13 @@ export function apply(path: string, options: WriteOptions & { readonly prune?: b
 
 export function remove(names: readonly string[], options: WriteOptions): Promise<number> {
   return withCluster(options, async (session) => {
+    let missing: readonly string[] = [];
     const done = await carryOut(session, async ({ objects }) => {
-      for (const name of names) if (!objects.has(name)) process.stderr.write(`there is no ${name}\n`);
-      return new Map(names.filter((name) => objects.has(name)).map((name) => [name, undefined]));
+      missing = names.filter((name) => !objects.has(name));
+      return new Map(missing.length > 0 ? [] : names.map((name) => [name, undefined]));
     });
+    if (missing.length > 0) process.stderr.write(`there is no ${missing.join(', ')}; nothing was written\n`);
+    if (missing.length > 0) return 1;
     return done === undefined ? 2 : report(session, done, options);
   });
 }
@@ -36,11 +39,11 @@ export function remove(names: readonly string[], options: WriteOptions): Promise
 async function report(
   { cluster }: Session,
   { revision, change }: { readonly revision: number; readonly change: Change },
-  { wait, timeout = '10' }: WriteOptions,
+  { wait, timeout = 10 }: WriteOptions,
 ): Promise<number> {
   if (change.size === 0) process.stdout.write('nothing to change\n');
   for (const [name, text] of change) process.stdout.write(`${text === undefined ? '-' : '+'} ${name}\n`);
-  if (wait) return awaitMachines(cluster, revision, new Set(change.keys()), Number(timeout) * 1000);
+  if (wait) return awaitMachines(cluster, revision, new Set(change.keys()), timeout * 1000);
   const machines = await machinesOf(cluster);
   const live = machines.filter(({ report }) => report.applied >= revision).length;
   process.stdout.write(`revision ${revision}, so far live on ${live} of ${machines.length} machines\n`);
@@ -72,7 +75,8 @@ export function get(name: string | undefined, options: ClusterOptions): Promise<
       process.stderr.write(`there is no ${name}; \`penstock cluster get\` lists what there is\n`);
       return 1;
     }
-    process.stdout.write(stringify(parseYaml(stored.text, {}).raw));
+    const { raw } = parseObjectText(stored.text);
+    process.stdout.write(raw === undefined ? `${stored.text}\n` : stringify(raw));
     return 0;
   });
 }
@@ -87,6 +91,7 @@ export function status(options: ClusterOptions): Promise<number> {
     const rows = machines.map(({ name, report: { version, applied, heldCount, since } }) => {
       return [name, version, String(applied), String(heldCount), name === leader ? 'leads' : '', since];
     });
+    if (machines.length === 0) process.stderr.write(`${noMachines(cluster)}\n`);
     process.stdout.write(formatTable(['MACHINE', 'VERSION', 'REVISION', 'HELD', '', 'SINCE'], rows));
     const tickets = textOf(keys.tickets);
     const masters = tickets === undefined ? undefined : readMasters(tickets, keys.tickets, seal);
@@ -94,7 +99,7 @@ export function status(options: ClusterOptions): Promise<number> {
       masters && `generation ${masters.generation}, rotated ${new Date(masters.rotated).toISOString()}`;
     process.stdout.write(`${keys.root} at revision ${revision}; session tickets: ${age ?? 'none yet'}\n`);
     if (textOf(keys.hold) !== undefined)
-      process.stdout.write('a change is under way: nothing of it is served yet\n');
+      process.stdout.write(`a change is under way (${keys.hold}): nothing of it is served yet\n`);
     for (const line of sharesIn(entries, keys, machines)) process.stdout.write(`${line}\n`);
     let code = 0;
     for (const { name, report } of machines) {
@@ -126,10 +131,10 @@ function sharesIn(
   });
 }
 
-export function accept(revision: string, options: ClusterOptions): Promise<number> {
+export function accept(revision: number, options: ClusterOptions): Promise<number> {
   return withCluster(options, async ({ cluster: { etcd, keys } }) => {
-    const unchanged = unchangedSince(keys.config, Number(revision));
-    const answer = await etcd.txn([unchanged], [put(keys.accept, revision), put(keys.format, '1')]);
+    const unchanged = unchangedSince(keys.config, revision);
+    const answer = await etcd.txn([unchanged], [put(keys.accept, String(revision)), put(keys.format, '1')]);
     const words = answer.succeeded
       ? `accepted up to revision ${revision}`
       : `something was written after revision ${revision}: see \`penstock cluster status\``;
@@ -190,6 +195,7 @@ export function roles(options: ClusterOptions): Promise<number> {
       '# A user is the common name of a certificate:',
       'etcdctl user add NAME --no-password',
       'etcdctl user grant-role NAME penstock-machine',
+      '# Rights count after `etcdctl auth enable`, which needs a user root with the role root.',
     ];
     process.stdout.write(`${[...lines, ...users].join('\n')}\n`);
     return 0;

@@ -26,16 +26,23 @@ export async function awaitMachines(
     const machines = await machinesOf(cluster);
     const live = machines.filter(({ report }) => report.applied >= revision);
     const elapsed = performance.now() - begun;
-    if (live.length < machines.length && elapsed < timeoutMs) {
+    const isEverywhere = machines.length > 0 && live.length === machines.length;
+    if (!isEverywhere && elapsed < timeoutMs) {
       await sleep(pollMs);
       continue;
     }
-    const after = live.length === machines.length ? ` after ${(elapsed / 1000).toFixed(2)} s` : '';
+    const after = isEverywhere ? ` after ${(elapsed / 1000).toFixed(2)} s` : '';
     process.stdout.write(
       `revision ${revision} live on ${live.length} of ${machines.length} machines${after}\n`,
     );
-    return tellLate(machines, revision, names);
+    if (machines.length > 0) return tellLate(machines, revision, names);
+    process.stderr.write(`${noMachines(cluster)}\n`);
+    return 1;
   }
+}
+
+export function noMachines({ keys }: Cluster): string {
+  return `no machine follows ${keys.root}: do their files have the same cluster.name and prefix?`;
 }
 
 function tellLate(machines: Machines, revision: number, names: ReadonlySet<string>): number {

@@ -4,7 +4,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Cluster } from '../../cluster/connect.ts';
 import type { Objects } from '../../cluster/load-state.ts';
-import { listOf } from '../../cluster/objects.ts';
+import { listOf, parseObjectText, wholeObject } from '../../cluster/objects.ts';
 import { ConfigError, type Finding, formatPath, type Path } from '../../config/finding.ts';
 import { pemText } from '../../config/read/files.ts';
 import { isMapping } from '../../config/read/parted.ts';
@@ -24,9 +24,11 @@ export async function objectsOf(
     const reading = createReading(file, cluster, present, faults);
     const raw = await reading.parse();
     for (const [name, value] of raw === undefined ? [] : await split(raw, reading)) {
+      const text = JSON.stringify(value);
+      const tell = (message: string, hint?: string) => faults.push(wholeObject(file, message, hint));
       if (texts.has(name))
-        faults.push({ file, line: 0, column: 0, path: '', message: `${name} is given twice` });
-      texts.set(name, JSON.stringify(value));
+        tell(`${name} is given twice`, name.startsWith('routes/') ? 'give each a `name`' : undefined);
+      texts.set(name, text);
     }
   }
   if (faults.length > 0) throw new ConfigError(faults);
@@ -40,6 +42,8 @@ async function filesAt(path: string): Promise<string[]> {
   });
   if (!found.isDirectory()) return [path];
   const names = (await readdir(path)).filter((name) => /^[^.].*\.(ya?ml|json)$/.test(name));
+  // With `--prune` it would delete everything.
+  if (names.length === 0) throw new ConfigError([wholeObject(path, 'it has no .yaml, .yml or .json file')]);
   return names.sort().map((name) => join(path, name));
 }
 
@@ -93,7 +97,7 @@ function createReading(file: string, { keys, seal }: Cluster, present: Objects, 
 
 function sealedIn(text: string | undefined, path: readonly (string | number)[]): string | undefined {
   if (text === undefined) return undefined;
-  let value: unknown = parseYaml(text, {}).raw;
+  let value: unknown = parseObjectText(text).raw;
   for (const step of [...path, 'key', 'sealed']) value = (value as Mapping | undefined)?.[step];
   return typeof value === 'string' ? value : undefined;
 }
@@ -110,7 +114,9 @@ async function split(raw: Mapping, reading: Reading): Promise<[name: string, val
     kind: (typeof sections)[number],
     make: (id: string, value: Mapping) => Promise<void>,
   ) => {
-    for (const [id, value] of Object.entries(isMapping(raw[kind]) ? raw[kind] : {})) {
+    const section = raw[kind] ?? {};
+    if (!isMapping(section)) reading.fault([kind], 'expected a mapping');
+    for (const [id, value] of Object.entries(isMapping(section) ? section : {})) {
       if (isMapping(value)) await make(id, value);
       else reading.fault([kind, id], 'expected a mapping');
     }

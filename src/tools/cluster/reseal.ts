@@ -1,8 +1,8 @@
 /** Seals the keys of certificates anew, after the first secret has changed. */
 import type { Cluster } from '../../cluster/connect.ts';
 import type { Objects } from '../../cluster/load-state.ts';
+import { parseObjectText } from '../../cluster/objects.ts';
 import { isMapping } from '../../config/read/parted.ts';
-import { parseYaml } from '../../config/read/yaml.ts';
 import type { Change } from './write.ts';
 
 /** The certificates whose key another secret has sealed, sealed by the first. */
@@ -10,7 +10,7 @@ export function resealed(objects: Objects, { keys, seal }: Cluster): Change {
   const change = new Map<string, string>();
   for (const [name, { text }] of objects) {
     if (!name.startsWith('certificates/')) continue;
-    const { raw } = parseYaml(text, {});
+    const { raw } = parseObjectText(text);
     let isOld = false;
     const anew = (value: unknown): unknown => {
       if (Array.isArray(value)) return value.map(anew);

@@ -20,7 +20,13 @@ export type ClusterOptions = { readonly config?: string };
 export type Session = { readonly cluster: Cluster; readonly base: Base };
 
 /** The objects in etcd, and the revision at which they were read. */
-export type Present = { readonly revision: number; readonly objects: Objects; readonly hasFormat: boolean };
+export type Present = {
+  readonly revision: number;
+  readonly objects: Objects;
+  readonly hasFormat: boolean;
+  /** Somebody is writing a change of several transactions, of which a part may be here. */
+  readonly isHeld: boolean;
+};
 
 /**
  * Runs a command against the cluster that the configuration names. Prints faults to stderr: 2 for those of
@@ -63,7 +69,8 @@ export async function readPresent({ etcd, keys }: Cluster): Promise<Present> {
     if (!key.startsWith(keys.config)) continue;
     objects.set(key.slice(keys.config.length), { text: value.toString(), revision: modRevision });
   }
-  return { revision, objects, hasFormat: entries.some(({ key }) => key === keys.format) };
+  const has = (wanted: string) => entries.some(({ key }) => key === wanted);
+  return { revision, objects, hasFormat: has(keys.format), isHeld: has(keys.hold) };
 }
 
 /** What a machine with this file would hold back. */

@@ -43,7 +43,8 @@ export async function write(cluster: Writing, present: Present, change: Change):
     const seen = [...change.keys()].map((name) =>
       lastWrittenAt(keys.config + name, present.objects.get(name)?.revision ?? 0),
     );
-    const { succeeded, revision } = await etcd.txn([unchanged, ...seen], [...(only ?? []), ...around]);
+    const compare = [unchanged, createdAt(keys.hold, 0), ...seen];
+    const { succeeded, revision } = await etcd.txn(compare, [...(only ?? []), ...around]);
     return succeeded ? revision : undefined;
   }
   return writeBehindHold(cluster, unchanged, batches, around);
@@ -71,7 +72,8 @@ async function writeBehindHold(
     if (!ended.succeeded) throw holdLost();
     return latest;
   } finally {
-    await etcd.revoke(lease);
+    // If that fails, the lease ends by itself.
+    await etcd.revoke(lease).catch(() => {});
   }
 }
 
