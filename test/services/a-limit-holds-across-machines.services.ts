@@ -131,13 +131,16 @@ describe('a limit of three machines', { timeout: 280_000 }, () => {
   });
 
   test('after ten minutes it is free', async () => {
-    const [machine, gone] = ['two', 'gone'];
+    const [machine, gone, lost] = ['two', 'gone', 'lost'];
     const keys = keysOf({ prefix: '/penstock', name: 'released' });
     const user = await cluster.etcd.user('keeper', ['readwrite', '/penstock/']);
     const { endpoints, authority } = cluster.etcd;
     const etcd = createEtcd({ endpoints, ca: [authority.cert], certificate: user });
     ends.push(() => etcd.close());
-    const division: Division = new Map([[gone, { share: 8, short: false }]]);
+    const division: Division = new Map([
+      [gone, { share: 5, short: false }],
+      [lost, { share: 3, short: false }],
+    ]);
     const { revision } = await etcd.txn([], [put(keys.machine(machine), '{}')]);
     await etcd.txn([], [put(keys.limit('edge'), formatDivision(division))]);
     let now = 0;
@@ -169,12 +172,15 @@ describe('a limit of three machines', { timeout: 280_000 }, () => {
     await etcd.txn([], [put(keys.machine(gone), '{}')]);
     await eventually(() => assert.ok(follower.copy()?.entries.has(keys.machine(gone))));
     await sleep(2500);
+    // The other one has been away for ten minutes.
+    now += 2;
+    await asks(7);
     await etcd.txn([], [remove(keys.machine(gone))]);
     await eventually(() => assert.ok(!follower.copy()?.entries.has(keys.machine(gone))));
     await sleep(2500);
     now += 10 * 60_000 - 1;
     for (let tries = 0; tries < 3; tries++) await shares.more('edge');
-    assert.equal(shares.partOf('edge'), 4);
+    assert.equal(shares.partOf('edge'), 7);
     now += 2;
     await asks(limit);
   });
