@@ -30,10 +30,19 @@ export function stateNow(file: string): FileState {
   return stateOf(orElse(undefined, () => statSync(file, { throwIfNoEntry: false })));
 }
 
+export function emptyStates(count: number): FileStates {
+  return new Float64Array(new SharedArrayBuffer(count * width * Float64Array.BYTES_PER_ELEMENT));
+}
+
 export function writeStates(count: number, stateAt: (at: number) => FileState): FileStates {
-  const states = new Float64Array(new SharedArrayBuffer(count * width * Float64Array.BYTES_PER_ELEMENT));
+  const states = emptyStates(count);
   for (let at = 0; at < count; at += 1) states.set(stateAt(at), at * width);
   return states;
+}
+
+/** Without making an object of it: there may be twenty thousand. */
+export function copyState(from: FileStates, place: number, to: FileStates, at: number): void {
+  for (let part = 0; part < width; part += 1) to[at * width + part] = from[place * width + part] ?? -1;
 }
 
 export function readState(states: FileStates, at: number): FileState {

@@ -5,7 +5,7 @@
 import { type FSWatcher, watch as fsWatch } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Seen } from '../load-aside.ts';
-import { areSameStates, readState, writeStates } from '../read/file-state.ts';
+import { areSameStates, copyState, emptyStates } from '../read/file-state.ts';
 import { createLooker, type Looker } from './look.ts';
 
 export type Watcher = {
@@ -35,7 +35,7 @@ const pollMs = 5000;
  */
 export function createWatcher(onChange: () => void): Watcher {
   const looker = createLooker();
-  let seen: Seen = { files: [], states: writeStates(0, () => []), at: Date.now() };
+  let seen: Seen = { files: [], states: emptyStates(0), at: Date.now() };
   let directories: ReadonlySet<string> = new Set();
   let watchers: FSWatcher[] = [];
   let settling: NodeJS.Timeout | undefined;
@@ -101,12 +101,14 @@ async function statesFor(files: readonly string[], before: Seen, looker: Looker)
   const places = new Map(former.map((file, at) => [file, at]));
   const fresh = files.filter((file) => !places.has(file));
   const found = await looker.look(fresh);
+  const now = emptyStates(files.length);
   let next = 0;
-  const stateOf = (at: number) => {
-    const place = places.get(files[at] ?? '');
-    return place === undefined ? readState(found, next++) : readState(states, place);
-  };
-  return { files, states: writeStates(files.length, stateOf), at: seenAt };
+  for (const [at, file] of files.entries()) {
+    const place = places.get(file);
+    if (place === undefined) copyState(found, next++, now, at);
+    else copyState(states, place, now, at);
+  }
+  return { files, states: now, at: seenAt };
 }
 
 /** Waits until no file has changed for `quietMs`, but not longer than `mostMs`. */
