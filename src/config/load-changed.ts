@@ -59,7 +59,7 @@ export async function loadChanged(
   const materials = materialsOf(found.loaded, last.loaded, config, judged);
   const foundNow = found.warned.map((one) => ({ ...one, path: pathInWhole(one.path, reduced.places) }));
   const warned = warningsOf(foundNow, last.warned, judged, changes);
-  const files = filesOf(found.loaded, config, origin);
+  const files = filesOf(found.loaded, last.loaded, config, origin);
   const warnings = placed(warned, name, parted);
   return { loaded: { ...found.loaded, config, ...materials, warnings, files }, warned, changes, checked };
 }
@@ -225,12 +225,20 @@ function isAboutObject([section, , part, index]: Path): boolean {
   return section === 'certificates' || section === 'authorities' || section === 'upstreams';
 }
 
-/** Not those of which the contents are known otherwise. */
-function filesOf(found: LoadedConfig, { certificates, authorities }: Config, { files }: Origin): string[] {
+/** Not those of which the contents are known otherwise. If they are those of last time, it is the same list. */
+function filesOf(
+  found: LoadedConfig,
+  last: LoadedConfig,
+  { certificates, authorities }: Config,
+  { files }: Origin,
+): readonly string[] {
   const named = [filesNamedIn(certificates, certificateFiles), filesNamedIn(authorities, authorityFiles)];
-  const others = found.files.filter((file) => !named.some(({ known }) => known.has(file)));
+  const isNamed = (file: string) => named.some(({ known }) => known.has(file));
+  const others = found.files.filter((file) => !isNamed(file));
   const isOnDisk = (file: string) => files.held(file) === undefined;
-  return [...new Set([...others, ...named.flatMap(({ all }) => all)])].filter(isOnDisk);
+  const all = [...new Set([...others, ...named.flatMap((one) => one.all)])].filter(isOnDisk);
+  const isAsBefore = last.files.every((file) => (isNamed(file) && isOnDisk(file)) || others.includes(file));
+  return isAsBefore && all.length === last.files.length ? last.files : all;
 }
 
 const certificateFiles = (name: string, { pairs }: Config['certificates'][string]) =>
