@@ -225,7 +225,7 @@ function isAboutObject([section, , part, index]: Path): boolean {
   return section === 'certificates' || section === 'authorities' || section === 'upstreams';
 }
 
-/** Not those of which the contents are known otherwise. If they are those of last time, it is the same list. */
+/** Only those on disk. If they are those of last time, it is the same list. */
 function filesOf(
   found: LoadedConfig,
   last: LoadedConfig,
