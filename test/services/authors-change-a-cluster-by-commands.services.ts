@@ -72,6 +72,14 @@ describe('authors change a cluster by commands', { timeout: 280_000 }, () => {
     const missing = await cluster.cluster(['get', 'routes/edge/none']);
     assert.equal(missing.code, 1);
     assert.match(missing.stderr, /there is no routes\/edge\/none/);
+    const typo = await cluster.cluster(['delete', 'routes/edge/orders', 'routes/edge/none']);
+    assert.deepEqual([typo.code, typo.stdout], [1, '']);
+    assert.match(typo.stderr, /there is no routes\/edge\/none; nothing was written/);
+    await cluster.etcd.ctl('put', `${root}config/upstreams/broken`, 'endpoints: [');
+    assert.equal(succeeded(await cluster.cluster(['get', 'upstreams/broken'])), 'endpoints: [\n');
+    await cluster.etcd.ctl('del', `${root}config/upstreams/broken`);
+    const latest = await cluster.cluster(['accept', 'latest']);
+    assert.deepEqual([latest.code, /expected a number/.test(latest.stderr)], [2, true], latest.stderr);
   });
 
   test('check and explain see what is stored', async () => {
