@@ -68,16 +68,16 @@ export async function loadChanged(
  * Certificates and authorities whose settings are as before, but not their files, or what dates make of them.
  */
 function staleIn(
-  { config }: LoadedConfig,
+  last: LoadedConfig,
   { objects }: Changes,
   { material, files }: Origin & { readonly material: MaterialMemory },
 ): Set<string> {
   const stale = new Set<string>();
   for (const section of ['certificates', 'authorities'] as const) {
     const gone = objects.get(section)?.gone;
-    for (const own of Object.keys(config[section])) {
+    for (const own of Object.keys(last.config[section])) {
       const name = `${section}.${own}`;
-      if (!gone?.has(own) && material.isStale(name, files)) stale.add(name);
+      if (!gone?.has(own) && material.isStale(name, files, last[section].get(own))) stale.add(name);
     }
   }
   return stale;
@@ -235,11 +235,26 @@ function filesOf(
   const named = [filesNamedIn(certificates, certificateFiles), filesNamedIn(authorities, authorityFiles)];
   const isNamed = (file: string) => named.some(({ known }) => known.has(file));
   const others = found.files.filter((file) => !isNamed(file));
+  const before = otherFiles.get(last.files);
+  const areSectionsAsBefore =
+    certificates === last.config.certificates && authorities === last.config.authorities;
+  if (
+    areSectionsAsBefore &&
+    before?.length === others.length &&
+    before.every((file) => others.includes(file))
+  ) {
+    return last.files;
+  }
   const isOnDisk = (file: string) => files.held(file) === undefined;
   const all = [...new Set([...others, ...named.flatMap((one) => one.all)])].filter(isOnDisk);
   const isAsBefore = last.files.every((file) => (isNamed(file) && isOnDisk(file)) || others.includes(file));
-  return isAsBefore && all.length === last.files.length ? last.files : all;
+  const list = isAsBefore && all.length === last.files.length ? last.files : all;
+  otherFiles.set(list, others);
+  return list;
 }
+
+/** Which of a list of files are no certificate's or authority's: there are few of these. */
+const otherFiles = new WeakMap<readonly string[], readonly string[]>();
 
 const certificateFiles = (name: string, { pairs }: Config['certificates'][string]) =>
   certificateMaterial(name, pairs).named;

@@ -104,6 +104,17 @@ for (const [way, replace] of Object.entries(ways)) {
   }
 }
 
+test('what was read for a reload that failed is served by the next one', async (t) => {
+  const { here, load } = scene(t);
+  await load();
+  writeFileSync(here('own.crt'), pair(2).chain);
+  writeFileSync(here('own.key'), pair(2).key);
+  writeFileSync(here('other.crt'), 'half of it');
+  await assert.rejects(load(), /other\.crt holds no PEM certificate/);
+  writeFileSync(here('other.crt'), pair(1).chain);
+  assert.deepEqual(names(await load()), ['DNS:c.example', 'DNS:b.example']);
+});
+
 test('what was seen before is not looked at again', async (t) => {
   const { here, load } = scene(t);
   const seen = look(here, Date.now() + 5000);

@@ -24,9 +24,9 @@ export type MaterialMemory = {
   ) => Promise<T>;
   /**
    * Whether it has to be read again though its settings are the same, with those contents that are not on
-   * disk.
+   * disk, or was read since for a configuration that was refused. `value` is what is served.
    */
-  readonly isStale: (name: string, files: Files) => boolean;
+  readonly isStale: (name: string, files: Files, value: unknown) => boolean;
 };
 
 type Warning = readonly [path: Path, message: string, hint: string | undefined];
@@ -46,9 +46,9 @@ type Known = {
 export function createMaterialMemory(now: () => number = Date.now): MaterialMemory {
   const known = new Map<string, Known>();
   return {
-    isStale(name, files) {
+    isStale(name, files, value) {
       const before = known.get(name);
-      if (before === undefined || now() >= before.until) return true;
+      if (before === undefined || before.value !== value || now() >= before.until) return true;
       const { named, states } = before;
       for (let at = 0; at < named.length; at += 1) {
         const file = named[at] ?? '';
