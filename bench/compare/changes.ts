@@ -8,8 +8,8 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSy
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { commandHeader } from '../../src/observe/commands.ts';
 import { createAuthority } from '../../test/support/certificates.ts';
 import { readTurns } from '../stalls/turns.ts';
 import { table } from './markdown.ts';
@@ -79,17 +79,18 @@ async function measure(shape: Shape, count: number, around: Around): Promise<Cha
   const { directory, rounds } = around;
   const pairs = shape === 'certificates' ? await writeCertificates(directory, count) : [];
   const file = join(directory, 'penstock.yaml');
+  const admin = `127.0.0.1:${await freePort()}`;
   const write = (version: number) => {
     const pair = pairs[version % pairs.length];
     if (pair)
       for (const [end, text] of Object.entries(pair)) writeFileSync(join(directory, `t0.${end}`), text);
-    writeFileSync(file, textOf(shape, count, version));
+    writeFileSync(file, textOf(shape, { count, version, admin }));
   };
   write(0);
   writeFileSync(join(directory, 'turns'), '');
   const startedAt = performance.now();
-  const penstock = run(around.penstock, file, directory);
-  await penstock.told('ready');
+  const penstock = run(around.penstock, file, { directory, admin });
+  await penstock.isReady();
   const startMs = performance.now() - startedAt;
   const startCpuMs = cpuOf(penstock.pids()) / 1e6;
   await sleep(settleMs);
@@ -99,9 +100,7 @@ async function measure(shape: Shape, count: number, around: Around): Promise<Cha
     await sleep(settleMs);
     write(version);
     const [cpu, at] = [cpuOf(penstock.pids()), performance.now()];
-    penstock.forget();
-    penstock.child.kill('SIGHUP');
-    await penstock.told('reloaded');
+    await penstock.reload();
     const ms = performance.now() - at;
     await sleep(500);
     changes.push({ ms, cpuMs: (cpuOf(penstock.pids()) - cpu) / 1e6 });
@@ -148,42 +147,47 @@ async function writeCertificates(directory: string, count: number) {
   return pairs.map(({ crt, key }) => ({ crt, key }));
 }
 
-function textOf(shape: Shape, count: number, version: number): string {
+type Content = { readonly count: number; readonly version: number; readonly admin: string };
+
+function textOf(shape: Shape, { count, version, admin }: Content): string {
   const ids = Array.from({ length: count }, (_, at) => at);
   const certificates = ids.map((at) => `  t${at}: { cert: t${at}.crt, key: t${at}.key }\n`);
   const name = (at: number) => (at === count >> 1 && shape === 'routes' ? `changed-${version}` : `t${at}`);
   const tls = (at: number) => (shape === 'routes' ? 'passthrough' : `{ certificates: t${at} }`);
   const routes = ids.map((at) => `      - { sni: ${name(at)}.example, tls: ${tls(at)}, upstream: u }\n`);
   return [
-    'workers: 1\n',
+    `workers: 1\nadmin: { bind: "${admin}" }\n`,
     shape === 'certificates' ? `certificates:\n${certificates.join('')}` : '',
     `listeners:\n  main:\n    bind: 127.0.0.1:0\n    routes:\n${routes.join('')}`,
     'upstreams:\n  u: { endpoints: ["127.0.0.1:7"] }\n',
   ].join('');
 }
 
-function run(main: string, file: string, directory: string) {
+/** The log is written every tenth of a second, so the admin endpoint is asked. */
+function run(main: string, file: string, { directory, admin }: { directory: string; admin: string }) {
   const probe = resolve(checkout, 'bench/stalls/probe.ts');
   const child = spawn(ownNode(), ['--import', probe, main, 'run', '-c', file], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'ignore', 'inherit'],
     env: { ...process.env, STALLS: directory },
   });
   process.on('exit', () => child.kill('SIGKILL'));
-  let messages: string[] = [];
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    messages.push(String((JSON.parse(line) as { msg?: string }).msg));
-  });
-  const told = async (message: string) => {
-    while (!messages.includes(message)) {
-      if (child.exitCode !== null) throw new Error(`penstock ended before it was ${message}`);
-      await sleep(1);
+  const isReady = async () => {
+    while (
+      !(await fetch(`http://${admin}/readyz`).then(
+        ({ ok }) => ok,
+        () => false,
+      ))
+    ) {
+      if (child.exitCode !== null) throw new Error('penstock ended before it was ready');
+      await sleep(2);
     }
   };
-  const forget = () => {
-    // It may have reloaded by itself, too.
-    messages = [];
+  const reload = async () => {
+    const command = { method: 'POST', headers: { [commandHeader]: 'reload' } };
+    const answer = await fetch(`http://${admin}/reload`, command);
+    if (!answer.ok) throw new Error(`penstock did not reload: ${await answer.text()}`);
   };
-  return { child, told, forget, pids: () => [child.pid ?? 0, ...childrenOf(child.pid ?? 0)] };
+  return { child, isReady, reload, pids: () => [child.pid ?? 0, ...childrenOf(child.pid ?? 0)] };
 }
 
 function childrenOf(pid: number): number[] {
