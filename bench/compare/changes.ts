@@ -79,21 +79,23 @@ async function measure(shape: Shape, count: number, around: Around): Promise<Cha
   const { directory, rounds } = around;
   const pairs = shape === 'certificates' ? await writeCertificates(directory, count) : [];
   const file = join(directory, 'penstock.yaml');
-  const admin = `127.0.0.1:${await freePort()}`;
+  const [port, admin] = [await freePort(), `127.0.0.1:${await freePort()}`];
   const write = (version: number) => {
     const pair = pairs[version % pairs.length];
     if (pair)
       for (const [end, text] of Object.entries(pair)) writeFileSync(join(directory, `t0.${end}`), text);
-    writeFileSync(file, textOf(shape, { count, version, admin }));
+    writeFileSync(file, textOf(shape, { count, version, port, admin }));
   };
   write(0);
   writeFileSync(join(directory, 'turns'), '');
   const startedAt = performance.now();
   const penstock = run(around.penstock, file, { directory, admin });
-  await penstock.isReady();
+  await accepting(port, penstock.child);
   const startMs = performance.now() - startedAt;
   const startCpuMs = cpuOf(penstock.pids()) / 1e6;
   await sleep(settleMs);
+  if (!(await penstock.isReady()))
+    throw new Error('penstock takes connections, and says that it is not ready');
   writeFileSync(join(directory, 'turns'), '');
   const changes: { ms: number; cpuMs: number }[] = [];
   for (let version = 1; version <= rounds + 1; version += 1) {
@@ -147,9 +149,14 @@ async function writeCertificates(directory: string, count: number) {
   return pairs.map(({ crt, key }) => ({ crt, key }));
 }
 
-type Content = { readonly count: number; readonly version: number; readonly admin: string };
+type Content = {
+  readonly count: number;
+  readonly version: number;
+  readonly port: number;
+  readonly admin: string;
+};
 
-function textOf(shape: Shape, { count, version, admin }: Content): string {
+function textOf(shape: Shape, { count, version, port, admin }: Content): string {
   const ids = Array.from({ length: count }, (_, at) => at);
   const certificates = ids.map((at) => `  t${at}: { cert: t${at}.crt, key: t${at}.key }\n`);
   const name = (at: number) => (at === count >> 1 && shape === 'routes' ? `changed-${version}` : `t${at}`);
@@ -158,7 +165,7 @@ function textOf(shape: Shape, { count, version, admin }: Content): string {
   return [
     `workers: 1\nadmin: { bind: "${admin}" }\n`,
     shape === 'certificates' ? `certificates:\n${certificates.join('')}` : '',
-    `listeners:\n  main:\n    bind: 127.0.0.1:0\n    routes:\n${routes.join('')}`,
+    `listeners:\n  main:\n    bind: 127.0.0.1:${port}\n    routes:\n${routes.join('')}`,
     'upstreams:\n  u: { endpoints: ["127.0.0.1:7"] }\n',
   ].join('');
 }
@@ -171,17 +178,11 @@ function run(main: string, file: string, { directory, admin }: { directory: stri
     env: { ...process.env, STALLS: directory },
   });
   process.on('exit', () => child.kill('SIGKILL'));
-  const isReady = async () => {
-    while (
-      !(await fetch(`http://${admin}/readyz`).then(
-        ({ ok }) => ok,
-        () => false,
-      ))
-    ) {
-      if (child.exitCode !== null) throw new Error('penstock ended before it was ready');
-      await sleep(2);
-    }
-  };
+  const isReady = () =>
+    fetch(`http://${admin}/readyz`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
   const reload = async () => {
     const command = { method: 'POST', headers: { [commandHeader]: 'reload' } };
     const answer = await fetch(`http://${admin}/reload`, command);
@@ -198,7 +199,6 @@ function memoryOf(pid: number): number {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
 }
 
-/** Until it takes connections. */
 async function startHaproxy(binary: string, shape: Shape, count: number, directory: string) {
   const port = await freePort();
   const map = join(directory, 'map');
@@ -217,13 +217,18 @@ async function startHaproxy(binary: string, shape: Shape, count: number, directo
   const at = performance.now();
   const child: ChildProcess = spawn(binary, ['-db', '-f', file], { stdio: 'ignore' });
   process.on('exit', () => child.kill('SIGKILL'));
-  while (!(await accepts(port))) {
-    if (child.exitCode !== null) throw new Error(`HAProxy ended with ${child.exitCode}`);
-    await sleep(5);
-  }
+  await accepting(port, child);
   const made = { ms: performance.now() - at, memory: memoryOf(child.pid ?? 0) };
   child.kill('SIGKILL');
   return made;
+}
+
+/** Until it takes connections. */
+async function accepting(port: number, child: ChildProcess): Promise<void> {
+  while (!(await accepts(port))) {
+    if (child.exitCode !== null) throw new Error(`${child.spawnfile} ended with ${child.exitCode}`);
+    await sleep(5);
+  }
 }
 
 async function freePort(): Promise<number> {
