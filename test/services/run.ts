@@ -47,7 +47,7 @@ async function main(): Promise<number> {
   const alone = possible.filter((name) => !patient.has(name)).map(fileOf);
   const together = possible.filter((name) => patient.has(name)).map(fileOf);
   // Databases and 1 GB copies side by side only get in each other's way.
-  return (await runTests(alone, 1)) || (await runTests(together, 3));
+  return (await runTests(alone, 1)) || (await runTests(together, 2));
 }
 
 function testNames(): string[] {
