@@ -17,6 +17,7 @@ import { table } from '../compare/markdown.ts';
 import { cpuOf, treeOf } from '../compare/processes.ts';
 import { median } from '../compare/statistics.ts';
 import { readTurns } from '../stalls/turns.ts';
+import { endingAll, t } from './ends.ts';
 
 const { values } = parseArgs({
   options: {
@@ -30,13 +31,7 @@ const [tenants, changes] = [Number(values.tenants), Number(values.changes)];
 /** So long after a change what it left is still being cleared up, and the snapshot written. */
 const settleMs = 3000;
 
-const ends: (() => unknown)[] = [];
-const t = { after: (end: unknown) => void ends.push(end as () => unknown) };
-try {
-  await main();
-} finally {
-  for (const end of ends.reverse()) await end();
-}
+await endingAll(main);
 
 async function main(): Promise<void> {
   const cluster = await startCluster(t);

@@ -12,6 +12,7 @@ import { type Machine, root, startCluster, succeeded, type TestCluster } from '.
 import { tcpUpstream } from '../../test/support/upstream.ts';
 import { describeMachine } from '../compare/machine.ts';
 import { renderDelays } from './chart.ts';
+import { endingAll, t } from './ends.ts';
 
 const { values } = parseArgs({
   options: { routes: { type: 'string', default: '1000' }, changes: { type: 'string', default: '200' } },
@@ -20,13 +21,7 @@ const [routes, changes] = [Number(values.routes), Number(values.changes)];
 const names = ['one', 'two', 'three'];
 const answers = ['a', 'b'] as const;
 
-const ends: (() => unknown)[] = [];
-const t = { after: (end: unknown) => void ends.push(end as () => unknown) };
-try {
-  await main();
-} finally {
-  for (const end of ends.reverse()) await end();
-}
+await endingAll(main);
 
 async function main(): Promise<void> {
   const cluster = await startCluster(t);
