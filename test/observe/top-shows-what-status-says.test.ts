@@ -109,7 +109,7 @@ test('where nobody answers, it says so', async (t) => {
 
 test('it acts on nothing that stands in a status', async (t) => {
   const status = JSON.parse(JSON.stringify(sampleStatus()), (key, value) =>
-    key === 'name' || key === 'last_error' ? '\x1b[2J\x07\u009b31m\u202e' : value,
+    ['name', 'last_error', 'error', 'client'].includes(key) ? '\x1b[2J\x07\u009b31m\u202e' : value,
   ) as Status;
   const admin = await startSampleAdmin(t, { source: { status: () => status } });
   const { code, stdout } = await top(['--admin', admin.address]);
